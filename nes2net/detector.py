@@ -137,7 +137,7 @@ class Detector(nn.Module):
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
         """
         if isinstance(config, str):
-            check_known([config], PUBLISHED_MODELS, "there is no published model")
+            check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
             config = PUBLISHED_MODELS[config]
         check_model(config)
         frontend_name, frontend_options = _name_and_options(config, "frontend", given=("checkpoint",))
@@ -907,7 +907,7 @@ def named_architecture(name: str) -> dict[str, Any]:
     if isfile(name):
         return load_recipe(name).model
     raise InputError(
-        f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS)}"
+        f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS, 'nes2net info')}"
     )
 
 

@@ -44,6 +44,8 @@ class Unfinished(Exception):
 
 
 _LONGEST_MESSAGE = 1000  # characters
+_LONGEST_NAME = 100  # characters of an unknown name that are compared with known ones
+_MOST_NAMED = 10  # known names that a message lists
 
 
 def one_line(text: str) -> str:
@@ -113,37 +115,55 @@ def worded(text: str) -> str:
 def nearest(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
     """Ask for the nearest of ``known``, for the end of a message; empty if none is near.
 
-    >>> nearest("dilaton", ["dilation", "pool"]), nearest("zzz", ["dilation", "pool"])
-    ("; did you mean 'dilation'?", '')
+    >>> nearest("dilaton", ["dilation", "pool"]), nearest("POOL", ["dilation", "pool"]), nearest("zzz", ["pool"])
+    ("; did you mean 'dilation'?", "; did you mean 'pool'?", '')
     """
-    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    known, word = list(known), word[:_LONGEST_NAME]
+    close = [name for name in known if name.casefold() == word.casefold()]
+    close = close or difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Ask for the nearest of ``known``, or list them all if none is near; for the end of a message.
+def did_you_mean(
+    name: str, known: Iterable[str], command: str = "", *, cutoff: float = 0.6, meant: str | None = None
+) -> str:
+    """End a message about an unknown name: ask for the nearest of ``known``, and list up to ten of them.
 
-    >>> did_you_mean("dilaton", ["dilation", "pool"])
-    "; did you mean 'dilation'?"
-    >>> did_you_mean("zzz", ["dilation", "pool"])
-    '; known: dilation, pool'
+    Args:
+        command: lists all of them. The message names it if there are more than ten, of which it
+            lists the ten nearest, or the first ten if none is near.
+        meant: the question, if not that of :func:`nearest`; empty for none.
+
+    >>> did_you_mean("dilaton", ["pool", "dilation"])
+    "; did you mean 'dilation'? Known: dilation, pool"
+    >>> did_you_mean("zzz", "abcdefghijk", "nes2net info")
+    '; known: a, b, c, d, e, f, g, h, i, j, … (11 in all; `nes2net info` lists them)'
     """
     known = sorted(known)
-    return nearest(name, known) or f"; known: {', '.join(known)}"
+    if not known:
+        return ""
+    meant = nearest(name, known, cutoff) if meant is None else meant
+    names, rest = known, ""
+    if len(known) > _MOST_NAMED:
+        near = difflib.get_close_matches(name[:_LONGEST_NAME], known, n=_MOST_NAMED, cutoff=0)
+        names = sorted(near) if meant else known[:_MOST_NAMED]
+        rest = f", … ({len(known)} in all{f'; `{command}` lists them' if command else ''})"
+    return f"{meant} Known: {', '.join(names)}{rest}" if meant else f"; known: {', '.join(names)}{rest}"
 
 
-def check_known(names: Iterable[str], known: Iterable[str], problem: str) -> None:
+def check_known(names: Iterable[str], known: Iterable[str], problem: str, command: str = "") -> None:
     """Raise :class:`InputError` for the first of ``names`` that is not among ``known``.
 
     Args:
-        problem: begins the message; the name and the nearest known one follow.
+        problem: begins the message; the name and :func:`did_you_mean` follow.
+        command: lists all that are known.
 
     >>> check_known(["pool"], ["dilation", "pool"], "there is no option")
     """
     known = list(known)
     for name in names:
         if name not in known:
-            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known) if known else ''}")
+            raise InputError(f"{problem} '{name}'{did_you_mean(str(name), known, command)}")
 
 
 def listed(names: Sequence[str], limit: int = 10) -> str:
@@ -153,6 +173,19 @@ def listed(names: Sequence[str], limit: int = 10) -> str:
     'a, b, … (3 in all)'
     """
     return ", ".join(names) if len(names) <= limit else f"{', '.join(names[:limit])}, … ({len(names)} in all)"
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """``number`` with what it counts, in the plural unless it is 1.
+
+    Args:
+        one: the noun, with a verb if one follows: ``"file is"``.
+        many: its plural, if that is not ``one`` with an ``s``: ``"files are"``.
+
+    >>> counted(1, "epoch"), counted(2, "epoch"), counted(4000, "process is", "processes are")
+    ('1 epoch', '2 epochs', '4,000 processes are')
+    """
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 class _Shortened(reprlib.Repr):

@@ -74,7 +74,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: if there is no such name; the message has the nearest one.
         """
-        check_known([name], self._table, f"unknown {self.kind}")
+        check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
         return getattr(import_module(module), attribute)
 
@@ -91,7 +91,7 @@ class Registry(Generic[T]):
         factory, owner = self.get(name), f"{self.kind} '{name}'"
         parameters = inspect.signature(factory).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            check_known(options, parameters, f"{owner} has no option")
+            check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
         check_options(factory, options, owner)
         with limited_size(owner):
             return factory(**options)

@@ -127,12 +127,42 @@ def test_python_is_python(page):
             exec(code, {})
 
 
-def test_the_environments_are_named_as_in_pyproject():
-    """Each extra that a page installs is one of pyproject.toml's."""
-    declared = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+def test_the_extras_are_those_of_pyproject():
+    """docs/install.md says what each extra is for, in their order; a page installs no other, and none from an index."""
+    declared = text(REPOSITORY / "pyproject.toml").partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    extras = re.findall(r"^(\w+) = \[", declared, re.MULTILINE)
+    table = text(REPOSITORY / "docs" / "install.md").partition("| extra | for |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == sorted(extras)
     for page in PAGES:
-        for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page)):
-            assert re.search(rf"^{extra} = \[", declared, re.MULTILINE), f"{page.name} installs the extra {extra}"
+        assert {extra for extra in re.findall(r"pip install .*?\.\[(\w+)\]", text(page))} <= set(extras), page.name
+        assert not re.search(r"pip install .*nes2net\[", text(page)), page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_rows_of_a_table_have_a_cell_in_each_column(page):
+    """A row with fewer is shifted, or belongs to another table."""
+    tables = re.findall(
+        r"(?:^\|.*\n)+", re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL), re.MULTILINE
+    )
+    for table in tables:
+        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
+        assert set(cells) == {cells[0]}, table.splitlines()[cells.index(next(n for n in cells if n != cells[0]))]
+
+
+def test_every_chapter_is_in_the_manual_of_the_readme_in_the_index_and_in_the_navigation():
+    """Under the same title."""
+    index, readme = (text(REPOSITORY / name) for name in ("docs/index.md", "README.md"))
+    named = {
+        "docs/index.md": re.findall(r"\[([^\]]+)\]\(([\w-]+\.md)\)", index.partition("## All chapters")[2]),
+        "README.md": re.findall(r"\[([^\]]+)\]\(docs/([\w-]+\.md)\)", readme.partition("## Manual")[2]),
+        "mkdocs.yml": re.findall(r"^ +- (.+): ([a-z][\w-]+\.md)$", text(REPOSITORY / "mkdocs.yml"), re.MULTILINE),
+    }
+    made = {"index.md", "commands.md"}  # the first page, and the one that the site makes
+    chapters = {page.name for page in PAGES if page.parent.name == "docs"} - made
+    titles = {place: {page: title for title, page in found if page not in made} for place, found in named.items()}
+    assert {place: chapters ^ set(found) for place, found in titles.items()} == {place: set() for place in named}
+    for page in chapters:
+        assert len({found[page] for found in titles.values()}) == 1, page
 
 
 def test_the_five_lines_of_the_readme_give_what_they_show(shared, tmp_path, monkeypatch, capsys):

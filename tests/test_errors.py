@@ -66,6 +66,28 @@ def test_every_setting_in_a_message_exists():
     assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
 
 
+def test_no_message_says_by_hand_how_an_extra_is_installed():
+    """``how_to_install`` does: the form depends on the installation, and an index may have a stranger's nes2net."""
+    declared = (
+        (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
+    )
+    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared.partition("\n[")[0]))
+    assert {"ray", "gradio", "pyroomacoustics"} <= of_extras
+    by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
+    texts = [
+        (path.relative_to(PACKAGE).as_posix(), text) for path in PACKAGE.rglob("*.py") for _, text in literals(path)
+    ]
+    found = [(place, text) for place, text in texts if "pip install" in text or "nes2net[" in text]
+    assert {place for place, text in found if by_hand.search(text)} == {"machine/installation.py"}
+
+
+def test_one_epoch_is_not_called_1_epochs():
+    """A number before its noun goes through ``counted``, unless a published program prints the line."""
+    by_hand = re.compile(r"\{\} (epochs|jobs|shards|windows|embeddings|conditions)\b")
+    paths = [path for path in PACKAGE.rglob("*.py") if "published" not in path.parts]
+    assert [(path.name, line) for path in paths for line, text in literals(path) if by_hand.search(text)] == []
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [

@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from nes2net.errors import InputError, MissingLibrary, readable_size, shown
+from nes2net.machine.installation import how_to_install
 
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
@@ -176,7 +177,7 @@ def pyarrow_module(name: str, shard: Path) -> Any:
     try:
         return __import__(name, fromlist=["_"])
     except ImportError as error:
-        raise MissingLibrary(f"{shard} needs pyarrow: pip install 'nes2net[parquet]'") from error
+        raise MissingLibrary(f"{shard} needs pyarrow: {how_to_install('parquet')}") from error
 
 
 class _Open(Protocol):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.autocast import at_least_float32, without_autocast
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
@@ -136,7 +136,7 @@ class Backend(nn.Module):
         """Raise :class:`InputError` if there are too few frames, of 20 ms after XLS-R or WavLM."""
         if num_frames < self.min_frames:
             raise InputError(
-                f"{num_frames} frames are too few, this back-end needs at least {self.min_frames}; "
+                f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
                 "pad or repeat the waveform"
             )
 
@@ -160,7 +160,7 @@ class Backend(nn.Module):
         name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
         if scores is None:
             raise InputError(
-                f"back-end '{name}' fuses the scores of {count} other systems: give them as the second argument, "
+                f"back-end '{name}' fuses the scores of {counted(count, 'other system')}: give them as the second argument, "
                 f"batch × {count}"
             )
         if scores.shape != (batch_size, count):

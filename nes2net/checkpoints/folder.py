@@ -34,7 +34,8 @@ def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, 
 
 def clear(folder: Path) -> None:
     """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder, "name another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
         (folder / name).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from nes2net.checkpoints.onnx_format import damaged, foreign, read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
 from nes2net.machine.files import sha256_of
+from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import first_problem
 from nes2net.options import ModelDescription
 
@@ -87,7 +88,7 @@ def require(*modules: str) -> None:
         try:
             __import__(name)
         except ImportError as error:
-            raise MissingLibrary(f"{name} is not installed: pip install nes2net[onnx]") from error
+            raise MissingLibrary(f"{name} is not installed: {how_to_install('onnx')}") from error
 
 
 def accepted_lengths(shortest: int, longest: int | None) -> str:

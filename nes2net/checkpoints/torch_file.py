@@ -31,6 +31,28 @@ _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # Bytes that tensors may take, as a multiple of those of the file. A tensor that repeats its storage
 # (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
 _MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
+# What files of other kinds begin with: place, bytes, kind.
+_OTHER_KINDS = (
+    (8, b"WAVE", "a recording (WAV)"),
+    (8, b"AIF", "a recording (AIFF)"),
+    (0, b"fLaC", "a recording (FLAC)"),
+    (0, b"OggS", "a recording (Ogg)"),
+    (0, b"ID3", "a recording (MP3)"),
+    (0, b"\xff\xfb", "a recording (MP3)"),
+    (0, b"\xff\xf3", "a recording (MP3)"),
+    (0, b"\xff\xf1", "a recording (AAC)"),
+    (4, b"ftyp", "a recording (MP4)"),
+    (0, b"\x1a\x45\xdf\xa3", "a recording (WebM)"),
+    (0, b"\x30\x26\xb2\x75", "a recording (WMA)"),
+    (0, b".snd", "a recording (AU)"),
+    (0, b"NIST_1A", "a recording (SPHERE)"),
+    (0, b"PAR1", "a Parquet file"),
+    (0, b"\x89PNG", "a picture"),
+    (0, b"%PDF", "a PDF file"),
+    (0, b"\x1f\x8b", "a packed file (gzip)"),
+    (257, b"ustar", "a tar archive"),
+)
+_REMEDY = "name the file that holds the weights"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -44,9 +66,14 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     """
     check_file(path)
     records: dict[str, type[Record]] = {}
+    beginning = b""
     try:
         with open(path, "rb") as file:
-            zipped = file.read(4) == b"PK\x03\x04"
+            beginning = file.read(1024)
+            for place, mark, what in _OTHER_KINDS:
+                if beginning.startswith(mark, place):
+                    raise InputError(f"{path} is {what}, not a checkpoint: {_REMEDY}")
+            zipped = beginning.startswith(b"PK\x03\x04")
             file.seek(0)
             content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
         if (expanded := _expanded(content)) > max(_MOST_EXPANSION * path.stat().st_size, _ALWAYS_FIT):
@@ -66,8 +93,9 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             f"{path} was not read: {error}; if it is a checkpoint all the same, save its state_dict() alone with torch.save"
         ) from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
-        if what := _other_kind(path):
-            raise InputError(f"{path} is {what}, not a checkpoint: name the file that holds the weights") from error
+        if not beginning or _is_text(beginning):
+            what = "a text file" if beginning else "an empty file"
+            raise InputError(f"{path} is {what}, not a checkpoint: {_REMEDY}") from error
         if is_out_of_memory(error):
             raise InputError(
                 f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
@@ -84,16 +112,10 @@ def check_file(path: Path) -> None:
         raise InputError(f"checkpoint {path} not found")
 
 
-def _other_kind(path: Path) -> str | None:
-    """Say what an unreadable file is, if its beginning tells."""
-    with open(path, "rb") as file:
-        beginning = file.read(1024)
-    if not beginning:
-        return "an empty file"
+def _is_text(beginning: bytes) -> bool:
+    """Whether a file that begins so is text in UTF-8."""
     text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(beginning)  # the last character may be cut
-    if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
-        return "a text file"
-    return None
+    return all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text
 
 
 def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tensors_only: bool) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nes2net.cli.entry import CorpusNames, add_architecture, add_device, add_workers, check_at_least, subcommand
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.machine.terminal import printable, say_written, table_line
 from nes2net.registry import corpora
 
@@ -273,7 +273,7 @@ def _population(args: argparse.Namespace, corpus: Corpus, training: _Training) -
     is_bonafide = {trial.id: trial.label == BONAFIDE for trial in training.trials}
     if missing := [id for id in is_bonafide if id not in with_audio]:
         raise InputError(
-            f"{args.root}: has no recordings of {len(missing)} of the {len(is_bonafide)} trials of these scores: "
+            f"{args.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these scores: "
             f"{listed(missing)}; name the folder of {args.corpus} with `root`"
         )
     trials = drawn([with_audio[id] for id in is_bonafide])
@@ -281,7 +281,10 @@ def _population(args: argparse.Namespace, corpus: Corpus, training: _Training) -
     detector = _detector(args, training.scored_by) if args.model else None
     traits, failures = measure_trials(trials, num_samples, num_workers=args.num_workers)
     if failures:
-        print(f"{len(failures)} recordings were left out: {printable(listed(list(failures)))}", file=sys.stderr)
+        print(
+            f"{counted(len(failures), 'recording was', 'recordings were')} left out: {printable(listed(list(failures)))}",
+            file=sys.stderr,
+        )
     if detector is not None:
         traits = _with_embeddings(args, detector, [t for t in trials if t.id in traits], traits, num_samples)
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits])
@@ -370,7 +373,7 @@ def _apply_saved(args: argparse.Namespace) -> int:
     calibration = load(args.parameters)
     if len(args.apply) != len(calibration.weights):
         raise InputError(
-            f"{args.parameters} needs scores of {len(calibration.weights)} systems ({', '.join(calibration.systems)}), "
+            f"{args.parameters} needs scores of {counted(len(calibration.weights), 'system')} ({', '.join(calibration.systems)}), "
             f"but {len(args.apply)} score files are given"
         )
     if args.eval_keys and not args.eval_corpus:

@@ -7,7 +7,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, CorpusNames, corpus_in_place, subcommand
-from nes2net.errors import listed, worded
+from nes2net.errors import counted, listed, worded
 from nes2net.machine.terminal import printable, text_table
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
     lines = _row("trials", text)
     for name, values in counts.by.items():
         if len(values) > _MOST_VALUES:
-            text = f"{len(values)} values, {min(values.values()):,} to {max(values.values()):,} trials each"
+            text = f"{counted(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
         else:
             text = ", ".join(f"{value} {number:,}" for value, number in values.items())
         lines += _row(name, text)
@@ -136,7 +136,7 @@ def _key_lines(key: KeyCheck) -> list[str]:
 
 def _decoding_lines(decoding: Decoding) -> list[str]:
     readable = decoding.files - len(decoding.unreadable)
-    lines = _row("decoded", f"{readable:,} of {decoding.files:,} files")
+    lines = _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
     if readable:
         (shortest, first), (longest, last) = decoding.shortest, decoding.longest
         text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
@@ -150,9 +150,12 @@ def _decoding_lines(decoding: Decoding) -> list[str]:
             lines += _row("channels", f"{text} (read as their mean)")
     if decoding.second_decoder:
         names = decoding.second_decoder
-        lines += _row("FFmpeg", f"{len(names):,} files are read by FFmpeg, not by libsndfile: {listed(names)}")
+        lines += _row(
+            "FFmpeg",
+            f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}",
+        )
     if decoding.unreadable:
-        lines += _row("unreadable", f"{len(decoding.unreadable):,} files: {listed(list(decoding.unreadable))}")
+        lines += _row("unreadable", f"{counted(len(decoding.unreadable), 'file')}: {listed(list(decoding.unreadable))}")
     return lines
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import INCOMPLETE, subcommand
-from nes2net.errors import InputError, readable_size, worded
+from nes2net.errors import InputError, counted, readable_size, worded
 from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
 
@@ -35,10 +35,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _download(args: argparse.Namespace) -> int:
     from nes2net.corpora.download import fetch_all, plan_downloads
-    from nes2net.machine.http_files import HttpFiles
+    from nes2net.machine.http_files import MOST_TRIES, HttpFiles
 
     corpus: Corpus = corpora.get(args.corpus)
-    with HttpFiles() as client:
+    with HttpFiles(most_tries=1 if args.dry_run else MOST_TRIES) as client:
         plan = plan_downloads(corpus, client, args.only)
         print(printable(_sheet(corpus, plan)))
         if args.dry_run:
@@ -71,7 +71,7 @@ def _sheet(corpus: Corpus, plan: Plan) -> str:
             for file in plan.files
         ]
         cells += [
-            [f"hub:{each.repository}", readable_size(each.size), "by the hub", f"{len(each.files):,} files"]
+            [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
             for each in plan.hub_sets
         ]
         lines += ["", *(f"  {line}" for line in text_table([head, *cells], "lrl"))]

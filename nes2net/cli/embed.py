@@ -18,7 +18,7 @@ from nes2net.cli.entry import (
     corpus_in_place,
     subcommand,
 )
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
@@ -175,13 +175,14 @@ def _report(result: EmbeddingResult) -> int:
     """Print what was written and, on standard error, what is missing; return the exit status."""
     path: Path = result.path
     if result.already_complete:
-        print(f"{path} is complete already: {result.embedded} embeddings of this same model")
+        print(f"{path} is complete already: {counted(result.embedded, 'embedding')} of this same model")
     else:
-        print(f"{result.embedded} of {result.total} embeddings of {result.size} numbers written to {path}")
+        print(f"{result.embedded:,} of {counted(result.total, 'embedding')} of {result.size} numbers written to {path}")
     if not result.failures:
         return 0
     names = printable(listed(list(result.failures)))
     print(
-        f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each", file=sys.stderr
+        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        file=sys.stderr,
     )
     return INCOMPLETE

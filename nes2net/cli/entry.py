@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished, first_line, nearest, one_line, settings_called, worded
+from nes2net.errors import InputError, Unfinished, did_you_mean, first_line, nearest, one_line, settings_called, worded
+from nes2net.machine.files import no_empty_folders
 from nes2net.machine.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -137,16 +138,15 @@ class OneLineParser(argparse.ArgumentParser):
                 self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
-            raise argparse.ArgumentError(None, f"unknown command '{value}'{nearest(value, action.choices, cutoff=0.5)}")
-        try:
-            super()._check_value(action, value)
-        except argparse.ArgumentError as error:
-            error.message += nearest(str(value), map(str, action.choices or ()), cutoff=0.5)
-            raise
+        if action.choices is not None and value not in action.choices:
+            is_command = isinstance(action, argparse._SubParsersAction)
+            known = did_you_mean(str(value), map(str, action.choices), f"{command_of(self.prog)} --help", cutoff=0.5)
+            what = "unknown command" if is_command else "invalid choice:"
+            raise argparse.ArgumentError(None if is_command else action, f"{what} '{value}'{known}")
 
     def error(self, message: str) -> NoReturn:
-        advice = "" if message.endswith("?") else " (--help lists what is accepted)"
+        named = "did you mean" in message or "; known: " in message
+        advice = "" if named else " (--help lists what is accepted)"
         self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
 
 
@@ -155,14 +155,16 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an
+    argument names, and that was made for results which never came, is removed.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without UTF-8 cannot show '–' nor every file name.
             stream.reconfigure(errors="backslashreplace")
     args = parser.parse_args(argv)
-    with settings_called(args.parser.flags()):
+    places = [value for value in vars(args).values() if isinstance(value, str)]
+    with settings_called(args.parser.flags()), no_empty_folders(*places):
         try:
             return command(args) or 0
         except InputError as error:

@@ -47,7 +47,9 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--out", metavar="DIR", help="folder for everything; that of the file, or results/NAME, if not given"
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="list the jobs, done and to do, with an estimate of time"
+        "--dry-run",
+        action="store_true",
+        help="say what is missing, what is measured, and the jobs to do with an estimate of time",
     )
     parser.add_argument(
         "--allow-missing", action="store_true", help="begin even if data is missing, and do what is possible"
@@ -91,15 +93,15 @@ def _experiment(args: argparse.Namespace) -> int:
     if args.task:
         return _task(args.task, plan, machine)
     left = unfinished(plan.jobs)
-    if args.dry_run:
-        print(printable("\n".join(work_table(plan, left))))
     missing = missing_for(left)
-    if missing:
-        print(worded("\n".join([f"missing, {len(missing)} in all:", *map(str, missing)])), file=sys.stderr)
+    lacking = [f"missing, {len(missing)} in all:", *map(str, missing)] if missing else ["nothing is missing"]
     if args.dry_run:
+        print(printable(worded("\n".join([*lacking, "", *work_table(plan, left)]))))
         return INCOMPLETE if missing else 0
-    if missing and not args.allow_missing:
-        return WRONG_INPUT
+    if missing:
+        print(printable(worded("\n".join(lacking))), file=sys.stderr)
+        if not args.allow_missing:
+            return WRONG_INPUT
     with exclusive_lock(
         out / ".lock", f"another command works in {out}: wait for it, or name another folder with `out`"
     ):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.cli.predict_files import PICTURES, check_places, named_alike, reason
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, say_written
@@ -120,7 +120,7 @@ def _explain(args: argparse.Namespace) -> int:
         if places:
             _write(places[path], row, found, path, args)
     if failed:
-        print(f"{failed} of {len(files)} files could not be explained", file=sys.stderr)
+        print(f"{failed:,} of {counted(len(files), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import CorpusNames, corpus_in_place, subcommand
-from nes2net.errors import InputError, readable_size
+from nes2net.errors import InputError, counted, readable_size
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
@@ -46,9 +46,11 @@ def _pack(args: argparse.Namespace) -> None:
     result = pack(parts, args.out, title=corpus.title, format=args.format, shard_bytes=_bytes(args.shard_size))
     for split, trials in parts.items():
         unlabelled = sum(trial.label is None for trial in trials)
-        print(f"{split}: {len(trials):,} recordings{f', {unlabelled:,} without a label' if unlabelled else ''}")
+        print(
+            f"{split}: {counted(len(trials), 'recording')}{f', {unlabelled:,} without a label' if unlabelled else ''}"
+        )
     before = f", {result.there_before} of which were there" if result.there_before else ""
-    shards = f"{len(result.shards)} shard{'s' if len(result.shards) > 1 else ''}"
+    shards = counted(len(result.shards), "shard")
     print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {args.out}"))
 
 

@@ -21,10 +21,10 @@ from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
 from nes2net.cli.predict_files import pictures_for, reason, seconds_shown
 from nes2net.cli.predict_segments import Stretches, add_flags, check_flags, lines_of_stretches
-from nes2net.errors import InputError, worded
+from nes2net.errors import InputError, counted, worded
 from nes2net.machine.files import replacing, writing
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name, say_written, table_line
+from nes2net.machine.terminal import printable_name, say_written, table_line, written_said_last
 
 if TYPE_CHECKING:
     from nes2net.decisions.decision import Decider
@@ -169,12 +169,13 @@ def _predict(args: argparse.Namespace) -> int:
     if not args.json:
         print("\n".join([*(f"# {worded(note)}" for note in notes), head]))
     failed = 0
-    for row in rows:
-        failed += "error" in row
-        row |= facts
-        print(json.dumps(row) if args.json else lines(row), flush=True)
+    with written_said_last():
+        for row in rows:
+            failed += "error" in row
+            row |= facts
+            print(json.dumps(row) if args.json else lines(row), flush=True)
     if failed:
-        print(f"{failed} of {len(files)} files could not be scored", file=sys.stderr)
+        print(f"{failed:,} of {counted(len(files), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
@@ -343,7 +344,7 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
-        mean = f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}"
+        mean = f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}"
         about = f"{about}; {mean}" if about else mean
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
     lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, about], widths, align)]

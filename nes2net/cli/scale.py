@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, subcommand
-from nes2net.errors import listed
+from nes2net.errors import counted, listed
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _scale(args: argparse.Namespace) -> int:
     status = _report(outcome)
     if args.scores and outcome.scored:
         written = to_score_file(outcome.out, args.scores)
-        print(f"{written.scored} scores written to {written.path}")
+        print(f"{counted(written.scored, 'score')} written to {written.path}")
     return status
 
 
@@ -107,12 +107,14 @@ def _report(outcome: Outcome) -> int:
     """Print what there is and, on standard error, what is missing; return the exit status."""
     read = outcome.shards - len(outcome.unread)
     kept = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
-    print(
-        f"{outcome.scored} of {outcome.rows} recordings have scores, in {outcome.out}; {read} of {outcome.shards} shards{kept}"
-    )
+    scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
+    print(f"{scored}, in {outcome.out}; {read:,} of {counted(outcome.shards, 'shard')}{kept}")
     if outcome.without_score:
-        print(f"{outcome.without_score} recordings have no score: their column `error` says why", file=sys.stderr)
+        print(
+            f"{counted(outcome.without_score, 'recording has', 'recordings have')} no score: the column `error` says why",
+            file=sys.stderr,
+        )
     if outcome.unread:
         reasons = printable(listed(list(outcome.unread.values())))
-        print(f"{len(outcome.unread)} shards could not be read: {reasons}", file=sys.stderr)
+        print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
     return 0 if outcome.complete else INCOMPLETE

@@ -21,7 +21,7 @@ from nes2net.cli.entry import (
     subcommand,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.errors import InputError, listed, worded
+from nes2net.errors import InputError, counted, listed, worded
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
 from nes2net.published_models import published_model, samples_to_score
@@ -296,6 +296,7 @@ def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
         return 0
     names = printable(listed(list(result.failures)))
     print(
-        f"{len(result.failures)} files were left out: {names}; {result.record_path} says why for each", file=sys.stderr
+        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        file=sys.stderr,
     )
     return INCOMPLETE

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from nes2net.cli.calibrated import add_calibration, check_calibration
 from nes2net.cli.entry import add_architecture, add_device, add_dtype, subcommand
 from nes2net.errors import MissingLibrary
+from nes2net.machine.installation import how_to_install
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -52,7 +53,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _serve(args: argparse.Namespace) -> int:
     if find_spec("gradio") is None:
-        raise MissingLibrary("the page needs Gradio, which is not installed: pip install 'nes2net[serve]'")
+        raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
     from nes2net.serve.desk import Limits
     from nes2net.serve.server import serve
 

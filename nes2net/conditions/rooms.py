@@ -19,6 +19,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.augment.noise import find_impulse_responses, reverberate
 from nes2net.conditions.base import Condition, Sources
 from nes2net.errors import MissingLibrary
+from nes2net.machine.installation import how_to_install
 
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
 _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
@@ -113,7 +114,7 @@ def _library() -> ModuleType:
         import pyroomacoustics  # optional dependency
     except ImportError as error:
         raise MissingLibrary(
-            f"needs pyroomacoustics ({error}): pip install 'nes2net[robustness]', or leave the condition out"
+            f"needs pyroomacoustics ({error}): {how_to_install('robustness')}, or leave the condition out"
         ) from error
     return pyroomacoustics  # type: ignore[no-any-return]
 

@@ -20,7 +20,7 @@ from nes2net.corpora.decoding import Decoding, decode_all
 from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
 from nes2net.corpora.segments import any_spoof, check_labels
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS
 
 
@@ -52,9 +52,9 @@ class SplitCheck:
         if self.audio is None or not self.counts.trials:
             return "its audio is not there" if self.audio is None else "its trials are not known"
         if self.missing:
-            return f"{len(self.missing):,} of {self.counts.trials:,} files are missing"
+            return f"{len(self.missing):,} of {counted(self.counts.trials, 'file is', 'files are')} missing"
         if self.decoding and self.decoding.unreadable:
-            return f"{len(self.decoding.unreadable):,} of {self.counts.trials:,} files cannot be read"
+            return f"{len(self.decoding.unreadable):,} of {counted(self.counts.trials, 'file')} cannot be read"
         return ""
 
 
@@ -238,7 +238,7 @@ def _check_split(
         if part.missing:
             there = f" ({other_suffix:,} are there under another suffix)" if other_suffix else ""
             part.problems.append(
-                f"{len(part.missing):,} of {len(trials):,} files are missing{there}: {listed(part.missing)}"
+                f"{len(part.missing):,} of {counted(len(trials), 'file is', 'files are')} missing{there}: {listed(part.missing)}"
                 f"{_obtain(corpus, 'audio')}"
             )
     if trials:
@@ -272,9 +272,11 @@ def _check_segments(
             part.problems.append(str(error))
             continue
         without = [trial.id for trial in trials if trial.id not in spoofed]
-        there.append(f"{name} of {len(trials) - len(without):,} of {len(trials):,} trials")
+        there.append(f"{name} of {len(trials) - len(without):,} of {counted(len(trials), 'trial')}")
         if without and not corpus.user_defined:
-            part.problems.append(f"{name}: {len(without):,} trials have no labels of segments: {listed(without)}")
+            part.problems.append(
+                f"{name}: {counted(len(without), 'trial has', 'trials have')} no labels of segments: {listed(without)}"
+            )
         if name != "RTTM":
             break
     return there
@@ -331,7 +333,7 @@ def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) 
     if unreadable:
         reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
         part.problems.append(
-            f"{len(unreadable):,} of {len(part.present):,} files cannot be read: {listed(reasons)}{_obtain(corpus, 'audio')}"
+            f"{len(unreadable):,} of {counted(len(part.present), 'file')} cannot be read: {listed(reasons)}{_obtain(corpus, 'audio')}"
         )
 
 
@@ -364,9 +366,13 @@ def _check_key(
     labelled = {trial.id for trial in trials}
     unlabelled, unlisted = [id for id in ids if id not in labelled], sorted(labelled.difference(ids))
     if unlabelled:
-        key.problems.append(f"{len(unlabelled):,} trials of the protocol have no label: {listed(unlabelled)}")
+        key.problems.append(
+            f"{counted(len(unlabelled), 'trial')} of the protocol without a label: {listed(unlabelled)}"
+        )
     if unlisted and ids:
-        key.problems.append(f"{len(unlisted):,} labelled trials are not in the protocol: {listed(unlisted)}")
+        key.problems.append(
+            f"{counted(len(unlisted), 'labelled trial is', 'labelled trials are')} not in the protocol: {listed(unlisted)}"
+        )
     return key
 
 

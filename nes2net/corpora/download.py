@@ -21,7 +21,7 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field, ValidationError
 
 from nes2net.corpora.corpus import Corpus, Download
-from nes2net.errors import InputError, Unfinished, first_line, listed, readable_size, shown
+from nes2net.errors import InputError, Unfinished, counted, first_line, listed, readable_size, shown
 from nes2net.machine.files import write_text
 from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.machine.locks import exclusive_lock
@@ -256,7 +256,8 @@ def _hub_errors(repository: str) -> Iterator[None]:
         raise InputError(f"{page} cannot be read ({first_line(error)})") from error
     except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
         raise Unfinished(
-            f"{page} cannot be read ({first_line(error)}); what has come is kept, and the same command goes on from there"
+            f"{page} cannot be read ({first_line(error)}); check the network connection; what has come is kept, and the "
+            "same command goes on from there"
         ) from error
 
 
@@ -338,7 +339,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
-            f"{len(missing)} files of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+            f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
         )
 
 

@@ -50,7 +50,7 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed, shown
+from nes2net.errors import InputError, counted, listed, shown
 from nes2net.localisation.rttm import read_reco2dur, read_rttm
 from nes2net.localisation.segments import Segment
 from nes2net.machine.progress import ProgressDisplay
@@ -272,7 +272,9 @@ def segments(
     ids = {trial.id for trial in (*everything, *of_split)}  # ids of a part need not begin with its folder
     listed_ids = read_rttm(path).keys()
     if unknown := [id for id in listed_ids if id not in ids]:
-        raise InputError(f"{path}: {len(unknown):,} utterances are not ids of the list: {listed(unknown)}")
+        raise InputError(
+            f"{path}: {counted(len(unknown), 'utterance is', 'utterances are')} not in the list: {listed(unknown)}"
+        )
     known = [trial for trial in of_split if trial.label is not None or trial.id in listed_ids]
     durations = _durations(known, path.with_name("reco2dur"))
     found = read_segments(path, durations, LABELS, uncovered)

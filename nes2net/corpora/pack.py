@@ -23,7 +23,7 @@ from nes2net.audio.packed import fetched, open_recording, pyarrow_module, status
 from nes2net.corpora.generic import FIELDS
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.machine.files import json_text, read_bounded, replacing, write_text, writing
 from nes2net.machine.progress import ProgressDisplay
 
@@ -115,8 +115,8 @@ def check_unique(parts: Mapping[str, Sequence[Trial]]) -> None:
     for split, trials in parts.items():
         if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
             raise InputError(
-                f"{len(twice):,} ids stand in {split_of[twice[0]]} and in {split}, but each recording needs its own: "
-                f"{listed(twice)}; pack one `split`"
+                f"{counted(len(twice), 'id stands', 'ids stand')} in {split_of[twice[0]]} and in {split}, but each "
+                f"recording needs its own: {listed(twice)}; pack one `split`"
             )
 
 

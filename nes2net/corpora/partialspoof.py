@@ -23,7 +23,7 @@ from nes2net.corpora.corpus import Corpus, Counts, Download
 from nes2net.corpora.layout import Layout, Part
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.rttm import read_reco2dur
 from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
@@ -134,7 +134,9 @@ def segments(
     if path.name == _SPOOF_ALONE:
         found = {name: found.get(name, [Segment(BONAFIDE, 0.0, end)]) for name, end in durations.items() if end > 0}
     elif missing := [name for name in durations if name not in found]:
-        raise InputError(f"{path}: {len(missing):,} utterances of {reco2dur.name} have no segments: {listed(missing)}")
+        raise InputError(
+            f"{path}: {counted(len(missing), 'utterance')} of {reco2dur.name} without segments: {listed(missing)}"
+        )
     try:
         protocol = LAYOUT.find_protocol(root, split, protocols)
     except files.NotFound:

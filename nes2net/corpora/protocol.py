@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed, one_line, shown
+from nes2net.errors import InputError, counted, listed, one_line, shown
 from nes2net.machine.text_files import decoded_text
 
 #: The whole of a corpus, asked for like one of its parts.
@@ -105,7 +105,7 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
                 _check_header(header, path, line)
             if row and len(row) != len(header):
                 raise InputError(
-                    f"{path}, line {line}: expected {len(header)} fields ({', '.join(header)}), found {len(row)}: "
+                    f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
                     f"{shown(','.join(row))}"
                 )
             if row:
@@ -230,7 +230,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
         twice = [id for id, count in Counter(trial.id for trial in trials).items() if count > 1]
-        raise InputError(f"{path}: {len(twice)} utterances stand in it more than once: {listed(twice)}")
+        raise InputError(f"{path}: {counted(len(twice), 'utterance')} in it more than once: {listed(twice)}")
     return trials
 
 

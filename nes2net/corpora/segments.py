@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.localisation.rttm import read_rttm
 from nes2net.localisation.segments import ROUNDING, Segment, frame_labels
@@ -131,7 +131,9 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
         if trial.label is not None and trial.id in spoofed and spoofed[trial.id] != (trial.label == SPOOF)
     ]
     if wrong:
-        raise InputError(f"{path}: {len(wrong):,} utterances have another label than their segments: {listed(wrong)}")
+        raise InputError(
+            f"{path}: {counted(len(wrong), 'utterance has', 'utterances have')} another label than the segments: {listed(wrong)}"
+        )
 
 
 def any_spoof(segments: Mapping[str, Iterable[Segment]]) -> dict[str, bool]:

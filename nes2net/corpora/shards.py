@@ -46,7 +46,7 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, listed, readable_size, shown
+from nes2net.errors import InputError, counted, listed, readable_size, shown
 
 _IDS, _SPLITS, _NOTES = ("utterance_id", "id", "utt_id", "__key__"), ("split", "phase"), "notes"
 _SAME = {"speaker_id": "speaker"}
@@ -196,8 +196,8 @@ def _check_numbers(paths: list[Path], root: Path) -> None:
                 of_it = [f"{before}{i:0{len(number)}d}-of-{count}{suffix}" for i in range(int(count))]
                 if missing := [other for other in of_it if other not in there]:
                     raise InputError(
-                        f"{root}: {len(missing):,} of {len(of_it):,} shards are missing: {listed(missing, 3)}; copy or "
-                        "download them"
+                        f"{root}: {len(missing):,} of {counted(len(of_it), 'shard is', 'shards are')} missing: "
+                        f"{listed(missing, 3)}; copy or download them"
                     )
 
 

@@ -23,7 +23,7 @@ from scipy.special import expit
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
@@ -108,7 +108,7 @@ class LinearCalibration:
         scores = _matrix(scores, "")
         if scores.shape[1] != len(self.weights):
             raise InputError(
-                f"this calibration needs scores of {len(self.weights)} systems ({', '.join(self.systems)}), "
+                f"this calibration needs scores of {counted(len(self.weights), 'system')} ({', '.join(self.systems)}), "
                 f"got {scores.shape[1]}"
             )
         with np.errstate(over="ignore", invalid="ignore"):
@@ -430,4 +430,6 @@ def _check_settings(prior: float, l2: float, names: tuple[str, ...], num_systems
     if not 0 <= l2 < math.inf:
         raise InputError(f"`l2` must be 0 or more, got {l2}")
     if len(names) != num_systems:
-        raise InputError(f"{num_systems} systems have scores, but {len(names)} names are given")
+        raise InputError(
+            f"{counted(num_systems, 'system has', 'systems have')} scores, but {counted(len(names), 'name is', 'names are')} given"
+        )

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy.linalg import eigh
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")
@@ -280,7 +280,9 @@ class Population:
         """
         classes = np.asarray(is_bonafide, dtype=bool)
         if len(traits) < FEWEST:
-            raise InputError(f"{len(traits)} recordings are too few to tell what is usual: give at least {FEWEST}")
+            raise InputError(
+                f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
+            )
         values = {name: _scale(name, np.array([getattr(one, name) for one in traits])) for name in SCALARS}
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         scalar = np.zeros(len(traits))

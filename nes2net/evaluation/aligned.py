@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.matching import match_file
 from nes2net.scoring.score_file import read_scores
 
@@ -85,7 +85,9 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     for path, scores in zip(paths, by_file):
         missing = list(dict.fromkeys(id for other in by_file for id in other if id not in scores))
         if missing and not allow_partial:
-            raise InputError(f"{path}: no score for {len(missing)} trials that another file has: {listed(missing)}")
+            raise InputError(
+                f"{path}: no score for {counted(len(missing), 'trial')} that another file has: {listed(missing)}"
+            )
     ids = [id for id in by_file[0] if all(id in scores for scores in by_file)]
     if not ids:
         raise InputError(f"{', '.join(paths)}: no trial has a score in all of them")

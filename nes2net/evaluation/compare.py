@@ -17,7 +17,7 @@ import numpy as np
 from nes2net import __version__, metrics
 from nes2net.corpora.protocol import canonical_phase, select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, check_fields, evaluate, leave_out
@@ -120,7 +120,7 @@ class Report:
             low, high = (100 * bound for bound in pair.interval)
             lines.append(
                 f"  {pair.first} − {pair.second}: {100 * pair.difference:+.3f} ({low:+.3f} to {high:+.3f}), "
-                f"p {format_p(pair.p_value)}, {pair.num_trials} trials"
+                f"p {format_p(pair.p_value)}, {counted(pair.num_trials, 'trial')}"
             )
         return "\n".join([*lines, *transferred])
 

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.errors import InputError, MissingLibrary, counted, first_line, shown
 from nes2net.evaluation.plots import SERIES
+from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import MOST_LINES, read_text
 
@@ -193,7 +194,9 @@ def map_embeddings(
             attacks.append(word if word == _BONAFIDE else attack or _OTHER)
             corpora.append(file.corpus)
     if len(ids) < _FEWEST_POINTS:
-        raise InputError(f"{len(ids)} embeddings are too few for a map: at least {_FEWEST_POINTS} are expected")
+        raise InputError(
+            f"{counted(len(ids), 'embedding is', 'embeddings are')} too few for a map: at least {_FEWEST_POINTS} are expected"
+        )
     chosen = _stratified([*zip(corpora, classes, attacks)], most, seed)
     rows, first = [], 0
     for file in files:
@@ -265,7 +268,7 @@ def _umap(x: NDArray, seed: int) -> NDArray:
     try:
         import umap  # optional dependency
     except ImportError as error:
-        raise MissingLibrary("UMAP needs umap-learn: pip install 'nes2net[maps]', or take `map=tsne`") from error
+        raise MissingLibrary(f"UMAP needs umap-learn: {how_to_install('maps')}, or take `map=tsne`") from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return umap.UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, n_jobs=1).fit_transform(x)
@@ -299,7 +302,7 @@ def _listed(path: Path) -> _File:
     elif path.suffix == ".npy":
         ids, labels = _list_of(path.with_name(f"{path.name}.csv"))
         if len(ids) != (count := len(_array(path))):
-            raise InputError(f"{path} has {count} rows, but {path.name}.csv lists {len(ids)}; {_REMEDY}")
+            raise InputError(f"{path} has {counted(count, 'row')}, but {path.name}.csv lists {len(ids)}; {_REMEDY}")
     else:
         raise InputError(f"{path}: embeddings are in a file that ends in .npy or .parquet; {_REMEDY}")
     record, beside = _Record(), path.with_name(f"{path.name}.json")
@@ -307,7 +310,7 @@ def _listed(path: Path) -> _File:
         record = read_json_as(_Record, beside, _MOST_RECORD, "a record of embeddings", "write them again, or remove it")
     corpus = f"{record.corpus.name} {record.corpus.split}".strip() if record.corpus else path.stem
     what = f" (the {record.run.embedding})" if record.run else ""
-    return _File(path, ids, labels, corpus, f"{path.name}: {len(ids):,} embeddings{what} of {corpus}")
+    return _File(path, ids, labels, corpus, f"{path.name}: {counted(len(ids), 'embedding')}{what} of {corpus}")
 
 
 def _list_of(path: Path) -> tuple[list[str], list[str]]:
@@ -340,7 +343,7 @@ def _parquet(path: Path) -> Any:
         import pyarrow  # optional dependency
         import pyarrow.parquet  # optional dependency
     except ImportError as error:
-        raise MissingLibrary("a .parquet file needs pyarrow: pip install 'nes2net[parquet]'") from error
+        raise MissingLibrary(f"a .parquet file needs pyarrow: {how_to_install('parquet')}") from error
     try:
         file = pyarrow.parquet.ParquetFile(path)
         columns = {field.name: field.type for field in file.schema_arrow}

@@ -15,7 +15,7 @@ from nes2net import metrics
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, did_you_mean, listed
+from nes2net.errors import InputError, counted, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, is_kept, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.machine.terminal import markdown_table, text_table
@@ -97,9 +97,10 @@ class Evaluation:
         evaluated = self.num_bonafide + self.num_spoof
         low, high = (100 * bound for bound in self.interval)
         lines = [
-            f"{self.corpus}, phase {self.phase}: {evaluated} trials ({self.num_bonafide} bona fide, {self.num_spoof} spoof)",
+            f"{self.corpus}, phase {self.phase}: {counted(evaluated, 'trial')} "
+            f"({self.num_bonafide:,} bona fide, {self.num_spoof:,} spoof)",
             f"EER {100 * self.eer:.3f} % at threshold {self.threshold:.6g}",
-            f"95 % interval {low:.3f} to {high:.3f} % (bootstrap over {self.num_groups} {self.interval_over})",
+            f"95 % interval {low:.3f} to {high:.3f} % (bootstrap over {self.num_groups:,} {self.interval_over})",
         ]
         if self.min_tdcf is not None:
             lines.append(f"min t-DCF {self.min_tdcf:.4f}")
@@ -111,8 +112,8 @@ class Evaluation:
         if self.excluded:
             lines.append(f"left out by definition: {describe_excluded(self.excluded)}")
         if self.is_partial:
-            of = "all" if evaluated == self.num_expected else f"{evaluated} of"
-            lines.append(f"PARTIAL: rests on {of} {self.num_expected} trials; {self.left_out}")
+            of = "all" if evaluated == self.num_expected else f"{evaluated:,} of"
+            lines.append(f"PARTIAL: rests on {of} {counted(self.num_expected, 'trial')}; {self.left_out}")
         return lines + [f"note: {note}" for note in self.notes]
 
     def table(self) -> str:
@@ -120,7 +121,10 @@ class Evaluation:
         lines = self.headline()
         for table in self.tables:
             if len(table.rows) > MOST_LINES:
-                lines += ["", f"{' × '.join(table.fields)}: {len(table.rows)} cells, which the page and the JSON hold"]
+                lines += [
+                    "",
+                    f"{' × '.join(table.fields)}: {counted(len(table.rows), 'cell')}, which the page and the JSON hold",
+                ]
             else:
                 lines += ["", *_table_of(table.rows)]
         return "\n".join(lines)
@@ -183,7 +187,7 @@ def evaluate(
     if matched.is_bonafide.all() or not matched.is_bonafide.any():
         kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
         raise InputError(
-            f"{scores_path}: all {len(matched.trials)} trials are {kind}, and an EER needs both classes: judge them at a "
+            f"{scores_path}: {counted(len(matched.trials), 'trial')}, all {kind}, and an EER needs both classes: judge them at a "
             "threshold of other trials, by `threshold_from` with `dev_keys`, or by `calibration`"
         )
     rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)

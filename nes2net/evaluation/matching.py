@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.scoring.score_file import read_scores
 
 #: Sums of millions of scores up to here are finite.
@@ -53,10 +53,10 @@ class Mismatch:
     def describe(self, num_trials: int) -> str:
         """Write one line with totals and up to ten ids of each kind; the key has ``num_trials``."""
         kinds = (
-            (f"{len(self.missing)} of {num_trials} trials without a score", self.missing),
-            (f"{len(self.conflicting)} scored twice with different values", self.conflicting),
-            (f"{len(self.unknown)} scored but not in the key", self.unknown),
-            (f"{len(self.not_finite)} with a score that is not finite", self.not_finite),
+            (f"{len(self.missing):,} of {counted(num_trials, 'trial')} without a score", self.missing),
+            (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
+            (f"{len(self.unknown):,} scored but not in the key", self.unknown),
+            (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
         )
         return "; ".join(f"{what}: {listed(ids)}" for what, ids in kinds if ids)
 
@@ -163,12 +163,12 @@ def match(
     matched = [by_id[id] for id in evaluated]
     if not matched:
         raise InputError(
-            f"none of the {len(expected)} trials of the key has a score: {mismatch.describe(len(expected))}"
+            f"none of the {counted(len(expected), 'trial')} of the key has a score: {mismatch.describe(len(expected))}"
         )
     unlabelled = [trial.id for trial in matched if trial.label is None]
     if unlabelled:
         raise InputError(
-            f"{len(unlabelled)} trials have no label in the key: {listed(unlabelled)}; give a key with labels"
+            f"{counted(len(unlabelled), 'trial has', 'trials have')} no label in the key: {listed(unlabelled)}; give a key with labels"
         )
     finite = np.array(list(evaluated.values()))
     largest = int(np.abs(finite).argmax())

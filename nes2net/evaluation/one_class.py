@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.decisions.decision import Decider
+from nes2net.errors import counted
 from nes2net.evaluation.breakdown import is_kept, sorting_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.metrics import wilson_interval
@@ -69,7 +70,7 @@ class OneClass:
         >>> OneClass("mine", "generic", "eval", "spoof", Errors(1, 4), {}).headline
         'mine: 4 trials, all spoofed, so there is no EER'
         """
-        return f"{self.name}: {self.errors.number} trials, all {WORDS[self.label]}, so there is no EER"
+        return f"{self.name}: {counted(self.errors.number, 'trial')}, all {WORDS[self.label]}, so there is no EER"
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON; ``measure`` is ``one_minus_srr`` or ``miss``."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.compare import format_p, versions
 from nes2net.evaluation.evaluate import percent, percent_interval
@@ -150,7 +150,7 @@ class Robustness:
                 f"{percent(worst_at.false_alarm, 1)} % of spoofed ones accepted, so above all {side}."
             )
             lines.append(
-                f"Of {len(self.results)} conditions, {len(worse)} raise the EER more than chance would (p < 0.05), and "
+                f"Of {counted(len(self.results), 'condition')}, {len(worse)} raise the EER more than chance would (p < 0.05), and "
                 f"{len(better)} lower it{f' ({listed(better)})' if better else ''}."
             )
         return lines
@@ -174,14 +174,16 @@ class Robustness:
 
     def headline(self) -> list[str]:
         """Say what was evaluated, and at which threshold."""
-        of = f" of {self.num_available}" if self.num_scored < self.num_available else ""
+        of = f" of {self.num_available:,}" if self.num_scored < self.num_available else ""
         lines = [
-            f"{self.corpus}, phase {self.phase}: {self.num_bonafide + self.num_spoof}{of} trials ({self.num_bonafide} bona "
-            f"fide, {self.num_spoof} spoof), clean and under {len(self.results)} conditions",
+            f"{self.corpus}, phase {self.phase}: {self.num_bonafide + self.num_spoof:,}{of} trials ({self.num_bonafide:,} bona "
+            f"fide, {self.num_spoof:,} spoof), clean and under {counted(len(self.results), 'condition')}",
             f"threshold {self.threshold:.6g}, {self.basis}",
         ]
         if self.left_out:
-            lines.append(f"PARTIAL: {len(self.left_out)} trials are left out, which some condition has no score of")
+            lines.append(
+                f"PARTIAL: {counted(len(self.left_out), 'trial is', 'trials are')} left out, which some condition has no score of"
+            )
         return lines
 
     def text(self) -> str:
@@ -250,7 +252,7 @@ def evaluate_robustness(
         missing = sum(id not in scores[condition] for id in scores[CLEAN])
         if missing > _MOST_MISSING * len(scores[CLEAN]):
             failed[condition] = (
-                f"{missing} of {len(scores[CLEAN])} trials have no score; the record of its scores says why"
+                f"{missing:,} of {counted(len(scores[CLEAN]), 'trial has', 'trials have')} no score; the record of its scores says why"
             )
             del scores[condition]
     left_out = {
@@ -262,7 +264,7 @@ def evaluate_robustness(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
-            f"{len(common)} trials have scores under all conditions, but not of both classes: score more trials"
+            f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
     eer = functools.partial(metrics.compute_eer, method=rule_of_corpus, order=order)
@@ -342,7 +344,7 @@ def _scores(trials: Sequence[Trial], path: str | Path) -> dict[str, float]:
         raise InputError(f"{path}: {error}") from error
     if unknown := matched.mismatch.unknown:
         raise InputError(
-            f"{path}: {len(unknown)} scores are of no trial, such as {unknown[0]}: score these trials anew"
+            f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials anew"
         )
     return matched.by_id
 

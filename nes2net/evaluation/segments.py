@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.compare import versions
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.evaluation.origin import Origin, read_origin
@@ -141,7 +141,7 @@ class SegmentEvaluation:
         """Write the figures as a table and lines of text."""
         bonafide, spoof = self.seconds
         lines = [
-            f"{self.corpus}, phase {self.phase}: {self.num_utterances} utterances in frames of {self.resolution_ms:g} ms; "
+            f"{self.corpus}, phase {self.phase}: {counted(self.num_utterances, 'utterance')} in frames of {self.resolution_ms:g} ms; "
             f"{bonafide:.1f} s bona fide, {spoof:.1f} s spoof ({self.truth})",
             *text_table([["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"], *self.rows()]),
         ]
@@ -149,7 +149,9 @@ class SegmentEvaluation:
             lines.append(f"at {row.name}, {row.threshold:.6g}: {', '.join(map(' '.join, described(row)))}")
         lines.append(f"intervals: bootstrap over utterances, {self.num_resamples} draws")
         if self.left_out:
-            lines.append(f"PARTIAL: rests on {self.num_utterances} of {self.num_expected} utterances; {self.left_out}")
+            lines.append(
+                f"PARTIAL: rests on {self.num_utterances:,} of {counted(self.num_expected, 'utterance')}; {self.left_out}"
+            )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
     def rows(self) -> list[list[str]]:

@@ -24,7 +24,7 @@ from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import leave_out, points
 from nes2net.evaluation.inputs import key_input, score_input
@@ -232,7 +232,7 @@ def thresholds(
     if len(given) != num_systems:
         name = "threshold_from" if source.dev_scores else "calibration"
         raise InputError(
-            f"{len(given)} files in `{name}` for {num_systems} systems: give one for each system, in their order"
+            f"{counted(len(given), 'file')} in `{name}` for {counted(num_systems, 'system')}: give one for each system, in their order"
         )
     if source.further and num_systems > 1:
         raise InputError(f"`also` takes scores of a single system, but {num_systems} are evaluated: take one at a time")
@@ -497,7 +497,7 @@ def _seen(calibration: LinearCalibration, development: ScoredSet | None, scored:
     if development is not None:
         ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
         shared = sum(trial.id in ids for trial in scored.matched.trials)
-        of = f"{shared} of the {len(scored.matched.trials)} trials of {scored.name} are"
+        of = f"{shared:,} of the {counted(len(scored.matched.trials), 'trial')} of {scored.name} are"
         return f"{of} development trials, so its figures flatter the threshold" if shared else ""
     facts = calibration.trained_on
     phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}

@@ -13,7 +13,7 @@ import torch
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.detector import PUBLISHED_MODELS, Detector
-from nes2net.errors import listed
+from nes2net.errors import counted, listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
 from nes2net.recipes.recipe import PACKAGED, load_recipe
@@ -60,7 +60,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
     if evaluation.is_partial:
         evaluated = evaluation.num_bonafide + evaluation.num_spoof
         conditions.differences.append(
-            f"PARTIAL: rests on {evaluated} of {evaluation.num_expected} trials; {evaluation.left_out}"
+            f"PARTIAL: rests on {evaluated:,} of {counted(evaluation.num_expected, 'trial')}; {evaluation.left_out}"
         )
     corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
     _compare_trials(conditions, corpus, phase, keys)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from nes2net.errors import InputError, check_known, did_you_mean, nearest, shown
+from nes2net.errors import InputError, check_known, did_you_mean, shown
 from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
@@ -268,7 +268,7 @@ def _find(name: str | Path) -> Path:
     if str(name) in packaged_experiments():
         return PACKAGED / f"{name}.yaml"
     raise InputError(
-        f"experiment {name} not found: name a YAML file or a packaged one{did_you_mean(path.stem, packaged_experiments())}"
+        f"experiment {name} is neither a YAML file nor a packaged one{did_you_mean(path.stem, packaged_experiments())}"
     )
 
 
@@ -311,4 +311,4 @@ def _problem(error: ValidationError) -> str:
     for section in (Experiment, EvaluationSet, Average, SlurmSettings):
         known |= section.model_fields.keys()
     *place, key = map(str, problem["loc"])
-    return f"unknown key '{key[:100]}'{f' in {place[0]}' if place else ''}{nearest(key[:100], known)}"
+    return f"unknown key '{key[:100]}'{f' in {place[0]}' if place else ''}{did_you_mean(key, known)}"

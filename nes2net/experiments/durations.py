@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.experiments.jobs import Job, Run, ScoreJob, TrainJob
 
 
@@ -44,7 +44,7 @@ def _training(run: Run, runs: Sequence[Run]) -> Estimate:
         seconds = [row["seconds"] for row in _history(other) if isinstance(row.get("seconds"), float)]
         if seconds:
             each = median(seconds)
-            return Estimate(max(left, 0) * each, f"{left} epochs of {each:.3g} s, as in {other.name}")
+            return Estimate(max(left, 0) * each, f"{counted(left, 'epoch')} of {each:.3g} s, as in {other.name}")
     return Estimate(None)
 
 
@@ -52,7 +52,7 @@ def _scoring(job: ScoreJob, scored: Sequence[tuple[ScoreJob, tuple[int, float]]]
     """Trials ÷ trials per second, as of the same set with another detector."""
     for other, (total, rate) in scored:
         if other.tested == job.tested:
-            return Estimate(total / rate, f"{total} trials, {rate:.3g} a second, as in {other.run.name}")
+            return Estimate(total / rate, f"{counted(total, 'trial')}, {rate:.3g} a second, as in {other.run.name}")
     return Estimate(None)
 
 

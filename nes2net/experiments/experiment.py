@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
 from nes2net.evaluation.experiment_page import write_experiment
 from nes2net.experiments.durations import estimates, in_words
@@ -32,7 +32,12 @@ def missing_for(jobs: Sequence[Job]) -> list[Missing]:
 
 
 def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
-    """Lay out all jobs with the time that those ``left`` will take, and sum it up."""
+    """Sum up the rows of the result and the work that is ``left``, then lay out all jobs with their times."""
+    columns = plan.experiment.evaluate
+    measured = [["seeds measured of each row on", *(one.title for one in columns)]]
+    for system in plan.systems:
+        of_row = [plan.evaluations(system, one) for one in columns]
+        measured.append([system.title, *(f"{sum(job not in left for job in jobs)} of {len(jobs)}" for jobs in of_row)])
     expected = estimates(plan.jobs, left)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
@@ -47,7 +52,7 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     total = sum(one for one in seconds if one is not None)
     unknown = sum(one is None for one in seconds)
     done = len(plan.jobs) - len(left)
-    text = f"{len(plan.jobs)} jobs, {done} done, {len(left)} to do"
+    text = f"{counted(len(plan.jobs), 'job')}, {done} done, {len(left)} to do"
     if left:
         text += f": about {in_words(total)} one after another" if total else ""
         text += (
@@ -55,7 +60,7 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
             if unknown
             else ""
         )
-    return [*text_table(rows, "l"), text]
+    return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
 def collect(plan: Plan) -> ExperimentResult:
@@ -76,7 +81,7 @@ def collect(plan: Plan) -> ExperimentResult:
             cells[one.title] = ResultCell(measured, len(jobs))
         rows.append(ResultRow(system.title, cells))
     lacking = [
-        f"{row.system} on {column}: {len(cell.measured)} of {cell.num_expected} seeds are measured"
+        f"{row.system} on {column}: {len(cell.measured):,} of {counted(cell.num_expected, 'seed is', 'seeds are')} measured"
         for row, column in itertools.product(rows, columns)
         if len((cell := row.cells[column]).measured) < cell.num_expected
     ]

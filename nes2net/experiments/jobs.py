@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from nes2net import __version__
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.evaluation.seen import seen
@@ -250,7 +250,7 @@ class ScoreJob(Job):
         )
         if result.failures and not one.allow_partial:
             raise InputError(
-                f"{len(result.failures)} of {result.total} recordings of {one.title} have no score, as "
+                f"{len(result.failures):,} of {counted(result.total, 'recording')} of {one.title} without a score, as "
                 f"{result.record_path} says; bring them, and the same command goes on, or set `allow_partial: true` for it"
             )
         self.scores.touch()  # confirmed to be of this checkpoint

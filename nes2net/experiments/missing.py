@@ -11,7 +11,7 @@ from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
@@ -71,13 +71,17 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
     ssl = recipe.ssl_checkpoint
-    if ssl is not None and not Path(ssl).is_file():
+    if ssl is not None and not Path(ssl).exists():
         frontend = recipe.model["frontend"]
         frontend_name = frontend if isinstance(frontend, str) else frontend.get("name")
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(
             Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")
         )
+    start = recipe.train.init_from
+    if start is not None and not Path(start).exists():
+        problem = f"{start} not found; name it with `train.init_from`"
+        missing.append(Missing("checkpoint to start from", problem, "from whoever trained it"))
     if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
         problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
         missing.append(Missing("trained teacher", problem, _TEACHER.format(name)))
@@ -155,7 +159,9 @@ def _missing_files(corpus: Corpus, root: Path, split: str, protocols: Path | Non
     gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
     if not gone:
         return {}, False
-    return {"audio": f"{len(gone)} of {len(trials)} files are not in {root}: {listed(gone)}"}, len(gone) < len(trials)
+    return {
+        "audio": f"{len(gone):,} of {counted(len(trials), 'file is', 'files are')} not in {root}: {listed(gone)}"
+    }, len(gone) < len(trials)
 
 
 def _obtain(corpus: Corpus, kind: str) -> str:

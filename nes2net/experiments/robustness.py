@@ -19,7 +19,7 @@ from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
-from nes2net.errors import InputError, listed, one_line
+from nes2net.errors import InputError, counted, listed, one_line
 from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.launch import process_count
@@ -81,10 +81,10 @@ class Plan:
     def words(self) -> list[str]:
         """Say which trials and conditions there are."""
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
-        of = f" of {self.num_available}" if len(self.trials) < self.num_available else ""
+        of = f" of {self.num_available:,}" if len(self.trials) < self.num_available else ""
         lines = [
-            f"{self.corpus}, phase {self.phase}: {len(self.trials)}{of} trials ({num_bonafide} bona fide, "
-            f"{len(self.trials) - num_bonafide} spoof), clean and under {len(self.names)} conditions:",
+            f"{self.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
+            f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
             *(
                 f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}"
                 for name, strengths in self._families()
@@ -243,6 +243,8 @@ def run(
                     )
                 except NothingScored as error:  # any other error, such as a full disk, is not the condition's
                     if name == CLEAN:
+                        if not path.parent.exists():  # the folder holds nothing yet, so it belongs to no run
+                            (out / _RUN_FILE).unlink()
                         raise
                     failed[name] = one_line(str(error))
                 finished += not was_finished

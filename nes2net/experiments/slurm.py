@@ -20,6 +20,7 @@ from nes2net.errors import InputError, MissingLibrary, first_line
 from nes2net.experiments.description import SlurmSettings
 from nes2net.experiments.plan import Task
 from nes2net.machine.files import json_text, write_text
+from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import read_json_as
 
 #: Name of the task that makes the table.
@@ -160,5 +161,5 @@ def _submitit() -> Any:
     try:
         import submitit  # optional dependency
     except ImportError as error:
-        raise MissingLibrary("jobs of a cluster need submitit: pip install 'nes2net[slurm]'") from error
+        raise MissingLibrary(f"jobs of a cluster need submitit: {how_to_install('slurm')}") from error
     return submitit

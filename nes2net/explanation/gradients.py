@@ -23,6 +23,7 @@ from nes2net.errors import InputError, MissingLibrary
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.removal import Removable
 from nes2net.explanation.subject import Subject
+from nes2net.machine.installation import how_to_install
 from nes2net.scoring.kernel import scoring_mode
 
 #: Names of the methods.
@@ -100,6 +101,6 @@ def _captum() -> Any:
         import captum.attr  # optional dependency
     except ImportError as error:
         raise MissingLibrary(
-            "gradients need captum: pip install 'nes2net[explain]', or take `method=occlusion`"
+            f"gradients need captum: {how_to_install('explain')}, or take `method=occlusion`"
         ) from error
     return captum.attr

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.files import write_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
@@ -110,7 +110,9 @@ class ArenaModel:
         if detector is None:
             raise InputError("the detector is not loaded: call load() before score_batch()")
         if len(audios) != len(srs):
-            raise InputError(f"{len(audios)} recordings with {len(srs)} sample rates: give one rate for each")
+            raise InputError(
+                f"{counted(len(audios), 'recording')} with {counted(len(srs), 'sample rate')}: give one rate for each"
+            )
         reader = WaveformReader.of(detector, self.num_samples)
         waveforms = [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)]
         alone = depends_on_batch(detector)

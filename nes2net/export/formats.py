@@ -60,7 +60,7 @@ def export(
         check_takes_audio_alone(detector)
     detector = detector.whole()
     if to == "onnx":
-        from nes2net.export.onnx import export_onnx  # optional: the extra nes2net[onnx]
+        from nes2net.export.onnx import export_onnx  # optional: the extra onnx
 
         export_onnx(detector, out, quantize=quantize)
     elif to == "space":

@@ -181,7 +181,7 @@ def _num_bytes(detector: Detector) -> int:
 
 def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:
     """Write the float32 graph; return the names of the linear layers in the front-end."""
-    from onnxscript.optimizer import fold_constants  # optional: the extra nes2net[onnx]
+    from onnxscript.optimizer import fold_constants  # optional: the extra onnx
 
     from nes2net.export.onnx_translations import translations  # optional, as above
 
@@ -238,7 +238,7 @@ def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None
     The weights get 7 bits (``reduce_range``). Processors without VNNI add two products of 8 bits in
     16 bits, and where such a sum is too large, the scores would be wrong without an error.
     """
-    import onnx  # optional: the extra nes2net[onnx]
+    import onnx  # optional: the extra onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic  # optional, as above
 
     model = onnx.load(path)

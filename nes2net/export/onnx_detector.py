@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
-from nes2net.errors import InputError, first_line
+from nes2net.errors import InputError, counted, first_line
 from nes2net.frontends.base import UsedSamples
 from nes2net.machine.memory import is_out_of_memory
 
@@ -86,6 +86,6 @@ class OnnxDetector(OnnxFile):
         expected = (len(array),) if output == "scores" else (len(array), *computed.shape[1:2])
         if computed.shape != expected:
             raise InputError(
-                f"{self.path} computed {output} of shape {computed.shape} for {len(array)} waveforms: export it anew"
+                f"{self.path} computed {output} of shape {computed.shape} for {counted(len(array), 'waveform')}: export it anew"
             )
         return computed

@@ -12,6 +12,7 @@ from nes2net.decisions import calibration as calibrations
 from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.machine.files import write_text
+from nes2net.machine.installation import requirement
 from nes2net.scoring.calibrated import check_belongs
 
 _GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
@@ -40,8 +41,8 @@ if __name__ == "__main__":
     )
 '''
 _REQUIREMENTS = """\
-# If this version is not on PyPI: nes2net[serve] @ git+https://HOST/OWNER/nes2net@COMMIT
-nes2net[serve]=={version}
+# nes2net {version}, by an address that a Space can reach: of its repository or its wheel.
+{line}
 """
 _README = """\
 ---
@@ -95,7 +96,7 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
     about = {"title": title, "quoted": json.dumps(title), "gradio": _gradio(), "parts": parts, "meaning": meaning}
     write_text(folder / "README.md", _README.format(**about))
-    write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__))
+    write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__, line=requirement("serve")))
     write_text(folder / ".gitattributes", _ATTRIBUTES)
     write_text(folder / "app.py", _APP)
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import MissingLibrary
 from nes2net.frontends.base import Layers
+from nes2net.machine.installation import how_to_install
 
 # Our options that fairseq's Wav2Vec2Config does not have, or that only its pre-training uses.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")
@@ -76,7 +77,7 @@ def _import_fairseq() -> tuple[type, type]:
     except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
         raise MissingLibrary(
             f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
-            "pip install nes2net[fairseq], then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
+            f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
             "compiler); or use engine=transformers, whose outputs are the same"
         ) from error
     return Wav2Vec2Config, Wav2Vec2Model

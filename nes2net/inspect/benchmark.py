@@ -24,7 +24,7 @@ from nes2net import __version__
 from nes2net.audio.read import SAMPLE_RATE, load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.machine.memory import peak_bytes
@@ -190,7 +190,7 @@ def environment(detector: Detector) -> list[str]:
     """List the versions and hardware that the figures depend on, as lines of a Markdown list."""
     versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
     versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
-    threads = f"{usable_processors()} processors, {torch.get_num_threads()} threads"
+    threads = f"{counted(usable_processors(), 'processor')}, {counted(torch.get_num_threads(), 'thread')}"
     lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {threads}"]
     if detector.device.type == "cuda":
         lines.append(

@@ -16,7 +16,7 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
@@ -321,7 +321,7 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["precision"] = record.run.get("dtype")
     facts["device"] = extra.get("device_name") or extra.get("device")
     facts["versions"] = ", ".join(f"{name} {version}" for name, version in versions.items())
-    facts["without a score"] = f"{len(record.failures):,} files" if record.failures else ""
+    facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
 

@@ -147,7 +147,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
         if registry in (None, aggregations) and name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
             return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
-    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names())}")
+    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names(), 'nes2net info')}")
 
 
 def estimates(name: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout
 from nes2net.detector import PUBLISHED_MODELS
-from nes2net.errors import InputError, MissingLibrary, nearest
+from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
@@ -91,8 +91,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     found = [describers[kind](name, results) for kind, known in by_kind.items() if name in known]
     if not found:
         known = [word for words in by_kind.values() for word in words]
-        meant = nearest(name, known) or _other_case(name, known) or "; `nes2net info` lists all names"
-        raise InputError(f"'{name}' is neither a name nor a file or folder{meant}")
+        raise InputError(f"'{name}' is neither a name nor a file or folder{did_you_mean(name, known, 'nes2net info')}")
     for sheet in found:
         others = [word for words in by_kind.values() for word in words if word.lower() == name.lower() and word != name]
         if others:
@@ -100,10 +99,6 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
         if len(found) > 1:
             sheet.facts["note"] = f"{len(found)} things are called {name}; each is described here"
     return found
-
-
-def _other_case(name: str, known: Iterable[str]) -> str:
-    return next((f"; did you mean '{word}'?" for word in known if word.lower() == name.lower()), "")
 
 
 def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
@@ -430,7 +425,7 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _by(counts: Counts) -> str:
-    return "; ".join(f"{len(values)} values of {name}" for name, values in counts.by.items())
+    return "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in counts.by.items())
 
 
 def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:

@@ -60,6 +60,22 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
+def no_empty_folders(*paths: str | Path) -> Iterator[None]:
+    """Remove at the end what was made meanwhile of ``paths`` and the folders above them, and is empty.
+
+    Folders are made before the long work whose results go into them, and the work may fail.
+    """
+    above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
+    new = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
+    try:
+        yield
+    finally:
+        for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError, ValueError):  # it was not made, or is not empty, or no path
+                folder.rmdir()
+
+
+@contextmanager
 def writing(path: str | Path, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
     """Turn an :class:`OSError` in this context into an :class:`InputError` that names ``path``."""
     try:

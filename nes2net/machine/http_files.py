@@ -23,7 +23,7 @@ from nes2net.machine.progress import ProgressDisplay
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-_MOST_TRIES = 6  # without a byte in between
+MOST_TRIES = 6  # without a byte in between
 _LONGEST_PAUSE = 120.0  # seconds
 _BUSY = (408, 429, 500, 502, 503, 504)
 _SHA256 = re.compile(r'"?([0-9a-f]{64})"?')
@@ -58,10 +58,11 @@ class HttpFiles:
 
     Args:
         sleep: Waits for a number of seconds.
+        most_tries: How often a server is asked without a byte in between.
     """
 
-    def __init__(self, sleep: Callable[[float], object] = time.sleep) -> None:
-        self.sleep = sleep
+    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
+        self.sleep, self.most_tries = sleep, most_tries
         timeout = httpx.Timeout(60.0, connect=30.0)
         # identity: a compressed answer would have neither the announced size nor the file's checksum
         headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
@@ -246,10 +247,12 @@ class HttpFiles:
                 raise InputError(f"{url}: not an address of HTTP or HTTPS") from error
             except (httpx.TransportError, _Busy) as error:
                 tries = tries + 1 if bytes_so_far() <= before else 1
-                if tries >= _MOST_TRIES:
+                if tries >= self.most_tries:
+                    problem = f"{str(error) or type(error).__name__}{f', {tries} times' if tries > 1 else ''}"
+                    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+                        problem += "; check the network connection"
                     raise Unfinished(
-                        f"{url}: {str(error) or type(error).__name__}, {tries} times; what has come is kept, and the same command goes "
-                        "on from there"
+                        f"{url}: {problem}; what has come is kept, and the same command goes on from there"
                     ) from error
                 pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
                 before = bytes_so_far()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
 from unicodedata import category
 
 from nes2net.errors import visible
@@ -81,6 +84,9 @@ def printable(text: object) -> str:
     return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
 
 
+_held: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("held", default=None)
+
+
 def say_written(path: object, *, beside_data: bool = False) -> None:
     """Say on the terminal that ``path`` was written: every command does so for each of its files.
 
@@ -91,4 +97,22 @@ def say_written(path: object, *, beside_data: bool = False) -> None:
     >>> say_written("scores.txt")
     wrote scores.txt
     """
-    print(f"wrote {printable_name(path)}", file=sys.stderr if beside_data else sys.stdout)
+    line, place = f"wrote {printable_name(path)}", sys.stderr if beside_data else sys.stdout
+    held = _held.get()
+    if held is None:
+        print(line, file=place)
+    else:
+        held.append((line, place))
+
+
+@contextmanager
+def written_said_last() -> Iterator[None]:
+    """Hold back the lines of :func:`say_written` until the end of this context, so that they follow its table."""
+    held: list[tuple[str, TextIO]] = []
+    token = _held.set(held)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        for line, place in held:
+            print(line, file=place)

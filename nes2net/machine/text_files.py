@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, counted, shown
 from nes2net.machine.files import read_bounded
 
 #: Limits of a list or a score file. The largest published ones, of ASVspoof 5 and of ASVspoof 2021
@@ -74,9 +74,8 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
         if len(row) == num_fields:
             yield number, row
         elif row:
-            plural = "" if num_fields == 1 else "s"
             raise InputError(
-                f"{path}, line {number}: expected {num_fields} field{plural} ({fields}), "
+                f"{path}, line {number}: expected {counted(num_fields, 'field')} ({fields}), "
                 f"found {len(line[:_LONGEST_LINE].split())}: {shown(line[:_LONGEST_LINE].strip())}"
             )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple
 
-from nes2net.errors import InputError, Unfinished, readable_size, shown
+from nes2net.errors import InputError, Unfinished, counted, readable_size, shown
 from nes2net.machine.files import replacing
 from nes2net.machine.progress import ProgressDisplay
 
@@ -74,7 +74,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
                     )
                 if not (target.is_file() and target.stat().st_size == member.size):
                     _write(member, target)
-                display.facts = [f"{count:,} files"]
+                display.facts = [counted(count, "file")]
                 display.update(max(0, file.tell() // _MB - display.done))
     return count
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.metrics.eer import checked_classes, checked_scores, compute_eer, det_curve
 
 # Priors and costs of the ASVspoof 2019 and 2021 evaluation plans.
@@ -135,7 +135,7 @@ def tdcf_curve(bonafide: ArrayLike, spoof: ArrayLike, weights: TandemWeights) ->
     scores = np.concatenate((bonafide, spoof))
     if not np.isfinite(scores).all():
         raise InputError(
-            f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are infinite; t-DCF needs finite scores"
+            f"{int((~np.isfinite(scores)).sum()):,} of {counted(scores.size, 'score is', 'scores are')} infinite; t-DCF needs finite scores"
         )
     if np.unique(scores).size < 3:
         raise InputError("t-DCF needs soft scores, got fewer than three distinct values: give scores, not decisions")

@@ -14,7 +14,7 @@ from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.options import what_it_takes
-from nes2net.recipes.recipe import ITEMS, PACKAGED, SECTIONS, Recipe, Section
+from nes2net.recipes.recipe import ITEMS, PACKAGED, SECTIONS, Recipe, Section, meant_key
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
 SCHEMA = PACKAGED / "recipe.schema.json"
@@ -127,8 +127,7 @@ def named(name: str | None) -> list[Key]:
         return _with_items(SECTIONS[name])
     known = {key.name: key for key in all_keys()}
     if name not in known:
-        sections = [full for full in known if full.endswith(f".{name}")]  # given without its section
-        meant = f"; did you mean '{sections[0]}'?" if sections else did_you_mean(name, [*known, *SECTIONS])
+        meant = did_you_mean(name, [*known, *SECTIONS], "nes2net info recipe", meant=meant_key(name[:100]))
         raise InputError(f"a recipe has no key '{name}'{meant}")
     return [known[name]]
 

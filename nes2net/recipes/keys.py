@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +16,20 @@ class Source:
 
     text: str
 
+    @property
+    def names(self) -> list[str]:
+        """The flags, without their hyphens."""
+        return re.findall(r"--([\w-]+)", self.text)
+
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return {**handler(core), "source": self.text}
+
+
+@dataclass(frozen=True)
+class AlsoCalled:
+    """What other programs call a key: whoever gives such a name is told the key."""
+
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)

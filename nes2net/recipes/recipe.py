@@ -27,7 +27,7 @@ from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, did_you_mean, nearest, shown
 from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.options import Takes, check_model, what_it_takes
-from nes2net.recipes.keys import Source, UsedWith
+from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
 
 #: The packaged recipes, one file for each published system; ``configs/`` links to them.
 PACKAGED = Path(__file__).parent / "published"
@@ -36,7 +36,6 @@ _DEFAULT_MODEL = {
     "aggregation": {"name": "last"},
     "backend": {"name": "nes2net_x"},
 }
-_MOST_NAMED = 20  # keys that a message names
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160
 #: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
@@ -136,7 +135,10 @@ class Section(BaseModel):
             return str(cause)
         name = str(problem["loc"][0])
         if problem["type"] == "extra_forbidden":
-            return f"unknown key '{cls.prefix}{name[:100]}' in the recipe{cls._nearest_key(name[:100])}"
+            key, section = f"{cls.prefix}{name[:100]}", cls.prefix.partition(".")[0]
+            known = [f"{cls.prefix}{field}" for field in cls.model_fields]
+            meant = did_you_mean(key, known, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
+            return f"unknown key '{key}' in the recipe{meant}"
         if problem["type"] == "missing":
             return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
         schema = cls.model_json_schema()["properties"][name]
@@ -144,18 +146,6 @@ class Section(BaseModel):
             return f"{name} is a mapping of keys, not {shown(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
         return f"`{cls.prefix}{name}` is {what_it_takes(schema)}, not {shown(values[name])}{meant}"
-
-    @classmethod
-    def _nearest_key(cls, name: str) -> str:
-        """Ask for the key that was meant, as it is written on the command line."""
-        for section in SECTIONS.values():  # given without its section, or in another
-            if name in section.model_fields:
-                return f"; did you mean '{section.prefix}{name}'?"
-        if close := difflib.get_close_matches(name, cls.model_fields, n=1):
-            return f"; did you mean '{cls.prefix}{close[0]}'?"
-        if len(cls.model_fields) > _MOST_NAMED:
-            return f"; `nes2net info recipe {cls.prefix.removesuffix('.')}` lists the keys"
-        return did_you_mean(name, cls.model_fields)
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:
@@ -244,7 +234,7 @@ class DataConfig(Section):
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus that is trained on and whose development set validates, by its name in
     `nes2net check-data`."""
-    root: Annotated[Text | None, Source("main.py --database_path")] = None
+    root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
     """Folder of the protocols; if not given, they are looked for in `data.root`."""
@@ -293,7 +283,9 @@ class DataConfig(Section):
     range_scores: Annotated[list[Text], UsedWith("score_range", ("file",)), Source("toolkit")] = Field(default=[])
     """Score files of the same systems on a development set, for `data.score_range`; if not given,
     `data.train_scores`."""
-    num_samples: Annotated[Count | None, Source("main.py: 4.04 s; CtrSVDD program: 64000")] = ASVSPOOF_SAMPLES
+    num_samples: Annotated[
+        Count | None, AlsoCalled(("max_length", "segment_length")), Source("main.py: 4.04 s; CtrSVDD program: 64000")
+    ] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
     `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone. null
     takes whole utterances, which `train.optimizer=logistic` alone can do."""
@@ -401,7 +393,9 @@ class AugmentConfig(Section):
 
     prefix: ClassVar[str] = "augment."
 
-    algo: Annotated[int, Strict(), Field(ge=0, le=11), Source("main.py --algo; arXiv 2111.04433")] = 0
+    algo: Annotated[
+        int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
+    ] = 0
     """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
     4 to 11 combine these."""
     parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
@@ -477,7 +471,9 @@ class TrainConfig(Section):
     batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
     """Utterances of an optimisation step, over all processes and all parts of `train.accumulate`.
     The last incomplete batch of an epoch is left out."""
-    accumulate: Annotated[Count, Source("toolkit")] = 1
+    accumulate: Annotated[
+        Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
+    ] = 1
     """Parts in which a batch goes through the network one after the other, to save memory. The
     loss is that of the whole batch; batch normalisation sees the parts."""
     optimizer: Annotated[
@@ -496,7 +492,9 @@ class TrainConfig(Section):
     ] = 1e6
     """C of the logistic regression, by which the loss counts against the L2 term ½|w|²; the larger,
     the weaker the regularisation. It is of embeddings whose dimensions have unit variance."""
-    lr: Annotated[AboveZero, Source("main.py --lr; 2.5e-7 in the published command")] = 2.5e-7
+    lr: Annotated[
+        AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
+    ] = 2.5e-7
     """Learning rate; with a schedule its highest value."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
     """Weight decay, in the manner of `train.optimizer`."""
@@ -545,7 +543,9 @@ class TrainConfig(Section):
     plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
     """Validations in a row without a lower development loss after which the learning rate is halved;
     null never halves it. Counting starts again then."""
-    max_grad_norm: Annotated[AboveZero | None, Source("toolkit")] = None
+    max_grad_norm: Annotated[
+        AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
+    ] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
     loss: Annotated[
         Literal[
@@ -654,7 +654,11 @@ class TrainConfig(Section):
     ] = "cosine"
     """Distance of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
     difference."""
-    precision: Annotated[Literal["fp32", "tf32", "bf16", "fp16"], Source("toolkit")] = "fp32"
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16", "fp16"],
+        AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
+        Source("toolkit"),
+    ] = "fp32"
     """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
     enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,
     `bf16` needs compute capability 8.0."""
@@ -847,7 +851,9 @@ class ValidationConfig(Section):
     ] = "pooled"
     """With `data.corpora`, where `validation.select_on` is taken: over all development trials together
     (`pooled`), as the mean of the corpora's own values (`mean`), or as the highest of them (`worst`)."""
-    patience: Annotated[Count | None, Source("ASVspoof 5 program: 5")] = None
+    patience: Annotated[
+        Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
+    ] = None
     """Validations without a better one after which training stops; null never stops early. With
     `train_loss` it counts epochs."""
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
@@ -874,7 +880,9 @@ class Recipe(Section):
         Field(default=_DEFAULT_MODEL)
     )
     """`frontend`, `aggregation` and `backend`, each a name or a mapping of `name` and options."""
-    ssl_checkpoint: Annotated[Text | None, Source("main.py: xlsr2_300m.pt")] = None
+    ssl_checkpoint: Annotated[
+        Text | None, AlsoCalled(("pretrained", "pretrained_model")), Source("main.py: xlsr2_300m.pt")
+    ] = None
     """Pre-training file of the front-end; null starts from random weights."""
     data: Annotated[DataConfig, BeforeValidator(_text_keys)] = Field(default_factory=DataConfig)
     augment: Annotated[AugmentConfig, BeforeValidator(_text_keys)] = Field(default_factory=AugmentConfig)
@@ -885,11 +893,11 @@ class Recipe(Section):
     """First part of the run folder's name."""
     comment: Annotated[FolderPart | None, Source("main.py --comment")] = None
     """Last part of the run folder's name."""
-    output: Annotated[Text, Source("main.py")] = "models"
+    output: Annotated[Text, AlsoCalled(("output_dir", "out", "save_dir")), Source("main.py")] = "models"
     """Folder in which the run folder is made."""
     logs: Annotated[Text, Source("main.py")] = "logs"
     """Folder of the TensorBoard logs."""
-    tracker: Annotated[Literal["wandb", "mlflow"] | None, Source("toolkit")] = None
+    tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
     """Where the values of each epoch go besides TensorBoard's logs: Weights & Biases (`wandb`) or
     MLflow (`mlflow`), whose own environment variables hold, such as `WANDB_MODE` and
     `MLFLOW_TRACKING_URI`."""
@@ -1026,6 +1034,26 @@ SECTIONS: dict[str, type[Section]] = {
 ITEMS: dict[str, type[Section]] = {"data.corpora": CorpusConfig}
 
 
+def meant_key(name: str) -> str:
+    """Ask for the key that the unknown ``name`` probably means, for the end of a message; empty if none is near.
+
+    A key is known by its last part, by what other programs call it, and by the flags that its
+    source names. Those of the section that was given come first, then the others.
+    """
+    section, _, last = name.rpartition(".")
+    kinds: list[type[Section]] = [Recipe, *SECTIONS.values(), *ITEMS.values()]
+    words: dict[str, str] = {}
+    for kind in sorted(kinds, key=lambda kind: kind.prefix.removesuffix(".") != section):
+        for key, field in kind.model_fields.items():
+            facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
+            for word in (key, *(other for fact in facts for other in fact.names)):
+                words.setdefault(word, f"{kind.prefix}{key}")
+    own = [word for word, key in words.items() if key.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(last, own, n=1) or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
+    meant = words.get(last) or (words[close[0]] if close else None)
+    return f"; did you mean '{meant}'?" if meant else ""
+
+
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
@@ -1052,8 +1080,7 @@ def _find(recipe: str | Path) -> Path:
     if str(recipe) in names:
         return PACKAGED / f"{recipe}.yaml"
     raise InputError(
-        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, "
-        f"{', '.join(names)}{nearest(path.stem, names)}"
+        f"recipe {recipe} is neither a YAML file nor a packaged recipe{did_you_mean(path.stem, names, 'nes2net info')}"
     )
 
 

@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.errors import InputError, Unfinished, first_line, listed
+from nes2net.errors import InputError, Unfinished, counted, first_line, listed
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.progress import ProgressDisplay
@@ -169,7 +169,11 @@ def score_collection(
 
 
 def _described(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else f"{len(source)} trials, paths or URLs"
+    return (
+        str(source)
+        if isinstance(source, (str, Path))
+        else counted(len(source), "trial, path or URL", "trials, paths or URLs")
+    )
 
 
 def _stamps(model: Path) -> str:
@@ -190,7 +194,7 @@ def _check_source(out: Path, shards: Sequence[Shard], overwrite: bool) -> None:
     others = {path: done for path in out.glob("*.parquet") if path not in ours and (done := finished(path)) is not None}
     if others and not overwrite:
         raise InputError(
-            f"{out} has results of {len(others)} shards that the source does not have: "
+            f"{out} has results of {counted(len(others), 'shard')} that the source does not have: "
             f"{listed(sorted(done.shard for done in others.values()))}: pass `overwrite=True` to remove them, or name "
             "another folder"
         )
@@ -266,10 +270,10 @@ def _score_left(
                 recordings += piece.table.num_rows
                 errors += piece.table.column("score").null_count
             display.facts = [
-                f"{recordings} recordings",
+                counted(recordings, "recording"),
                 f"{recordings / max(time.monotonic() - began, 1e-9):.1f} recordings/s",
                 *([f"{errors} without a score"] if errors else []),
-                *([f"{len(outcome.unread)} shards not read"] if outcome.unread else []),
+                *([f"{counted(len(outcome.unread), 'shard')} not read"] if outcome.unread else []),
             ]
             complete = _complete(pieces)
             if complete is not None:

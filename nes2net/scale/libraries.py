@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from nes2net.errors import MissingLibrary
+from nes2net.machine.installation import how_to_install
 
 
 def library(name: str) -> Any:
@@ -18,5 +19,5 @@ def library(name: str) -> Any:
         return import_module(name)
     except ImportError as error:
         raise MissingLibrary(
-            f"collections are scored with Ray, pyarrow and fsspec ({error}): pip install 'nes2net[scale]'"
+            f"collections are scored with Ray, pyarrow and fsspec ({error}): {how_to_install('scale')}"
         ) from error

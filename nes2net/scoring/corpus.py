@@ -28,7 +28,7 @@ from tqdm import tqdm
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, worded
+from nes2net.errors import InputError, counted, worded
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import Processes, joined
@@ -267,7 +267,7 @@ def _score_together(
     journalled = journalled or Journalled({}, {})
     if processes.rank == 0 and "batch_size" in run:
         tqdm.write(
-            f"the front-end normalises the batch as a whole, so a score depends on the {settings.batch_size} utterances of its "
+            f"the front-end normalises the batch as a whole, so a score depends on the {counted(settings.batch_size, 'utterance')} of its "
             "batch: a front-end without `normalize: batch` has scores that do not",
             file=sys.stderr,
         )
@@ -351,7 +351,7 @@ def _of_same_audio(journalled: Journalled, trials: Sequence[Trial], processes: P
     scores = {id: scored for id, scored in journalled.scores.items() if scored.audio == stamps.get(id)}
     if (replaced := len(journalled.scores) - len(scores)) and processes.rank == 0:
         tqdm.write(
-            f"{replaced} of {len(journalled.scores)} files scored earlier were replaced since (another size or time of "
+            f"{replaced:,} of {counted(len(journalled.scores), 'file')} scored earlier were replaced since (another size or time of "
             "change), or scored by an earlier version: they are scored again",
             file=sys.stderr,
         )
@@ -613,7 +613,7 @@ def _merge(
     if not scores:
         remove_journals(result.path)  # they hold only failures, which the next run must try again
         some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
-        raise NothingScored(f"not one of {len(trials)} trials could be scored: {some}")
+        raise NothingScored(f"not one of {counted(len(trials), 'trial')} could be scored: {some}")
     return scores
 
 

@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial, trials_digest
-from nes2net.errors import InputError, MissingLibrary, shown, worded
+from nes2net.errors import InputError, MissingLibrary, counted, shown, worded
 from nes2net.machine.files import check_no_device, json_text, replacing, sha256_of, write_text, writing
+from nes2net.machine.installation import how_to_install
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.progress import ProgressDisplay
@@ -274,7 +275,7 @@ class _Rows:
         if self.array is None or len(failures) == self.count:
             self.remove()
             some = "; ".join(f"{name}: {reason}" for name, reason in list(failures.items())[:3])
-            raise InputError(f"not one of {self.count} trials could be embedded: {some}")
+            raise InputError(f"not one of {counted(self.count, 'trial')} could be embedded: {some}")
         return self.array
 
     def remove(self) -> None:
@@ -389,7 +390,7 @@ def _pyarrow() -> tuple[Any, Any]:
         import pyarrow.parquet  # optional dependency
     except ImportError as error:
         raise MissingLibrary(
-            "a .parquet file needs pyarrow: pip install 'nes2net[parquet]', or name a file that ends in .npy"
+            f"a .parquet file needs pyarrow: {how_to_install('parquet')}, or name a file that ends in .npy"
         ) from error
     return pyarrow, pyarrow.parquet
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.frontends.base import UsedSamples
 
 
@@ -96,6 +96,6 @@ def check_takes_audio_alone(scorer: Scorer) -> None:
     """Raise :class:`InputError` if ``scorer`` needs scores of other systems beside the audio."""
     if scorer.num_scores:
         raise InputError(
-            f"this detector fuses the scores of {scorer.num_scores} other systems, so it cannot score audio alone: score "
+            f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
             "a corpus, with `nes2net score … --system-scores FILE …`"
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.machine.files import sha256_of
 from nes2net.machine.plain_data import first_problem
 from nes2net.scoring.score_file import read_scores
@@ -108,8 +108,8 @@ def _column(trials: Sequence[Trial], path: str | Path, low: float, high: float) 
         raise InputError(f"{path}: it has two scores of {twice}: keep one of them")
     if missing := [trial.id for trial in trials if trial.id not in found]:
         raise InputError(
-            f"{path}: {len(missing)} of {len(trials)} trials have no score in it: {listed(missing)}; the detector "
-            "needs a score of every system for each of them"
+            f"{path}: {len(missing):,} of {counted(len(trials), 'trial has', 'trials have')} no score in it: {listed(missing)}; the "
+            "detector needs a score of every system for each of them"
         )
     if unusable := [trial.id for trial in trials if not np.isfinite(found[trial.id])]:
         raise InputError(f"{path}: the score of {listed(unusable)} is not a finite number: score it again")
@@ -128,8 +128,9 @@ def check_fusion(num_scores: int, paths: Sequence[str | Path]) -> None:
         raise InputError("this detector takes no scores of other systems: leave out `system_scores`")
     if len(paths) != num_scores:
         raise InputError(
-            f"this detector fuses the scores of {num_scores} other systems, and there are {len(paths)} score files: name "
-            "one for each, in the order of training, with `system_scores`"
+            f"this detector fuses the scores of {counted(num_scores, 'other system')}, but "
+            f"{counted(len(paths), 'score file is', 'score files are')} given: name one for each, in the order "
+            "of training, with `system_scores`"
         )
 
 
@@ -138,8 +139,8 @@ def check_system_scores(trials: Sequence[Trial], count: int) -> None:
     given = {len(trial.system_scores) for trial in trials}
     if count and given == {0}:
         raise InputError(
-            f"this detector fuses the scores of {count} other systems: name {count} score files, in the order of training, "
-            "with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
+            f"this detector fuses the scores of {counted(count, 'other system')}: name {counted(count, 'score file')}, in "
+            "the order of training, with `system_scores`; a recipe has `data.train_scores` and `data.dev_scores`"
         )
     if not given <= {count}:
         numbers = " or ".join(map(str, sorted(given)))

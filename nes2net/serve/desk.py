@@ -15,7 +15,7 @@ from secrets import token_urlsafe
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
@@ -196,7 +196,9 @@ class Desk:
 
     def busy(self) -> Busy:
         """The error for a recording that cannot wait."""
-        return Busy(f"busy: {self.limits.waiting} recordings are waiting already; try again later")
+        return Busy(
+            f"busy: {counted(self.limits.waiting, 'recording is', 'recordings are')} waiting already; try again later"
+        )
 
     def score(
         self,

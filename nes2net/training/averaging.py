@@ -15,7 +15,7 @@ from torch.optim.swa_utils import update_bn
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.devices import choose_device
 from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
@@ -157,7 +157,7 @@ def average_path(
     name += "_bn.pth" if batch_norm_batches is not None else ".pth"
     if len(name) > 230:  # file systems end at 255, and the temporary file's name is longer
         raise InputError(
-            f"the file name of an average of {len(ids)} checkpoints is too long: choose one with "
+            f"the file name of an average of {counted(len(ids), 'checkpoint')} is too long: choose one with "
             "`nes2net average … --out FILE`"
         )
     return folder / name
@@ -167,7 +167,7 @@ def _last_epochs(folder: Path, last: int) -> list[int]:
     epochs = saved_epochs(folder)
     if not 0 < last <= len(epochs):
         raise InputError(
-            f"{folder} has {len(epochs)} epochs saved ({', '.join(map(str, epochs)) or 'none'}), not {last}"
+            f"{folder} has {counted(len(epochs), 'epoch')} saved ({', '.join(map(str, epochs)) or 'none'}), not {last}"
         )
     return epochs[-last:]
 

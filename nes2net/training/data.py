@@ -22,7 +22,7 @@ from nes2net.conditions.augmentation import OneOf
 from nes2net.conditions.base import Sources
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.recipes.recipe import LABEL_SAMPLES, DataConfig, Recipe, TrainConfig
 from nes2net.registry import corpora, create_condition
@@ -72,7 +72,7 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], bonafide_only: 
             raise InputError(f"the {name} set has no bona fide trials, which `train.loss=distillation` learns from")
     elif {trial.target for trial in trials} != {0, 1}:
         raise InputError(
-            f"the {name} set needs bona fide and spoofed trials, it has {len(trials)} trials of one class or none"
+            f"the {name} set needs bona fide and spoofed trials, it has {counted(len(trials), 'trial')}, of one class or none"
         )
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
@@ -210,7 +210,7 @@ def frame_labels(recipe: Recipe, part: Literal["train", "dev"], trials: Sequence
     labels = {trial.id: found[trial.id] for trial in trials if trial.id in found}
     if not labels:
         raise InputError(
-            f"{' and '.join(titles)} has labels of segments, but of none of the {len(trials)} trials of {part}"
+            f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of {part}"
         )
     return labels
 
@@ -284,7 +284,7 @@ def examples(
                 of_pieces[cut[-1].id] = labels[trial.id][first:behind]
     if {trial.target for trial in cut} != {trial.target for trial in trials}:
         raise InputError(
-            f"the {part} set needs pieces of each class of recordings, but {len(errors)} of {len(trials)} files cannot "
+            f"the {part} set needs pieces of each class of recordings, but {len(errors):,} of {counted(len(trials), 'file')} cannot "
             f"be cut; the first of them: {errors[0]}"
         )
     return Examples(cut, excerpts, errors, None if labels is None else of_pieces)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nes2net.backends.base import LogitLayer
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 from nes2net.scoring.embedding import embed_trials
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
@@ -63,7 +63,7 @@ class LogisticTrainer(Trainer):
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
             layer.bias[-1] = bias
-        found = f"logistic regression on {len(self.targets)} embeddings of {len(weight)}: {iterations} iterations"
+        found = f"logistic regression on {counted(len(self.targets), 'embedding')} of {len(weight)}: {counted(iterations, 'iteration')}"
         if iterations >= _MOST_ITERATIONS:
             found += ", the most that are done; a smaller `train.logistic_c` converges sooner"
         self.monitor.say(found)

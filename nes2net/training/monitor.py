@@ -20,7 +20,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
-from nes2net.errors import InputError, first_line, one_line, worded
+from nes2net.errors import InputError, counted, first_line, one_line, worded
 from nes2net.recipes.recipe import Recipe, TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
@@ -149,8 +149,8 @@ class Monitor:
         """Report unused utterances, and once in a run how to shorten long waits for data."""
         if self.unused:
             self.say(
-                f"{self.unused} utterances were left out although they could be read: in their part of a step, another "
-                "process could read none of its files, which the lines above name",
+                f"{counted(self.unused, 'utterance was', 'utterances were')} left out although readable: in the same part "
+                "of a step another process could read none of its files, which the lines above name",
                 remark=True,
             )
             self.unused = 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
+from nes2net.errors import counted
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 
@@ -128,7 +129,7 @@ def advice(
         return None
     most = usable_processors() if most is None else most
     num_workers = min(num_workers, most)  # see worker_options
-    processes = "1 reading process" if num_workers == 1 else f"{num_workers} reading processes"
+    processes = counted(num_workers, "reading process", "reading processes")
     said = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
     if num_workers < most:
         # As many as read as fast as a step computes, if each adds the same speed; with 0, all waiting is reading.

@@ -16,7 +16,7 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector, recognise
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, counted, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
@@ -234,7 +234,7 @@ def _fit(trainer: Trainer) -> None:
     selection, monitor = trainer.state.selection, trainer.monitor
     epoch, step = trainer.state.progress.epoch, trainer.state.progress.step
     if selection.is_done:
-        monitor.say(f"{selection.folder} is trained already, {epoch - 1} epochs")
+        monitor.say(f"{selection.folder} is trained already, {counted(epoch - 1, 'epoch')}")
     elif step:
         monitor.say(f"going on in epoch {epoch}, step {step}")
     elif epoch > 1:
@@ -293,7 +293,9 @@ def _summary(
     size_in_words = f"{size:,} parameters" + (
         f", {trained:,} of them trained ({100 * trained / size:.3g} %)," if trained < size else ""
     )
-    processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+    processes = (
+        f", {counted(accelerator.num_processes, 'process', 'processes')}" if accelerator.num_processes > 1 else ""
+    )
     lines = [f"detector: {parts}, {size_in_words} on {detector.device}{processes}"]
     for title, found in (("training", training), ("development", development)):
         lines.append(f"{title} trials: {count(found)}")

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from nes2net.errors import InputError
-from nes2net.machine.files import write_text
+from nes2net.machine.files import no_empty_folders, write_text
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
@@ -57,27 +57,22 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
         check_recipe(folder, recipe)
         yield
         return
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
-        ) from error
     refusal = f"another process is training in {folder}: wait for it, or give this run a `comment` of its own"
-    try:
+    with no_empty_folders(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
+            ) from error
         _check_regular(folder)
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
             for torn in folder.glob(".*.tmp"):
                 torn.unlink(missing_ok=True)
             yield
-    finally:
-        for path in made:
-            if path.is_dir() and not any(path.iterdir()):
-                path.rmdir()
 
 
 def _check_regular(folder: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from nes2net.errors import InputError, check_known
+from nes2net.errors import InputError, check_known, counted
 from nes2net.evaluation.over_corpora import OverCorpora
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
@@ -201,7 +201,9 @@ def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     saved = [row for row in valued if (Path(folder) / f"epoch_{row['epoch']}.pth").is_file()]
     if not 0 < count <= len(saved):
         ids = ", ".join(str(row["epoch"]) for row in saved) or "none"
-        raise InputError(f"{folder} has checkpoints of {len(saved)} epochs with {by} ({ids}), not of {count}")
+        raise InputError(
+            f"{folder} has checkpoints of {counted(len(saved), 'epoch')} with {by} ({ids}), not of {count}"
+        )
     return _best(saved, count, by)
 
 

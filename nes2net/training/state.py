@@ -16,7 +16,7 @@ from nes2net.augment.legacy import LegacyStream
 from nes2net.checkpoints.state_dict import compare, metadata_of, save_atomically, with_metadata
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.detector import Detector
-from nes2net.errors import InputError, listed
+from nes2net.errors import InputError, counted, listed
 from nes2net.published_models import START_KEY
 from nes2net.training.balance import Balance
 from nes2net.training.optimisation import set_learning_rate
@@ -134,8 +134,8 @@ class RunState:
         parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
         if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
             raise InputError(
-                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {self.selection.epochs} epochs "
-                f"of {steps} steps (there epoch {epoch}, step {step}): {REMEDY}"
+                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(self.selection.epochs, 'epoch')} "
+                f"of {counted(steps, 'step')} (there epoch {epoch}, step {step}): {REMEDY}"
             )
 
     def _check_data(self, before: dict[str, dict[str, int | str]]) -> None:

@@ -21,6 +21,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
 from nes2net.errors import InputError
+from nes2net.machine.installation import how_to_install
 
 from .channel import RATE, speech_only
 
@@ -68,9 +69,7 @@ def _pyworld():
             warnings.simplefilter("ignore")  # pyworld imports pkg_resources, which is deprecated
             import pyworld
     except ImportError as error:
-        raise InputError(
-            f"pyworld cannot be imported ({error}); pip install 'pyworld>=0.3.4' 'setuptools<81'"
-        ) from None
+        raise InputError(f"pyworld cannot be imported ({error}): {how_to_install('demo')}") from None
     return pyworld
 
 

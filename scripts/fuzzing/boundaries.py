@@ -358,5 +358,5 @@ BOUNDARIES = {
         },
     ),
 }
-if not onnx_files.CASES:  # the extra nes2net[onnx] is not installed
+if not onnx_files.CASES:  # the extra onnx is not installed
     del BOUNDARIES["ONNX file"]

@@ -175,7 +175,7 @@ def _safetensors(content: bytes, rng: Random) -> bytes:
 
 
 def _onnx(content: bytes, rng: Random) -> bytes:
-    import onnx  # optional: the extra nes2net[onnx]
+    import onnx  # optional: the extra onnx
 
     model = onnx.ModelProto.FromString(content)
     for _ in range(rng.randrange(1, 4)):

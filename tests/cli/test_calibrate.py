@@ -179,7 +179,7 @@ def test_partial_scores(folder, capsys):
         ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         (
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
-            "A.json needs scores of 1 systems (A.dev), but 2 score files",
+            "A.json needs scores of 1 system (A.dev), but 2 score files",
         ),
         (
             "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
@@ -309,7 +309,7 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, capsys):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     assert main(LEARN) == 0
     printed = capsys.readouterr()
-    assert "left out: r5: audio file" in printed.err and "1 recordings were left out: r5" in printed.err
+    assert "left out: r5: audio file" in printed.err and "1 recording was left out: r5" in printed.err
     fingerprint = Detector.from_pretrained(recordings / "d.pth").fingerprint()
     assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in printed.out
     assert "recordings: 23 measured by duration, level, bandwidth\n" in printed.out

@@ -51,7 +51,7 @@ def test_files_by_a_front_end_alone(corpus, tmp_path, capsys):
     assert run(*arguments, "--samples", 8000, "--out", out) == 1
     printed = capsys.readouterr()
     assert "12 of 13 embeddings of 20 numbers" in printed.out
-    assert "1 files were left out" in printed.err and "a b, bad.wav" in printed.err
+    assert "1 file was left out" in printed.err and "a b, bad.wav" in printed.err
     assert np.load(out).shape == (12, 20)
     assert run(*arguments, "--samples", 8000, "--out", out) == 1  # the same front-end has the same fingerprint
     assert "is complete already" in capsys.readouterr().out

@@ -87,19 +87,21 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     path = experiment_file(tmp_path / "copy", corpus, seeds=[1, 2, 3])
     (tmp_path / "copy/out/reports/seed1/best1/wild.json").unlink()
     assert run(path, "--dry-run") == 0
-    *lines, last = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "nothing is missing" and lines[2].split()[-1] == "wild"
+    assert lines[3].split("  ")[0] == "single" and lines[3].endswith("1 of 3") and lines[4].endswith("2 of 3")
+    assert lines[5].startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in lines[5]
     left = [line.split("  ")[0] for line in lines if " to do " in line]
     assert left[0] == "evaluate seed1 best1 wild" and len(left) == 8 and all("seed3" in line for line in left[1:])
     (training,) = (line for line in lines if line.startswith("train seed3"))
     assert "2 epochs of " in training and training.endswith("as in seed1")
-    assert last.startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in last
     assert run(path, "--dry-run", "train.lr=0.5") == 0
     assert "21 jobs, 0 done, 21 to do" in capsys.readouterr().out  # other runs, in folders of their own
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = [{"name": "wild", **WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}]
     assert run(experiment_file(tmp_path / "copy", corpus, evaluate=other_keys), "--dry-run") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("evaluate") for line in lines) == sum(" to do " in line for line in lines[:-1]) == 4
+    assert sum(line.startswith("evaluate") for line in lines) == sum(" to do " in line for line in lines) == 4
     experiment_file(tmp_path / "copy", corpus, seeds=[1, 2, 3])
     # Scores of a run under other settings, whose checkpoint has the same name, are scored again.
     record = tmp_path / "copy/out/scores/seed2/best1/wild.txt.json"
@@ -164,15 +166,19 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, cap
 
 def test_missing_data_is_named_before_anything_begins(corpus, tmp_path, capsys):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], evaluate=[LA, WILD])
-    assert run(path, "--set", f"data={tmp_path / 'none'}") == 2
+    asked = ("--set", f"data={tmp_path / 'none'}", f"ssl_checkpoint={corpus}", "train.init_from=none.pth")
+    assert run(path, *asked) == 2
     error = capsys.readouterr().err
     said = [line for line in error.splitlines() if line.startswith("- ")]
-    assert error.startswith(f"missing, {len(said)} in all:\n- protocol of ASVspoof 2019 LA train\n") and len(said) == 9
+    assert error.startswith(f"missing, {len(said)} in all:\n- protocol of ASVspoof 2019 LA train\n") and len(said) == 10
+    assert "- checkpoint to start from" in said and not any("pre-training" in line for line in said)  # a folder is one
+    assert run(path, *asked, "--dry-run") == 1
+    assert capsys.readouterr().out.startswith(f"{error}\nseeds measured of each row on  ")
     assert not (tmp_path / "out").exists()
     shutil.copytree(corpus, tmp_path / "partly", ignore=shutil.ignore_patterns("release_in_the_wild"))
     assert run(path, "--set", f"data={tmp_path / 'partly'}", "--allow-missing") == 1
     table = json.loads((tmp_path / "out/table.json").read_text())
-    assert table["notes"] == ["single on wild: 0 of 1 seeds are measured"]
+    assert table["notes"] == ["single on wild: 0 of 1 seed is measured"]
 
 
 def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowed(corpus, tmp_path, capsys):
@@ -180,7 +186,7 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     next((tmp_path / "data/ASVspoof2021_LA_eval/flac").glob("*.flac")).write_bytes(b"no audio")
     changes = {"seeds": [1], "averages": [1], "places": {"data": str(tmp_path / "data")}}
     assert run(experiment_file(tmp_path, corpus, evaluate=[LA], **changes)) == 1
-    assert "1 of 12 recordings of LA have no score" in capsys.readouterr().err
+    assert "1 of 12 recordings of LA without a score" in capsys.readouterr().err
     assert run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes)) == 0
     assert "note: LA: a partial result, because scores are missing: seed1" in capsys.readouterr().out
 

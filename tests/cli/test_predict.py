@@ -128,6 +128,12 @@ def test_a_track(predict, detector, place):
     assert [line.split()[:3] for line in lines[1:]] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
 
+def test_pictures_are_announced_after_the_table(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    _, out, _ = predict(*FILES[:2], "--plot", str(tmp_path), "--window", "0.5")
+    assert [line.split()[0] for line in out.splitlines()[2:]] == [*FILES[:2], "wrote", "wrote"]
+
+
 def test_pictures(predict, place, tmp_path):
     status, out, err = predict("speech/a.wav", "--plot", str(tmp_path / "a.png"), "--window", "0.5")
     assert status == 0 and err == f"wrote {tmp_path / 'a.png'}\n"

@@ -28,6 +28,18 @@ COMMANDS = {
     "predict": "predict clip.flac --model a.pth --plot track.png --window 1 --json",
 }
 
+FAILING = {
+    "score": "score generic bad.csv --model a.pth --out new/of/scores.txt --workers 0",
+    "embed": "embed generic bad.csv --model a.pth --of backend --out new/of/e.npy --workers 0",
+    "predict": "predict bad.wav --model a.pth --plot new/of/",
+    "explain": "explain bad.wav --model a.pth --out new/of/",
+    "robustness": "robustness generic bad.csv --model a.pth --out new/of --conditions gain --workers 0",
+    "average": "average a.pth none.pth --out new/of/mean.pth",
+    "export": "export none.pth --to onnx --out new/of/a.onnx",
+    "export below a file": "export a.pth --to safetensors --out a.pth/x",
+    "train": "train recipe.yaml train.init_from=none.pth output=new/of logs=new/logs",
+}
+
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
@@ -73,6 +85,15 @@ def test_every_file_is_named(name, folder, capsys):
     assert unnamed == []
     if "--json" in COMMANDS[name] and name == "predict":
         assert [json.loads(line)["file"] for line in captured.out.splitlines()] == ["clip.flac"]
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_a_command_that_fails_leaves_no_empty_folder(name, folder):
+    Path("bad.wav").write_bytes(b"no audio")
+    Path("bad.csv").write_text("path,label\nbad.wav,bonafide\nnone.wav,spoof\n")
+    before = sorted(folder.rglob("*"))
+    assert main(FAILING[name].split()) in (1, 2)
+    assert sorted(folder.rglob("*")) == before
 
 
 def belongs(path: Path, words: set[Path]) -> bool:

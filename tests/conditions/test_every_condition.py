@@ -12,6 +12,7 @@ from builders.voices import voice
 from nes2net import InputError
 from nes2net.conditions import Sources
 from nes2net.errors import MissingLibrary
+from nes2net.machine.installation import how_to_install
 from nes2net.registry import conditions, create_condition, default_conditions
 
 NAMES = [
@@ -115,7 +116,7 @@ def test_what_a_library_lacks_is_left_out(monkeypatch):
     with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
         create_condition("amr_nb:12.2")
     monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
-    assert "nes2net[robustness]" in default_conditions().left_out["room"]
+    assert how_to_install("robustness") in default_conditions().left_out["room"]
 
 
 def test_a_condition_of_another_package(monkeypatch, tmp_path):

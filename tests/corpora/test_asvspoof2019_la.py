@@ -100,7 +100,7 @@ def test_a_missing_protocol_names_every_path_and_the_setting(tmp_path):
         ("LA_1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
         ("LA_1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
         ("LA_1 a\\b - - spoof\n", "cannot be an utterance id"),
-        ("LA_1 LA_E_1 - - bonafide\nLA_1 LA_E_1 - - bonafide\n", "1 utterances stand in it more than once: LA_E_1"),
+        ("LA_1 LA_E_1 - - bonafide\nLA_1 LA_E_1 - - bonafide\n", "1 utterance in it more than once: LA_E_1"),
         ("\n\n", "holds no trials"),
     ],
 )

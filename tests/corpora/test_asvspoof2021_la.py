@@ -124,7 +124,7 @@ def test_missing_key_names_every_path(tmp_path, corpus, track):
             "line 3: unknown label 'fake'",
         ),
         (asvspoof2021_la, KEY_LA.replace("progress", "final"), "line 1: unknown phase 'final'"),
-        (asvspoof2021_la, KEY_LA + KEY_LA, r"4 utterances stand in it more than once: LA_E_1, LA_E_2, LA_E_3, LA_E_4"),
+        (asvspoof2021_la, KEY_LA + KEY_LA, r"4 utterances in it more than once: LA_E_1, LA_E_2, LA_E_3, LA_E_4"),
     ],
 )
 def test_malformed_key(tmp_path, corpus, text, message):
@@ -145,7 +145,7 @@ def test_labels_alone(tmp_path, corpus):
     for text, message in (
         ("LA_E_1 -1.25\n", r"line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
         (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
-        (f"{LABELS}LA_E_2 spoof\n", "1 utterances stand in it more than once: LA_E_2"),
+        (f"{LABELS}LA_E_2 spoof\n", "1 utterance in it more than once: LA_E_2"),
         ("a\0b spoof\n", "not a text file"),
     ):
         with pytest.raises(InputError, match=message):

@@ -232,8 +232,8 @@ def test_keys_that_do_not_fit(copy):
     key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
     missing = check("asvspoof2021_la", copy).missing
     assert missing == [
-        "keys: 1 trials of the protocol have no label: LA_E_1000001",
-        "keys: 1 labelled trials are not in the protocol: LA_E_9",
+        "keys: 1 trial of the protocol without a label: LA_E_1000001",
+        "keys: 1 labelled trial is not in the protocol: LA_E_9",
     ]
     key.write_text("LA_E_1 bonafide\n")
     found = check("asvspoof2021_la", copy)
@@ -273,7 +273,7 @@ def test_labels_of_segments(copy):
     assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
     np.save(labels, {name: segments[name] for name in others})
     assert check("partialspoof", copy).missing == [
-        f"dev: labels of 10 ms: 1 trials have no labels of segments: {bonafide}"
+        f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}"
     ]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]

@@ -262,6 +262,15 @@ def test_the_command(server, tmp_path, monkeypatch, capsys):
     assert status == 1 and "1 missing: 2.wav" in text
 
 
+def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, monkeypatch, capsys):
+    corpus = corpus_of(Download(url="http://127.0.0.1:9/a.zip"))
+    monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
+    status, text = run(capsys, tmp_path / "wild", "--dry-run")
+    assert status == 75 and text.startswith("nes2net: http://127.0.0.1:9/a.zip: ") and "check the network" in text
+    assert "times" not in text  # between tries it would wait
+    assert not (tmp_path / "wild").exists()
+
+
 @pytest.mark.parametrize("answer, status", [("y", 0), ("n", 2), ("", 2)])
 def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, capsys, answer, status):
     monkeypatch.setattr(in_the_wild, "CORPUS", corpus_of(record_of(server, unpack=".")))

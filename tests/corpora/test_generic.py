@@ -116,7 +116,7 @@ def test_a_folder_for_each_class(tmp_path, part):
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
         ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
-        ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterances stand in it more than once: a"),
+        ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterance in it more than once: a"),
         ("path,label\n", "holds no trials"),
     ],
 )
@@ -213,12 +213,10 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
     assert generic.segments(tmp_path, "train") == {"train": PARTS}
     assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
     write_rttm(tmp_path / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})
-    with pytest.raises(
-        InputError, match=r"segments\.rttm: 1 utterances have another label .*dev .bonafide, some of it"
-    ):
+    with pytest.raises(InputError, match=r"segments\.rttm: 1 utterance has another label .*dev .bonafide, some of it"):
         generic.segments(tmp_path, "dev")
     write_rttm(tmp_path / "segments.rttm", {"trian": PARTS})
-    with pytest.raises(InputError, match=r"segments\.rttm: 1 utterances are not ids of the list: trian"):
+    with pytest.raises(InputError, match=r"segments\.rttm: 1 utterance is not in the list: trian"):
         generic.segments(tmp_path, "train")
     with pytest.raises(InputError, match="Generic corpus has no split 'x'"):
         generic.segments(tmp_path, "x")

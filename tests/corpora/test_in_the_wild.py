@@ -53,7 +53,7 @@ def test_without_labels(tmp_path):
         ("file,speaker,label\n0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
         ("file,speaker,label\n0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),
         ("file,speaker,label\n../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be an utterance id"),
-        ("file,speaker,label\n0.wav,A,spoof\n0.wav,A,spoof\n", "1 utterances stand in it more than once: 0"),
+        ("file,speaker,label\n0.wav,A,spoof\n0.wav,A,spoof\n", "1 utterance in it more than once: 0"),
         ("file,speaker,label\n", "holds no trials"),
     ],
 )

@@ -98,7 +98,7 @@ def test_wrong_calls(corpus, tmp_path, capsys):
     (tmp_path / "odd.bin").write_bytes(b"x")
     odd = Trial("odd", tmp_path / "odd.bin")
     for parts, options, message in (
-        ({"dev": [trial], "train": [trial]}, {}, "1 ids stand in dev and in train"),
+        ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
         ({"dev": [trial, gone]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
         ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` is at least 1 byte"),
         ({"dev": [odd]}, {"format": "tar"}, "by their suffix, which 1 do not have: odd"),

@@ -81,10 +81,10 @@ def test_segments_that_are_incomplete_or_contradict(tmp_path):
     write_reco2dur(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.2, "CON_E_1": 1.0})
     with pytest.raises(InputError, match="CON_E_0033629: no segment covers 2.100 to 2.200 s"):
         partialspoof.segments(tmp_path, "eval")
-    with pytest.raises(InputError, match="rttm_2cls_0sil: 1 utterances of reco2dur have no segments: CON_E_1"):
+    with pytest.raises(InputError, match="rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):
         partialspoof.segments(tmp_path, "eval", uncovered="spoof")
     write_reco2dur(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
     protocol = PARTIALSPOOF.replace("- - bonafide", "- CON spoof")
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", protocol)
-    with pytest.raises(InputError, match=r"than their segments: LA_E_2834763 \(spoof, none of it spoof\)"):
+    with pytest.raises(InputError, match=r"than the segments: LA_E_2834763 \(spoof, none of it spoof\)"):
         partialspoof.segments(tmp_path, "eval")

@@ -75,7 +75,7 @@ def test_labels_that_contradict_segments():
     with pytest.raises(InputError) as error:
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
     assert str(error.value) == (
-        "x.rttm: 2 utterances have another label than their segments: a (bonafide, some of it spoof), "
+        "x.rttm: 2 utterances have another label than the segments: a (bonafide, some of it spoof), "
         "b (spoof, none of it spoof)"
     )
     with pytest.raises(InputError, match="there are no labels of 30 ms"):

@@ -156,7 +156,7 @@ def test_a_useless_system_gets_no_weight(two_systems):
         ([[[1.0]]], [1.0], {}, r"must have shape \(N,\) or \(N, systems\)"),
         ([1.0], [0.0], {"prior": 1}, "`prior` must lie between 0 and 1"),
         ([1.0], [0.0], {"l2": -1}, "`l2` must be 0 or more"),
-        ([1.0], [0.0], {"systems": ["A", "B"]}, "1 systems have scores, but 2 names"),
+        ([1.0], [0.0], {"systems": ["A", "B"]}, "1 system has scores, but 2 names"),
     ],
 )
 def test_bad_input(bonafide, spoof, options, message):
@@ -166,7 +166,7 @@ def test_bad_input(bonafide, spoof, options, message):
 
 def test_the_number_of_systems_is_checked():
     found = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
-    with pytest.raises(InputError, match=r"of 1 systems \(A\), got 2"):
+    with pytest.raises(InputError, match=r"of 1 system \(A\), got 2"):
         found([[1.0, 2.0]])
 
 

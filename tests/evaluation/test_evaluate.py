@@ -318,7 +318,7 @@ def test_excluded_trials_still_need_scores(tmp_path):
         ({"attack": ["A41"]}, "no trial of the key has attack 'A41' to exclude; did you mean 'A14'"),
         ({"codec": ["opus"]}, "no trial of the key has codec 'opus' to exclude; known: gsm, none"),
         ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
-        ({"label": ["spoof"]}, "all 4 trials are bona fide"),
+        ({"label": ["spoof"]}, "4 trials, all bona fide, and an EER needs both"),
     ],
 )
 def test_wrong_exclusions(tmp_path, exclude, message):

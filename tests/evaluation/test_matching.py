@@ -70,7 +70,7 @@ def test_the_message_names_up_to_ten_trials():
 
 
 def test_a_key_without_labels():
-    with pytest.raises(InputError, match="1 trials have no label in the key: a; give a key with labels"):
+    with pytest.raises(InputError, match="1 trial has no label in the key: a; give a key with labels"):
         match([Trial("a")], ["a"], [1.0])
 
 

@@ -113,7 +113,7 @@ def test_a_part_of_the_trials_is_warned_of(case, tmp_path):
 
 def test_without_a_threshold_the_message_says_what_to_add(case, capsys):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
-        with pytest.raises(InputError, match=f"trials are {kind}, and an EER needs both classes.*`threshold_from`"):
+        with pytest.raises(InputError, match=f"trials, all {kind}, and an EER needs both classes.*`threshold_from`"):
             evaluate("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
     words = [
         "generic",

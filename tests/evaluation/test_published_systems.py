@@ -105,7 +105,7 @@ def test_baselines_on_the_progress_trials_of_2021_la(progress, tmp_path, capsys)
         assert (system["phase"], system["num_bonafide"], system["num_spoof"]) == ("progress", 1676, 14788)
     printed = capsys.readouterr().out
     assert "EER 8.898 % at threshold" in printed and "EER 21.127 % at threshold" in printed
-    assert "rests on all 16464 trials; 165102 scored but not in the key" in printed
+    assert "rests on all 16,464 trials; 165,102 scored but not in the key" in printed
     assert "rests on all 16\u202f464 trials" in (tmp_path / "report.html").read_text()
 
 
@@ -116,7 +116,7 @@ def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, cap
     error = capsys.readouterr().err
     assert "1,676 bona fide, 14,788 spoofed" in error and "not of eval; ask for --phase progress" in error
     assert main(["evaluate", *arguments, labels, "--phase", "progress"]) == 2
-    assert "165102 scored but not in the key" in capsys.readouterr().err
+    assert "165,102 scored but not in the key" in capsys.readouterr().err
 
 
 def test_published_system_on_in_the_wild(shared, tmp_path):
@@ -139,7 +139,7 @@ def test_the_command_on_in_the_wild(shared, tmp_path, capsys):
     scores = str(write(tmp_path / "SLS.txt", lzma.open(source / "SLS_paper.scores_Wild.txt.xz", "rt").read()))
     (sls,) = evaluated(tmp_path, "in_the_wild", scores, "--keys", str(tmp_path)).values()
     assert f"{100 * sls['eer']:.6f}" == "7.464455"  # by the rule of the published program of this corpus
-    assert "31779 trials (19963 bona fide, 11816 spoof)\nEER 7.464 % at" in capsys.readouterr().out
+    assert "31,779 trials (19,963 bona fide, 11,816 spoof)\nEER 7.464 % at" in capsys.readouterr().out
     # The paper's figure is by the ASVspoof rule, as that of a corpus of one's own.
     labels = str(write(tmp_path / "labels.csv", (tmp_path / "meta.csv").read_text()))
     arguments = [scores, "--keys", labels, "--resamples", "5", "--json", str(tmp_path / "own.json")]

@@ -96,7 +96,7 @@ def test_trials_that_a_condition_lacks_are_left_out_everywhere(case, tmp_path):
     )
     assert next(one for one in result.results if one.condition == "mp3:8").eer == alone.clean.eer
     write_scores(paths["telephone"], ["u1", "x"], [1.0, 2.0])
-    with pytest.raises(InputError, match=r"telephone.txt: 1 scores are of no trial, such as x"):
+    with pytest.raises(InputError, match=r"telephone.txt: 1 score is of no trial, such as x"):
         evaluated(trials, paths)
 
 
@@ -108,7 +108,7 @@ def test_words_tables_and_json(case, tmp_path):
     assert "telephone has the highest half total error rate" in second and "bona fide trials are rejected" in second
     assert third == "Of 3 conditions, 1 raise the EER more than chance would (p < 0.05), and 0 lower it."
     text = result.text()
-    assert "150 of 2000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
+    assert "150 of 2,000 trials (50 bona fide, 100 spoof), clean and under 3 conditions" in text
     assert "no figures of noise: needs musan" in text
     write_robustness(result, tmp_path / "r.html", tmp_path / "r.json", tmp_path / "r.md")
     rows = [line.split(" | ")[0] for line in (tmp_path / "r.md").read_text().splitlines() if line.startswith("| ")]

@@ -183,7 +183,7 @@ def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({"dev_scores": ["a", "b"]}, "2 files in `threshold_from` for 1 systems: give one for each"),
+        ({"dev_scores": ["a", "b"]}, "2 files in `threshold_from` for 1 system: give one for each"),
         ({"calibrations": ["a"]}, "`threshold_from` and `calibration` both give a threshold"),
         ({"dev_keys": "missing.csv"}, "missing.csv"),
     ],

@@ -89,9 +89,7 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
 
 
 def test_what_is_no_experiment(tmp_path):
-    with pytest.raises(
-        InputError, match="not found: name a YAML file or a packaged one; did you mean 'nes2net_x_2019'"
-    ):
+    with pytest.raises(InputError, match="is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"):
         load_experiment("nes2net_x_2018")
     (tmp_path / "list.yaml").write_text("[1]")
     with pytest.raises(InputError, match=r"is a mapping of keys, not \[1\]"):

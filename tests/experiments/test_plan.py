@@ -114,7 +114,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
 def test_what_cannot_be_planned(tmp_path):
     with pytest.raises(InputError, match="unknown key 'train.epoch' in the recipe"):
         planned(tmp_path, overrides={"train.epoch": 3})
-    with pytest.raises(InputError, match="recipe none not found"):
+    with pytest.raises(InputError, match="recipe none is neither a YAML file nor"):
         planned(tmp_path, recipe="none")
     with pytest.raises(
         InputError, match="leave_one_out needs at least two corpora in `data.corpora` that train, not 0"

@@ -78,7 +78,7 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
     ):
         with pytest.raises(InputError, match=says):
             model.score_batch([audio, wrong], [16000, 16000])
-    with pytest.raises(InputError, match="2 recordings with 1 sample rates"):
+    with pytest.raises(InputError, match="2 recordings with 1 sample rate"):
         model.score_batch([audio, audio], [16000])
     assert model.score_batch([], []) == []
 

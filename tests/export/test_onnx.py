@@ -1,6 +1,7 @@
 """ONNX files give the scores of the detector, describe themselves and can do no harm."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2021_la
 from nes2net.detector import PUBLISHED_MODELS
 from nes2net.export import onnx as onnx_engine
+from nes2net.machine.installation import how_to_install
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.record import run_identity
@@ -299,7 +301,7 @@ def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys, model,
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
 def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
     monkeypatch.setitem(__import__("sys").modules, module, None)
-    with pytest.raises(InputError, match=rf"{module} is not installed: pip install nes2net\[onnx\]"):
+    with pytest.raises(InputError, match=re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
         if module == "onnxruntime":
             OnnxDetector(file)
         else:

@@ -14,9 +14,10 @@ import torch
 import yaml
 from builders import PATIENCE
 
-from nes2net import Detector, __version__
+from nes2net import Detector
 from nes2net.cli.main import main
 from nes2net.decisions.calibration import LinearCalibration, ScoredBy
+from nes2net.machine.installation import requirement
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_the_folder(model, tmp_path, spectral_detector, capsys):
     head = yaml.safe_load((space / "README.md").read_text().split("---\n")[1])
     assert (head["sdk"], head["app_file"], head["license"]) == ("gradio", "app.py", "other")
     assert re.fullmatch(r"\d+\.\d+\.\d+", head["sdk_version"]) and "asp_mlp" in head["title"]
-    assert (space / "requirements.txt").read_text().endswith(f"\nnes2net[serve]=={__version__}\n")
+    assert (space / "requirements.txt").read_text().endswith(f"\n{requirement('serve')}\n")
     assert "*.safetensors filter=lfs" in (space / ".gitattributes").read_text()
     waveform = 0.1 * torch.randn(1, 16000, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Detector.from_pretrained(space / "detector")(waveform), spectral_detector(waveform))

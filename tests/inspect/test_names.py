@@ -196,5 +196,5 @@ def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, capsys):
 
 
 def test_nothing_of_that_name():
-    with pytest.raises(InputError, match="nes2net info` lists all names"):
+    with pytest.raises(InputError, match="nes2net info` lists them"):
         names.sheets("qqqqqqqqqq")

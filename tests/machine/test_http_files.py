@@ -140,7 +140,7 @@ def test_a_busy_server_is_asked_again_as_late_as_it_says(server, client, pauses,
 
 
 def test_a_server_that_does_not_answer(client, pauses, tmp_path):
-    with pytest.raises(Unfinished, match=r"127.0.0.1:9/a: .*6 times"):
+    with pytest.raises(Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what"):
         client.fetch(RemoteFile("http://127.0.0.1:9/a"), tmp_path / "a.bin", "downloading")
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
 

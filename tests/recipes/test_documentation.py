@@ -68,6 +68,7 @@ def test_a_section_is_printed_by_its_name():
     [
         ("train.lrr", "no key 'train.lrr'; did you mean 'train.lr'"),
         ("lr", "no key 'lr'; did you mean 'train.lr'"),
+        ("train.learning_rate", r"did you mean 'train.lr'\? Known: .*`nes2net info recipe` lists them"),
         ("trian", "did you mean 'train'"),
         ("zzzz", "no key 'zzzz'; known: augment, augment.algo, "),
     ],

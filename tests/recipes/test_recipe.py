@@ -65,7 +65,13 @@ def test_overrides_and_types(tmp_path):
 @pytest.mark.parametrize(
     "override, message",
     [
-        ("train.learning=1", "unknown key 'train.learning' in the recipe"),
+        (
+            "train.zzz=1",
+            r"'train.zzz' in the recipe; known: .*, … \(\d+ in all; `nes2net info recipe train` lists them\)",
+        ),
+        ("train.learning_rate=1", r"did you mean 'train.lr'\? Known: "),
+        ("learning_rate=1", r"did you mean 'train.lr'\? Known: "),
+        ("data.database_path=DB", r"did you mean 'data.root'\? Known: "),
         ("train.epoch=1", r"did you mean 'train.epochs'\?"),
         ("seed=abc", "`seed` is a whole number from 0 to .*, not 'abc'"),
         ("train.epochs=1.5", "`train.epochs` is a whole number of at least 1, not 1.5"),
@@ -276,19 +282,19 @@ def test_packaged_recipes_are_read_by_name(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "recipe, meant",
     [
-        ("asvspoof2019_nes2net", "; did you mean 'asvspoof2019_nes2net_x'?"),
-        ("configs/asvspoof5_aasist.yaml", "; did you mean 'asvspoof5_aasist'?"),
-        ("zzz.yaml", ""),
+        ("asvspoof2019_nes2net", "; did you mean 'asvspoof2019_nes2net_x'? Known: "),
+        ("configs/asvspoof5_aasist.yaml", "; did you mean 'asvspoof5_aasist'? Known: "),
+        ("zzz.yaml", "; known: "),
     ],
 )
-def test_an_unknown_recipe_is_answered_with_the_packaged_ones(recipe, meant, tmp_path, monkeypatch):
+def test_an_unknown_recipe_is_answered_with_the_nearest_and_ten_packaged_ones(recipe, meant, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as error:
         load_recipe(recipe)
-    expected = (
-        f"recipe {recipe} not found: name a YAML file or one of the packaged recipes, {', '.join(packaged_recipes())}"
-    )
-    assert str(error.value) == expected + meant
+    begin, end = f"recipe {recipe} is neither a YAML file nor a packaged recipe{meant}", "`nes2net info` lists them)"
+    assert str(error.value).startswith(begin) and str(error.value).endswith(end)
+    named = str(error.value).partition("nown: ")[2].partition(", …")[0].split(", ")
+    assert len(named) == 10 and set(named) <= set(packaged_recipes())
 
 
 def test_wrong_files(tmp_path):

@@ -17,6 +17,7 @@ from builders.collection import flac, write_shard
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
+from nes2net.machine.installation import how_to_install
 from nes2net.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
 from nes2net.scale.engine import Facts
 from nes2net.scale.pieces import Piece
@@ -68,7 +69,7 @@ def test_results_of_removed_and_replaced_shards_do_not_get_into_the_scores(tmp_p
     for shard in shards:
         write_results(tmp_path, shard, [TABLE])
     _check_source(tmp_path, shards, overwrite=False)
-    with pytest.raises(InputError, match=r"results of 1 shards that the source does not have: /b.tar: pass `overwrite"):
+    with pytest.raises(InputError, match=r"results of 1 shard that the source does not have: /b.tar: pass `overwrite"):
         _check_source(tmp_path, shards[::2], overwrite=False)
     _check_source(tmp_path, shards[::2], overwrite=True)
     changed = Shard("/a.tar", "2", "a.tar")
@@ -89,9 +90,9 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     assert main(command) == 1
     assert "1 of 2 recordings have scores" in capsys.readouterr().out and (tmp_path / "s.txt").read_text() == "a 1.0\n"
     for changed in ([*command, "--retry-errors"], [*command, "--batch-size", "3"]):
-        assert main(changed) == 2 and "nes2net[scale]" in capsys.readouterr().err
+        assert main(changed) == 2 and how_to_install("scale") in capsys.readouterr().err
     os.utime(model, (1, 1))
-    assert main(command) == 2 and "nes2net[scale]" in capsys.readouterr().err
+    assert main(command) == 2 and how_to_install("scale") in capsys.readouterr().err
 
 
 def test_without_ray_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
@@ -99,7 +100,7 @@ def test_without_ray_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     write_shard(tmp_path / "x.tar", {"a": b""})
     assert main(["scale", str(tmp_path), "--model", "m", "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'nes2net[scale]'" in capsys.readouterr().err
+    assert how_to_install("scale") in capsys.readouterr().err
 
 
 def descendants(pid: int) -> Iterator[int]:
@@ -136,7 +137,7 @@ def wait_until(happened) -> None:
 def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     spectral_detector, tmp_path, monkeypatch, capsys
 ):
-    pytest.importorskip("ray.data", reason="needs nes2net[scale]")
+    pytest.importorskip("ray.data", reason="needs the extra scale")
     source, out = tmp_path / "set", tmp_path / "out"
     trials = []
     for number in range(30):
@@ -174,7 +175,7 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         assert main([*command, "--scores", "s.txt"]) == 1
         told = capsys.readouterr()
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
-        assert f"1 shards could not be read: {cut}" in told.err
+        assert f"1 shard could not be read: {cut}" in told.err
         assert all(path.stat().st_mtime_ns == when for path, when in written.items())
         mine = scale.score(scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, num_actors=1)
         rows = {row["id"]: row for row in mine.take_all()}

@@ -128,7 +128,7 @@ def test_killed_and_started_again(command, tmp_path, capsys):
     assert main(command(out)) == 1
     captured = capsys.readouterr()
     assert f"{NUMBER - 1} of {NUMBER} scores written" in captured.out
-    assert "1 files were left out: 99; " in captured.err and "out.txt.json says why" in captured.err
+    assert "1 file was left out: 99; " in captured.err and "out.txt.json says why" in captured.err
     assert out.read_bytes() == whole.read_bytes()
     record = json.loads((tmp_path / "out.txt.json").read_text())
     assert list(record["failures"]) == ["99"]

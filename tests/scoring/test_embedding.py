@@ -183,7 +183,7 @@ def test_wrong_arguments_are_named(detector, trials, tmp_path):
 
 def test_without_pyarrow_the_extra_is_named(detector, trials, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"nes2net\[parquet\]"):
+    with pytest.raises(InputError, match=r"pip install .*\[parquet\]"):
         embed(detector, trials, tmp_path / "e.parquet")
 
 

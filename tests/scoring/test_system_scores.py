@@ -171,7 +171,7 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, small_m
         return capsys.readouterr().err
 
     assert "fuses the scores of 2 other systems: name 2 score files" in refused(model)
-    assert "there are 1 score files" in refused(model, "--system-scores", system_files[0])
+    assert "but 1 score file is given" in refused(model, "--system-scores", system_files[0])
     assert "--system-scores" in refused(model, "--score-range", "test")
     bare = str(root / "without_ranges.pth")
     assert "or 'test' for the published way" in refused(bare, "--system-scores", *system_files)

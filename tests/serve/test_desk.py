@@ -107,7 +107,7 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, tmp_path):
     second.start()
     while not desk.is_full:
         second.join(0.01)
-    with pytest.raises(Busy, match="1 recordings are waiting"):
+    with pytest.raises(Busy, match="1 recording is waiting"):
         desk.score(speech / "talk.wav", "third")
     assert order == []
     go_on.set()

@@ -14,6 +14,7 @@ from builders import PATIENCE
 
 from nes2net.cli.main import main
 from nes2net.decisions.calibration import LinearCalibration
+from nes2net.machine.installation import how_to_install
 
 
 @pytest.fixture
@@ -125,4 +126,4 @@ def test_wrong_input_is_one_line(model, tmp_path, capsys):
 def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["serve", "--model", str(model)]) == 2
-    assert capsys.readouterr().err.rstrip().endswith("pip install 'nes2net[serve]'")
+    assert capsys.readouterr().err.rstrip().endswith(how_to_install("serve"))

@@ -85,7 +85,7 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
     before = {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
     assert train(recipe(train={"epochs": 1})) == folder
     assert before == {p.name: p.stat().st_mtime_ns for p in folder.iterdir()}
-    assert "is trained already, 1 epochs" in capsys.readouterr().out
+    assert "is trained already, 1 epoch\n" in capsys.readouterr().out
     (folder / "curves.png").unlink()  # as where the run was killed after its last save
     train(recipe(train={"epochs": 1}))
     assert "minDCF_wo_aug" in capsys.readouterr().out and (folder / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -200,8 +200,8 @@ _LISTS = {
     "blank lines": (lambda: b"path\n" + b"\n" * 1_000_000, "holds no trials"),
     "a huge label": ("path,label\na.wav," + "x" * 100_000, r"line 2: unknown label '[x.]{98}'; expected one of"),
     "a label with controls": ("path,label\na.wav,\x1b[2J\r\n", r"unknown label '\\x1b\[2j'"),
-    "one id 20,000 times": (lambda: b"path\n" + b"a.wav\n" * 20_000, "stand in it more than once: a"),
-    "huge ids twice": ("path\n" + ("a" * 100_000 + ".wav\n") * 2, "stand in it more than once"),
+    "one id 20,000 times": (lambda: b"path\n" + b"a.wav\n" * 20_000, "in it more than once: a"),
+    "huge ids twice": ("path\n" + ("a" * 100_000 + ".wav\n") * 2, "in it more than once"),
 }
 _PROTOCOLS = {
     "many fields": (lambda: b"a " * 20_000_000, "line 1: expected 10 fields"),
@@ -233,7 +233,7 @@ _SCORES = {
     "NaN": (_scores("nan", "1"), "10 with a score that is not finite"),
     "one trial": ("0 1.0\n", "19 of 20 trials without a score"),
     "empty": ("", "20 of 20 trials without a score"),
-    "unknown ids": ("".join(f"x{n} 1\n" for n in range(100_000)), "100000 scored but not in the key"),
+    "unknown ids": ("".join(f"x{n} 1\n" for n in range(100_000)), "100,000 scored but not in the key"),
     "one id 100,000 times": ("".join(f"0 {n}\n" for n in range(100_000)), "1 scored twice with different values: 0"),
     "null byte": ("a\0 1\n", "holds null bytes"),
     "a line of 20 MB": (lambda: b"a " * 10_000_000, "line 1: expected 2 fields .* found 524288: 'a a"),

@@ -112,7 +112,7 @@ def test_unreadable_files_are_named_on_standard_error(main, detector, corpus, tm
     flags = f"{SCORE} --model_path detector.pth".format(corpus="DB")
     lines, remarks = main(flags, status=1)
     assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
-    assert "1 files were left out: LA_E_1000003" in remarks
+    assert "1 file was left out: LA_E_1000003" in remarks
     main(f"{flags} --on-error raise --overwrite", status=2)
 
 

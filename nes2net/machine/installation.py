@@ -1,0 +1,59 @@
+"""Where this package was installed from, and the command that adds one of its extras."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+#: Folder that holds the package: site-packages, or a clone.
+_HOME = Path(__file__).resolve().parents[2]
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds ``extra`` to this installation, for a message.
+
+    nes2net is on no package index, where a stranger may take its name. Therefore the command names
+    the clone, file or address that this installation came from. If that is unknown or gone, it
+    shows the forms for a clone and for a wheel.
+    """
+    if (_HOME / "pyproject.toml").is_file():
+        return f"pip install -e {shlex.quote(f'{_HOME}[{extra}]')}"
+    address = _address()
+    if address is not None and not address.startswith("file:"):
+        return f"pip install {shlex.quote(f'nes2net[{extra}] @ {address}')}"
+    path = None if address is None else Path(url2pathname(urlsplit(address).path))
+    if path is not None and path.exists():
+        return f"pip install {shlex.quote(f'{path}[{extra}]')}"
+    return f"in a clone of nes2net pip install '.[{extra}]', with its wheel pip install 'FILE.whl[{extra}]'"
+
+
+def requirement(extra: str) -> str:
+    """A line of requirements.txt that installs this package with ``extra`` on another machine.
+
+    If only this machine knows where the package came from, the address is one to fill in, which pip
+    refuses.
+    """
+    address = _address()
+    if address is None or address.startswith("file:"):
+        address = "git+https://HOST/OWNER/nes2net@COMMIT"
+    return f"nes2net[{extra}] @ {address}"
+
+
+def _address() -> str | None:
+    """The address that the installer recorded (PEP 610), in the form of a requirement (PEP 508)."""
+    try:
+        text = distribution("nes2net").read_text("direct_url.json")
+        if text is None:  # a package index, or a copied folder
+            return None
+        origin: dict[str, Any] = json.loads(text)
+        address = str(origin["url"])
+        if "vcs_info" in origin:
+            address = f"{origin['vcs_info']['vcs']}+{address}@{origin['vcs_info']['commit_id']}"
+        return f"{address}#subdirectory={origin['subdirectory']}" if "subdirectory" in origin else address
+    except (PackageNotFoundError, ValueError, LookupError, TypeError):
+        return None
