@@ -251,10 +251,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
         licence="not stated",
         scored_in="main.py",
-        notes=(
-            "its published scores of In-the-Wild are of whole utterances (--protocol full), made in train mode "
-            "(DEVIATIONS.md, 2)",
-        ),
+        notes=("its published scores of In-the-Wild are of whole utterances, made in train mode (DEVIATIONS.md, 2)",),
         **_ON_2019,
     ),
     "wav2vec2_AASIST": PublishedModel(
@@ -351,8 +348,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         notes=(
             "the best configuration of the paper; the others have other options of the back-end, and the mixers GDN and "
             "Bi_add of its code are not built",
-            "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: --dtype bfloat16 "
-            "--batch-size 64 and the front-end's normalize: batch come near",
+            "its authors score in bfloat16 autocast, and in batches of 64 that are normalised as one block: bfloat16, "
+            "that batch size and the front-end's normalize: batch come near",
         ),
         **_ON_2019,
     ),
