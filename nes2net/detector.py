@@ -55,7 +55,6 @@ from nes2net.published_models import (
     CODES,
     PUBLISHED_MODELS,
     RECORD_KEY,
-    START_KEY,
     PublishedModel,
     published_model,
     samples_to_score,
@@ -69,7 +68,7 @@ from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import check_takes_audio_alone
-from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
+from nes2net.scoring.track import Track, score_track
 from nes2net.scoring.waveforms import Crop, WaveformReader
 
 if TYPE_CHECKING:
@@ -461,8 +460,9 @@ class Detector(nn.Module):
             sample_rate: of the samples, in Hz; ignored for a file, which has its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
-                ``min_samples``; ``"auto"`` for the number of a published detector that its
-                authors always score on, and the whole recording for any other.
+                ``min_samples``; ``"auto"`` as :func:`nes2net.published_models.samples_to_score`
+                chooses: as many as a published detector's authors score, or as a detector was
+                trained on if that is not about 4 s, and else the whole recording.
             crop: ``"random"`` takes them from a random start, as the authors of some published
                 detectors do; it is the same in every call.
 
@@ -471,7 +471,7 @@ class Detector(nn.Module):
                 integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples), crop=crop)
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples, crop=crop)
         recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
         return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]
 
@@ -498,8 +498,8 @@ class Detector(nn.Module):
                 of the files before it. A function is called with the path and the error, and the
                 file is skipped.
         """
-        num_samples = samples_to_score(self.record, num_samples)
-        scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
+        heard = samples_to_score(self.record, num_samples)
+        scored = score_files(self, paths, heard.num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
 
     def decide(
@@ -529,7 +529,7 @@ class Detector(nn.Module):
         audio: str | Path | np.ndarray | Tensor,
         sample_rate: float = SAMPLE_RATE,
         *,
-        window: float = TRACK_WINDOW,
+        window: float | None = None,
         hop: float = 0.5,
         batch_size: int | None = None,
     ) -> Track:
@@ -541,8 +541,8 @@ class Detector(nn.Module):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds. The default window is the length of training, 64,600 samples. A
-                hop longer than the window leaves gaps.
+            window, hop: in seconds. None for the part of a recording that :meth:`score` takes, or
+                64,600 samples, the usual length of training. A hop longer than the window leaves gaps.
             batch_size: as for :meth:`score_files`.
 
         Raises:
@@ -742,8 +742,7 @@ class Detector(nn.Module):
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
-        known = start_of(self.record, places=False)
-        record = {**{key: known[key] for key in (RECORD_KEY, START_KEY) if key in known}, **record}
+        record = {**start_of(self.record, places=False), **record}
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict, record = self.trained_state_dict(), {**record, "base": self.base}

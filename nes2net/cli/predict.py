@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
-_BEGINNING = "scored: only the first {:.2f} s of each file, as {}; --track scores all of a file along its time, --whole in one piece"
-_AUTHORS, _CALIBRATION = "the detector's authors do", "for the calibration"
+_BEGINNING = "{}; --track scores all of a file along its time, --whole in one piece"
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 #: Columns and their widths after the file's name.
 _RAW = {"score": 10, "duration": 10}
@@ -60,7 +58,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         metavar="N",
         help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "if not given, the number of a published detector whose authors always score as many, else all samples",
+        "if not given, the number of a published detector whose authors always score as many, else that of training if it "
+        "is not about 4 s, else all samples",
     )
     add_one = parser.add_argument_group("scores along a recording").add_argument
     add_one(
@@ -70,7 +69,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add_one("--track", action="store_true", help="print the scores along each file, also of short ones")
     add_one(
-        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of a track"
+        "--window",
+        type=float,
+        help="seconds of audio for one score of a track; 4.04, or what a single score takes, if not given",
     )
     add_one(
         "--hop",
@@ -119,6 +120,7 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.published_models import published_model
     from nes2net.scoring.calibrated import calibrated_samples, notes_on
     from nes2net.scoring.scorer import check_takes_audio_alone
+    from nes2net.scoring.track import default_window
 
     check_flags(args)
     tracked = args.track or (bool(args.plot) and not args.segments)
@@ -138,14 +140,14 @@ def _predict(args: argparse.Namespace) -> int:
     decider = decider_of(args)
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
+    args.window = default_window(detector) if args.window is None else args.window
     stretches = Stretches(detector, files, args, pictures, decider) if args.segments else None
     model = published_model(detector.record)
     notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
     if args.num_samples is None and not (args.whole or tracked or args.segments):
-        args.num_samples = calibrated_samples(decider, detector.record)
-        if args.num_samples is not None:
-            who = _CALIBRATION if decider and decider.calibration.scored_by else _AUTHORS
-            notes.append(_BEGINNING.format(args.num_samples / SAMPLE_RATE, who))
+        part = calibrated_samples(decider, detector.record)
+        args.num_samples = part.num_samples
+        notes += [_BEGINNING.format(part.words)] if part.words else []
     notes.append(f"score: {_MEANING.format(NATURE[detector.backend.score_rule])}")
     facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
     if decider:

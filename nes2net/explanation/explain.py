@@ -127,7 +127,7 @@ def explain(
     check_known([method], EXPLANATION_METHODS, "there is no `method`")
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
-    samples = samples_to_score(detector.record, num_samples)
+    samples = samples_to_score(detector.record, num_samples).num_samples
     waveform = _read(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, batch_size)
     parts = Removable(subject.waveform, bin_seconds, num_bands, baseline, seed)

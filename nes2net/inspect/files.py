@@ -166,9 +166,12 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     recipe, average = _recipe_of(record), record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
-        facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
+        run = (
+            f", seed {recipe.seed}, run {recipe.tag}" if "seed" in record["recipe"] else ""
+        )  # a copy has the data alone
+        facts["recipe"] = f"{recipe.name}{run}"
         parts = recipe.data.parts("train").values()
-        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" for part in parts)
+        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" if part.root else part.corpus for part in parts)
     if isinstance(starts := record.get(START_KEY), list):
         facts["started from"] = [_start(start) for start in starts if isinstance(start, dict)]
     if isinstance(average, dict):

@@ -13,7 +13,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
-from nes2net.published_models import samples_to_score
+from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scoring.frame_scores import chosen_resolution
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
@@ -71,14 +71,14 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     return []
 
 
-def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> int | None:
-    """How many leading samples of a recording to score; None for all.
+def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> HeardPart:
+    """How much of a recording to score.
 
-    As many as the calibration was made of, if it says so; else what a published detector of this
-    ``record`` is scored on.
+    As much as the calibration was made of, if it says so; else as a detector of this ``record`` is
+    scored without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
-        return scored_by.num_samples
+        return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(record)
 
 
@@ -107,7 +107,7 @@ def decide(
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
-    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record))
+    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record).num_samples)
     recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
     measurer = Measurer.of(scorer, decider)
     traits = measurer.of_recording(recording) if measurer else None

@@ -14,13 +14,12 @@ import torch
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import InputError
+from nes2net.published_models import samples_to_score
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.waveforms import as_waveform
 
-#: Seconds of a window: the 64,600 samples that detectors are trained on.
-TRACK_WINDOW = ASVSPOOF_SAMPLES / SAMPLE_RATE
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
 #: the time of a transformer grow with the square of its length.
 LONG_RECORDING = 120.0
@@ -64,7 +63,7 @@ def score_track(
     audio: Any,
     sample_rate: float = SAMPLE_RATE,
     *,
-    window: float = TRACK_WINDOW,
+    window: float | None = None,
     hop: float = 0.5,
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
@@ -75,7 +74,7 @@ def score_track(
         progress: is called after each batch with the seconds up to which windows are scored.
     """
     check_takes_audio_alone(scorer)
-    length, step = window_samples(scorer, window, hop)
+    length, step = window_samples(scorer, default_window(scorer) if window is None else window, hop)
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
@@ -98,6 +97,11 @@ def score_track(
     heard = min(length, end) / SAMPLE_RATE
     times = np.array(starts) / SAMPLE_RATE + heard / 2
     return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE)
+
+
+def default_window(scorer: Scorer) -> float:
+    """Seconds of a window: what ``scorer`` takes of a single recording, or 64,600 samples, as many as most train on."""
+    return (samples_to_score(scorer.record).num_samples or ASVSPOOF_SAMPLES) / SAMPLE_RATE
 
 
 def least_span(score_rule: str) -> float:

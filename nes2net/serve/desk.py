@@ -20,7 +20,7 @@ from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.frame_scores import frame_scores
-from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
+from nes2net.scoring.track import LONG_RECORDING, Track, default_window, score_track, window_samples
 from nes2net.scoring.traits import Measurer
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.serve.decoding import TooSlow, decode, readable_time
@@ -170,12 +170,13 @@ class Desk:
     def __init__(
         self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window_samples(detector, TRACK_WINDOW, HOP)
+        window_samples(detector, default_window(detector), HOP)
         self.detector, self.folder, self.decider = detector, folder, decider
         #: Leading samples of a recording that are scored; None for all.
-        self.num_samples = calibrated_samples(decider, detector.record)
-        #: What is uncertain about decisions, for people.
-        self.notes = notes_on(detector, decider, self.num_samples) if decider else []
+        self.num_samples, _ = heard = calibrated_samples(decider, detector.record)
+        #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
+        self.notes = [heard.words] if heard.words else []
+        self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
         self._one = threading.Lock()
         self._here = 0  # recordings that are being scored or wait

@@ -324,7 +324,11 @@ def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, 
     assert (row["method"], row["samples"]) == ("beginning", 16000)
     assert row["score"] == pytest.approx(detector.score(place / "speech" / "a.wav", num_samples=16000), abs=1e-6)
     out = predict(*flags)[1]
-    assert "only the first 1.00 s of each file, as for the calibration" in out and "less certain" not in out
+    assert (
+        "the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as for the calibration"
+        in out
+        and "less certain" not in out
+    )
     out = predict(*flags, "--whole")[1]
     assert "made of scores of the first 1 s, not of whole recordings" in out
 

@@ -81,6 +81,10 @@ def test_segment():
 def test_how_much_is_scored():
     published = {"published_model": "df_arena_1b"}
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
-    assert calibrated_samples(None, published) == 64600 and calibrated_samples(None, {}) is None
-    assert calibrated_samples(whole, published) is None  # as the calibration was made, whatever its authors do
-    assert calibrated_samples(Decider(FITTED), published) == 64600
+    assert calibrated_samples(None, published).num_samples == 64600
+    assert (
+        calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")
+    )  # as the calibration was made
+    assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
+    second = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", 16000)))
+    assert calibrated_samples(second, published) == (16000, "for the calibration")
