@@ -454,6 +454,11 @@ def samples_to_score(
     return HeardPart(samples, why)  # type: ignore[arg-type]
 
 
+def length_of_training(record: Mapping[str, Any]) -> int:
+    """Samples that a detector of this ``record`` hears at a time in training, or 64,600, as many as most do."""
+    return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
+
+
 def _trained_samples(record: Mapping[str, Any]) -> int | Literal["corpus"] | None:
     """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if that decides nothing."""
     recipe = record.get("recipe")

@@ -156,6 +156,7 @@ def _lines(path: Path, found: Explanation) -> list[str]:
         f"  {found.duration:.2f} s{part} explained by {TITLES[found.method]}; absence is {_ABSENCE[found.baseline]}",
         "  moved most by",
     ]
+    lines[1:1] = [f"  remark: {found.remark}"] if found.remark else []
     parts = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in found.relevance.stretches()]
     parts += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in found.relevance.strongest_bands()]
     for place, value in parts:

@@ -117,10 +117,9 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.backends.base import NATURE
     from nes2net.detector import Detector
-    from nes2net.published_models import published_model
+    from nes2net.published_models import length_of_training, published_model
     from nes2net.scoring.calibrated import calibrated_samples, notes_on
     from nes2net.scoring.scorer import check_takes_audio_alone
-    from nes2net.scoring.track import default_window
 
     check_flags(args)
     tracked = args.track or (bool(args.plot) and not args.segments)
@@ -140,7 +139,7 @@ def _predict(args: argparse.Namespace) -> int:
     decider = decider_of(args)
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
-    args.window = default_window(detector) if args.window is None else args.window
+    args.window = length_of_training(detector.record) / SAMPLE_RATE if args.window is None else args.window
     stretches = Stretches(detector, files, args, pictures, decider) if args.segments else None
     model = published_model(detector.record)
     notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
@@ -189,8 +188,8 @@ def _scores(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per file.
 
-    It has ``file``, ``score``, ``duration`` in seconds and ``method``, or ``file`` and ``error``. A
-    long recording has the row of :func:`_track_row`.
+    It has ``file``, ``score``, ``duration`` in seconds, ``method`` and, if there is one, a ``remark``,
+    or ``file`` and ``error``. A long recording has the row of :func:`_track_row`.
     """
     from nes2net.audio.read import LongAudio
     from nes2net.scoring.files import score_files
@@ -220,14 +219,14 @@ def _scores(
         longest=longest,
         measurer=Measurer.of(detector, decider),
     )
-    for path, score, num_samples, traits in scored:
+    for path, score, num_samples, traits, remark in scored:
         yield from rows_of_unscored()
         row = {"file": str(path), **_meaning(score, decider, traits), "duration": num_samples / SAMPLE_RATE, **facts}
         if most is not None and min(num_samples, args.num_samples or num_samples) > most:
             name, seconds = printable_name(Path(path).name), f"{most / SAMPLE_RATE:g}"
             print(f"{name}: the detector reads the first {seconds} s alone; --track scores all of it", file=sys.stderr)
             row |= {"method": "beginning", "samples": most}
-        yield row
+        yield row | ({"remark": remark} if remark else {})
     yield from rows_of_unscored()
 
 
@@ -269,6 +268,7 @@ def _track_row(
     row = {"file": str(path), **_meaning(track.score, decider, traits), "duration": track.duration, "method": "track"}
     row |= {"window": track.window, "hop": args.hop, "windows": len(track)}
     row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
+    row |= {"remark": track.remark} if track.remark else {}
     if args.track or args.plot:
         row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
         if decider:
@@ -341,14 +341,15 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
     if "error" in row:
         return table_line([file, *(["–"] * (len(widths) - 2)), row["error"]], widths, align)
-    about = row.get("reason", "")
+    about = [row[key] for key in ("remark", "reason") if key in row]
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
-        mean = f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}"
-        about = f"{about}; {mean}" if about else mean
+        about.append(f"mean of {row['windows']:,} windows; the lowest, {lowest['score']:.4f}, at {stretch}")
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
-    lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, about], widths, align)]
+    lines = [
+        table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)
+    ]
     if row.get("windows", 1) > 1 and windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
             more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]

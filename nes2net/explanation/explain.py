@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE, count_samples, load_excerpt
+from nes2net.audio.remarks import remark_of
 from nes2net.detector import Detector
 from nes2net.errors import InputError, check_known
 from nes2net.explanation.faithfulness import Check, check, num_removals
@@ -21,7 +22,7 @@ from nes2net.explanation.occlusion import num_occlusions, occlude
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.removal import Fill, Removable
 from nes2net.explanation.subject import Subject
-from nes2net.published_models import samples_to_score
+from nes2net.published_models import length_of_training, samples_to_score
 from nes2net.scoring.waveforms import as_waveform
 
 #: Seconds of audio that are explained at once.
@@ -54,6 +55,8 @@ class Explanation:
     """Of integrated gradients, the score minus that of the baseline, which relevance should add up to."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,) the explained samples at 16 kHz."""
+    remark: str = ""
+    """What is remarkable about them (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
     @property
     def unexplained(self) -> float | None:
@@ -69,6 +72,7 @@ class Explanation:
             "duration": self.duration,
             "method": self.method,
             "baseline": self.baseline,
+            **({"remark": self.remark} if self.remark else {}),
             **{name: [part._asdict() for part in found] for name, found in parts.items()},
             "layers": self.layers and self.layers.to_dict(),
             "checks": [one.to_dict() for one in self.checks],
@@ -153,6 +157,7 @@ def explain(
         tuple(checks),
         difference,
         subject.waveform.numpy(),
+        remark_of(waveform, len(waveform), length_of_training(detector.record)),
     )
 
 
