@@ -44,7 +44,7 @@ from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
+from nes2net.localisation.stretches import MIN_DURATION, fake_stretches
 from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
@@ -63,7 +63,7 @@ from nes2net.published_models import (
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
-from nes2net.scoring.calibrated import decide, frame_threshold
+from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
 from nes2net.scoring.kernel import score_or_raise
@@ -601,12 +601,18 @@ class Detector(nn.Module):
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if a number is out of its range; or if the
+            InputError: as for :meth:`frame_scores`; if it was trained on whole recordings and there
+                is neither a threshold nor a calibration; if a number is out of its range; or if the
                 calibration is not of these frame scores.
         """
-        if calibration is not None:
-            threshold, resolution_ms = frame_threshold(self, calibration, resolution_ms, threshold)
-        rule = StretchRule.of(self.score_rule, threshold, hysteresis, min_duration)
+        rule, resolution_ms = stretch_rule(
+            self,
+            calibration,
+            resolution_ms=resolution_ms,
+            threshold=threshold,
+            hysteresis=hysteresis,
+            min_duration=min_duration,
+        )
         found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
         return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)
 

@@ -13,10 +13,11 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
+from nes2net.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scoring.frame_scores import chosen_resolution
 from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone
 from nes2net.scoring.traits import Measurer
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -140,6 +141,39 @@ def frame_threshold(
             f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"
         )
     return decider.threshold, resolution_ms
+
+
+def stretch_rule(
+    scorer: SegmentScorer,
+    calibration: LinearCalibration | Decider | None = None,
+    *,
+    resolution_ms: float | None = None,
+    threshold: float | None = None,
+    hysteresis: float | None = None,
+    min_duration: float = MIN_DURATION,
+) -> tuple[StretchRule, float]:
+    """How ``scorer`` finds fake stretches: the rule, and the length of a frame in ms.
+
+    Args:
+        calibration: of frame scores of this detector, whose operating point is the threshold.
+        threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
+
+    Raises:
+        InputError: if ``scorer`` sees no segments, or was not trained on them and nobody says at
+            which score a stretch is fake; if a number is out of its range; or as
+            :func:`frame_threshold`.
+    """
+    if calibration is not None:
+        threshold, resolution_ms = frame_threshold(scorer, calibration, resolution_ms, threshold)
+    else:
+        resolution_ms = chosen_resolution(scorer, resolution_ms)
+    if threshold is None and not scorer.trained_on_segments:
+        raise InputError(
+            "this detector was trained on whole recordings, so the scores of its frames have no threshold of their own: take "
+            "a detector that was trained on segments (docs/localisation.md), name a score with `threshold` or a "
+            "`calibration` of frame scores, or score along the time with `score_track`"
+        )
+    return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms
 
 
 def scored_unlike(decider: Decider, num_samples: int | None) -> str:
