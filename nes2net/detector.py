@@ -66,10 +66,10 @@ from nes2net.registry import backends, create_aggregation, create_backend, creat
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
-from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.kernel import score_each, score_or_raise, scoring_mode, start_embedding
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.track import Track, score_track
-from nes2net.scoring.waveforms import Crop, WaveformReader
+from nes2net.scoring.waveforms import Audio, Crop, WaveformReader
 
 if TYPE_CHECKING:
     from nes2net.decisions.calibration import LinearCalibration
@@ -440,8 +440,8 @@ class Detector(nn.Module):
 
     def score(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         num_samples: int | Literal["auto"] | None = "auto",
         crop: Crop = "head",
     ) -> float:
@@ -455,9 +455,9 @@ class Detector(nn.Module):
         of threads may score at once, but none may train the detector meanwhile.
 
         Args:
-            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any
-                device.
-            sample_rate: of the samples, in Hz; ignored for a file, which has its own.
+            audio: a file, a file object that is open in binary mode, or floating-point samples (N,)
+                or (channels, N) in [−1, 1], on any device.
+            sample_rate: of samples, in Hz, which an array does not say; a file has its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
                 ``min_samples``; ``"auto"`` as :func:`nes2net.published_models.samples_to_score`
@@ -467,13 +467,64 @@ class Detector(nn.Module):
                 detectors do; it is the same in every call.
 
         Raises:
-            InputError: if the file cannot be read; or if there are no samples, or they are
-                integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
+                none, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
         reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples, crop=crop)
-        recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
-        return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]
+        return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
+
+    def score_batch(
+        self,
+        waveforms: Iterable[np.ndarray | Tensor],
+        sample_rate: float,
+        num_samples: int | Literal["auto"] | None = "auto",
+    ) -> list[float]:
+        """Score waveforms in memory: one score each, that of :meth:`score`, to 1e-6.
+
+        Waveforms of one length are computed together, all of them at once if they fit into memory.
+
+        Args:
+            waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
+            sample_rate: of all of them, in Hz.
+            num_samples: as for :meth:`score`.
+
+        Raises:
+            InputError: as :meth:`score`.
+
+        >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+        >>> len(detector.score_batch(torch.zeros(3, 16000), 16000))
+        3
+        """
+        check_takes_audio_alone(self)
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        return score_each(self, [reader.take(waveform, sample_rate).waveform for waveform in waveforms])
+
+    def embed(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
+        *,
+        of: EmbeddingOf = "frontend",
+        layer: int | str = "last",
+    ) -> np.ndarray:
+        """Embedding (E,) float32 of one recording, in one piece: a row of `nes2net embed`.
+
+        Args:
+            audio, sample_rate, num_samples: as for :meth:`score`.
+            of, layer: as for :meth:`embeddings`.
+
+        Raises:
+            InputError: as :meth:`score`; or if there is no such embedding.
+        """
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
+        with scoring_mode(self):
+            (row,) = start_embedding(self, lambda waveforms: self.embeddings(waveforms, of, layer), waveform)()
+        if isinstance(row, str):
+            raise InputError(row)
+        return row
 
     def score_files(
         self,
@@ -504,9 +555,9 @@ class Detector(nn.Module):
 
     def decide(
         self,
-        audio: str | Path | np.ndarray | Tensor,
+        audio: Audio,
         calibration: LinearCalibration | Decider,
-        sample_rate: float = SAMPLE_RATE,
+        sample_rate: float | None = None,
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
@@ -526,8 +577,8 @@ class Detector(nn.Module):
 
     def score_track(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
         window: float | None = None,
         hop: float = 0.5,
@@ -553,8 +604,8 @@ class Detector(nn.Module):
 
     def frame_scores(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
         resolution_ms: float | None = None,
         batch_size: int | None = None,
@@ -578,8 +629,8 @@ class Detector(nn.Module):
 
     def segment(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
         resolution_ms: float | None = None,
         threshold: float | None = None,

@@ -76,7 +76,7 @@ def test_antideepfake_scores_as_the_published_code(name, tmp_path):
     assert detector.score_rule == ("cosine" if "head" in backend else "probability")
     for case in reference["cases"].values():
         published = case["output"][0, 1] if "head" in backend else case["probability_real"]
-        assert detector.score(case["waveform"]) == pytest.approx(published.item(), abs=1e-5)
+        assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
         with torch.inference_mode():
             zoo.close(detector(case["waveform"][None]), case["output"], zoo.AGREES)
 
@@ -183,18 +183,18 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     for name, samples in (("df_arena_500m", 64_600), ("xlsr_mambo_3_hydra_n3", 66_800), ("antideepfake_mms_1b", None)):
         detector = Detector.from_pretrained(small_published(name), device="cpu")
         assert detector.published is PUBLISHED[name]
-        expected = detector.score(waveform, num_samples=samples)
-        assert detector.score(waveform) == expected
+        expected = detector.score(waveform, 16000, num_samples=samples)
+        assert detector.score(waveform, 16000) == expected
         soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
         assert [score for _, score in detector.score_files([tmp_path / "a.wav"])] == [pytest.approx(expected, abs=1e-6)]
-    assert detector.score(waveform, num_samples=64_600) != expected
-    random = detector.score(waveform, num_samples=8000, crop="random")
-    assert random == detector.score(waveform, num_samples=8000, crop="random")
-    assert random != detector.score(waveform, num_samples=8000)
+    assert detector.score(waveform, 16000, num_samples=64_600) != expected
+    random = detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random != detector.score(waveform, 16000, num_samples=8000)
     with pytest.raises(InputError, match="`crop` is 'head' or 'random', not 'tail'"):
-        detector.score(waveform, num_samples=8000, crop="tail")
+        detector.score(waveform, 16000, num_samples=8000, crop="tail")
     with pytest.raises(InputError, match="whole recordings have no such place"):
-        detector.score(waveform, crop="random")
+        detector.score(waveform, 16000, crop="random")
 
 
 def test_the_command_line_scores_and_records_what_is_published(small_published, corpus, tmp_path, monkeypatch, capsys):
@@ -251,7 +251,7 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
     detector = Detector.from_pretrained(tmp_path, device="cpu")
     assert detector.published is PUBLISHED["AASIST-L"]
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
-    assert detector.score(waveform) == pytest.approx(original.score(waveform), abs=1e-5)
+    assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 
 
 def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
@@ -290,9 +290,9 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
     known = {**config, "frontend": detector.config["frontend"]}
     for file, given in (("whole.pth", None), ("swa.pth", base)):
         loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=known, base=given)
-        assert loaded.score(waveform) == pytest.approx(expected, abs=1e-5)
+        assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
     loaded.save(tmp_path / "own.pth")
-    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform) == loaded.score(waveform)
+    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
     with pytest.raises(InputError, match="leaves out the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
     with pytest.raises(InputError, match="holds all tensors of its detector"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from nes2net.scoring.frame_scores import chosen_resolution
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone
 from nes2net.scoring.traits import Measurer
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.waveforms import Audio, WaveformReader
 
 _UNKNOWN = "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
 
@@ -102,14 +101,14 @@ def notes_on(
 
 
 def decide(
-    scorer: Scorer, audio: Any, calibration: LinearCalibration | Decider, sample_rate: float = SAMPLE_RATE
+    scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
     """Decide on a recording, as :meth:`nes2net.Detector.decide`."""
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
     reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record).num_samples)
-    recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
+    recording = reader.take(audio, sample_rate)
     measurer = Measurer.of(scorer, decider)
     traits = measurer.of_recording(recording) if measurer else None
     return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)

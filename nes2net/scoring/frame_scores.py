@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.remarks import Listener
 from nes2net.errors import InputError, listed
 from nes2net.published_models import length_of_training
@@ -21,7 +20,7 @@ from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import scoring_mode, start_frames
 from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.track import Track
-from nes2net.scoring.waveforms import as_waveform
+from nes2net.scoring.waveforms import Audio, stream_of
 
 #: Seconds up to which a recording is scored in one piece. The authors' networks score whole
 #: utterances, and those of PartialSpoof are shorter.
@@ -60,8 +59,8 @@ class FrameScores:
 
 def frame_scores(
     scorer: SegmentScorer,
-    audio: Any,
-    sample_rate: float = SAMPLE_RATE,
+    audio: Audio,
+    sample_rate: float | None = None,
     *,
     resolution_ms: float | None = None,
     batch_size: int | None = None,
@@ -90,7 +89,7 @@ def frame_scores(
     if depends_on_batch(scorer):  # each window alone
         batch_size = 1
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
-    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
+    blocks = stream_of(audio, sample_rate)
     listener = Listener()
     kept: list[np.ndarray] = []
     end = 0

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.remarks import Listener
 from nes2net.errors import InputError
 from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
-from nes2net.scoring.waveforms import as_waveform
+from nes2net.scoring.waveforms import Audio, stream_of
 
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
 #: the time of a transformer grow with the square of its length.
@@ -62,8 +60,8 @@ class Track:
 
 def score_track(
     scorer: Scorer,
-    audio: Any,
-    sample_rate: float = SAMPLE_RATE,
+    audio: Audio,
+    sample_rate: float | None = None,
     *,
     window: float | None = None,
     hop: float = 0.5,
@@ -83,7 +81,7 @@ def score_track(
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     if depends_on_batch(scorer):  # each window alone
         batch_size = 1
-    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
+    blocks = stream_of(audio, sample_rate)
     listener = Listener()
     starts: list[int] = []
     scores: list[float] = []
