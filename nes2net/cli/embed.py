@@ -111,6 +111,7 @@ def _embed(args: argparse.Namespace) -> int:
         raise InputError("`whole` takes all samples: leave out `num_samples`")
     trials, source = _trials(args)
     detector, model = _detector(args)
+    print_note(detector.frontend.note)
     asked: Any = None if args.whole else "auto" if args.num_samples is None else args.num_samples
     heard = samples_to_score(detector.record, asked)
     print_note(heard.words and f"{heard.words}; --samples and --whole choose another part")

@@ -78,6 +78,8 @@ class Frontend(nn.Module):
     """Whether it takes the waveform in float32 at least, whatever the type of its weights."""
     model_type: str = ""
     """Type of the model that its checkpoint holds (:mod:`nes2net.checkpoints.model_types`), if it has one."""
+    note: str = ""
+    """What its checkpoint decided in place of an option, for people; empty if nothing."""
     num_unused: int = 0
     """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
     base: frozenset[str] = frozenset()

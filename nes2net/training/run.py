@@ -16,7 +16,7 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector, recognise
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, shown, worded
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
@@ -295,6 +295,7 @@ def _summary(
     )
     processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
     lines = [f"detector: {parts}, {size_in_words} on {detector.device}{processes}"]
+    lines += [f"note: {worded(detector.frontend.note)}"] if detector.frontend.note else []
     for title, found in (("training", training), ("development", development)):
         lines.append(f"{title} trials: {count(found)}")
         for alias in aliases:
