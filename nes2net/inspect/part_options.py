@@ -45,7 +45,8 @@ _PUBLISHED = """\
 These names are front-ends of the table above with other defaults. Their pre-training file has to be
 of the size that the name says, while `wav2vec2`, `hubert` and the others above read any size of
 their type. *Numbers* are those that are read from the file. Whether waveforms are layer-normalised is
-decided by `normalize` alone, not by the folder's feature extractor.
+decided by `normalize`; if that is null, by the folder's `preprocessor_config.json`, and without one
+they stay as they are.
 """
 _SIZE_COLUMNS = ["name", "model", "options of", "other defaults", "numbers", "file, folder", "licence of the weights"]
 _ADAPTATION = """\
