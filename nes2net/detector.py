@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nes2net.aggregations.base import Aggregation
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
@@ -50,7 +52,7 @@ from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
-from nes2net.options import check_model, declared
+from nes2net.options import Input, check_model, declared, fitted
 from nes2net.published_models import (
     CODES,
     PUBLISHED_MODELS,
@@ -112,6 +114,12 @@ class Detector(nn.Module):
     def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
         super().__init__()
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
+        if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
+            raise InputError(
+                f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
+                f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
+                "`model.backend=nes2net_x`, or a front-end with more layers"
+            )
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
         self.source = ""
@@ -151,6 +159,9 @@ class Detector(nn.Module):
         name, options = _name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = _name_and_options(config, "backend")
+        if name in backends.names():
+            frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
+            options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
         return cls(frontend, aggregation, backend)
 
@@ -307,8 +318,19 @@ class Detector(nn.Module):
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them."""
-        return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them.
+
+        Zeros fill them up to the back-end's ``feature_dim`` if that is more than D.
+        """
+        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        if not (missing := self.num_zeros):
+            return features
+        return [pad(x, (0, missing)) for x in features] if isinstance(features, list) else pad(features, (0, missing))
+
+    @property
+    def num_zeros(self) -> int:
+        """Zeros behind the numbers of a hidden state, for a back-end that reads other sizes."""
+        return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
         """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,8 @@ class Frontend(nn.Module):
     """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
     base: frozenset[str] = frozenset()
     """Names in its state dict of the frozen tensors, if it is adapted."""
+    takes_checkpoint: ClassVar[bool] = True
+    """Whether there is pre-training for it, in a file that its constructor takes."""
     takes_prompt: bool = False
     """Whether its ``forward`` puts a prompt before the frames, by :meth:`with_prompt`."""
     model: Any
