@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from nes2net.aggregations.base import Aggregation
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
@@ -44,18 +46,17 @@ from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
+from nes2net.localisation.stretches import MIN_DURATION, fake_stretches
 from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
-from nes2net.options import check_model, declared
+from nes2net.options import Input, check_model, declared, fitted
 from nes2net.published_models import (
     CODES,
     PUBLISHED_MODELS,
     RECORD_KEY,
-    START_KEY,
     PublishedModel,
     published_model,
     samples_to_score,
@@ -64,13 +65,13 @@ from nes2net.published_models import (
 from nes2net.quantisation import quantise
 from nes2net.recipes.recipe import load_recipe
 from nes2net.registry import backends, create_aggregation, create_backend, create_frontend
-from nes2net.scoring.calibrated import decide, frame_threshold
+from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.frame_scores import FrameScores, frame_scores
-from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.kernel import score_each, score_or_raise, scoring_mode, start_embedding
 from nes2net.scoring.scorer import check_takes_audio_alone
-from nes2net.scoring.track import TRACK_WINDOW, Track, score_track
-from nes2net.scoring.waveforms import Crop, WaveformReader
+from nes2net.scoring.track import Track, score_track
+from nes2net.scoring.waveforms import Audio, Crop, WaveformReader
 
 if TYPE_CHECKING:
     from nes2net.decisions.calibration import LinearCalibration
@@ -113,6 +114,12 @@ class Detector(nn.Module):
     def __init__(self, frontend: Frontend, aggregation: Aggregation, backend: Backend) -> None:
         super().__init__()
         self.frontend, self.aggregation, self.backend = frontend, aggregation, backend
+        if backend.wants_layers == "all" and backend.num_states > frontend.num_layers:
+            raise InputError(
+                f"back-end '{backend.config['name']}' reads {backend.num_states} hidden states, and front-end "
+                f"'{frontend.config['name']}' gives {frontend.num_layers}: take a back-end that reads the last one, such as "
+                "`model.backend=nes2net_x`, or a front-end with more layers"
+            )
         self.layers: Layers = "all" if "all" in (backend.wants_layers, aggregation.wants_layers) else "last"
         self.record: dict[str, Any] = {}
         self.source = ""
@@ -152,6 +159,9 @@ class Detector(nn.Module):
         name, options = _name_and_options(config, "aggregation", "last", given=("num_layers", "feature_dim"))
         aggregation = create_aggregation(name, frontend.num_layers, frontend.out_dim, **options)
         name, options = _name_and_options(config, "backend")
+        if name in backends.names():
+            frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
+            options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
         backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
         return cls(frontend, aggregation, backend)
 
@@ -308,8 +318,19 @@ class Detector(nn.Module):
         return states if weight is not None else [state.to(self.dtype) for state in states]
 
     def features(self, hidden_states: list[Tensor]) -> Tensor | list[Tensor]:
-        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them."""
-        return hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        """Input of the back-end: the aggregation of the hidden states, B×T×D, or all of them.
+
+        Zeros fill them up to the back-end's ``feature_dim`` if that is more than D.
+        """
+        features = hidden_states if self.backend.wants_layers == "all" else self.aggregation(hidden_states)
+        if not (missing := self.num_zeros):
+            return features
+        return [pad(x, (0, missing)) for x in features] if isinstance(features, list) else pad(features, (0, missing))
+
+    @property
+    def num_zeros(self) -> int:
+        """Zeros behind the numbers of a hidden state, for a back-end that reads other sizes."""
+        return max(0, self.backend.feature_dim - self.frontend.out_dim)
 
     def embeddings(self, waveform: Tensor, of: EmbeddingOf = "frontend", layer: int | str = "last") -> Tensor:
         """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
@@ -441,8 +462,8 @@ class Detector(nn.Module):
 
     def score(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         num_samples: int | Literal["auto"] | None = "auto",
         crop: Crop = "head",
     ) -> float:
@@ -456,24 +477,76 @@ class Detector(nn.Module):
         of threads may score at once, but none may train the detector meanwhile.
 
         Args:
-            audio: a file, or floating-point samples (N,) or (channels, N) in [−1, 1], on any
-                device.
-            sample_rate: of the samples, in Hz; ignored for a file, which has its own.
+            audio: a file, a file object that is open in binary mode, or floating-point samples (N,)
+                or (channels, N) in [−1, 1], on any device.
+            sample_rate: of samples, in Hz, which an array does not say; a file has its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
-                ``min_samples``; ``"auto"`` for the number of a published detector that its
-                authors always score on, and the whole recording for any other.
+                ``min_samples``; ``"auto"`` as :func:`nes2net.published_models.samples_to_score`
+                chooses: as many as a published detector's authors score, or as a detector was
+                trained on if that is not about 4 s, and else the whole recording.
             crop: ``"random"`` takes them from a random start, as the authors of some published
                 detectors do; it is the same in every call.
 
         Raises:
-            InputError: if the file cannot be read; or if there are no samples, or they are
-                integers, not finite or far outside [−1, 1].
+            InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
+                none, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples), crop=crop)
-        recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
-        return score_or_raise(self, torch.from_numpy(recording.waveform)[None])[0]
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples, crop=crop)
+        return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
+
+    def score_batch(
+        self,
+        waveforms: Iterable[np.ndarray | Tensor],
+        sample_rate: float,
+        num_samples: int | Literal["auto"] | None = "auto",
+    ) -> list[float]:
+        """Score waveforms in memory: one score each, that of :meth:`score`, to 1e-6.
+
+        Waveforms of one length are computed together, all of them at once if they fit into memory.
+
+        Args:
+            waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
+            sample_rate: of all of them, in Hz.
+            num_samples: as for :meth:`score`.
+
+        Raises:
+            InputError: as :meth:`score`.
+
+        >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
+        >>> len(detector.score_batch(torch.zeros(3, 16000), 16000))
+        3
+        """
+        check_takes_audio_alone(self)
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        return score_each(self, [reader.take(waveform, sample_rate).waveform for waveform in waveforms])
+
+    def embed(
+        self,
+        audio: Audio,
+        sample_rate: float | None = None,
+        num_samples: int | Literal["auto"] | None = "auto",
+        *,
+        of: EmbeddingOf = "frontend",
+        layer: int | str = "last",
+    ) -> np.ndarray:
+        """Embedding (E,) float32 of one recording, in one piece: a row of `nes2net embed`.
+
+        Args:
+            audio, sample_rate, num_samples: as for :meth:`score`.
+            of, layer: as for :meth:`embeddings`.
+
+        Raises:
+            InputError: as :meth:`score`; or if there is no such embedding.
+        """
+        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
+        waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
+        with scoring_mode(self):
+            (row,) = start_embedding(self, lambda waveforms: self.embeddings(waveforms, of, layer), waveform)()
+        if isinstance(row, str):
+            raise InputError(row)
+        return row
 
     def score_files(
         self,
@@ -498,15 +571,15 @@ class Detector(nn.Module):
                 of the files before it. A function is called with the path and the error, and the
                 file is skipped.
         """
-        num_samples = samples_to_score(self.record, num_samples)
-        scored = score_files(self, paths, num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
+        heard = samples_to_score(self.record, num_samples)
+        scored = score_files(self, paths, heard.num_samples, batch_size=batch_size, workers=workers, on_error=on_error)
         return ((file.path, file.score) for file in scored)
 
     def decide(
         self,
-        audio: str | Path | np.ndarray | Tensor,
+        audio: Audio,
         calibration: LinearCalibration | Decider,
-        sample_rate: float = SAMPLE_RATE,
+        sample_rate: float | None = None,
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
@@ -526,10 +599,10 @@ class Detector(nn.Module):
 
     def score_track(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
-        window: float = TRACK_WINDOW,
+        window: float | None = None,
         hop: float = 0.5,
         batch_size: int | None = None,
     ) -> Track:
@@ -541,8 +614,8 @@ class Detector(nn.Module):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            window, hop: in seconds. The default window is the length of training, 64,600 samples. A
-                hop longer than the window leaves gaps.
+            window, hop: in seconds. None for the part of a recording that :meth:`score` takes, or
+                64,600 samples, the usual length of training. A hop longer than the window leaves gaps.
             batch_size: as for :meth:`score_files`.
 
         Raises:
@@ -553,8 +626,8 @@ class Detector(nn.Module):
 
     def frame_scores(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
         resolution_ms: float | None = None,
         batch_size: int | None = None,
@@ -578,8 +651,8 @@ class Detector(nn.Module):
 
     def segment(
         self,
-        audio: str | Path | np.ndarray | Tensor,
-        sample_rate: float = SAMPLE_RATE,
+        audio: Audio,
+        sample_rate: float | None = None,
         *,
         resolution_ms: float | None = None,
         threshold: float | None = None,
@@ -601,12 +674,18 @@ class Detector(nn.Module):
             Segments ``spoof`` in order, whose score is the mean of their frames.
 
         Raises:
-            InputError: as for :meth:`frame_scores`; if a number is out of its range; or if the
+            InputError: as for :meth:`frame_scores`; if it was trained on whole recordings and there
+                is neither a threshold nor a calibration; if a number is out of its range; or if the
                 calibration is not of these frame scores.
         """
-        if calibration is not None:
-            threshold, resolution_ms = frame_threshold(self, calibration, resolution_ms, threshold)
-        rule = StretchRule.of(self.score_rule, threshold, hysteresis, min_duration)
+        rule, resolution_ms = stretch_rule(
+            self,
+            calibration,
+            resolution_ms=resolution_ms,
+            threshold=threshold,
+            hysteresis=hysteresis,
+            min_duration=min_duration,
+        )
         found = self.frame_scores(audio, sample_rate, resolution_ms=resolution_ms, batch_size=batch_size)
         return fake_stretches(found.scores, found.resolution_ms, found.duration, rule)
 
@@ -742,8 +821,7 @@ class Detector(nn.Module):
             record: plain data to keep beside the tensors and the architecture.
         """
         path = Path(path)
-        known = start_of(self.record, places=False)
-        record = {**{key: known[key] for key in (RECORD_KEY, START_KEY) if key in known}, **record}
+        record = {**start_of(self.record, places=False), **record}
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict, record = self.trained_state_dict(), {**record, "base": self.base}

@@ -55,6 +55,7 @@ class TeacherStudent(Frontend):
     """
 
     num_layers = 2
+    takes_checkpoint = False
 
     def __init__(
         self,

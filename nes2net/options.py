@@ -13,7 +13,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -40,6 +40,47 @@ class Takes:
         return {**handler(core), "takes": self.text}
 
 
+class Input(NamedTuple):
+    """What a front-end gives to a back-end."""
+
+    dim: int
+    """Size of a hidden state."""
+    states: int
+    """Number of hidden states."""
+    frames: int
+    """Frames of 64,600 samples."""
+
+
+@dataclass(frozen=True)
+class Follows:
+    """How an option follows the front-end if it is not given.
+
+    Args:
+        choose: the value, of what the front-end gives, of the default, and of the other options.
+    """
+
+    choose: Callable[[Input, Any, Mapping[str, Any]], Any]
+
+
+def at_most_states(unread: int = 0, least: int = 1) -> Follows:
+    """The default, or as many hidden states as the front-end gives but for the first ``unread``; ``least`` of them."""
+    return Follows(lambda given, default, _: max(least, min(default, given.states - unread)))
+
+
+def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
+    """The size of a hidden state, rounded up to a multiple of ``number`` of the options: zeros fill it up.
+
+    A multiple of ``usual`` stays what it is, because options that do not divide it are a mistake; so
+    does the waveform itself, of size 1.
+    """
+
+    def choose(given: Input, _: int, options: Mapping[str, Any]) -> int:
+        step = number(options)
+        return given.dim if given.dim == 1 or given.dim % usual == 0 else -(-given.dim // step) * step
+
+    return Follows(choose)
+
+
 # Limits are far above every published system. They keep a file of a few bytes from describing a
 # model that takes hours to build or all memory to run.
 Size = Annotated[int, Field(ge=1, le=65_536)]
@@ -63,6 +104,8 @@ class Option:
     """The names that it takes, if it takes only these, or also null or the like."""
     default: Any
     """``inspect.Parameter.empty`` if it has to be given."""
+    follows: Follows | None = None
+    """How it follows the front-end; None if it does not."""
 
     def fits(self, value: Any) -> bool:
         """Whether it takes ``value``. A list stands for a tuple, which YAML does not have."""
@@ -104,8 +147,29 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
         except (PydanticUserError, NameError):
             continue
         names = tuple(choice for kind in schema.get("anyOf", [schema]) for choice in kind.get("enum", ()))
-        options[name] = Option(adapter, what_it_takes(schema), names, parameter.default)
+        follows = next((fact for fact in getattr(hints[name], "__metadata__", ()) if isinstance(fact, Follows)), None)
+        options[name] = Option(adapter, what_it_takes(schema), names, parameter.default, follows)
     return options
+
+
+def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input) -> dict[str, Any]:
+    """``options`` for ``factory``, and those that follow the front-end where their default does not fit.
+
+    ``feature_dim`` is meant to be ``given.dim`` if it is not returned.
+    Options that are wrong are left as they are, for :func:`check_options`.
+
+    >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
+    >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
+    ({'layers': 4}, {'layers': 2})
+    """
+    known, fit = declared(factory), dict(options)
+    values = {name: option.default for name, option in known.items()} | {"feature_dim": given.dim} | fit
+    if all(known[name].fits(value) for name, value in fit.items() if name in known):
+        for name, option in known.items():
+            if option.follows and name not in fit:
+                value = option.follows.choose(given, option.default, values)
+                fit |= {name: value} if value != values[name] else {}
+    return fit
 
 
 def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
 _CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
+#: Lengths of training that the published '4sec' protocols of corpora go with: the authors score on the
+#: corpus's own number, or on whole utterances.
+_USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
+# Two minutes, which is more than anybody trains on at once. A record may say anything.
+_LONGEST = 120 * 16_000
 
 
 @dataclass(frozen=True)
@@ -385,13 +392,14 @@ RECORD_KEY = "published_model"
 START_KEY = "started_from"
 
 
-#: What the record of a start keeps of a recipe's ``data``, and the folders in it.
-_DATA, _PLACES = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase"), ("root", "dev_root")
-_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")  # of its ``corpora``
+# What is kept of a recipe's ``data``, the folders in it, and what of each of its ``corpora``.
+_DATA = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase", "num_samples", "crop")
+_PLACES = ("root", "dev_root")
+_OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
 
 
 def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
-    """What a detector's ``record`` says of its training data, for the record of one that starts from it.
+    """What a detector's ``record`` says of its training, for a copy of it and for a detector that starts from it.
 
     Args:
         places: with the folders of the data; without for files that others get.
@@ -406,6 +414,7 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     if isinstance(recipe, dict) and isinstance(data, dict):
         keys = (*_DATA, *(_PLACES if places else ()))
         kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in keys if key in data}}
+        kept["recipe"] |= {"segments": recipe["segments"]} if "segments" in recipe else {}
         if isinstance(several := data.get("corpora"), list) and several:
             of_each = (*_OF_EACH, *(_PLACES if places else ()))
             kept["recipe"]["data"]["corpora"] = [
@@ -422,19 +431,77 @@ def published_model(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | N
     return (name, PUBLISHED[name]) if isinstance(name, str) and name in PUBLISHED else None
 
 
+class HeardPart(NamedTuple):
+    """How much of a recording is scored, and why."""
+
+    num_samples: int | None
+    """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
+    why: str = ""
+    """In words that follow "as"; empty if it was asked for or is as usual."""
+
+    @property
+    def words(self) -> str:
+        """What to tell a user; empty if there is nothing to tell.
+
+        >>> HeardPart(16000, "in training").words
+        'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
+        """
+        if not self.why:
+            return ""
+        if self.num_samples is None:
+            return f"whole recordings are scored, as {self.why}"
+        heard = f"the first {self.num_samples / 16_000:.2f} s of each recording"
+        return f"{heard} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
+
+
 def samples_to_score(
-    record: Mapping[str, Any], asked: int | Literal["auto"] | None = "auto", otherwise: int | None = None
-) -> int | None:
-    """How many samples of an utterance to score with a detector of this ``record``; None for all.
+    record: Mapping[str, Any],
+    asked: int | Literal["auto"] | None = "auto",
+    usual: int | None = None,
+    protocol: Literal["4sec", "full"] | None = None,
+) -> HeardPart:
+    """How much of a recording to score with a detector of this ``record``.
+
+    What the user asks for comes first, then what the authors of a published detector do, then what
+    the detector was trained on.
 
     Args:
-        asked: what the user wants; ``"auto"`` for what its authors do.
-        otherwise: the number for a detector that has none of its own.
+        asked: what the user asks for; ``"auto"`` for nothing.
+        usual: the number for any other detector, and for one that was trained on 64,600 or 64,000
+            samples, as the published recipes with '4sec' protocols are.
+        protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
 
-    >>> samples_to_score({"published_model": "df_arena_1b"}), samples_to_score({}, otherwise=64600)
-    (64600, 64600)
+    >>> samples_to_score({"published_model": "df_arena_1b"}).num_samples
+    64600
+    >>> samples_to_score({"recipe": {"data": {"num_samples": 16000}}}, usual=64600).num_samples
+    16000
     """
+    if protocol == "full":
+        return HeardPart(None)
     if asked != "auto":
-        return asked
-    found = published_model(record)
-    return otherwise if found is None or found[1].num_samples == "corpus" else found[1].num_samples
+        return HeardPart(asked)
+    if found := published_model(record):
+        samples, why = found[1].num_samples, "by the detector's authors"
+    else:
+        samples, why = _trained_samples(record), "in training"
+    if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
+        return HeardPart(usual)
+    return HeardPart(samples, why)  # type: ignore[arg-type]
+
+
+def length_of_training(record: Mapping[str, Any]) -> int:
+    """Samples that a detector of this ``record`` hears at a time in training, or 64,600, as many as most do."""
+    return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
+
+
+def _trained_samples(record: Mapping[str, Any]) -> int | Literal["corpus"] | None:
+    """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if that decides nothing."""
+    recipe = record.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    if not isinstance(data, dict) or "num_samples" not in data:
+        return "corpus"
+    samples = data["num_samples"]
+    if samples is None or data.get("crop") == "pieces":  # all pieces of each recording
+        return None
+    believed = type(samples) is int and 1 <= samples <= _LONGEST and samples not in _USUAL
+    return samples if believed else "corpus"

@@ -10,7 +10,7 @@ CONTRIBUTING.md).
 from __future__ import annotations
 
 import inspect
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -233,6 +233,22 @@ conditions: Registry[type[Condition]] = Registry(
         "rawboost": "nes2net.conditions.boosted:RawBoost",
     },
 )
+
+
+def takes_checkpoint(name: str) -> bool:
+    """Whether there is pre-training for the front-end ``name``, in a file: not for a spectrum.
+
+    Raises:
+        InputError: if there is no such front-end.
+    """
+    from nes2net.frontends.base import Frontend  # start-up: names are listed without torch
+
+    factory = frontends.get(name)
+    while isinstance(factory, partial):
+        if "checkpoint" in factory.keywords:  # bound to None
+            return False
+        factory = factory.func
+    return factory.takes_checkpoint if inspect.isclass(factory) and issubclass(factory, Frontend) else True
 
 
 def create_frontend(name: str, checkpoint: str | Path | None = None, **options: Any) -> Frontend:

@@ -87,7 +87,8 @@ transfer_threshold() {
   local name=log_spectrum nes2net=$venv/bin/nes2net
   echo
   echo "== $name at the threshold of its development part"
-  "$nes2net" score asvspoof2019_la corpus --split dev --out "scores/$name.dev.txt" \
+  # As many samples as in the scores of the other parts, which main.py wrote.
+  "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 --out "scores/$name.dev.txt" \
     --model "$(ls models/demo_*_"$name"/Averaged_Model_IDs_*.pth)"
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \

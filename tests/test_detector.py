@@ -70,7 +70,7 @@ def test_published_aasist_weights_give_the_published_logits(shared, name):
     with torch.inference_mode():
         logits = detector(reference["waveforms"])
     torch.testing.assert_close(logits, reference[name]["logits"], atol=1e-5, rtol=1e-5)
-    score = detector.score(reference["waveforms"][0])
+    score = detector.score(reference["waveforms"][0], 16000)
     assert score == pytest.approx(reference[name]["logits_single_first"][0, 1].item(), abs=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_a_saved_and_loaded_detector_gives_the_same_score(detector, waveform, tm
     detector.save(tmp_path / name, note="kept")
     again = Detector.from_pretrained(tmp_path / name, device="cpu")
     assert not again.training
-    assert again.score(waveform) == detector.score(waveform)
+    assert again.score(waveform, 16000) == detector.score(waveform, 16000)
     assert again.config == detector.config
     if name == "folder":
         assert sorted(p.name for p in (tmp_path / name).iterdir()) == ["README.md", "config.yaml", "model.safetensors"]
@@ -98,7 +98,7 @@ def test_a_published_checkpoint_needs_only_its_architecture(detector, small_mode
     """A bare state dict of other code, with DataParallel's prefix and without a front-end file."""
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
     again = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=small_model)
-    assert again.score(waveform) == detector.score(waveform)
+    assert again.score(waveform, 16000) == detector.score(waveform, 16000)
     other = {**small_model, "backend": {"name": "nes2net_x", "nes_ratio": [8, 4]}}
     with pytest.raises(InputError, match=r"published\.pth does not fit this model.*(missing|left over|other shape)"):
         Detector.from_pretrained(tmp_path / "published.pth", config=other)
@@ -106,10 +106,10 @@ def test_a_published_checkpoint_needs_only_its_architecture(detector, small_mode
 
 def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
     soundfile.write(tmp_path / "speech.wav", waveform, 16000, subtype="FLOAT")
-    score = detector.score(waveform)
+    score = detector.score(waveform, 16000)
     assert detector.score(tmp_path / "speech.wav") == score
-    assert detector.score(torch.from_numpy(waveform)) == score
-    assert detector.score(np.stack([waveform, waveform])) == pytest.approx(score, abs=1e-5)
+    assert detector.score(torch.from_numpy(waveform), 16000) == score
+    assert detector.score(np.stack([waveform, waveform]), 16000) == pytest.approx(score, abs=1e-5)
     assert list(detector.score_files([tmp_path / "speech.wav"])) == [
         (tmp_path / "speech.wav", pytest.approx(score, abs=1e-6))
     ]
@@ -117,16 +117,16 @@ def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
         # With several threads the last digit depends on where the samples lie in memory.
         assert detector(torch.from_numpy(waveform)[None])[0, 1].item() == pytest.approx(score, abs=1e-6)
     assert detector.score(np.repeat(waveform, 2), sample_rate=32000) != score
-    assert detector.score(waveform, num_samples=4000) == detector.score(waveform[:4000])
+    assert detector.score(waveform, 16000, num_samples=4000) == detector.score(waveform[:4000], 16000)
     tiled = np.tile(waveform, 2)[:30000]
-    assert detector.score(waveform, num_samples=30000) == detector.score(tiled)
+    assert detector.score(waveform, 16000, num_samples=30000) == detector.score(tiled, 16000)
 
 
 def test_score_is_in_eval_mode_and_restores_the_mode(detector, waveform):
-    expected = detector.score(waveform)
+    expected = detector.score(waveform, 16000)
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     detector.train()
-    assert detector.score(waveform) == expected
+    assert detector.score(waveform, 16000) == expected
     assert detector.training
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
@@ -135,7 +135,7 @@ def test_dtype_and_device(detector, waveform, tmp_path):
     detector.save(tmp_path / "detector.pth")
     half = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu", dtype="bfloat16")
     assert next(half.parameters()).dtype == torch.bfloat16
-    assert half.score(waveform) == pytest.approx(detector.score(waveform), abs=0.1)
+    assert half.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.1)
     with pytest.raises(InputError, match="unknown device"):
         choose_device("gpu0")
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -214,7 +214,7 @@ def test_int8(detector, waveform, tmp_path):
     detector.save(tmp_path / "d.pth")
     quantised = Detector.from_pretrained(tmp_path / "d.pth", "cpu", "int8")
     assert quantised.precision == "int8" and not quantised.training
-    assert quantised.score(waveform) == pytest.approx(detector.score(waveform), abs=0.02)
+    assert quantised.score(waveform, 16000) == pytest.approx(detector.score(waveform, 16000), abs=0.02)
     assert quantised.fingerprint() == detector.fingerprint()
     assert quantised.set_precision("int8") is quantised
     with pytest.raises(InputError, match="quantised to int8: load it again in float32"):
@@ -316,7 +316,7 @@ def test_a_very_short_recording_is_repeated(small_model):
         detector = Detector.from_config({**small_model, "backend": backend}).eval()
         short = np.array([0.1, -0.1, 0.2], np.float32)
         assert detector(torch.zeros(1, detector.min_samples)).shape == (1, 2)
-        assert detector.score(short) == detector.score(short, num_samples=detector.min_samples)
+        assert detector.score(short, 16000) == detector.score(short, 16000, num_samples=detector.min_samples)
 
 
 @pytest.mark.parametrize("frontend", ["lps", "lfcc"])

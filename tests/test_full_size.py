@@ -19,13 +19,13 @@ def test_built_saved_loaded_and_scored(tmp_path, monkeypatch, capsys):
     detector = Detector.from_config(PUBLISHED_MODELS["wav2vec2_Nes2Net_X"]).eval()
     assert sum(v.numel() for v in detector.frontend.state_dict().values()) == 317_390_592
     waveform = (0.1 * np.random.default_rng(0).standard_normal(64600)).astype(np.float32)
-    score = detector.score(waveform)
+    score = detector.score(waveform, 16000)
     bare = dict(detector.state_dict())
     del detector
     torch.save(bare, "published.pth")  # like the published code, without a record of the architecture
 
     detector = Detector.from_pretrained("published.pth", device="cpu")
-    assert detector.score(waveform) == score
+    assert detector.score(waveform, 16000) == score
     detector.save("again.pth")
     again = torch.load("again.pth", weights_only=True, mmap=True)
     assert again.keys() == bare.keys() and all(torch.equal(again[k], bare[k]) for k in bare)

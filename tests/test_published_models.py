@@ -30,6 +30,10 @@ ANTIDEEPFAKE = {
 }
 
 
+#: How a note on the part that is scored ends.
+OTHERS = "--samples and --protocol choose another part"
+
+
 def expanded(manifest: dict[str, list[int]]) -> dict[str, list[int]]:
     """The names of a manifest with their numbers: ``x.{i}.y i=0..1`` stands for two."""
     shapes = {}
@@ -72,7 +76,7 @@ def test_antideepfake_scores_as_the_published_code(name, tmp_path):
     assert detector.score_rule == ("cosine" if "head" in backend else "probability")
     for case in reference["cases"].values():
         published = case["output"][0, 1] if "head" in backend else case["probability_real"]
-        assert detector.score(case["waveform"]) == pytest.approx(published.item(), abs=1e-5)
+        assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
         with torch.inference_mode():
             zoo.close(detector(case["waveform"][None]), case["output"], zoo.AGREES)
 
@@ -97,20 +101,70 @@ def test_non_commercial_licences_are_known():
 
 
 @pytest.mark.parametrize(
-    "name, samples",
+    "record, samples, why",
     [
-        ("df_arena_1b", 64600),
-        ("spoof_superb_xlsr_300m", 64600),
-        ("xlsr_mambo_3_hydra_n3", 66800),
-        ("antideepfake_xlsr_2b", None),
-        ("AASIST", 7),
+        ({"published_model": "df_arena_1b"}, 64600, "by the detector's authors"),
+        ({"published_model": "spoof_superb_xlsr_300m"}, 64600, "by the detector's authors"),
+        ({"published_model": "xlsr_mambo_3_hydra_n3"}, 66800, "by the detector's authors"),
+        ({"published_model": "antideepfake_xlsr_2b"}, None, "by the detector's authors"),
+        ({"published_model": "AASIST"}, 7, ""),
+        ({"num_samples": 16000}, 16000, "in training"),
+        ({"num_samples": 80000, "crop": "random"}, 80000, "in training"),
+        ({"num_samples": 16000, "crop": "pieces"}, None, "in training"),
+        ({"num_samples": None}, None, "in training"),
+        ({"num_samples": 64600}, 7, ""),  # about 4 s: as the corpus's own protocol
+        ({"num_samples": 64000, "crop": "random_tiled"}, 7, ""),
+        ({"num_samples": 7}, 7, ""),
+        *(({"num_samples": wrong}, 7, "") for wrong in (0, -1, True, 2.5, "5", 1 << 40, [5])),
+        ({}, 7, ""),
     ],
 )
-def test_the_samples_of_a_published_model(name, samples):
-    record = {"published_model": name}
-    assert samples_to_score(record, otherwise=7) == samples
-    assert samples_to_score(record, 5) == 5 and samples_to_score(record, None) is None
-    assert published_model(record) == (name, PUBLISHED[name])
+def test_how_much_of_a_recording_a_detector_scores(record, samples, why):
+    record = record if "published_model" in record else {"recipe": {"data": record}}
+    assert samples_to_score(record, usual=7) == (samples, why)
+    assert samples_to_score(record, 5) == (5, "") and samples_to_score(record, None) == (None, "")
+    assert samples_to_score(record, usual=7, protocol="full") == (None, "")
+    assert samples_to_score(record, usual=7, protocol="4sec").num_samples == (7 if samples is None else samples)
+
+
+def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp_path, monkeypatch, capsys):
+    """A copy of a detector that was trained on half a second: said once, and other flags come first."""
+    monkeypatch.chdir(tmp_path)
+    recipe = {"name": "short", "data": {"num_samples": 8000, "crop": "random", "root": "secret"}, "segments": {}}
+    spectral_detector.save("trained.pth", recipe=recipe)
+    Detector.from_pretrained("trained.pth", device="cpu").save("copy.pth")
+    detector = Detector.from_pretrained("copy.pth", device="cpu")
+    assert detector.record == {"recipe": {**recipe, "data": {"num_samples": 8000, "crop": "random"}}}
+    waveform = (0.1 * np.random.default_rng(0).standard_normal(30_000)).astype(np.float32)
+    soundfile.write("a.wav", waveform, 16000, subtype="FLOAT")
+    expected = detector.score("a.wav", num_samples=8000)
+    assert detector.score("a.wav") == expected
+    assert detector.score_track("a.wav").scores[0] == pytest.approx(expected, abs=1e-6)
+
+    def run(*words):
+        assert main([*map(str, words), "--model", "copy.pth"]) == 0
+        printed = capsys.readouterr()
+        return printed.out, printed.err.count("note: the first 0.50 s of each recording are scored")
+
+    scoring = ["score", "asvspoof2019_la", corpus, "--split", "dev", "--workers", 0, "--overwrite", "--out", "s.txt"]
+    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--protocol", "full"], None)):
+        assert run(*scoring, *flags)[1] == (flags == [])
+        assert json.loads((tmp_path / "s.txt.json").read_text())["run"]["num_samples"] == samples
+    embedding = ["embed", "--files", "a.wav", "--workers", 0, "--overwrite", "--out", "e.npy"]
+    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--whole"], None)):
+        assert run(*embedding, *flags)[1] == (flags == [])
+        assert json.loads((tmp_path / "e.npy.json").read_text())["run"]["num_samples"] == samples
+    row = json.loads(run("predict", "a.wav", "--json")[0])
+    assert (row["score"], row["method"], row["samples"]) == (pytest.approx(expected, abs=1e-6), "beginning", 8000)
+    assert "# the first 0.50 s of each recording are" in run("predict", "a.wav")[0]
+    assert json.loads(run("predict", "a.wav", "--json", "--track")[0])["window"] == 0.5
+    out, said = run("explain", "a.wav", "--json", "--draws", 1)
+    assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6) and said == 1
+    assert main(["info", "copy.pth"]) == 0 and "seed" not in capsys.readouterr().out
+
+
+def test_a_name_that_is_not_published():
+    assert published_model({"published_model": "AASIST"}) == ("AASIST", PUBLISHED["AASIST"])
     assert published_model({"published_model": "none"}) is None
 
 
@@ -132,18 +186,18 @@ def test_a_published_detector_scores_as_its_authors(small_published, tmp_path):
     for name, samples in (("df_arena_500m", 64_600), ("xlsr_mambo_3_hydra_n3", 66_800), ("antideepfake_mms_1b", None)):
         detector = Detector.from_pretrained(small_published(name), device="cpu")
         assert detector.published is PUBLISHED[name]
-        expected = detector.score(waveform, num_samples=samples)
-        assert detector.score(waveform) == expected
+        expected = detector.score(waveform, 16000, num_samples=samples)
+        assert detector.score(waveform, 16000) == expected
         soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
         assert [score for _, score in detector.score_files([tmp_path / "a.wav"])] == [pytest.approx(expected, abs=1e-6)]
-    assert detector.score(waveform, num_samples=64_600) != expected
-    random = detector.score(waveform, num_samples=8000, crop="random")
-    assert random == detector.score(waveform, num_samples=8000, crop="random")
-    assert random != detector.score(waveform, num_samples=8000)
+    assert detector.score(waveform, 16000, num_samples=64_600) != expected
+    random = detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random == detector.score(waveform, 16000, num_samples=8000, crop="random")
+    assert random != detector.score(waveform, 16000, num_samples=8000)
     with pytest.raises(InputError, match="`crop` is 'head' or 'random', not 'tail'"):
-        detector.score(waveform, num_samples=8000, crop="tail")
+        detector.score(waveform, 16000, num_samples=8000, crop="tail")
     with pytest.raises(InputError, match="whole recordings have no such place"):
-        detector.score(waveform, crop="random")
+        detector.score(waveform, 16000, crop="random")
 
 
 def test_the_command_line_scores_and_records_what_is_published(small_published, corpus, tmp_path, monkeypatch, capsys):
@@ -160,7 +214,8 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
 
     record, warnings, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None and record["corpus"]["protocol"] == "full"
-    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and not warnings and record["seen"] == []
+    assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and record["seen"] == []
+    assert warnings == f"note: whole recordings are scored, as by the detector's authors; {OTHERS}\n"
     record, warnings, head = scored("multiapi_nes2net_la", "--samples", "3000")
     assert record["run"]["num_samples"] == 3000 and "crop" not in record["run"]
     assert warnings.startswith("warning: scores of multiapi_nes2net_la on in_the_wild are too good")
@@ -177,15 +232,13 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     licence = PUBLISHED["df_arena_1b"].licence
     assert (row["samples"], row["published_model"], row["licence"]) == (64600, "df_arena_1b", licence)
     heard = {
-        "df_arena_1b": (["# scored: only the first 4.04 s of each file, as"], "--track"),
-        "antideepfake_mms_1b": ([], ""),
+        "df_arena_1b": ["# the first 4.04 s of each recording are scored (64,600 samples, repeating shorter ones)"],
+        "antideepfake_mms_1b": [],
     }
-    for name, (expected, flag) in heard.items():
+    for name, expected in heard.items():
         assert main(["predict", "a.wav", "--model", str(small_published(name))]) == 0
-        found = [line for line in capsys.readouterr().out.splitlines() if line.startswith("# scored")]
-        assert [line.partition(" the detector")[0] for line in found] == expected and all(
-            flag in line for line in found
-        )
+        found = [line for line in capsys.readouterr().out.splitlines() if "are scored" in line]
+        assert [line.partition(", as by")[0] for line in found] == expected and all("--track" in line for line in found)
     assert main(["info", "df_arena_1b"]) == 0
     sheet = " ".join(capsys.readouterr().out.split())
     assert f"licence of the weights {licence}" in sheet and "trained on asvspoof2019_la, asvspoof5" in sheet
@@ -201,7 +254,7 @@ def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
     detector = Detector.from_pretrained(tmp_path, device="cpu")
     assert detector.published is PUBLISHED["AASIST-L"]
     waveform = np.sin(np.arange(16_000, dtype=np.float32))
-    assert detector.score(waveform) == pytest.approx(original.score(waveform), abs=1e-5)
+    assert detector.score(waveform, 16000) == pytest.approx(original.score(waveform, 16000), abs=1e-5)
 
 
 def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
@@ -240,9 +293,9 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
     known = {**config, "frontend": detector.config["frontend"]}
     for file, given in (("whole.pth", None), ("swa.pth", base)):
         loaded = Detector.from_pretrained(tmp_path / file, "cpu", config=known, base=given)
-        assert loaded.score(waveform) == pytest.approx(expected, abs=1e-5)
+        assert loaded.score(waveform, 16000) == pytest.approx(expected, abs=1e-5)
     loaded.save(tmp_path / "own.pth")
-    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform) == loaded.score(waveform)
+    assert Detector.from_pretrained(tmp_path / "own.pth", "cpu").score(waveform, 16000) == loaded.score(waveform, 16000)
     with pytest.raises(InputError, match="leaves out the front-end, which was frozen: name its pre-training file with"):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
     with pytest.raises(InputError, match="holds all tensors of its detector"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nes2net.backends.heads import HeadOption, create_head
 from nes2net.backends.layer_sum import LayerSum, LayerWeights
 from nes2net.backends.pooling import AttentiveStatisticsPooling
-from nes2net.options import FeatureDim, Logits, Probability, Size
+from nes2net.options import FeatureDim, Logits, Probability, Size, at_most_states
 
 
 class AspCosine(LayerSum):
@@ -47,7 +47,7 @@ class AspCosine(LayerSum):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        num_layers: Annotated[int, Field(ge=1, le=129)] = 24,
+        num_layers: Annotated[int, Field(ge=1, le=129), at_most_states(unread=1)] = 24,
         hidden_dim: Size = 128,
         layer_weights: LayerWeights = "sum",
         dropout: Probability = 0.0,

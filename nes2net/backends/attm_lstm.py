@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nes2net.aggregations.attm import AttentiveMerging
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.options import FeatureDim, Logits, Size, at_most_states
 
 
 class SiLU(nn.Module):
@@ -103,7 +103,7 @@ class AttMLSTM(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        num_layers: Annotated[int, Field(ge=2, le=128)] = 12,
+        num_layers: Annotated[int, Field(ge=2, le=128), at_most_states(unread=1, least=2)] = 12,
         lstm_dim: Size = 192,
         num_logits: Logits = 2,
     ) -> None:

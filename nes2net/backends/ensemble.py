@@ -18,7 +18,7 @@ from nes2net.backends.base import LogitLayer
 from nes2net.backends.layer_sum import LayerSum
 from nes2net.errors import InputError
 from nes2net.machine.autocast import at_least_float32, without_autocast
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.options import FeatureDim, Logits, Size, at_most_states
 
 _PERCEPTRON_DIM = 40
 
@@ -77,7 +77,7 @@ class Ensemble(LayerSum):
         *,
         feature_dim: FeatureDim = 1024,
         kind: Literal["fusion", "classification"] = "fusion",
-        num_layers: Annotated[int, Field(ge=1, le=128)] = 24,
+        num_layers: Annotated[int, Field(ge=1, le=128), at_most_states(unread=1)] = 24,
         projection_dim: Size = 128,
         hidden_dim: Size = 80,
         lstm_layers: Annotated[int, Field(ge=1, le=16)] = 3,

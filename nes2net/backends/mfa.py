@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.pooling import AttentiveStatisticsPooling, Pooling
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.options import FeatureDim, Logits, Size, at_most_states
 
 
 class Attention(nn.Module):
@@ -97,7 +97,7 @@ class MFA(Backend):
         self,
         *,
         feature_dim: FeatureDim = 1024,
-        num_layers: Annotated[int, Field(ge=1, le=128)] = 24,
+        num_layers: Annotated[int, Field(ge=1, le=128), at_most_states(unread=1)] = 24,
         variant: Literal["paper", "third_party"] = "paper",
         bottleneck_dim: Size = 128,
         num_logits: Logits = 2,

@@ -25,7 +25,7 @@ from nes2net.options import FeatureDim, Logits, Takes
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
 _BOTTLENECK_FLOOR = 4  # channels
 _MOST_STAGES = 8
-_MOST_NUMBERS = 10**8  # of an utterance between two layers
+_MOST_NUMBERS = 5 * 10**8  # of an utterance between two layers; 479 million on the features of XLS-R 2B
 _ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
 
 

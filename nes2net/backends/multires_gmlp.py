@@ -19,7 +19,7 @@ from nes2net.aggregations.base import gated_sum
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import P2SGradHead
 from nes2net.errors import InputError
-from nes2net.options import Probability, Takes
+from nes2net.options import Probability, Takes, at_most_states, multiple_of
 
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
@@ -168,9 +168,12 @@ class MultiresGmlp(Backend):
         self,
         *,
         feature_dim: Annotated[
-            int, Field(ge=128, le=65_536, multiple_of=128), Takes("a multiple of 128 up to 65536")
+            int,
+            Field(ge=128, le=65_536, multiple_of=128),
+            Takes("a multiple of 128 up to 65536"),
+            multiple_of(lambda _: 128, usual=128),
         ] = 1024,
-        num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS)] = 25,
+        num_layers: Annotated[int, Field(ge=1, le=_STATE_WEIGHTS), at_most_states()] = 25,
         gmlp_layers: Annotated[int, Field(ge=1, le=64)] = 5,
         max_frames: Annotated[int, Field(ge=_LONGEST, le=65_536)] = 2001,
         resolutions: Annotated[

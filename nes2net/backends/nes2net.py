@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from math import prod
 from typing import Annotated, Literal
 
 import torch
@@ -24,9 +25,10 @@ from torch import Tensor, nn
 from nes2net.backends.base import LogitLayer
 from nes2net.backends.frame_backend import FrameBackend, Utterance
 from nes2net.errors import InputError
-from nes2net.options import FeatureDim, Logits, Size, Takes
+from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of
 
 Split = Annotated[int, Field(ge=2, le=64)]
+SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
 BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, as its next
 ATTENTION_DROPOUT = 0.1
 
@@ -178,7 +180,7 @@ class Nes2Net(FrameBackend):
         block: type[Res2NetBlock],
         activation: type[nn.Module],
         *,
-        feature_dim: FeatureDim = 1024,
+        feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
         dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
         pool: Literal["mean", "astp"] | None = "mean",
@@ -323,7 +325,7 @@ class Nes2NetLA(Nes2Net):
     def __init__(
         self,
         *,
-        feature_dim: FeatureDim = 1024,
+        feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
         window: Annotated[int, Field(ge=1, le=63), Takes("an odd number from 1 to 63")] = 3,
         dilation: Annotated[int, Field(ge=1, le=1000)] = 2,

@@ -23,7 +23,7 @@ from nes2net.backends.conformer import (
     check_heads,
     check_num_frames,
 )
-from nes2net.options import FeatureDim, Logits, Probability
+from nes2net.options import FeatureDim, Logits, Probability, multiple_of
 
 
 class Raptor(Backend):
@@ -62,7 +62,7 @@ class Raptor(Backend):
     def __init__(
         self,
         *,
-        feature_dim: FeatureDim = 1024,
+        feature_dim: Annotated[FeatureDim, multiple_of(lambda options: options["num_heads"], usual=4)] = 1024,
         num_blocks: Annotated[int, Field(ge=1, le=128)] = 4,
         num_heads: Annotated[int, Field(ge=1, le=64)] = 4,
         kernel_size: Annotated[int, Field(ge=1, le=1000)] = 31,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nes2net.aggregations.base import gated_sum
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.errors import InputError
-from nes2net.options import Takes
+from nes2net.options import Follows, Takes, at_most_states
 
 POOL = 3
 HIDDEN_DIM = 1024
@@ -62,8 +62,8 @@ class SLS(Backend):
         self,
         *,
         feature_dim: Annotated[int, Field(ge=POOL, le=65_536)] = 1024,
-        num_layers: Annotated[int, Field(ge=1, le=129)] = 24,
-        num_frames: Annotated[int, Field(ge=POOL, le=10_000)] = 201,
+        num_layers: Annotated[int, Field(ge=1, le=129), at_most_states()] = 24,
+        num_frames: Annotated[int, Field(ge=POOL, le=10_000), Follows(lambda given, *_: given.frames)] = 201,
         num_logits: Annotated[
             int, Field(ge=2, le=1000), Takes("a whole number from 2 to 1000, as sls ends in a log-softmax")
         ] = 2,

@@ -116,7 +116,8 @@ def read_huggingface_folder(
 
     The weights are safetensors or ``pytorch_model.bin``, in one file or several.
 
-    A ``preprocessor_config.json`` is not needed: these models read the waveform itself.
+    A ``preprocessor_config.json`` is not needed: these models read the waveform itself. Where there
+    is one, :func:`says_normalize` reads it.
 
     Args:
         types: the types of models (:data:`nes2net.checkpoints.model_types.MODEL_TYPES`) that are
@@ -145,6 +146,21 @@ def read_huggingface_folder(
     if not heads:
         state_dict.pop("mask_emb", None)
     return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}, kind
+
+
+def says_normalize(folder: Path) -> bool | None:
+    """Whether waveforms are layer-normalised, as the folder's feature extractor says; None if it has none.
+
+    Raises:
+        InputError: if the file is damaged, or says neither true nor false.
+    """
+    path = folder / PREPROCESSOR_FILE
+    if not path.is_file():
+        return None
+    found = read_json(path).get("do_normalize", True)  # the transformers library's default
+    if not isinstance(found, bool):
+        raise InputError(f"{path}: do_normalize is true or false, not {shown(found)}")
+    return found
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:

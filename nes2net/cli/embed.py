@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.entry import (
     INCOMPLETE,
@@ -16,6 +16,7 @@ from nes2net.cli.entry import (
     add_dtype,
     check_at_least,
     corpus_in_place,
+    print_note,
     subcommand,
 )
 from nes2net.errors import InputError, counted, listed
@@ -63,9 +64,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         dest="num_samples",
         type=int,
         metavar="N",
-        help="the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); all samples if not "
-        "given",
+        help="the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not given, the number "
+        "of a published detector whose authors always score as many, else that of training if it is not about 4 s, else "
+        "all samples",
     )
+    which.add_argument("--whole", action="store_true", help="all samples of each recording, whatever the detector")
     what = parser.add_argument_group("embeddings of what")
     what.add_argument("--model", help="trained detector: checkpoint (.pth), folder, or name on the Hugging Face hub")
     add_architecture(what)
@@ -95,6 +98,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _embed(args: argparse.Namespace) -> int:
+    from nes2net.published_models import samples_to_score
     from nes2net.scoring.embedding import embed_trials
 
     check_at_least(args, num_samples=1, batch_size=1, num_workers=0)
@@ -103,15 +107,21 @@ def _embed(args: argparse.Namespace) -> int:
         raise InputError(f"`layer` is last, all or a number from 0, not {layer}")
     if args.of != "frontend" and layer != "last":
         raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {args.of}")
+    if args.whole and args.num_samples is not None:
+        raise InputError("`whole` takes all samples: leave out `num_samples`")
     trials, source = _trials(args)
     detector, model = _detector(args)
+    print_note(detector.frontend.note)
+    asked: Any = None if args.whole else "auto" if args.num_samples is None else args.num_samples
+    heard = samples_to_score(detector.record, asked)
+    print_note(heard.words and f"{heard.words}; --samples and --whole choose another part")
     result = embed_trials(
         detector,
         lambda waveforms: detector.embeddings(waveforms, args.of, layer),
         trials,
         args.out,
         what=args.of if args.of != "frontend" else f"frontend, layer {layer}",
-        num_samples=args.num_samples,
+        num_samples=heard.num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         on_error=args.on_error,

@@ -8,7 +8,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
+from nes2net.cli.entry import (
+    INCOMPLETE,
+    add_architecture,
+    add_device,
+    add_dtype,
+    check_at_least,
+    print_note,
+    subcommand,
+)
 from nes2net.cli.predict_files import PICTURES, check_places, named_alike, reason
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
@@ -48,7 +56,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         metavar="N",
         help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "if not given, the number of a published detector whose authors always score as many, else all samples",
+        "if not given, the number of a published detector whose authors always score as many, else that of training if it "
+        "is not about 4 s, else all samples",
     )
     how = parser.add_argument_group("how").add_argument
     how("--method", default="occlusion", choices=_METHODS, help="occlusion removes parts; the others need captum")
@@ -73,11 +82,15 @@ def _explain(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
     from nes2net.explanation import explain
+    from nes2net.published_models import samples_to_score
 
     check_at_least(args, num_samples=1, batch_size=1, num_bands=2, steps=2, draws=1, seed=0)
     files = with_folders_listed(args.files)
     places = _places(args, files)
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
+    if args.num_samples is None:
+        heard = samples_to_score(detector.record)
+        print_note(heard.words and f"{heard.words}; --samples chooses another number")
     failed = 0
     for path in files:
         title = f"explaining {printable_name(path.name)}"
@@ -143,6 +156,7 @@ def _lines(path: Path, found: Explanation) -> list[str]:
         f"  {found.duration:.2f} s{part} explained by {TITLES[found.method]}; absence is {_ABSENCE[found.baseline]}",
         "  moved most by",
     ]
+    lines[1:1] = [f"  remark: {found.remark}"] if found.remark else []
     parts = [(f"{start:.2f}–{end:.2f} s", value) for start, end, value in found.relevance.stretches()]
     parts += [(f"{low:.0f}–{high:.0f} Hz", value) for low, high, value in found.relevance.strongest_bands()]
     for place, value in parts:

@@ -65,10 +65,6 @@ def _score_and_evaluate(checkpoint: Path, data: DataConfig, called: str) -> list
     words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
     words += [] if split == "eval" else ["--split", split]
     words += [] if data.protocols is None else ["--protocols", data.protocols]
-    if data.num_samples is None or data.crop == "pieces":  # trained on all of each recording
-        words += ["--protocol", "full"]
-    elif data.num_samples != corpus.test_samples:
-        words += ["--samples", data.num_samples]
     return [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
 
 

@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
     from nes2net.scoring.track import Track
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
-_BEGINNING = "scored: only the first {:.2f} s of each file, as {}; --track scores all of a file along its time, --whole in one piece"
-_AUTHORS, _CALIBRATION = "the detector's authors do", "for the calibration"
+_BEGINNING = "{}; --track scores all of a file along its time, --whole in one piece"
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 #: Columns and their widths after the file's name.
 _RAW = {"score": 10, "duration": 10}
@@ -60,7 +58,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         type=int,
         metavar="N",
         help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "if not given, the number of a published detector whose authors always score as many, else all samples",
+        "if not given, the number of a published detector whose authors always score as many, else that of training if it "
+        "is not about 4 s, else all samples",
     )
     add_one = parser.add_argument_group("scores along a recording").add_argument
     add_one(
@@ -70,7 +69,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     add_one("--track", action="store_true", help="print the scores along each file, also of short ones")
     add_one(
-        "--window", type=float, default=ASVSPOOF_SAMPLES / SAMPLE_RATE, help="seconds of audio for one score of a track"
+        "--window",
+        type=float,
+        help="seconds of audio for one score of a track; 4.04, or what a single score takes, if not given",
     )
     add_one(
         "--hop",
@@ -116,7 +117,7 @@ def _predict(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.backends.base import NATURE
     from nes2net.detector import Detector
-    from nes2net.published_models import published_model
+    from nes2net.published_models import length_of_training, published_model
     from nes2net.scoring.calibrated import calibrated_samples, notes_on
     from nes2net.scoring.scorer import check_takes_audio_alone
 
@@ -138,14 +139,14 @@ def _predict(args: argparse.Namespace) -> int:
     decider = decider_of(args)
     detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
     check_takes_audio_alone(detector)
+    args.window = length_of_training(detector.record) / SAMPLE_RATE if args.window is None else args.window
     stretches = Stretches(detector, files, args, pictures, decider) if args.segments else None
     model = published_model(detector.record)
     notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
     if args.num_samples is None and not (args.whole or tracked or args.segments):
-        args.num_samples = calibrated_samples(decider, detector.record)
-        if args.num_samples is not None:
-            who = _CALIBRATION if decider and decider.calibration.scored_by else _AUTHORS
-            notes.append(_BEGINNING.format(args.num_samples / SAMPLE_RATE, who))
+        part = calibrated_samples(decider, detector.record)
+        args.num_samples = part.num_samples
+        notes += [_BEGINNING.format(part.words)] if part.words else []
     notes.append(f"score: {_MEANING.format(NATURE[detector.backend.score_rule])}")
     facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
     if decider:
@@ -188,8 +189,8 @@ def _scores(
 ) -> Iterator[dict[str, Any]]:
     """Yield a row per file.
 
-    It has ``file``, ``score``, ``duration`` in seconds and ``method``, or ``file`` and ``error``. A
-    long recording has the row of :func:`_track_row`.
+    It has ``file``, ``score``, ``duration`` in seconds, ``method`` and, if there is one, a ``remark``,
+    or ``file`` and ``error``. A long recording has the row of :func:`_track_row`.
     """
     from nes2net.audio.read import LongAudio
     from nes2net.scoring.files import score_files
@@ -219,14 +220,14 @@ def _scores(
         longest=longest,
         measurer=Measurer.of(detector, decider),
     )
-    for path, score, num_samples, traits in scored:
+    for path, score, num_samples, traits, remark in scored:
         yield from rows_of_unscored()
         row = {"file": str(path), **_meaning(score, decider, traits), "duration": num_samples / SAMPLE_RATE, **facts}
         if most is not None and min(num_samples, args.num_samples or num_samples) > most:
             name, seconds = printable_name(Path(path).name), f"{most / SAMPLE_RATE:g}"
             print(f"{name}: the detector reads the first {seconds} s alone; --track scores all of it", file=sys.stderr)
             row |= {"method": "beginning", "samples": most}
-        yield row
+        yield row | ({"remark": remark} if remark else {})
     yield from rows_of_unscored()
 
 
@@ -268,6 +269,7 @@ def _track_row(
     row = {"file": str(path), **_meaning(track.score, decider, traits), "duration": track.duration, "method": "track"}
     row |= {"window": track.window, "hop": args.hop, "windows": len(track)}
     row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
+    row |= {"remark": track.remark} if track.remark else {}
     if args.track or args.plot:
         row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
         if decider:
@@ -340,14 +342,16 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
     if "error" in row:
         return table_line([file, *(["–"] * (len(widths) - 2)), row["error"]], widths, align)
-    about = row.get("reason", "")
+    about = [row[key] for key in ("remark", "reason") if key in row]
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
         mean = f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}"
-        about = f"{about}; {mean}" if about else mean
+        about.append(mean)
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
-    lines = [table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, about], widths, align)]
+    lines = [
+        table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)
+    ]
     if row.get("windows", 1) > 1 and windows:
         for number, (time, score) in enumerate(zip(row["times"], row["scores"])):
             more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]

@@ -92,7 +92,7 @@ class Stretches:
     """Finds the fake stretches of ``files`` and writes what was asked for beside the table.
 
     Raises:
-        InputError: if the detector sees no segments, or a number or a place to write to is wrong.
+        InputError: as :func:`nes2net.scoring.calibrated.stretch_rule`, or if a place to write to is wrong.
     """
 
     def __init__(
@@ -103,18 +103,19 @@ class Stretches:
         pictures: dict[Path, Path],
         decider: Decider | None = None,
     ) -> None:
-        from nes2net.localisation.stretches import MIN_DURATION, StretchRule
-        from nes2net.scoring.calibrated import frame_threshold
-        from nes2net.scoring.frame_scores import chosen_resolution
+        from nes2net.localisation.stretches import MIN_DURATION
+        from nes2net.scoring.calibrated import stretch_rule
 
         self.detector, self.files, self.args, self.pictures = detector, files, args, pictures
-        self.decider, threshold = decider, args.threshold
-        if decider:
-            threshold, self.resolution_ms = frame_threshold(detector, decider, args.resolution_ms, threshold)
-        else:
-            self.resolution_ms = chosen_resolution(detector, args.resolution_ms)
-        min_duration = MIN_DURATION if args.min_duration is None else args.min_duration
-        self.rule = StretchRule.of(detector.score_rule, threshold, args.hysteresis, min_duration)
+        self.decider = decider
+        self.rule, self.resolution_ms = stretch_rule(
+            detector,
+            decider,
+            resolution_ms=args.resolution_ms,
+            threshold=args.threshold,
+            hysteresis=args.hysteresis,
+            min_duration=MIN_DURATION if args.min_duration is None else args.min_duration,
+        )
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
         self.one_rttm = args.rttm is not None and is_one_file(Path(args.rttm), (".rttm",))
         self.rttms = self._rttms()
@@ -195,6 +196,7 @@ class Stretches:
             "method": "segments",
             "trained_on_segments": self.detector.trained_on_segments,
             "resolution_ms": frames.resolution_ms,
+            **({"remark": frames.remark} if frames.remark else {}),
             **self.rule._asdict(),
             "segments": [
                 {
@@ -254,8 +256,9 @@ class Stretches:
 def lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
     """Write ``row`` as lines of the table: one for each stretch, or one that says that there is none."""
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
+    remark = row.get("remark", "")
     if "error" in row or not row["segments"]:
-        note = row["error"] if "error" in row else f"no fake stretch in {row['duration']:.2f} s"
+        note = row.get("error") or "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", remark]))
         return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
     return "\n".join(
         table_line(
@@ -263,9 +266,10 @@ def lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
                 file,
                 *(f"{found[key]:.2f} s" for key in ("start", "end")),
                 *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
+                remark if number == 0 else "",
             ],
             widths,
             "lr",
         )
-        for found in row["segments"]
+        for number, found in enumerate(row["segments"])
     )

@@ -17,7 +17,7 @@ from nes2net.cli.entry import (
     corpus_in_place,
     subcommand,
 )
-from nes2net.cli.score import num_samples_of, warn_of
+from nes2net.cli.score import add_length, num_samples_of, warn_of
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable, say_written
 
@@ -62,18 +62,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         help="a subset of so many trials, in the proportions of labels and attacks; all if not given",
     )
     which.add_argument("--seed", type=int, default=0, help="seed of the subset, of the conditions and of the bootstrap")
-    which.add_argument(
-        "--protocol",
-        choices=["4sec", "full"],
-        help="the first 4 s, or whole utterances; what the authors of a published detector score, else 4sec",
-    )
-    which.add_argument(
-        "--samples",
-        dest="num_samples",
-        type=int,
-        metavar="N",
-        help="samples of '4sec'; the number of a published detector, else that of the corpus, if not given",
-    )
+    add_length(which)
     under = parser.add_argument_group("conditions")
     under.add_argument(
         "--conditions",

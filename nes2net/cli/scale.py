@@ -50,7 +50,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--protocol",
         choices=["4sec", "full"],
-        help="the first 4 s, or whole recordings; what the authors of a published detector score, else 4sec",
+        help="the first 4 s, or whole recordings; if not given, what the authors of a published detector score, else what "
+        "the detector was trained on, else 4sec",
     )
     parser.add_argument("--samples", dest="num_samples", type=int, metavar="N", help="samples of '4sec' (64600)")
     computing = parser.add_argument_group("computing")

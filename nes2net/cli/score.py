@@ -18,10 +18,11 @@ from nes2net.cli.entry import (
     add_device,
     add_dtype,
     corpus_in_place,
+    print_note,
     subcommand,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.errors import InputError, counted, listed, worded
+from nes2net.errors import InputError, counted, listed
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable
 from nes2net.published_models import published_model, samples_to_score
@@ -105,14 +106,16 @@ def add_length(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--protocol",
         choices=["4sec", "full"],
-        help="the first 4 s, or whole utterances; what the authors of a published detector score, else 4sec",
+        help="the first 4 s, or whole utterances; if not given, what the authors of a published detector score, else what "
+        "the detector was trained on, else 4sec",
     )
     parser.add_argument(
         "--samples",
         dest="num_samples",
         type=int,
         metavar="N",
-        help="samples of '4sec'; the number of a published detector, else that of the corpus, if not given",
+        help="samples of '4sec'; if not given, the number of a published detector, else that of training if it is not "
+        "about 4 s, else that of the corpus",
     )
 
 
@@ -160,18 +163,19 @@ def _score(args: argparse.Namespace) -> int:
         about["system_scores"] = described(args.system_scores, ranges)
     elif args.score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    num_samples = num_samples_of(args, corpus.test_samples, scorer.record)
-    resolution_ms = None
-    if args.segments is not None:
-        if args.protocol == "4sec" or args.num_samples is not None:
-            raise InputError("`segments` scores whole utterances: leave out `protocol` and `num_samples`")
-        num_samples, resolution_ms = None, chosen_resolution(scorer, args.segments or None)
+    num_samples, resolution_ms = None, None
+    if args.segments is None:
+        num_samples = num_samples_of(args, corpus.test_samples, scorer.record)
+    elif args.protocol == "4sec" or args.num_samples is not None:
+        raise InputError("`segments` scores whole utterances: leave out `protocol` and `num_samples`")
+    else:
+        resolution_ms = chosen_resolution(scorer, args.segments or None)
     protocol = "full" if num_samples is None else "4sec"
     if decider and is_first():  # a calibration that does not fit is refused before hours of scoring
         from nes2net.scoring.calibrated import notes_on
 
         for note in notes_on(scorer, decider, num_samples):
-            print(f"note: {printable(worded(note))}", file=sys.stderr)
+            print_note(note)
     if model := published_model(scorer.record):
         about["published_model"] = {"name": model[0], **model[1].facts()}
     about["seen"] = seen(scorer.record, args.corpus, args.split, args.root)
@@ -230,13 +234,11 @@ def _decide(
 
 
 def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
-    """How many samples to score: what the flags say, else what a published detector's authors do."""
-    if args.protocol == "full":
-        return None
-    if args.num_samples is not None:
-        return args.num_samples
-    found = samples_to_score(record, otherwise=of_corpus)
-    return of_corpus if found is None and args.protocol == "4sec" else found
+    """How many samples to score: what the flags say, else what goes with the detector, which is printed."""
+    asked: Any = "auto" if args.num_samples is None else args.num_samples
+    heard = samples_to_score(record, asked, of_corpus, args.protocol)
+    print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")
+    return heard.num_samples
 
 
 def warn_of(lines: Iterable[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, listed, one_line, shown
-from nes2net.machine.text_files import decoded_text
+from nes2net.machine.text_files import decoded_text, has_control
 
 #: The whole of a corpus, asked for like one of its parts.
 WHOLE = "all"
@@ -218,7 +218,7 @@ def keys_of_splits(
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
-    """``trials`` of ``path`` as a list; :class:`InputError` if it is empty or repeats an id."""
+    """``trials`` of ``path`` as a list; :class:`InputError` if it is empty, or an id repeats or has control characters."""
     collecting = gc.isenabled()
     gc.disable()  # the garbage collector would inspect all trials made so far again and again
     try:
@@ -226,6 +226,10 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
     finally:
         if collecting:
             gc.enable()
+    if bad := next((trial.id for trial in trials if has_control(trial.id)), None):
+        raise InputError(
+            f"{path}: the id {shown(bad)} holds control characters, which a terminal may obey: rename the utterance"
+        )
     if not trials:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):

@@ -255,6 +255,12 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     if twice := [name for name in light if light.count(name) > 1]:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
     lists = _lists(batches_of(light), light, shard.path) if light else {}
+    for name in ("label", *_SPLITS):
+        if (place := schema.get_field_index(name)) >= 0 and name not in light:
+            raise InputError(
+                f"shard {shard.path}: the column {name!r} is of type {shown(str(schema.field(place).type))}; expected words or whole "
+                "numbers: write it anew, or rename it"
+            )
     label_of = _labels_of(schema, shard.path)
     for row in range(count):
         place = f"shard {shard.path}, row {row}"
@@ -325,7 +331,7 @@ def _label(value: Any, place: str) -> str | None:
         if word in LABELS:
             return LABELS[word]
         value = int(word) if word in ("0", "1") else value
-    if isinstance(value, (bool, str)) or value not in _NUMBERED:
+    if isinstance(value, (bool, str)) or value not in (*_NUMBERED,):  # a list, which JSON may have, has no hash
         raise InputError(
             f"{place}: the label is {shown(str(value))}; expected 0 (bona fide), 1 (spoof), null or one of "
             f"{', '.join(LABELS)}"

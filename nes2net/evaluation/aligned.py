@@ -74,12 +74,18 @@ def unlabelled_scores(paths: Sequence[str], *, allow_partial: bool = False) -> t
     for path in paths:
         scores: dict[str, float] = {}
         bad: dict[str, None] = {}
-        for id, score in zip(*read_scores(path)):
+        ids, values = read_scores(path)
+        for id, score in zip(ids, values):
             if not math.isfinite(score) or scores.setdefault(id, float(score)) != score:
                 bad[id] = None
         if bad and not allow_partial:
             raise InputError(
                 f"{path}: {len(bad)} scored twice with different values, or not finite: {listed(list(bad))}"
+            )
+        if len(ids) > len(scores) and not allow_partial:
+            twice = [id for id, count in Counter(ids).items() if count > 1]
+            raise InputError(
+                f"{path}: {len(twice)} scored more than once (was a run appended to another?): {listed(twice)}"
             )
         by_file.append({id: score for id, score in scores.items() if id not in bad})
     for path, scores in zip(paths, by_file):

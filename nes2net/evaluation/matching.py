@@ -35,13 +35,15 @@ LARGEST = 1e300
 class Mismatch:
     """Ids of utterances whose scores and key do not fit.
 
-    ``conflicting`` utterances were scored twice, with different values.
+    ``conflicting`` utterances were scored more than once, with different values, ``repeated`` ones
+    with equal values.
     """
 
     missing: list[str]
     conflicting: list[str]
     unknown: list[str]
     not_finite: list[str]
+    repeated: list[str]
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
@@ -57,6 +59,7 @@ class Mismatch:
             (f"{len(self.conflicting):,} scored twice with different values", self.conflicting),
             (f"{len(self.unknown):,} scored but not in the key", self.unknown),
             (f"{len(self.not_finite):,} with a score that is not finite", self.not_finite),
+            (f"{len(self.repeated):,} scored more than once (was a run appended to another?)", self.repeated),
         )
         return "; ".join(f"{what}: {listed(ids)}" for what, ids in kinds if ids)
 
@@ -122,20 +125,21 @@ def match(
         trials: The whole key, labelled. A scored utterance that is not in it is unknown; an
             utterance of another phase is left out.
         ids, scores: As from :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
-            suffix of its audio file. Rows that repeat id and value count once.
+            suffix of its audio file.
         allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and
-            ``mismatch`` of the result tell what.
+            ``mismatch`` of the result tell what. Rows that repeat id and value then count once.
 
     Raises:
-        InputError: if a trial has no score, two different scores or a score that is not finite, or
-            an utterance is unknown. The message names the totals and up to ten ids of each kind.
+        InputError: if a trial has no score, more than one, or a score that is not finite, or an
+            utterance is unknown. The message names the totals and up to ten ids of each kind.
             With ``allow_partial``, only if nothing is left. Also if a trial has no label, or a score
         lies beyond ±1e300.
     """
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
     scored: dict[str, float] = {}
-    conflicting: dict[str, None] = {}  # ordered sets, all three
+    repeated: dict[str, None] = {}  # ordered sets, all four
+    conflicting: dict[str, None] = {}
     unknown: dict[str, None] = {}
     not_finite: dict[str, None] = {}
     for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
@@ -145,8 +149,10 @@ def match(
             unknown[id] = None
         elif not math.isfinite(score):
             not_finite[id] = None
-        elif scored.setdefault(id, score) != score:
-            conflicting[id] = None
+        elif id not in scored:
+            scored[id] = score
+        else:
+            (repeated if scored[id] == score else conflicting)[id] = None
     for id in (*conflicting, *not_finite):
         scored.pop(id, None)
     mismatch = Mismatch(
@@ -154,6 +160,7 @@ def match(
         conflicting=list(conflicting),
         unknown=list(unknown),
         not_finite=list(not_finite),
+        repeated=[id for id in repeated if id in scored],
     )
     if mismatch and not allow_partial:
         problems = mismatch.describe(len(expected))

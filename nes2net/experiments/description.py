@@ -76,10 +76,10 @@ class EvaluationSet(_Section):
     """Folder or file of the labels; `root` if not given."""
     phase: str | None = None
     """Phase of the labels; the split if not given."""
-    protocol: Literal["4sec", "full"] = "4sec"
-    """The first 4 s, or whole utterances."""
+    protocol: Literal["4sec", "full"] | None = None
+    """The first 4 s, or whole utterances; if not given, what the recipe trains on, else 4sec."""
     samples: Whole | None = None
-    """Samples of `4sec`; the number of the corpus if not given."""
+    """Samples of `4sec`; if not given, those of the recipe if they are not about 4 s, else the number of the corpus."""
     exclude: dict[str, list[str]] | None = None
     """Field of a trial → values that are left out; those of the corpus if not given."""
     legacy_train_mode: bool = False
@@ -99,13 +99,6 @@ class EvaluationSet(_Section):
     def title(self) -> str:
         """Name of the set: that of its column, its score files and its reports."""
         return self.name or re.sub(r"[^A-Za-z0-9_.+-]", "-", self.corpus)
-
-    @property
-    def num_samples(self) -> int | None:
-        """Samples of an utterance that are scored; None for all."""
-        if self.protocol == "full":
-            return None
-        return corpora.get(self.corpus).test_samples if self.samples is None else self.samples
 
     @property
     def key_path(self) -> Path:

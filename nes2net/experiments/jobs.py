@@ -29,6 +29,7 @@ from nes2net.experiments.missing import Missing, Part, Search, missing_for_train
 from nes2net.machine.files import json_text, sha256_of, write_text
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
+from nes2net.published_models import samples_to_score
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
@@ -205,6 +206,14 @@ class ScoreJob(Job):
         return f"score {self.run.name} {self.average.name} {self.tested.title}"
 
     @property
+    def num_samples(self) -> int | None:
+        """Samples of an utterance that are scored; None for all."""
+        one, record = self.tested, {"recipe": self.run.recipe.to_dict()}
+        usual = corpora.get(one.corpus).test_samples
+        asked: Any = "auto" if one.samples is None else one.samples
+        return samples_to_score(record, asked, usual, one.protocol).num_samples
+
+    @property
     def scores(self) -> Path:
         """The score file."""
         return self.out / "scores" / self.run.name / self.average.name / f"{self.tested.title}.txt"
@@ -237,13 +246,18 @@ class ScoreJob(Job):
             detector,
             trials,
             self.scores,
-            num_samples=one.num_samples,
+            num_samples=self.num_samples,
             batch_size=machine.batch_size,
             num_workers=machine.num_workers,
             overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
             legacy_train_mode=one.legacy_train_mode,
             about={
-                "corpus": {"name": one.corpus, "root": one.root, "split": one.split, "protocol": one.protocol},
+                "corpus": {
+                    "name": one.corpus,
+                    "root": one.root,
+                    "split": one.split,
+                    "protocol": "full" if self.num_samples is None else "4sec",
+                },
                 "checkpoint": {**detector.record, "path": str(checkpoint)},
                 "seen": seen(detector.record, one.corpus, one.split, one.root),
             },
@@ -263,7 +277,7 @@ class ScoreJob(Job):
         named = Path(str(of.get("path"))).parts[-2:] if isinstance(of, dict) else None
         if named != self.needs.checkpoint().parts[-2:]:
             return True
-        expected: dict[str, Any] = {"num_samples": one.num_samples, "legacy_train_mode": one.legacy_train_mode}
+        expected: dict[str, Any] = {"num_samples": self.num_samples, "legacy_train_mode": one.legacy_train_mode}
         if (trials := _digest_of(one.corpus, one.root, one.split, one.protocols)) is not None:
             expected["trials"] = trials
         if detector is not None:

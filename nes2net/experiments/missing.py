@@ -14,7 +14,7 @@ from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import corpora
+from nes2net.registry import corpora, takes_checkpoint
 
 _TEACHER = (
     "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
@@ -70,10 +70,9 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     """List what training by ``recipe``, from the file ``name``, needs and the disk lacks."""
     search = search or Search()
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
-    ssl = recipe.ssl_checkpoint
-    if ssl is not None and not Path(ssl).exists():
-        frontend = recipe.model["frontend"]
-        frontend_name = frontend if isinstance(frontend, str) else frontend.get("name")
+    ssl, frontend = recipe.ssl_checkpoint, recipe.model["frontend"]
+    frontend_name = frontend if isinstance(frontend, str) else frontend["name"]
+    if ssl is not None and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(
             Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE, count_samples, load_excerpt
+from nes2net.audio.remarks import remark_of
 from nes2net.detector import Detector
 from nes2net.errors import InputError, check_known
 from nes2net.explanation.faithfulness import Check, check, num_removals
@@ -21,8 +20,8 @@ from nes2net.explanation.occlusion import num_occlusions, occlude
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.removal import Fill, Removable
 from nes2net.explanation.subject import Subject
-from nes2net.published_models import samples_to_score
-from nes2net.scoring.waveforms import as_waveform
+from nes2net.published_models import length_of_training, samples_to_score
+from nes2net.scoring.waveforms import Audio, recording_of
 
 #: Seconds of audio that are explained at once.
 LONGEST = 30.0
@@ -54,6 +53,8 @@ class Explanation:
     """Of integrated gradients, the score minus that of the baseline, which relevance should add up to."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,) the explained samples at 16 kHz."""
+    remark: str = ""
+    """What is remarkable about them (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
     @property
     def unexplained(self) -> float | None:
@@ -69,6 +70,7 @@ class Explanation:
             "duration": self.duration,
             "method": self.method,
             "baseline": self.baseline,
+            **({"remark": self.remark} if self.remark else {}),
             **{name: [part._asdict() for part in found] for name, found in parts.items()},
             "layers": self.layers and self.layers.to_dict(),
             "checks": [one.to_dict() for one in self.checks],
@@ -79,8 +81,8 @@ class Explanation:
 
 def explain(
     detector: Detector,
-    audio: str | Path | NDArray | Tensor,
-    sample_rate: float = SAMPLE_RATE,
+    audio: Audio,
+    sample_rate: float | None = None,
     *,
     method: str = "occlusion",
     baseline: Fill = "floor",
@@ -120,14 +122,14 @@ def explain(
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
     >>> noise = np.random.default_rng(0).standard_normal(8000) / 10
-    >>> explanation = explain(detector, noise, draws=2)
+    >>> explanation = explain(detector, noise, 16000, draws=2)
     >>> explanation.relevance.cells.shape, [check.of for check in explanation.checks]
     ((16, 5), ['time', 'cells'])
     """
     check_known([method], EXPLANATION_METHODS, "there is no `method`")
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
-    samples = samples_to_score(detector.record, num_samples)
+    samples = samples_to_score(detector.record, num_samples).num_samples
     waveform = _read(audio, sample_rate, start, duration, samples)
     subject = Subject(detector, waveform, samples, batch_size)
     parts = Removable(subject.waveform, bin_seconds, num_bands, baseline, seed)
@@ -153,11 +155,12 @@ def explain(
         tuple(checks),
         difference,
         subject.waveform.numpy(),
+        remark_of(waveform, len(waveform), length_of_training(detector.record)),
     )
 
 
 def _read(
-    audio: str | Path | NDArray | Tensor, sample_rate: float, start: float, duration: float | None, samples: int | None
+    audio: Audio, sample_rate: float | None, start: float, duration: float | None, samples: int | None
 ) -> NDArray:
     """The samples from ``start`` on, at most 30 s of them."""
     if not 0 <= start < float("inf"):
@@ -167,15 +170,14 @@ def _read(
     first, most = round(start * SAMPLE_RATE), round(LONGEST * SAMPLE_RATE)
     asked = None if duration is None else max(1, round(duration * SAMPLE_RATE))
     wanted = min(n for n in (most + 1, samples, asked) if n is not None)
-    if isinstance(audio, (str, Path)):
-        name, total = str(audio), None
-        waveform = load_excerpt(audio, first, wanted)
+    recording = recording_of(audio, sample_rate)
+    if isinstance(recording, np.ndarray):
+        name, waveform = "the recording", recording[first : first + wanted]
     else:
-        whole = as_waveform(audio, sample_rate)
-        name, total, waveform = "the recording", len(whole), whole[first : first + wanted]
+        name, waveform = str(recording), load_excerpt(recording, first, wanted)
     if not len(waveform):
-        total = count_samples(audio) if isinstance(audio, (str, Path)) else total
-        raise InputError(f"{name} ends at {(total or 0) / SAMPLE_RATE:.2f} s: choose a `start` before that")
+        total = len(recording) if isinstance(recording, np.ndarray) else count_samples(recording)
+        raise InputError(f"{name} ends at {total / SAMPLE_RATE:.2f} s: choose a `start` before that")
     if len(waveform) > most:
         raise InputError(
             f"{name} is longer than {LONGEST:g} s, and at most so much is explained at once: choose a part of it with "

@@ -8,7 +8,6 @@ client's own base class, which is not needed here.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -24,8 +23,8 @@ from nes2net.machine.files import write_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 from nes2net.published_models import PUBLISHED, published_model
-from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.kernel import score_each
+from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
 
 ADAPTER, META, DETECTOR = "arena_model.py", "meta.yaml", "detector"
@@ -114,17 +113,7 @@ class ArenaModel:
                 f"{counted(len(audios), 'recording')} with {counted(len(srs), 'sample rate')}: give one rate for each"
             )
         reader = WaveformReader.of(detector, self.num_samples)
-        waveforms = [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)]
-        alone = depends_on_batch(detector)
-        groups: dict[Any, list[int]] = defaultdict(list)
-        for number, waveform in enumerate(waveforms):
-            groups[number if alone else len(waveform)].append(number)
-        scores = [0.0] * len(waveforms)
-        for numbers in groups.values():
-            batch = torch.from_numpy(np.stack([waveforms[number] for number in numbers]))
-            for number, score in zip(numbers, score_or_raise(detector, batch), strict=True):
-                scores[number] = score
-        return scores
+        return score_each(detector, [reader.take(samples, rate).waveform for samples, rate in zip(audios, srs)])
 
     def unload(self) -> None:
         """Let go of the detector and of a GPU's memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -78,10 +78,14 @@ class Frontend(nn.Module):
     """Whether it takes the waveform in float32 at least, whatever the type of its weights."""
     model_type: str = ""
     """Type of the model that its checkpoint holds (:mod:`nes2net.checkpoints.model_types`), if it has one."""
+    note: str = ""
+    """What its checkpoint decided in place of an option, for people; empty if nothing."""
     num_unused: int = 0
     """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
     base: frozenset[str] = frozenset()
     """Names in its state dict of the frozen tensors, if it is adapted."""
+    takes_checkpoint: ClassVar[bool] = True
+    """Whether there is pre-training for it, in a file that its constructor takes."""
     takes_prompt: bool = False
     """Whether its ``forward`` puts a prompt before the frames, by :meth:`with_prompt`."""
     model: Any

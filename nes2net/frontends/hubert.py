@@ -33,8 +33,8 @@ from nes2net.options import Probability, Size
 class HubertFrontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a HuBERT or UniSpeech-SAT transformer.
 
-    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` says so. The parameters
-    have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
+    parameters have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
     ``num_targets``. The defaults are those of HuBERT Base, with every dropout 0: 12 layers of 768.
 
     Args:
@@ -42,7 +42,7 @@ class HubertFrontend(SSLFrontend):
             replaces the options except ``normalize``; None for random weights. Of UniSpeech-SAT's
             the heads of pre-training are not read.
         normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
-            one block.
+            one block. None as the folder says, and not without one.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -80,7 +80,7 @@ class HubertFrontend(SSLFrontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        normalize: Normalize = False,
+        normalize: Normalize = None,
         extractor_mode: ExtractorMode = "default",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = False,
@@ -101,10 +101,8 @@ class HubertFrontend(SSLFrontend):
         final_dim: Size = 256,
         num_targets: Size = 504,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__(checkpoint, options)
-        self.config["normalize"] = normalize
-        self.set_normalize(normalize)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         # The library's HubertModel computes the same and has the same tensors.

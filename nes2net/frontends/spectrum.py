@@ -40,6 +40,7 @@ class SpectralFrontend(Frontend):
     if the waveform is: powers of a spectrum leave the range of float16.
     """
 
+    takes_checkpoint = False
     pre_emphasis: float
     """Coefficient in [0, 1)."""
     num_samples: int | None

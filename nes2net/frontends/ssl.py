@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nes2net.checkpoints.fairseq import read_ssl_checkpoint, to_fairseq, to_transformers
-from nes2net.checkpoints.huggingface import read_huggingface_folder
+from nes2net.checkpoints.huggingface import PREPROCESSOR_FILE, read_huggingface_folder, says_normalize
 from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
@@ -42,8 +42,13 @@ EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
 GradientFactor = Annotated[float, Field(ge=0, le=1)]
-Normalize = Annotated[bool | Literal["batch"], Takes("true, false or batch")]
-"""Whether waveforms are layer-normalised: each by itself, or ``"batch"``, the whole batch as one."""
+Normalize = Annotated[bool | Literal["batch"] | None, Takes("true, false, batch or null")]
+"""Whether waveforms are layer-normalised: each by itself, or ``"batch"``, the whole batch as one.
+
+None leaves it to the ``preprocessor_config.json`` of a Hugging Face folder, the same for wav2vec 2.0,
+HuBERT and WavLM. Without such a file waveforms stay as they are: the published code of XLS-R's
+detectors reads fairseq's files so.
+"""
 
 
 class SSLFrontend(Frontend):
@@ -66,7 +71,12 @@ class SSLFrontend(Frontend):
 
     def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
         super().__init__()
-        state_dict = None
+        state_dict, normalize = None, options.pop("normalize")
+        if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
+            said = says_normalize(Path(checkpoint))
+            who = f"it has no {PREPROCESSOR_FILE}" if said is None else f"its {PREPROCESSOR_FILE} says so"
+            normalize, how = bool(said), "layer-normalised" if said else "not layer-normalised"
+            self.note = f"{checkpoint}: waveforms are {how}, because {who}; `model.frontend.normalize` comes first"
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
             state_dict, in_file, self.model_type = read(checkpoint, types_of(self.name), known=options)
@@ -74,7 +84,7 @@ class SSLFrontend(Frontend):
             options = {**options, **in_file}
         options["conv_feature_layers"] = [list(layer) for layer in options["conv_feature_layers"]]
         _check_together(options)
-        self.config = {"name": self.name, **options}
+        self.config = {"name": self.name, **options, **({"normalize": normalize} if normalize else {})}
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
@@ -86,6 +96,7 @@ class SSLFrontend(Frontend):
         if self.extractor_mode == "default":  # group norm over the whole time axis of the first convolution
             _, kernel, stride = options["conv_feature_layers"][0]
             self.used_samples = UsedSamples(kernel, stride)
+        self.set_normalize(normalize or False)
 
         # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
         # parameters.

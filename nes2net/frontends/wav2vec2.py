@@ -48,9 +48,9 @@ SMALL: dict[str, Any] = {
 class Wav2Vec2Frontend(SSLFrontend):
     """Waveform B×N → hidden states B×T×D of a wav2vec 2.0 transformer.
 
-    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` says so. The published
-    detectors do not do it either, although XLS-R's task configuration asks for it (see
-    DEVIATIONS.md).
+    The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
+    The published detectors, on fairseq's file, do not do it either, although XLS-R's task
+    configuration asks for it (see DEVIATIONS.md).
 
     The parameters have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
     ``engine``.
@@ -62,7 +62,7 @@ class Wav2Vec2Frontend(SSLFrontend):
             replaces the options except ``normalize``; None for random weights.
         normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
             one block, as torchaudio's bundles and the systems on them do, so that a score depends
-            on the utterances that share its batch.
+            on the utterances that share its batch. None as the folder says, and not without one.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -106,7 +106,7 @@ class Wav2Vec2Frontend(SSLFrontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        normalize: Normalize = False,
+        normalize: Normalize = None,
         extractor_mode: ExtractorMode = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -129,11 +129,8 @@ class Wav2Vec2Frontend(SSLFrontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__(checkpoint, options)
-        if normalize:  # otherwise the configuration is as before there was this option
-            self.config["normalize"] = normalize
-        self.set_normalize(normalize)
         self.engine = self.config.pop("engine")
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
@@ -163,5 +160,5 @@ class Wav2Vec2Frontend(SSLFrontend):
         }
 
 
-#: The front-end of :data:`SMALL`, for tests and the demonstration: 0.6 M parameters.
-wav2vec2_small = partial(Wav2Vec2Frontend, **SMALL)
+#: The front-end of :data:`SMALL`, for tests and the demonstration: 0.6 M parameters, and no pre-training.
+wav2vec2_small = partial(Wav2Vec2Frontend, checkpoint=None, **SMALL)

@@ -18,6 +18,7 @@ class Waveform(Frontend):
     torch.Size([2, 100, 1])
     """
 
+    takes_checkpoint = False
     out_dim = hop_length = min_samples = 1
 
     def __init__(self, checkpoint: str | Path | None = None) -> None:

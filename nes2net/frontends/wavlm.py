@@ -24,6 +24,7 @@ from nes2net.frontends.ssl import (
     GradientFactor,
     Heads,
     Kernel,
+    Normalize,
     SSLFrontend,
 )
 from nes2net.options import Probability, Size
@@ -38,8 +39,9 @@ class WavLMFrontend(SSLFrontend):
     Args:
         checkpoint: a unilm pre-training file or a Hugging Face folder, whose configuration then
             replaces the options except ``normalize``; None for random weights.
-        normalize: layer-normalise each waveform first. The CtrSVDD systems do it (s3prl, following
-            WavLM-Large's configuration), the ASVspoof 5 systems do not.
+        normalize: layer-normalise each waveform first, or ``"batch"``; None as the folder says, and
+            not without one. The CtrSVDD systems do it (s3prl, following WavLM-Large's
+            configuration), the ASVspoof 5 systems do not.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -77,7 +79,7 @@ class WavLMFrontend(SSLFrontend):
         self,
         checkpoint: str | Path | None = None,
         *,
-        normalize: bool = True,
+        normalize: Normalize = None,
         extractor_mode: ExtractorMode = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = False,
@@ -98,10 +100,8 @@ class WavLMFrontend(SSLFrontend):
         feature_grad_mult: GradientFactor = 1.0,
         pretraining_heads: bool = True,
     ) -> None:
-        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__", "normalize")}
+        options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
         super().__init__(checkpoint, options)
-        self.config["normalize"] = normalize
-        self.set_normalize(normalize)
 
     def build_model(self, options: dict[str, Any]) -> nn.Module:
         config_class, model_class = from_transformers("WavLMConfig", "WavLMModel")

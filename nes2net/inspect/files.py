@@ -166,9 +166,12 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     recipe, average = _recipe_of(record), record.get("average")
     facts: dict[str, Any] = {}
     if recipe is not None:
-        facts["recipe"] = f"{recipe.name}, seed {recipe.seed}, run {recipe.tag}"
+        run = (
+            f", seed {recipe.seed}, run {recipe.tag}" if "seed" in record["recipe"] else ""
+        )  # a copy has the data alone
+        facts["recipe"] = f"{recipe.name}{run}"
         parts = recipe.data.parts("train").values()
-        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" for part in parts)
+        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" if part.root else part.corpus for part in parts)
     if isinstance(starts := record.get(START_KEY), list):
         facts["started from"] = [_start(start) for start in starts if isinstance(start, dict)]
     if isinstance(average, dict):
@@ -340,6 +343,7 @@ def _scores_sheet(path: Path) -> Sheet:
     if not ids:
         raise InputError(f"{path} holds no score: {_OTHER_FILE}")
     facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
+    facts["warning"] = f"{repeated:,} lines repeat an id" if (repeated := len(ids) - len(set(ids))) else ""
     finite = scores[np.isfinite(scores)]
     if len(finite):
         low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()

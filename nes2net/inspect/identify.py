@@ -155,6 +155,7 @@ def _identify_pretraining(path: Path, content: Any, model_type: str) -> Identity
 def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
     """Say the configuration of ``frontend`` and the published sizes that have it."""
     identity.config = {"frontend": frontend.config}
+    identity.notes += [frontend.note] if frontend.note else []
     if sizes := sizes_of(frontend.model_type, frontend.config):
         identity.models = sizes
     else:

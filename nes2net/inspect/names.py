@@ -245,7 +245,9 @@ def published_size(name: str) -> dict[str, Any]:
         configuration = "log-mel features with a scaling of their own, for which there is no option"
     else:
         waveforms = "waveforms are layer-normalised" if size.normalize else "waveforms as they are"
-        configuration = f"{waveforms}; here the option normalize decides"
+        configuration = (
+            f"{waveforms}; here the option normalize decides, or if it is null the folder's preprocessor_config.json"
+        )
     return {
         "pre-trained model": size.title,
         "its file": [*places, f"https://huggingface.co/{size.hub}, a folder"],

@@ -38,6 +38,13 @@ _GENERAL = """\
 
 Every back-end takes these options besides its own. [Losses](losses.md) says which head goes with
 which loss.
+
+In a detector, `feature_dim` is the size of the front-end's hidden states if it is not given. The
+`num_layers` of back-ends that read all layers, and the `num_frames` of `sls`, are then at most what
+the front-end gives, of 64,600 samples. Where a back-end cannot split hidden states evenly, zeros fill
+them up, and training says so. So the defaults of every front-end go with those of every back-end,
+but for the waveform, which `raw_aasist` and `raw_aasist_l` read, and spectra, which have no layers to
+weigh.
 """
 _PUBLISHED = """\
 ### Published sizes
@@ -45,7 +52,8 @@ _PUBLISHED = """\
 These names are front-ends of the table above with other defaults. Their pre-training file has to be
 of the size that the name says, while `wav2vec2`, `hubert` and the others above read any size of
 their type. *Numbers* are those that are read from the file. Whether waveforms are layer-normalised is
-decided by `normalize` alone, not by the folder's feature extractor.
+decided by `normalize`; if that is null, by the folder's `preprocessor_config.json`, and without one
+they stay as they are.
 """
 _SIZE_COLUMNS = ["name", "model", "options of", "other defaults", "numbers", "file, folder", "licence of the weights"]
 _ADAPTATION = """\

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,8 @@ from nes2net.machine.files import read_bounded
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 _LONGEST_LINE = 1 << 20  # characters, of what a message looks at
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
 
@@ -59,6 +62,15 @@ def decoded_text(path: Path) -> str:
     if "\0" in text:
         raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
     return text
+
+
+def has_control(id: str) -> bool:
+    """Whether ``id`` holds control characters, such as the escape that begins what a terminal obeys.
+
+    >>> has_control("LA_E_1"), has_control("a\\x1b[2J")
+    (False, True)
+    """
+    return _CONTROL.search(id) is not None
 
 
 def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, list[str]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from os.path import isfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -867,7 +867,8 @@ class Recipe(Section):
     """Everything that determines a training run."""
 
     name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
-    """Second part of the run folder's name."""
+    """Second part of the run folder's name. Where an override, or a recipe over its base, names other
+    parts of the model, these make the name, and `comment` is left out, unless they are given there too."""
     seed: Annotated[
         int,
         Strict(),
@@ -1058,14 +1059,45 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
     ``base: other.yaml``, a file beside it, takes over what the recipe does not say: sections are
-    merged key by key, the parts of the model are replaced whole. A base has no base itself.
+    merged key by key, the parts of the model are replaced whole. A base has no base itself. Where an
+    override or a recipe with a base names another front-end, aggregation or back-end and no name, the
+    run is called by its parts (:func:`named_after_model`).
 
     Raises:
         InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
             or name is answered with the nearest one.
     """
-    path = _find(recipe)
-    return recipe_from_dict(apply_overrides(_with_base(path, _read_file(path)), overrides))
+    path, overrides = _find(recipe), list(overrides)
+    values = _with_base(path, _read_file(path))
+    given = {override.partition("=")[0] for override in overrides}
+    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
+
+
+def named_after_model(before: Mapping[str, Any], after: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """``after`` without the name and comment that it has from ``before``, if its model has other parts.
+
+    It is then called by its parts, so that no run bears the name of a system that it is not.
+
+    Args:
+        given: the keys that ``after`` has of its own.
+
+    >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
+    >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
+    'lps_aasist'
+    """
+    own = _names_of_parts(after)
+    if own == _names_of_parts(before):
+        return after
+    frontend, aggregation, backend = own
+    called = {"name": "_".join([frontend, *([] if aggregation == "last" else [aggregation]), backend]), "comment": None}
+    return after | {key: value for key, value in called.items() if key in before and key not in given}
+
+
+def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
+    """The names of front-end, aggregation and back-end; what is wrong is left to the check of the recipe."""
+    model = values.get("model", _DEFAULT_MODEL)
+    parts = [model.get(part, "last") if isinstance(model, dict) else "" for part in _DEFAULT_MODEL]
+    return [str(part.get("name") if isinstance(part, dict) else part) for part in parts]
 
 
 def packaged_recipes() -> list[str]:
@@ -1101,15 +1133,16 @@ def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     base_path = path.parent / base
     if not isfile(base_path):
         raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
-    merged = _read_file(base_path)
-    if "base" in merged:
+    of_base = _read_file(base_path)
+    if "base" in of_base:
         raise InputError(
-            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(merged['base'])} as base"
+            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
         )
+    merged = dict(of_base)
     for key, value in own.items():
         both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
         merged[key] = {**merged[key], **(value or {})} if both else value
-    return merged
+    return merged if own.keys() & {"name", "comment"} else named_after_model(of_base, merged, own)
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.errors import InputError, Unfinished, counted, first_line, listed
+from nes2net.errors import InputError, Unfinished, counted, first_line, listed, worded
 from nes2net.machine.files import check_no_device
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.progress import ProgressDisplay
@@ -97,7 +98,7 @@ def score_collection(
         source: see :func:`nes2net.scale.sources.shards_of`.
         model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            for what the authors of a published detector score, 64,600 for any other.
+            as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
         device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
@@ -140,6 +141,8 @@ def score_collection(
         named = Model(found, resources.device, dtype, architecture, base)
         facts = facts_of(named, num_samples, batch_size, resources)
         _check_run(out, facts, overwrite)
+        if words := facts.heard.words:
+            print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         outcome, left = _left(out, shards, retry_errors)
         _remove_outdated(out, left)
         record = {

@@ -18,7 +18,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.published_models import samples_to_score
+from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scale.cluster import Resources, start_ray
 from nes2net.scale.decoding import decoded, waveforms_of
 from nes2net.scale.libraries import library
@@ -69,6 +69,8 @@ class Facts(NamedTuple):
     """Architecture, software and hardware."""
     reader: WaveformReader
     batch_size: int
+    heard: HeardPart
+    """How much of a recording is scored."""
 
 
 def facts_of(
@@ -92,16 +94,15 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
     try:
         scorer = model.loaded()
         check_takes_audio_alone(scorer)
-        if num_samples == "auto":
-            num_samples = samples_to_score(scorer.record, otherwise=ASVSPOOF_SAMPLES)
-        reader = WaveformReader.of(scorer, num_samples)
+        heard = samples_to_score(scorer.record, num_samples, ASVSPOOF_SAMPLES)
+        reader = WaveformReader.of(scorer, heard.num_samples)
     except InputError as error:  # Ray would put a traceback into its message
         return str(error)
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     fingerprint = scorer.fingerprint()
     run = {
         "model": fingerprint,
-        "num_samples": num_samples,
+        "num_samples": heard.num_samples,
         "dtype": scorer.precision,
         "device": scorer.computes_on.type,
     }
@@ -113,7 +114,7 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
             "score_rule": scorer.score_rule,
             **circumstances(scorer, batch_size, 1),
         }
-    return Facts(fingerprint, run, plain(scorer.record), about, reader, batch_size)
+    return Facts(fingerprint, run, plain(scorer.record), about, reader, batch_size, heard)
 
 
 class Scoring:
@@ -286,7 +287,7 @@ def score(
         model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
             detector, of which a copy is saved in a temporary folder of this machine.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            for what the authors of a published detector score, 64,600 for any other.
+            as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
         device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the

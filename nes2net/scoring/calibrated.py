@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
-from nes2net.published_models import samples_to_score
+from nes2net.localisation.stretches import MIN_DURATION, StretchRule
+from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scoring.frame_scores import chosen_resolution
 from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone
 from nes2net.scoring.traits import Measurer
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.waveforms import Audio, WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
@@ -40,14 +39,14 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
     )
 
 
-def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> int | None:
-    """How many leading samples of a recording to score; None for all.
+def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> HeardPart:
+    """How much of a recording to score.
 
-    As many as the calibration was made of, if it says so; else what a published detector of this
-    ``record`` is scored on.
+    As much as the calibration was made of, if it says so; else as a detector of this ``record`` is
+    scored without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
-        return scored_by.num_samples
+        return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
     return samples_to_score(record)
 
 
@@ -70,14 +69,14 @@ def notes_on(
 
 
 def decide(
-    scorer: Scorer, audio: Any, calibration: LinearCalibration | Decider, sample_rate: float = SAMPLE_RATE
+    scorer: Scorer, audio: Audio, calibration: LinearCalibration | Decider, sample_rate: float | None = None
 ) -> Decision:
     """Decide on a recording, as :meth:`nes2net.Detector.decide`."""
     decider = as_decider(calibration)
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
-    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record))
-    recording = reader.read(audio) if isinstance(audio, (str, Path)) else reader.take(audio, sample_rate)
+    reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record).num_samples)
+    recording = reader.take(audio, sample_rate)
     measurer = Measurer.of(scorer, decider)
     traits = measurer.of_recording(recording) if measurer else None
     return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)
@@ -109,3 +108,36 @@ def frame_threshold(
             f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"
         )
     return decider.threshold, resolution_ms
+
+
+def stretch_rule(
+    scorer: SegmentScorer,
+    calibration: LinearCalibration | Decider | None = None,
+    *,
+    resolution_ms: float | None = None,
+    threshold: float | None = None,
+    hysteresis: float | None = None,
+    min_duration: float = MIN_DURATION,
+) -> tuple[StretchRule, float]:
+    """How ``scorer`` finds fake stretches: the rule, and the length of a frame in ms.
+
+    Args:
+        calibration: of frame scores of this detector, whose operating point is the threshold.
+        threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
+
+    Raises:
+        InputError: if ``scorer`` sees no segments, or was not trained on them and nobody says at
+            which score a stretch is fake; if a number is out of its range; or as
+            :func:`frame_threshold`.
+    """
+    if calibration is not None:
+        threshold, resolution_ms = frame_threshold(scorer, calibration, resolution_ms, threshold)
+    else:
+        resolution_ms = chosen_resolution(scorer, resolution_ms)
+    if threshold is None and not scorer.trained_on_segments:
+        raise InputError(
+            "this detector was trained on whole recordings, so the scores of its frames have no threshold of their own: take "
+            "a detector that was trained on segments (docs/localisation.md), name a score with `threshold` or a "
+            "`calibration` of frame scores, or score along the time with `score_track`"
+        )
+    return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms

@@ -47,6 +47,6 @@ class FramesOfBatch:
 
     def _in_windows(self, waveform: Tensor) -> NDArray | str:
         try:
-            return frame_scores(self.scorer, waveform.numpy(), resolution_ms=self.resolution_ms).scores
+            return frame_scores(self.scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=self.resolution_ms).scores
         except InputError as error:
             return str(error)

@@ -14,8 +14,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
+from nes2net.audio.remarks import remark_of
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
+from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_batch_size, default_threads
 from nes2net.scoring.kernel import Result, score_batch
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
@@ -43,6 +45,8 @@ class ScoredFile(NamedTuple):
     """Samples of the whole recording at 16 kHz."""
     traits: Traits | None = None
     """What was measured of it; None if nothing was."""
+    remark: str = ""
+    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
 
 def score_files(
@@ -91,19 +95,26 @@ def score_files(
     if depends_on_batch(scorer):  # each file alone
         batch_size = 1
     reader = WaveformReader.of(scorer, num_samples, longest)
-    return _score_in_order(scorer, iter(paths), _Reading(reader, measurer), batch_size, workers, on_error)
+    reading = _Reading(reader, measurer, length_of_training(scorer.record))
+    return _score_in_order(scorer, iter(paths), reading, batch_size, workers, on_error)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a file is read, and measured if wanted."""
+    """How a file is read, and measured if wanted.
+
+    Args:
+        trained_on: samples that the detector hears at a time in training.
+    """
 
     reader: WaveformReader
     measurer: Measurer | None
+    trained_on: int
 
-    def __call__(self, path: str | Path) -> tuple[Recording, Traits | None]:
+    def __call__(self, path: str | Path) -> tuple[Recording, Traits | None, str]:
         recording = self.reader.read(path)
-        return recording, self.measurer.measured(recording) if self.measurer else None
+        traits = self.measurer.measured(recording) if self.measurer else None
+        return recording, traits, remark_of(*recording, self.trained_on)
 
 
 def _score_in_order(
@@ -133,7 +144,7 @@ def _score_in_order(
                 waiting.popleft()
                 assert first.result is not None
                 if not isinstance(first.result, InputError):
-                    yield ScoredFile(first.path, first.result, first.num_samples, first.traits)
+                    yield ScoredFile(first.path, first.result, first.num_samples, first.traits, first.remark)
                 elif callable(on_error):
                     on_error(first.path, first.result)
                 else:
@@ -148,11 +159,11 @@ class _File:
     It holds its waveform until it has a ``result``: a score or an error.
     """
 
-    def __init__(self, path: str | Path, recording: Future[tuple[Recording, Traits | None]]) -> None:
+    def __init__(self, path: str | Path, recording: Future[tuple[Recording, Traits | None, str]]) -> None:
         self.path, self._recording = path, recording
         self.result: float | InputError | None = None
         self.traits: Traits | None = None
-        self.num_samples = 0
+        self.num_samples, self.remark = 0, ""
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
         except (OSError, ValueError, TypeError):
@@ -169,7 +180,7 @@ class _File:
     def waveform(self) -> np.ndarray | None:
         """Wait for its samples (N,); None if it could not be read: the error is then its result."""
         try:
-            (waveform, self.num_samples), self.traits = self._recording.result()
+            (waveform, self.num_samples), self.traits, self.remark = self._recording.result()
             return waveform
         except InputError as error:
             self._finish(error)

@@ -6,20 +6,21 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby, islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.remarks import Listener
 from nes2net.errors import InputError, listed
+from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import scoring_mode, start_frames
 from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.track import Track
-from nes2net.scoring.waveforms import as_waveform
+from nes2net.scoring.waveforms import Audio, stream_of
 
 #: Seconds up to which a recording is scored in one piece. The authors' networks score whole
 #: utterances, and those of PartialSpoof are shorter.
@@ -38,6 +39,8 @@ class FrameScores:
     """Length of a frame in ms."""
     duration: float
     """Length of the recording in seconds; the frames may end a little before it."""
+    remark: str = ""
+    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -56,8 +59,8 @@ class FrameScores:
 
 def frame_scores(
     scorer: SegmentScorer,
-    audio: Any,
-    sample_rate: float = SAMPLE_RATE,
+    audio: Audio,
+    sample_rate: float | None = None,
     *,
     resolution_ms: float | None = None,
     batch_size: int | None = None,
@@ -86,11 +89,12 @@ def frame_scores(
     if depends_on_batch(scorer):  # each window alone
         batch_size = 1
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
-    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
+    blocks = stream_of(audio, sample_rate)
+    listener = Listener()
     kept: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):
-        for batch in _batches(windows(blocks, grid.longest, grid.step), batch_size):
+        for batch in _batches(windows(listener.heard(blocks), grid.longest, grid.step), batch_size):
             waveforms = [_repeated(window.samples, scorer.min_samples) for window in batch]
             computed = start_frames(
                 scorer,
@@ -104,7 +108,8 @@ def frame_scores(
                 end = window.start + len(window.samples)
             if progress is not None:
                 progress(end / SAMPLE_RATE)
-    return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE)
+    remark = listener.remark(length_of_training(scorer.record), scorer.min_samples)
+    return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:

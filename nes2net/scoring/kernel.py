@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
@@ -23,7 +23,7 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.machine.memory import is_out_of_memory
 from nes2net.machine.precision import float32_products
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.scorer import Scorer, depends_on_batch
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str
@@ -44,6 +44,20 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
         if isinstance(result, str):
             raise InputError(result)
         scores.append(result)
+    return scores
+
+
+def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
+    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; those of one length share a batch."""
+    alone = depends_on_batch(scorer)
+    groups: dict[int, list[int]] = {}
+    for number, waveform in enumerate(waveforms):
+        groups.setdefault(number if alone else len(waveform), []).append(number)
+    scores = [0.0] * len(waveforms)
+    for numbers in groups.values():
+        batch = torch.from_numpy(np.stack([waveforms[number] for number in numbers]))
+        for number, score in zip(numbers, score_or_raise(scorer, batch), strict=True):
+            scores[number] = score
     return scores
 
 

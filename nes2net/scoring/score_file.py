@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import write_output
-from nes2net.machine.text_files import checked_float, read_rows
+from nes2net.machine.text_files import checked_float, has_control, read_rows
 
+#: Why an id is refused that holds control characters.
+CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 _BYTE_ORDER_MARK = "\ufeff"
 _LONGEST_START = 4096  # characters that tell what a file holds
 
@@ -48,7 +50,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
     Raises:
         InputError: if the file is missing or holds scores of frames, or a line has another number of
-            fields or a score that is not a number; the message names file and line.
+            fields, an id with control characters or a score that is not a number; the message names
+            file and line.
     """
     path = Path(path)
     if holds_frames(path):
@@ -58,6 +61,8 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
         )
     ids, scores = [], []
     for line, (id, score) in read_rows(path, 2, "utterance score"):
+        if has_control(id):
+            raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
         ids.append(id)
         scores.append(checked_float(score, path, line))
     return ids, np.array(scores)
@@ -100,8 +105,8 @@ def _fault_of(id: str) -> str | None:
     if words != [id]:
         renamed = "%20".join(words)
         return f"white space separates id and score there; rename the trial, for example to {shown(renamed)}"
-    if "\0" in id:
-        return "no text file holds a null byte; rename the trial"
+    if has_control(id):
+        return CONTROL
     if id.startswith(_BYTE_ORDER_MARK):
         return "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
     try:

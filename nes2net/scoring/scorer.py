@@ -78,6 +78,10 @@ class SegmentScorer(Scorer, Protocol):
         """Its back-end."""
 
     @property
+    def trained_on_segments(self) -> bool:
+        """Whether the scores of its segments were trained."""
+
+    @property
     def resolutions(self) -> tuple[float, ...]:
         """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
 

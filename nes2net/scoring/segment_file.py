@@ -20,8 +20,9 @@ from pydantic import ConfigDict
 
 from nes2net.errors import InputError, shown
 from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.text_files import checked_float
+from nes2net.machine.text_files import checked_float, has_control
 from nes2net.scoring.record import REMEDY, Record
+from nes2net.scoring.score_file import CONTROL
 
 #: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
 MOST_BYTES = 8 << 30
@@ -67,7 +68,7 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
     Raises:
         InputError: if the file or its record cannot be read; if a line has another number of
-            fields, a number is none, the frames of an utterance are not 0, 1, … in lines that stand
+            fields, an id has control characters, a number is none, the frames of an utterance are not 0, 1, … in lines that stand
             together, or there are no frames; or if the file is larger than any real one.
     """
     path = Path(path)
@@ -99,6 +100,8 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
                 f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}"
             )
         if name != id:
+            if has_control(name):
+                raise InputError(f"{path}, line {number}: the id {shown(name)} cannot be used: {CONTROL}")
             keep()
             if name in scores:
                 raise InputError(f"{path}, line {number}: more frames of {shown(name)}, whose lines ended before")

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.remarks import Listener
 from nes2net.errors import InputError
+from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_batch_size
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
-from nes2net.scoring.waveforms import as_waveform
+from nes2net.scoring.waveforms import Audio, stream_of
 
-#: Seconds of a window: the 64,600 samples that detectors are trained on.
-TRACK_WINDOW = ASVSPOOF_SAMPLES / SAMPLE_RATE
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
 #: the time of a transformer grow with the square of its length.
 LONG_RECORDING = 120.0
@@ -42,6 +39,8 @@ class Track:
     """Length of the window of one score in seconds; at most ``duration``."""
     duration: float
     """Length of the recording in seconds."""
+    remark: str = ""
+    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
     def __len__(self) -> int:
         return len(self.times)
@@ -61,10 +60,10 @@ class Track:
 
 def score_track(
     scorer: Scorer,
-    audio: Any,
-    sample_rate: float = SAMPLE_RATE,
+    audio: Audio,
+    sample_rate: float | None = None,
     *,
-    window: float = TRACK_WINDOW,
+    window: float | None = None,
     hop: float = 0.5,
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
@@ -75,17 +74,19 @@ def score_track(
         progress: is called after each batch with the seconds up to which windows are scored.
     """
     check_takes_audio_alone(scorer)
-    length, step = window_samples(scorer, window, hop)
+    trained_on = length_of_training(scorer.record)
+    length, step = window_samples(scorer, trained_on / SAMPLE_RATE if window is None else window, hop)
     batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     if depends_on_batch(scorer):  # each window alone
         batch_size = 1
-    blocks = stream_audio(audio) if isinstance(audio, (str, Path)) else [as_waveform(audio, sample_rate)]
+    blocks = stream_of(audio, sample_rate)
+    listener = Listener()
     starts: list[int] = []
     scores: list[float] = []
     end = 0
-    windows = sliding_windows(blocks, length, step)
+    windows = sliding_windows(listener.heard(blocks), length, step)
     while batch := list(islice(windows, batch_size)):
         batch_starts, waveforms = zip(*batch)
         end = batch_starts[-1] + len(waveforms[-1])
@@ -97,7 +98,8 @@ def score_track(
             progress(end / SAMPLE_RATE)
     heard = min(length, end) / SAMPLE_RATE
     times = np.array(starts) / SAMPLE_RATE + heard / 2
-    return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE)
+    remark = listener.remark(trained_on, scorer.min_samples)
+    return Track(times, np.array(scores, np.float32), heard, end / SAMPLE_RATE, remark)
 
 
 def least_span(score_rule: str) -> float:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, get_args
+from typing import Any, BinaryIO, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nes2net.audio.crop import head_crop, random_crop
-from nes2net.audio.packed import AnyRecording
-from nes2net.audio.read import load_audio, load_head_and_length
-from nes2net.audio.waveform import SAMPLE_RATE, fault_of, to_mono_16k
+from nes2net.audio.packed import AnyRecording, RecordingBytes
+from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
+from nes2net.audio.waveform import fault_of, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.scorer import Scorer
 
+#: A recording: a file, a file object that is open in binary mode, or samples (N,) or (channels, N).
+Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor"
+_MOST_CHANNELS = 2  # more rows of an array are taken for a batch
 #: Where ``num_samples`` of a longer recording are cut out.
 Crop: TypeAlias = Literal["head", "random"]
 
@@ -118,10 +123,10 @@ class WaveformReader:
             waveform = _transformed(waveform, self.transform, Path(str(path)).stem if id is None else id)
         return self._cut(waveform, len(waveform), str(path))
 
-    def take(self, samples: Any, sample_rate: float) -> Recording:
-        """Take samples in memory; arguments and errors are those of :func:`as_waveform`."""
-        waveform = as_waveform(samples, sample_rate)
-        return self._cut(waveform, len(waveform), "the recording")
+    def take(self, audio: Audio, sample_rate: float | None) -> Recording:
+        """Read a file, or take samples in memory; arguments and errors are those of :func:`recording_of`."""
+        found = recording_of(audio, sample_rate)
+        return self._cut(found, len(found), "the recording") if isinstance(found, np.ndarray) else self.read(found)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str) -> Recording:
         if self.num_samples is not None and self.crop == "random":
@@ -143,15 +148,51 @@ def _transformed(waveform: np.ndarray, transform: Transform, id: str) -> np.ndar
     return changed
 
 
-def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
-    """Convert samples (N,) or (channels, N) at ``sample_rate`` Hz to 16 kHz mono float32 (N,).
+def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording | np.ndarray:
+    """A file that can be read, or 16 kHz mono float32 samples (N,) of samples in memory.
 
-    The samples are in [−1, 1].
+    Args:
+        audio: a file, a file object that is open in binary mode, which is read from where it stands,
+            or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
+        sample_rate: of samples, in Hz, which an array does not say; a file has its own.
 
     Raises:
-        InputError: if there are no samples; if they are integers, whose range is unknown; if they
-            are far outside [−1, 1], NaN or infinite; or if their shape is (samples, channels).
+        InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
+            whose range is unknown; if they are far outside [−1, 1], NaN or infinite; if their shape
+            is (samples, channels) or a batch; or if a file object is not open in binary mode or is
+            at its end.
     """
+    if isinstance(audio, (str, Path)):
+        return audio
+    if isinstance(audio, os.PathLike):
+        return Path(audio)
+    if isinstance(audio, (list, tuple)):
+        raise InputError(
+            f"one recording is expected, not a {type(audio).__name__} of {len(audio)}: score_files takes several files, and "
+            "score_batch several waveforms"
+        )
+    if hasattr(audio, "read"):
+        return _content_of(audio)
+    return _as_waveform(audio, sample_rate)
+
+
+def stream_of(audio: Audio, sample_rate: float | None = None) -> Iterable[np.ndarray]:
+    """The 16 kHz mono samples of a recording in blocks (N,); arguments and errors as for :func:`recording_of`."""
+    found = recording_of(audio, sample_rate)
+    return [found] if isinstance(found, np.ndarray) else stream_audio(found)
+
+
+def _content_of(file: Any) -> RecordingBytes:
+    name, content = getattr(file, "name", None), file.read()
+    name = name if isinstance(name, str) else "the file object"
+    if not isinstance(content, bytes):
+        raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
+    if not content:
+        raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
+    return RecordingBytes(name, content)
+
+
+def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
     samples = _as_array(samples)
     if samples.dtype.kind in "iub":
         raise InputError(
@@ -165,6 +206,13 @@ def as_waveform(samples: Any, sample_rate: float = SAMPLE_RATE) -> np.ndarray:
             f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be more channels than samples; "
             "(channels, samples) is expected: transpose the array"
         )
+    if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
+        raise InputError(
+            f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be one recording of {samples.shape[0]:,} "
+            "channels: score_batch takes several waveforms; of a recording with so many channels, give the mean or one of them"
+        )
+    if sample_rate is None:
+        raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")
     if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, float, np.number)):
         raise InputError(f"the sample rate must be a number of Hz, not {sample_rate!r}")
     samples = samples.astype(np.float32)

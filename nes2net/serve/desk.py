@@ -15,14 +15,20 @@ from secrets import token_urlsafe
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from nes2net.audio.remarks import remark_of
+from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError, counted
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.published_models import length_of_training
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.frame_scores import frame_scores
-from nes2net.scoring.track import LONG_RECORDING, TRACK_WINDOW, Track, score_track, window_samples
+from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.track import LONG_RECORDING, Track, score_track, window_samples
 from nes2net.scoring.traits import Measurer
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.waveforms import Recording, WaveformReader
 from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw
 
@@ -127,6 +133,8 @@ class Scored:
     """Under which :attr:`Desk.heard` has a file for a player."""
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
+    remark: str = ""
+    """What is remarkable about what was scored (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`.
@@ -146,6 +154,7 @@ class Scored:
             "windows": len(track),
             "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
         }
+        row |= {"remark": self.remark} if self.remark else {}
         row |= self.fakes.facts() if self.fakes else {}
         return row | {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
 
@@ -170,12 +179,13 @@ class Desk:
     def __init__(
         self, detector: Detector, folder: Path, limits: Limits | None = None, decider: Decider | None = None
     ) -> None:
-        window_samples(detector, TRACK_WINDOW, HOP)
+        window_samples(detector, length_of_training(detector.record) / SAMPLE_RATE, HOP)
         self.detector, self.folder, self.decider = detector, folder, decider
         #: Leading samples of a recording that are scored; None for all.
-        self.num_samples = calibrated_samples(decider, detector.record)
-        #: What is uncertain about decisions, for people.
-        self.notes = notes_on(detector, decider, self.num_samples) if decider else []
+        self.num_samples, _ = heard = calibrated_samples(decider, detector.record)
+        #: What part of a recording is scored if not all of it, and what is uncertain about decisions, for people.
+        self.notes = [heard.words] if heard.words else []
+        self.notes += notes_on(detector, decider, self.num_samples) if decider else []
         self.limits = limits or Limits()
         self._one = threading.Lock()
         self._here = 0  # recordings that are being scored or wait
@@ -225,15 +235,20 @@ class Desk:
             progress(0.0, "decoding")
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
-            score, track = self._scores(whole, duration, watch, progress)
+            track = self._track(whole, duration, watch, progress)
+            score, remark, recording = track.score, track.remark, None
+            if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
+                recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
+                score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
+                remark = remark_of(*recording, length_of_training(self.detector.record))
             fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
-            meaning = self._meaning(whole, score, track)
+            meaning = self._meaning(whole, score, track, recording)
             picture = draw(whole, watch.check) if look else None
             token = self._kept(heard) if heard else ""
-            return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes)
+            return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes, remark)
 
-    def _scores(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> tuple[float, Track]:
-        """The score of a recording as that of `nes2net predict`, and its track."""
+    def _track(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Track:
+        """The scores along a recording."""
 
         def scored(seconds: float) -> None:
             watch.check()
@@ -241,26 +256,20 @@ class Desk:
             progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
 
         watch.check()
-        track = score_track(self.detector, path, hop=HOP, progress=scored)
-        if self._is_mean(duration):
-            return track.score, track
-        return self.detector.score(path, num_samples=self.num_samples), track
+        return score_track(self.detector, path, hop=HOP, progress=scored)
 
-    def _meaning(self, path: Path, score: float, track: Track) -> Meaning | None:
-        """What the score of a recording means, compared with those of the calibration."""
+    def _meaning(self, path: Path, score: float, track: Track, recording: Recording | None) -> Meaning | None:
+        """What the score of a recording means, compared with those of the calibration.
+
+        Args:
+            recording: what was scored in one piece; None if the score is the mean along the track.
+        """
         if self.decider is None:
             return None
         measurer, traits = Measurer.of(self.detector, self.decider), None
         if measurer:
-            if self._is_mean(track.duration):
-                traits = measurer.along(path, track.window)
-            else:
-                traits = measurer.of_recording(WaveformReader.of(self.detector, self.num_samples).read(path))
+            traits = measurer.of_recording(recording) if recording else measurer.along(path, track.window)
         return Meaning(self.decider(score, traits), self.decider)
-
-    def _is_mean(self, duration: float) -> bool:
-        """Whether the score of a recording of so many seconds is the mean along its track."""
-        return self.num_samples is None and duration > LONG_RECORDING
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as those of `nes2net predict --segments`."""

@@ -206,6 +206,7 @@ def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
             "fakes": _fakes(item),
             "meaning": item.meaning,
             "samples": item.num_samples,
+            "remark": item.remark,
         }
         for item in found
     ]
@@ -333,7 +334,19 @@ def _outline(picture: Picture) -> str:
 def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
-    columns = ["file", "score", "duration", "llr", "probability", "decision", "reason", "p_value", *_BASIS, "error"]
+    columns = [
+        "file",
+        "score",
+        "duration",
+        "llr",
+        "probability",
+        "decision",
+        "reason",
+        "p_value",
+        "remark",
+        *_BASIS,
+        "error",
+    ]
     lines = [{**{key: row["basis"][key] for key in _BASIS if "basis" in row}, **row} for row in rows]
     columns = [column for column in columns if any(column in line for line in lines)]
     text = io.StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,14 +17,15 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector, recognise
-from nes2net.errors import InputError, counted, shown
+from nes2net.errors import InputError, counted, shown, worded
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
+from nes2net.machine.launch import is_first
 from nes2net.machine.memory import enough_memory
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe, TrainConfig
-from nes2net.registry import create_frontend
+from nes2net.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.balance import Balance
@@ -96,6 +98,7 @@ def train(
     """
     require_library(recipe.tracker)
     _check_layers(recipe)
+    recipe = _without_needless_checkpoint(recipe)
     algorithms = cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark)
     with StopRequests() as stop, algorithms:
         train_trials, dev_trials = training_trials(recipe), read_trials(recipe.data, "dev")
@@ -297,6 +300,10 @@ def _summary(
         f", {counted(accelerator.num_processes, 'process', 'processes')}" if accelerator.num_processes > 1 else ""
     )
     lines = [f"detector: {parts}, {size_in_words} on {detector.device}{processes}"]
+    lines += [f"note: {worded(detector.frontend.note)}"] if detector.frontend.note else []
+    if detector.num_zeros:
+        read, given = detector.backend.feature_dim, detector.frontend.out_dim
+        lines.append(f"note: zeros fill up the hidden states of {given} numbers to the {read} that the back-end reads")
     for title, found in (("training", training), ("development", development)):
         lines.append(f"{title} trials: {count(found)}")
         for alias in aliases:
@@ -305,6 +312,21 @@ def _summary(
     if balance is not None:
         lines.append(f"an epoch draws {balance.draws} of the training trials")
     return lines
+
+
+def _without_needless_checkpoint(recipe: Recipe) -> Recipe:
+    """``recipe`` without its pre-training file, if its front-end has no pre-training; a line says so."""
+    frontend = recipe.model.get("frontend", {})
+    name = frontend if isinstance(frontend, str) else frontend.get("name", "")
+    needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
+    if not needless or name not in frontends.names() or takes_checkpoint(name):
+        return recipe
+    if is_first():
+        note = (
+            f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read"
+        )
+        print(worded(note), file=sys.stderr)
+    return recipe.model_copy(update={"ssl_checkpoint": None})
 
 
 def _build_detector(recipe: Recipe, folder: Path, resume: dict | None) -> Detector:

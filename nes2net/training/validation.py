@@ -264,7 +264,7 @@ class Validator:
         scored = {}
         for alias in self.eer_methods:
             of_corpus = [trial for trial in trials if trial.get("corpus") == alias]
-            scored[alias] = Matched(of_corpus, scores[corpus == alias], len(of_corpus), Mismatch([], [], [], []))
+            scored[alias] = Matched(of_corpus, scores[corpus == alias], len(of_corpus), Mismatch([], [], [], [], []))
         found = over_corpora(scored, self.eer_methods)
         costs = {
             alias: metrics.compute_min_dcf(matched.bonafide, matched.spoof)

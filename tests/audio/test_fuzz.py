@@ -96,7 +96,7 @@ def test_whole_files_of_many_kinds(detector, samples, tmp_path):
         if tolerance is not None:
             np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7)
         trials.append(Trial(name, path))
-        expected[name] = detector.score(waveform)
+        expected[name] = detector.score(waveform, 16000)
     result = score_trials(detector, trials, tmp_path / "scores.txt", num_samples=None, batch_size=4, num_workers=0)
     assert not result.failures
     lines = dict(line.split() for line in (tmp_path / "scores.txt").read_text().splitlines())
@@ -416,4 +416,4 @@ def test_three_hours(detector, tmp_path):
     trials = [Trial("long", path)]
     score_trials(detector, trials, tmp_path / "scores.txt", num_samples=64600, num_workers=0)
     (line,) = (tmp_path / "scores.txt").read_text().splitlines()
-    assert float(line.split()[1]) == pytest.approx(detector.score(np.zeros(64600)), abs=1e-6)
+    assert float(line.split()[1]) == pytest.approx(detector.score(np.zeros(64600), 16000), abs=1e-6)

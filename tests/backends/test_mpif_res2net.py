@@ -168,11 +168,11 @@ def test_whole_detector_of_the_recipe():
     detector = Detector.from_config({"frontend": frontend, "backend": "mpif_res2net"}).eval()
     time = torch.arange(90000) / 16000
     waveform = 0.1 * torch.sin(2 * math.pi * 150 * time)
-    cut = detector.score(waveform.numpy()[:80000])
-    assert detector.score(waveform.numpy()) == cut
+    cut = detector.score(waveform.numpy()[:80000], 16000)
+    assert detector.score(waveform.numpy(), 16000) == cut
     waveform[79000:] = 0.5  # beyond frame 600, which ends at sample 599·130 + 1,728
     assert 599 * 130 + 1728 > 79000
-    assert detector.score(waveform.numpy()) != cut
+    assert detector.score(waveform.numpy(), 16000) != cut
     assert detector.min_samples == 1728
 
 

@@ -7,6 +7,7 @@ import torch
 
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.huggingface import library_options
+from nes2net.cli.main import main
 
 SIZES = {
     "hidden_size": 48,
@@ -56,7 +57,7 @@ def test_output_is_the_librarys(tmp_path, name, family):
     model.save_pretrained(tmp_path)
     assert not (tmp_path / "preprocessor_config.json").exists()
     kind = kind_of(name)[1]
-    frontend = create_frontend(kind, tmp_path, **({"normalize": False} if kind == "wavlm" else {})).eval()
+    frontend = create_frontend(kind, tmp_path).eval()
     assert (frontend.config["dropout"], frontend.config["encoder_layerdrop"]) == (0.25, 0.125)
     assert frontend.config["pretraining_heads"] == (name in ("Wav2Vec2ForPreTraining", "WavLMModel", "WavLMForCTC"))
     waveform = torch.randn(2, 8000)
@@ -67,6 +68,38 @@ def test_output_is_the_librarys(tmp_path, name, family):
     for state, value in zip(found[:-1], expected.hidden_states[:-1], strict=True):
         torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
     assert frontend.model_type == model.config.model_type
+
+
+@pytest.mark.parametrize("name", ["Wav2Vec2Model", "HubertModel", "WavLMModel"])
+@pytest.mark.parametrize(
+    "text, option, normalized, reason",
+    [
+        (None, None, False, "not layer-normalised, because it has no preprocessor_config.json"),
+        ('{"do_normalize": true}', None, True, "layer-normalised, because its preprocessor_config.json says so"),
+        ('{"do_normalize": false}', None, False, "not layer-normalised, because its preprocessor_config.json says so"),
+        ("{}", None, True, "layer-normalised, because"),  # the library's default
+        ('{"do_normalize": true}', False, False, None),
+        ('{"do_normalize": false}', "batch", "batch", None),
+    ],
+)
+def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, text, option, normalized, reason):
+    library_model(name, BASE).save_pretrained(tmp_path)
+    if text is not None:
+        (tmp_path / "preprocessor_config.json").write_text(text)
+    frontend = create_frontend(kind_of(name)[1], tmp_path, normalize=option)
+    assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalized, normalized)
+    assert create_frontend(**frontend.config).normalize == normalized  # as from a checkpoint of the detector
+    assert frontend.note.startswith(f"{tmp_path}: waveforms are {reason}") if reason else not frontend.note
+    if option is None:
+        assert main(["info", str(tmp_path)]) == 0
+        assert f"waveforms are {reason}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_preprocessor_file_that_says_neither(tmp_path):
+    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
+    with pytest.raises(InputError, match=r"preprocessor_config.json: do_normalize is true or false, not 'yes'"):
+        create_frontend("wavlm", tmp_path)
 
 
 def test_older_forms(tmp_path):

@@ -169,6 +169,10 @@ def test_partial_scores(folder, capsys):
             "A.eval.txt is one of the files that are read",
         ),
         ("calibrate asvspoof2019_la A.dev.txt --prior 2", "prior must lie between 0 and 1"),
+        (
+            "calibrate asvspoof2019_la A.dev.txt --apply doubled.txt --out x.txt",
+            "doubled.txt: 12 scored more than once",
+        ),
         ("calibrate asvspoof2019_la A.dev.txt --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
         (
             "fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt one.txt --out x.txt",
@@ -202,6 +206,7 @@ def test_errors_are_one_line(folder, capsys, command, message):
     write("constant.txt", dict.fromkeys(read("A.dev.txt"), 1.0))
     write("one.txt", {"eval0": 1.0})
     (folder / "bad.txt").write_text("eval0 1.0\neval0 2.0\n")
+    (folder / "doubled.txt").write_text("".join(f"eval{n} 1.0\n" for n in range(12)) * 2)
     (folder / "onesided").mkdir()
     protocol = (folder / PROTOCOLS["dev"]).read_text()
     (folder / "onesided" / PROTOCOLS["dev"]).write_text(

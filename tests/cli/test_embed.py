@@ -37,6 +37,7 @@ def test_a_corpus(model, spectral_detector, corpus, tmp_path, capsys):
         expected = spectral_detector.embeddings(waveform, "backend")[0]
     np.testing.assert_allclose(np.load(out)[3], expected, atol=1e-5)
     record = json.loads((tmp_path / "dev.npy.json").read_text())
+    np.testing.assert_allclose(spectral_detector.embed(trials[3].path, of="backend"), expected, atol=1e-5)
     assert record["corpus"] == {"name": "asvspoof2019_la", "root": str(corpus), "split": "dev"}
     assert record["checkpoint"]["path"] == str(model)
     assert run(*arguments) == 0

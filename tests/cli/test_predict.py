@@ -78,7 +78,7 @@ def test_the_table(predict, detector, place):
     assert titles.split() == ["file", "score", "duration"]
     assert [row.split()[0] for row in rows] == FILES
     for row, seconds in zip(rows, ("1.50", "0.70", "1.50")):
-        name, score, duration, unit = row.split()
+        name, score, duration, unit = row.split()[:4]
         assert float(score) == pytest.approx(detector.score(place / name), abs=1e-4)
         assert (duration, unit) == (seconds, "s")
 
@@ -111,6 +111,22 @@ def test_a_bad_file_has_a_row_with_the_reason(predict, place, tmp_path, how, tra
         assert [row.split()[0] for row in rows] == files
         for row, reason in zip(rows[1:3], reasons):
             assert row.split()[1:3] == ["–", "–"] and row.endswith(reason)
+
+
+@pytest.mark.parametrize("flags", [[], ["--samples", "16000"], ["--track"]])
+def test_remarks(predict, tmp_path, flags):
+    """Silence and 20 ms have scores like any other recording: the row says what they are, in text and JSON."""
+    soundfile.write(tmp_path / "0.wav", np.zeros(24000), 16000)
+    soundfile.write(tmp_path / "1.wav", 0.1 * np.random.default_rng(0).standard_normal(320), 16000)
+    files = [str(tmp_path / "0.wav"), str(tmp_path / "1.wav"), FILES[0]]
+    rows = [json.loads(line) for line in predict(*files, "--json", *flags)[1].splitlines()]
+    assert rows[0]["remark"] == "digital silence" and "remark" not in rows[2]
+    assert re.fullmatch(
+        r"lasts 0.02 s(, repeated to .* s)?; in training the detector hears 4.04 s at a time", rows[1]["remark"]
+    )
+    assert ("repeated to 1.00 s" in rows[1]["remark"]) == ("--samples" in flags)
+    lines = [line for line in predict(*files, *flags)[1].splitlines() if ".wav" in line]
+    assert [row.get("remark", "") in line for row, line in zip(rows, lines)] == [True] * 3
 
 
 def test_a_track(predict, detector, place):
@@ -331,7 +347,8 @@ def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, 
     assert (row["method"], row["samples"]) == ("beginning", 16000)
     assert row["score"] == pytest.approx(detector.score(place / "speech" / "a.wav", num_samples=16000), abs=1e-6)
     out = predict(*flags)[1]
-    assert "only the first 1.00 s of each file, as for the calibration" in out and "less certain" not in out
+    assert re.search("the first 1.00 s of each recording are scored .*, as for the calibration", out)
+    assert "less certain" not in out
     out = predict(*flags, "--whole")[1]
     assert "made of scores of the first 1 s, not of whole recordings" in out
 

@@ -12,9 +12,10 @@ from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 from matplotlib.image import imread
 
-from nes2net import Detector
+from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.decisions import Decider, LinearCalibration, ScoredBy, load
+from nes2net.errors import worded
 from nes2net.localisation import read_audacity, read_rttm
 from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.track_plot import SPOOF
@@ -81,7 +82,9 @@ def test_the_table(predict):
     for line, found in zip(lines[:2], first["segments"]):
         cells = ["speech/a.wav", f"{found['start']:.2f}", "s", f"{found['end']:.2f}", "s", f"{found['score']:.4f}"]
         assert line.split() == cells
-    assert lines[2].split(maxsplit=4) == ["speech/b.flac", "–", "–", "–", "no fake stretch in 0.50 s"]
+    remark = "lasts 0.50 s; in training the detector hears 4.04 s at a time"
+    assert second["remark"] == remark and "remark" not in first
+    assert lines[2].split(maxsplit=4) == ["speech/b.flac", "–", "–", "–", f"no fake stretch in 0.50 s; {remark}"]
     assert lines[3].split()[:4] == ["speech/c.wav", "–", "–", "–"] and len(lines) == 4
 
 
@@ -97,11 +100,19 @@ def test_the_numbers_are_those_of_python(predict, place):
     assert (row["threshold"], row["hysteresis"], row["min_duration"]) == (0.45, 0.0, 0.5)
 
 
-def test_a_detector_of_whole_recordings_is_named_so(predict):
-    _, out, _ = predict("speech/b.flac", "--segments", model="untrained.pth")
+def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, place):
+    """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
+    status, out, err = predict("speech/b.flac", "--segments", model="untrained.pth")
+    assert status == 2 and not out and "name a score with --threshold or a --calibration of frame scores" in err
+    detector = Detector.from_pretrained(place / "untrained.pth", device="cpu")
+    with pytest.raises(InputError, match="this detector was trained on whole recordings") as refusal:
+        detector.segment(place / "speech" / "b.flac")
+    assert worded(str(refusal.value)).partition(":")[0] in err
+    _, out, _ = predict("speech/b.flac", "--segments", "--threshold", "0.4", model="untrained.pth")
     assert "\n# this detector was trained on whole recordings, not on segments: " in out
-    _, out, _ = predict("speech/b.flac", "--segments", "--json", model="untrained.pth")
+    _, out, _ = predict("speech/b.flac", "--segments", "--threshold", "0.4", "--json", model="untrained.pth")
     assert json.loads(out)["trained_on_segments"] is False
+    assert detector.segment(place / "speech" / "b.flac", threshold=0.4) == []
 
 
 def test_files_of_labels(predict, place, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from builders import miniature_corpora
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
@@ -297,6 +298,18 @@ def test_a_list_of_ones_own(copy):
     with pytest.raises(InputError, match=r"list\.csv, line 2: unknown label"):
         (copy / "list.csv").write_text("path,label\na.wav,maybe\n")
         check_corpus(generic.CORPUS, copy / "list.csv")
+
+
+@pytest.mark.parametrize("name, splits", [("list.csv", None), ("list.csv", ["dev"]), ("train.csv", None)])
+def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
+    """Parts that share a folder, in one list with a column split, or in a list each."""
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", np.zeros(800), 16000)
+    (tmp_path / "list.csv").write_text("path,label,split\n0.wav,real,train\n1.wav,fake,dev\n2.wav,real,test\n")
+    for part, number in (("train", 0), ("dev", 1), ("test", 2)):
+        (tmp_path / f"{part}.csv").write_text(f"path,label\n{number}.wav,real\n")
+    found = check_corpus(generic.CORPUS, tmp_path / name, splits=splits)
+    assert [part.extra for part in found.splits] == [["3.wav"]] * len(found.splits)
 
 
 def test_a_folder_for_each_part(whole, tmp_path):

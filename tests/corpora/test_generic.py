@@ -118,6 +118,10 @@ def test_a_folder_for_each_class(tmp_path, part):
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
         ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterance in it more than once: a"),
         ("path,label\n", "holds no trials"),
+        (
+            "path,label\na\x1b[2J.wav,spoof\n",
+            r"the id 'a\\x1b\[2J' holds control characters, which a terminal may obey",
+        ),
     ],
 )
 def test_malformed_lists(tmp_path, text, message):

@@ -141,6 +141,13 @@ def test_webdataset(tmp_path):
         (arena_rows("ab", [0, -1]), "row 1: the label is '-1'"),
         (arena_rows("ab", ["spoof", "maybe"]), "row 1: the label is 'maybe'; expected 0 .bona fide., 1"),
         (arena_rows("ab", [False, True]), "row 0: the label is 'False'"),
+        (
+            arena_rows("ab", [[0], [1]]),
+            "the column 'label' is of type 'list<.*int64>'; expected words or whole numbers",
+        ),
+        (arena_rows("ab", [b"spoof", b"spoof"]), "the column 'label' is of type 'binary'"),
+        ({"audio": [(b"a", "a.flac")], "notes": ['{"label": [1]}']}, r"row 0: the label is '\[1\]'"),
+        (arena_rows(["a\x1b[2J"]), r"the id 'a\\x1b\[2J' holds control characters"),
         (arena_rows("ab", notes=["{}", "{"]), "row 1: the notes are not JSON"),
         (arena_rows("ab", notes=["[]", "{}"]), "row 0: the notes are not a mapping"),
         (arena_rows("ab", split=["test", "later"]), "row 1: unknown split 'later'"),

@@ -32,8 +32,15 @@ def test_scores_of_another_phase_are_left_out():
         match(KEY, ["b1", "b2", "s1", "s2"], [1.0, 2, 3, 4])
 
 
-def test_repeated_rows_and_suffixes_are_accepted():
-    matched = match(KEY, ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0], "eval")
+def test_suffixes_are_accepted_and_repeated_rows_refused():
+    """Also with equal values, and under another suffix."""
+    rows = ["b1", "b1", "b1.wav", "b2.flac", "s1", "s2"], [1.0, 1.0, 1.0, 2.0, 3.0, 4.0]
+    with pytest.raises(
+        InputError, match=r"do not fit: 1 scored more than once \(was a run appended to another\?\): b1 \("
+    ):
+        match(KEY, *rows, "eval")
+    matched = match(KEY, *rows, "eval", allow_partial=True)
+    assert matched.mismatch.repeated == ["b1"]
     assert [(trial.id, score) for trial, score in zip(matched.trials, matched.scores)] == [
         ("b1", 1),
         ("b2", 2),

@@ -41,7 +41,7 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
 def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
     path = experiment_file(tmp_path, tmp_path, evaluate=[{"corpus": "hub:OWNER/set", "split": "eval"}])
     (one,) = load_experiment(path, overrides=["data.root=x"]).evaluate
-    assert (one.title, one.root, one.key_path, one.num_samples) == ("hub-OWNER-set", ".", Path("."), 64600)
+    assert (one.title, one.root, one.key_path, one.samples) == ("hub-OWNER-set", ".", Path("."), None)
 
 
 def test_a_recipe_beside_the_file_is_found(tmp_path):
@@ -119,6 +119,6 @@ def test_the_seeds_of_the_paper():
     """arXiv 2504.05657, by /configs: averages as published, In-the-Wild whole and in train mode."""
     found = load_experiment("nes2net_x_2019")
     assert [(one.best, one.mode) for one in found.averages] == [(1, "mean"), (3, "legacy"), (5, "legacy"), (1, "mean")]
-    assert [one.num_samples for one in found.evaluate] == [64600, 64600, None]
+    assert [one.protocol for one in found.evaluate] == [None, None, "full"]
     assert [one.legacy_train_mode for one in found.evaluate] == [False, False, True]
     assert load_experiment("nes2net_ctrsvdd").seeds == [4, 42, 420]

@@ -50,7 +50,7 @@ def test_scores_are_those_of_the_detector_in_any_batch(checkpoint, recordings, s
         model.score_batch([np.zeros(16000, np.float32)], [16000])
     model.load()
     audios = list(recordings.values())
-    expected = [spectral_detector.score(audio, num_samples=num_samples) for audio in audios]
+    expected = [spectral_detector.score(audio, 16000, num_samples=num_samples) for audio in audios]
     assert len(set(expected)) == len(audios)
     together = model.score_batch(audios, [16000] * len(audios))
     assert together == pytest.approx(expected, abs=1e-6) and all(type(score) is float for score in together)
@@ -84,7 +84,7 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
 
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
-    monkeypatch.setattr("nes2net.export.arena.depends_on_batch", lambda scorer: True)
+    monkeypatch.setattr("nes2net.scoring.kernel.depends_on_batch", lambda scorer: True)
     model, audios = model_of(checkpoint, num_samples=16000), list(recordings.values())
     model.load()
     together = model.score_batch(audios, [16000] * len(audios))

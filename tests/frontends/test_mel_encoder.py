@@ -265,10 +265,13 @@ def test_whisper_reads_its_first_seconds_only():
     assert found.shape == (1, 100, 32) and torch.equal(found, expected)
     assert frontend.used_samples(40_000) == 32_000
     detector = Detector.from_config({"frontend": frontend.config, "backend": "asp_mlp"})
-    track = detector.score_track(waveform[0], window=2.5)
-    assert track.window == 2 and track.scores.tolist() == detector.score_track(waveform[0], window=2).scores.tolist()
+    track = detector.score_track(waveform[0], 16000, window=2.5)
+    assert (
+        track.window == 2
+        and track.scores.tolist() == detector.score_track(waveform[0], 16000, window=2).scores.tolist()
+    )
     with pytest.raises(InputError, match=r"window of 2\.5 s is too long for this detector, .* its first 2 s"):
-        detector.score_track(waveform[0], window=2.5, hop=2.5)
+        detector.score_track(waveform[0], 16000, window=2.5, hop=2.5)
 
 
 @every_name

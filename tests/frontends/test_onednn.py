@@ -188,7 +188,7 @@ torch.manual_seed(0)
 frontend = {"name": "wav2vec2_small", "encoder_layers": 2}
 detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}).eval()
 x = 0.1 * torch.randn(16000)
-scores = [detector.set_precision(name).score(x) for name in ("float32", "bfloat16", "float32", "int8")]
+scores = [detector.set_precision(name).score(x, 16000) for name in ("float32", "bfloat16", "float32", "int8")]
 print(json.dumps([onednn._product is None and not has_fast_product(), scores]))
 """
 

@@ -198,7 +198,7 @@ def test_a_saved_detector_keeps_its_options(frontend, tmp_path):
     again = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu")
     assert again.config == detector.config
     waveform = speech_like(8000)
-    assert again.score(waveform) == detector.score(waveform)
+    assert again.score(waveform, 16000) == detector.score(waveform, 16000)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

@@ -13,6 +13,7 @@ from nes2net.augment.rawboost import ALGORITHMS
 from nes2net.augment.specmix import Specmix
 from nes2net.recipes.documentation import all_keys
 from nes2net.recipes.recipe import (
+    PACKAGED,
     AugmentConfig,
     DataConfig,
     Recipe,
@@ -266,6 +267,30 @@ def test_a_recipe_builds_on_another(tmp_path):
     (tmp_path / "lost.yaml").write_text("base: none.yaml\n")
     with pytest.raises(InputError, match=r"lost\.yaml builds on .*none\.yaml, which is not there"):
         load_recipe(tmp_path / "lost.yaml")
+
+
+@pytest.mark.parametrize(
+    "recipe, overrides, name, comment",
+    [
+        ("asvspoof2019_nes2net_x", ["train.lr=1e-5", "model.backend.dilation=1"], "wav2vec2_Nes2Net_X", None),
+        ("asvspoof2019_nes2net_x", ["model.frontend=lps"], "lps_nes2net_x", None),
+        ("asvspoof2019_nes2net_x", ["model.frontend=lps", "name=mine", "comment=a"], "mine", "a"),
+        ("ctrsvdd_nes2net_sea", ["model.backend={name: nes2net}"], "WavLM_Nes2Net", "SEA"),
+        ("ctrsvdd_nes2net_sea", ["model.aggregation=attm"], "wavlm_large_attm_nes2net", None),
+        ("ctrsvdd_nes2net_sea", ["model.aggregation=attm", "comment=b"], "wavlm_large_attm_nes2net", "b"),
+        ("based.yaml", [], "lps_nes2net_x", None),
+        ("based.yaml", ["model.backend=aasist"], "lps_aasist", None),
+        ("unnamed.yaml", ["model.backend=aasist"], "run", None),
+    ],
+)
+def test_a_run_has_the_name_of_what_is_trained(tmp_path, monkeypatch, recipe, overrides, name, comment):
+    """The published name and comment stay if the parts are those of the recipe, or if they are given."""
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_bytes((PACKAGED / "asvspoof2019_nes2net_x.yaml").read_bytes())
+    Path("based.yaml").write_text("base: base.yaml\nmodel: {frontend: lps}\n")
+    Path("unnamed.yaml").write_text("seed: 1\n")
+    found = load_recipe(recipe, overrides)
+    assert (found.name, found.comment) == (name, comment) and found.tag.startswith(f"unknown_{name}_e")
 
 
 def test_packaged_recipes_are_read_by_name(tmp_path, monkeypatch):

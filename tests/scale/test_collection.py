@@ -18,6 +18,7 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
 from nes2net.machine.installation import how_to_install
+from nes2net.published_models import HeardPart
 from nes2net.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
 from nes2net.scale.engine import Facts
 from nes2net.scale.pieces import Piece
@@ -50,7 +51,7 @@ def test_a_shard_is_complete_with_all_of_its_pieces_in_any_order():
 
 def test_results_of_another_run_stay_unless_they_are_to_be_removed(tmp_path):
     def facts(**changed):
-        return Facts("abc", {**RUN, **changed}, {}, {}, None, 8)
+        return Facts("abc", {**RUN, **changed}, {}, {}, None, 8, HeardPart(None))
 
     shard = Shard("/a.tar", "1", "a.tar")
     _check_run(tmp_path, facts(dtype="bfloat16"), overwrite=False)  # nothing is there

@@ -24,19 +24,19 @@ def test_decide(spectral_detector, noise, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     calibration = replace(FITTED, scored_by=scored_by)
     soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
-    expected = Decider(calibration)(spectral_detector.score(noise, num_samples=16000))
-    assert spectral_detector.decide(noise, calibration) == expected
+    expected = Decider(calibration)(spectral_detector.score(noise, 16000, num_samples=16000))
+    assert spectral_detector.decide(noise, calibration, 16000) == expected
     assert spectral_detector.decide(tmp_path / "a.wav", calibration) == expected
     decider = Decider(calibration, 0.9, OperatingPoint("eer"))
-    assert spectral_detector.decide(noise, decider) == decider(expected.score)
+    assert spectral_detector.decide(noise, decider, 16000) == decider(expected.score)
     halves = np.repeat(noise, 2)
     assert spectral_detector.decide(halves, calibration, 32000).score == pytest.approx(
         spectral_detector.score(halves, 32000, num_samples=16000)
     )
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
-    assert spectral_detector.decide(noise, whole).score == spectral_detector.score(noise)
+    assert spectral_detector.decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
     with pytest.raises(InputError, match="the calibration is not of this detector"):
-        spectral_detector.decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")))
+        spectral_detector.decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
 
 
 def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
@@ -45,7 +45,9 @@ def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
     usual = measure(noise[:8000])
     spread = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     population = Population.fit(spread, np.arange(20) < 10)
-    found = spectral_detector.decide(noise[:8000], Decider(replace(FITTED, scored_by=scored_by, population=population)))
+    found = spectral_detector.decide(
+        noise[:8000], Decider(replace(FITTED, scored_by=scored_by, population=population)), 16000
+    )
     assert found.p_value == population.typicality(usual).p_value > 0.3
 
 
@@ -56,8 +58,8 @@ def test_segment():
     point = OperatingPoint("cost", c_fa=2.0)
     decider = Decider(calibration, operating_point=point)
     assert decider.threshold == pytest.approx((np.log(2) + 1) / 4)
-    found = detector.segment(recording, calibration=decider)
-    assert found == detector.segment(recording, threshold=decider.threshold)
+    found = detector.segment(recording, 16000, calibration=decider)
+    assert found == detector.segment(recording, 16000, threshold=decider.threshold)
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     for settings, message in (
         ({"threshold": 0.1, "calibration": decider}, "leave out `threshold` or `calibration`"),
@@ -67,20 +69,24 @@ def test_segment():
         ({"calibration": replace(calibration, weights=(-1.0,))}, "is at no score of this calibration"),
     ):
         with pytest.raises(InputError, match=message):
-            detector.segment(recording, **settings)
+            detector.segment(recording, 16000, **settings)
     with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
-        detector.decide(recording, calibration)
+        detector.decide(recording, calibration, 16000)
     with pytest.raises(InputError, match="of scores of frames of 20 ms, not of 40 ms"):
         check_belongs(detector, calibration, 40.0)
     unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
-    assert detector.segment(recording, calibration=replace(decider, calibration=unrecorded)) == found
+    assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
     with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
-        detector.decide(recording, unrecorded)
+        detector.decide(recording, unrecorded, 16000)
 
 
 def test_how_much_is_scored():
     published = {"published_model": "df_arena_1b"}
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
-    assert calibrated_samples(None, published) == 64600 and calibrated_samples(None, {}) is None
-    assert calibrated_samples(whole, published) is None  # as the calibration was made, whatever its authors do
-    assert calibrated_samples(Decider(FITTED), published) == 64600
+    assert calibrated_samples(None, published).num_samples == 64600
+    assert (
+        calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")
+    )  # as the calibration was made
+    assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
+    second = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", 16000)))
+    assert calibrated_samples(second, published) == (16000, "for the calibration")

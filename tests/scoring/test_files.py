@@ -1,5 +1,6 @@
 """Scoring from Python: samples and files, in any mode of the detector, by any number of threads."""
 
+import io
 import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +42,7 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
     pairs = list(detector.score_files(recordings, num_samples, batch_size=batch_size, workers=3))
     assert [path for path, _ in pairs] == list(recordings)
     for (_, score), samples in zip(pairs, recordings.values()):
-        assert score == pytest.approx(detector.score(samples, num_samples=num_samples), abs=1e-6)
+        assert score == pytest.approx(detector.score(samples, 16000, num_samples=num_samples), abs=1e-6)
 
 
 def test_files_share_batches(detector, recordings, monkeypatch):
@@ -150,30 +151,30 @@ def test_a_detector_may_be_trained_while_files_are_scored(detector, recordings):
 
 def test_a_forward_that_was_replaced_is_used(detector, waveform):
     """It may be replaced by a function, by a method as Accelerate does, or compiled."""
-    expected = detector.score(waveform)
+    expected = detector.score(waveform, 16000)
     before = {k: v.clone() for k, v in detector.state_dict().items()}
     whole, part = detector.forward, detector.frontend.forward
     for module, forward in ((detector, lambda x: whole(x)), (detector.frontend, lambda *a, **k: part(*a, **k))):
         module.forward = forward
         for training in (False, True):
             detector.train(training)
-            assert detector.score(waveform) == expected and detector.training == training
+            assert detector.score(waveform, 16000) == expected and detector.training == training
         del module.forward
     calls = []
     detector.forward = MethodType(lambda self, x: calls.append(self.training) or type(self).forward(self, x), detector)
-    assert detector.train().score(waveform) == expected and calls == [False]
+    assert detector.train().score(waveform, 16000) == expected and calls == [False]
     del detector.forward
     detector.compile(backend="eager")
-    assert detector.train().score(waveform) == expected
+    assert detector.train().score(waveform, 16000) == expected
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
 
 def test_further_attributes_of_a_detector_do_no_harm(detector, waveform):
-    expected = detector.score(waveform)
+    expected = detector.score(waveform, 16000)
     seen = []
     detector.lock, detector.cache = threading.Lock(), torch.nn.Linear(2, 2)(torch.zeros(1, 2))
     detector.backend.register_forward_hook(lambda module, *_: seen.append(module.training))
-    assert detector.train().score(waveform) == expected and seen == [False]
+    assert detector.train().score(waveform, 16000) == expected and seen == [False]
 
 
 def test_reading_continues_during_scoring(detector, recordings, monkeypatch):
@@ -210,8 +211,7 @@ def test_reading_continues_during_scoring(detector, recordings, monkeypatch):
         (np.zeros((2, 2, 4000)), 16000, "3 axes"),
         (np.float64(0.5), 16000, "0 axes"),
         (np.zeros(4000, complex), 16000, "complex128"),
-        (["a", "b"], 16000, "of type <U1"),
-        ([[0.1], [0.1, 0.2]], 16000, "not an array"),
+        (np.array(["a", "b"]), 16000, "of type <U1"),
         (None, 16000, "of type object"),
         (torch.zeros(4000).to_sparse(), 16000, "not an array"),
         (np.zeros(4000), "16000", "number of Hz, not '16000'"),
@@ -227,13 +227,55 @@ def test_samples_that_cannot_be_scored(detector, audio, sample_rate, message):
 
 
 def test_samples_of_any_floating_type(detector, waveform):
-    score = detector.score(waveform)
-    assert detector.score(waveform.astype(np.float64)) == score
-    assert detector.score(waveform.tolist()) == score
-    assert detector.score(torch.from_numpy(waveform).requires_grad_()) == score
-    assert detector.score(torch.from_numpy(waveform)[None]) == score
+    score = detector.score(waveform, 16000)
+    assert detector.score(waveform.astype(np.float64), 16000) == score
+    assert detector.score(torch.from_numpy(waveform).requires_grad_(), 16000) == score
+    assert detector.score(torch.from_numpy(waveform)[None], 16000) == score
     coarse = torch.from_numpy(waveform).bfloat16()
-    assert detector.score(coarse) == detector.score(coarse.float())
+    assert detector.score(coarse, 16000) == detector.score(coarse.float(), 16000)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_samples_without_their_rate_are_refused(detector, waveform, kind):
+    for score in (detector.score, detector.score_track, detector.embed):
+        with pytest.raises(InputError, match="the samples do not say their rate: name it in Hz, sample_rate="):
+            score(kind(waveform))
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac"])
+def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, waveform, 16000, subtype="PCM_16")
+    expected = detector.score(path)
+    with open(path, "rb") as file:
+        assert detector.score(file) == expected
+        with pytest.raises(InputError, match=rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
+            detector.score(file)
+    assert detector.score(io.BytesIO(path.read_bytes())) == expected
+    assert detector.score_track(io.BytesIO(path.read_bytes())).score == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_array_equal(detector.embed(io.BytesIO(path.read_bytes())), detector.embed(path))
+    with pytest.raises(InputError, match="gives str, not bytes: open it in binary mode"):
+        detector.score(io.StringIO("RIFF"))
+
+
+def test_several_recordings_in_place_of_one_name_what_takes_them(detector, waveform):
+    for several in (["a.wav", "b.wav"], (waveform, waveform)):
+        with pytest.raises(
+            InputError, match="of 2: score_files takes several files, and score_batch several waveforms"
+        ):
+            detector.score(several, 16000)
+    with pytest.raises(InputError, match="score_batch takes several waveforms"):
+        detector.score(np.stack([waveform] * 3), 16000)
+
+
+def test_a_batch_of_waveforms(detector, waveform):
+    """Of one length or several, at any rate: the scores are those computed alone."""
+    several = [waveform, 0.5 * waveform[:7000], waveform[::-1].copy(), np.stack([waveform, waveform])]
+    expected = [detector.score(one, 32000) for one in several]
+    assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)
+    batch = torch.from_numpy(np.stack(several[0:3:2]))
+    assert detector.train().score_batch(batch, 32000) == pytest.approx(expected[0:3:2], abs=1e-6)
+    assert detector.score_batch([], 16000) == []
 
 
 @pytest.mark.parametrize(

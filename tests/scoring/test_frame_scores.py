@@ -68,7 +68,7 @@ def test_windows_depend_on_the_recording_alone(lengths, step, more):
 @pytest.mark.parametrize("length", [1, 300, 16000, 30 * 16000])
 def test_up_to_30_s_are_one_piece(spectral, recording, length):
     samples = recording[:length]
-    found = spectral.frame_scores(samples)
+    found = spectral.frame_scores(samples, 16000)
     with torch.inference_mode():
         waveform = torch.from_numpy(np.resize(samples, max(length, spectral.min_samples)))[None]
         (expected,) = spectral.segment_scores(waveform).values()
@@ -79,9 +79,9 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
-    long = several.frame_scores(recording, resolution_ms=resolution)
+    long = several.frame_scores(recording, 16000, resolution_ms=resolution)
     monkeypatch.setattr("nes2net.scoring.frame_scores.LONGEST_PIECE", 100.0)
-    whole = several.frame_scores(recording, resolution_ms=resolution)
+    whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert long.resolution_ms == resolution and len(whole) >= recording.size // (16 * resolution)
     np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
 
@@ -96,7 +96,7 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     path, told = tmp_path / "a.flac", []
     soundfile.write(path, recording, 16000)
     assert detector.training
-    expected = detector.frame_scores(load_audio(path), batch_size=1)
+    expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
     assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
     monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 70_001)
     found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
@@ -116,7 +116,7 @@ def test_a_detector_that_reads_little_at_once(several, recording):
         {"frontend": {"name": "whisper", "chunk_length": 1, **small}, "backend": "mean_linear"}
     )
     samples = recording[: 16000 * 5 + 200]
-    found = detector.eval().frame_scores(samples)
+    found = detector.eval().frame_scores(samples, 16000)
     assert len(found) == 250 and found.duration == 5.0125
     for start, first, last in ((0, 0, 36), (7680, 12, 36), (69120, 12, 34)):  # windows of 0.96 s, one every 0.48 s
         with torch.inference_mode():
@@ -124,11 +124,11 @@ def test_a_detector_that_reads_little_at_once(several, recording):
         np.testing.assert_allclose(found.scores[start // 320 :][first:last], scores[0, first:last].numpy(), atol=1e-6)
     backend = ThreeResolutions(feature_dim=32)
     with pytest.raises(InputError, match="reads 1 s at once, less than four of its longest segments of 640 ms"):
-        Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples)
+        Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples, 16000)
 
 
 def test_windows_that_do_not_fit_into_memory_are_scored_in_parts(spectral, recording, monkeypatch):
-    expected, computed, sizes = spectral.frame_scores(recording), spectral.segment_scores, []
+    expected, computed, sizes = spectral.frame_scores(recording, 16000), spectral.segment_scores, []
 
     def scores(waveform):
         sizes.append(len(waveform))
@@ -137,7 +137,7 @@ def test_windows_that_do_not_fit_into_memory_are_scored_in_parts(spectral, recor
         return computed(waveform)
 
     monkeypatch.setattr(spectral, "segment_scores", scores)
-    np.testing.assert_allclose(spectral.frame_scores(recording, batch_size=8).scores, expected.scores, atol=1e-6)
+    np.testing.assert_allclose(spectral.frame_scores(recording, 16000, batch_size=8).scores, expected.scores, atol=1e-6)
     assert sizes[0] == 5 and set(sizes[2:]) == {1, 2}
 
 
@@ -148,14 +148,14 @@ def test_errors_are_one_line(spectral, several, spectral_detector, recording, mo
         (spectral, {"batch_size": 0}, "`batch_size` is at least 1"),
     ):
         with pytest.raises(InputError, match=message):
-            detector.frame_scores(recording, **options)
+            detector.frame_scores(recording, 16000, **options)
     with pytest.raises(InputError, match=r"none\.wav not found"):
         spectral.frame_scores("none.wav")
     monkeypatch.setattr(several.backend, "segments", lambda x, ms: {ms: x[:, ::2, :2]})
     with pytest.raises(InputError, match="back-end declares wrong resolutions"):
-        several.frame_scores(recording)
+        several.frame_scores(recording, 16000)
     monkeypatch.undo()
     with torch.no_grad():
         several.backend.last_layer.bias.fill_(float("nan"))
     with pytest.raises(InputError, match="score is nan: its weights are damaged"):
-        several.frame_scores(recording)
+        several.frame_scores(recording, 16000)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nes2net import InputError
 from nes2net.audio.read import load_audio, stream_audio
-from nes2net.scoring.track import TRACK_WINDOW, score_track, sliding_windows
+from nes2net.scoring.track import score_track, sliding_windows
 
 
 @pytest.fixture
@@ -68,44 +68,44 @@ def test_at_most_two_windows_are_held_within_a_longer_hop():
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform):
-    track = detector.score_track(waveform, window=0.5, hop=0.4, batch_size=3)
+    track = detector.score_track(waveform, 16000, window=0.5, hop=0.4, batch_size=3)
     starts = [*range(0, 32001, 6400)]
     np.testing.assert_allclose(track.times, [start / 16000 + 0.25 for start in starts])
     assert track.times.dtype == np.float64 and track.scores.dtype == np.float32
     assert track.window == 0.5 and track.duration == 2.5 and len(track) == len(starts)
     for start, score in zip(starts, track.scores):
-        assert score == pytest.approx(detector.score(waveform[start : start + 8000]), abs=1e-6)
+        assert score == pytest.approx(detector.score(waveform[start : start + 8000], 16000), abs=1e-6)
     # 100 more samples: a last window ends with them
-    longer = detector.score_track(np.append(waveform, waveform[:100]), window=0.5, hop=0.4)
+    longer = detector.score_track(np.append(waveform, waveform[:100]), 16000, window=0.5, hop=0.4)
     np.testing.assert_array_equal(longer.times[:-1], track.times)
     assert longer.times[-1] == pytest.approx(40100 / 16000 - 0.25)
     last = np.append(waveform, waveform[:100])[-8000:]
-    assert longer.scores[-1] == pytest.approx(detector.score(last), abs=1e-6)
+    assert longer.scores[-1] == pytest.approx(detector.score(last, 16000), abs=1e-6)
 
 
 def test_one_score_and_the_lowest_window(detector, waveform):
     reached = []
-    track = score_track(detector, waveform, window=0.5, hop=0.4, batch_size=2, progress=reached.append)
+    track = score_track(detector, waveform, 16000, window=0.5, hop=0.4, batch_size=2, progress=reached.append)
     assert track.score == pytest.approx(float(np.mean(track.scores, dtype=np.float64)))
     start, end, lowest = track.lowest
     assert lowest == track.scores.min() and end == pytest.approx(start + 0.5)
     first = round(start * 16000)
-    assert detector.score(waveform[first : first + 8000]) == pytest.approx(lowest, abs=1e-6)
+    assert detector.score(waveform[first : first + 8000], 16000) == pytest.approx(lowest, abs=1e-6)
     assert reached == pytest.approx([0.9, 1.7, 2.5])  # the ends of windows 2, 4 and 6
 
 
 @pytest.mark.parametrize("length", [1, 50, 3000, 64599, 64600])
 def test_a_short_recording_has_one_score(detector, waveform, length):
     samples = np.resize(waveform, length)
-    track = detector.score_track(samples)
-    assert track.scores == pytest.approx([detector.score(samples)], abs=1e-6)
+    track = detector.score_track(samples, 16000)
+    assert track.scores == pytest.approx([detector.score(samples, 16000)], abs=1e-6)
     assert track.times == pytest.approx([length / 32000]) and track.duration == track.window == length / 16000
 
 
 def test_the_mode_does_not_change_scores(detector, waveform):
-    expected = detector.score_track(waveform, window=0.5)
+    expected = detector.score_track(waveform, 16000, window=0.5)
     detector.train()
-    np.testing.assert_array_equal(detector.score_track(waveform, window=0.5).scores, expected.scores)
+    np.testing.assert_array_equal(detector.score_track(waveform, 16000, window=0.5).scores, expected.scores)
     assert detector.training
 
 
@@ -125,7 +125,7 @@ def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
 def test_a_file_and_its_samples(detector, waveform, tmp_path):
     soundfile.write(tmp_path / "recording.flac", waveform, 22050)
     track = detector.score_track(tmp_path / "recording.flac", window=0.3, hop=0.25)
-    expected = detector.score_track(load_audio(tmp_path / "recording.flac"), window=0.3, hop=0.25)
+    expected = detector.score_track(load_audio(tmp_path / "recording.flac"), 16000, window=0.3, hop=0.25)
     np.testing.assert_allclose(track.scores, expected.scores, atol=1e-6)
     np.testing.assert_array_equal(track.times, expected.times)
 
@@ -139,10 +139,9 @@ def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
         ({"batch_size": 0}, "batch_size"),
     ):
         with pytest.raises(InputError, match=message):
-            detector.score_track(waveform, **options)
+            detector.score_track(waveform, 16000, **options)
     with pytest.raises(InputError, match="none.wav not found"):
         detector.score_track(tmp_path / "none.wav")
-    assert TRACK_WINDOW == 64600 / 16000
 
 
 HOURS = """

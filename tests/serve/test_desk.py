@@ -13,7 +13,6 @@ from nes2net.cli.main import main
 from nes2net.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
 from nes2net.decisions.population import measure
 from nes2net.errors import InputError
-from nes2net.scoring.track import TRACK_WINDOW
 from nes2net.serve.decoding import NotDecoded, TooSlow
 from nes2net.serve.desk import Busy, Closed, Desk, Limits, display_name, safe_suffix
 
@@ -145,7 +144,7 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
 def test_a_long_recording_is_compared_by_what_is_heard_at_once(small, calibration, tmp_path):
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000 * 121)
     soundfile.write(tmp_path / "long.flac", noise, 16000)
-    usual = measure(noise[: round(TRACK_WINDOW * 16000)])
+    usual = measure(noise[:64600])
     population = Population.fit(
         [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)], np.arange(20) < 10
     )

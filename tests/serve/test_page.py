@@ -43,6 +43,16 @@ def test_names_and_errors_are_escaped(scored):
     assert html.count("&lt;script&gt;alert(1)") == 3 and "&lt;u&gt;what" in html
 
 
+def test_the_remark_on_a_recording_is_shown_and_downloaded(small, scored, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(320), 16000)
+    silent = Desk(small, tmp_path).score(tmp_path / "silent.wav", "silent.wav", look=True)
+    remark = "digital silence; lasts 0.02 s; in training the detector hears 4.04 s at a time"
+    assert silent.row()["remark"] == remark and "remark" not in scored.row()
+    assert f"Mind: {remark}." in render([silent]) and f"({remark})" in render([scored, silent])
+    lines = list(csv.DictReader(io.StringIO(content(_downloads([scored, silent])["csv"]))))
+    assert [line["remark"] for line in lines] == ["", remark]
+
+
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
 def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
     (tmp_path / "desk").mkdir()

@@ -9,6 +9,7 @@ from builders import genuine_checkpoint
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.recipes.recipe import load_recipe
 from nes2net.training.averaging import average_run
 from nes2net.training.losses import WeightedCrossEntropy
 from nes2net.training.run import train
@@ -133,6 +134,20 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
     assert record["model"] == read_record(load_state_dict(tmp_path / "saved.pth"))["model"]
 
 
+@pytest.mark.parametrize(
+    "frontend", [{"name": "lps", "n_fft": 128, "num_bins": 30}, None], ids=["lps", "wav2vec2_small"]
+)
+def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys, frontend):
+    """A line says so, and another one that zeros fill up what the back-end cannot split."""
+    model = {**small_model, "frontend": frontend or small_model["frontend"]}
+    folder = train(recipe(model=model, ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
+    printed, name = capsys.readouterr(), model["frontend"]["name"]
+    note = f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
+    assert printed.err.count(note) == 1 and load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
+    filled = "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads"
+    assert printed.out.count(filled) == (name == "lps")
+
+
 def test_checkpoints_are_kept_where_either_loss_improves(recipe, monkeypatch):
     from nes2net.training import loop
 
@@ -212,7 +227,10 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
             {"model": {"frontend": {"name": "mms_1b"}}},
             r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from",
         ),
-        ({"ssl_checkpoint": "none.pt"}, r"none\.pt not found"),
+        (
+            {"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2", "backend": "nes2net_x"}},
+            r"none\.pt not found",
+        ),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
         ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
     ],

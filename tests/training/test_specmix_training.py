@@ -307,7 +307,7 @@ def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, ca
         embedding = detector.backend.embed(detector.frontend(waveform)[0])
         cosines = torch.cosine_similarity(embedding, load_state_dict(average)["head.weight"], dim=1)
         expected = embedding.norm() * (cosines[1] - cosines[0])
-    assert detector.score(waveform[0].numpy()) == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
+    assert detector.score(waveform[0].numpy(), 16000) == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
 
 
 @pytest.mark.slow

@@ -272,7 +272,7 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe from the flags, ``--set`` last."""
-    from nes2net.recipes.recipe import apply_overrides, recipe_from_dict
+    from nes2net.recipes.recipe import apply_overrides, named_after_model, recipe_from_dict
 
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}
@@ -295,7 +295,10 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     }
     # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
-    return recipe_from_dict(apply_overrides(values, args.set))
+    given = {"comment", *(override.partition("=")[0] for override in args.set)}
+    published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
+    before = {"name": args.model_name, "model": published_model}
+    return recipe_from_dict(named_after_model(before, apply_overrides(values, args.set), given))
 
 
 def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:

@@ -309,7 +309,7 @@ def _of_state(state: Callable[[], dict[str, Any]], number: int = 1) -> Callable[
 
 
 def _score(paths: list[Path]) -> float:
-    return float(Detector.from_pretrained(paths[-1], device="cpu").score(torch.zeros(16000).numpy()))
+    return float(Detector.from_pretrained(paths[-1], device="cpu").score(torch.zeros(16000).numpy(), 16000))
 
 
 def _first(state: dict[str, Any], change: Callable[[Tensor], Any]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ _READ = {
     "utf-16": ("a 0 1\n".encode("utf-16"), "a byte is not UTF-8"),
     "empty": ("", "holds no scores of frames"),
     "blank": (lambda: b"\n" * 300_000, "holds no scores of frames"),
-    "controls": ("\x1b[2J 1 1\n", r"expected frame 0 of '\\x1b\[2J'"),
+    "controls": ("\x1b[2J 1 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
 }
 _RESULTS = {
     "in order": (_rows(-1, 0.5, 2), None),

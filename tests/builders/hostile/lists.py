@@ -238,7 +238,10 @@ _SCORES = {
     "null byte": ("a\0 1\n", "holds null bytes"),
     "a line of 20 MB": (lambda: b"a " * 10_000_000, "line 1: expected 2 fields .* found 524288: 'a a"),
     "a huge number": (lambda: b"a " + b"x" * 10_000_000, "line 1: expected a number as score, found 'xxx"),
-    "controls": ("\x1b]0;title\x07 1\n" + _scores(0, 1), r"1 scored but not in the key: \\x1b\]0;title"),
+    "controls": (
+        "\x1b]0;title\x07 1\n" + _scores(0, 1),
+        r"line 1: the id '\\x1b\]0;title\\x07' cannot be used: it holds control",
+    ),
 }
 _CALIBRATIONS = {
     "deep lists": ("[" * 200_000, "not a calibration"),

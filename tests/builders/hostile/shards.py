@@ -235,7 +235,7 @@ CASES: list[Case] = [
         _listed,
         "row 2: the label is 'bona'",
     ),
-    Case("label of lists", partial(_table, label=[[0]] * 6), _listed, None),
+    Case("label of lists", partial(_table, label=[[0]] * 6), _listed, "the column 'label' is of type"),
     Case(
         "label of infinity",
         partial(_table, label=[0.0, float("inf"), 1.0, 0.0, 1.0, 0.0]),
@@ -253,7 +253,7 @@ CASES: list[Case] = [
             ("a number of 5,000 digits", '{"a": ' + "9" * 5000 + "}", "row 1: the notes are not JSON"),
             ("a list", "[]", "row 1: the notes are not a mapping"),
             ("an id of two lines", '{"utterance_id": "a\\nb"}', None),
-            ("an id of null bytes", '{"utterance_id": "a\\u0000"}', None),
+            ("an id of null bytes", '{"utterance_id": "a\\u0000"}', r"the id 'a\\x00' holds control characters"),
             ("an id without a character", '{"utterance_id": "\\ud800"}', None),
         )
     ),

@@ -116,9 +116,10 @@ def evaluate_edited(g200, monkeypatch, capsys, *flags):
     return run(command, g200.folder, monkeypatch, capsys)
 
 
-def test_identical_rows_are_one_trial(g200, monkeypatch, capsys):
-    edit(g200, lambda lines: [*lines, *lines[:3]])
-    assert evaluate_edited(g200, monkeypatch, capsys) == (0, "min_tDCF: 0.1437\neer: 7.67\n", "")
+def test_identical_rows_are_an_error(g200, monkeypatch, capsys):
+    edit(g200, lambda lines: [*lines, *lines[:1]])
+    repeated = "edited.txt: 1 scored more than once (was a run appended to another?): LA_E_1000001"
+    assert evaluate_edited(g200, monkeypatch, capsys) == (2, "", f"error: {repeated}\n")
 
 
 def test_two_different_scores_of_one_trial_are_an_error(g200, monkeypatch, capsys):

@@ -63,6 +63,9 @@ def test_flags_become_a_recipe():
     assert small.model["frontend"] == {"name": "wav2vec2_small"} and small.ssl_checkpoint is None
     assert small.train.schedule == "cosine" and small.model["backend"]["dilation"] == 1
     assert recipe("--frontend", "lps").model["frontend"] == {"name": "lps"}
+    assert made.name == "wav2vec2_Nes2Net_X" and small.name == "wav2vec2_small_nes2net_x"
+    assert recipe("--frontend", "lps", "--set", "name=mine").name == "mine"
+    assert recipe("--model_name", "wav2vec2_AASIST", "--comment", "a").tag.startswith("unknown_wav2vec2_AASIST_e")
     assert recipe().train.batch_size == 12 and recipe().seed == 1234
 
 
