@@ -13,24 +13,30 @@ import os
 import struct
 import zipfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import torch
 from torch import Tensor
 
 from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
-from nes2net.errors import InputError, first_line, readable_size
+from nes2net.errors import InputError, first_line
+from nes2net.machine.budget import Budget
 from nes2net.machine.memory import is_out_of_memory
+
+#: Gives a tensor's storage for its key and number of bytes.
+_StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 # Bytes that tensors may take, as a multiple of those of the file. A tensor that repeats its storage
 # (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
 _MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
+_MOST_STEPS = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
+_REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -48,11 +54,14 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         with open(path, "rb") as file:
             zipped = file.read(4) == b"PK\x03\x04"
             file.seek(0)
-            content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
-        if (expanded := _expanded(content)) > max(_MOST_EXPANSION * path.stat().st_size, _ALWAYS_FIT):
-            raise Exceeded(
-                f"its tensors are larger than the file: {readable_size(expanded)} where repeated parts are counted"
-            )
+            size = path.stat().st_size
+            budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
+
+            def unpickled(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
+                return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
+
+            content = (_read_zip if zipped else _read_legacy)(path, file, unpickled)
+        budget.take("tensors, repeated parts included", bytes=_expanded(content))
     except InputError:
         raise
     except Refused as error:
@@ -62,9 +71,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             "load_state_dict(path, tensors_only=True)"
         ) from error
     except Exceeded as error:
-        raise InputError(
-            f"{path} was not read: {error}; if it is a checkpoint all the same, save its state_dict() alone with torch.save"
-        ) from error
+        raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         if what := _other_kind(path):
             raise InputError(f"{path} is {what}, not a checkpoint: name the file that holds the weights") from error
@@ -96,7 +103,7 @@ def _other_kind(path: Path) -> str | None:
     return None
 
 
-def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tensors_only: bool) -> Any:
+def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise InputError(
@@ -123,7 +130,7 @@ def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tens
             return storages[key]
 
         with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
-            return TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
+            return unpickled(stream, members["data.pkl"].file_size, storage_of)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -151,7 +158,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + name + extra
 
 
-def _read_legacy(path: Path, file: BufferedReader, records: dict[str, type[Record]], tensors_only: bool) -> Any:
+def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
@@ -164,7 +171,7 @@ def _read_legacy(path: Path, file: BufferedReader, records: dict[str, type[Recor
         return storages[key]
 
     def load() -> Any:
-        return TensorUnpickler(file, size, storage_of, records, tensors_only).load()
+        return unpickled(file, size, storage_of)
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")
