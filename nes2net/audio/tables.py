@@ -1,4 +1,4 @@
-"""Parquet and Arrow files from outside, read a few rows at a time within a :class:`Budget`.
+"""Parquet and Arrow files from outside, read a few rows at a time within a budget.
 
 pyarrow believes such a file: it decompresses pages and buffers of any size, and copies a value of a
 dictionary into every row that refers to it. Their headers say how large they will be, so these are
@@ -43,6 +43,15 @@ def _check_columns(schema: Any) -> None:
         raise InputError(f"it has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
 
 
+def _without_dictionaries(schema: Any, part: str, budget: Budget) -> Any:
+    """``schema`` with ``part`` of their type, "index_type" or "value_type", for columns of dictionaries."""
+    types = pyarrow_module("pyarrow.types", budget.name)
+    for number, field in enumerate(schema):
+        if types.is_dictionary(field.type):
+            schema = schema.set(number, field.with_type(getattr(field.type, part)))
+    return schema
+
+
 class ParquetTable:
     """A Parquet file; only the columns that are asked for are decoded.
 
@@ -74,8 +83,8 @@ class ParquetTable:
             thrift_container_size_limit=_MOST_ELEMENTS,
         )
         self._size, self._is_remote = size, not isinstance(source, Path)
-        self.schema = self._file.schema_arrow
-        _check_columns(self.schema)
+        _check_columns(self._file.schema_arrow)
+        self.schema = _without_dictionaries(self._file.schema_arrow, "value_type", budget)
         metadata = self._file.metadata
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
@@ -96,6 +105,9 @@ class ParquetTable:
                 self._chunks.hold(map(self._place, chunks))
             at_once = min((self._rows_at_once(chunk, self.counts[group], budget) for chunk in chunks), default=1)
             for batch in self._file.iter_batches(at_once, [group], list(columns), use_threads=False):
+                for number, column in enumerate(batch.columns):
+                    if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
+                        batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
                 budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
                 yield batch
 
@@ -264,11 +276,7 @@ class ArrowMessages:
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
         _check_columns(self.schema)
-        types = pyarrow_module("pyarrow.types", budget.name)
-        self._flat = self.schema
-        for number, field in enumerate(self.schema):
-            if types.is_dictionary(field.type):  # the batch holds indices
-                self._flat = self._flat.set(number, field.with_type(field.type.index_type))
+        self._flat = _without_dictionaries(self.schema, "index_type", budget)  # a batch holds indices
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         dictionaries = 0

@@ -83,7 +83,7 @@ def check_json(content: bytes, what: str) -> None:
     """
     if len(content) <= _SHORT_JSON and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
-    import numpy as np
+    import numpy as np  # start-up: most JSON is short
 
     budget = Budget(what, _MOST_HELD, len(content), len(content))
     held, steps = np.zeros(256, np.int64), np.zeros(256, np.int64)

@@ -1,4 +1,4 @@
-"""ZIP and tar archives from outside, unpacked into one folder and within a :class:`Budget`; headers of tar files."""
+"""ZIP and tar archives from outside, unpacked into one folder within a budget."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MB = 1_000_000
 # An archive of recordings grows a little; one that grows a hundredfold is a trap. Even an empty file
 # or a folder takes a block of the disk, and some bytes of the archive.
 _MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000  # bytes
-_BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 20_000, 256
+_BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 10_000, 256
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 _LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included

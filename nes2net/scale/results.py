@@ -10,7 +10,9 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from nes2net.audio.tables import ParquetTable
 from nes2net.errors import InputError, first_line
+from nes2net.machine.budget import Budget
 from nes2net.machine.files import check_no_device, json_text, read_bounded, replacing, write_text, writing
 from nes2net.machine.plain_data import parsed_json, read_json_as, validated_json
 from nes2net.scale.libraries import library
@@ -124,8 +126,15 @@ def results(out: Path) -> Iterator[tuple[Finished, Any]]:
     found = [(done, path) for path in out.glob("*.parquet") if (done := finished(path)) is not None]
     for done, path in sorted(found, key=lambda pair: pair[0].shard):
         try:
-            yield done, library("pyarrow.parquet").read_table(path)
-        except (OSError, ValueError) as error:
+            size = path.stat().st_size
+            budget = Budget.of(str(path), size, "remove it, and score its shard again")
+            budget.most_steps = max(budget.most_steps, size)  # a row is an id and a score
+            table = ParquetTable(path, budget)
+            batches = table.batches(table.schema.names, budget)
+            yield done, library("pyarrow").Table.from_batches(batches, table.schema)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file can cause any
             raise InputError(
                 f"{path} is damaged ({first_line(error)}): remove it, and score its shard again"
             ) from error

@@ -44,6 +44,12 @@ def _named(kind: bytes, size: int) -> Iterable[bytes]:
     yield _header("a", size=0)
 
 
+def _long_name() -> Iterable[bytes]:
+    yield _header("././@LongLink", tarfile.GNUTYPE_LONGNAME, 5000)
+    yield (b"a" * 5000).ljust(5120, b"\0")
+    yield _header("a")
+
+
 def _sparse(blocks: int) -> Iterable[bytes]:
     """A member with ``blocks`` times 21 holes."""
     first = bytearray(_header("a", tarfile.GNUTYPE_SPARSE))
@@ -161,9 +167,9 @@ _TARS: dict[str, tuple[Callable[[], Iterable[bytes]], str | None]] = {
     "a pax header for all of 256 MB": (partial(_named, tarfile.XGLTYPE, 256 * _MB), _HEADER),
     "holes without end": (partial(_sparse, 1 << 19), _HEADER),
     "digits without end": (_digits, _HEADER),
-    "a name of 5,000 characters": (lambda: [*_named(tarfile.GNUTYPE_LONGNAME, 0)], "cannot be unpacked|leads out"),
-    "50,000 folders": (partial(_members, tarfile.DIRTYPE, 50_000), "20,001 members"),
-    "50,000 empty files": (partial(_members, tarfile.REGTYPE, 50_000), "20,001 members"),
+    "a name of 5,000 characters": (_long_name, "File name too long"),
+    "20,000 folders": (partial(_members, tarfile.DIRTYPE, 20_000), "10,001 members"),
+    "20,000 empty files": (partial(_members, tarfile.REGTYPE, 20_000), "10,001 members"),
     "a file of 8 GB": (lambda: [_header("a", size=(8 << 30) - 1)], r"8\.6 GB of members"),
 }
 CASES = [
@@ -179,10 +185,10 @@ CASES = [
     Case("zip, quoting", partial(_quoting, count=120, size=10 * _MB), _unpacked, r"1\.\d GB of members"),
     Case("zip, nested", _nested, _unpacked, None),
     Case(
-        "zip, 50,000 empty files",
-        lambda folder: _zip_of(folder, {f"f{n}": b"" for n in range(50_000)}),
+        "zip, 20,000 empty files",
+        lambda folder: _zip_of(folder, {f"f{n}": b"" for n in range(20_000)}),
         _unpacked,
-        r"[2-4]\d,\d\d\d members",
+        r"\d\d,\d\d\d members",
     ),
     Case("tar.xz, spoiled", lambda folder: _spoiled(folder, _noise_tar()), _unpacked, "cannot be unpacked"),
 ]

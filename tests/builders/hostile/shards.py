@@ -143,6 +143,13 @@ def _deltas(folder: Path) -> Path:
     return path
 
 
+def _embeddings(folder: Path, rows: int, size: int) -> Path:
+    """Embeddings of ``rows`` recordings that share an id of ``size`` characters."""
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * 2, np.float32)), 2)
+    ids, labels = _repeated("a" * size, rows), _repeated("spoof", rows)
+    return _parquet(folder, {"id": ids, "label": labels, "embedding": numbers}, store_schema=True)
+
+
 def _flipped(folder: Path, kind: str, place: int) -> Path:
     """Another bit in each eighth byte of the metadata of an Arrow file, from ``place``."""
     path = _shard(folder, kind)
@@ -226,6 +233,12 @@ def _decoded(path: Path) -> int:
     return sum(len(load_audio(trial.audio_path())) for trial in CORPUS.trials(path))
 
 
+def _mapped(path: Path) -> Any:
+    from nes2net.evaluation.embedding_map import map_embeddings
+
+    return map_embeddings([path])
+
+
 def _first_row(path: Path) -> int:
     """Decode the first recording by its address, without a list of trials."""
     first = path / ("u0.flac" if path.suffix == ".tar" else "0")
@@ -286,6 +299,12 @@ CASES: list[Case] = [
             ),
             ("wide texts, 10^3 times", partial(_repeating, rows=10**3, notes=_WIDE), _listed, "13.* MB of text beside"),
             ("10^7 rows", partial(_repeating, rows=10**7), _listed, "100,096 rows"),
+            (
+                "embeddings whose ids are 1 MB",
+                partial(_embeddings, rows=10**4, size=10**6),
+                _mapped,
+                r"1\d\d.\d MB of rows",
+            ),
             (
                 "a footer of 3 MB",
                 partial(_footer, start=_SCHEMA + b"\x19\xfc\xc0\x84\x3d", repeated=b"\x26\0\0", count=10**6),
