@@ -10,6 +10,8 @@ from nes2net.errors import InputError
 ASVSPOOF_SAMPLES = 64600
 #: Samples in '4sec' scoring on In-the-Wild and in the single-file demo (deviation 3).
 IN_THE_WILD_SAMPLES = 64000
+#: Samples to which a recording may be repeated, at most: ten minutes. Files from outside may ask for more.
+LONGEST_CUT = 600 * 16000
 
 #: Parts of an utterance to train on, see :func:`head_crop`, :func:`random_crop`,
 #: :func:`random_tiled_crop`.
@@ -41,7 +43,8 @@ def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
     """The first ``num_samples``; a shorter utterance is repeated and then cut.
 
-    :class:`InputError`, naming the ``utterance``, if it is empty.
+    :class:`InputError`, naming the ``utterance``, if it is empty, or would be repeated to more than
+    ten minutes.
 
     >>> head_crop(np.array([1, 2, 3]), 7)
     array([1, 2, 3, 1, 2, 3, 1])
@@ -51,6 +54,8 @@ def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the wave
         raise InputError(f"{utterance} has no samples: nothing to crop or repeat")
     if length >= num_samples:
         return waveform[:num_samples]
+    if num_samples > LONGEST_CUT:
+        raise InputError(f"{utterance} would be repeated to {num_samples:,} samples; at most {LONGEST_CUT:,} are made")
     return np.tile(waveform, -(-num_samples // length))[:num_samples]
 
 

@@ -25,8 +25,11 @@ from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
-from nes2net.errors import InputError, MissingLibrary, readable_size, shown
-from nes2net.machine.installation import how_to_install
+from nes2net.audio.tables import open_table, pyarrow_module
+from nes2net.errors import InputError, MissingLibrary, first_line, readable_size, shown
+from nes2net.machine.budget import Budget
+from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.unpacking import open_tar, tar_headers
 
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
@@ -37,9 +40,6 @@ _MOST_OPEN = 64  # shards
 # Bytes of row groups that a process keeps; the last one is kept whatever its size.
 _KEPT_BYTES = 256 << 20
 _MOST_BYTES = 2 << 30  # of a recording
-_MOST_GROUP_BYTES = 8 << 30  # of the audio of a row group
-_ROWS_AT_ONCE = 8  # of a row group
-_MOST_MEMBERS = 10_000_000  # of a tar file
 _TAR_BLOCK = 512  # bytes
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
@@ -168,18 +168,6 @@ def status_of(path: str | Path) -> Status:
     return Status(status.st_size, status.st_mtime_ns)
 
 
-def pyarrow_module(name: str, shard: Path) -> Any:
-    """Import ``name``, of the library that reads ``shard``.
-
-    Raises:
-        MissingLibrary: if pyarrow is not installed.
-    """
-    try:
-        return __import__(name, fromlist=["_"])
-    except ImportError as error:
-        raise MissingLibrary(f"{shard} needs pyarrow: {how_to_install('parquet')}") from error
-
-
 class _Open(Protocol):
     """An open shard. Its recordings are called by their row or the name of their member."""
 
@@ -255,103 +243,36 @@ def _check_size(size: int) -> None:
         raise InputError(f"it has {readable_size(size)}; at most {readable_size(_MOST_BYTES)} are accepted")
 
 
-class _Parquet:
-    """A Parquet file; one row group of its audio is read at a time."""
+class _Table:
+    """A Parquet or Arrow file; one row group or record batch of its audio is read at a time."""
 
     def __init__(self, path: Path) -> None:
-        parquet = pyarrow_module("pyarrow.parquet", path)
-        # One thread and no read-ahead: processes forked from this one would wait for its threads.
-        self.file = parquet.ParquetFile(path, pre_buffer=False)
         self.path, self.key = path, object()
-        self.column = audio_column(self.file.schema_arrow, path)
-        metadata = self.file.metadata
-        self.ends = list(accumulate(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)))
+        self.table = open_table(path, self._budget())
+        self.column = audio_column(self.table.schema, path)
+        self.ends = [0, *accumulate(self.table.counts)]
 
     def has(self, inner: str) -> bool:
-        return _is_row(inner, (self.ends or [0])[-1])
+        return _is_row(inner, self.ends[-1])
 
     def size(self, inner: str) -> int:
         return len(self.content(inner)[0])
 
     def content(self, inner: str) -> tuple[bytes, str]:
-        row = _row(inner, (self.ends or [0])[-1])
-        group = bisect_right(self.ends, row)
+        row = _row(inner, self.ends[-1])
+        group = bisect_right(self.ends, row) - 1
         values = _state.group((self.key, group), lambda: self._read(group))
-        return _content_of(values[row - (self.ends[group - 1] if group else 0)])
+        return _content_of(values[row - self.ends[group]])
 
     def _read(self, group: int) -> Any:
-        described = self.file.metadata.row_group(group)
-        size = sum(
-            column.total_uncompressed_size
-            for column in map(described.column, range(described.num_columns))
-            if column.path_in_schema.split(".")[0] == self.column
-        )
-        if size > _MOST_GROUP_BYTES:
-            raise InputError(self._too_large(group, size))
-        # A value that many rows share stands in the file once, so the sizes above may say too little.
-        batches, taken = [], 0
-        for batch in self.file.iter_batches(_ROWS_AT_ONCE, [group], [self.column], use_threads=False):
-            batches.append(batch.column(0))
-            taken += batch.nbytes
-            if taken > _MOST_GROUP_BYTES:
-                raise InputError(self._too_large(group, taken))
+        batches = self.table.batches([self.column], self._budget(), [group])
         pyarrow = pyarrow_module("pyarrow", self.path)
-        return pyarrow.chunked_array(batches, type=self.file.schema_arrow.field(self.column).type)
-
-    def _too_large(self, group: int, size: int) -> str:
-        return (
-            f"row group {group} has {readable_size(size)} of audio; at most {readable_size(_MOST_GROUP_BYTES)} are "
-            "accepted: write it with smaller row groups"
+        return pyarrow.chunked_array(
+            [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 
-
-class _Arrow:
-    """An Arrow file or stream, mapped into memory."""
-
-    def __init__(self, path: Path) -> None:
-        self.batches = list(arrow_batches(path))
-        self.ends = list(accumulate(batch.num_rows for batch in self.batches))
-        self.column = audio_column(self.batches[0].schema, path) if self.batches else ""
-
-    def has(self, inner: str) -> bool:
-        return _is_row(inner, (self.ends or [0])[-1])
-
-    def size(self, inner: str) -> int:
-        return len(self.content(inner)[0])
-
-    def content(self, inner: str) -> tuple[bytes, str]:
-        row = _row(inner, (self.ends or [0])[-1])
-        batch = bisect_right(self.ends, row)
-        return _content_of(self.batches[batch].column(self.column)[row - (self.ends[batch - 1] if batch else 0)])
-
-
-def arrow_batches(path: Path) -> Iterator[Any]:
-    """The record batches of an Arrow file or stream, mapped into memory.
-
-    ``datasets`` writes streams, other programs files.
-
-    Raises:
-        pyarrow.ArrowInvalid: if the file is cut off or of another kind.
-    """
-    pyarrow = pyarrow_module("pyarrow", path)
-    source = pyarrow.memory_map(str(path))
-    if source.read(6) == b"ARROW1":
-        reader = pyarrow.ipc.open_file(source)
-        yield from map(_checked, map(reader.get_batch, range(reader.num_record_batches)))
-        return
-    source.seek(0)
-    yield from map(_checked, pyarrow.ipc.open_stream(source))
-    position = source.tell()
-    source.seek(max(0, position - 8))
-    # A stream ends with this mark; without it, whole batches may be missing.
-    if source.read(8) != b"\xff\xff\xff\xff\0\0\0\0":
-        raise pyarrow.ArrowInvalid("its end is missing")
-
-
-def _checked(batch: Any) -> Any:
-    """``batch``, whose offsets lie within its data: pyarrow would read beyond it, and the process might die."""
-    batch.validate(full=True)
-    return batch
+    def _budget(self) -> Budget:
+        return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
 
 
 class Member(NamedTuple):
@@ -370,20 +291,15 @@ def tar_members(path: Path) -> list[Member]:
 
     Raises:
         tarfile.TarError: if it is cut off or of another kind, such as a compressed one.
-        InputError: if it has too many members, or an absolute name, whose address would be another file.
+        InputError: if it has an endless header, or an absolute name, whose address would be another file.
     """
     members: list[Member] = []
-    with tarfile.open(path, "r:") as archive:
-        for entry in archive:
+    with open(path, "rb") as file, open_tar(file, str(path)) as archive:
+        for entry in tar_headers(archive):
             if entry.isreg() and not entry.issparse():
                 members.append(Member(_name_of(entry.name, path), entry.offset_data, entry.size))
-            archive.members = []  # type: ignore[attr-defined]  # they would pile up
-            if len(members) > _MOST_MEMBERS:
-                raise InputError(f"{path} has more than {_MOST_MEMBERS:,} members: write smaller shards")
-        end = archive.offset
-    with open(path, "rb") as file:
         # tarfile stops at anything that cannot be a member; zeros mark the end.
-        file.seek(end)
+        file.seek(archive.offset)
         if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
             raise tarfile.ReadError("its end is missing")
     return members
@@ -458,7 +374,7 @@ class _State:
 
 
 _state = _State()
-_KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Parquet, ".arrow": _Arrow, ".tar": _Tar}
+_KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
 
 
 def _forget() -> None:
@@ -482,6 +398,10 @@ def _turn(shard: Path, inner: str) -> Iterator[_State]:
             raise
         except Exception as error:  # a damaged shard can cause any
             what = "row" if inner.isdecimal() and shard.suffix.lower() != ".tar" else "member"
-            is_ours = isinstance(error, InputError)
-            reason = str(error) if is_ours else f"{error or type(error).__name__}: the shard is cut off or damaged?"
+            if isinstance(error, InputError):
+                reason = str(error)
+            elif is_out_of_memory(error):
+                reason = f"it needs more memory than there is ({first_line(error)})"
+            else:
+                reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
             raise InputError(f"{what} {inner} of {shard} cannot be read: {reason}") from error

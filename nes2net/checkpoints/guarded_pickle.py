@@ -12,6 +12,7 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
+from nes2net.machine.budget import Budget
 from nes2net.machine.plain_data import LONGEST_NUMBER
 
 # Written in Python, where a huge memo index costs no memory. The types of the library do not
@@ -39,23 +40,26 @@ class Refused(pickle.UnpicklingError):
 
 
 class Exceeded(ValueError):
-    """The pickle is larger, or of another form, than files of its kind are."""
+    """The pickle has other keys than files of its kind, and they may be slow to hash."""
 
 
 class GuardedUnpickler(_Unpickler):
-    """Reads one pickle of ``stream``, which has ``size`` bytes."""
+    """Reads one pickle of ``stream``, which has ``size`` bytes.
 
-    #: Limit on the instructions of a pickle, the objects that it makes and the elements that it copies.
-    most_steps: ClassVar[int]
+    Args:
+        budget: its steps are the instructions, the objects that they make and the elements that they
+            copy.
+    """
+
     #: Classes whose objects a pickle may give state and items.
     keeps_state: ClassVar[tuple[type, ...]] = ()
     keeps_items: ClassVar[tuple[type, ...]] = (dict,)
     #: Classes of keys beside text and numbers; each is equal to itself alone.
     keys: ClassVar[tuple[type, ...]] = ()
 
-    def __init__(self, stream: Any, size: int, encoding: str) -> None:
+    def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
         super().__init__(_Bounded(stream, size), encoding=encoding)
-        self.dispatch = _Instructions(self.instructions, self.most_steps)
+        self.budget, self.dispatch = budget, _Instructions(self.instructions, budget)
         self.numbers = 0
         self.encoded: dict[int, tuple[str, bytes]] = {}
 
@@ -67,7 +71,7 @@ class GuardedUnpickler(_Unpickler):
 
     def copied(self, items: Collection) -> Any:
         """Return ``items``, a copy of which is about to be made, and count them as steps."""
-        self.dispatch.count(len(items))
+        self.budget.take("steps", steps=len(items))
         return items
 
     def check_keys(self, keys: Iterable) -> None:
@@ -145,7 +149,7 @@ class GuardedUnpickler(_Unpickler):
     def _check_arguments(self, arguments: Any) -> None:
         if not isinstance(arguments, tuple):
             raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
-        self.dispatch.count(len(arguments) + _OBJECT)
+        self.budget.take("steps", steps=len(arguments) + _OBJECT)
 
     instructions: ClassVar = {
         **_Unpickler.dispatch,
@@ -165,20 +169,16 @@ class GuardedUnpickler(_Unpickler):
 class _Instructions(dict):
     """The methods of the instructions; looking one up is a step, or several if it makes an object."""
 
-    def __init__(self, methods: dict[int, Any], most: int) -> None:
+    def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
         super().__init__(methods)
-        self.most = self.left = most
+        self.budget = budget
 
     def __getitem__(self, instruction: int) -> Any:
-        self.left -= _OBJECT if instruction in _MAKING else 1
-        if self.left < 0:
-            self.count(0)
+        budget = self.budget
+        budget.steps += _OBJECT if instruction in _MAKING else 1  # millions of times, so without a call
+        if budget.steps > budget.most_steps:
+            budget.take("steps")
         return dict.__getitem__(self, instruction)
-
-    def count(self, steps: int) -> None:
-        self.left -= steps
-        if self.left < 0:
-            raise Exceeded(f"reading it takes more than {self.most:,} steps")
 
 
 class _Bounded:

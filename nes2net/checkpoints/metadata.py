@@ -6,6 +6,7 @@ from typing import Any
 
 from nes2net.checkpoints.unpickling import Record
 from nes2net.errors import InputError, shown
+from nes2net.machine.budget import Budget
 from nes2net.machine.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
 
 
@@ -25,17 +26,12 @@ def plain(value: Any, what: str) -> Any:
     >>> plain({"layers": [(512, 10, 5)], 1: {2}}, "the file")
     {'layers': [(512, 10, 5)], '1': '{2}'}
     """
-    values = characters = 0
+    budget = Budget(f"{what}: its metadata", MOST_BYTES, MOST_VALUES)
 
     def copy(value: Any, level: int) -> Any:
-        nonlocal values, characters
-        values += 1
-        characters += len(value) if isinstance(value, str) else 0
-        if values > MOST_VALUES or characters > MOST_BYTES or level > MOST_DEPTH:
-            raise InputError(
-                f"{what} holds more metadata than a description of a model: at most {MOST_VALUES:,} values and "
-                f"{MOST_BYTES:,} characters in {MOST_DEPTH} levels are read"
-            )
+        budget.take("values", bytes=len(value) if isinstance(value, str) else 0, steps=1)
+        if level > MOST_DEPTH:
+            raise InputError(f"{what}: its metadata is nested more than {MOST_DEPTH} deep")
         if isinstance(value, Record):
             return copy(content_of(value), level + 1)
         if isinstance(value, dict):

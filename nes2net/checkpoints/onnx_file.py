@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.checkpoints.onnx_format import damaged, foreign, read_onnx
 from nes2net.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.machine.devices import named_device
 from nes2net.machine.files import sha256_of
 from nes2net.machine.installation import how_to_install
-from nes2net.machine.plain_data import first_problem
+from nes2net.machine.plain_data import validated_json
 from nes2net.options import ModelDescription
 
 if TYPE_CHECKING:
@@ -196,9 +196,9 @@ def _read_description(path: Path) -> dict[str, Any]:
     if METADATA not in content.metadata:
         raise foreign(path, f"its metadata {METADATA} are missing")
     try:
-        description = _Description.model_validate_json(content.metadata[METADATA])
-    except ValidationError as error:
-        raise foreign(path, f"its metadata {METADATA}: {first_problem(error)}") from None
+        description = validated_json(_Description, content.metadata[METADATA].encode())
+    except ValueError as error:
+        raise foreign(path, f"its metadata {METADATA}: {error}") from None
     declared = description.external_data
     if undeclared := sorted(content.beside.keys() - {declared}):
         raise InputError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from nes2net.errors import InputError, readable_size, shown
+from nes2net.machine.budget import Budget
 
 _LARGEST_FILE = 2**31 - 1  # bytes, the limit of protobuf
 _MOST_NUMBERS = 1_000_000  # outside the tensors; XLS-R 300M with Nes2Net-X has fewer than 100,000
@@ -86,7 +87,7 @@ def foreign(path: Path, why: str) -> InputError:
 class _Reader:
     def __init__(self, path: Path, content: mmap.mmap) -> None:
         self.path, self.content = path, content
-        self.numbers_left, self.text_left = _MOST_NUMBERS, _LARGEST_METADATA
+        self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
         self.found = OnnxContent({}, {})
 
     def read(self) -> OnnxContent:
@@ -145,9 +146,7 @@ class _Reader:
 
     def entry(self, where: _Slice) -> tuple[str, str]:
         """A StringStringEntryProto: key and value."""
-        self.text_left -= where[1] - where[0]
-        if self.text_left < 0:
-            raise _Damaged(f"more than {readable_size(_LARGEST_METADATA)} of texts")
+        self.budget.take("texts", bytes=where[1] - where[0])
         texts = {n: self.content[slice(*v)].decode() for n, v in self.fields(where) if isinstance(v, tuple)}
         return texts.get(1, ""), texts.get(2, "")
 
@@ -182,9 +181,7 @@ class _Reader:
             yield value
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
-        self.numbers_left -= 1
-        if self.numbers_left < 0:
-            raise _Damaged(f"more than {_MOST_NUMBERS:,} numbers outside its tensors")
+        self.budget.take("numbers outside its tensors", steps=1)
         value = 0
         for shift in range(0, 70, 7):
             if at >= end:

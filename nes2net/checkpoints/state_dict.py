@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from sys import intern
 from typing import Any
 
 import torch
@@ -129,12 +130,25 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:
     """Write a bare state dict as ``torch.save`` does, with ``record`` (plain data) in its metadata.
 
-    The file appears whole or not at all.
+    The file appears whole or not at all. Equal content gives equal bytes.
     """
     metadata = OrderedDict(metadata_of(state_dict) or {})
-    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: record}
+    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _own_copy(record)}
     with writing(path):
         save_atomically(with_metadata(state_dict, metadata), path)
+
+
+def _own_copy(value: Any) -> Any:
+    """Copy plain data so that equal texts are one object and nothing else is.
+
+    A pickle tells objects apart: the record of a run that went on was made of other texts, and its
+    file differed from that of a run without a break.
+    """
+    if isinstance(value, dict):
+        return {_own_copy(key): _own_copy(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return (tuple if isinstance(value, tuple) else list)(map(_own_copy, value))
+    return intern(value) if type(value) is str else value
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

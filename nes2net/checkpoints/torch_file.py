@@ -13,18 +13,22 @@ import os
 import struct
 import zipfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import torch
 from torch import Tensor
 
 from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
-from nes2net.errors import InputError, first_line, readable_size
+from nes2net.errors import InputError, first_line
+from nes2net.machine.budget import Budget
 from nes2net.machine.memory import is_out_of_memory
+
+#: Gives a tensor's storage for its key and number of bytes.
+_StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -52,7 +56,9 @@ _OTHER_KINDS = (
     (0, b"\x1f\x8b", "a packed file (gzip)"),
     (257, b"ustar", "a tar archive"),
 )
-_REMEDY = "name the file that holds the weights"
+_NAME_WEIGHTS = "name the file that holds the weights"
+_MOST_STEPS = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
+_REMEDY = "if it is a checkpoint all the same, save its state_dict() alone with torch.save"
 
 
 def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[str]]:
@@ -72,14 +78,17 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             beginning = file.read(1024)
             for place, mark, what in _OTHER_KINDS:
                 if beginning.startswith(mark, place):
-                    raise InputError(f"{path} is {what}, not a checkpoint: {_REMEDY}")
+                    raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}")
             zipped = beginning.startswith(b"PK\x03\x04")
             file.seek(0)
-            content = (_read_zip if zipped else _read_legacy)(path, file, records, tensors_only)
-        if (expanded := _expanded(content)) > max(_MOST_EXPANSION * path.stat().st_size, _ALWAYS_FIT):
-            raise Exceeded(
-                f"its tensors are larger than the file: {readable_size(expanded)} where repeated parts are counted"
-            )
+            size = path.stat().st_size
+            budget = Budget(str(path), max(_MOST_EXPANSION * size, _ALWAYS_FIT), _MOST_STEPS, size, _REMEDY)
+
+            def unpickled(stream: Any, num_bytes: int, storage_of: _StorageOf) -> Any:
+                return TensorUnpickler(stream, num_bytes, budget, storage_of, records, tensors_only).load()
+
+            content = (_read_zip if zipped else _read_legacy)(path, file, unpickled)
+        budget.take("tensors, repeated parts included", bytes=_expanded(content))
     except InputError:
         raise
     except Refused as error:
@@ -89,13 +98,11 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
             "load_state_dict(path, tensors_only=True)"
         ) from error
     except Exceeded as error:
-        raise InputError(
-            f"{path} was not read: {error}; if it is a checkpoint all the same, save its state_dict() alone with torch.save"
-        ) from error
+        raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
         if not beginning or _is_text(beginning):
             what = "a text file" if beginning else "an empty file"
-            raise InputError(f"{path} is {what}, not a checkpoint: {_REMEDY}") from error
+            raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}") from error
         if is_out_of_memory(error):
             raise InputError(
                 f"{path} does not fit into the memory of this machine ({first_line(error)}): free some; or it is damaged"
@@ -118,7 +125,7 @@ def _is_text(beginning: bytes) -> bool:
     return all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text
 
 
-def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tensors_only: bool) -> Any:
+def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise InputError(
@@ -145,7 +152,7 @@ def _read_zip(path: Path, file: BinaryIO, records: dict[str, type[Record]], tens
             return storages[key]
 
         with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
-            return TensorUnpickler(stream, members["data.pkl"].file_size, storage_of, records, tensors_only).load()
+            return unpickled(stream, members["data.pkl"].file_size, storage_of)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -173,7 +180,7 @@ def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
     return member.header_offset + 30 + name + extra
 
 
-def _read_legacy(path: Path, file: BufferedReader, records: dict[str, type[Record]], tensors_only: bool) -> Any:
+def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
     """Read the format before PyTorch 1.6: five pickles, then length and bytes of each storage."""
     size = path.stat().st_size
     storages: dict[str, torch.UntypedStorage] = {}
@@ -186,7 +193,7 @@ def _read_legacy(path: Path, file: BufferedReader, records: dict[str, type[Recor
         return storages[key]
 
     def load() -> Any:
-        return TensorUnpickler(file, size, storage_of, records, tensors_only).load()
+        return unpickled(file, size, storage_of)
 
     if load() != _LEGACY_MAGIC or load() != _LEGACY_PROTOCOL:
         raise ValueError("it does not begin as a checkpoint does")

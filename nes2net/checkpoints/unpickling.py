@@ -21,6 +21,7 @@ from torch import Tensor
 
 from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.errors import shown
+from nes2net.machine.budget import Budget
 
 _STORAGES = {
     "DoubleStorage": torch.float64,
@@ -99,6 +100,7 @@ class TensorUnpickler(GuardedUnpickler):
     """Reads one pickle of ``file``, which holds ``size`` bytes.
 
     Args:
+        budget: see :class:`GuardedUnpickler`.
         storage_of: returns a tensor's storage for its key and number of bytes.
         records: receives the classes that became records, by name.
         tensors_only: make records of refused names too.
@@ -106,17 +108,17 @@ class TensorUnpickler(GuardedUnpickler):
 
     keeps_state, keeps_items = (Record,), (dict, Record)
     keys = (Tensor,)
-    most_steps = 6_000_000  # a checkpoint of 1,000 tensors takes some 110,000
 
     def __init__(
         self,
         file: Any,
         size: int,
+        budget: Budget,
         storage_of: Callable[[str, int], torch.UntypedStorage],
         records: dict[str, type[Record]],
         tensors_only: bool,
     ) -> None:
-        super().__init__(file, size, encoding="utf-8")
+        super().__init__(file, size, "utf-8", budget)
         self.storage_of, self.records, self.tensors_only = storage_of, records, tensors_only
 
     def find_class(self, module: str, name: str) -> Any:

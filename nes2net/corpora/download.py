@@ -18,14 +18,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from nes2net.corpora.corpus import Corpus, Download
 from nes2net.errors import InputError, Unfinished, counted, first_line, listed, readable_size, shown
 from nes2net.machine.files import write_text
 from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.machine.locks import exclusive_lock
-from nes2net.machine.plain_data import first_problem, read_json_as
+from nes2net.machine.plain_data import read_json_as, validated_json
 from nes2net.machine.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
@@ -163,11 +163,9 @@ def _files_of_record(
     page = f"{server}/records/{id}"
     content = client.read(f"{server}/api/records/{id}", _LONGEST_LISTING)
     try:
-        record = _InvenioRecord.model_validate_json(content)
-    except ValidationError as error:
-        raise InputError(
-            f"{page}: not the listing of a record ({first_problem(error)}); open the page in a browser"
-        ) from error
+        record = validated_json(_InvenioRecord, content)
+    except ValueError as error:
+        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
     stated = record.metadata.get("license")
     licence = str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else ""
     wanted = [file for file in record.files if name is None or file.key == unquote(name)]

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.errors import InputError, first_line, shown
+from nes2net.machine.budget import Budget
 from nes2net.machine.files import read_bounded
 from nes2net.machine.text_files import MOST_BYTES
 
@@ -31,8 +32,11 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
             but arrays.
     """
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
+    budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
     try:
-        return _dictionary(io.BytesIO(content))
+        return _dictionary(io.BytesIO(content), budget)
+    except InputError:
+        raise
     except Refused as error:
         raise InputError(
             f"{path} was not read: {error}, which has no place in a file of arrays; nothing was run"
@@ -48,35 +52,34 @@ _LONGEST_SCALAR = 256
 # Characters that lists of text may be padded to, per byte of the file.
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
+_MOST_STEPS = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
 
 
-def _dictionary(stream: io.BytesIO) -> dict[str, NDArray]:
+def _dictionary(stream: io.BytesIO, budget: Budget) -> dict[str, NDArray]:
     version = np.lib.format.read_magic(stream)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read_header(stream)
     if not dtype.hasobject or dtype.names or shape != ():
         raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-    outer = _ArrayUnpickler(stream).load()
+    outer = _ArrayUnpickler(stream, budget).load()
     content = outer.single_object() if isinstance(outer, _Array) else outer
     if not isinstance(content, dict):
         raise ValueError(f"it holds a {type(content).__name__}")
-    return _as_arrays(content, stream.getbuffer().nbytes)
+    return _as_arrays(content, budget)
 
 
-def _as_arrays(content: dict, size: int) -> dict[str, NDArray]:
-    """Make arrays of what a file of ``size`` bytes holds; a shared list becomes a shared array."""
+def _as_arrays(content: dict, budget: Budget) -> dict[str, NDArray]:
+    """Make arrays of what a file holds; a shared list becomes a shared array."""
     if not all(isinstance(name, str) for name in content):
         raise ValueError("a name in it is no text")
     arrays: dict[int, NDArray] = {}
-    padded = 0
     for value in content.values():
         if id(value) in arrays:
             continue
         if isinstance(value, (list, tuple)):
             # In an array, every text takes as much memory as the longest.
-            padded += len(value) * max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
-            if padded > _MOST_PADDING * size:
-                raise ValueError("its lists would take far more memory than the file is long")
+            longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
+            budget.take("lists", bytes=len(value) * longest)
         arrays[id(value)] = _as_array(value)
     return {name: arrays[id(value)] for name, value in content.items()}
 
@@ -173,10 +176,9 @@ _ALLOWED = {
 
 class _ArrayUnpickler(GuardedUnpickler):
     keeps_state = (_Array, _DataType)
-    most_steps = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
 
-    def __init__(self, stream: io.BytesIO) -> None:
-        super().__init__(stream, stream.getbuffer().nbytes, encoding="latin1")
+    def __init__(self, stream: io.BytesIO, budget: Budget) -> None:
+        super().__init__(stream, stream.getbuffer().nbytes, "latin1", budget)
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("_codecs", "encode"):

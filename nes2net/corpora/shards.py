@@ -34,27 +34,30 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from sys import getsizeof
 from typing import Any
 
 from nes2net.audio.files import is_recording
-from nes2net.audio.packed import SHARD_SUFFIXES, Member, arrow_batches, audio_column, pyarrow_module, tar_members
+from nes2net.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
+from nes2net.audio.tables import Table, open_table, pyarrow_module
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, counted, listed, readable_size, shown
+from nes2net.errors import InputError, counted, first_line, listed, readable_size, shown
+from nes2net.machine.budget import Budget
+from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.plain_data import parsed_json
 
 _IDS, _SPLITS, _NOTES = ("utterance_id", "id", "utt_id", "__key__"), ("split", "phase"), "notes"
 _SAME = {"speaker_id": "speaker"}
 _READ_APART = {*_IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
-_MOST_ROWS = 100_000_000  # of a shard
 _LONGEST_NOTES = 1 << 20  # characters or bytes
-_MOST_TEXT = 1 << 30  # characters of a shard
-_ROWS_AT_ONCE = 128  # of columns without audio
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")  # as datasets calls shards
 _NUMBERED = {0: BONAFIDE, 1: SPOOF}
@@ -223,6 +226,8 @@ def _read(shard: Shard, root: Path) -> Iterator[Trial]:
     except InputError:
         raise
     except Exception as error:  # a damaged shard can cause any
+        if is_out_of_memory(error):
+            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
         raise InputError(
             f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or download it again"
         ) from error
@@ -230,59 +235,39 @@ def _read(shard: Shard, root: Path) -> Iterator[Trial]:
 
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     """The trials of a Parquet or Arrow file, from its columns without audio."""
-    pyarrow = pyarrow_module("pyarrow", shard.path)
-    if shard.path.suffix.lower() == ".parquet":
-        # One thread, as in nes2net.audio.packed.
-        file = pyarrow_module("pyarrow.parquet", shard.path).ParquetFile(shard.path, pre_buffer=False)
-        schema, count = file.schema_arrow, file.metadata.num_rows
-
-        def batches_of(names: list[str]) -> Iterable[Any]:
-            return file.iter_batches(_ROWS_AT_ONCE, columns=names, use_threads=False)
-    else:
-        batches = list(arrow_batches(shard.path))
-        if not batches:
-            return
-        schema, count = batches[0].schema, sum(batch.num_rows for batch in batches)
-
-        def batches_of(names: list[str]) -> Iterable[Any]:
-            return (batch.select(names) for batch in batches)
-
-    if count > _MOST_ROWS:
-        raise InputError(f"shard {shard.path} has {count:,} rows, more than {_MOST_ROWS:,}: write smaller shards")
-    audio = audio_column(schema, shard.path)
-    types = pyarrow.types
-    light = [field.name for field in schema if field.name != audio and _is_light(field.type, types)]
-    if twice := [name for name in light if light.count(name) > 1]:
+    budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
+    table = open_table(shard.path, budget)
+    audio = audio_column(table.schema, shard.path)
+    types = pyarrow_module("pyarrow.types", shard.path)
+    light = [field.name for field in table.schema if field.name != audio and _is_light(field.type, types)]
+    if twice := [name for name, count in Counter(light).items() if count > 1]:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
-    lists = _lists(batches_of(light), light, shard.path) if light else {}
     for name in ("label", *_SPLITS):
-        if (place := schema.get_field_index(name)) >= 0 and name not in light:
+        if (place := table.schema.get_field_index(name)) >= 0 and name not in light:
             raise InputError(
-                f"shard {shard.path}: the column {name!r} is of type {shown(str(schema.field(place).type))}; expected words or whole "
-                "numbers: write it anew, or rename it"
+                f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(place).type))}; expected "
+                "words or whole numbers: write it anew, or rename it"
             )
-    label_of = _labels_of(schema, shard.path)
-    for row in range(count):
+    label_of = _labels_of(table.schema, shard.path)
+    for row, values in enumerate(_rows(table, light, budget)):
         place = f"shard {shard.path}, row {row}"
-        values = {name: column[row] for name, column in lists.items()}
         yield _trial(shard.path / str(row), values, shard, root, label_of, place)
 
 
-def _lists(batches: Iterable[Any], names: list[str], path: Path) -> dict[str, list[Any]]:
-    """The values of the columns ``names``, a few rows at a time: a long text that rows share stands in a file once."""
-    lists: dict[str, list[Any]] = {name: [] for name in names}
-    taken = 0
-    for batch in batches:
-        for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-            for name, column in zip(names, batch.slice(start, _ROWS_AT_ONCE).columns):
-                values = column.to_pylist()
-                taken += sum(len(value) for value in values if isinstance(value, str))
-                lists[name] += values
-            if taken > _MOST_TEXT:
-                raise InputError(
-                    f"shard {path} has more than {readable_size(_MOST_TEXT)} of text beside its audio: write smaller shards"
-                )
-    return lists
+def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, Any]]:
+    """The values of the columns ``names``, row by row. A long text that rows share stands in a file once."""
+    if not names:
+        rows = sum(table.counts)
+        budget.take("rows", steps=rows)
+        yield from ({} for _ in range(rows))
+        return
+    for batch in table.batches(names, budget):
+        for values in zip(*batch.columns):
+            row = {}
+            for name, value in zip(names, values):
+                row[name] = value.as_py()
+                budget.take("text beside its audio", bytes=getsizeof(row[name]))
+            yield row
 
 
 def _is_light(kind: Any, types: Any) -> bool:
@@ -295,9 +280,11 @@ def _is_light(kind: Any, types: Any) -> bool:
 def _labels_of(schema: Any, path: Path) -> Callable[[Any, str], str | None]:
     """The function that gives the label of a value of the column ``label``."""
     try:
-        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
-        names = features.get("label", {}).get("names")
-    except (ValueError, AttributeError, RecursionError):  # some other program's metadata
+        told = parsed_json((schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {path}")
+        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
+    except InputError:
+        raise
+    except (ValueError, AttributeError):  # some other program's metadata
         names = None
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         return _label
@@ -389,8 +376,10 @@ def _notes(text: Any, place: str) -> dict[str, Any]:
     try:
         if len(text) > _LONGEST_NOTES:
             raise ValueError(f"more than {_LONGEST_NOTES:,} characters")
-        notes = json.loads(text)
-    except (ValueError, TypeError, RecursionError) as error:
+        notes = parsed_json(text, f"{place}: the notes")
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:
         raise InputError(f"{place}: the notes are not JSON ({error}): {shown(str(text))}") from error
     if not isinstance(notes, dict):
         raise InputError(f"{place}: the notes are not a mapping in JSON: {shown(str(text))}")

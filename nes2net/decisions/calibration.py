@@ -21,6 +21,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net import metrics
+from nes2net.audio.crop import LONGEST_CUT
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
 from nes2net.errors import InputError, counted
@@ -34,7 +35,9 @@ _FEWEST = 20  # trials of a class, from which on weights and figures are worth s
 _STEEPEST, _FLAT = 1e-12, 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
-_NARROWEST, _SMALLEST = 1e-13, 1e-290
+_NARROWEST, _SMALLEST = 1e-13, 1e-25
+# Of weights and offsets, and of log-likelihood ratios. Files from outside may hold any number.
+_LARGEST_WEIGHT, _LARGEST_LLR = 1e30, 1e6
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
 # Of more trials in a class, so many evenly spaced of the sorted ones are kept, which is exact for
@@ -102,8 +105,8 @@ class LinearCalibration:
         """Compute log-likelihood ratios, shape (N,), from scores, shape (N, K), or (N,) if K = 1.
 
         Raises:
-            InputError: if the number of systems is not K, or a score is NaN or infinite, before or
-                after.
+            InputError: if the number of systems is not K, a score is NaN or infinite, or a ratio is
+                beyond ±1,000,000.
         """
         scores = _matrix(scores, "")
         if scores.shape[1] != len(self.weights):
@@ -113,8 +116,11 @@ class LinearCalibration:
             )
         with np.errstate(over="ignore", invalid="ignore"):
             calibrated = scores @ np.array(self.weights) + self.offset
-        if bad := int((~np.isfinite(calibrated)).sum()):
-            raise InputError(f"{bad} of {len(scores)} calibrated scores are too large for a number; scale the scores")
+        if bad := int((~(np.abs(calibrated) <= _LARGEST_LLR)).sum()):
+            raise InputError(
+                f"{bad} of {len(scores)} log-likelihood ratios are beyond ±{_LARGEST_LLR:,.0f}, so this calibration does not "
+                "fit these scores: calibrate scores of the same detector"
+            )
         return calibrated
 
     def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
@@ -207,7 +213,9 @@ def _lines(value: Any, indent: str = "") -> str:
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
-_Sorted = Annotated[list[FiniteFloat], Field(min_length=1, max_length=_MOST_READ)]
+_Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
+_Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
+_Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ)]
 
 
 class _SavedLlrs(BaseModel):
@@ -222,7 +230,7 @@ class _SavedScoredBy(BaseModel):
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
     precision: Annotated[str, Field(max_length=50)]
-    num_samples: Annotated[int, Field(ge=1, lt=1 << 40)] | None
+    num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
 
 
@@ -232,8 +240,8 @@ class _Saved(BaseModel):
     model_config = ConfigDict(strict=True)
 
     format: Literal["nes2net linear calibration"]
-    weights: Annotated[tuple[FiniteFloat, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
-    offset: FiniteFloat
+    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
+    offset: _Weight
     prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
     l2: Annotated[FiniteFloat, Field(ge=0)]
     systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]

@@ -10,7 +10,7 @@ import csv
 import io
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from nes2net.audio.tables import ParquetTable, pyarrow_module
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, MissingLibrary, counted, first_line, shown
 from nes2net.evaluation.plots import SERIES
+from nes2net.machine.budget import Budget
 from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import MOST_LINES, read_text
@@ -297,7 +299,7 @@ class _Record(BaseModel):
 def _listed(path: Path) -> _File:
     """The ids and labels of a file of embeddings, and where they come from."""
     if path.suffix == ".parquet":
-        columns = list(_columns(_parquet(path), path, ["id", "label"]))
+        columns = list(_columns(path, ["id", "label"]))
         ids, labels = ([str(value or "") for part in columns for value in part[n].to_pylist()] for n in (0, 1))
     elif path.suffix == ".npy":
         ids, labels = _list_of(path.with_name(f"{path.name}.csv"))
@@ -337,37 +339,26 @@ def _array(path: Path) -> NDArray:
     return array
 
 
-def _parquet(path: Path) -> Any:
-    """An opened Parquet file with the columns of embeddings."""
+def _columns(path: Path, names: list[str]) -> Iterator[list[Any]]:
+    """The columns ``names`` of a Parquet file of embeddings, some rows at a time."""
+    budget = Budget.of(str(path), path.stat().st_size, _REMEDY)
+    pyarrow = pyarrow_module("pyarrow", path)
     try:
-        import pyarrow  # optional dependency
-        import pyarrow.parquet  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(f"a .parquet file needs pyarrow: {how_to_install('parquet')}") from error
-    try:
-        file = pyarrow.parquet.ParquetFile(path)
-        columns = {field.name: field.type for field in file.schema_arrow}
-    except (pyarrow.ArrowException, OSError) as error:
+        table = ParquetTable(path, budget)
+        columns = {field.name: field.type for field in table.schema}
+        vectors: Any = columns.get("embedding")
+        fixed = isinstance(vectors, pyarrow.FixedSizeListType) and pyarrow.types.is_floating(vectors.value_type)
+        if (
+            not {"id", "label", "embedding"} <= columns.keys()
+            or not fixed
+            or not 1 <= vectors.list_size <= _MOST_NUMBERS
+        ):
+            raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
+        yield from (batch.select(names).columns for batch in table.batches(names, budget))
+    except InputError:
+        raise
+    except Exception as error:  # a damaged file can cause any
         raise InputError(f"{path}: cannot be read as Parquet ({first_line(error)}); {_REMEDY}") from error
-    vectors = columns.get("embedding")
-    fixed = isinstance(vectors, pyarrow.FixedSizeListType) and pyarrow.types.is_floating(vectors.value_type)
-    size = getattr(vectors, "list_size", 0) if fixed else 0
-    if not {"id", "label", "embedding"} <= columns.keys() or not 1 <= size <= _MOST_NUMBERS:
-        raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
-    if file.metadata.num_rows > MOST_LINES:
-        raise InputError(f"{path}: has more than {MOST_LINES:,} rows; {_REMEDY}")
-    return file
-
-
-def _columns(file: Any, path: Path, names: list[str]) -> Iterable[list[Any]]:
-    """The columns ``names`` of each row group of a Parquet file."""
-    import pyarrow  # optional dependency, which `file` is of
-
-    try:
-        for number in range(file.num_row_groups):
-            yield [column.combine_chunks() for column in file.read_row_group(number, names).select(names).columns]
-    except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is damaged ({first_line(error)}); {_REMEDY}") from error
 
 
 def _rows(file: _File, chosen: NDArray) -> NDArray:
@@ -376,7 +367,7 @@ def _rows(file: _File, chosen: NDArray) -> NDArray:
         rows = np.asarray(_array(file.path)[chosen], np.float32)
     else:
         first, parts = 0, []
-        for (column,) in _columns(_parquet(file.path), file.path, ["embedding"]):
+        for (column,) in _columns(file.path, ["embedding"]):
             here = chosen[(chosen >= first) & (chosen < first + len(column))] - first
             numbers = column.flatten().to_numpy(zero_copy_only=False)
             if len(numbers) != len(column) * column.type.list_size:

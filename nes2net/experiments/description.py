@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from nes2net.audio.crop import LONGEST_CUT
 from nes2net.errors import InputError, check_known, did_you_mean, shown
 from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import first_problem
@@ -22,6 +23,16 @@ _PLACE = re.compile(r"\$\{(\w+)\}")
 #: A name that becomes a part of a file's name.
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}$")]
 Whole = Annotated[int, Field(ge=1)]
+#: Text of one line: a line feed in a value would begin a line of its own in a batch script or a table.
+Line = Annotated[str, StringConstraints(pattern=r"^\P{Cc}*$", max_length=1000)]
+#: A value in a batch script. It names no file, as it has no `/`, and holds nothing that a shell acts on.
+BatchValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.,:=+@%\[\]-]{1,200}$")]
+#: Options of `sbatch` that ask for a place and for means. Others name files, commands or an environment.
+_BATCH_OPTIONS = (
+    "account|clusters|comment|constraint|cpus-per-gpu|exclude|exclusive|gres|hint|licenses|mail-type|mail-user|"
+    "mem-per-cpu|mem-per-gpu|nice|nodelist|qos|reservation|switches|threads-per-core|tmp|wckey"
+)
+BatchOption = Annotated[str, StringConstraints(pattern=rf"^({_BATCH_OPTIONS})$")]
 Metric = Literal["eer", "min_tdcf", "min_dcf"]
 
 
@@ -78,7 +89,7 @@ class EvaluationSet(_Section):
     """Phase of the labels; the split if not given."""
     protocol: Literal["4sec", "full"] | None = None
     """The first 4 s, or whole utterances; if not given, what the recipe trains on, else 4sec."""
-    samples: Whole | None = None
+    samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
     """Samples of `4sec`; if not given, those of the recipe if they are not about 4 s, else the number of the corpus."""
     exclude: dict[str, list[str]] | None = None
     """Field of a trial → values that are left out; those of the corpus if not given."""
@@ -116,7 +127,7 @@ class SlurmSettings(_Section):
 
     cluster: Literal["slurm", "local"] = "slurm"
     """`local` starts the same jobs on this machine, to try them."""
-    partition: str | None = None
+    partition: BatchValue | None = None
     """Partition; that of the cluster if not given."""
     minutes: Whole = 1440
     """Time limit of a job; one that runs into it is queued again, and goes on."""
@@ -128,8 +139,8 @@ class SlurmSettings(_Section):
     """Memory of a job."""
     parallel: Whole = 64
     """Jobs of an array that run at once, at most."""
-    more: dict[str, str | int] = Field(default_factory=dict)
-    """Further options of `sbatch`, such as `account` and `qos`."""
+    more: dict[BatchOption, BatchValue | int] = Field(default_factory=dict)
+    """Further options of `sbatch`, such as `account` and `qos`, that ask for a place or for means."""
 
 
 def _repeated(values: Sequence[Any]) -> list[Any]:
@@ -148,7 +159,7 @@ class Experiment(_Section):
 
     name: Name
     """Name of the experiment, and of its folder if none is given."""
-    title: str = ""
+    title: Line = ""
     """Heading of the table; the name if not given."""
     recipe: str
     """A packaged recipe, or a file: beside this one, or from the working directory."""
@@ -166,11 +177,11 @@ class Experiment(_Section):
     """The evaluation sets, which are the columns of the table."""
     metrics: Annotated[list[Metric], Field(min_length=1)] = ["eer"]
     """A table for each of `eer`, `min_tdcf` and `min_dcf`."""
-    num_resamples: Whole = 1000
+    num_resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
     """Names that stand in the file as `${NAME}` → what they stand for if nobody says otherwise."""
-    out: str | None = None
+    out: Line | None = None
     """Folder for everything; `results/NAME` in the working directory if not given."""
     slurm: SlurmSettings = SlurmSettings()
     """How jobs are submitted to Slurm."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,12 @@ from typing import Any
 from nes2net.errors import InputError
 from nes2net.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.experiments.jobs import AverageJob, EvaluateJob, Job, Run, ScoreJob, TrainJob
+from nes2net.machine.budget import Budget
 from nes2net.machine.files import json_text
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
 
 _LONGEST = 60  # characters of a grid point in the name of a folder
+_MOST_TRAININGS, _MOST_EVALUATIONS = 1000, 10_000  # planning a training takes 8 ms
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,15 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     """
     out = Path(out)
     keys, columns = list(experiment.grid), list(experiment.grid.values())
+    trainings = math.prod(map(len, columns)) * len(experiment.seeds)
+    evaluations = trainings * len(experiment.averages) * len(experiment.evaluate)
+    for what, count, most in (
+        ("trainings", trainings, _MOST_TRAININGS),
+        ("evaluations", evaluations, _MOST_EVALUATIONS),
+    ):
+        Budget(f"experiment {experiment.name}", 0, most, remedy="make several experiments of it").take(
+            what, steps=count
+        )
     runs = []
     for values in itertools.product(*columns):
         settings = dict(zip(keys, values))

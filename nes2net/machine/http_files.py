@@ -18,12 +18,15 @@ import httpx
 
 from nes2net.errors import InputError, Unfinished, readable_size, shown
 from nes2net.machine.files import read_bounded, write_text
+from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.progress import ProgressDisplay
 
 _CHUNK = 1 << 20
 _MB = 1_000_000
 _MOST_REDIRECTS = 10
-MOST_TRIES = 6  # without a byte in between
+MOST_TRIES, _LEAST_BETWEEN = 6, 100_000  # tries that bring fewer bytes than this, each
+# Seconds in which a server has to send as many bytes, at least: about 300 a second.
+_SLOWEST = 300.0
 _LONGEST_PAUSE = 120.0  # seconds
 _BUSY = (408, 429, 500, 502, 503, 504)
 _SHA256 = re.compile(r'"?([0-9a-f]{64})"?')
@@ -53,8 +56,8 @@ class _Busy(Exception):
 class HttpFiles:
     """A client of HTTP servers, none of which is trusted.
 
-    A redirection from HTTPS to HTTP, or to anything else, is refused. A server that is busy or
-    breaks off is asked again, up to six times without a byte in between, after 1, 2, 4 … seconds.
+    A redirection from HTTPS to HTTP, or to anything else, is refused. A server that is busy, breaks
+    off or stalls is asked again, up to six times with hardly a byte in between, after 1, 2, 4 … seconds.
 
     Args:
         sleep: Waits for a number of seconds.
@@ -168,8 +171,12 @@ class HttpFiles:
                 return
             _check_found(answer, file.url)
             start, whole = _check_range(answer, file, start)
+            told = _validators(answer)
+            if start and any(told.get(name, value) != value for name, value in known.items()):
+                _remove(part)  # whatever the server made of If-Range
+                raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
-                write_text(_state_of(part), json.dumps({"url": file.url, **_validators(answer)}))
+                write_text(_state_of(part), json.dumps({"url": file.url, **told}))
             self._receive(answer, file, part, start, whole, display)
 
     def _receive(
@@ -187,8 +194,9 @@ class HttpFiles:
                 f"{part.parent}: {file.url} needs {readable_size(whole - start)}, and {readable_size(free)} are free; make room "
                 "and run the same command again"
             )
-        most = start + free if whole is None else whole
+        most = start + free // 2 if whole is None else whole  # an endless file must not fill the disk
         done, began = start, time.monotonic()
+        mark, at_mark = began, start
         display.update(start // _MB - display.done)
         try:
             with open(part, "r+b" if start else "wb") as out:
@@ -197,9 +205,17 @@ class HttpFiles:
                 for chunk in answer.iter_raw():
                     done += len(chunk)
                     if done > most:
-                        raise InputError(f"{file.url}: the server sends more than the {most:,} bytes announced")
+                        _remove(part)
+                        raise InputError(
+                            f"{file.url}: the server sends more than the {most:,} bytes announced or possible"
+                        )
                     out.write(chunk)
-                    rate = (done - start) / max(time.monotonic() - began, 0.1)
+                    now = time.monotonic()
+                    if now - mark > _SLOWEST:
+                        if done - at_mark < _LEAST_BETWEEN:
+                            raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
+                        mark, at_mark = now, done
+                    rate = (done - start) / max(now - began, 0.1)
                     display.facts = [f"{readable_size(rate)}/s"]
                     display.update(done // _MB - display.done)
                 out.flush()
@@ -238,7 +254,7 @@ class HttpFiles:
         raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
 
     def _patiently(self, once: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
-        """Call ``once`` until it succeeds; tries that brought bytes do not count."""
+        """Call ``once`` until it succeeds; tries that brought many bytes do not count."""
         tries, before = 0, bytes_so_far()
         while True:
             try:
@@ -246,7 +262,7 @@ class HttpFiles:
             except httpx.UnsupportedProtocol as error:
                 raise InputError(f"{url}: not an address of HTTP or HTTPS") from error
             except (httpx.TransportError, _Busy) as error:
-                tries = tries + 1 if bytes_so_far() <= before else 1
+                tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
                 if tries >= self.most_tries:
                     problem = f"{str(error) or type(error).__name__}{f', {tries} times' if tries > 1 else ''}"
                     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
@@ -337,7 +353,7 @@ def _state_of(part: Path) -> Path:
 def _read_state(part: Path, url: str) -> dict[str, str]:
     """The validator of the file that ``part`` is a part of; empty if it came from elsewhere."""
     with suppress(InputError, ValueError, AttributeError):
-        state = json.loads(read_bounded(_state_of(part), 10_000))
+        state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
         if state.pop("url") == url:
             return {name: value for name, value in state.items() if isinstance(value, str)}
     return {}

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from nes2net.errors import InputError, first_line, shown
+from nes2net.machine.budget import Budget
 from nes2net.machine.files import read_bounded
 
 MOST_BYTES = 1_000_000  # of a configuration's file
 MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
 LONGEST_NUMBER = 64  # bits
 _MOST_KEYS = 10_000  # of one mapping
+_DEEPEST_JSON = 100  # lists and mappings within each other
+# Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
+_HELD, _MOST_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}, 1 << 29
+_SHORT_JSON = 1000  # bytes that are not worth an estimate
+_BLOCK = 1 << 20
 
 
 def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
@@ -37,15 +44,64 @@ def read_json(path: Path) -> dict[str, Any]:
         InputError: if it is not such a file, or :func:`check_plain` refuses its data.
     """
     try:
-        content = json.loads(read_small_text(path), object_pairs_hook=_without_repeated_keys)
-    except InputError:
-        raise
-    except (ValueError, RecursionError) as error:
+        content = parsed_json(read_small_text(path), str(path), unique_keys=True)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{path} is damaged: it is not valid JSON ({first_line(error)})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path} is damaged: a mapping is expected")
     check_plain(content, str(path))
     return content
+
+
+def parsed_json(text: str | bytes, what: str, *, unique_keys: bool = False) -> Any:
+    """Parse JSON from outside, after :func:`check_json`.
+
+    Args:
+        what: names the text in messages.
+        unique_keys: refuse a mapping that has a key twice.
+
+    Raises:
+        InputError: as :func:`check_json`.
+        ValueError: if it is not valid JSON.
+    """
+    check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, what)
+    return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
+
+
+def check_json(content: bytes, what: str) -> None:
+    """Refuse JSON that no parser should see, because some end the process if memory or the stack runs out.
+
+    Raises:
+        InputError: if a parser would hold more than 512 MB (2²⁹ bytes) besides the text, or values
+            are nested deeper than 100.
+
+    >>> check_json(b"[" * 5000, "this")
+    Traceback (most recent call last):
+    nes2net.errors.InputError: this: lists and mappings are nested more than 100 deep
+    """
+    if len(content) <= _SHORT_JSON and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
+        return
+    import numpy as np  # start-up: most JSON is short
+
+    budget = Budget(what, _MOST_HELD, len(content), len(content))
+    held, steps = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    held[[ord(mark) for mark in _HELD]] = list(_HELD.values())
+    steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
+    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")  # the quotation marks left are ends of texts
+    in_text, level = False, 0
+    for start in range(0, len(bare), _BLOCK):
+        block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
+        marks = block[(held + abs(steps)).astype(bool)[block]]
+        if not len(marks):
+            continue
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
+        levels = level + np.cumsum(steps[marks] * ~is_text)
+        in_text, level = bool(is_text[-1]), int(levels[-1])
+        if levels.max() > _DEEPEST_JSON:
+            raise InputError(f"{what}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
+        budget.take("values", bytes=int(held[marks[~is_text]].sum()))
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -63,9 +119,22 @@ def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, re
     """
     content = read_bounded(path, most, remedy)
     try:
+        return validated_json(model, content)
+    except ValueError as error:
+        raise InputError(f"{path}: not {kind} ({error}); {remedy}") from error
+
+
+def validated_json(model: type[_Model], content: bytes) -> _Model:
+    """Read JSON from outside as ``model`` describes it, after :func:`check_json`.
+
+    Raises:
+        ValueError: if it is no such JSON; the message says what is wrong with it.
+    """
+    check_json(content, "it")
+    try:
         return model.model_validate_json(content)
     except ValidationError as error:
-        raise InputError(f"{path}: not {kind} ({first_problem(error)}); {remedy}") from error
+        raise ValueError(first_problem(error)) from error
 
 
 def first_problem(error: ValidationError) -> str:
@@ -82,8 +151,8 @@ def first_problem(error: ValidationError) -> str:
 def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     content = dict(pairs)
     if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise ValueError(f"the key {shown(next(k for k in keys if keys.count(k) > 1))} stands there twice")
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {shown(twice)} stands there twice")
     return content
 
 
@@ -116,27 +185,24 @@ def check_plain(
     ...     double = [double, double]
     >>> check_plain(double, "this", depth=50)
     Traceback (most recent call last):
-    nes2net.errors.InputError: this has more than 100,000 values when it is written out
+    nes2net.errors.InputError: this was refused to save memory and time: it grows to 100,002 values, and at most 100,000 are accepted
     """
-    left, characters_left = values, characters
+    budget = Budget(what, characters, values)
     pending = [(value, 0)]
     while pending:
         item, level = pending.pop()
-        left -= 1
-        if left < len(pending):
-            raise InputError(f"{what} has more than {values:,} values when it is written out")
         if level > depth:
             raise InputError(f"{what} is nested more than {depth} deep")
         if isinstance(item, dict):
             if len(item) > _MOST_KEYS:
                 raise InputError(f"{what} has a mapping of more than {_MOST_KEYS:,} keys")
+            budget.take("values", steps=2 * len(item))
             pending += [(part, level + 1) for pair in item.items() for part in pair]
         elif isinstance(item, (list, tuple)):
+            budget.take("values", steps=len(item))
             pending += [(part, level + 1) for part in item]
         elif isinstance(item, str):
-            characters_left -= len(item)
-            if characters_left < 0:
-                raise InputError(f"{what} has more than {characters:,} characters when it is written out")
+            budget.take("text", bytes=len(item))
         elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
             raise InputError(f"{what} has the number {shown(item)}: numbers of at most 64 bits are expected")
         elif item is not None and not isinstance(item, (int, float, *also)):

@@ -1,11 +1,15 @@
-"""Unpacking of ZIP and tar archives of others, into one folder and within limits."""
+"""ZIP and tar archives from outside, unpacked into one folder within a budget."""
 
 from __future__ import annotations
 
+import bz2
+import errno
+import gzip
+import lzma
 import os
+import re
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -13,17 +17,25 @@ from pathlib import Path
 from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple
 
-from nes2net.errors import InputError, Unfinished, counted, readable_size, shown
+from nes2net.errors import InputError, Unfinished, counted, first_line, shown
+from nes2net.machine.budget import Budget
 from nes2net.machine.files import replacing
+from nes2net.machine.memory import is_out_of_memory
 from nes2net.machine.progress import ProgressDisplay
 
 #: Suffixes of the archives that :func:`unpack` reads.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _CHUNK = 1 << 20
 _MB = 1_000_000
-# An archive of recordings grows a little; one that grows a hundredfold is a trap.
-_MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000
-_MOST_MEMBERS = 20_000_000
+# An archive of recordings grows a little; one that grows a hundredfold is a trap. Even an empty file
+# or a folder takes a block of the disk, and some bytes of the archive.
+_MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000  # bytes
+_BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 10_000, 256
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+_LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included
+_DIGITS = re.compile(rb"\d{100}")
+_COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 class _Member(NamedTuple):
@@ -54,36 +66,37 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
             ``folder``, a link or a device, or grows to more than a hundred times its size.
         Unfinished: if the disk is full.
     """
-    count = written = 0
-    most = max(_ALWAYS_ALLOWED, _MOST_GROWTH * archive.stat().st_size)
+    count, size = 0, archive.stat().st_size
+    budget = Budget(
+        str(archive),
+        max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),
+        max(_MEMBERS_ALWAYS_ALLOWED, size // _BYTES_OF_MEMBER),
+        size,
+        "no archive of recordings grows like that; unpack it by hand if you trust it",
+    )
     with _readable(archive), open(archive, "rb") as file:
-        total = max(1, archive.stat().st_size // _MB)
+        total = max(1, size // _MB)
         with ProgressDisplay[Any](title=title, unit="MB", total=total) as display:
-            for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive):
+            for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
                 target = _place(member.name, folder, archive)
                 if member.open is None:
-                    with _room_for(target):
+                    with _room_for(target, archive):
                         target.mkdir(parents=True, exist_ok=True)
                     continue
                 count += 1
-                written += member.size
-                if written > most or count > _MOST_MEMBERS:
-                    raise InputError(
-                        f"{archive}: grows to more than {readable_size(most)} or {_MOST_MEMBERS:,} files, which no archive of "
-                        "recordings does; unpack it by hand if you trust it"
-                    )
                 if not (target.is_file() and target.stat().st_size == member.size):
-                    _write(member, target)
+                    _write(member, target, archive)
                 display.facts = [counted(count, "file")]
                 display.update(max(0, file.tell() // _MB - display.done))
     return count
 
 
-def _of_zip(file: IO[bytes], archive: Path) -> Iterator[_Member]:
+def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
     with zipfile.ZipFile(file) as opened:
         members = opened.infolist()
-        for info in members:  # all names, before the first file is written
+        for info in members:  # all names and sizes, before the first file is written
             _place(info.filename, Path(), archive)
+            budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
             kind = info.external_attr >> 16
             if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
                 raise _refused(archive, info.filename, "a link or a device")
@@ -93,16 +106,75 @@ def _of_zip(file: IO[bytes], archive: Path) -> Iterator[_Member]:
             yield _Member(info.filename, info.file_size, None if info.is_dir() else partial(opened.open, info))
 
 
-def _of_tar(file: IO[bytes], archive: Path) -> Iterator[_Member]:
-    with tarfile.open(fileobj=file, mode="r:*") as opened:
-        for info in opened:
+def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    beginning = file.read(8)
+    file.seek(0)
+    for magic, opener in _COMPRESSION.items():
+        if beginning.startswith(magic):
+            file = opener(file)
+    with open_tar(file, str(archive)) as opened:
+        for info in tar_headers(opened):
+            budget.take("members", bytes=max(info.size, 0) + _BLOCK, steps=1)
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
                 yield _Member(info.name, info.size, partial(_content, opened, info))
             else:
                 raise _refused(archive, info.name, "a link or a device")
-            opened.members = []  # type: ignore[attr-defined]  # else it keeps all of them
+
+
+def open_tar(file: Any, name: str) -> tarfile.TarFile:
+    """Open a tar file that is not compressed, of which :func:`tar_headers` gives the members.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        tarfile.TarError: if it is of another kind.
+        InputError: as :func:`tar_headers`.
+    """
+    source: Any = _TarSource(file, name)
+    return tarfile.open(fileobj=source, mode="r:")
+
+
+def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar file one after the other; none of them is kept.
+
+    Raises:
+        tarfile.TarError: if it is damaged.
+        InputError: if a header is longer than 64 kB: tarfile would read a name of gigabytes.
+    """
+    source: Any = opened.fileobj
+    while True:
+        source.left = _LONGEST_HEADER
+        entry = opened.next()
+        source.left = None
+        if entry is None:
+            return
+        yield entry
+        opened.members = []  # type: ignore[attr-defined]  # they would pile up
+
+
+class _TarSource:
+    """A file whose reads are limited while tarfile reads a header."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+        self.seek, self.tell = file.seek, file.tell
+        self.left: int | None = _LONGEST_HEADER
+
+    def read(self, size: int = -1) -> bytes:
+        if self.left is None:
+            return self._file.read(size)  # type: ignore[no-any-return]
+        self.left -= size if size >= 0 else _LONGEST_HEADER
+        content = b"" if self.left < 0 else self._file.read(size)
+        # Some versions of Python search for numbers in a time that is quadratic in their digits.
+        if self.left < 0 or _DIGITS.search(content):
+            raise InputError(
+                f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
+                "it is damaged or hostile"
+            )
+        return content
 
 
 def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
@@ -123,9 +195,14 @@ def _refused(archive: Path, name: str, what: str) -> InputError:
     return InputError(f"{archive}: {shown(name)} is {what}: refused; unpack it by hand if you trust it")
 
 
-def _write(member: _Member, target: Path) -> None:
+def _write(member: _Member, target: Path, archive: Path) -> None:
     assert member.open is not None
-    with _room_for(target), member.open() as source, replacing(target) as temporary, open(temporary, "wb") as out:
+    with (
+        _room_for(target, archive),
+        member.open() as source,
+        replacing(target) as temporary,
+        open(temporary, "wb") as out,
+    ):
         left = member.size
         while block := source.read(min(_CHUNK, left + 1)):
             left -= len(block)
@@ -137,14 +214,24 @@ def _write(member: _Member, target: Path) -> None:
 
 
 @contextmanager
-def _room_for(target: Path) -> Iterator[None]:
+def _room_for(target: Path, archive: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if error.errno is None:  # of the archive: gzip says so by an OSError
             raise
-        raise Unfinished(
-            f"{target}: cannot be written ({os.strerror(error.errno)}); make room, and run the same command again"
+        reason = os.strerror(error.errno)
+        if error.errno in _NO_ROOM:
+            raise Unfinished(
+                f"{target}: cannot be written ({reason}); make room, and run the same command again"
+            ) from error
+        if error.errno in _IN_THE_WAY:
+            raise InputError(
+                f"{target}: cannot be written ({reason}): a file stands where a folder is needed, or the other way round. "
+                f"Remove it; if {archive} holds both, it is damaged or hostile"
+            ) from error
+        raise InputError(
+            f"{target}: cannot be written ({reason}); mend that, and run the same command again"
         ) from error
 
 
@@ -152,15 +239,13 @@ def _room_for(target: Path) -> Iterator[None]:
 def _readable(archive: Path) -> Iterator[None]:
     try:
         yield
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+    except (InputError, Unfinished):
+        raise
+    except Exception as error:  # a damaged archive can cause any
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
+            ) from error
         raise InputError(
-            f"{archive}: cannot be unpacked ({error or type(error).__name__}); remove it and run the same command again"
+            f"{archive}: cannot be unpacked ({first_line(error)}); remove it and run the same command again"
         ) from error

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from nes2net.errors import InputError, shown
+from nes2net.machine.budget import Budget
 from nes2net.machine.plain_data import check_plain, read_small_text
 
 _TAG = "tag:yaml.org,2002:"
@@ -99,13 +100,15 @@ def read_yaml(text: str, hint: Any, what: str, aliases: bool = False) -> Any:
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        _check_events(text, aliases)
+        _check_events(text, aliases, Budget(what, _MAX_BYTES, 2 * _MAX_VALUES))
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
         _prepare(node, hint, set())
         values = loader.construct_document(node)
+    except InputError:
+        raise
     except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{what} is not valid YAML: {error}") from error
     check_plain(values, what, values=_MAX_VALUES, depth=_MAX_DEPTH)
@@ -146,17 +149,16 @@ def _has_text(hint: Any) -> bool:
     return hint is str
 
 
-def _check_events(text: str, aliases: bool) -> None:
+def _check_events(text: str, aliases: bool, budget: Budget) -> None:
     depth = 0
-    for number, event in enumerate(yaml.parse(text, yaml.SafeLoader)):
+    for event in yaml.parse(text, yaml.SafeLoader):
+        budget.take("values", steps=1)
         has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
         if has_tag or (isinstance(event, yaml.AliasEvent) and not aliases):
             _refuse(f"{'no tags' if aliases else 'no aliases and no tags'} are read here", event)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             _refuse(f"nested more than {_MAX_DEPTH} deep", event)
-        if number > 2 * _MAX_VALUES:
-            _refuse(f"more than {_MAX_VALUES} values", event)
 
 
 def _prepare(node: yaml.Node, hint: Any, done: set[yaml.Node]) -> None:

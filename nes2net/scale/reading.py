@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,11 @@ from typing import Any, BinaryIO
 
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import RecordingBytes, audio_column
+from nes2net.audio.tables import ArrowMessages, ParquetTable
 from nes2net.errors import InputError, first_line, one_line, readable_size
+from nes2net.machine.budget import Budget
+from nes2net.machine.plain_data import parsed_json
+from nes2net.machine.unpacking import open_tar, tar_headers
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece
 from nes2net.scale.sources import Shard, is_url, unreachable
@@ -23,9 +26,7 @@ OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Bytes of content after which a piece ends, if it has whole batches; and at any rate.
 _FULL, _OVERFULL = 64 << 20, 512 << 20
 _MOST_BYTES = 2 << 30  # of a recording
-_MOST_GROUP_BYTES = 8 << 30  # of a row group
 _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recording
-_ROWS_AT_ONCE = 64
 _TAR_BLOCK = 512
 # Members of a tar file that describe a recording, and the columns for them.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
@@ -121,56 +122,43 @@ def _check_size(size: int) -> None:
 
 
 def _parquet_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
-    parquet = library("pyarrow.parquet").ParquetFile(file)
-    schema = parquet.schema_arrow
-    audio = audio_column(schema, Path(shard.address))
-    columns = [audio, *_plain_columns(schema, audio)]
-    start = 0
-    for group in range(parquet.metadata.num_row_groups):
-        described = parquet.metadata.row_group(group)
-        if described.total_byte_size > _MOST_GROUP_BYTES:
-            raise InputError(
-                f"{shard.address}: row group {group} has {readable_size(described.total_byte_size)}; at most "
-                f"{readable_size(_MOST_GROUP_BYTES)} are accepted: write it with smaller row groups"
-            )
-        batches = parquet.iter_batches(_ROWS_AT_ONCE, row_groups=[group], columns=columns, use_threads=False)
-        for batch in batches:
-            yield from _batch_rows(shard, batch, audio, start)
-            start += batch.num_rows
+    budget = _budget(shard, file)
+    table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
+    columns = _columns(shard, table.schema)
+    yield from _batch_rows(shard, table.batches(columns, budget), columns[0])
 
 
 def _arrow_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
-    ipc = library("pyarrow.ipc")
-    if file.read(6) == b"ARROW1":
-        whole = ipc.open_file(file)
-        batches: Iterable[Any] = map(whole.get_batch, range(whole.num_record_batches))
-    else:
-        file.seek(-8, os.SEEK_END)
-        if file.read(8) != b"\xff\xff\xff\xff\0\0\0\0":  # without it, whole batches may be missing
-            raise InputError(f"{shard.address} is cut off: the end of the stream is missing")
-        file.seek(0)
-        batches = ipc.open_stream(file)
-    start = 0
-    for batch in batches:
-        audio = audio_column(batch.schema, Path(shard.address))
-        yield from _batch_rows(shard, batch.select([audio, *_plain_columns(batch.schema, audio)]), audio, start)
-        start += batch.num_rows
+    arrow = library("pyarrow")
+    source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
+    messages = ArrowMessages(source, _budget(shard, file))
+    columns = _columns(shard, messages.schema)
+    yield from _batch_rows(shard, (messages.batch(message, columns) for message, _ in messages), columns[0])
 
 
-def _plain_columns(schema: Any, audio: str) -> list[str]:
-    """The columns of texts, numbers and truth values, which stand in the results too."""
+def _budget(shard: Shard, file: BinaryIO) -> Budget:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
+
+
+def _columns(shard: Shard, schema: Any) -> list[str]:
+    """The column of audio, and those of texts, numbers and truth values, which stand in the results too."""
+    audio = audio_column(schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
-    return [field.name for field in schema if field.name != audio and any(is_one(field.type) for is_one in plain)]
+    return [audio, *(f.name for f in schema if f.name != audio and any(is_one(f.type) for is_one in plain))]
 
 
-def _batch_rows(shard: Shard, batch: Any, audio: str, start: int) -> Iterator[_Row]:
-    plain = [name for name in batch.schema.names if name != audio]
-    columns = {name: batch.column(name).to_pylist() for name in plain}
-    for place, value in enumerate(batch.column(audio)):
-        content, name = _content_of(value)
-        row = {key: values[place] for key, values in columns.items()}
-        yield _row(shard, str(start + place), content, PurePosixPath(name or "").suffix, row)
+def _batch_rows(shard: Shard, batches: Iterable[Any], audio: str) -> Iterator[_Row]:
+    start = 0
+    for batch in batches:
+        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != audio}
+        for place, value in enumerate(batch.column(audio)):
+            content, name = _content_of(value)
+            row = {key: values[place] for key, values in columns.items()}
+            yield _row(shard, str(start + place), content, PurePosixPath(name or "").suffix, row)
+        start += batch.num_rows
 
 
 def _content_of(value: Any) -> tuple[bytes | None, str | None]:
@@ -202,8 +190,8 @@ def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described
 def _notes(text: Any) -> dict[str, Any]:
     """The mapping that ``text`` is in JSON; empty if it is none: a recording can be scored all the same."""
     try:
-        found = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
+        found = parsed_json(text, "notes") if isinstance(text, str) else None
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -211,9 +199,8 @@ def _notes(text: Any) -> dict[str, Any]:
 def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
     """Recordings of a tar file; the members that describe one stand beside it, with the same key."""
     key, described, recordings = "", dict[str, Any](), list[tuple[str, bytes]]()
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for entry in archive:
-            archive.members = []  # type: ignore[attr-defined]  # they would pile up
+    with open_tar(file, shard.address) as archive:
+        for entry in tar_headers(archive):
             if not entry.isreg() or entry.issparse():
                 continue
             folder, name = os.path.split(entry.name)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from nes2net.audio.tables import ParquetTable
 from nes2net.errors import InputError, first_line
-from nes2net.machine.files import check_no_device, json_text, replacing, write_text, writing
-from nes2net.machine.plain_data import read_json_as
+from nes2net.machine.budget import Budget
+from nes2net.machine.files import check_no_device, json_text, read_bounded, replacing, write_text, writing
+from nes2net.machine.plain_data import parsed_json, read_json_as, validated_json
 from nes2net.scale.libraries import library
 from nes2net.scale.sources import Shard
 from nes2net.scoring import score_file
@@ -93,8 +94,8 @@ def finished(path: Path) -> Finished | None:
         return None
     try:
         metadata = library("pyarrow.parquet").read_schema(path).metadata or {}
-        return Finished.model_validate_json(metadata[_KEY])
-    except (OSError, ValueError, KeyError, ValidationError):
+        return validated_json(Finished, metadata[_KEY])
+    except (OSError, ValueError, KeyError):
         return None
 
 
@@ -125,8 +126,15 @@ def results(out: Path) -> Iterator[tuple[Finished, Any]]:
     found = [(done, path) for path in out.glob("*.parquet") if (done := finished(path)) is not None]
     for done, path in sorted(found, key=lambda pair: pair[0].shard):
         try:
-            yield done, library("pyarrow.parquet").read_table(path)
-        except (OSError, ValueError) as error:
+            size = path.stat().st_size
+            budget = Budget.of(str(path), size, "remove it, and score its shard again")
+            budget.most_steps = max(budget.most_steps, size)  # a row is an id and a score
+            table = ParquetTable(path, budget)
+            batches = table.batches(table.schema.names, budget)
+            yield done, library("pyarrow").Table.from_batches(batches, table.schema)
+        except InputError:
+            raise
+        except Exception as error:  # a damaged file can cause any
             raise InputError(
                 f"{path} is damaged ({first_line(error)}): remove it, and score its shard again"
             ) from error
@@ -174,7 +182,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
                 scored += 1
         if not scored:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
-    whole = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    whole = parsed_json(read_bounded(out / RECORD, _LARGEST_RECORD), str(out / RECORD))
     whole |= {"failures": failures, "total": scored + without, "scored": scored, "scores_sha256": digest.hexdigest()}
     write_text(beside, json_text(whole, indent=1))
     return Totals(path, scored, without)

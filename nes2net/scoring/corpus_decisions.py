@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import Field, FiniteFloat, TypeAdapter
 
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.decisions.decision import CANNOT_TELL, Decider
 from nes2net.decisions.population import SCALARS, Traits
 from nes2net.errors import InputError
-from nes2net.machine.files import json_text, sha256_of, write_text
+from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
+from nes2net.machine.plain_data import check_json, parsed_json
+from nes2net.machine.text_files import read_text
 from nes2net.scoring.embedding import embed_trials
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.measuring import measure_trials
@@ -111,14 +113,14 @@ def decide_trials(
 def _finished(path: Path, record_path: Path, basis: dict[str, Any]) -> CorpusDecisions | None:
     """What an earlier run wrote of the same scores by the same calibration; None if it did not."""
     try:
-        if not path.is_file() or record_path.stat().st_size > _LARGEST_RECORD:
+        if not path.is_file():
             return None
-        record = json.loads(record_path.read_text(encoding="utf-8"))
+        record = parsed_json(read_bounded(record_path, _LARGEST_RECORD), str(record_path))
         same = all(record[key] == value for key, value in basis.items())
         if not same or record["decisions_sha256"] != sha256_of(path):
             return None
         counts = {str(name): int(count) for name, count in record["counts"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return CorpusDecisions(path, record_path, counts, already_complete=True)
 
@@ -176,14 +178,15 @@ class _Measured:
         run = json_text([num_samples, trials_digest(trials, lambda trial: f"{trial.id} {stamp(trial.path)}")])
         self.traits: dict[str, Traits] = {}
         try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError):
+            lines = read_text(path).split("\n")
+        except InputError:
             lines = []
         same = lines[:1] == [run]
         for line in lines[1:-1] if same else ():  # the last one may be cut
             try:
+                check_json(line.encode(), "a line")
                 id, duration, level, bandwidth = _LINE.validate_json(line)
-            except ValidationError:  # such as after a loss of power: it is measured again
+            except ValueError:  # such as after a loss of power: it is measured again
                 continue
             self.traits[id] = Traits(duration, level, bandwidth)
         write_text(path, "\n".join([run, *(_line(id, one) for id, one in self.traits.items()), ""]))

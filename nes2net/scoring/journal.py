@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, replacing
+from nes2net.machine.plain_data import parsed_json
 from nes2net.scoring import score_file, segment_file
 
 # Characters; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
@@ -111,7 +112,7 @@ def _written(score: float | NDArray) -> str:
 def _read(text: str) -> float | NDArray:
     """Read what :func:`_written` wrote; ValueError if it is damaged, or a number is not finite."""
     if text.startswith("["):
-        score = np.array(json.loads(text), np.float32)
+        score = np.array(parsed_json(text, "a line"), np.float32)
         if score.ndim == 1 and score.size and np.isfinite(score).all():
             return score
     elif math.isfinite(float(text)):
@@ -216,9 +217,9 @@ def _entries(text: Iterable[str]) -> Iterator[tuple[str, Scored | str]]:
         try:
             id, score, *audio = line.split()
             yield id, Scored(_read(score), " ".join(audio))
-        except (ValueError, TypeError, OverflowError, RecursionError):
+        except (ValueError, TypeError, OverflowError):
             try:
-                name, reason = json.loads(line)
+                name, reason = parsed_json(line, "a line")
                 yield str(name), str(reason)
-            except (ValueError, TypeError, OverflowError, RecursionError):
+            except (ValueError, TypeError, OverflowError):
                 continue

@@ -21,14 +21,14 @@ from nes2net.errors import InputError, readable_size
 from nes2net.machine.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.serve.guard import Guard, Refused
-from nes2net.serve.page import mounted
+from nes2net.serve.page import JOIN, mounted
 from nes2net.serve.uploads import Uploads
 
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE = "/api/score"
 _UPLOAD = "/gradio_api/upload"
 # All that is answered; Gradio has other routes, which nothing here needs.
-_SENT_TO = {_SCORE, _UPLOAD, *(f"/gradio_api/{name}" for name in ("queue/join", "cancel", "reset"))}
+_SENT_TO = {_SCORE, _UPLOAD, JOIN, "/gradio_api/cancel", "/gradio_api/reset"}
 _FETCHED = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
     *(f"/gradio_api/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "theme.css")),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import shutil
+import tarfile
 import threading
+import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,22 @@ import numpy as np
 import soundfile
 import torch
 import yaml
-from builders import genuine_checkpoint, recordings, shards, tiny_corpus
+from builders import experiments, genuine_checkpoint, recordings, shards, tiny_corpus
 from builders.hostile import nes2net, onnx_files
 from tqdm import tqdm
-from transformers import Wav2Vec2Config, Wav2Vec2Model
+from transformers import (
+    SeamlessM4TFeatureExtractor,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertModel,
+    Wav2Vec2Config,
+    Wav2Vec2Model,
+    WhisperConfig,
+    WhisperFeatureExtractor,
+    WhisperForConditionalGeneration,
+)
 
 from fuzzing import FIXED, Boundary
-from nes2net import Detector, create_frontend, registry
+from nes2net import Detector, InputError, create_frontend, registry
 from nes2net.audio import read
 from nes2net.audio.packed import is_there
 from nes2net.checkpoints.averaging import average_checkpoints
@@ -30,8 +41,14 @@ from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
+from nes2net.evaluation.embedding_map import map_embeddings
+from nes2net.localisation import ScoredUtterance, range_eer, read_audacity, read_rttm
+from nes2net.machine.unpacking import unpack
 from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.scale.reading import pieces_of
+from nes2net.scale.sources import shards_of
 from nes2net.scoring.kernel import score_or_raise
+from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.training.run import train
 from nes2net.training.state import RunState
 
@@ -103,6 +120,29 @@ def _huggingface(folder: Path) -> None:
     (folder / "wav2vec2" / "preprocessor_config.json").write_text('{"do_normalize": true, "sampling_rate": 16000}')
 
 
+def _mel_encoders(folder: Path) -> None:
+    """Folders of Whisper and w2v-BERT 2.0, and Whisper as OpenAI's file."""
+    torch.manual_seed(0)
+    layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 60}
+    tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
+    sizes = WhisperConfig(**layers, **heads, **tokens, d_model=16, num_mel_bins=20, max_source_positions=50)
+    WhisperForConditionalGeneration(sizes).save_pretrained(folder / "whisper")
+    WhisperFeatureExtractor(feature_size=20, chunk_length=1).save_pretrained(folder / "whisper")
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    Wav2Vec2BertModel(Wav2Vec2BertConfig(**shape, conv_depthwise_kernel_size=5)).save_pretrained(folder / "w2v_bert2")
+    SeamlessM4TFeatureExtractor().save_pretrained(folder / "w2v_bert2")
+
+
+def _adapted(folder: Path) -> None:
+    """A detector with LoRA, and the base of its front-end beside it."""
+    torch.manual_seed(0)
+    frontend = {"name": "wav2vec2", **_TRANSFORMER, "adapt": {"kind": "lora", "rank": 2}}
+    detector = Detector.from_config({**_SMALL, "frontend": frontend})
+    detector.save_base(_make(folder, "lora/base.pth"))
+    detector.save(folder / "lora" / "lora.pth")
+
+
 def _onnx(folder: Path) -> None:
     onnx_files.write(_make(folder, "inside/m.onnx").parent, onnx_files.good())
     beside = _make(folder, "beside/m.onnx").parent
@@ -172,6 +212,53 @@ def _calibrate(folder: Path) -> Any:
     return nes2net(*applied, "--out", folder / "out.txt")
 
 
+def _experiments(folder: Path) -> None:
+    slurm = {"partition": "gpu", "more": {"account": "speech"}}
+    experiments.experiment_file(folder / "tiny", Path("nowhere"), grid={"train.weight_decay": [0.1, 0.01]}, slurm=slurm)
+
+
+def _archives(folder: Path) -> None:
+    members = {"set/a.flac": bytes(range(256)) * 40, "set/list.txt": b"a bonafide\n"}
+    with zipfile.ZipFile(_make(folder, "zip/a.zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    for mode, form in (("w", tarfile.GNU_FORMAT), ("w:gz", tarfile.PAX_FORMAT), ("w:xz", tarfile.PAX_FORMAT)):
+        suffix = f"tar{mode[1:].replace(':', '.')}"
+        with tarfile.open(_make(folder, f"{suffix}/a.{suffix}"), mode, format=form) as archive:
+            for name, content in {**members, f"set/{'long' * 40}.txt": b"b spoof\n"}.items():
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mtime = len(content), 0.5
+                archive.addfile(entry, io.BytesIO(content))
+
+
+def _segments(folder: Path) -> None:
+    """Segments of utterances, labels of Audacity, and scores of frames."""
+    rttm = "".join(f"SPEAKER u{n} 1 {n / 4:.2f} 0.50 <NA> <NA> spoof <NA> <NA>\n" for n in range(4))
+    _make(folder, "rttm/a.rttm").write_text(rttm)
+    _make(folder, "audacity/a.txt").write_text("0.0\t0.5\tspoof\n\\\t100\t2000\n0.5\t1.25\tbona fide\n")
+    rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
+    _make(folder, "frames/a.txt").write_text(rows)
+
+
+def _ranges(folder: Path) -> list[float]:
+    found = read_rttm(_only(folder)).values()
+    return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in found]
+
+
+def _embeddings(folder: Path) -> None:
+    """Embeddings as ``nes2net embed`` writes them."""
+    numbers = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    ids, labels = [f"u{n}" for n in range(20)], [("bonafide", "spoof")[n % 2] for n in range(20)]
+    np.save(_make(folder, "npy/a.npy"), numbers)
+    (folder / "npy" / "a.npy.csv").write_text(
+        "".join(f"{i},{one}\n" for i, one in zip(["id", *ids], ["label", *labels]))
+    )
+    (folder / "npy" / "a.npy.json").write_text('{"corpus": {"name": "x"}, "run": {"embedding": "y"}}')
+    lists = shards.pa.FixedSizeListArray.from_arrays(shards.pa.array(numbers.ravel()), 4)
+    rows = shards.pa.table({"id": ids, "label": labels, "embedding": lists})
+    shards.write_parquet(_make(folder, "parquet/a.parquet"), rows, 8)
+
+
 def _lists(folder: Path) -> None:
     corpus = tiny_corpus.make_all(folder / "corpora")
     ids = [trial.id for trial in asvspoof2021_la.keys(corpus / "keys")]
@@ -238,6 +325,30 @@ def _shards(folder: Path) -> None:
     shards.write_arrow(_make(folder, "file/data-0.arrow"), rows, stream=False)
     members = {f"{name}.{kind}": of for name in "ab" for kind, of in (("flac", content), ("json", b'{"label": 1}'))}
     shards.write_tar(_make(folder, "tar/test-0.tar"), members)
+    options = {"compression": "zstd", "data_page_version": "2.0", "data_page_size": 1000}
+    shards.pq.write_table(_varied(rows), _make(folder, "varied/test-0.parquet"), **options)
+    with shards.pa.OSFile(str(_make(folder, "lz4/data-0.arrow")), "wb") as sink:
+        form = shards.pa.ipc.IpcWriteOptions(compression="lz4")
+        with shards.pa.ipc.new_stream(sink, _varied(rows).schema, options=form) as writer:
+            writer.write_table(_varied(rows), 2)
+
+
+def _varied(rows: Any) -> Any:
+    """``rows`` with a column of words from a dictionary, one of nested lists, and one of nulls."""
+    arrow = shards.pa
+    words = arrow.array(["x", "y", None, "x"]).dictionary_encode()
+    nested = arrow.array([[{"a": [1]}], [], None, [{"a": []}]])
+    for name, column in (("room", words), ("nested", nested), ("null", arrow.nulls(4))):
+        rows = rows.append_column(name, column)
+    return rows
+
+
+def _pieces(folder: Path) -> int:
+    """Read a shard as a collection does."""
+    pieces = list(pieces_of(shards_of(_only(folder))[0], 2, 1))
+    if pieces[-1].fault:
+        raise InputError(pieces[-1].fault)
+    return sum(piece.table.num_rows for piece in pieces)
 
 
 def _read_shard(folder: Path) -> int:
@@ -301,6 +412,23 @@ BOUNDARIES = {
             "front-end": lambda folder: create_frontend("wav2vec2", folder)(torch.zeros(1, 8000))[-1].sum(),
         },
     ),
+    "mel encoder": Boundary(
+        _mel_encoders,
+        {
+            "info": lambda folder: nes2net("info", folder),
+            "whisper": lambda folder: create_frontend("whisper", folder)(torch.zeros(1, 8000))[-1].sum(),
+            "w2v_bert2": lambda folder: create_frontend("w2v_bert2", folder)(torch.zeros(1, 8000))[-1].sum(),
+        },
+        {"whisper": ("info", "whisper"), "w2v_bert2": ("info", "w2v_bert2")},
+    ),
+    "adapted detector": Boundary(
+        _adapted,
+        {
+            "info": lambda folder: nes2net("info", folder / "lora.pth"),
+            "load": lambda folder: _scored(Detector.from_pretrained(folder / "lora.pth", "cpu")),
+            "merge": lambda folder: nes2net("merge", folder / "lora.pth", folder / "merged.pth"),
+        },
+    ),
     "ONNX file": Boundary(
         _onnx,
         {
@@ -321,6 +449,28 @@ BOUNDARIES = {
         {
             "read": lambda folder: load_recipe(_only(folder)).tag,
             "train": lambda folder: nes2net("train", _only(folder), "data.root=nowhere", f"output={folder}/models"),
+        },
+    ),
+    "experiment": Boundary(
+        _experiments,
+        {"plan": lambda folder: nes2net("experiment", _only(folder), "--dry-run", "--out", folder / "out")},
+    ),
+    "archive": Boundary(_archives, {"unpack": lambda folder: unpack(_only(folder), folder / "out", "unpacking")}),
+    "segments": Boundary(
+        _segments,
+        {
+            "ranges": _ranges,
+            "labels": lambda folder: read_audacity(_only(folder)),
+            "frames": lambda folder: list(read_segment_scores(_only(folder)).scores),
+        },
+        {"rttm": ("ranges",), "audacity": ("labels",), "frames": ("frames",)},
+    ),
+    "embeddings": Boundary(
+        _embeddings,
+        {
+            "map": lambda folder: map_embeddings(
+                [path for path in folder.iterdir() if path.suffix in (".npy", ".parquet")]
+            )
         },
     ),
     "list": Boundary(
@@ -355,6 +505,7 @@ BOUNDARIES = {
             "trials": _read_shard,
             "rows": _read_rows,
             "check-data": lambda folder: nes2net("check-data", "shards", folder),
+            "pieces": _pieces,
         },
     ),
 }

@@ -223,6 +223,75 @@ def _in_message(message: Any, rng: Random) -> None:
         message = rng.choice(value)
 
 
+def _parquet(content: bytes, rng: Random) -> bytes:
+    """Another column, written in another way."""
+    import pyarrow.parquet as parquet  # optional: the extra nes2net[parquet]
+
+    out = io.BytesIO()
+    table = _other_column(parquet.read_table(io.BytesIO(content)), rng)
+    options: dict[str, Any] = {
+        "compression": rng.choice(("none", "snappy", "gzip", "brotli", "zstd", "lz4")),
+        "data_page_version": rng.choice(("1.0", "2.0")),
+        "data_page_size": rng.choice((1, 1000, 1 << 20)),
+        "use_dictionary": rng.random() < 0.5,
+        "row_group_size": rng.choice((1, 3, 10**6)),
+        "store_schema": rng.random() < 0.5,
+    }
+    parquet.write_table(table, out, **options)
+    return out.getvalue()
+
+
+def _arrow(content: bytes, rng: Random) -> bytes:
+    """Another column, in a stream or a file, compressed or not."""
+    import pyarrow  # optional: as above
+
+    is_file = content.startswith(b"ARROW1")
+    old = (pyarrow.ipc.open_file if is_file else pyarrow.ipc.open_stream)(content).read_all()
+    table = _other_column(old, rng)
+    out = io.BytesIO()
+    options = pyarrow.ipc.IpcWriteOptions(compression=rng.choice((None, "zstd", "lz4")))
+    with (pyarrow.ipc.new_file if is_file else pyarrow.ipc.new_stream)(out, table.schema, options=options) as writer:
+        writer.write_table(table, rng.choice((1, 2, 10**6)))
+    return out.getvalue()
+
+
+def _other_column(table: Any, rng: Random) -> Any:
+    """Give one column other values, another type, another name or more rows."""
+    import pyarrow  # optional: as above
+
+    place = rng.randrange(table.num_columns)
+    name, values = table.schema.names[place], table.column(place).to_pylist()
+    draw = rng.random()
+    if draw < 0.1:
+        return pyarrow.concat_tables([table] * rng.choice((2, 1000)))
+    if draw < 0.2:
+        return table.remove_column(place)
+    if draw < 0.3:
+        return table.append_column(
+            rng.choice((name, "label", "audio", "id", "x" * 300, "\x1b[2J")), table.column(place)
+        )
+    if draw < 0.4:
+        told = rng.choice((b"{", b"[]", b"[" * 5000, b'{"info": {"features": {"label": {"names": [1]}}}}', b"\xff"))
+        return table.replace_schema_metadata({"huggingface": told})
+    new: Any = rng.choice(
+        (
+            lambda: pyarrow.nulls(len(values)),
+            lambda: pyarrow.array([_plain(rng) for _ in values]),
+            lambda: pyarrow.array([str(_plain(rng)) for _ in values]).dictionary_encode(),
+            lambda: pyarrow.array(
+                [rng.choice(("x" * 10**5, "\U0001f600" * 1000, "", None, '{"a": 1}')) for _ in values]
+            ),
+            lambda: pyarrow.array([rng.choice((*_EDGES[:9], None)) for _ in values], pyarrow.int64()),
+            lambda: pyarrow.array([rng.choice((0.5, float("nan"), 1e308, None)) for _ in values]),
+            lambda: pyarrow.array([rng.choice((b"", b"RIFF", b"fLaC", rng.randbytes(50), None)) for _ in values]),
+            lambda: pyarrow.array([{"bytes": rng.randbytes(9), "path": "../x"} for _ in values]),
+            lambda: pyarrow.array([[[None, [1]]]] * len(values)),
+            lambda: pyarrow.array([rng.choice(values) for _ in values]),
+        )
+    )
+    return table.set_column(place, name, new())
+
+
 def _text(content: bytes, rng: Random) -> bytes:
     """Another field, line, separator or order in a list of lines."""
     lines = content.decode(errors="replace").splitlines()
@@ -280,7 +349,10 @@ _BY_SUFFIX: dict[str, Callable[[bytes, Random], bytes]] = {
     **dict.fromkeys((".json", ".jsonl"), _json),
     **dict.fromkeys((".yaml", ".yml"), _yaml),
     **dict.fromkeys((".pth", ".pt"), _torch),
-    **dict.fromkeys((".txt", ".csv", ".tsv"), _text),
+    **dict.fromkeys((".txt", ".csv", ".tsv", ".rttm"), _text),
+    ".zip": _zip,
+    ".parquet": _parquet,
+    ".arrow": _arrow,
     ".safetensors": _safetensors,
     ".onnx": _onnx,
 }
@@ -293,7 +365,7 @@ def mutate(path: Path, rng: Random) -> str:
     if of_structure is not None and rng.random() < 0.6:
         try:
             changed, how = of_structure(content, rng), f"structure of {path.name}"
-        except (ValueError, TypeError, RecursionError, OverflowError, yaml.YAMLError, csv.Error) as error:
+        except (ValueError, TypeError, LookupError, RecursionError, OverflowError, yaml.YAMLError, csv.Error) as error:
             changed, how = of_bytes(content, rng), f"bytes of {path.name} ({type(error).__name__} in its structure)"
     else:
         changed, how = of_bytes(content, rng), f"bytes of {path.name}"

@@ -149,8 +149,8 @@ def test_a_shard_replaced_while_it_is_open(files, tmp_path):
 def test_few_row_groups_are_kept(addresses, monkeypatch):
     """A row group is read once for its rows in order, and no more of them are kept than allowed."""
     read = []
-    original = packed._Parquet._read
-    monkeypatch.setattr(packed._Parquet, "_read", lambda self, group: read.append(group) or original(self, group))
+    original = packed._Table._read
+    monkeypatch.setattr(packed._Table, "_read", lambda self, group: read.append(group) or original(self, group))
     monkeypatch.setattr(packed, "_KEPT_BYTES", 1)
     packed._forget()
     for path in addresses["x.parquet"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,8 @@ class Server(ThreadingHTTPServer):
         self.content, self.pages = content, dict[str, bytes]()
         self.tag: str | None = '"one"'
         self.ranges = True
+        self.trusting = False  # send ranges of whatever is there now, other file or not
+        self.pause = 0.0  # seconds between pieces of 1,000 bytes
         self.broken_after: list[int] = []  # bytes after which the next answers break off
         self.statuses: list[int] = []  # of the next answers, instead of the file
         self.redirect: str | None = None  # of the next answer
@@ -59,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             return self._answer(404, {"Content-Length": "0"})
         asked = self.headers.get("Range")
-        if asked and server.ranges and self.headers.get("If-Range", server.tag) == server.tag:
+        same = server.trusting or self.headers.get("If-Range", server.tag) == server.tag
+        if asked and server.ranges and same:
             start = int(asked.removeprefix("bytes=").partition("-")[0])
             if start >= len(content):
                 return self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
@@ -70,10 +74,13 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         if self.command == "GET":
             headers["Connection"] = "close"  # or a client may send its next request while this end closes
-        self._answer(206 if start else 200, headers)
+        self._answer(206 if start else 200, {name: value for name, value in headers.items() if value})
         if self.command == "GET":
             end = start + server.broken_after.pop(0) if server.broken_after else len(content)
-            self.wfile.write(content[start:end])
+            size = 1000 if server.pause else max(1, end - start)
+            for place in range(start, end, size):
+                self.wfile.write(content[place : min(end, place + size)])
+                time.sleep(server.pause)
             self.close_connection = True
 
     do_HEAD = do_GET

@@ -1,5 +1,6 @@
 """Reading checkpoints without running them, and saying how two differ."""
 
+import json
 import os
 import pickle
 import re
@@ -157,6 +158,16 @@ def test_record_travels_and_the_file_stays_a_bare_state_dict(tmp_path):
     assert read_record(load_state_dict(tmp_path / "layer.pth")) == {"epoch": 7, "recipe": {"lr": 1e-6}}
     torch.save(layer.state_dict(), tmp_path / "plain.pth")
     assert read_record(load_state_dict(tmp_path / "plain.pth")) == {}
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    """Whether its texts and lists are the same objects or copies, as after a training went on."""
+    shared = {"name": "mean_linear", "options": [8, [1.5, None]]}
+    record = {"model": shared, "recipe": {"model": shared}}
+    for folder, same in (("one", record), ("other", json.loads(json.dumps(record)))):
+        (tmp_path / folder).mkdir()
+        save_state_dict({"a": torch.ones(2)}, tmp_path / folder / "a.pth", **same)
+    assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

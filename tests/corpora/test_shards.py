@@ -2,11 +2,14 @@
 
 import json
 
+import pyarrow
 import pytest
 from builders import shards
 
 from nes2net import InputError
+from nes2net.audio import tables
 from nes2net.audio.packed import is_there
+from nes2net.audio.read import load_audio
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.shards import CORPUS, find_splits, keys, trials
@@ -185,6 +188,19 @@ def test_wrong_tar_files(members, message, tmp_path):
     shards.write_tar(tmp_path / "x.tar", members)
     with pytest.raises(InputError, match=message):
         trials(tmp_path)
+
+
+def test_refused_memory_is_no_damage(tmp_path, monkeypatch):
+    """Of libraries, as pyarrow says it, and of Python."""
+    path = shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("ab")))
+
+    def refuse(*args):
+        raise pyarrow.lib.ArrowMemoryError("malloc of size 9 failed")
+
+    monkeypatch.setattr(tables.ParquetTable, "batches", refuse)
+    for read in (lambda: trials(path), lambda: load_audio(path / "0")):
+        with pytest.raises(InputError, match=r"needs more memory than there is \(malloc of size 9 failed\)$"):
+            read()
 
 
 def test_shards_that_cannot_be_read(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from types import SimpleNamespace
 
 import pytest
 from builders.http_server import running
@@ -76,7 +77,8 @@ def test_an_interrupted_call_goes_on(server, client, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "change", ["another tag", "no ranges", "no validator", "another address", "longer than the file"]
+    "change",
+    ["another tag", "another file in parts", "no ranges", "no validator", "another address", "longer than the file"],
 )
 def test_what_cannot_go_on_is_begun_anew(server, client, tmp_path, change):
     server.broken_after = [1_500_000] * 6
@@ -87,8 +89,10 @@ def test_what_cannot_go_on_is_begun_anew(server, client, tmp_path, change):
     with pytest.raises(Unfinished, match=r"6 times; what has come is kept, and the same command goes on from there"):
         client.fetch(RemoteFile(url), path, "downloading")
     server.ranges = change != "no ranges"
-    server.content = CONTENT[::-1][:2_000_000] if change == "another tag" else CONTENT
-    server.tag = {"another tag": '"two"', "no validator": None}.get(change, server.tag)
+    another = change in ("another tag", "another file in parts")
+    server.content = CONTENT[::-1][:2_000_000] if another else CONTENT
+    server.tag = '"two"' if another else None if change == "no validator" else server.tag
+    server.trusting = change == "another file in parts"  # it ignores If-Range
     if change == "longer than the file":
         (tmp_path / "a.bin.part").write_bytes(b"x" * 4_000_000)
     client.fetch(RemoteFile(server.url), path, "downloading")
@@ -177,6 +181,24 @@ def test_redirections_are_followed(server, client, tmp_path):
 def test_another_size_than_published_is_refused(server, client, tmp_path):
     with pytest.raises(InputError, match=r"announces 3,000,000 bytes, but 2,000,000 were published"):
         client.fetch(RemoteFile(server.url, 2_000_000), tmp_path / "a.bin", "downloading")
+
+
+@pytest.mark.parametrize("few", [{"broken_after": [10] * 6}, {"pause": 0.01}])
+def test_a_server_that_sends_hardly_anything(server, client, tmp_path, monkeypatch, few):
+    """Byte by byte in new connections, or in one that stalls."""
+    monkeypatch.setattr(http_files, "_SLOWEST", 0.02)
+    for name, value in few.items():
+        setattr(server, name, value)
+    with pytest.raises(Unfinished, match="6 times; what has come is kept"):
+        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
+
+
+def test_a_file_without_end_leaves_room_on_the_disk(server, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    server.extra_headers = {"Content-Length": ""}
+    with pytest.raises(InputError, match="sends more than the 2,000,000 bytes announced or possible"):
+        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_more_than_the_disk_holds_is_refused(server, client, tmp_path):

@@ -190,6 +190,28 @@ def test_gradio_answers_nothing_that_the_page_does_not_need(serving, speech):
     assert [file.name for file in left(desk)] == ["a.wav"]
 
 
+@pytest.mark.parametrize(
+    "body, error",
+    [
+        ({"fn_index": 99}, "there is no such event"),
+        ({"fn_index": -1}, "there is no such event"),
+        ({"fn_index": [0]}, "there is no such event"),
+        ({"session_hash": ""}, "it names no session"),
+        ({"session_hash": "x" * 101}, "it names no session"),
+        (b'{"fn_index": 1e400}', "not JSON compliant"),
+        (b"[1, 2]", "there is no such event"),
+        (b"[" * 1000, "nested more than 100 deep"),
+        (b"\xff", "can't decode byte"),
+    ],
+)
+def test_a_drop_that_is_none_of_the_page_is_refused(serving, body, error):
+    address, _ = serving()
+    content = body if isinstance(body, bytes) else json.dumps({**joined(None), **body}).encode()
+    answer = httpx.post(f"{address}/gradio_api/queue/join", content=content)
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("not a drop of the page: ") and error in answer.json()["error"]
+
+
 def test_only_files_may_be_long(serving):
     address, _ = serving()
     answer = httpx.post(f"{address}/gradio_api/queue/join", content=bytes(3 << 20), timeout=PATIENCE)

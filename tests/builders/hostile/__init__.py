@@ -26,6 +26,8 @@ FAMILIES = (
     "frame_scores",
     "audio",
     "shards",
+    "archives",
+    "experiments",
 )
 PRELOADED = "builders.hostile.preload"
 

@@ -269,6 +269,15 @@ _CALIBRATIONS = {
     "no weights": (_calibration(weights=[], systems=[]), "not a calibration .weights: "),
     "2,000 weights": (_calibration(weights=[1.0] * 2000), "not a calibration .weights: "),
     "more systems than weights": (_calibration(systems=["a", "b"]), "1 weights of 2 systems"),
+    "60 MB of lists": (lambda: b"[" + b"[]," * 20_000_000 + b"[]]", "not a calibration .it was refused to save memory"),
+    "a ratio of 300 digits": (
+        _calibration(llrs={"bonafide": [1e300], "spoof": [0]}),
+        "llrs.bonafide.0: Input should be",
+    ),
+    "2^39 samples": (
+        _calibration(scored_by={"fingerprint": "0f", "precision": "float32", "num_samples": 1 << 39}),
+        "scored_by.num_samples: Input should be less than or equal to 9600000",
+    ),
     "prior of 1": (_calibration(prior=1), "not a calibration .prior: Input should be less than 1"),
     "negative penalty": (_calibration(l2=-1), "not a calibration .l2: "),
     "nested record": (_calibration(trained_on={"a": {"b": [1, None]}}), None),
@@ -300,7 +309,10 @@ _ARRAYS = {
     "names that are nested sets": (lambda: _npy({_nested(60): np.zeros(1)}), "not a .npy file"),
     "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a key has the type int"),
     **{
-        f"very many {name}": (lambda made=made: _npy(b"\x80\x04K\x01" + made * 50_000_000 + b"."), "20,000,000 steps")
+        f"very many {name}": (
+            lambda made=made: _npy(b"\x80\x04K\x01" + made * 50_000_000 + b"."),
+            "20,000,000 are accepted",
+        )
         for name, made in {"dictionaries": b"}", "memos": b"\x94", "marks": b"("}.items()
     },
     "a program": (lambda: _npy({"a": os.getcwd}), "asks for .*getcwd, which has no place.* nothing was run"),
@@ -355,7 +367,12 @@ CASES = [
         Case(f"calibration to apply: {name}", _written("calibration.json", made), _applied, says)
         for name, made, says in (
             ("deep lists", "[" * 200_000, "not a calibration"),
-            ("huge weights", _calibration(weights=[1.7e308]), "1 of 2 calibrated scores are too large for a number"),
+            (
+                "huge weights",
+                _calibration(weights=[1.7e308]),
+                "weights.0: Input should be less than or equal to 10{30}",
+            ),
+            ("large weights", _calibration(weights=[1e30]), "2 of 2 log-likelihood ratios are beyond ±1,000,000"),
             ("controls in a name", _calibration(systems=["\x1b[2J"]), None),
         )
     ),

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -19,10 +18,8 @@ import soundfile
 
 from builders import shards
 from builders.hostile import Case, nes2net
-from nes2net.audio import packed
 from nes2net.audio.packed import is_there
 from nes2net.audio.read import load_audio
-from nes2net.corpora import shards as listing
 from nes2net.corpora.shards import CORPUS
 
 _CUTS = (0.001, 0.02, 0.3, 0.6, 0.9, 0.97, 0.995, 0.9999)  # of what is not filled up with zeros
@@ -81,19 +78,94 @@ def _table(folder: Path, **changes: Any) -> Path:
     return shards.write_parquet(folder / "test-0.parquet", _rows(**changes))
 
 
-def _expanding(folder: Path, column: str, rows: int, size: int) -> Path:
-    """A Parquet file of a few MB in which every row has the same value of ``size`` bytes, written once."""
-    value = b"A" * size
-    audio = pa.array([value if column == "audio" else b"x"] * 2, pa.binary())
-    indices = pa.array(np.zeros(rows, np.int32))
-    arrays = {
-        "audio": pa.DictionaryArray.from_arrays(indices, audio.slice(0, 1)),
-        "notes": pa.DictionaryArray.from_arrays(indices, pa.array([value.decode() if column == "notes" else "{}"])),
-    }
+def _parquet(folder: Path, columns: Mapping[str, Any], **options: Any) -> Path:
     path = folder / "test-0.parquet"
-    pq.write_table(pa.table(arrays), path, row_group_size=rows, dictionary_pagesize_limit=size + 64, store_schema=False)
-    assert path.stat().st_size < 40 << 20
+    options = {"compression": "zstd", "store_schema": False, "row_group_size": 1 << 30, **options}
+    pq.write_table(pa.table(columns), path, dictionary_pagesize_limit=1 << 30, **options)
+    assert path.stat().st_size < 8 << 20
     return path
+
+
+def _repeated(value: Any, rows: int) -> pa.DictionaryArray:
+    """``value`` in every row, but once in the file."""
+    kind = pa.binary() if isinstance(value, bytes) else None
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), pa.array([value], kind))
+
+
+def _repeating(folder: Path, rows: int, audio: int = 1, notes: str = "{}", **options: Any) -> Path:
+    columns = {"audio": _repeated(b"A" * audio, rows), "notes": _repeated(notes, rows)}
+    return _parquet(folder, columns, **options)
+
+
+def _delta(folder: Path) -> Path:
+    """Values that are the beginning of the one before, which is 1 MB long."""
+    columns = {"audio": pa.array([b"A" * (1 << 20)] * 2000, pa.binary()), "notes": ["{}"] * 2000}
+    return _parquet(folder, columns, use_dictionary=False, column_encoding={"audio": "DELTA_BYTE_ARRAY"})
+
+
+def _footer(folder: Path, start: bytes, repeated: bytes, count: int) -> Path:
+    """A Parquet file whose footer ends in ``count`` times ``repeated``."""
+    footer = start + repeated * count
+    path = folder / "test-0.parquet"
+    path.write_bytes(b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+    return path
+
+
+# Version 1; a schema of an element; no rows; a row group (field 4) with a list of many column chunks.
+_SCHEMA = b"\x15\x02\x19\x2c\x48\x06schema\x15\x02\x00\x15\x0c\x25\x00\x18\x05audio\x00\x16\x02\x19\x1c"
+
+
+def _arrow(folder: Path, batches: int, rows: int, size: int, codec: str = "zstd") -> Path:
+    """An Arrow stream of batches of ``rows`` recordings of ``size`` bytes, compressed."""
+    path = folder / "data-0.arrow"
+    offsets = pa.py_buffer(np.arange(rows + 1, dtype=np.int32) * size)
+    audio = pa.BinaryArray.from_buffers(pa.binary(), rows, [None, offsets, pa.py_buffer(bytes(rows * size))])
+    batch = pa.record_batch({"audio": audio})
+    options = pa.ipc.IpcWriteOptions(compression=codec)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, batch.schema, options=options) as writer:
+        for _ in range(batches):
+            writer.write_batch(batch)
+    assert path.stat().st_size < 4 << 20
+    return path
+
+
+def _deltas(folder: Path) -> Path:
+    """An Arrow stream whose dictionary of 20 MB grows by a word a thousand times, and is copied for each."""
+    path = folder / "data-0.arrow"
+    words = pa.array([f"{number}{'a' * 200}" for number in range(100_000)])
+    schema = pa.schema([("audio", pa.binary()), ("label", pa.dictionary(pa.int32(), pa.string()))])
+    options = pa.ipc.IpcWriteOptions(emit_dictionary_deltas=True)
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, schema, options=options) as writer:
+        for number in range(1000):
+            known = pa.concat_arrays([words, pa.array([f"b{more}" for more in range(number)], pa.string())])
+            label = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), known)
+            writer.write_batch(pa.record_batch([pa.array([b"x"], pa.binary()), label], schema=schema))
+    return path
+
+
+def _embeddings(folder: Path, rows: int, size: int) -> Path:
+    """Embeddings of ``rows`` recordings that share an id of ``size`` characters."""
+    numbers = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(rows * 2, np.float32)), 2)
+    ids, labels = _repeated("a" * size, rows), _repeated("spoof", rows)
+    return _parquet(folder, {"id": ids, "label": labels, "embedding": numbers}, store_schema=True)
+
+
+def _flipped(folder: Path, kind: str, place: int) -> Path:
+    """Another bit in each eighth byte of the metadata of an Arrow file, from ``place``."""
+    path = _shard(folder, kind)
+    content = bytearray(path.read_bytes())
+    for number in range(place, 400, 8):
+        content[number] ^= 1 << number % 7
+    path.write_bytes(content)
+    return path
+
+
+def _nested(folder: Path, levels: int) -> Path:
+    kind: Any = pa.string()
+    for _ in range(levels):
+        kind = pa.struct([("a", kind)])
+    values = pa.nulls(6, kind)
+    return shards.write_parquet(folder / "test-0.parquet", _rows().append_column("deep", values))
 
 
 def _twice(folder: Path) -> Path:
@@ -161,17 +233,10 @@ def _decoded(path: Path) -> int:
     return sum(len(load_audio(trial.audio_path())) for trial in CORPUS.trials(path))
 
 
-def _under_limits(attempt: Callable[[Path], Any]) -> Callable[[Path], Any]:
-    """``attempt`` with limits that are reached sooner than those of the process."""
+def _mapped(path: Path) -> Any:
+    from nes2net.evaluation.embedding_map import map_embeddings
 
-    def limited(path: Path) -> Any:
-        with (
-            mock.patch.object(packed, "_MOST_GROUP_BYTES", 64 << 20),
-            mock.patch.object(listing, "_MOST_TEXT", 64 << 20),
-        ):
-            return attempt(path)
-
-    return limited
+    return map_embeddings([path])
 
 
 def _first_row(path: Path) -> int:
@@ -186,6 +251,7 @@ def _checked(path: Path) -> str:
 
 
 _DEEP = "[" * 10_000
+_WIDE = '{"a": "\U0001f600' + "b" * 250_000 + '"}'
 _READ: dict[str, Callable[[Path], Any]] = {"trials": _decoded, "row": _first_row}
 
 CASES: list[Case] = [
@@ -210,16 +276,91 @@ CASES: list[Case] = [
         for share in (0.02, 0.97)
     ),
     *(
+        Case(f"Parquet, {what}", make, read, f"refused to save memory and time: it grows to {says}")
+        for what, make, read, says in (
+            (
+                "audio of 10^6 times 1 MB",
+                partial(_repeating, rows=10**6, audio=1 << 20),
+                _first_row,
+                r"[12]\d\d.\d MB of rows",
+            ),
+            (
+                "a value of 400 MB, 8 times",
+                partial(_repeating, rows=8, audio=400 << 20),
+                _first_row,
+                "419.4 MB of pages",
+            ),
+            ("values of 1 MB that begin alike", _delta, _first_row, r"1\d\d.\d MB of rows"),
+            (
+                "texts of 1 MB, 10^4 times",
+                partial(_repeating, rows=10**4, notes='{"a": "' + "b" * 10**6 + '"}'),
+                _listed,
+                r"1\d\d.\d MB of",
+            ),
+            ("wide texts, 10^3 times", partial(_repeating, rows=10**3, notes=_WIDE), _listed, "13.* MB of text beside"),
+            ("10^7 rows", partial(_repeating, rows=10**7), _listed, "100,096 rows"),
+            (
+                "embeddings whose ids are 1 MB",
+                partial(_embeddings, rows=10**4, size=10**6),
+                _mapped,
+                r"1\d\d.\d MB of rows",
+            ),
+            (
+                "a footer of 3 MB",
+                partial(_footer, start=_SCHEMA + b"\x19\xfc\xc0\x84\x3d", repeated=b"\x26\0\0", count=10**6),
+                _listed,
+                "768.0 MB of footer",
+            ),
+        )
+    ),
+    *(
+        Case(f"Arrow, {what}", make, read, f"refused to save memory and time: it grows to {says}")
+        for what, make, read, says in (
+            (
+                "zstd, 40 batches of 100 MB",
+                partial(_arrow, batches=40, rows=1, size=100 << 20),
+                _first_row,
+                "209.7 MB of rows",
+            ),
+            (
+                "zstd, 40 batches of 100 MB, listed",
+                partial(_arrow, batches=40, rows=1, size=100 << 20),
+                _listed,
+                "209.7 MB of rows",
+            ),
+            (
+                "lz4, a batch of 500 MB",
+                partial(_arrow, batches=1, rows=1, size=500 << 20, codec="lz4"),
+                _first_row,
+                "524.3 MB of rows",
+            ),
+            ("10^7 empty rows", partial(_arrow, batches=1, rows=10**7, size=0), _listed, "10,000,001 rows"),
+            ("a dictionary that is copied for each batch", _deltas, _listed, r".* of dictionaries"),
+        )
+    ),
+    Case(
+        "Parquet, a list of 10^9 elements",
+        partial(_footer, start=_SCHEMA + b"\x19\xfc\x80\x94\xeb\xdc\x03", repeated=b"", count=1),
+        _listed,
+        "cut off or damaged",
+    ),
+    Case(
+        "Parquet, 20,000 columns",
+        partial(_table, **{f"c{n}": range(6) for n in range(20_000)}),
+        _listed,
+        "refused|it has 20,004 columns; at most 1,000",
+    ),
+    *(Case(f"Parquet, a column {levels} deep", partial(_nested, levels=levels), _decoded, None) for levels in (2, 30)),
+    *(
         Case(
-            f"Parquet, {what} of 10^6 times 1 MB",
-            partial(_expanding, column=what, rows=1_000_000, size=1 << 20),
-            _under_limits(read),
-            says,
+            f"{kind}, flipped metadata from {place}",
+            partial(_flipped, kind=kind, place=place),
+            read,
+            "test-0.*|data-0.*",
         )
-        for what, read, says in (
-            ("audio", _first_row, r"row group 0 has 6\d\.. MB of audio; at most"),
-            ("notes", _listed, "has more than .* of text beside its audio"),
-        )
+        for kind in ("arrow", "file.arrow")
+        for place in range(8, 16)
+        for read in (_decoded,)
     ),
     *(
         Case(f"Arrow, offsets of {column} beyond the data", partial(_offsets, column=column), read, "data-0.arrow")
@@ -246,9 +387,9 @@ CASES: list[Case] = [
         Case(f"notes: {what}", partial(_table, notes=["{}", notes, *["{}"] * 4]), _listed, says)
         for what, notes, says in (
             ("not JSON", "{'a': 1}", "row 1: the notes are not JSON"),
-            ("10,000 deep", _DEEP, "row 1: the notes are not JSON"),
-            ("10,000 deep, closed", _DEEP + "]" * 10_000, "row 1: the notes are not"),
-            ("a deep value", '{"a": ' + _DEEP + "]" * 10_000 + "}", "row 1: the notes are not JSON"),
+            ("10,000 deep", _DEEP, "row 1: the notes: .* more than 100 deep"),
+            ("10,000 deep, closed", _DEEP + "]" * 10_000, "row 1: the notes: .* more than 100 deep"),
+            ("a deep value", '{"a": ' + _DEEP + "]" * 10_000 + "}", "row 1: the notes: .* more than 100 deep"),
             ("20 MB", json.dumps({"a": "b" * 20_000_000}), "row 1: the notes are not JSON .more than"),
             ("a number of 5,000 digits", '{"a": ' + "9" * 5000 + "}", "row 1: the notes are not JSON"),
             ("a list", "[]", "row 1: the notes are not a mapping"),

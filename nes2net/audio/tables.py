@@ -1,0 +1,368 @@
+"""Parquet and Arrow files from outside, read a few rows at a time within a budget.
+
+pyarrow believes such a file: it decompresses pages and buffers of any size, and copies a value of a
+dictionary into every row that refers to it. Their headers say how large they will be, so these are
+read first: the page headers of Parquet (parquet.thrift, in Thrift's compact protocol) and the record
+batches of Arrow (Message.fbs, in FlatBuffers).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
+
+from nes2net.errors import InputError, MissingLibrary
+from nes2net.machine.budget import Budget
+from nes2net.machine.installation import how_to_install
+
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
+_MOST_COLUMNS, _COLUMNS_OF_STEP = 1000, 8
+# Limits on the footer of a Parquet file: bytes of a text, elements of a list, and bytes that pyarrow
+# holds for each byte, at most.
+_LONGEST_TEXT, _MOST_ELEMENTS, _HELD_OF_FOOTER = 1 << 24, 100_000, 256
+_FOOTER_END = 8  # bytes: the length of the footer and a mark
+_DELTA_BYTE_ARRAY = 7  # the encoding in which a value repeats the beginning of the one before
+_ARROW_FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def pyarrow_module(name: str, file: str | Path) -> Any:
+    """Import ``name``, of the library that reads ``file``.
+
+    Raises:
+        MissingLibrary: if pyarrow is not installed.
+    """
+    try:
+        return __import__(name, fromlist=["_"])
+    except ImportError as error:
+        raise MissingLibrary(f"{file} needs pyarrow: {how_to_install('parquet')}") from error
+
+
+def _check_columns(schema: Any) -> None:
+    if len(schema) > _MOST_COLUMNS:
+        raise InputError(f"it has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
+
+
+def _without_dictionaries(schema: Any, part: str, budget: Budget) -> Any:
+    """``schema`` with ``part`` of their type, "index_type" or "value_type", for columns of dictionaries."""
+    types = pyarrow_module("pyarrow.types", budget.name)
+    for number, field in enumerate(schema):
+        if types.is_dictionary(field.type):
+            schema = schema.set(number, field.with_type(getattr(field.type, part)))
+    return schema
+
+
+class ParquetTable:
+    """A Parquet file; only the columns that are asked for are decoded.
+
+    Args:
+        source: the file, or its path.
+        budget: of what all that is read at once becomes.
+
+    Attributes:
+        schema: its :class:`pyarrow.Schema`.
+        counts: the rows of each row group.
+
+    Raises:
+        InputError: if it has too many columns or too large a footer.
+        pyarrow.ArrowException, OSError: if it is damaged.
+    """
+
+    def __init__(self, source: Path | BinaryIO, budget: Budget) -> None:
+        parquet = pyarrow_module("pyarrow.parquet", budget.name)
+        self._chunks = _Chunks(open(source, "rb") if isinstance(source, Path) else source)
+        size = self._chunks.seek(-_FOOTER_END, 2) + _FOOTER_END
+        footer = int.from_bytes(self._chunks.read(4), "little")
+        if footer <= size:  # otherwise pyarrow says what is wrong
+            budget.take("footer", bytes=_HELD_OF_FOOTER * footer)
+        # One thread and no read-ahead: processes forked from this one would wait for its threads.
+        self._file = parquet.ParquetFile(
+            source if isinstance(source, Path) else self._chunks,
+            pre_buffer=False,
+            thrift_string_size_limit=_LONGEST_TEXT,
+            thrift_container_size_limit=_MOST_ELEMENTS,
+        )
+        self._size, self._is_remote = size, not isinstance(source, Path)
+        _check_columns(self._file.schema_arrow)
+        self.schema = _without_dictionaries(self._file.schema_arrow, "value_type", budget)
+        metadata = self._file.metadata
+        self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+    def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
+        """The rows of ``groups``, all of them if not given, as small :class:`pyarrow.RecordBatch`.
+
+        Raises:
+            InputError: if they are too large or too many for ``budget``.
+        """
+        for group in range(len(self.counts)) if groups is None else groups:
+            described = self._file.metadata.row_group(group)
+            chunks = [
+                chunk
+                for chunk in map(described.column, range(described.num_columns))
+                if chunk.path_in_schema.split(".")[0] in columns
+            ]
+            if self._is_remote:
+                self._chunks.hold(map(self._place, chunks))
+            at_once = min((self._rows_at_once(chunk, self.counts[group], budget) for chunk in chunks), default=1)
+            for batch in self._file.iter_batches(at_once, [group], list(columns), use_threads=False):
+                for number, column in enumerate(batch.columns):
+                    if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
+                        batch = batch.set_column(number, batch.schema.names[number], column.dictionary_decode())
+                budget.take("rows", bytes=batch.nbytes, steps=batch.num_rows * (1 + len(columns) // _COLUMNS_OF_STEP))
+                yield batch
+
+    def _place(self, chunk: Any) -> tuple[int, int]:
+        """Where the pages of a column chunk begin, and their bytes."""
+        start = min(filter(None, (chunk.data_page_offset, chunk.dictionary_page_offset)))
+        if not 0 < start <= start + chunk.total_compressed_size <= self._size:
+            raise ValueError(f"a column lies beyond its {self._size:,} bytes")
+        return start, chunk.total_compressed_size
+
+    def _rows_at_once(self, chunk: Any, rows: int, budget: Budget) -> int:
+        """How many rows of a column chunk to decode at once; take its pages from ``budget``."""
+        at, left = self._place(chunk)
+        found = expanded = 0
+        longest = 1  # bytes of the longest value that rows may share
+        end = at + left
+        while found < chunk.num_values and at < end:
+            self._chunks.seek(at)
+            header = _thrift_struct(self._chunks)
+            size, compressed = header.get(2, -1), header.get(3, -1)
+            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
+                raise ValueError("the header of a page has no sizes")
+            budget.take("pages", bytes=size)
+            expanded += size
+            page = header.get(5) or header.get(8) or {}  # of either version
+            if header.get(7) or _DELTA_BYTE_ARRAY in (page.get(2), page.get(4)):
+                longest = max(longest, size)
+            found += page.get(1, 0)
+            at = self._chunks.tell() + compressed
+        return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(longest, expanded // max(rows, 1), 1)))
+
+
+class _Chunks:
+    """A file of which some parts are held, so that a remote one is asked only once for each."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at = file, 0
+        self._parts: dict[int, bytes] = {}
+        self.closed = False
+
+    def hold(self, places: Iterable[tuple[int, int]]) -> None:
+        """Read what stands at ``places``, each an offset and a number of bytes, in place of what was held."""
+        self._parts = {}
+        for start, size in places:
+            self._file.seek(start)
+            self._parts[start] = self._file.read(size)
+
+    def read(self, size: int = -1) -> bytes:
+        for start, part in self._parts.items():
+            if start <= self._at and 0 <= size <= start + len(part) - self._at:
+                content = part[self._at - start : self._at - start + size]
+                break
+        else:
+            self._file.seek(self._at)
+            content = self._file.read(size)
+        self._at += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = self._file.seek(offset, whence) if whence == 2 else offset + (self._at if whence else 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def _thrift_struct(file: _Chunks) -> dict[int, Any]:
+    """Read a struct in Thrift's compact protocol: field → number or struct; texts are passed over."""
+    fields: dict[int, Any] = {}
+    number = 0
+    while head := file.read(1)[0]:
+        kind = head & 15
+        number = number + (head >> 4) if head >> 4 else _zigzag(file)
+        if kind in (1, 2):
+            fields[number] = kind == 1
+        elif kind in (4, 5, 6):
+            fields[number] = _zigzag(file)
+        elif kind == 8:
+            file.seek(_varint(file), 1)
+        elif kind == 12:
+            fields[number] = _thrift_struct(file)
+        else:
+            raise ValueError(f"the header of a page has a field of the unknown kind {kind}")
+    return fields
+
+
+def _varint(file: _Chunks) -> int:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = file.read(1)[0]
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value
+    raise ValueError("the header of a page has a number of more than ten bytes")
+
+
+def _zigzag(file: _Chunks) -> int:
+    value = _varint(file)
+    return (value >> 1) ^ -(value & 1)
+
+
+class ArrowTable:
+    """An Arrow file or stream, mapped into memory. ``datasets`` writes streams, other programs files.
+
+    Attributes:
+        schema: its :class:`pyarrow.Schema`.
+        counts: the rows of each record batch.
+
+    Args, Raises: as for :class:`ParquetTable`.
+    """
+
+    def __init__(self, path: Path, budget: Budget) -> None:
+        self._path = path
+        self._messages = ArrowMessages(pyarrow_module("pyarrow", budget.name).memory_map(str(path)), budget)
+        self.schema = self._messages.schema
+        self._batches = list(self._messages)
+        self.counts = [rows for _, rows in self._batches]
+
+    def batches(self, columns: Sequence[str], budget: Budget, groups: Iterable[int] | None = None) -> Iterator[Any]:
+        """The record batches ``groups``, all of them if not given, with ``columns`` alone.
+
+        Columns of dictionaries have values only if all batches are read; otherwise, their indices.
+        """
+        if groups is None:
+            return self._messages.stream(columns)
+        return (self._messages.batch(self._batches[group][0], columns) for group in groups)
+
+
+#: Either kind.
+Table: TypeAlias = ParquetTable | ArrowTable
+
+
+def open_table(path: Path, budget: Budget) -> Table:
+    """Open a file by its suffix, see :class:`ParquetTable`."""
+    return ParquetTable(path, budget) if path.suffix.lower() == ".parquet" else ArrowTable(path, budget)
+
+
+class ArrowMessages:
+    """The record batches of an Arrow file or stream, one by one: the message, and its number of rows.
+
+    An Arrow file is a stream between a mark and a footer, and is read as a stream.
+
+    Args:
+        source: the file, from its start, as a :class:`pyarrow.NativeFile`.
+        budget: of what the buffers of all batches become.
+
+    Raises:
+        InputError: as :class:`ArrowTable`.
+        pyarrow.ArrowException, ValueError: if it is damaged.
+    """
+
+    def __init__(self, source: Any, budget: Budget) -> None:
+        self._ipc = pyarrow_module("pyarrow.ipc", budget.name)
+        self._source, self._budget = source, budget
+        self._is_file = source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        source.seek(8 if self._is_file else 0)
+        self._reader = self._ipc.MessageReader.open_stream(source)
+        first = self._reader.read_next_message()
+        header = _header(first)
+        if first.type != "schema" or header is None:  # pyarrow would read a schema in whatever it is
+            raise ValueError("it does not begin with a schema")
+        if _at(header, 0, "<h"):
+            raise ValueError("its numbers are big-endian")
+        self.schema = self._ipc.read_schema(first)
+        _check_columns(self.schema)
+        self._flat = _without_dictionaries(self.schema, "index_type", budget)  # a batch holds indices
+
+    def __iter__(self) -> Iterator[tuple[Any, int]]:
+        dictionaries = 0
+        for message in self._reader:
+            batch = _header(message)
+            if message.type == "dictionary":
+                batch = _at(batch, 1, None)
+                # Each may be appended to those before, and all of it is copied then.
+                dictionaries += _expanded(batch, message.body)
+                self._budget.take("dictionaries", bytes=dictionaries)
+            elif message.type == "record batch":
+                rows = _at(batch, 0, "<q") or 0
+                steps = 1 + max(rows, 0) * (1 + len(self.schema) // _COLUMNS_OF_STEP)
+                self._budget.take("rows", bytes=_expanded(batch, message.body), steps=steps)
+                yield message, rows
+        end = self._source.tell()
+        self._source.seek(max(0, end - len(_END_OF_STREAM)))
+        # Without the mark, whole batches may be missing.
+        if self._source.read(len(_END_OF_STREAM)) != _END_OF_STREAM or (self._is_file and not self._has_footer()):
+            raise ValueError("its end is missing")
+
+    def _has_footer(self) -> bool:
+        self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
+        return bool(self._source.read(len(_ARROW_FILE)) == _ARROW_FILE)
+
+    def batch(self, message: Any, columns: Sequence[str]) -> Any:
+        """The ``columns`` of the record batch of ``message``; those of dictionaries have their indices."""
+        return _validated(self._ipc.read_record_batch(message, self._flat), columns)
+
+    def stream(self, columns: Sequence[str]) -> Iterator[Any]:
+        """The ``columns`` of all record batches, from the start."""
+        self._source.seek(8 if self._is_file else 0)
+        fields = [number for number, name in enumerate(self.schema.names) if name in columns]
+        options = self._ipc.IpcReadOptions(use_threads=False, included_fields=fields)
+        for batch in self._ipc.open_stream(self._source, options=options):
+            yield _validated(batch, columns)
+
+
+def _validated(batch: Any, columns: Sequence[str]) -> Any:
+    chosen = batch.select(columns)
+    # Offsets must lie within the data: pyarrow would read beyond it, and the process might die.
+    chosen.validate(full=True)
+    return chosen
+
+
+class _Place(NamedTuple):
+    """A table of FlatBuffers in a message, whose offsets pyarrow has verified."""
+
+    content: memoryview
+    at: int
+
+
+def _header(message: Any) -> Any:
+    """The header of a message: its schema, record batch or dictionary."""
+    content = memoryview(message.metadata)
+    return _at(_Place(content, *struct.unpack_from("<I", content)), 2, None)
+
+
+def _at(table: Any, field: int, kind: str | None) -> Any:
+    """A number of ``table`` in the format ``kind``, or a part of it if that is None; None if it is not there."""
+    content = table.content
+    (back,) = struct.unpack_from("<i", content, table.at)
+    (size,) = struct.unpack_from("<H", content, table.at - back)
+    entry = 4 + 2 * field
+    (offset,) = struct.unpack_from("<H", content, table.at - back + entry) if entry < size else (0,)
+    if not offset:
+        return None
+    if kind is not None:
+        return struct.unpack_from(kind, content, table.at + offset)[0]
+    return _Place(content, table.at + offset + struct.unpack_from("<I", content, table.at + offset)[0])
+
+
+def _expanded(batch: Any, body: Any) -> int:
+    """Bytes of the buffers of a record batch when they are decompressed.
+
+    A buffer that is compressed begins with its size; -1 stands before one that is not.
+    """
+    buffers, is_compressed = _at(batch, 2, None), _at(batch, 3, None) is not None
+    if buffers is None:
+        return 0
+    (count,) = struct.unpack_from("<I", buffers.content, buffers.at)
+    total = 0
+    for offset, length in struct.iter_unpack("<qq", buffers.content[buffers.at + 4 : buffers.at + 4 + 16 * count]):
+        stated = -1
+        if is_compressed and 0 <= offset <= offset + 8 <= body.size and length:
+            (stated,) = struct.unpack_from("<q", body, offset)
+        total += stated if stated >= 0 else max(length, 0)
+    return total
