@@ -55,7 +55,6 @@ class TeacherStudent(Frontend):
     """
 
     num_layers = 2
-    takes_checkpoint = False
 
     def __init__(
         self,

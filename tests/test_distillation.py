@@ -132,9 +132,8 @@ def test_back_ends_that_do_not_fit_are_refused(options, message):
 
 
 def test_other_front_ends_are_refused():
-    detector = Detector.from_config({"frontend": LPS, "backend": {"name": "one_class_distillation", "backend": NES}})
-    with pytest.raises(InputError, match="reads 2 hidden states, got 1"):
-        detector(torch.zeros(1, 4000))
+    with pytest.raises(InputError, match="reads 2 hidden states, and front-end 'lps' gives 1"):
+        Detector.from_config({"frontend": LPS, "backend": {"name": "one_class_distillation", "backend": NES}})
 
 
 def test_a_description_of_a_model_without_end_is_refused(tmp_path):
