@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import sys
 import textwrap
@@ -11,7 +12,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished, did_you_mean, first_line, nearest, one_line, settings_called, worded
+from nes2net.errors import (
+    InputError,
+    Unfinished,
+    did_you_mean,
+    first_line,
+    nearest,
+    one_line,
+    settings_called,
+    shown,
+    worded,
+)
 from nes2net.machine.files import no_empty_folders
 from nes2net.machine.launch import is_first
 from nes2net.machine.memory import is_out_of_memory
@@ -28,6 +39,8 @@ WRONG_INPUT = 2
 TEMPORARY = 75
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
+# Errors of a path that somebody gave: Path.is_file raises them.
+_WRONG_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -180,9 +193,12 @@ def run(
         except BrokenPipeError:
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:
-            if args.debug or not is_out_of_memory(error):
+            if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None) in _WRONG_PATH):
                 raise
-            print(f"{parser.prog}: error: memory ran out ({one_line(first_line(error))})", file=sys.stderr)
+            text = f"memory ran out ({first_line(error)})"
+            if isinstance(error, OSError) and error.errno in _WRONG_PATH:
+                text = f"{shown(error.filename)} cannot be looked up: {error.strerror}"
+            print(f"{parser.prog}: error: {one_line(text)}", file=sys.stderr)
             return WRONG_INPUT
         except KeyboardInterrupt:
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""

@@ -331,7 +331,7 @@ def _array(path: Path) -> NDArray:
     """The array N×E in a ``.npy`` file, on disk."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except Exception as error:  # a damaged header can cause any
         raise InputError(f"{path}: cannot be read as an array ({first_line(error)}); {_REMEDY}") from error
     fits = isinstance(array, np.memmap) and array.ndim == 2 and array.dtype.kind == "f"
     if not fits or not 1 <= array.shape[1] <= _MOST_NUMBERS or len(array) > MOST_LINES:

@@ -257,7 +257,7 @@ def load_experiment(
     except ValidationError as error:
         raise InputError(f"experiment {path}: {_problem(error)}") from error
     own = path.parent / experiment.recipe  # a recipe beside the file
-    return experiment.model_copy(update={"recipe": str(own)}) if own.is_file() else experiment
+    return experiment.model_copy(update={"recipe": str(own)}) if os.path.isfile(own) else experiment
 
 
 def packaged_experiments() -> list[str]:

@@ -238,7 +238,7 @@ class _Rows:
         """The array in the file; None if that is damaged."""
         try:
             array = np.load(self.path, mmap_mode="r+", allow_pickle=False)
-        except (ValueError, OSError):
+        except Exception:  # a damaged header can cause any
             return None
         fits = isinstance(array, np.memmap) and array.dtype == _FLOAT and array.ndim == 2
         return array if fits and len(array) == self.count else None

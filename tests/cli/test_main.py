@@ -100,6 +100,7 @@ def test_without_arguments_the_commands_are_listed_by_task(capsys):
         ("predict a.wav --model m --dtype fp16", "'fp16'; did you mean 'float16'? Known: auto, "),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
+        (f"check-data asvspoof2021_la {'x' * 300}", "xxx' cannot be looked up: File name too long"),
         ("train none.yaml --device cpu --keeps all seed=1", "unrecognized arguments: --keeps"),
         ("train none.yaml a=1 --device cpu seed", "recipe none.yaml is neither a YAML file nor"),
         ("info a --device cpu seed=1", "unrecognized arguments: --device"),

@@ -111,6 +111,8 @@ def damage(path, how):
     listing = path.with_name(f"{path.name}.csv")
     if how == "cut":
         path.write_bytes(path.read_bytes()[:200])
+    elif how == "bracket":
+        path.write_bytes(path.read_bytes().replace(b"}", b"(", 1))
     elif how == "pickle":
         np.save(path, np.array([{}, {}]), allow_pickle=True)
     elif how == "flat":
@@ -131,6 +133,7 @@ def damage(path, how):
     ("how", "message"),
     [
         ("cut", "cannot be read as an array"),
+        ("bracket", "cannot be read as an array"),
         ("pickle", "cannot be read as an array"),
         ("flat", "not an array of embeddings"),
         ("nan", "some embeddings are not finite"),

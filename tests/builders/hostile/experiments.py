@@ -36,6 +36,8 @@ _FILES: dict[str, tuple[dict[str, Any], str]] = {
     "a partition of two lines": ({"slurm": {"partition": _COMMAND}}, "slurm.partition: .*should match"),
     "a partition of a command": ({"slurm": {"partition": "$(touch RAN)"}}, "slurm.partition: .*should match"),
     "a folder of two lines": ({"out": _COMMAND}, "out: .*should match"),
+    "a recipe of 5,000 characters": ({"recipe": "x" * 5000}, "recipe xxx"),
+    "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "cannot be looked up|not found"),
     "a title with controls": ({"title": "\x1b[2J"}, "title: .*should match"),
     "a log of the job elsewhere": (
         {"slurm": {"more": {"output": "authorized_keys"}}},
