@@ -28,7 +28,7 @@ from nes2net.published_models import (
     CODES,
     PUBLISHED_MODELS,
 )
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 from nes2net.registry import create_frontend
 
 

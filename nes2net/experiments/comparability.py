@@ -17,7 +17,7 @@ from nes2net.errors import counted, listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
 from nes2net.published_models import PUBLISHED_MODELS
-from nes2net.recipes.recipe import PACKAGED, load_recipe
+from nes2net.recipes.reading import PACKAGED, load_recipe
 from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
 _PARTS: dict[str, tuple[str, Registry[Any]]] = {

@@ -24,7 +24,8 @@ from nes2net.inspect.names import Result, describe_recipe, model_rows, published
 from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
 from nes2net.published_models import PUBLISHED_MODELS, START_KEY, published_model
-from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.registry import corpora
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores

@@ -20,7 +20,9 @@ from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
-from nes2net.recipes.recipe import PACKAGED, SECTIONS, DataConfig, Recipe, load_recipe, packaged_recipes
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import SECTIONS, Recipe
 from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
