@@ -94,7 +94,6 @@ def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
     assert top - {"__init__", "__main__", "errors", "options", "quantisation", "registry"} == {
-        "detector",
         "distillation",
         "published_models",
     }
