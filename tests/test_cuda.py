@@ -22,7 +22,7 @@ from nes2net import Detector, create_frontend, registry
 from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.batches import Group, ReadBatch
 from nes2net.scoring.corpus import score_batches, score_trials
 from nes2net.scoring.kernel import scoring_mode

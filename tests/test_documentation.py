@@ -64,7 +64,7 @@ def test_commands_are_accepted(words):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.main import build_parser
     from nes2net.cli.published import easy_inference_demo, main
-    from nes2net.recipes.recipe import load_recipe
+    from nes2net.recipes.reading import load_recipe
 
     program, *arguments = words
     if program == "python":

@@ -13,7 +13,8 @@ from nes2net.cli.published import easy_inference_demo as demo
 from nes2net.cli.published import main as legacy
 from nes2net.errors import settings_called, worded
 from nes2net.evaluation.evaluate import evaluate
-from nes2net.recipes.recipe import CorpusConfig, Recipe
+from nes2net.recipes.data import CorpusConfig
+from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.progress import advice
 

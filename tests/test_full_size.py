@@ -8,8 +8,8 @@ from builders import genuine_checkpoint
 
 from nes2net import Detector, create_frontend
 from nes2net.cli.published import easy_inference_demo as demo
-from nes2net.detector import PUBLISHED_MODELS
 from nes2net.inspect.identify import identify
+from nes2net.published_models import PUBLISHED_MODELS
 
 
 @pytest.mark.weekly

@@ -94,7 +94,6 @@ def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE} == set(FLOORS)
     top = {path.stem for path in PACKAGE.glob("*.py")}
     assert top - {"__init__", "__main__", "errors", "options", "quantisation", "registry"} == {
-        "detector",
         "distillation",
         "published_models",
     }
@@ -155,15 +154,3 @@ def test_the_test_of_a_module_has_its_name():
     tests = Path(__file__).parent
     rooms = {path.parent.relative_to(tests).parts[:1] for path in tests.rglob("test_*.py")}
     assert {part[0] for part in rooms if part} <= {*FLOORS, "scripts", "builders"}
-
-
-def test_the_architecture_page_lists_every_file():
-    """With the first sentence of its docstring; on failure, the assertion shows the lines to paste."""
-    expected = [
-        f"- `{path.relative_to(PACKAGE)}`: {' '.join((ast.get_docstring(tree(path)) or '').split(chr(10) * 2)[0].split())}"
-        for path in MODULES
-        if path.name != "__init__.py"
-    ]
-    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^- `\w[\w/]*\.py`: .*(?:\n  \S.*)*", page, re.MULTILINE)
-    assert [" ".join(line.split()) for line in listed] == expected

@@ -101,7 +101,7 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     from nes2net.augment.rawboost import ALGORITHMS
     from nes2net.conditions.augmentation import InOrder
     from nes2net.corpora.trial import Trial
-    from nes2net.recipes.recipe import AugmentConfig
+    from nes2net.recipes.augment import AugmentConfig
     from nes2net.training.dataset import TrainingSet
 
     if args.algo not in ALGORITHMS:

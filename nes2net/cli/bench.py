@@ -73,7 +73,8 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _detector(args: argparse.Namespace) -> Detector:
-    from nes2net.detector import Detector, named_architecture
+    from nes2net.detector import Detector
+    from nes2net.detector.recognition import named_architecture
     from nes2net.machine.devices import choose_device
 
     if args.model:

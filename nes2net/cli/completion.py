@@ -48,9 +48,9 @@ def _identifier(kind: str) -> str:
 
 def _names() -> dict[str, list[str]]:
     """The names that an argument takes besides files, by its command and destination, or by the latter alone."""
-    from nes2net.detector import PUBLISHED_MODELS
     from nes2net.experiments.published import published_rows
-    from nes2net.recipes.recipe import packaged_recipes
+    from nes2net.published_models import PUBLISHED_MODELS
+    from nes2net.recipes.reading import packaged_recipes
     from nes2net.registry import aggregations, backends, conditions, frontends
 
     models, recipes = list(PUBLISHED_MODELS), packaged_recipes()

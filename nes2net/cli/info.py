@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _info(args: argparse.Namespace) -> int:
-    from nes2net.recipes.recipe import packaged_recipes
+    from nes2net.recipes.reading import packaged_recipes
 
     if args.model == "recipe" and args.key in packaged_recipes():
         args.model, args.key = args.key, None

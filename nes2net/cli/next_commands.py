@@ -12,7 +12,8 @@ from nes2net.machine.terminal import printable_name
 
 if TYPE_CHECKING:
     from nes2net.corpora.corpus import Corpus
-    from nes2net.recipes.recipe import DataConfig, Recipe
+    from nes2net.recipes.data import DataConfig
+    from nes2net.recipes.recipe import Recipe
 
 Words = Sequence[object]
 

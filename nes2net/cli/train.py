@@ -37,7 +37,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from nes2net.recipes.recipe import load_recipe
+    from nes2net.recipes.reading import load_recipe
     from nes2net.training.run import train
 
     keep = [] if args.keep is None else [f"train.keep={args.keep}"]

@@ -12,11 +12,12 @@ import torch
 
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import canonical_phase
-from nes2net.detector import PUBLISHED_MODELS, Detector
+from nes2net.detector import Detector
 from nes2net.errors import counted, listed
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.experiments.published import PublishedRow
-from nes2net.recipes.recipe import PACKAGED, load_recipe
+from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.recipes.reading import PACKAGED, load_recipe
 from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 
 _PARTS: dict[str, tuple[str, Registry[Any]]] = {

@@ -12,7 +12,8 @@ from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
 from nes2net.experiments.missing import Missing, Part, missing_for_training, missing_keys, missing_part
 from nes2net.experiments.published import PublishedRow
-from nes2net.recipes.recipe import Recipe, load_recipe
+from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.scorer import check_takes_audio_alone

@@ -15,15 +15,17 @@ from nes2net.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.checkpoints.huggingface import CONFIG_FILE
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.calibration import load as load_calibration
-from nes2net.detector import PUBLISHED_MODELS, Detector, sound_description
+from nes2net.detector import Detector
+from nes2net.detector.recognition import sound_description
 from nes2net.errors import InputError, counted
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
-from nes2net.published_models import START_KEY, published_model
-from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.published_models import PUBLISHED_MODELS, START_KEY, published_model
+from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.registry import corpora
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores

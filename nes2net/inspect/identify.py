@@ -19,18 +19,13 @@ from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.detector import (
-    PUBLISHED_MODELS,
-    Detector,
-    leaves_out_frontend,
-    recognise,
-    sound_description,
-)
+from nes2net.detector import Detector
+from nes2net.detector.recognition import leaves_out_frontend, recognise, sound_description
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of
 from nes2net.machine.plain_data import check_plain
-from nes2net.published_models import RECORD_KEY, START_KEY
+from nes2net.published_models import PUBLISHED_MODELS, RECORD_KEY, START_KEY
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown

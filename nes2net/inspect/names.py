@@ -12,7 +12,6 @@ from typing import Any
 
 from nes2net.corpora.corpus import Corpus, Counts
 from nes2net.corpora.layout import Layout
-from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
@@ -20,8 +19,10 @@ from nes2net.inspect.part_options import about, general_rows, option_rows, sourc
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
-from nes2net.published_models import PUBLISHED
-from nes2net.recipes.recipe import PACKAGED, SECTIONS, DataConfig, Recipe, load_recipe, packaged_recipes
+from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import SECTIONS, Recipe
 from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))

@@ -14,7 +14,9 @@ from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
 from nes2net.options import what_it_takes
-from nes2net.recipes.recipe import ITEMS, PACKAGED, SECTIONS, Recipe, Section, meant_key
+from nes2net.recipes.reading import PACKAGED
+from nes2net.recipes.recipe import ITEMS, SECTIONS, Recipe
+from nes2net.recipes.section import Section, meant_key
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
 SCHEMA = PACKAGED / "recipe.schema.json"
@@ -34,7 +36,7 @@ Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD
 *ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is
 by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
 
-This page is made from the models in `nes2net/recipes/recipe.py`:
+This page is made from the models in `nes2net/recipes/`:
 `python -m nes2net.recipes.documentation docs/recipe-keys.md`.
 """
 #: Facts of a key that an editor does not need; the last three are not JSON schema.

@@ -20,7 +20,7 @@ from nes2net.machine.devices import choose_device
 from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.published_models import RECORD_KEY, START_KEY
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches, training_trials
 from nes2net.training.run_folder import RECIPE_FILE

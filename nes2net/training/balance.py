@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
-from nes2net.recipes.recipe import DataConfig
+from nes2net.recipes.data import DataConfig
 
 #: Fields whose values mean something in their corpus alone: A07 of two corpora are two attacks.
 _OF_ONE_CORPUS = ("attack", "speaker")

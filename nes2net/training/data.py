@@ -24,7 +24,10 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.recipes.recipe import LABEL_SAMPLES, DataConfig, Recipe, TrainConfig
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.segments import LABEL_SAMPLES
+from nes2net.recipes.train import TrainConfig
 from nes2net.registry import corpora, create_condition
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
 from nes2net.training.balance import balance_of

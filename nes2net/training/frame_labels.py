@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import LABEL_SAMPLES
+from nes2net.recipes.segments import LABEL_SAMPLES
 
 #: Seconds by which labels and recording may differ; frames without a label are not trained on.
 _TOLERANCE = 0.5

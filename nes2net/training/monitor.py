@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, first_line, one_line, worded
-from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.curves import plot_curves
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.progress import Meter, advice

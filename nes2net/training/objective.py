@@ -19,7 +19,8 @@ from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead,
 from nes2net.detector import Detector
 from nes2net.distillation import Similarity, TeacherStudent
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import SegmentsConfig, TrainConfig
+from nes2net.recipes.segments import SegmentsConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.losses import (
     AdditiveMarginSoftmax,
     AngularSoftmax,

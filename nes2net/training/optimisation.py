@@ -11,7 +11,7 @@ from torch import nn
 
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 
 # Without gradients, `logistic` does no step of Adam: nes2net.training.logistic fits the last layer at once.
 _OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "logistic": torch.optim.Adam}

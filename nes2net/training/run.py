@@ -16,7 +16,8 @@ from nes2net.checkpoints.base import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.detector import Detector, recognise
+from nes2net.detector import Detector
+from nes2net.detector.recognition import recognise
 from nes2net.errors import InputError, counted, shown, worded
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
@@ -24,7 +25,8 @@ from nes2net.frontends.sizes import check_pretrained
 from nes2net.machine.launch import is_first
 from nes2net.machine.memory import enough_memory
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
-from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
 from nes2net.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.augmentation import augmentation_stream

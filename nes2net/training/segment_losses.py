@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from nes2net.backends.heads import P2SGradHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError, listed
-from nes2net.recipes.recipe import SegmentsConfig
+from nes2net.recipes.segments import SegmentsConfig
 from nes2net.training.frame_labels import pooled_targets
 from nes2net.training.losses import CosineError, Criterion, WeightedCrossEntropy
 

@@ -13,7 +13,8 @@ from nes2net.errors import InputError, check_known, counted
 from nes2net.evaluation.over_corpora import OverCorpora
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
-from nes2net.recipes.recipe import TrainConfig, ValidationConfig
+from nes2net.recipes.train import TrainConfig
+from nes2net.recipes.validation import ValidationConfig
 from nes2net.training.history import HISTORY_FILE, Row, read_history
 
 #: Numbers of checkpoints in the published averages.

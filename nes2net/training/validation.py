@@ -21,7 +21,9 @@ from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.over_corpora import over_corpora
 from nes2net.machine.precision import float32_products
-from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig
+from nes2net.recipes.augment import AugmentConfig
+from nes2net.recipes.train import TrainConfig
+from nes2net.recipes.validation import ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered

@@ -17,7 +17,8 @@ from scoring import PublishedDetector
 from torch import nn
 
 from nes2net.machine.precision import float32_products
-from nes2net.recipes.recipe import TrainConfig, recipe_from_dict
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.dataset import Batch
 from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer

@@ -44,7 +44,8 @@ from nes2net.decisions.population import Population, Traits
 from nes2net.evaluation.embedding_map import map_embeddings
 from nes2net.localisation import ScoredUtterance, range_eer, read_audacity, read_rttm
 from nes2net.machine.unpacking import unpack
-from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scale.reading import pieces_of
 from nes2net.scale.sources import shards_of
 from nes2net.scoring.kernel import score_or_raise

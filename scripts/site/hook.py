@@ -24,7 +24,12 @@ API = {
     "detector": (
         "Detector",
         "A detector takes a waveform and gives a score. [Python](../python.md) shows it at work.",
-        ["nes2net.detector.Detector", "nes2net.errors.InputError"],
+        [
+            "nes2net.detector.Detector",
+            "nes2net.detector.network.Network",
+            "nes2net.detector.loading.SavedNetwork",
+            "nes2net.errors.InputError",
+        ],
     ),
     "parts": (
         "Parts",
@@ -93,8 +98,8 @@ API = {
         "Recipes and training",
         "[Recipe keys](../recipe-keys.md) has every key of a recipe; see also [Train](../train.md).",
         [
-            "nes2net.recipes.recipe.load_recipe",
-            "nes2net.recipes.recipe.packaged_recipes",
+            "nes2net.recipes.reading.load_recipe",
+            "nes2net.recipes.reading.packaged_recipes",
             "nes2net.recipes.recipe.Recipe",
             "nes2net.training.run.train",
         ],

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 from nes2net.training import loop
 from nes2net.training.run import train
 

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from nes2net import InputError
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 from nes2net.training.run import train
 
 

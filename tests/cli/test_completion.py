@@ -7,7 +7,7 @@ import pytest
 
 from nes2net.cli.completion import _names
 from nes2net.cli.main import build_parser, main
-from nes2net.recipes.recipe import packaged_recipes
+from nes2net.recipes.reading import packaged_recipes
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from nes2net.corpora.corpus import Counts, key_digest
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.experiments.comparability import compare_conditions, published_architecture
 from nes2net.experiments.published import PublishedRow, published_rows
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SPECTRAL = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "aggregation": "last", "backend": "asp_mlp"}

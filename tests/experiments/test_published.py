@@ -6,10 +6,10 @@ import pytest
 import yaml
 from conftest import REPOSITORY
 
-from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import InputError
 from nes2net.experiments.published import published_rows, published_tables, results_of
-from nes2net.recipes.recipe import packaged_recipes
+from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.recipes.reading import packaged_recipes
 from nes2net.registry import backends
 
 ROWS = published_rows()

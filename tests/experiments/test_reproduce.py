@@ -15,7 +15,7 @@ from nes2net.corpora import asvspoof2021_la, in_the_wild
 from nes2net.corpora.corpus import Counts
 from nes2net.experiments.published import find_row, published_rows
 from nes2net.experiments.reproduce import Places, find_missing, judge
-from nes2net.recipes.recipe import load_recipe
+from nes2net.recipes.reading import load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.selection import best_epochs

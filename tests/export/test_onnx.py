@@ -15,9 +15,9 @@ from nes2net import Detector, InputError, registry
 from nes2net.checkpoints.onnx_file import device_in_use
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2021_la
-from nes2net.detector import PUBLISHED_MODELS
 from nes2net.export import onnx as onnx_engine
 from nes2net.machine.installation import how_to_install
+from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.record import run_identity

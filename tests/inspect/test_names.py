@@ -12,7 +12,7 @@ from nes2net.frontends.sizes import SIZES
 from nes2net.inspect import names
 from nes2net.inspect.part_options import option_rows
 from nes2net.published_models import PUBLISHED
-from nes2net.recipes.recipe import load_recipe, packaged_recipes
+from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.registry import backends, conditions, corpora, frontends
 
 RESULTS = _results()

@@ -4,7 +4,8 @@ import pytest
 
 from nes2net.detector import Detector
 from nes2net.inspect.training_memory import training_memory
-from nes2net.recipes.recipe import Recipe, TrainConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
 
 
 @pytest.fixture

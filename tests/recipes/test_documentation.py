@@ -9,8 +9,10 @@ import yaml
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.machine.yaml_text import read_yaml
+from nes2net.recipes.data import CorpusConfig
 from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema, page
-from nes2net.recipes.recipe import PACKAGED, CorpusConfig, Recipe, load_recipe, packaged_recipes
+from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import Recipe
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"

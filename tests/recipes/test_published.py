@@ -11,8 +11,9 @@ import yaml
 from builders import noise_folders, tiny_corpus
 
 from nes2net import Detector, InputError
-from nes2net.detector import PUBLISHED_MODELS
-from nes2net.recipes.recipe import Recipe, load_recipe, recipe_from_dict
+from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.run import adapted, seed_everything, train
 

@@ -11,17 +11,12 @@ from nes2net import InputError
 from nes2net.audio.crop import CROPS
 from nes2net.augment.rawboost import ALGORITHMS
 from nes2net.augment.specmix import Specmix
+from nes2net.recipes.augment import AugmentConfig
+from nes2net.recipes.data import DataConfig
 from nes2net.recipes.documentation import all_keys
-from nes2net.recipes.recipe import (
-    PACKAGED,
-    AugmentConfig,
-    DataConfig,
-    Recipe,
-    TrainConfig,
-    load_recipe,
-    packaged_recipes,
-    recipe_from_dict,
-)
+from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.recipes.train import TrainConfig
 from nes2net.registry import corpora
 from nes2net.training.distributed import PRECISIONS
 

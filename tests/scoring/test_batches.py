@@ -15,9 +15,9 @@ from nes2net import Detector, InputError, registry
 from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
-from nes2net.detector import PUBLISHED_MODELS
 from nes2net.errors import Unfinished
 from nes2net.frontends.base import UsedSamples
+from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import (
     default_batch_size,

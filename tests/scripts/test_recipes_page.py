@@ -6,7 +6,7 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from nes2net.recipes.recipe import load_recipe, packaged_recipes
+from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.registry import corpora
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ import pytest
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
-from nes2net.recipes.recipe import DataConfig
+from nes2net.recipes.data import DataConfig
 from nes2net.training.balance import Balance, Level, balance_of
 from nes2net.training.sampling import EpochBatches, by_step
 

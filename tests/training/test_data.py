@@ -6,7 +6,8 @@ import pytest
 from builders import tiny_corpus
 
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import DataConfig, recipe_from_dict
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.scoring.score_file import write_scores
 from nes2net.training.data import check_unseen, eer_methods, frame_labels, read_trials, score_ranges
 

@@ -8,7 +8,7 @@ import torch
 from builders.recipes import short_run
 
 from nes2net import Detector, InputError
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.training import loop
 from nes2net.training.objective import HEAD_OF, Objective, with_head
 from nes2net.training.run import train

@@ -6,7 +6,7 @@ from builders import golden
 from torch import nn
 
 from nes2net import Detector, InputError
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.optimisation import (
     create_optimizer,
     learning_rate,

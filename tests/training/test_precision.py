@@ -6,7 +6,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.training import run
 from nes2net.training.objective import Objective
 from nes2net.training.run import train

@@ -7,7 +7,7 @@ import torch
 from builders.determinism import not_repeatable
 
 from nes2net import Detector, InputError
-from nes2net.recipes.recipe import TrainConfig
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.seeding import cuda_algorithms

@@ -16,7 +16,7 @@ from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora import partialspoof
 from nes2net.localisation import write_rttm
-from nes2net.recipes.recipe import SegmentsConfig
+from nes2net.recipes.segments import SegmentsConfig
 from nes2net.training import loop
 from nes2net.training.data import examples, frame_labels, read_trials
 from nes2net.training.run import train

@@ -16,7 +16,10 @@ from builders import golden
 
 from nes2net import Detector, InputError, metrics
 from nes2net.corpora import asvspoof2019_la
-from nes2net.recipes.recipe import AugmentConfig, TrainConfig, ValidationConfig, recipe_from_dict
+from nes2net.recipes.augment import AugmentConfig
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.recipes.train import TrainConfig
+from nes2net.recipes.validation import ValidationConfig
 from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective

@@ -201,7 +201,8 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
 
 
 def _add_training_flags(group: argparse._ActionsContainer) -> None:
-    from nes2net.recipes.recipe import TrainConfig, ValidationConfig
+    from nes2net.recipes.train import TrainConfig
+    from nes2net.recipes.validation import ValidationConfig
 
     add, train, validation = group.add_argument, TrainConfig(), ValidationConfig()
     add(
@@ -272,7 +273,8 @@ def backend_from_flags(args: argparse.Namespace) -> dict[str, Any]:
 
 def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     """Build the recipe from the flags, ``--set`` last."""
-    from nes2net.recipes.recipe import apply_overrides, named_after_model, recipe_from_dict
+    from nes2net.recipes.reading import apply_overrides, named_after_model
+    from nes2net.recipes.recipe import recipe_from_dict
 
     published = vars(RawBoostParameters())
     changed = {name: getattr(args, name) for name in _RAWBOOST if getattr(args, name) != published[name]}

@@ -40,7 +40,7 @@ def _base(text: str, make_special: Callable[[Path], Any]) -> Callable[[Path], Pa
 
 
 def _read(path: Path) -> Any:
-    from nes2net.recipes.recipe import load_recipe
+    from nes2net.recipes.reading import load_recipe
 
     return load_recipe(path)
 
@@ -53,7 +53,7 @@ def _build(path: Path) -> Any:
 
 def _override(override: str) -> Callable[[Path], Any]:
     def attempt(path: Path) -> Any:
-        from nes2net.recipes.recipe import load_recipe
+        from nes2net.recipes.reading import load_recipe
 
         return load_recipe(path, [override])
 

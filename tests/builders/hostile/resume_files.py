@@ -28,7 +28,7 @@ _VICTIM = "epoch_7.pth"
 def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
     from nes2net.errors import Unfinished
-    from nes2net.recipes.recipe import load_recipe
+    from nes2net.recipes.reading import load_recipe
     from nes2net.training import loop
     from nes2net.training.run import train
 

@@ -1,0 +1,343 @@
+"""Detectors in files: architecture and weights, also without what was frozen in training, read and written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import reduce
+from os.path import exists
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
+from nes2net.checkpoints.folder import CONFIG, download, read_folder, upload, write_folder
+from nes2net.checkpoints.huggingface import holds_other_model, read_weights
+from nes2net.checkpoints.published_names import (
+    of_frontend,
+    unwrap_frontend,
+)
+from nes2net.checkpoints.state_dict import (
+    check_fit,
+    load_state_dict,
+    read_record,
+    save_state_dict,
+)
+from nes2net.detector.network import Network, name_and_options
+from nes2net.detector.recognition import named_architecture, recognised, sound_description
+from nes2net.errors import InputError, check_known
+from nes2net.frontends.adaptation import merge
+from nes2net.machine.devices import choose_device
+from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
+from nes2net.options import check_model
+from nes2net.published_models import (
+    PUBLISHED_MODELS,
+    RECORD_KEY,
+    start_of,
+)
+from nes2net.registry import create_frontend
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class SavedNetwork(Network):
+    """A network in files: made of a description, saved, and loaded."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any] | str, checkpoint: str | Path | None = None) -> Self:
+        """Build a detector with random weights, except those in the front-end's ``checkpoint``.
+
+        Args:
+            config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
+                name alone means its default options; or the name of a published model, such as
+                ``"wav2vec2_Nes2Net_X"``.
+            checkpoint: the front-end's pre-training file.
+
+        Raises:
+            InputError: if a name or option is unknown, or the checkpoint cannot be used.
+        """
+        if isinstance(config, str):
+            check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
+            config = PUBLISHED_MODELS[config]
+        check_model(config)
+        frontend_name, frontend_options = name_and_options(config, "frontend", given=("checkpoint",))
+        detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
+        if checkpoint is not None and detector.frontend.adapted:
+            detector.set_base(checkpoint)
+        return detector
+
+    @classmethod
+    def on_meta(cls, config: dict[str, Any] | str) -> Self | None:
+        """Build the architecture without memory, for weights from a file.
+
+        None if a part has tensors that are computed when it is built and not saved in checkpoints.
+        """
+        with torch.device("meta"):
+            detector = cls.from_config(config)
+        return detector if detector.saves_all else None
+
+    @property
+    def saves_all(self) -> bool:
+        """Whether its state dict has all its tensors: none is computed when it is built."""
+        held = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
+        return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
+
+    def base_names(self) -> set[str]:
+        """Names in its state dict of the frozen tensors of an adapted front-end; empty without."""
+        return {f"ssl_model.{name}" for name in self.frontend.base}
+
+    def trained_state_dict(self) -> dict[str, Tensor]:
+        """Its state dict without the frozen tensors of an adapted front-end."""
+        state_dict = self.state_dict()
+        for name in self.base_names():
+            del state_dict[name]
+        return state_dict
+
+    def base_digest(self) -> str:
+        """SHA-256 of the frozen tensors of an adapted front-end."""
+        return base_digest(self._base_tensors())
+
+    def set_base(self, file: str | Path) -> None:
+        """Leave the frozen tensors of an adapted front-end out of checkpoints from now on: ``file`` has them."""
+        self.base = {"digest": self.base_digest(), "file": str(file)}
+
+    def save_base(self, file: str | Path) -> None:
+        """Write the frozen tensors of an adapted front-end to ``file``, and leave them out from now on."""
+        save_state_dict(self._base_tensors(), file)
+        self.set_base(file)
+
+    def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
+        """Names of the tensors that ``state_dict`` leaves out because they were frozen.
+
+        These are the base of an adapted front-end, or the whole front-end in files that have all
+        else, such as those of Spoof-SUPERB.
+        """
+        names = self.base_names()
+        if names:
+            return names if not names & state_dict.keys() else set()
+        names = set(self._frontend_tensors())
+        return names if self.state_dict().keys() - names == state_dict.keys() else set()
+
+    def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
+        """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
+        return bool(self.left_out(state_dict))
+
+    def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Its own tensors but for those that ``state_dict`` may leave out."""
+        left_out = self.left_out(state_dict)
+        return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
+
+    def load_base(
+        self, record: Any, checkpoint: str | Path, base: str | Path | None = None, remedy: str = NAME_IT
+    ) -> None:
+        """Load the frozen tensors of its adapted front-end, which ``checkpoint`` leaves out.
+
+        Args:
+            record: what the checkpoint says of them, the :attr:`base` of the detector that was saved.
+            checkpoint: a file or folder; its base may stand beside it.
+            base: as for :meth:`from_pretrained`.
+            remedy: what to do if they are not found or are others, for the message.
+
+        Raises:
+            InputError: if they are not found, or are others.
+        """
+        checkpoint, frontend = Path(checkpoint), self.config["frontend"]
+        if not self.frontend.adapted:
+            self._load_frontend(checkpoint, base)
+            return
+        found = find_base(record, checkpoint, base, remedy)
+        tensors = read_base(
+            found, self.base_names(), record, checkpoint, lambda path: _tensors_of_base(path, frontend), remedy
+        )
+        check_fit(tensors, self._base_tensors(), str(found))
+        self.load_state_dict(tensors, strict=False, assign=True)
+        self.base = dict(record)
+
+    def _load_frontend(self, checkpoint: Path, path: str | Path | None) -> None:
+        """Load the front-end from ``path``, because ``checkpoint`` leaves it out."""
+        if path is None or not Path(path).exists():
+            raise InputError(
+                f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
+                + (f"; {path} was not found" if path is not None else "")
+            )
+        tensors = of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
+        check_fit(tensors, self._frontend_tensors(), str(path))
+        self.load_state_dict(tensors, strict=False, assign=True)
+
+    def _frontend_tensors(self) -> dict[str, Tensor]:
+        return of_frontend(self.state_dict())
+
+    def _base_tensors(self) -> dict[str, Tensor]:
+        names = self.base_names()
+        return {name: tensor for name, tensor in self.state_dict().items() if name in names}
+
+    def merged(self) -> Self:
+        """A copy with what was trained folded into its front-end's weights: an ordinary detector.
+
+        Adapters and prompts, which no weight can hold, stay as they are. :meth:`save` writes all
+        tensors of the copy in either case.
+        """
+        detector = copy.deepcopy(self)
+        merge(detector.frontend)
+        detector.base = None
+        return detector
+
+    def whole(self) -> Self:
+        """Itself, or :meth:`merged` if its front-end is adapted."""
+        return self.merged() if self.frontend.adapted else self
+
+    def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
+        """Load a whole-model state dict strictly.
+
+        One without the frozen tensors of an adapted front-end leaves them as they are.
+
+        Args:
+            path: its file, for messages.
+            assign: make its tensors the parameters instead of copying them.
+
+        Raises:
+            InputError: if it does not fit; the message names keys and shapes.
+        """
+        state_dict = unwrap_frontend(state_dict)
+        partial = self.is_partial(state_dict)
+        check_fit(state_dict, self.expected(state_dict), path)
+        self.load_state_dict(state_dict, strict=not partial, assign=assign)
+
+    def save(self, path: str | Path, **record: Any) -> None:
+        """Write a state dict with the published names, or a folder with a model card.
+
+        The folder holds safetensors, YAML and the model card. With a :attr:`base` its tensors are
+        left out.
+
+        Args:
+            path: a file that ends in ``.pth`` or ``.pt``, or a folder.
+            record: plain data to keep beside the tensors and the architecture.
+        """
+        path = Path(path)
+        record = {**start_of(self.record, places=False), **record}
+        state_dict = self.state_dict()
+        if self.base is not None:
+            state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
+        if path.suffix in (".pth", ".pt"):
+            save_state_dict(state_dict, path, model=self.config, **record)
+        else:
+            write_folder(path, state_dict, self.config, record)
+
+    def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
+        """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.
+
+        Args:
+            name: ``owner/name`` on the hub.
+            private: whether a new repository is private.
+            token: None for that of ``hf auth login``.
+
+        Raises:
+            InputError: if the hub refuses the upload or cannot be reached.
+        """
+        with TemporaryDirectory() as folder:
+            self.whole().save(folder)
+            return upload(folder, name, private, token)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: str | Path,
+        device: str = "auto",
+        dtype: str | torch.dtype = "auto",
+        config: dict[str, Any] | str | None = None,
+        base: str | Path | None = None,
+    ) -> Self:
+        """Load a trained detector, in eval mode; the front-end's pre-training file is not needed.
+
+        On the CPU the weights stay memory-mapped: do not write to a checkpoint while its detector
+        exists.
+
+        Args:
+            path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
+                name on the Hugging Face hub.
+            device: ``"auto"`` for CUDA if there is one, else the CPU.
+            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps that of the
+                file, or the type that holds all of its numbers if it has several.
+            config: the architecture, for a checkpoint that does not contain it, such as those of
+                the published code. It is given as for :meth:`from_config`, or as the file of a
+                recipe. None for the published model with the keys and shapes of the checkpoint.
+            base: the file or folder with the frozen tensors of an adapted front-end, which its
+                checkpoint leaves out: a pre-training file, a detector or the ``base.pth`` of a run.
+                None for the file that the checkpoint names, there or beside the checkpoint.
+
+        Raises:
+            InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
+                is not found or is another one.
+        """
+        precision = None if dtype == "auto" else named_precision(dtype)
+        on = choose_device(device)
+        if precision is not None:
+            check_precision(precision, on)
+        path = Path(path_or_name)
+        if not exists(path):
+            path = download(str(path_or_name))
+        if path.suffix == ".onnx":
+            raise InputError(
+                f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
+                f"--model {path} --engine onnx`, or in Python by nes2net.export.onnx_detector.OnnxDetector"
+            )
+        state_dict: Mapping[str, Tensor]
+        if path.is_dir():
+            bare = not (path / CONFIG).is_file() and holds_other_model(path)
+            state_dict, record = (read_weights(path), {}) if bare else read_folder(path)
+        else:
+            state_dict = load_state_dict(path)
+            record = read_record(state_dict)
+        architecture = record.pop("model", None)
+        if architecture is None and config is None:
+            config = recognised(state_dict, str(path_or_name), f" (it has no {CONFIG})" if path.is_dir() else "")
+        if isinstance(config, str):
+            if architecture is None and config in PUBLISHED_MODELS:
+                record[RECORD_KEY] = config
+            config = named_architecture(config)
+        config = architecture or config
+        assert config is not None
+        with sound_description(str(path_or_name)), torch.device("meta"):
+            empty = cls.from_config(config)
+        state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
+        partial = empty.is_partial(state_dict)
+        if base is not None and not partial:
+            raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
+        # Weights of the file's own size come before memory is taken for those that it describes.
+        check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
+        detector = empty if empty.saves_all else cls.from_config(config)
+        if partial:
+            detector.load_base(base_record, path, base)
+        detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
+        detector.record, detector.source = record, str(path_or_name)
+        types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
+        if precision is None:
+            precision = named_precision(reduce(torch.promote_types, types))
+        return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
+    """Tensors of a front-end in a detector, the base of a run or a pre-training file, under published names.
+
+    Args:
+        frontend: its name and options.
+    """
+    state_dict: Mapping[str, Tensor] = {}
+    ours = (path / CONFIG).is_file()
+    if ours:
+        state_dict = read_folder(path)[0]
+    elif path.is_file():
+        with suppress(InputError):  # a pre-training file may be no state dict; the front-end says what is wrong
+            state_dict = load_state_dict(path)
+            ours = "model" in read_record(state_dict)
+    state_dict = unwrap_frontend(state_dict)
+    if ours or any(name.startswith("ssl_model.") for name in state_dict):
+        return dict(state_dict)
+    options = {key: value for key, value in frontend.items() if key not in ("name", "adapt")}
+    tensors = create_frontend(frontend["name"], path, **options).state_dict()
+    return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}

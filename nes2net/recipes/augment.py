@@ -1,0 +1,89 @@
+"""The section ``augment`` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    Strict,
+    model_validator,
+)
+
+from nes2net.errors import InputError
+from nes2net.recipes.keys import AlsoCalled, Source
+from nes2net.recipes.section import Probability, Section, Speed, Text
+
+
+class AugmentConfig(Section):
+    """Speed, noise or reverberation, RawBoost, a condition, and a low-pass filter, in this order, before the crop.
+    Validation has only RawBoost."""
+
+    prefix: ClassVar[str] = "augment."
+
+    algo: Annotated[
+        int, Strict(), Field(ge=0, le=11), AlsoCalled(("rawboost",)), Source("main.py --algo; arXiv 2111.04433")
+    ] = 0
+    """Algorithm of RawBoost: 0 none, 1 convolutive noise, 2 impulsive noise, 3 stationary noise;
+    4 to 11 combine these."""
+    parameters: Annotated[dict[str, Any], Source("main.py: N_f, nBands, …; arXiv 2111.04433")] = Field(default={})
+    """Parameters of RawBoost with other values than the published ones, by their published names."""
+    speed: Annotated[
+        Annotated[list[Speed], Field(min_length=2, max_length=2)] | None,
+        Source("Ko et al., Interspeech 2015: 0.9, 1 or 1.1"),
+    ] = None
+    """Lowest and highest speed at which a training utterance is played, as `[0.9, 1.1]`. Pitch and
+    formants move with it. It is drawn for each utterance and epoch, on a logarithmic scale."""
+    musan: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/17")] = None
+    """Folder of MUSAN, for background noise."""
+    rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
+    """Folder of room impulse responses, for reverberation."""
+    noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
+    """Chance of a training utterance to get background noise or reverberation. If not given, it is
+    0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
+    conditions: Annotated[list[Text], Source("toolkit; docs/robustness.md")] = Field(default=[])
+    """Conditions that training utterances meet, as `[mp3:16, white:10]`: codecs, channels, noise,
+    rooms and others. An utterance meets one of them, all equally likely. Those of MUSAN and of
+    measured rooms take the folders `augment.musan` and `augment.rir`, and babble the training speech."""
+    condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
+    """Chance of a training utterance to meet one of `augment.conditions`."""
+    rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
+    """Random numbers of the augmentation: one stream for each seed, epoch and utterance
+    (`utterance`), or one stream for all utterances in the published order (`legacy`)."""
+    specmix: Annotated[dict[str, Any] | None, Source("arXiv 2306.15389; arXiv 2108.03020")] = None
+    """Settings of Specmix, which mixes spectrograms between front-end and back-end in training:
+    `frequency_bands`, `time_bands`, `gamma`, `probability`, `mix_labels`."""
+    fir: Annotated[dict[str, Any] | None, Source("arXiv 2203.01573")] = None
+    """Settings of a low-pass filter over training utterances: `band` (`telephone` or `wide`),
+    `probability`, `taps`."""
+    latent: Annotated[dict[str, Any] | None, Source("arXiv 2501.14240")] = None
+    """Settings of latent augmentation, which perturbs embeddings of spoofed utterances before the
+    last layer in training: `kinds`, `probability`, `noise`, `affine`, `mixup`, `factor`. `{}` takes
+    the defaults."""
+
+    @model_validator(mode="after")
+    def _check(self) -> AugmentConfig:
+        if self.noise_probability is None:
+            self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
+        if (self.musan or self.rir) and not self.noise_probability and not self.conditions:
+            raise InputError(
+                "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
+                "leave them out, or set it to 0.5"
+            )
+        if self.speed and self.speed[0] > self.speed[1]:
+            raise InputError(f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}")
+        if self.parameters and not self.algo:
+            raise InputError(
+                f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "
+                "leave them out, or choose an algorithm from 1 to 11"
+            )
+        if self.conditions and not self.condition_probability:
+            raise InputError(
+                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out"
+            )
+        if not self.conditions and self.condition_probability != 0.5:
+            raise InputError(
+                "`augment.condition_probability` changes nothing without `augment.conditions`: name some, such as "
+                "[mp3:16, white:10], or leave it out"
+            )
+        return self

@@ -1,0 +1,247 @@
+"""The section ``data`` of a recipe: corpora, and how much of an utterance is taken."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError
+from nes2net.options import Takes
+from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
+from nes2net.recipes.section import AboveZero, Alias, Count, Natural, Section, Text, said
+
+#: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
+_OF_ONE_CORPUS = (
+    *("corpus", "root", "protocols", "train_split", "dev_split", "dev_corpus", "dev_root", "dev_protocols", "dev_keys"),
+    *("dev_phase", "train_scores", "dev_scores", "range_scores"),
+)
+
+
+class CorpusConfig(Section):
+    """One of the corpora of `data.corpora`, with the parts of it that train and validate."""
+
+    prefix: ClassVar[str] = "data.corpora[]."
+
+    name: Annotated[Text, Source("toolkit")]
+    """Name of the corpus in `nes2net check-data`, or `hub:OWNER/NAME`."""
+    root: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the corpus; only one of the hub needs none."""
+    alias: Annotated[Alias | None, Source("toolkit")] = None
+    """What it is called in ids of trials, histories and tables; if not given, its name. Two corpora
+    with the same name, such as two lists of your own, need one each."""
+    weight: Annotated[AboveZero | None, Source("toolkit")] = None
+    """Its share of the draws of an epoch relative to that of the others. If one corpus has a weight,
+    those without have 1. If none has one and `data.balance` does not name `corpus`, all utterances are
+    equally likely, so that a corpus counts by its size."""
+    protocols: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of its protocols; if not given, they are looked for in `root`."""
+    train_split: Annotated[Text | None, Source("toolkit")] = "train"
+    """Part of the corpus that is trained on; null for one that only validates."""
+    dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
+    """Part of the corpus that validates; null for one that is only trained on."""
+    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the labels of `dev_split`, if its protocols do not hold them; if not given, they are
+    looked for in `root`."""
+    dev_phase: Annotated[Text | None, Source("toolkit")] = None
+    """Phase of these labels to which validation is restricted; null for all labelled trials."""
+
+    @model_validator(mode="after")
+    def _check(self) -> CorpusConfig:
+        if self.alias is None:
+            self.alias = alias_of(self.name)
+        if self.train_split is None and self.dev_split is None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
+            )
+        if self.train_split is None and self.weight is not None:
+            raise InputError(
+                f"corpus {self.alias} of `data.corpora` only validates, so its `weight` changes nothing: leave it out"
+            )
+        for key in ("dev_keys", "dev_phase"):
+            if self.dev_split is None and getattr(self, key) is not None:
+                raise InputError(
+                    f"corpus {self.alias} of `data.corpora` does not validate, so its `{key}` changes nothing: leave it out"
+                )
+        return self
+
+    @property
+    def called(self) -> str:
+        """Its alias."""
+        assert self.alias is not None
+        return self.alias
+
+
+def alias_of(name: str) -> str:
+    """What a corpus is called that has no alias: the last part of its name.
+
+    >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
+    ('asvspoof2019_la', 'CodecFake')
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name.rpartition("/")[2].partition("@")[0]) or "corpus"
+
+
+class DataConfig(Section):
+    """The corpus, or the corpora, that are trained on."""
+
+    prefix: ClassVar[str] = "data."
+
+    corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
+    """Corpus that is trained on and whose development set validates, by its name in
+    `nes2net check-data`."""
+    root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
+    """Folder of the corpus."""
+    protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None
+    """Folder of the protocols; if not given, they are looked for in `data.root`."""
+    train_split: Annotated[Text, Source("Ensembling (Interspeech 2024): dev")] = "train"
+    """Part of the corpus that is trained on, such as `train`, `dev` or `eval`."""
+    dev_split: Annotated[Text, Source("Ensembling (Interspeech 2024): eval, of ASVspoof 2021 LA")] = "dev"
+    """Part of `data.dev_corpus` that validates."""
+    dev_corpus: Annotated[Text | None, Source("Ensembling (Interspeech 2024): asvspoof2021_la")] = None
+    """Corpus that validates; if not given, `data.corpus`."""
+    dev_root: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of `data.dev_corpus`; if not given, `data.root`."""
+    dev_protocols: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the protocols of `data.dev_corpus`; if not given, they are looked for in its folder,
+    or in `data.protocols` if it is the same corpus."""
+    dev_keys: Annotated[Text | None, Source("toolkit")] = None
+    """Folder of the labels of `data.dev_corpus`, if its protocols do not hold them; if not given,
+    they are looked for in its folder."""
+    dev_phase: Annotated[Text | None, Source("Ensembling (Interspeech 2024): progress")] = None
+    """Phase of these labels to which validation is restricted, such as `progress`; null for all
+    labelled trials."""
+    corpora: Annotated[
+        list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys"), Source("toolkit")
+    ] = Field(default=[])
+    """Several corpora that are trained on together, instead of the keys above: a list of mappings of
+    `name`, `root` and, as needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys`
+    and `dev_phase`."""
+    balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
+    """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from each
+    corpus equally often (or by its `weight`), and in each from both classes equally often. A field is
+    `corpus`, `class`, `attack`, `speaker`, `source` and so on, or a further column of a list; trials
+    without a value count as one value. Each batch has these shares up to rounding. Where utterances
+    run out, they come again in another order."""
+    speaker_cap: Annotated[Count | None, Source("toolkit")] = None
+    """Most utterances of a speaker that an epoch takes; each epoch draws others. null takes all."""
+    epoch_size: Annotated[Count | None, Source("toolkit")] = None
+    """Utterances drawn in an epoch; if not given, as many as there are, after `data.speaker_cap`."""
+    train_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    """Score files of other systems on the training set, for a back-end that fuses them, in its
+    order."""
+    dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
+    """Score files of the same systems on the development set."""
+    score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
+    """Scores of other systems are normalised by the lowest and the highest score of each system:
+    those in `data.range_scores` (`file`), or those in the file that is read, also of the trials that
+    are scored later (`test`)."""
+    range_scores: Annotated[list[Text], UsedWith("score_range", ("file",)), Source("toolkit")] = Field(default=[])
+    """Score files of the same systems on a development set, for `data.score_range`; if not given,
+    `data.train_scores`."""
+    num_samples: Annotated[
+        Count | None, AlsoCalled(("max_length", "segment_length")), Source("main.py: 4.04 s; CtrSVDD program: 64000")
+    ] = ASVSPOOF_SAMPLES
+    """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
+    `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone. null
+    takes whole utterances, which `train.optimizer=logistic` alone can do."""
+    crop: Annotated[
+        Literal["head", "random", "random_tiled", "dynamic", "pieces"],
+        Source(
+            "head: main.py; random: ASVspoof 5 program; random_tiled: CtrSVDD program; "
+            "dynamic: arXiv 2309.08279; pieces: arXiv 2111.07725"
+        ),
+    ] = "head"
+    """Part of a longer utterance that is trained on: its first samples (`head`), or samples from a
+    random place. With `random` a shorter utterance is repeated from its start, with `random_tiled`
+    from a random place. `dynamic` is `random` with another length for each optimisation step, see
+    `data.chunk_samples`. `pieces` cuts every utterance into consecutive pieces, in validation too;
+    pieces of similar length share a batch, in which zeros follow the shorter ones. Otherwise
+    validation takes the head."""
+    chunk_samples: Annotated[
+        list[Count],
+        Field(min_length=2, max_length=2),
+        UsedWith("crop", ("dynamic",)),
+        Source("AASIST2 (arXiv 2309.08279), third-party code: 1 to 6 s"),
+    ] = Field(default=[16000, 96000])
+    """Lowest and highest number of samples of an optimisation step; all numbers from one to the
+    other are equally likely."""
+    min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
+    """Fewest samples of the last piece of an utterance; a shorter one is left out. An utterance that
+    is shorter as a whole stays, with zeros behind it up to this length."""
+    num_workers: Annotated[Natural, Source("toolkit")] = 4
+    """Processes that read and augment audio, for each training process. The weights do not depend
+    on it."""
+    cache: Annotated[Text | None, Source("toolkit")] = None
+    """Folder that keeps decoded audio, which is memory-mapped from the second epoch on. Without it,
+    every epoch decodes anew."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        low, high = self.chunk_samples
+        if low > high:
+            raise InputError(
+                f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}"
+            )
+        if self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples):
+            raise InputError(
+                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
+            )
+        numbers = {len(files) for files in (self.train_scores, self.dev_scores, self.range_scores or self.train_scores)}
+        if len(numbers) > 1:
+            raise InputError(
+                "`data.train_scores`, `data.dev_scores` and `data.range_scores` name a file for each of the same systems, "
+                f"so they are equally many, not {', '.join(map(str, sorted(numbers)))}"
+            )
+        self._check_corpora()
+        if self.balanced and self.crop == "pieces":
+            raise InputError(
+                "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
+                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out"
+            )
+        return self
+
+    def _check_corpora(self) -> None:
+        """Refuse keys of one corpus beside those of several, and several of the same alias."""
+        if not self.corpora:
+            return
+        for key in _OF_ONE_CORPUS:
+            value, default = getattr(self, key), type(self).model_fields[key].get_default(call_default_factory=True)
+            if value != default:
+                raise InputError(
+                    f"`data.{key}={said(value)}` is that of one corpus, beside `data.corpora`: give it to one of these "
+                    f"corpora, and leave it out or set it to {'null' if default is None else said(default)}"
+                )
+        aliases = [corpus.alias for corpus in self.corpora]
+        if twice := [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]:
+            raise InputError(f"two of `data.corpora` are called {twice[0]}: give one of them another name with `alias`")
+        for key, why in (("train_split", "trains"), ("dev_split", "validates")):
+            if all(getattr(corpus, key) is None for corpus in self.corpora):
+                raise InputError(f"none of `data.corpora` {why}: give one of them a `{key}`")
+
+    @property
+    def balanced(self) -> bool:
+        """Whether an epoch draws by other rules than each utterance once."""
+        weighted = any(corpus.weight is not None for corpus in self.corpora)
+        return bool(self.balance or self.speaker_cap or self.epoch_size or weighted)
+
+    def parts(self, part: Literal["train", "dev"]) -> dict[str | None, DataConfig]:
+        """The settings of each corpus that trains or validates as if it were alone, by its alias.
+
+        Without `data.corpora` they are these settings, by None.
+        """
+        if not self.corpora:
+            return {None: self}
+        keys = ("root", "protocols", "dev_keys", "dev_phase")
+        found = dict[str | None, DataConfig]()
+        for corpus in self.corpora:
+            if getattr(corpus, f"{part}_split") is None:
+                continue
+            own = {key: getattr(corpus, key) for key in keys} | {"corpus": corpus.name, "corpora": []}
+            own |= {key: value for key in ("train_split", "dev_split") if (value := getattr(corpus, key)) is not None}
+            found[corpus.called] = self.model_copy(update=own)
+        return found

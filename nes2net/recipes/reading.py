@@ -1,0 +1,154 @@
+"""Recipes in files: a YAML file or a packaged recipe, its base, and overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from os.path import isfile
+from pathlib import Path
+from typing import Any
+
+from nes2net.errors import InputError, did_you_mean, shown
+from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.recipes.data import CorpusConfig, alias_of
+from nes2net.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
+
+#: The packaged recipes, one file for each published system; ``configs/`` links to them.
+PACKAGED = Path(__file__).parent / "published"
+
+
+def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
+    """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
+
+    ``base: other.yaml``, a file beside it, takes over what the recipe does not say: sections are
+    merged key by key, the parts of the model are replaced whole. A base has no base itself. Where an
+    override or a recipe with a base names another front-end, aggregation or back-end and no name, the
+    run is called by its parts (:func:`named_after_model`).
+
+    Raises:
+        InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
+            or name is answered with the nearest one.
+    """
+    path, overrides = _find(recipe), list(overrides)
+    values = _with_base(path, _read_file(path))
+    given = {override.partition("=")[0] for override in overrides}
+    return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
+
+
+def named_after_model(before: Mapping[str, Any], after: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+    """``after`` without the name and comment that it has from ``before``, if its model has other parts.
+
+    It is then called by its parts, so that no run bears the name of a system that it is not.
+
+    Args:
+        given: the keys that ``after`` has of its own.
+
+    >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
+    >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]
+    'lps_aasist'
+    """
+    own = _names_of_parts(after)
+    if own == _names_of_parts(before):
+        return after
+    frontend, aggregation, backend = own
+    called = {"name": "_".join([frontend, *([] if aggregation == "last" else [aggregation]), backend]), "comment": None}
+    return after | {key: value for key, value in called.items() if key in before and key not in given}
+
+
+def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
+    """The names of front-end, aggregation and back-end; what is wrong is left to the check of the recipe."""
+    model = values.get("model", DEFAULT_MODEL)
+    parts = [model.get(part, "last") if isinstance(model, dict) else "" for part in DEFAULT_MODEL]
+    return [str(part.get("name") if isinstance(part, dict) else part) for part in parts]
+
+
+def packaged_recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
+
+
+def _find(recipe: str | Path) -> Path:
+    path, names = Path(recipe), packaged_recipes()
+    if isfile(path):
+        return path
+    if str(recipe) in names:
+        return PACKAGED / f"{recipe}.yaml"
+    raise InputError(
+        f"recipe {recipe} is neither a YAML file nor a packaged recipe{did_you_mean(path.stem, names, 'nes2net info')}"
+    )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    values = read_yaml_file(path, Recipe, f"recipe {path}")
+    if not isinstance(values, dict | None):
+        raise InputError(f"recipe {path} is a mapping of keys, not a {type(values).__name__}")
+    return values or {}
+
+
+def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
+    if "base" not in values:
+        return values
+    own = {key: value for key, value in values.items() if key != "base"}
+    base = values["base"]
+    if not isinstance(base, str) or not base or Path(base).name != base:
+        raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
+    base_path = path.parent / base
+    if not isfile(base_path):
+        raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
+    of_base = _read_file(base_path)
+    if "base" in of_base:
+        raise InputError(
+            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
+        )
+    merged = dict(of_base)
+    for key, value in own.items():
+        both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
+        merged[key] = {**merged[key], **(value or {})} if both else value
+    return merged if own.keys() & {"name", "comment"} else named_after_model(of_base, merged, own)
+
+
+def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """Apply ``key.key=value`` strings to ``values``. A value is YAML, unless the key takes text.
+
+    >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
+    {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
+
+    A corpus of ``data.corpora`` is named by its alias or name.
+
+    >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
+    {'data': {'corpora': [{'name': 'for', 'root': 'DB'}]}}
+    """
+    values = {k: dict(v) if isinstance(v, dict) else v for k, v in values.items()}
+    for override in overrides:
+        keys, equals, text = override.partition("=")
+        if not equals or not keys:
+            raise InputError(f"override {shown(override)} is not of the form key=value")
+        *parents, last = keys.split(".")
+        if parents[:2] == ["data", "corpora"]:
+            _override_corpus(values, parents[2:], last, text, override)
+            continue
+        place, hint = values, Recipe
+        for parent in parents:
+            child = place.get(parent)
+            if isinstance(child, str) and parents[0] == "model":  # a bare name that is given options
+                child = {"name": child}
+            place[parent] = dict(child) if isinstance(child, dict) else {}
+            place, hint = place[parent], hint_of(hint, parent)
+        place[last] = read_value(text, hint_of(hint, last), f"override {shown(override)}: the value")
+    return values
+
+
+def _override_corpus(values: dict[str, Any], names: list[str], key: str, text: str, override: str) -> None:
+    """Apply ``data.corpora.NAME.key=text``; a name or alias may have dots."""
+    data, name = dict(values.get("data") or {}), ".".join(names)
+    listed = data.get("corpora")
+    corpora = (
+        [dict(corpus) if isinstance(corpus, dict) else {} for corpus in listed] if isinstance(listed, list) else []
+    )
+    called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
+    if name not in called:
+        raise InputError(
+            f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
+        )
+    what = f"override {shown(override)}: the value"
+    corpora[called.index(name)][key] = read_value(text, hint_of(CorpusConfig, key), what)
+    values["data"] = {**data, "corpora": corpora}

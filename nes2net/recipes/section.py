@@ -1,0 +1,161 @@
+"""A section of a recipe: keys with their types, and what a wrong key or value is answered with."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from nes2net.errors import InputError, did_you_mean, nearest, shown
+from nes2net.options import Takes, what_it_takes
+from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
+
+
+def _not_boolean(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are not numbers")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Take a number as text, and text as it is: a path need not be valid Unicode."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError("not text")
+
+
+def _folder_part(text: str) -> str:
+    if not text.isprintable() or any(part in text for part in ("/", "\\", "..")):
+        raise ValueError("not a part of a folder's name")
+    return text
+
+
+def _alias(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,100}", text):
+        raise ValueError("not an alias")
+    return text
+
+
+def said(value: Any) -> str:
+    """Write a value as in a recipe, where true is not Python's True."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def text_keys(values: Any) -> Any:
+    """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
+    if values is None:
+        return {}
+    return {str(key): value for key, value in values.items()} if isinstance(values, dict) else values
+
+
+Flag = Annotated[bool, Strict()]
+Natural = Annotated[int, Strict(), Field(ge=0)]
+Count = Annotated[int, Strict(), Field(ge=1)]
+AboveZero = Annotated[float, Field(gt=0), BeforeValidator(_not_boolean)]
+NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
+Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
+Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
+BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
+Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
+Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
+Alias = Annotated[
+    Text,
+    AfterValidator(_alias),
+    Takes("a name of letters, digits, '_', '-' and '.'"),
+]
+FolderPart = Annotated[
+    Text,
+    AfterValidator(_folder_part),
+    Takes("a part of a folder's name, without /, \\, .. and control characters"),
+]
+
+
+class Section(BaseModel):
+    """Keys of a recipe that stand together.
+
+    Raises:
+        InputError: if a key is unknown, a value has the wrong type or is out of range, a key would
+            change nothing, or two keys exclude each other.
+    """
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+    #: what stands before the keys of the section: ``train.``
+    prefix: ClassVar[str] = ""
+
+    def __init__(self, /, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise InputError(self._problem(error.errors(include_url=False), values)) from error
+
+    @classmethod
+    def _problem(cls, problems: list[ErrorDetails], values: dict[str, Any]) -> str:
+        """Say what is wrong with ``values``; an unknown key comes first."""
+        problem = next((problem for problem in problems if problem["type"] == "extra_forbidden"), problems[0])
+        cause = problem.get("ctx", {}).get("error")
+        if isinstance(cause, InputError):
+            return str(cause)
+        name = str(problem["loc"][0])
+        if problem["type"] == "extra_forbidden":
+            key, section = f"{cls.prefix}{name[:100]}", cls.prefix.partition(".")[0]
+            known = [f"{cls.prefix}{field}" for field in cls.model_fields]
+            meant = did_you_mean(key, known, f"nes2net info recipe {section}".strip(), meant=meant_key(key))
+            return f"unknown key '{key}' in the recipe{meant}"
+        if problem["type"] == "missing":
+            return f"a mapping of `{cls.prefix.removesuffix('.')}` has no `{name}`: {shown(values)}"
+        schema = cls.model_json_schema()["properties"][name]
+        if "type" not in schema and "anyOf" not in schema:  # a reference to a section
+            return f"{name} is a mapping of keys, not {shown(values[name])}"
+        meant = nearest(str(values[name])[:100], schema.get("enum", ()))
+        return f"`{cls.prefix}{name}` is {what_it_takes(schema)}, not {shown(values[name])}{meant}"
+
+    @model_validator(mode="after")
+    def _check_uses(self) -> Section:
+        """Refuse a key that changes nothing because another key does not use it."""
+        for name, field in type(self).model_fields.items():
+            value, default = getattr(self, name), field.default
+            for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
+                chosen = getattr(self, used.choice)
+                if chosen not in used.values and value != default:
+                    raise InputError(
+                        f"`{self.prefix}{name}={said(value)}` changes nothing with "
+                        f"`{self.prefix}{used.choice}={chosen}`: it goes with {' and '.join(used.values)}; leave it out, "
+                        f"or set it to {said(default)}"
+                    )
+        return self
+
+
+def meant_key(name: str) -> str:
+    """Ask for the key that the unknown ``name`` probably means, for the end of a message; empty if none is near.
+
+    A key is known by its last part, by what other programs call it, and by the flags that its
+    source names. Those of the section that was given come first, then the others.
+    """
+    section, _, last = name.rpartition(".")
+    words: dict[str, str] = {}
+    for kind in sorted(Section.__subclasses__(), key=lambda kind: kind.prefix.removesuffix(".") != section):
+        for key, field in kind.model_fields.items():
+            facts = (fact for fact in field.metadata if isinstance(fact, (AlsoCalled, Source)))
+            for word in (key, *(other for fact in facts for other in fact.names)):
+                words.setdefault(word, f"{kind.prefix}{key}")
+    own = [word for word, key in words.items() if key.rpartition(".")[0] == section]
+    close = difflib.get_close_matches(last, own, n=1) or difflib.get_close_matches(last, words, n=1, cutoff=0.8)
+    meant = words.get(last) or (words[close[0]] if close else None)
+    return f"; did you mean '{meant}'?" if meant else ""

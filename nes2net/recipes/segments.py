@@ -1,0 +1,68 @@
+"""The section ``segments`` of a recipe: training on the labels of frames."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from nes2net.errors import InputError
+from nes2net.options import Takes
+from nes2net.recipes.keys import Source, UsedWith
+from nes2net.recipes.section import AboveZero, Count, NotNegative, Probability, Section
+
+#: Samples of a label of 10 ms.
+LABEL_SAMPLES = 160
+
+
+class SegmentsConfig(Section):
+    """Losses of frames, which learn where an utterance is fake, beside that of the utterance (`train.loss`)."""
+
+    prefix: ClassVar[str] = "segments."
+
+    resolutions: Annotated[
+        list[Count],
+        Takes("a list of whole numbers of at least 1"),
+        Source("arXiv 2204.05177: 20, 40, 80, 160, 320 and 640, or one of them; WeDefense: 20"),
+    ] = Field(default=[])
+    """Lengths in ms of the frames that are trained on, multiples of 10 that the back-end gives; empty
+    trains on whole utterances alone. The corpus needs labels of segments. A frame is spoof if any
+    10 ms of it are. The losses of all resolutions are added."""
+    loss: Annotated[
+        Literal["cross_entropy", "p2sgrad"],
+        Source("p2sgrad: arXiv 2204.05177; cross_entropy: WeDefense"),
+    ] = "cross_entropy"
+    """Loss of a frame: cross-entropy over two logits, or the mean squared error of the cosines to two
+    class vectors (`p2sgrad`). It is averaged over all frames of a batch that have a label, whichever
+    utterance they are of."""
+    class_weights: Annotated[
+        list[AboveZero],
+        Field(min_length=2, max_length=2),
+        UsedWith("loss", ("cross_entropy",)),
+        Source("assumed: both classes weigh alike"),
+    ] = Field(default=[0.5, 0.5])
+    """Weights of spoof and of bona fide frames in the loss."""
+    utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
+    """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
+    alone."""
+    boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
+    """Share of the crops that hold a boundary between bona fide and spoof, of utterances that have
+    crops of both kinds; null takes crops as they come. It goes with `data.crop` random and dynamic."""
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmentsConfig:
+        if not self.resolutions:
+            for name, field in type(self).model_fields.items():
+                if getattr(self, name) != field.get_default(call_default_factory=True):
+                    raise InputError(
+                        f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
+                    )
+        unusable = [ms for ms in self.resolutions if ms % 10]
+        if unusable or len(set(self.resolutions)) < len(self.resolutions):
+            raise InputError(
+                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}"
+            )
+        return self

@@ -1,0 +1,340 @@
+"""The section ``train`` of a recipe: loss, optimiser, schedule, precision, and what is kept."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    Field,
+    model_validator,
+)
+
+from nes2net.errors import InputError
+from nes2net.options import Takes
+from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
+from nes2net.recipes.section import (
+    AboveZero,
+    BelowOne,
+    Cosine,
+    Count,
+    Decay,
+    Flag,
+    Natural,
+    NotNegative,
+    Probability,
+    Section,
+    Text,
+)
+
+_KEPT = "(last|best|[1-9][0-9]{0,8})"
+
+
+class TrainConfig(Section):
+    """Optimisation. The defaults are those of the ASVspoof 2019 recipe (arXiv 2504.05657)."""
+
+    prefix: ClassVar[str] = "train."
+
+    epochs: Annotated[Count, Source("main.py --num_epochs")] = 100
+    """Passes over the training set."""
+    batch_size: Annotated[Count, Source("main.py --batch_size")] = 12
+    """Utterances of an optimisation step, over all processes and all parts of `train.accumulate`.
+    The last incomplete batch of an epoch is left out."""
+    accumulate: Annotated[
+        Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
+    ] = 1
+    """Parts in which a batch goes through the network one after the other, to save memory. The
+    loss is that of the whole batch; batch normalisation sees the parts."""
+    optimizer: Annotated[
+        Literal["adam", "adamw", "logistic"],
+        Source(
+            "adam: main.py; adamw: CtrSVDD program; Loshchilov and Hutter, ICLR 2019; logistic: Pascu et al., "
+            "Interspeech 2024 (arXiv 2309.05384)"
+        ),
+    ] = "adam"
+    """Optimiser. The weight decay of `adam` is an L2 term of the gradient; that of `adamw` is
+    applied to the weights themselves. `logistic` takes no steps: scikit-learn fits the last layer
+    by logistic regression on the embeddings that all else gives, frozen and without augmentation.
+    Then learning rate, schedule and weight decay have no meaning, and `train.epochs` is 1."""
+    logistic_c: Annotated[
+        AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
+    ] = 1e6
+    """C of the logistic regression, by which the loss counts against the L2 term ½|w|²; the larger,
+    the weaker the regularisation. It is of embeddings whose dimensions have unit variance."""
+    lr: Annotated[
+        AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
+    ] = 2.5e-7
+    """Learning rate; with a schedule its highest value."""
+    weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
+    """Weight decay, in the manner of `train.optimizer`."""
+    adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
+        Field(default=[0.9, 0.999])
+    )
+    """Decay rates β₁ and β₂ of the means of the gradient and of its square."""
+    adam_eps: Annotated[AboveZero, Source("main.py (PyTorch's default)")] = 1e-8
+    """ε in the denominator of Adam's step."""
+    amsgrad: Annotated[Flag, Source("SR-LA Res2Net code; Reddi et al., ICLR 2018")] = False
+    """Divide by the largest mean of the squared gradient so far."""
+    schedule: Annotated[
+        Literal["constant", "cosine", "cosine_epochs", "inverse_sqrt", "step"],
+        Source(
+            "constant: main.py; cosine: ASVspoof 5 program; cosine_epochs: CtrSVDD program; "
+            "inverse_sqrt: SR-LA Res2Net code, Vaswani et al. 2017, Section 5.3; "
+            "step: GF/LGF/LLGF code (arXiv 2111.07725)"
+        ),
+    ] = "constant"
+    """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
+    `cosine_epochs` falls over `train.t_max` epochs, rises over as many, and so on; it changes once
+    an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then falls as
+    1/√step. `step` multiplies by `train.decay_factor` every `train.decay_epochs` epochs."""
+    min_lr: Annotated[
+        NotNegative,
+        UsedWith("schedule", ("cosine", "cosine_epochs")),
+        Source("CtrSVDD program --min_lr: 1e-9; ASVspoof 5 program: 1e-7"),
+    ] = 0.0
+    """Lowest learning rate of a cosine; at most `train.lr`."""
+    t_max: Annotated[Count, UsedWith("schedule", ("cosine_epochs",)), Source("CtrSVDD program --T_max")] = 5
+    """Epochs from the highest learning rate to the lowest."""
+    decay_epochs: Annotated[Count, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 5
+    """Epochs from one learning rate to the next."""
+    decay_factor: Annotated[Probability, UsedWith("schedule", ("step",)), Source("GF/LGF/LLGF code")] = 0.5
+    """The next learning rate divided by the one before."""
+    warmup_steps: Annotated[Natural, Source("SR-LA Res2Net code: 1000")] = 0
+    """Steps in which the learning rate rises linearly."""
+    warmup_epochs: Annotated[
+        Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
+    ] = 0
+    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine; these are
+    counted by `train.t_max`."""
+    warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
+    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise each of W epochs
+    has an equal part of the way, the first one 1/(W + 1)."""
+    plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
+    """Validations in a row without a lower development loss after which the learning rate is halved;
+    null never halves it. Counting starts again then."""
+    max_grad_norm: Annotated[
+        AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
+    ] = None
+    """L2 norm to which a longer gradient is scaled; null never scales."""
+    loss: Annotated[
+        Literal[
+            "cross_entropy",
+            "focal",
+            "angular_softmax",
+            "am_softmax",
+            "oc_softmax",
+            "p2sgrad",
+            "prototypes",
+            "distillation",
+        ],
+        Source(
+            "cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code; "
+            "am_softmax and oc_softmax: arXiv 2010.13995; p2sgrad: arXiv 2103.11326; prototypes: arXiv 2501.14240; "
+            "distillation: arXiv 2309.08285"
+        ),
+    ] = "cross_entropy"
+    """Loss: cross-entropy over two logits, focal loss on one logit, or a loss on embeddings, which
+    brings a head of its own as the last layer of the back-end: `angular_softmax` (head `angular`),
+    `am_softmax` (`cosine`), `oc_softmax` (`one_class`), `p2sgrad` and `prototypes` (of these names).
+    `distillation` trains a student that imitates the embeddings of `train.teacher`; it needs the
+    front-end `teacher_student` and the back-end `one_class_distillation`, and it is trained on the
+    bona fide utterances alone. Validation has both classes, and its loss is that of the bona fide
+    ones."""
+    class_weights: Annotated[
+        list[AboveZero],
+        Field(min_length=2, max_length=2),
+        UsedWith("loss", ("cross_entropy", "angular_softmax")),
+        Source("main.py"),
+    ] = Field(default=[0.1, 0.9])
+    """Weights of spoof and of bona fide in the loss."""
+    normalize_class_weights: Annotated[
+        Flag, UsedWith("loss", ("cross_entropy",)), Source("true: main.py; false: MoE code (arXiv 2409.11909)")
+    ] = True
+    """Divide the sum of the weighted losses by the sum of the weights. Otherwise it is divided by the
+    number of utterances, so a batch with more of the heavier class counts more."""
+    focal_gamma: Annotated[
+        NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 2.0
+    """γ of the focal loss: the larger, the less an easy utterance counts."""
+    focal_alpha: Annotated[
+        AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
+    ] = 0.25
+    """α of the focal loss. As published, it is the same for both classes, so it only scales the
+    loss."""
+    label_smoothing: Annotated[BelowOne, UsedWith("loss", ("focal",)), Source("CtrSVDD program: 0.1")] = 0.0
+    """ε of the focal loss: its targets are ε/2 and 1 − ε/2."""
+    angular_margin: Annotated[
+        Count, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code; Liu et al., CVPR 2017")
+    ] = 4
+    """m of angular softmax, by which the angle to the own class is multiplied."""
+    angular_lambda_min: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        5.0
+    )
+    """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)), so that the margin comes in
+    gradually."""
+    angular_lambda_max: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
+        1500.0
+    )
+    """First λ of angular softmax."""
+    angular_lambda_decay: Annotated[
+        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
+    ] = 0.1
+    """How fast λ of angular softmax falls, per step."""
+    am_scale: Annotated[AboveZero, UsedWith("loss", ("am_softmax",)), Source("AIR-ASVspoof code; AASIST2: 15")] = 20.0
+    """Factor of the cosines in additive-margin softmax."""
+    am_margin: Annotated[
+        NotNegative
+        | Annotated[
+            dict[Literal["slope", "intercept"], NotNegative],
+            Field(min_length=2),
+            Takes("a mapping of `slope` and `intercept`, for slope · seconds + intercept"),
+        ],
+        UsedWith("loss", ("am_softmax",)),
+        Source("AIR-ASVspoof code; by duration: arXiv 2309.08279, with slope 0.06 and intercept 0.14"),
+    ] = 0.9
+    """What additive-margin softmax takes off the cosine of the own class: a number, or more for a
+    longer utterance."""
+    oc_scale: Annotated[AboveZero, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 20.0
+    """Factor of the cosine in one-class softmax."""
+    oc_bonafide_margin: Annotated[Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 0.9
+    """Cosine that one-class softmax asks bona fide utterances to exceed."""
+    oc_spoof_margin: Annotated[
+        Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995; 0.5 is the default of its code")
+    ] = 0.2
+    """Cosine that one-class softmax asks spoofed utterances to stay below."""
+    prototype_scale: Annotated[AboveZero, UsedWith("loss", ("prototypes",)), Source("assumption")] = 20.0
+    """γ, the factor of the cosines to the prototypes."""
+    prototype_margin: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.2
+    """Margin that is added to the angle to the own class, in radians."""
+    prototype_collapse: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
+    """Weight of the mean positive cosine between two spoof prototypes."""
+    prototype_separation: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
+    """Weight of the mean positive cosine between the prototypes of spoof and of bona fide."""
+    teacher: Annotated[Text | None, UsedWith("loss", ("distillation",)), Source("toolkit")] = None
+    """Checkpoint of a whole detector, the teacher of `train.loss: distillation`. It needs the
+    front-end and the back-end of the teacher's half, and the aggregation `last`."""
+    student_init: Annotated[
+        Literal["teacher", "random"], UsedWith("loss", ("distillation",)), Source("assumed; arXiv 2309.08285")
+    ] = "teacher"
+    """What the student starts from: the teacher's weights of the same name and shape, so its first
+    layers, or random weights."""
+    distillation: Annotated[
+        Literal["cosine", "mse"], UsedWith("loss", ("distillation",)), Source("arXiv 2309.08285: cosine is better")
+    ] = "cosine"
+    """Distance of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
+    difference."""
+    precision: Annotated[
+        Literal["fp32", "tf32", "bf16", "fp16"],
+        AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
+        Source("toolkit"),
+    ] = "fp32"
+    """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
+    enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,
+    `bf16` needs compute capability 8.0."""
+    deterministic: Annotated[Flag, Source("main.py --cudnn-deterministic-toggle")] = True
+    """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
+    for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
+    digits. The CPU always repeats itself."""
+    cudnn_benchmark: Annotated[Flag, Source("main.py --cudnn-benchmark-toggle")] = False
+    """Let cuDNN time its algorithms on a GPU and take the fastest, which may be another one the
+    next time."""
+    activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
+    """Compute the activations of the transformer layers again in the backward pass instead of
+    keeping them: less memory, more time."""
+    compile: Annotated[Flag, Source("toolkit")] = False
+    """Compile front-end and back-end with `torch.compile`. It is the forward pass of a back-end that
+    is compiled, which neither a loss on embeddings nor `augment.latent` goes through."""
+    freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
+    """First epochs in which the front-end is not trained."""
+    freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
+    """Never train the front-end. It is left out of the optimiser, and keeps no gradients and no
+    activations."""
+    frontend_mode: Annotated[
+        Literal["eval", "train"], Source("eval: CtrSVDD, MoE and GF/LGF/LLGF code; train: Lightning before 2.2")
+    ] = "eval"
+    """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
+    on."""
+    freeze_layers: Annotated[Natural | None, Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions")] = None
+    """Number of transformer layers, from the first one on, that are never trained, and with them all
+    that lies before the layers: convolutions, projection, and the encoding of positions. 0 freezes
+    only that; null freezes nothing."""
+    layer_decay: Annotated[Decay, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")] = 1.0
+    """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained with
+    the rate · x^(L + 1 − l), what lies before the layers with the rate · x^(L + 1), all after them
+    with the rate itself."""
+    adapt: Annotated[
+        dict[str, Any] | None, Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751")
+    ] = None
+    """Parameter-efficient fine-tuning: train little beside a front-end whose own weights stay as they
+    are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or `bitfit`) and its settings, as
+    `{kind: lora, rank: 8, alpha: 16, targets: attention}`. `epoch_N.pth` and `resume.pt` then hold
+    what is trained, and name the file of the rest by its SHA-256. null trains the front-end itself."""
+    init_from: Annotated[Text | None, Source("main.py --model_path")] = None
+    """Checkpoint of a whole detector to start from."""
+    keep: Annotated[
+        str,
+        Field(pattern=rf"^\s*(improved|all|{_KEPT}(\s*,\s*{_KEPT})*)\s*$"),
+        Takes("improved, all, or any of last, best and a number, joined by commas"),
+        Source("improved: main.py"),
+    ] = "improved"
+    """Files `epoch_N.pth` that are kept: of each epoch whose loss was at most the best so far
+    (`improved`), of all epochs (`all`), or of the `last`, the `best` and the k best epochs (a
+    number k)."""
+    save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
+    """Minutes between two saves of `resume.pt` within an epoch."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TrainConfig:
+        if self.min_lr > self.lr:
+            raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}")
+        if self.warmup_epochs:
+            if self.warmup_epochs >= self.t_max:
+                raise InputError(
+                    f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}"
+                )
+            if self.warmup_steps:
+                raise InputError(
+                    "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out"
+                )
+        elif self.warmup_from_zero:
+            raise InputError(
+                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them"
+            )
+        self._check_frozen()
+        return self
+
+    def _check_frozen(self) -> None:
+        frozen = "`train.freeze_frontend=true`"
+        if self.freeze_frontend and self.freeze_frontend_epochs:
+            raise InputError(f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out")
+        if self.freeze_frontend and self.activation_checkpointing:
+            raise InputError(
+                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
+                "the front-end: leave it out"
+            )
+        for key in ("adapt", "freeze_layers"):
+            if self.freeze_frontend and getattr(self, key) is not None:
+                raise InputError(f"`train.{key}` changes nothing with {frozen}: leave one of them out")
+        if self.adapt is not None and self.freeze_layers is not None:
+            raise InputError(
+                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
+                "leave one of them out"
+            )
+        if self.adapt is not None and self.loss == "distillation":
+            raise InputError(
+                "`train.adapt` has no front-end to adapt with `train.loss=distillation`, which trains a student: "
+                "leave one of them out"
+            )
+        if self.layer_decay < 1 and self.freeze_frontend:
+            raise InputError(f"`train.layer_decay` changes nothing with {frozen}: leave one of them out")
+        if self.optimizer == "logistic":
+            for key in ("adapt", "freeze_layers", "layer_decay"):
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise InputError(
+                        f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer "
+                        "alone: leave it out"
+                    )
+        if self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs):
+            raise InputError(
+                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
+                f"{frozen} and `train.freeze_frontend_epochs`; leave it out"
+            )

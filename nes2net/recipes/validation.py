@@ -1,0 +1,49 @@
+"""The section ``validation`` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
+from nes2net.recipes.section import Count, Flag, Section
+
+
+class ValidationConfig(Section):
+    """What is measured on the development set, when, and what follows from it."""
+
+    prefix: ClassVar[str] = "validation."
+
+    augmented: Annotated[Flag, Source("main.py")] = True
+    """Pass the development set a second time with RawBoost, if the recipe has RawBoost."""
+    whole_utterances: Annotated[Flag, Source("CtrSVDD program: true")] = False
+    """Take whole utterances, one at a time, instead of their first `data.num_samples`."""
+    first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
+    """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
+    epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
+    """Epochs that are validated: all, or the first and those around each lowest learning rate of
+    `train.schedule: cosine_epochs` (`around_minima`)."""
+    select_on: Annotated[
+        Literal["loss", "eer", "min_dcf", "segment_eer", "train_loss"],
+        Source(
+            "loss: main.py (deviation 13); eer: CtrSVDD program; min_dcf: ASVspoof 5 program (deviation 14); "
+            "segment_eer: toolkit; train_loss: MoE code (arXiv 2409.11909)"
+        ),
+    ] = "loss"
+    """Measure whose lowest value makes the best epoch: one of the development set, or the mean
+    training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER of the
+    shortest frames of `segments.resolutions`."""
+    over: Annotated[
+        Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
+    ] = "pooled"
+    """With `data.corpora`, where `validation.select_on` is taken: over all development trials together
+    (`pooled`), as the mean of the corpora's own values (`mean`), or as the highest of them (`worst`)."""
+    patience: Annotated[
+        Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
+    ] = None
+    """Validations without a better one after which training stops; null never stops early. With
+    `train_loss` it counts epochs."""
+    mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
+        "eval"
+    )
+    """Mode of the network on the development set. In `train` mode dropout is on, and the running
+    statistics of batch normalisation move on development data; one process alone can do this."""
