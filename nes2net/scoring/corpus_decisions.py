@@ -26,7 +26,7 @@ from nes2net.decisions.population import SCALARS, Traits
 from nes2net.errors import InputError
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.machine.plain_data import check_json, parsed_json
-from nes2net.machine.text_files import read_text
+from nes2net.machine.text_files import MOST_BYTES
 from nes2net.scoring.embedding import embed_trials
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.measuring import measure_trials
@@ -178,7 +178,7 @@ class _Measured:
         run = json_text([num_samples, trials_digest(trials, lambda trial: f"{trial.id} {stamp(trial.path)}")])
         self.traits: dict[str, Traits] = {}
         try:
-            lines = read_text(path).split("\n")
+            lines = read_bounded(path, MOST_BYTES).decode(errors="replace").split("\n")
         except InputError:
             lines = []
         same = lines[:1] == [run]
