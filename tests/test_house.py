@@ -35,6 +35,7 @@ FLOORS = {
     "detector": 6,
     "distillation": 6,
     "evaluation": 6,
+    "actions": 7,
     "explanation": 7,
     "training": 7,
     "experiments": 8,

@@ -16,11 +16,10 @@ from nes2net.cli.entry import (
     add_dtype,
     check_at_least,
     corpus_in_place,
-    print_note,
     subcommand,
 )
 from nes2net.errors import InputError, counted, listed
-from nes2net.machine.terminal import printable
+from nes2net.machine.terminal import print_note, printable
 
 if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial

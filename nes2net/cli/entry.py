@@ -24,9 +24,7 @@ from nes2net.errors import (
     worded,
 )
 from nes2net.machine.files import no_empty_folders
-from nes2net.machine.launch import is_first
 from nes2net.machine.memory import is_out_of_memory
-from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
     from nes2net.corpora.corpus import Corpus
@@ -222,12 +220,6 @@ def check_at_least(args: argparse.Namespace, **least: int) -> None:
         for value in given if isinstance(given, list) else [given]:
             if value is not None and value < smallest:
                 raise InputError(f"`{name}` is at least {smallest}, not {value}")
-
-
-def print_note(text: str) -> None:
-    """Print what a user should know on standard error; of several processes, the first one prints."""
-    if text and is_first():
-        print(f"note: {printable(worded(text))}", file=sys.stderr)
 
 
 def add_debug(parser: argparse._ActionsContainer) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import CorpusNames, add_resamples, subcommand
-from nes2net.cli.score import warn_of
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable
-from nes2net.machine.terminal import printable, say_written
+from nes2net.machine.terminal import print_warnings, printable, say_written
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -133,8 +132,8 @@ def _evaluate(args: argparse.Namespace) -> int:
         threshold_source=source,
     )
     print(printable(report.text()))
-    warn_of(line for origin in report.origins if origin for line in origin.seen or ())
-    warn_of(line for table in report.transfers for line in table.warnings)
+    print_warnings(line for origin in report.origins if origin for line in origin.seen or ())
+    print_warnings(line for table in report.transfers for line in table.warnings)
     if any(files):
         from nes2net.evaluation.page import write_report
 
@@ -211,7 +210,7 @@ def _evaluate_segments(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     print(printable(result.text()))
-    warn_of((result.origin and result.origin.seen) or ())
+    print_warnings((result.origin and result.origin.seen) or ())
     if args.html or args.json:
         from nes2net.evaluation.segment_page import write_segment_report
 

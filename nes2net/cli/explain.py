@@ -14,14 +14,13 @@ from nes2net.cli.entry import (
     add_device,
     add_dtype,
     check_at_least,
-    print_note,
     subcommand,
 )
 from nes2net.cli.predict_files import PICTURES, check_places, named_alike, reason
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name, say_written
+from nes2net.machine.terminal import print_note, printable_name, say_written
 
 if TYPE_CHECKING:
     from nes2net.explanation import Explanation

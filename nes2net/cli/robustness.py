@@ -17,9 +17,9 @@ from nes2net.cli.entry import (
     corpus_in_place,
     subcommand,
 )
-from nes2net.cli.score import add_length, num_samples_of, warn_of
+from nes2net.cli.score import add_length, num_samples_of
 from nes2net.errors import InputError
-from nes2net.machine.terminal import printable, say_written
+from nes2net.machine.terminal import print_warnings, printable, say_written
 
 if TYPE_CHECKING:
     from nes2net.decisions import Decider, OperatingPoint
@@ -95,20 +95,17 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _robustness(args: argparse.Namespace) -> int:
+    from nes2net.corpora.part import Part
     from nes2net.decisions import OperatingPoint
     from nes2net.evaluation.robustness_page import write_robustness
-    from nes2net.evaluation.seen import seen
     from nes2net.experiments.robustness import plan, run
 
     point = OperatingPoint.parse(args.operating_point)
     of_corpus = corpus_in_place(args).test_samples
     planned = plan(
-        args.corpus,
-        args.root,
-        split=args.split,
+        Part(args.corpus, args.root, args.split, args.protocols, args.revision),
         phase=args.phase,
         keys=args.keys,
-        protocols=args.protocols,
         wanted=args.conditions,
         num_trials=args.num_trials,
         seed=args.seed,
@@ -122,7 +119,6 @@ def _robustness(args: argparse.Namespace) -> int:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = _detector(args)
     num_samples = num_samples_of(args, of_corpus, detector.record)
-    warn_of(seen(detector.record, args.corpus, args.split, args.root))
     result = run(
         detector,
         planned,
@@ -132,15 +128,7 @@ def _robustness(args: argparse.Namespace) -> int:
         num_workers=args.num_workers,
         decider=_decider(args.calibration, point, detector, num_samples),
         operating_point=point,
-        about={
-            "corpus": {
-                "name": args.corpus,
-                "root": str(args.root),
-                "split": args.split,
-                "protocol": "full" if num_samples is None else "4sec",
-            },
-            "checkpoint": {**detector.record, "path": str(args.model)},
-        },
+        checkpoint=args.model,
         num_resamples=args.num_resamples,
     )
     print(printable(result.text()))
@@ -167,5 +155,7 @@ def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_sa
     if path is None:
         return None
     decider = Decider(load(path), operating_point=point)
-    warn_of(filter(None, [*check_belongs(detector, decider.calibration), decider.calibration.unlike(num_samples)]))
+    print_warnings(
+        filter(None, [*check_belongs(detector, decider.calibration), decider.calibration.unlike(num_samples)])
+    )
     return decider

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import (
     INCOMPLETE,
@@ -18,21 +17,17 @@ from nes2net.cli.entry import (
     add_device,
     add_dtype,
     corpus_in_place,
-    print_note,
     subcommand,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError, counted, listed
 from nes2net.machine.launch import is_first
-from nes2net.machine.terminal import printable
-from nes2net.published_models import published_model, samples_to_score
+from nes2net.machine.terminal import print_note, printable
+from nes2net.published_models import samples_to_score
 
 if TYPE_CHECKING:
-    from nes2net.corpora.trial import Trial
-    from nes2net.decisions.decision import Decider
     from nes2net.scoring.corpus import ScoringResult
     from nes2net.scoring.scorer import Scorer
-    from nes2net.scoring.system_scores import Ranges
 
 _EPILOG = (
     "On several GPUs or processes, torchrun --nproc-per-node N -m nes2net score … writes the same file; the "
@@ -45,7 +40,6 @@ def add(commands: argparse._SubParsersAction) -> None:
     example = "nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt"
     parser = subcommand(commands, "score", _score, "Score a corpus with a trained detector", example=example)
     parser.epilog = _EPILOG
-    parser.names["resolution_ms"] = "--segments"
     parser.add_argument(
         "corpus", choices=CorpusNames(), help="which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub"
     )
@@ -69,6 +63,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     which.add_argument("--crop-seed", type=int, default=0, metavar="N", help="seed of --crop random")
     which.add_argument(
         "--segments",
+        dest="resolution_ms",
         nargs="?",
         type=float,
         const=0.0,
@@ -142,52 +137,23 @@ def add_scoring(parser: argparse._ActionsContainer, computing: argparse._Actions
 
 
 def _score(args: argparse.Namespace) -> int:
-    from nes2net.evaluation.seen import seen
-    from nes2net.scoring.corpus import score_trials
-    from nes2net.scoring.frame_scores import chosen_resolution
-    from nes2net.scoring.system_scores import check_fusion, described, with_system_scores
+    from nes2net.actions.scoring import score_corpus
+    from nes2net.corpora.part import Part
 
-    if args.calibration and args.segments is not None:
-        raise InputError(
-            "`calibration` decides on recordings, not on their frames: leave it out, or leave out `segments`"
-        )
     decider = decider_of(args)
-    corpus = corpus_in_place(args)
-    trials = corpus.trials(args.root, args.split, protocols=args.protocols)
-    scorer = _scorer(args)
-    about: dict[str, Any] = {}
-    if args.system_scores:
-        check_fusion(scorer.num_scores, args.system_scores)
-        ranges = _score_ranges(args, scorer)
-        trials = with_system_scores(trials, args.system_scores, ranges)
-        about["system_scores"] = described(args.system_scores, ranges)
-    elif args.score_range:
-        raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    num_samples, resolution_ms = None, None
-    if args.segments is None:
-        num_samples = num_samples_of(args, corpus.test_samples, scorer.record)
-    elif args.protocol == "4sec" or args.num_samples is not None:
-        raise InputError("`segments` scores whole utterances: leave out `protocol` and `num_samples`")
-    else:
-        resolution_ms = chosen_resolution(scorer, args.segments or None)
-    protocol = "full" if num_samples is None else "4sec"
-    if decider and is_first():  # a calibration that does not fit is refused before hours of scoring
-        from nes2net.scoring.calibrated import notes_on
-
-        for note in notes_on(scorer, decider, num_samples):
-            print_note(note)
-    if model := published_model(scorer.record):
-        about["published_model"] = {"name": model[0], **model[1].facts()}
-    about["seen"] = seen(scorer.record, args.corpus, args.split, args.root)
-    if is_first():
-        warn_of(about["seen"])
-        if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
-            warn_of([f"of an utterance longer than {most / SAMPLE_RATE:g} s, the detector reads the beginning alone"])
-    result = score_trials(
-        scorer,
-        trials,
+    corpus_in_place(args)
+    scores, decisions = score_corpus(
+        _scorer(args),
+        Part(args.corpus, args.root, args.split, args.protocols, args.revision),
         args.out,
-        num_samples=num_samples,
+        checkpoint=args.model,
+        num_samples="auto" if args.num_samples is None else args.num_samples,
+        protocol=args.protocol,
+        resolution_ms="shortest" if args.resolution_ms == 0 else args.resolution_ms,
+        system_scores=args.system_scores or (),
+        score_range=args.score_range or (),
+        decider=decider,
+        calibration=args.calibration or "",
         crop=args.crop,
         crop_seed=args.crop_seed,
         batch_size=args.batch_size,
@@ -195,42 +161,18 @@ def _score(args: argparse.Namespace) -> int:
         on_error=args.on_error,
         overwrite=args.overwrite,
         compile=args.compile,
-        resolution_ms=resolution_ms,
-        about={
-            "corpus": {
-                "name": args.corpus,
-                **({"revision": args.revision} if args.revision else {}),
-                "root": str(args.root),
-                "split": args.split,
-                "protocol": protocol,
-            },
-            "checkpoint": {**scorer.record, "path": str(args.model)},
-            **about,
-        },
     )
-    status = report_scoring(result)
-    if decider and is_first():
-        _decide(args, scorer, decider, trials, num_samples)
+    status = report_scoring(scores)
+    if decider and decisions:
+        for line in decider.described():
+            print(line)
+        counts = ", ".join(f"{count} {name}" for name, count in decisions.counts.items())
+        print(
+            f"decisions: {counts}, {'complete already' if decisions.already_complete else 'written'} in {decisions.path}"
+        )
     commands = after_scoring(args.corpus, args.root, args.split, args.out, args.protocols)
-    print_next([[*words, *(["--allow-partial"] if result.failures else [])] for words in commands])
+    print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])
     return status
-
-
-def _decide(
-    args: argparse.Namespace, scorer: Scorer, decider: Decider, trials: Sequence[Trial], num_samples: int | None
-) -> None:
-    """Write the decisions beside the scores, and print how many there are of each."""
-    from nes2net.machine.files import sha256_of
-    from nes2net.scoring.corpus_decisions import decide_trials
-
-    about = {"calibration": str(args.calibration), "calibration_sha256": sha256_of(args.calibration)}
-    done = decide_trials(
-        scorer, decider, trials, args.out, num_samples=num_samples, num_workers=args.num_workers, about=about
-    )
-    for line in decider.described():
-        print(line)
-    counts = ", ".join(f"{count} {name}" for name, count in done.counts.items())
-    print(f"decisions: {counts}, {'complete already' if done.already_complete else 'written'} in {done.path}")
 
 
 def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
@@ -239,28 +181,6 @@ def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str
     heard = samples_to_score(record, asked, of_corpus, args.protocol)
     print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")
     return heard.num_samples
-
-
-def warn_of(lines: Iterable[str]) -> None:
-    """Print on standard error what a detector has seen before."""
-    for line in lines:
-        print(f"warning: {printable(line)}", file=sys.stderr)
-
-
-def _score_ranges(args: argparse.Namespace, scorer: Scorer) -> Ranges:
-    """The ranges of the other systems' scores: those that are asked for, or those of training."""
-    from nes2net.scoring.system_scores import ranges_of
-
-    if args.score_range == ["test"]:
-        return "test"
-    if args.score_range:
-        return ranges_of(args.score_range)
-    if "score_ranges" not in scorer.record:
-        raise InputError(
-            "the detector does not say how the scores of other systems are normalised: name files of a development set "
-            "with `score_range`, or 'test' for the published way, which looks at the trials that are scored"
-        )
-    return scorer.record["score_ranges"]
 
 
 def _scorer(args: argparse.Namespace) -> Scorer:

@@ -2,7 +2,7 @@
 
 A look at records, times and checksums of small files tells whether a job is done; no detector is
 loaded and no recording decoded for it. Where that look finds a difference, the job is done again,
-and what it calls (:func:`nes2net.training.run.train`, :func:`nes2net.scoring.corpus.score_trials` …)
+and what it calls (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …)
 compares the contents.
 """
 
@@ -18,21 +18,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from nes2net import __version__
-from nes2net.corpora.trial import Trial
+from nes2net.actions.scoring import score_corpus
+from nes2net.corpora.part import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import write_report
-from nes2net.evaluation.seen import seen
 from nes2net.experiments.description import Average, EvaluationSet
-from nes2net.experiments.missing import Missing, Part, Search, missing_for_training
+from nes2net.experiments.missing import Missing, Search, missing_for_training
 from nes2net.machine.files import json_text, sha256_of, write_text
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
 from nes2net.published_models import samples_to_score
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
-from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.training.averaging import average_path, average_run
@@ -218,6 +217,12 @@ class ScoreJob(Job):
         """The score file."""
         return self.out / "scores" / self.run.name / self.average.name / f"{self.tested.title}.txt"
 
+    @property
+    def part(self) -> Part:
+        """What is scored."""
+        one = self.tested
+        return Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
+
     def record(self) -> WholeRecord | None:
         """The record beside the scores; None if there is none."""
         path = self.scores.with_name(f"{self.scores.name}.json")
@@ -238,29 +243,19 @@ class ScoreJob(Job):
     def do(self, machine: Machine) -> None:
         """Score, or go on."""
         one, checkpoint = self.tested, self.needs.checkpoint()
-        trials = _read_trials(one)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
         record = self.record()
-        result = score_trials(
+        result, _ = score_corpus(
             detector,
-            trials,
+            self.part,
             self.scores,
+            checkpoint=checkpoint,
             num_samples=self.num_samples,
             batch_size=machine.batch_size,
             num_workers=machine.num_workers,
             overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
             legacy_train_mode=one.legacy_train_mode,
-            about={
-                "corpus": {
-                    "name": one.corpus,
-                    "root": one.root,
-                    "split": one.split,
-                    "protocol": "full" if self.num_samples is None else "4sec",
-                },
-                "checkpoint": {**detector.record, "path": str(checkpoint)},
-                "seen": seen(detector.record, one.corpus, one.split, one.root),
-            },
         )
         if result.failures and not one.allow_partial:
             raise InputError(
@@ -278,7 +273,7 @@ class ScoreJob(Job):
         if named != self.needs.checkpoint().parts[-2:]:
             return True
         expected: dict[str, Any] = {"num_samples": self.num_samples, "legacy_train_mode": one.legacy_train_mode}
-        if (trials := _digest_of(one.corpus, one.root, one.split, one.protocols)) is not None:
+        if (trials := _digest_of(self.part)) is not None:
             expected["trials"] = trials
         if detector is not None:
             expected["model"] = detector.fingerprint()
@@ -286,15 +281,8 @@ class ScoreJob(Job):
 
     def missing(self, search: Search) -> list[Missing]:
         """The recordings and their protocol."""
-        one = self.tested
-        found = search.part(
-            Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
-        )
+        one, found = self.tested, search.part(self.part)
         return [m for m in found if not (one.allow_partial and m.spares_some)]
-
-
-def _read_trials(one: EvaluationSet) -> list[Trial]:
-    return corpora.get(one.corpus).trials(one.root, one.split, protocols=one.protocols)
 
 
 @lru_cache(1)
@@ -304,10 +292,10 @@ def _detector(checkpoint: Path, _changed: int, device: str) -> Detector:
 
 
 @cache
-def _digest_of(corpus: str, root: str, split: str, protocols: str | None) -> str | None:
+def _digest_of(part: Part) -> str | None:
     """Digest of the trials of a part; None if they are not on this machine."""
     try:
-        return recordings_digest(corpora.get(corpus).trials(root, split, protocols=protocols))
+        return recordings_digest(corpora.get(part.corpus).trials(part.root, part.split, protocols=part.protocols))
     except InputError:
         return None
 

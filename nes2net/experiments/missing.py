@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
@@ -37,15 +37,6 @@ class Missing:
 
     def __str__(self) -> str:
         return f"- {self.what}\n    {self.problem}\n    get it: {self.remedy}"
-
-
-class Part(NamedTuple):
-    """A part of a corpus, and the folders to look for it in."""
-
-    corpus: str
-    root: Path | None
-    split: str
-    protocols: Path | None
 
 
 def training_parts(recipe: Recipe) -> list[Part]:
@@ -149,7 +140,9 @@ def _problem(error: InputError) -> str:
     return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
 
 
-def _missing_files(corpus: Corpus, root: Path, split: str, protocols: Path | None) -> tuple[dict[str, str], bool]:
+def _missing_files(
+    corpus: Corpus, root: str | Path, split: str, protocols: str | Path | None
+) -> tuple[dict[str, str], bool]:
     """Say what is missing, and whether other files are there."""
     try:
         trials = corpus.trials(root, split, protocols=protocols)

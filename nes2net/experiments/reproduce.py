@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nes2net.actions.scoring import score_corpus
+from nes2net.corpora.part import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
-from nes2net.experiments.missing import Missing, Part, missing_for_training, missing_keys, missing_part
+from nes2net.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
 from nes2net.experiments.published import PublishedRow
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe
-from nes2net.registry import corpora
-from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
@@ -172,28 +172,20 @@ def reproduce(
             another run.
     """
     checkpoint = places.checkpoint or _trained(row, places, device)
-    corpus = corpora.get(row.corpus)
     scores = places.out / "scores.txt"
     config = None if row.model is None else published_architecture(row)  # for a file that records none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
     check_takes_audio_alone(detector)
-    score_trials(
+    score_corpus(
         detector,
-        corpus.trials(places.root(row.corpus), row.split, protocols=places.protocols),
+        Part(row.corpus, places.root(row.corpus), row.split, places.protocols),
         scores,
+        checkpoint=checkpoint,
         num_samples=row.samples if row.protocol == "4sec" else None,
         batch_size=batch_size,
         num_workers=num_workers,
         overwrite=overwrite,
         legacy_train_mode=row.legacy_train_mode,
-        about={
-            "corpus": {
-                "name": row.corpus,
-                "split": row.split,
-                "protocol": "4sec" if row.protocol == "4sec" else "full",
-            },
-            "checkpoint": {**detector.record, "path": str(checkpoint)},
-        },
     )
     report = evaluate_systems(
         row.corpus,

@@ -7,14 +7,16 @@ complete are not scored again, and an interrupted one continues.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nes2net.actions.scoring import score_corpus
 from nes2net.conditions import Condition, Sources
+from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
@@ -28,7 +30,7 @@ from nes2net.machine.plain_data import read_json
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
-from nes2net.scoring.corpus import NothingScored, score_trials
+from nes2net.scoring.corpus import NothingScored
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
@@ -65,7 +67,7 @@ class UnderCondition:
 class Plan:
     """What a robustness run scores."""
 
-    corpus: str
+    part: Part
     phase: str
     trials: list[Trial]
     """Labelled, with paths of audio."""
@@ -83,7 +85,7 @@ class Plan:
         num_bonafide = sum(trial.label == BONAFIDE for trial in self.trials)
         of = f" of {self.num_available:,}" if len(self.trials) < self.num_available else ""
         lines = [
-            f"{self.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
+            f"{self.part.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
             *(
                 f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}"
@@ -101,13 +103,10 @@ class Plan:
 
 
 def plan(
-    corpus: str,
-    root: str | Path,
+    part: Part,
     *,
-    split: str = "eval",
     phase: str | None = None,
     keys: str | Path | None = None,
-    protocols: str | Path | None = None,
     wanted: Sequence[str] | None = None,
     num_trials: int | None = None,
     seed: int = 0,
@@ -121,7 +120,7 @@ def plan(
 
     Args:
         phase: of the labels; the split if not given.
-        keys: file or folder of the labels; ``root`` if not given.
+        keys: file or folder of the labels; that of the corpus if not given.
         wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
             possible with these sources and libraries if not given.
         num_trials: size of the subset, stratified by label and attack; all trials if not given.
@@ -132,13 +131,13 @@ def plan(
         InputError: if corpus, keys, phase or a condition is unknown or cannot be read, a condition
             is named twice or is not possible here, or no trial of the phase has audio.
     """
-    definition = corpora.get(corpus)
+    definition = corpora.get(part.corpus)
     if seed < 0:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
-    phase = split if phase is None else phase
-    key = definition.keys(root if keys is None else keys)
+    phase = part.split if phase is None else phase
+    key = definition.keys(part.root if keys is None else keys)
     definition.check_phase(phase, key)
-    paths = {trial.id: trial.path for trial in definition.trials(root, split, protocols=protocols)}
+    paths = {trial.id: trial.path for trial in definition.trials(part.root, part.split, protocols=part.protocols)}
     labelled = [
         replace(trial, path=paths[trial.id])
         for trial in select_phase(key, phase)
@@ -146,7 +145,7 @@ def plan(
     ]
     if not labelled or any(trial.label is None for trial in labelled):
         raise InputError(
-            f"{'no trial' if not labelled else 'not every trial'} of {definition.title}, {split}, has a label of phase "
+            f"{'no trial' if not labelled else 'not every trial'} of {definition.title}, {part.split}, has a label of phase "
             f"'{phase}': name the folder of the labels with `keys`, or another `phase`"
         )
     trials = labelled if num_trials is None else stratified_subset(labelled, num_trials, seed)
@@ -164,7 +163,7 @@ def plan(
         raise InputError(f"condition '{twice[0]}' is named twice: name each one once")
     for name in names if wanted is not None else ():
         create_condition(name, sources)  # raises now, and not when the others are scored
-    return Plan(corpus, phase, trials, len(labelled), names, sources, left_out, seed)
+    return Plan(part, phase, trials, len(labelled), names, sources, left_out, seed)
 
 
 def _expanded(text: str) -> list[str]:
@@ -184,18 +183,18 @@ def run(
     plan: Plan,
     out: str | Path,
     *,
+    checkpoint: str | Path,
     num_samples: int | None,
     batch_size: int | None = None,
     num_workers: int | None = None,
     decider: Decider | None = None,
     operating_point: OperatingPoint | None = None,
-    about: Mapping[str, Any] | None = None,
     num_resamples: int = 1000,
 ) -> Robustness:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
 
     A condition under which no trial can be scored is named in the result and does not end the run. The other arguments are those of
-    :func:`nes2net.scoring.corpus.score_trials` and
+    :func:`nes2net.actions.scoring.score_corpus` and
     :func:`nes2net.evaluation.robustness.evaluate_robustness`.
 
     Args:
@@ -230,15 +229,18 @@ def run(
                 display.title = f"condition {number} of {len(paths)}, {name}"
                 was_finished = path.exists()
                 try:
-                    score_trials(
+                    score_corpus(
                         scorer,
-                        plan.trials,
+                        plan.part,
                         path,
+                        checkpoint=checkpoint,
+                        trials=plan.trials,
                         num_samples=num_samples,
                         batch_size=batch_size,
                         num_workers=num_workers,
                         transform=None if name == CLEAN else _transform(name, plan),
-                        about={**(about or {}), "condition": name},
+                        about={"condition": name},
+                        say=number == 1,
                         display=display,
                     )
                 except NothingScored as error:  # any other error, such as a full disk, is not the condition's
@@ -254,7 +256,7 @@ def run(
         if len(done) == 1:
             raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
         return evaluate_robustness(
-            plan.corpus,
+            plan.part.corpus,
             plan.phase,
             plan.trials,
             done,
@@ -284,7 +286,7 @@ def _digest(paths: Sequence[Path]) -> str:
 def _identity(scorer: Scorer, plan: Plan, num_samples: int | None) -> dict[str, Any]:
     """Plain data that is equal for two runs if their conditions may be compared."""
     return {
-        "corpus": plan.corpus,
+        "corpus": plan.part.corpus,
         "phase": plan.phase,
         "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
         "seed": plan.seed,

@@ -9,10 +9,23 @@ from contextvars import ContextVar
 from typing import TextIO
 from unicodedata import category
 
-from nes2net.errors import visible
+from nes2net.errors import visible, worded
+from nes2net.machine.launch import is_first
 
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
 _ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
+
+
+def print_note(text: str) -> None:
+    """Print what a user should know on standard error; of several processes, the first one prints."""
+    if text and is_first():
+        print(f"note: {printable(worded(text))}", file=sys.stderr)
+
+
+def print_warnings(lines: Iterable[str]) -> None:
+    """Print what makes results doubtful on standard error; of several processes, the first one prints."""
+    for line in lines if is_first() else ():
+        print(f"warning: {printable(line)}", file=sys.stderr)
 
 
 def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:

@@ -17,7 +17,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypedDict
 
 import numpy as np
 import torch
@@ -111,6 +111,21 @@ class _Settings:
     legacy_train_mode: bool
     compile: bool
     frames: FramesOfBatch | None
+    display: ProgressDisplay[None] | None
+
+
+class ScoringOptions(TypedDict, total=False):
+    """Arguments of :func:`score_trials` that say how to score and nothing of what."""
+
+    crop: Crop
+    crop_seed: int
+    batch_size: int | None
+    num_workers: int | None
+    on_error: str
+    overwrite: bool
+    legacy_train_mode: bool
+    compile: bool
+    transform: Transform | None
     display: ProgressDisplay[None] | None
 
 

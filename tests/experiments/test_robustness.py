@@ -10,6 +10,7 @@ import pytest
 from nes2net import InputError
 from nes2net.audio.read import load_audio
 from nes2net.conditions import Sources
+from nes2net.corpora.part import Part
 from nes2net.corpora.trial import BONAFIDE
 from nes2net.evaluation.robustness_page import write_robustness
 from nes2net.experiments.robustness import plan, run
@@ -18,11 +19,11 @@ from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
 
 CONDITIONS = ["gain:-20", "white:5", "cut:0.5"]
-OPTIONS = {"num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
+OPTIONS = {"checkpoint": "detector.pth", "num_samples": 8000, "num_workers": 0, "batch_size": 4, "num_resamples": 20}
 
 
 def planned(corpus, wanted=CONDITIONS, **options):
-    return plan("asvspoof2019_la", corpus, split="dev", wanted=wanted, **options)
+    return plan(Part("asvspoof2019_la", corpus, "dev"), wanted=wanted, **options)
 
 
 def files_of(folder):
@@ -143,7 +144,7 @@ def test_a_folder_of_another_run_is_refused(spectral_detector, corpus, tmp_path,
 
 def test_trials_and_keys(corpus):
     """Those of ASVspoof 2021 have their labels in a key beside."""
-    found = plan("asvspoof2021_la", corpus, keys=corpus / "keys", num_trials=6)
+    found = plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", num_trials=6)
     assert len(found.trials) == 6 and found.num_available == 12
     assert all(trial.path.is_file() and trial.label for trial in found.trials)
     of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
@@ -154,7 +155,7 @@ def test_trials_and_keys(corpus):
     assert words[0].startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
     assert "  white: 20, 10, 5, 0" in words and "  telephone" in words
     with pytest.raises(InputError, match="`seed` must be 0 or more"):
-        plan("asvspoof2021_la", corpus, keys=corpus / "keys", seed=-1)
+        plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", seed=-1)
 
 
 def test_whole_utterances(spectral_detector, corpus, tmp_path):

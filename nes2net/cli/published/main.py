@@ -320,10 +320,11 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
+    from nes2net.actions.scoring import score_corpus
+    from nes2net.corpora.part import Part
     from nes2net.detector import Detector
     from nes2net.machine.devices import own_device
     from nes2net.registry import corpora
-    from nes2net.scoring.corpus import score_trials
 
     if not args.eval_output:
         raise InputError("where should the scores go? name a file with --eval_output")
@@ -332,11 +333,12 @@ def _score(args: argparse.Namespace) -> int:
         if not args.in_the_wild_path:
             raise InputError("where is In-the-Wild? name its folder with --in_the_wild_path")
         args.parser.names["root"] = "--in_the_wild_path"
-        trials = corpus.trials(args.in_the_wild_path, "eval")
+        part = Part(TRACKS[args.track], args.in_the_wild_path)
     else:
         if not args.database_path:
             raise InputError("where is the corpus? name its folder with --database_path")
-        trials = corpus.trials(args.database_path, "eval", protocols=args.protocols_path)
+        part = Part(TRACKS[args.track], args.database_path, protocols=args.protocols_path)
+    trials = corpus.trials(part.root, part.split, protocols=part.protocols)
     average = _average(args)
     checkpoint = args.model_path if average is None else average.path
     detector = Detector.from_pretrained(checkpoint, own_device(args.device), args.dtype, model_from_flags(args))
@@ -347,10 +349,12 @@ def _score(args: argparse.Namespace) -> int:
     print_evaluation_start(None if args.track == "in_the_wild" else len(trials))
     began = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
-    result = score_trials(
+    result, _ = score_corpus(
         detector,
-        trials,
+        part,
         args.eval_output,
+        checkpoint=checkpoint,
+        trials=trials,
         num_samples=None if args.test_protocol == "full" else num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
@@ -358,10 +362,6 @@ def _score(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         legacy_train_mode=args.legacy_train_mode,
         compile=args.compile,
-        about={
-            "corpus": {"name": TRACKS[args.track], "split": "eval", "protocol": args.test_protocol},
-            "checkpoint": {**detector.record, "path": str(checkpoint)},
-        },
     )
     if args.track != "in_the_wild":
         print_saved_scores(args.eval_output)

@@ -1,0 +1,160 @@
+"""Score a corpus with a detector: what `nes2net score`, main.py, experiments and reproductions call.
+
+It reads the trials, adds to the record what is known of detector and corpus, warns of what the
+detector has seen, and decides if there is a calibration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Trial
+from nes2net.decisions.decision import Decider
+from nes2net.errors import InputError
+from nes2net.evaluation.seen import seen
+from nes2net.machine.files import sha256_of
+from nes2net.machine.launch import is_first
+from nes2net.machine.terminal import print_note, print_warnings
+from nes2net.published_models import published_model, samples_to_score
+from nes2net.registry import corpora
+from nes2net.scoring.calibrated import notes_on
+from nes2net.scoring.corpus import ScoringOptions, ScoringResult, score_trials
+from nes2net.scoring.corpus_decisions import CorpusDecisions, decide_trials
+from nes2net.scoring.frame_scores import chosen_resolution
+from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class CorpusScores(NamedTuple):
+    """The outcome of :func:`score_corpus`."""
+
+    scores: ScoringResult
+    decisions: CorpusDecisions | None
+    """Only of the first process, with a calibration."""
+
+
+def score_corpus(
+    scorer: Scorer,
+    part: Part,
+    out: str | Path,
+    *,
+    checkpoint: str | Path,
+    num_samples: int | Literal["auto"] | None = "auto",
+    protocol: Literal["4sec", "full"] | None = None,
+    resolution_ms: float | Literal["shortest"] | None = None,
+    trials: Sequence[Trial] | None = None,
+    system_scores: Sequence[str | Path] = (),
+    score_range: Sequence[str | Path] = (),
+    decider: Decider | None = None,
+    calibration: str | Path = "",
+    about: Mapping[str, Any] | None = None,
+    say: bool = True,
+    **options: Unpack[ScoringOptions],
+) -> CorpusScores:
+    """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.score_trials` does.
+
+    The record says which corpus and checkpoint it is of, what is known of a published detector, and
+    whether the detector was trained or selected on these trials. That is also a warning.
+
+    Args:
+        checkpoint: what ``scorer`` was loaded from, for the record.
+        num_samples: how many leading samples of each utterance to take, None for whole utterances;
+            ``"auto"`` as :func:`nes2net.published_models.samples_to_score` chooses, which is said.
+        protocol: ``"full"`` for whole utterances, ``"4sec"`` for a part of them.
+        resolution_ms: length of the frames to score instead of utterances; ``"shortest"`` for the
+            shortest of the detector.
+        trials: those to score, if not all of ``part``.
+        system_scores: for a detector that fuses scores of other systems, a score file of each, in
+            the order of training.
+        score_range: score files of a development set, whose lowest and highest score normalise those;
+            ``["test"]`` for ``system_scores`` themselves; those of training if not given.
+        decider: decides on the trials, in a table beside the scores.
+        calibration: the file that ``decider`` is from, for the record.
+        about: further plain data for the record.
+        say: print notes and warnings; a run that scores the same trials many times does so once.
+        options: as for :func:`nes2net.scoring.corpus.score_trials`.
+
+    Raises:
+        InputError: as that function, or if trials or scores of other systems cannot be read, or the
+            calibration is of another detector.
+        Unfinished: as that function.
+    """
+    if resolution_ms is not None:
+        if decider is not None:
+            raise InputError(
+                "`calibration` decides on recordings, not on their frames: leave it out, or leave out `resolution_ms`"
+            )
+        if protocol == "4sec" or num_samples not in ("auto", None):
+            raise InputError("`resolution_ms` scores whole utterances: leave out `protocol` and `num_samples`")
+        protocol, resolution_ms = (
+            "full",
+            chosen_resolution(scorer, None if resolution_ms == "shortest" else resolution_ms),
+        )
+    corpus = corpora.get(part.corpus)
+    if trials is None:
+        trials = corpus.trials(part.root, part.split, protocols=part.protocols)
+    record: dict[str, Any] = {}
+    if system_scores:
+        check_fusion(scorer.num_scores, system_scores)
+        ranges = _ranges(score_range, scorer)
+        trials = with_system_scores(trials, system_scores, ranges)
+        record["system_scores"] = described(system_scores, ranges)
+    elif score_range:
+        raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
+    heard = samples_to_score(scorer.record, num_samples, corpus.test_samples, protocol)
+    num_samples = heard.num_samples
+    notes = [heard.words and f"{heard.words}; `num_samples` and `protocol` choose another part"]
+    if decider is not None:  # one that does not fit is refused before hours of scoring
+        notes += notes_on(scorer, decider, num_samples)
+    if model := published_model(scorer.record):
+        record["published_model"] = {"name": model[0], **model[1].facts()}
+    record["seen"] = seen(scorer.record, part.corpus, part.split, part.root or "")
+    warnings = list(record["seen"])
+    if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
+        warnings.append(f"of an utterance longer than {most / SAMPLE_RATE:g} s, the detector reads the beginning alone")
+    if say:
+        for note in notes:
+            print_note(note)
+        print_warnings(warnings)
+    scores = score_trials(
+        scorer,
+        trials,
+        out,
+        num_samples=num_samples,
+        resolution_ms=resolution_ms,
+        about={
+            "corpus": {**part.facts(), "protocol": "full" if num_samples is None else "4sec"},
+            "checkpoint": {**scorer.record, "path": str(checkpoint)},
+            **record,
+            **(about or {}),
+        },
+        **options,
+    )
+    if decider is None or not is_first():
+        return CorpusScores(scores, None)
+    basis = {"calibration": str(calibration), "calibration_sha256": sha256_of(calibration)}
+    workers = options.get("num_workers")
+    return CorpusScores(
+        scores, decide_trials(scorer, decider, trials, out, num_samples=num_samples, num_workers=workers, about=basis)
+    )
+
+
+def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
+    """The ranges of the other systems' scores: those that are asked for, or those of training."""
+    if list(score_range) == ["test"]:
+        return "test"
+    if score_range:
+        return ranges_of(score_range)
+    if "score_ranges" not in scorer.record:
+        raise InputError(
+            "the detector does not say how the scores of other systems are normalised: name files of a development set "
+            "with `score_range`, or 'test' for the published way, which looks at the trials that are scored"
+        )
+    return scorer.record["score_ranges"]
