@@ -183,7 +183,7 @@ def test_partial_scores(folder, capsys):
         ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         (
             "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
-            "A.json needs scores of 1 system (A.dev), but 2 score files",
+            "the calibration needs scores of 1 system (A.dev), but 2 score files",
         ),
         (
             "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",

@@ -1,0 +1,371 @@
+"""Calibrate the scores of a detector, fuse those of several, and apply what was learned.
+
+What `nes2net calibrate`, `fuse` and `apply-calibration` do, for Python too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.decisions.calibration import LinearCalibration, ScoredBy, few_trials, figures, fit, separates
+from nes2net.decisions.population import Population, Traits
+from nes2net.detector import Detector
+from nes2net.errors import InputError, counted, listed
+from nes2net.evaluation.aligned import labelled_scores, labelled_trials, system_names, unlabelled_scores
+from nes2net.evaluation.origin import read_scored_by
+from nes2net.evaluation.segments import labelled_frames
+from nes2net.machine.devices import own_device
+from nes2net.machine.files import sha256_of
+from nes2net.registry import corpora
+from nes2net.scoring.embedding import embed_trials
+from nes2net.scoring.measuring import drawn, measure_trials
+from nes2net.scoring.score_file import holds_frames, write_scores
+
+#: Name of a row → its figures (:func:`nes2net.decisions.calibration.figures`), before and after calibration.
+Figures = list[tuple[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which trials have labels, and where the labels are."""
+
+    corpus: str
+    keys: str | Path = "."
+    """Folder or file."""
+    phase: str = "dev"
+
+    def read(self) -> tuple[Corpus, list[Trial]]:
+        """The corpus, and the trials of its keys.
+
+        Raises:
+            InputError: if they cannot be read, or have no such phase.
+        """
+        corpus = corpora.get(self.corpus)
+        key = list(corpus.keys(self.keys))
+        corpus.check_phase(self.phase, key)
+        return corpus, key
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """The recordings of the labelled scores, which are measured so that others can be compared with them."""
+
+    root: str | Path
+    """Folder of the corpus."""
+    num_workers: int | None = None
+    """Processes that read audio; None for a number that suits the machine."""
+    model: str | Path | None = None
+    """The detector of the scores; with it the embeddings of the recordings count as well."""
+    device: str = "auto"
+    config: str | None = None
+    base: str | Path | None = None
+    """The last three as for :meth:`nes2net.Detector.from_pretrained`."""
+    kept: str | Path = "calibration"
+    """Embeddings are kept in ``{kept}.embeddings.npy`` until :meth:`forget`, so that they are made once."""
+
+    @property
+    def embeddings(self) -> Path:
+        """Where embeddings are kept."""
+        return Path(f"{self.kept}.embeddings.npy")
+
+    def forget(self) -> None:
+        """Remove the embeddings."""
+        for suffix in ("", ".csv", ".json"):
+            self.embeddings.with_name(f"{self.embeddings.name}{suffix}").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The outcome of :func:`calibrate`."""
+
+    calibration: LinearCalibration
+    num_bonafide: int
+    num_spoof: int
+    unit: str
+    """What has a score: ``"trials"``, or frames of a length."""
+    rows: Figures
+    """On what it was learned from."""
+    separated: bool
+    """Whether a threshold tells the classes apart without error."""
+    left_out: list[str] = field(default_factory=list)
+    """Recordings that could not be measured."""
+
+    @property
+    def warning(self) -> str:
+        """What the figures are worth if the trials are few; empty if they are not."""
+        return few_trials(self.num_bonafide, self.num_spoof)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """Labelled scores of K systems to learn from."""
+
+    trials: list[Trial]
+    bonafide: NDArray
+    """(B, K)."""
+    spoof: NDArray
+    """(S, K)."""
+    scored_by: ScoredBy | None
+    resolution_ms: int | None
+    """Length of the frames, if the scores are of frames."""
+
+
+def calibrate(
+    labels: Labels,
+    scores: Sequence[str | Path],
+    *,
+    prior: float = 0.5,
+    l2: float = 1e-4,
+    allow_inverted: bool = False,
+    allow_partial: bool = False,
+    resolution_ms: float | None = None,
+    recordings: Recordings | None = None,
+) -> Calibrated:
+    """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
+
+    Args:
+        scores: a score file of each system. Scores of frames are those of one system.
+        prior, l2: as for :func:`nes2net.decisions.calibration.fit`.
+        allow_inverted: take a weight below 0, by which higher scores mean spoofed.
+        allow_partial: leave out trials whose scores are missing or unusable.
+        resolution_ms: length of a frame, if no record of scores of frames says it.
+        recordings: measured, so that decisions can say of others that they are unusual.
+
+    Raises:
+        InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
+            mean spoofed; or as :func:`nes2net.decisions.calibration.fit`.
+    """
+    corpus = corpora.get(labels.corpus)
+    training = _labelled(labels, scores, resolution_ms, allow_partial)
+    bonafide, spoof = training.bonafide, training.spoof
+    unit = "trials" if training.resolution_ms is None else f"frames of {training.resolution_ms} ms"
+    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
+    if max(calibration.weights) < 0 and not allow_inverted:
+        raise InputError(
+            f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
+            f"bona fide and {len(spoof)} spoofed {unit}, higher scores mean spoofed. Labels or scores are "
+            "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
+        )
+    digests = [sha256_of(path) for path in scores]
+    facts: dict[str, Any] = {
+        "corpus": labels.corpus,
+        "phase": labels.phase,
+        "num_bonafide": len(bonafide),
+        "num_spoof": len(spoof),
+        **({} if training.resolution_ms is None else {"resolution_ms": training.resolution_ms}),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "scores_sha256": digests[0] if len(digests) == 1 else digests,
+        "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
+    }
+    population, left_out = _population(labels, recordings, training, scores[0]) if recordings else (None, [])
+    calibration = replace(calibration, trained_on=facts, scored_by=training.scored_by, population=population)
+    return Calibrated(
+        calibration,
+        len(bonafide),
+        len(spoof),
+        unit,
+        _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method),
+        separates(calibration, bonafide, spoof),
+        left_out,
+    )
+
+
+def _labelled(
+    labels: Labels, scores: Sequence[str | Path], resolution_ms: float | None, allow_partial: bool
+) -> _Training:
+    """Read the scores to learn from and their labels, of recordings or of frames."""
+    path = Path(scores[0])
+    if len(scores) == 1 and holds_frames(path):
+        found = labelled_frames(
+            labels.corpus, path, labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+        )
+        scored_by = read_scored_by(path, sha256_of(path))
+        if scored_by is not None:
+            scored_by = replace(scored_by, resolution_ms=float(found.resolution_ms))
+        return _Training(
+            found.trials, found.bonafide[:, None], found.spoof[:, None], scored_by, int(found.resolution_ms)
+        )
+    if resolution_ms is not None:
+        raise InputError("`resolution_ms` is that of frames, but these are scores of recordings: leave it out")
+    _, key = labels.read()
+    trials, values = labelled_trials(key, list(map(str, scores)), labels.phase, allow_partial=allow_partial)
+    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
+    scored_by = read_scored_by(path, sha256_of(path)) if len(scores) == 1 else None
+    return _Training(trials, values[is_bonafide], values[~is_bonafide], scored_by, None)
+
+
+def _population(
+    labels: Labels, recordings: Recordings, training: _Training, scores: str | Path
+) -> tuple[Population, list[str]]:
+    """Measure the recordings that the scores are of; name those that cannot be."""
+    corpus, phase = corpora.get(labels.corpus), canonical_phase(labels.phase)
+    split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
+    protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
+    listed_there = corpus.trials(recordings.root, split, protocols=protocols)
+    with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
+    is_bonafide = {trial.id: trial.label == BONAFIDE for trial in training.trials}
+    if missing := [id for id in is_bonafide if id not in with_audio]:
+        raise InputError(
+            f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
+            f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
+        )
+    trials = drawn([with_audio[id] for id in is_bonafide])
+    num_samples = training.scored_by.num_samples if training.scored_by else None
+    detector = _detector(recordings, training.scored_by, scores) if recordings.model else None
+    traits, failures = measure_trials(trials, num_samples, num_workers=recordings.num_workers)
+    if detector is not None:
+        traits = _with_embeddings(recordings, detector, [t for t in trials if t.id in traits], traits, num_samples)
+    return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
+
+
+def _detector(recordings: Recordings, scored_by: ScoredBy | None, scores: str | Path) -> Detector:
+    """Load the detector of the scores, in the precision that it scored in."""
+    if scored_by is None:
+        raise InputError(
+            f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
+            "anew with nes2net score, or leave `model` out"
+        )
+    detector = Detector.from_pretrained(
+        str(recordings.model), own_device(recordings.device), scored_by.precision, recordings.config, recordings.base
+    )
+    if detector.fingerprint() != scored_by.fingerprint:
+        raise InputError(
+            f"{recordings.model} is another detector than the one of {scores} (fingerprint "
+            f"{detector.fingerprint()[:12]}, not {scored_by.fingerprint[:12]}): name the detector that made these scores"
+        )
+    return detector
+
+
+def _with_embeddings(
+    recordings: Recordings,
+    detector: Detector,
+    trials: Sequence[Trial],
+    traits: dict[str, Traits],
+    num_samples: int | None,
+) -> dict[str, Traits]:
+    """Add the embeddings of the back-end."""
+    result = embed_trials(
+        detector,
+        lambda waveforms: detector.embeddings(waveforms, "backend"),
+        trials,
+        recordings.embeddings,
+        what="backend",
+        num_samples=num_samples,
+        num_workers=recordings.num_workers,
+        overwrite=True,
+    )
+    rows = np.load(result.path, mmap_mode="r")
+    embedded = [trial.id for trial in trials if trial.id not in result.failures]
+    return {id: traits[id]._replace(embedding=np.array(row)) for id, row in zip(embedded, rows)}
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The outcome of :func:`apply_calibration`."""
+
+    rows: Figures
+    """Before and after, if there are labels."""
+    notes: list[str]
+    """What could not be checked."""
+
+    @property
+    def warning(self) -> str:
+        """That Cllr is higher after calibration than before; empty if it is not."""
+        if not self.rows:
+            return ""
+        name, after = self.rows[-1][0], self.rows[-1][1]["cllr"]
+        before = min(found["cllr"] for _, found in self.rows[:-1])
+        if after <= before:
+            return ""
+        useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
+        return (
+            f"{name}: Cllr is worse than before, {before:.4f} → {after:.4f}{useless}: these scores are unlike those that "
+            "the calibration was learned from. Do not read the result as log-likelihood ratios; learn a calibration "
+            "from labelled scores of recordings like these"
+        )
+
+
+def apply_calibration(
+    calibration: LinearCalibration,
+    scores: Sequence[str | Path],
+    out: str | Path,
+    *,
+    labels: Labels | None = None,
+    learned_from: Labels | None = None,
+    allow_partial: bool = False,
+) -> Applied:
+    """Write what ``calibration`` makes of ``scores`` to the score file ``out``, and measure it if there are labels.
+
+    Args:
+        scores: a file of each system, in the order of those that it was learned from.
+        labels: of these scores.
+        learned_from: the labels that it was learned from, if known; trials in both are noted.
+        allow_partial: leave out trials whose scores are missing or unusable.
+
+    Raises:
+        InputError: if it was learned from scores of another detector or of another number of systems, or
+            if a file cannot be read or written.
+    """
+    if len(scores) != len(calibration.weights):
+        raise InputError(
+            f"the calibration needs scores of {counted(len(calibration.weights), 'system')} "
+            f"({', '.join(calibration.systems)}), but {len(scores)} score files are given"
+        )
+    corpus, key = labels.read() if labels else (None, [])
+    notes = []
+    if labels and learned_from and (labels.corpus, str(labels.keys)) == (learned_from.corpus, str(learned_from.keys)):
+        asked = {canonical_phase(one.phase) for one in (labels, learned_from)}
+        # All trials of a corpus without parts are in both phases.
+        if shared := sum(trial.phase is None or not asked - {trial.phase, WHOLE} for trial in key):
+            notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
+    notes += _checked_detector(calibration, scores)
+    names = list(map(str, scores))
+    ids, values = unlabelled_scores(names, allow_partial=allow_partial)
+    calibrated, rows = calibration(values), []
+    if labels and corpus:
+        phase = canonical_phase(labels.phase)
+        if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
+            bonafide, spoof = labelled_scores(key, names, labels.phase, allow_partial=allow_partial)
+            rows = _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method)
+        else:
+            notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
+    write_scores(out, ids, calibrated)
+    return Applied(rows, notes)
+
+
+def _checked_detector(calibration: LinearCalibration, scores: Sequence[str | Path]) -> list[str]:
+    """Raise if the scores to calibrate are of another detector; return what cannot be checked."""
+    path, *more = map(Path, scores)
+    if more:
+        return ["a fusion does not say whose scores it was learned from: check that these are of the same detectors"]
+    scored_by = read_scored_by(path, sha256_of(path))
+    if scored_by is None:
+        return [
+            f"no record of these scores is beside {path}, so nothing tells whether they are of the detector of the calibration"
+        ]
+    try:
+        notes = calibration.check_made_of(scored_by, "give the scores of the detector of the calibration")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return [note for note in (*notes, calibration.unlike(scored_by.num_samples)) if note]
+
+
+def _before_and_after(
+    phase: str, calibration: LinearCalibration, bonafide: NDArray, spoof: NDArray, eer_method: str
+) -> Figures:
+    rows = [
+        (f"{phase} {name}", figures(bonafide[:, i], spoof[:, i], eer_method))
+        for i, name in enumerate(calibration.systems)
+    ]
+    done = "calibrated" if len(calibration.systems) == 1 else "fused"
+    return [*rows, (f"{phase} {done}", figures(calibration(bonafide), calibration(spoof), eer_method))]
