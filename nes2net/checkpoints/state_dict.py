@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from sys import intern
 from typing import Any
 
 import torch
@@ -133,22 +132,34 @@ def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record
     The file appears whole or not at all. Equal content gives equal bytes.
     """
     metadata = OrderedDict(metadata_of(state_dict) or {})
-    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _own_copy(record)}
+    metadata[""] = {**metadata.get("", {"version": 1}), _METADATA: _canonical(record, {}, {})}
     with writing(path):
         save_atomically(with_metadata(state_dict, metadata), path)
 
 
-def _own_copy(value: Any) -> Any:
-    """Copy plain data so that equal texts are one object and nothing else is.
+def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any:
+    """Copy plain data so that equal parts are one object, whether they were or not.
 
     A pickle tells objects apart: the record of a run that went on was made of other texts, and its
-    file differed from that of a run without a break.
+    file differed from that of a run without a break. The time is linear in the number of objects,
+    also for lists that hold one list many times.
+
+    Args:
+        copies: of what was copied already, by its id.
+        parts: all copies by their content.
     """
+    if id(value) in copies:
+        return copies[id(value)]
+    copy, key = value, (type(value), repr(value) if isinstance(value, (str, int, float)) else id(value))
     if isinstance(value, dict):
-        return {_own_copy(key): _own_copy(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return (tuple if isinstance(value, tuple) else list)(map(_own_copy, value))
-    return intern(value) if type(value) is str else value
+        copy = {_canonical(name, copies, parts): _canonical(part, copies, parts) for name, part in value.items()}
+        key = (dict, tuple((id(name), id(part)) for name, part in copy.items()))
+    elif isinstance(value, (list, tuple)):
+        kind = tuple if isinstance(value, tuple) else list
+        copy = kind(_canonical(part, copies, parts) for part in value)
+        key = (kind, tuple(map(id, copy)))
+    copies[id(value)] = parts.setdefault(key, copy)
+    return copies[id(value)]
 
 
 def read_record(state_dict: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -168,6 +168,12 @@ def test_equal_content_gives_equal_bytes(tmp_path):
         (tmp_path / folder).mkdir()
         save_state_dict({"a": torch.ones(2)}, tmp_path / folder / "a.pth", **same)
     assert (tmp_path / "one" / "a.pth").read_bytes() == (tmp_path / "other" / "a.pth").read_bytes()
+    laughs: list = ["ha"]
+    for _ in range(64):
+        laughs = [laughs, laughs]
+    save_state_dict({"a": torch.ones(2)}, tmp_path / "laughs.pth", laughs=laughs)  # in linear time
+    with pytest.raises(InputError, match="nested"):
+        load_state_dict(tmp_path / "laughs.pth")
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path):

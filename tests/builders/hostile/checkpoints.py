@@ -17,7 +17,7 @@ from torch import Tensor
 
 from builders.hostile import Case, nes2net
 from nes2net import Detector, average_checkpoints, create_frontend, load_state_dict
-from nes2net.checkpoints.state_dict import save_state_dict
+from nes2net.checkpoints.state_dict import save_state_dict, with_metadata
 
 _DETECTOR = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
 _FRONTEND = {
@@ -251,7 +251,9 @@ def _doubled_mapping() -> Any:
 def _of_record(record: Callable[[], Any], **options: Any) -> Callable[[Path], Path]:
     def make(folder: Path) -> Path:
         detector = Detector.from_config(_DETECTOR)
-        save_state_dict(detector.state_dict(), folder / "evil.pth", model=detector.config, extra=record(), **options)
+        facts = {"model": detector.config, "extra": record(), **options}
+        metadata = OrderedDict({"": {"version": 1, "nes2net": facts}})  # as it is: save_state_dict writes no circles
+        torch.save(with_metadata(detector.state_dict(), metadata), folder / "evil.pth")
         return folder / "evil.pth"
 
     return make
