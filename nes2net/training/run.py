@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,8 +21,8 @@ from nes2net.errors import InputError, counted, shown, worded
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
-from nes2net.machine.launch import is_first
 from nes2net.machine.memory import enough_memory
+from nes2net.machine.terminal import print_note
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
@@ -323,11 +322,7 @@ def _without_needless_checkpoint(recipe: Recipe) -> Recipe:
     needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
     if not needless or name not in frontends.names() or takes_checkpoint(name):
         return recipe
-    if is_first():
-        note = (
-            f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read"
-        )
-        print(worded(note), file=sys.stderr)
+    print_note(f"front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read")
     return recipe.model_copy(update={"ssl_checkpoint": None})
 
 
