@@ -203,7 +203,7 @@ def test_the_defaults_of_every_front_end_fit_those_of_every_back_end(name):
     for stub in pairs.values():
         with torch.device("meta"):
             try:
-                detector = Detector._with_frontend(stub, {"backend": name})
+                detector = Detector.with_frontend(stub, {"backend": name})
             except InputError as error:
                 waveform = (stub.out_dim == 1) != reads_waveforms(name) and "feature_dim is" in str(error)
                 lacking = re.search(r"reads \d hidden states, and front-end '.*' gives [12]: take", str(error))

@@ -34,8 +34,8 @@ class Backend(nn.Module):
 
     config: dict[str, Any]
     """The name and options that build it again; :func:`nes2net.create_backend` sets them."""
-    feature_dim: int
-    """D, the size of a feature vector."""
+    feature_dim: int = 0
+    """D, the size of a feature vector; 0 if the back-end does not say."""
     checkpoint_prefix: str = ""
     """Prefix of its keys in the whole-model checkpoints of the published code."""
     wants_layers: Literal["last", "all"] = "last"

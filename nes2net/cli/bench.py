@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.cli.entry import add_base, add_device, add_dtype, add_workers, check_at_least, subcommand
-from nes2net.errors import InputError
+from nes2net.errors import InputError, counted
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -67,7 +67,7 @@ def _bench(args: argparse.Namespace) -> int:
     with _files(args.files, num_samples, max(sizes)) as files:
         measured, product = measure(detector, files, num_samples, sizes, args.rounds, args.num_workers)
     what = f"{len(files)} {'files' if args.files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
-    lines = [*environment(detector), f"- {what}, medians of {args.rounds} rounds by turns", ""]
+    lines = [*environment(detector), f"- {what}, medians of {counted(args.rounds, 'round')} by turns", ""]
     print("\n".join([*lines, *table(measured, product, detector)]))
     return 0
 

@@ -253,7 +253,7 @@ def test_torchscript_and_tar_are_refused(tmp_path):
         load_state_dict(tmp_path / "script.pt")
     with tarfile.open(tmp_path / "old.pth", "w") as archive:
         archive.add(tmp_path / "script.pt", "../storages")
-    with pytest.raises(InputError, match=r"old\.pth is not a checkpoint or is damaged"):
+    with pytest.raises(InputError, match=r"old\.pth is a tar archive, not a checkpoint"):
         load_state_dict(tmp_path / "old.pth")
 
 

@@ -17,7 +17,7 @@ STAGES += ["files to scores, batch 3", "matrix product, "]
 def check(out, dtype, files, samples):
     """Assert that the head names the settings, and that each stage has a row of positive numbers."""
     head, rows = out.split("\n\n")
-    assert "nes2net 0" in head and f"torch {torch.__version__}" in head and "threads" in head
+    assert "nes2net 0" in head and f"torch {torch.__version__}" in head and " thread" in head
     assert f"{dtype} on cpu" in head and f"{files}, utterances of {samples:,} samples" in head
     titles, line, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
     assert titles == ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]

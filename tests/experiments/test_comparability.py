@@ -164,7 +164,7 @@ def test_options_that_weights_do_not_show(corpus, tmp_path, tiny):
     config["frontend"] = {**published["frontend"], "normalize": False}
     (difference,) = conditions_of(row, corpus / "keys", tmp_path, config).differences
     assert difference == (
-        "the architecture is not that of WavLM_Nes2Net_X: front-end normalize False instead of True, "
+        "the architecture is not that of WavLM_Nes2Net_X: front-end normalize None instead of True, "
         "back-end dilation 2 instead of 1"
     )
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}

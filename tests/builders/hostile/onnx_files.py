@@ -296,7 +296,7 @@ def _cases() -> list[Case]:
         # Quantised graphs.
         ("int8 weights of a terabyte", _changed(_large_int8), "a tensor of 1,.* numbers has"),
         ("an operator that onnxruntime makes of others", _changed(_fused), "operators of"),
-        ("as many int8 scores as it likes", _changed(_more_scores, INT8), r"of shape \(3,\) for 1 waveforms"),
+        ("as many int8 scores as it likes", _changed(_more_scores, INT8), r"of shape \(3,\) for 1 waveform:"),
         # Weights in other files.
         *(
             (f"undeclared weights in {place}", _changed(change), f"{_UNDECLARED}|{_DAMAGED}")

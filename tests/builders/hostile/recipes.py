@@ -112,10 +112,10 @@ PARTS = {
     "modules": "frontend: lps, backend: {name: mpif_res2net, num_frames: 8, blocks: [64, 64, 64, 64], scale: 64}",
 }
 SPECIAL: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a pipe": (os.mkfifo, "not found|pipe"),
-    "a folder": (lambda path: path.mkdir(), "not found|folder"),
-    "a device": (lambda path: path.symlink_to("/dev/zero"), "not found|device"),
-    "a loop": (lambda path: path.symlink_to(path.name), "not found"),
+    "a pipe": (os.mkfifo, "neither a YAML file nor"),
+    "a folder": (lambda path: path.mkdir(), "neither a YAML file nor"),
+    "a device": (lambda path: path.symlink_to("/dev/zero"), "neither a YAML file nor"),
+    "a loop": (lambda path: path.symlink_to(path.name), "neither a YAML file nor"),
 }
 OVERRIDES = {
     "doubled lists": ("train.class_weights={" + doubled(40).replace("\n", ", ") + "}", "no aliases"),
@@ -143,7 +143,7 @@ CASES: list[Case] = [
         for name, (special, _) in SPECIAL.items()
     ),
     *(Case(f"override: {name}", _file(MODEL), _override(text), says) for name, (text, says) in OVERRIDES.items()),
-    Case("a name of 300 characters", lambda folder: folder / ("x" * 300), _read, "not found|cannot be read"),
-    Case("a name with a null byte", lambda folder: "x\0y", _read, "not found|cannot be read"),
+    Case("a name of 300 characters", lambda folder: folder / ("x" * 300), _read, "neither a YAML file nor"),
+    Case("a name with a null byte", lambda folder: "x\0y", _read, "neither a YAML file nor"),
     Case("train", _file(f"model: {{{PARTS['n_fft']}}}"), lambda path: nes2net("train", path), "n_fft is |data.root"),
 ]
