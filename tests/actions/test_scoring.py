@@ -29,7 +29,9 @@ def test_the_record_does_not_depend_on_the_caller(corpus, model, tmp_path, capsy
     warned = capsys.readouterr().err
     of_command = ["score", CORPUS, str(corpus), "--split", "dev", "--model", str(model), "--device", "cpu"]
     assert main([*of_command, "--samples", "8000", "--workers", "0", "--out", str(tmp_path / "b.txt")]) == 0
-    assert capsys.readouterr().err.startswith(warned) and "too good: its epoch was selected on asvspoof2019_la" in warned
+    assert (
+        capsys.readouterr().err.startswith(warned) and "too good: its epoch was selected on asvspoof2019_la" in warned
+    )
     assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
     ours, theirs = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
     differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
