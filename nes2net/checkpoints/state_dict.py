@@ -150,7 +150,8 @@ def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any
     """
     if id(value) in copies:
         return copies[id(value)]
-    copy, key = value, (type(value), repr(value) if isinstance(value, (str, int, float)) else id(value))
+    copy = value
+    key: Any = (type(value), repr(value) if isinstance(value, (str, int, float)) else id(value))
     if isinstance(value, dict):
         copy = {_canonical(name, copies, parts): _canonical(part, copies, parts) for name, part in value.items()}
         key = (dict, tuple((id(name), id(part)) for name, part in copy.items()))

@@ -141,12 +141,15 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.corpora.part import Part
 
     decider = decider_of(args)
-    corpus_in_place(args)
+    trials = corpus_in_place(args).trials(
+        args.root, args.split, protocols=args.protocols
+    )  # before a large model is read
     scores, decisions = score_corpus(
         _scorer(args),
         Part(args.corpus, args.root, args.split, args.protocols, args.revision),
         args.out,
         checkpoint=args.model,
+        trials=trials,
         num_samples="auto" if args.num_samples is None else args.num_samples,
         protocol=args.protocol,
         resolution_ms="shortest" if args.resolution_ms == 0 else args.resolution_ms,

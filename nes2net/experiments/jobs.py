@@ -242,15 +242,17 @@ class ScoreJob(Job):
 
     def do(self, machine: Machine) -> None:
         """Score, or go on."""
-        one, checkpoint = self.tested, self.needs.checkpoint()
+        one, part, checkpoint = self.tested, self.part, self.needs.checkpoint()
+        trials = corpora.get(part.corpus).trials(part.root, part.split, protocols=part.protocols)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
         record = self.record()
         result, _ = score_corpus(
             detector,
-            self.part,
+            part,
             self.scores,
             checkpoint=checkpoint,
+            trials=trials,
             num_samples=self.num_samples,
             batch_size=machine.batch_size,
             num_workers=machine.num_workers,
