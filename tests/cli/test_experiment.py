@@ -78,7 +78,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     path = experiment_file(tmp_path / "copy", corpus)
     before = {one.relative_to(tmp_path): content for one, (_, content) in files(tmp_path / "copy/out").items()}
     with monkeypatch.context() as patch:
-        for name in ("train", "average_run", "score_trials", "evaluate_systems", "_detector"):
+        for name in ("train", "average_run", "score_corpus", "evaluate_systems", "_detector"):
             patch.setattr(jobs, name, lambda *_, **__: pytest.fail("done again"))
         assert run(path) == 0
     assert {one.relative_to(tmp_path): content for one, (_, content) in files(tmp_path / "copy/out").items()} == before
@@ -128,7 +128,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
 
 
 def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch):
-    path, score = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_trials
+    path, score = experiment_file(tmp_path, corpus, seeds=[2]), jobs.score_corpus
     calls = []
 
     def interrupted(*args, **options):
@@ -138,7 +138,7 @@ def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_
             time.sleep(PATIENCE)
         return score(*args, **options)
 
-    monkeypatch.setattr(jobs, "score_trials", interrupted)
+    monkeypatch.setattr(jobs, "score_corpus", interrupted)
     assert run(path) == 75
     assert not (tmp_path / "out/table.json").exists() and (tmp_path / "out/scores/seed2/best1/wild.txt").is_file()
     assert run(path) == 0 and len(calls) == 3  # two scorings, one of them begun twice

@@ -181,7 +181,7 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         mine = scale.score(scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, num_actors=1)
         rows = {row["id"]: row for row in mine.take_all()}
     assert not ray.is_initialized() and started
-    wait_until(lambda: not any(map(alive, started)), 120)
+    wait_until(lambda: not any(map(alive, started)))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
