@@ -232,7 +232,7 @@ def test_zeros_fill_up_hidden_states_that_a_back_end_cannot_split(backend):
         torch.testing.assert_close(again.eval()(waveform), detector(waveform))
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @every_frontend
 def test_the_complete_product_trains_and_scores(name):
     """Each detector by itself, from the waveform to its loss, built again from its own configuration.

@@ -111,7 +111,7 @@ def user(built, tmp_path_factory):
 CAPTURED = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "stdin": subprocess.DEVNULL}
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_source_archive_is_the_repository(unpacked):
     """Also the links of configs/, as files."""
     there = {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()}
@@ -121,7 +121,7 @@ def test_the_source_archive_is_the_repository(unpacked):
         assert (unpacked / path).read_bytes() == (REPOSITORY / path).read_bytes(), path
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_wheel_is_the_package(built):
     """Although it is built from the source archive."""
     (wheel,) = built.glob("*.whl")
@@ -130,7 +130,7 @@ def test_the_wheel_is_the_package(built):
     assert names == {path for path in FILES if path.parts[0] == "nes2net"}
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_the_source_archive_passes_its_tests(unpacked):
     """A few quick ones, of the code, the pages and the files around."""
     tests = ["recipes/test_published.py", "recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]

@@ -405,7 +405,7 @@ def test_a_rate_that_no_recording_has(tmp_path, samples):
         load_excerpt(tmp_path / "slow.wav", 0, 100)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_three_hours(detector, tmp_path):
     """Of silence at 8 kHz, scored like any other file."""
     path = tmp_path / "three_hours.wav"

@@ -211,7 +211,7 @@ def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
     assert (one == other).all()
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.skipif(not DEMO.is_dir(), reason="the demonstration corpus is not there: bash scripts/demo.sh")
 def test_the_demonstration_s_experiment_gives_its_table_twice_and_scores_once(tmp_path):
     """The packaged file with fewer epochs and sets, which takes half a minute instead of two."""

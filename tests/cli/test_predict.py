@@ -432,7 +432,7 @@ print(many - few, many)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts this process alone")
 @pytest.mark.parametrize(
     "flags",

@@ -133,7 +133,7 @@ def wait_until(happened) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="counts processes in /proc")
 def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
     spectral_detector, tmp_path, monkeypatch, capsys

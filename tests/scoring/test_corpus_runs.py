@@ -138,7 +138,7 @@ def test_killed_and_started_again(command, tmp_path, capsys):
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_killed_ten_times(command, tmp_path):
     """The run is killed at random moments (SIGKILL); the file is the same to the last bit."""
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
@@ -183,7 +183,7 @@ def test_several_processes_write_the_same_file(command, wild, tmp_path):
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_another_number_of_processes_continues(command, tmp_path):
     """Two processes are killed; of the next three one dies and torchrun ends them; one finishes."""
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"

@@ -161,7 +161,7 @@ print(peak_bytes() - before)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts this process alone")
 def test_three_hours_take_no_more_memory_than_minutes(tmp_path):
     import wave
