@@ -24,8 +24,9 @@ from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.batches import Group, ReadBatch
-from nes2net.scoring.corpus import score_batches, score_trials
-from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.compute import Compute
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import scoring_mode, start
 from nes2net.training import loop
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -196,7 +197,8 @@ def test_what_memory_is_too_small_for_is_scored_in_parts(detector):
 
     def scores(group):
         with scoring_mode(detector):
-            return next(iter(score_batches(detector, [ReadBatch(groups=[group], failures={})])))
+            started = Compute(detector, lambda group: start(detector, group.waveforms))
+            return next(started([ReadBatch(groups=[group], failures={})]))
 
     def peak(group):
         torch.cuda.reset_peak_memory_stats()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions.calibration import LinearCalibration, ScoredBy, few_trials, figures, fit, separates
-from nes2net.decisions.population import Population, Traits
+from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.aligned import labelled_scores, labelled_trials, system_names, unlabelled_scores
@@ -27,7 +28,6 @@ from nes2net.evaluation.segments import labelled_frames
 from nes2net.machine.devices import own_device
 from nes2net.machine.files import sha256_of
 from nes2net.registry import corpora
-from nes2net.scoring.embedding import embed_trials
 from nes2net.scoring.measuring import drawn, measure_trials
 from nes2net.scoring.score_file import holds_frames, write_scores
 
@@ -71,17 +71,8 @@ class Recordings:
     base: str | Path | None = None
     """The last three as for :meth:`nes2net.Detector.from_pretrained`."""
     kept: str | Path = "calibration"
-    """Embeddings are kept in ``{kept}.embeddings.npy`` until :meth:`forget`, so that they are made once."""
-
-    @property
-    def embeddings(self) -> Path:
-        """Where embeddings are kept."""
-        return Path(f"{self.kept}.embeddings.npy")
-
-    def forget(self) -> None:
-        """Remove the embeddings."""
-        for suffix in ("", ".csv", ".json"):
-            self.embeddings.with_name(f"{self.embeddings.name}{suffix}").unlink(missing_ok=True)
+    """What is measured is kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
+    :func:`nes2net.scoring.measuring.forget_traits`, so that it is measured once."""
 
 
 @dataclass(frozen=True)
@@ -222,9 +213,15 @@ def _population(
     trials = drawn([with_audio[id] for id in is_bonafide])
     num_samples = training.scored_by.num_samples if training.scored_by else None
     detector = _detector(recordings, training.scored_by, scores) if recordings.model else None
-    traits, failures = measure_trials(trials, num_samples, num_workers=recordings.num_workers)
-    if detector is not None:
-        traits = _with_embeddings(recordings, detector, [t for t in trials if t.id in traits], traits, num_samples)
+    traits, failures = measure_trials(
+        trials,
+        recordings.kept,
+        num_samples,
+        scorer=detector,
+        embed=detector and partial(detector.embeddings, of="backend"),
+        num_workers=recordings.num_workers,
+    )
+    traits = {id: one for id, one in traits.items() if id not in failures}
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
 
 
@@ -244,29 +241,6 @@ def _detector(recordings: Recordings, scored_by: ScoredBy | None, scores: str | 
             f"{detector.fingerprint()[:12]}, not {scored_by.fingerprint[:12]}): name the detector that made these scores"
         )
     return detector
-
-
-def _with_embeddings(
-    recordings: Recordings,
-    detector: Detector,
-    trials: Sequence[Trial],
-    traits: dict[str, Traits],
-    num_samples: int | None,
-) -> dict[str, Traits]:
-    """Add the embeddings of the back-end."""
-    result = embed_trials(
-        detector,
-        lambda waveforms: detector.embeddings(waveforms, "backend"),
-        trials,
-        recordings.embeddings,
-        what="backend",
-        num_samples=num_samples,
-        num_workers=recordings.num_workers,
-        overwrite=True,
-    )
-    rows = np.load(result.path, mmap_mode="r")
-    embedded = [trial.id for trial in trials if trial.id not in result.failures]
-    return {id: traits[id]._replace(embedding=np.array(row)) for id, row in zip(embedded, rows)}
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from nes2net.machine.terminal import print_note, print_warnings
 from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
 from nes2net.scoring.calibrated import notes_on
-from nes2net.scoring.corpus import ScoringOptions, ScoringResult, score_trials
+from nes2net.scoring.corpus import ScoringOptions, score_trials
 from nes2net.scoring.corpus_decisions import CorpusDecisions, decide_trials
+from nes2net.scoring.engine import Finished
 from nes2net.scoring.frame_scores import chosen_resolution
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 class CorpusScores(NamedTuple):
     """The outcome of :func:`score_corpus`."""
 
-    scores: ScoringResult
+    scores: Finished
     decisions: CorpusDecisions | None
     """Only of the first process, with a calibration."""
 

@@ -110,6 +110,7 @@ def _add_applying(parser: argparse._ActionsContainer, *, out_required: bool, cor
 
 def _train(args: argparse.Namespace) -> int:
     from nes2net.actions.calibration import Labels, Recordings, apply_calibration, calibrate
+    from nes2net.scoring.measuring import forget_traits
     from nes2net.scoring.score_file import holds_frames
 
     _check_flags(args)
@@ -159,7 +160,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.save:
         done.calibration.save(args.save)
         if recordings:
-            recordings.forget()
+            forget_traits(recordings.kept)
     print(_table(rows))
     print_warnings(filter(None, warnings))
     for path in filter(None, (args.out, args.save)):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.entry import (
-    INCOMPLETE,
     CorpusNames,
     add_architecture,
     add_batches,
@@ -16,15 +13,15 @@ from nes2net.cli.entry import (
     add_dtype,
     check_at_least,
     corpus_in_place,
+    report_finished,
     subcommand,
 )
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.terminal import print_note, printable
+from nes2net.errors import InputError
+from nes2net.machine.terminal import print_note
 
 if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial
     from nes2net.detector import Detector
-    from nes2net.scoring.embedding import EmbeddingResult
 
 _EPILOG = (
     "A .npy file is an array with a row per utterance, whose ids and labels are in OUT.csv; a .parquet file has the "
@@ -127,7 +124,7 @@ def _embed(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         about={**source, **model},
     )
-    return _report(result)
+    return report_finished(result)
 
 
 def _trials(args: argparse.Namespace) -> tuple[list[Trial], dict[str, object]]:
@@ -178,20 +175,3 @@ def _detector(args: argparse.Namespace) -> tuple[Detector, dict[str, object]]:
         detector.to(choose_device(device)).set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
     )
     return detector, {"frontend": {"ssl_checkpoint": args.ssl_checkpoint}}
-
-
-def _report(result: EmbeddingResult) -> int:
-    """Print what was written and, on standard error, what is missing; return the exit status."""
-    path: Path = result.path
-    if result.already_complete:
-        print(f"{path} is complete already: {counted(result.embedded, 'embedding')} of this same model")
-    else:
-        print(f"{result.embedded:,} of {counted(result.total, 'embedding')} of {result.size} numbers written to {path}")
-    if not result.failures:
-        return 0
-    names = printable(listed(list(result.failures)))
-    print(
-        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
-        file=sys.stderr,
-    )
-    return INCOMPLETE

@@ -10,13 +10,15 @@ import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from nes2net.errors import (
     InputError,
     Unfinished,
+    counted,
     did_you_mean,
     first_line,
+    listed,
     nearest,
     one_line,
     settings_called,
@@ -24,10 +26,13 @@ from nes2net.errors import (
     worded,
 )
 from nes2net.machine.files import no_empty_folders
+from nes2net.machine.launch import is_first
 from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
     from nes2net.corpora.corpus import Corpus
+    from nes2net.scoring.engine import Finished
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
 INCOMPLETE = 1
@@ -292,3 +297,24 @@ def add_base(parser: argparse._ActionsContainer) -> None:
         help="file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names, "
         "there or beside it, if not given",
     )
+
+
+def report_finished(result: Finished, file: TextIO | None = None) -> int:
+    """Print what was written and, on standard error, what is missing; return the exit status.
+
+    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
+    """
+    if not is_first():
+        return 0
+    if result.already_complete:
+        print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
+        return 0
+    print(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
+    if not result.failures:
+        return 0
+    names = printable(listed(list(result.failures)))
+    print(
+        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        file=sys.stderr,
+    )
+    return INCOMPLETE

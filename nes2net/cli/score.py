@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import (
-    INCOMPLETE,
     CorpusNames,
     add_architecture,
     add_batches,
     add_device,
     add_dtype,
     corpus_in_place,
+    report_finished,
     subcommand,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.launch import is_first
-from nes2net.machine.terminal import print_note, printable
+from nes2net.errors import InputError
+from nes2net.machine.terminal import print_note
 from nes2net.published_models import samples_to_score
 
 if TYPE_CHECKING:
-    from nes2net.scoring.corpus import ScoringResult
     from nes2net.scoring.scorer import Scorer
 
 _EPILOG = (
@@ -165,7 +162,7 @@ def _score(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
         compile=args.compile,
     )
-    status = report_scoring(scores)
+    status = report_finished(scores)
     if decider and decisions:
         for line in decider.described():
             print(line)
@@ -203,25 +200,3 @@ def _scorer(args: argparse.Namespace) -> Scorer:
     from nes2net.detector import Detector
 
     return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config, args.base)
-
-
-def report_scoring(result: ScoringResult, file: TextIO | None = None) -> int:
-    """Print what was written and, on standard error, what is missing; return the exit status.
-
-    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
-    """
-    if not is_first():
-        return 0
-    what = "scores" if result.resolution_ms is None else f"utterances in frames of {result.resolution_ms:g} ms"
-    if result.already_complete:
-        print(f"{result.path} is complete already: {result.scored} {what} of this same detector", file=file)
-        return 0
-    print(f"{result.scored} of {result.total} {what} written to {result.path}", file=file)
-    if not result.failures:
-        return 0
-    names = printable(listed(list(result.failures)))
-    print(
-        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
-        file=sys.stderr,
-    )
-    return INCOMPLETE

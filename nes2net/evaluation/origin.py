@@ -99,7 +99,7 @@ def _record_of(scores: Path, sha256: str) -> WholeRecord | None:
         found = read_whole_record(_beside(scores))
     except InputError:
         return None
-    return found if (found.scores_sha256 or sha256) == sha256 else None
+    return found if (found.sha256 or sha256) == sha256 else None
 
 
 def _text(content: Any, *keys: str) -> str | None:

@@ -237,7 +237,7 @@ class ScoreJob(Job):
         return (
             not self._differs(record)
             and checkpoint.stat().st_mtime_ns <= self.scores.stat().st_mtime_ns
-            and sha256_of(self.scores) == record.scores_sha256
+            and sha256_of(self.scores) == record.sha256
         )
 
     def do(self, machine: Machine) -> None:

@@ -30,7 +30,7 @@ from nes2net.machine.plain_data import read_json
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
-from nes2net.scoring.corpus import NothingScored
+from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
@@ -243,7 +243,7 @@ def run(
                         say=number == 1,
                         display=display,
                     )
-                except NothingScored as error:  # any other error, such as a full disk, is not the condition's
+                except NothingDone as error:  # any other error, such as a full disk, is not the condition's
                     if name == CLEAN:
                         if not path.parent.exists():  # the folder holds nothing yet, so it belongs to no run
                             (out / _RUN_FILE).unlink()

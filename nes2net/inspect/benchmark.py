@@ -28,10 +28,13 @@ from nes2net.errors import InputError, counted
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
 from nes2net.machine.memory import peak_bytes
+from nes2net.machine.processes import ALONE
 from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
-from nes2net.scoring.corpus import Share, batches_scored
+from nes2net.scoring.batches import Plan, waveforms_for
+from nes2net.scoring.compute import compute_scores
+from nes2net.scoring.engine import Share
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
@@ -107,7 +110,9 @@ def measure(
     end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
     trials = [Trial(str(number), path) for number, path in enumerate(given)]
     reader = WaveformReader.of(detector, num_samples)
-    stages.append((lambda: _scored(batches_scored(detector, trials, reader, size, num_workers)), end))
+    plan = Plan(size, whole=num_samples is None)
+    read, score = waveforms_for(detector.device, reader, plan, num_workers), compute_scores(detector, plan)
+    stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     stages.append((partial(_linear(matrix), matrix), {}))

@@ -51,6 +51,10 @@ class Processes:
         return values[0]
 
 
+#: A process by itself.
+ALONE = Processes()
+
+
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Connect the processes that ``torchrun`` started, if it did, over TCP (gloo).

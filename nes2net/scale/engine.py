@@ -25,8 +25,8 @@ from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked
 from nes2net.scale.reading import OWN_COLUMNS, pieces_of
 from nes2net.scale.sources import Shard, Source, shards_of
-from nes2net.scoring.batches import Read, collate, default_batch_size, plan_batches
-from nes2net.scoring.corpus import rows_to_compute, score_batches
+from nes2net.scoring.batches import Plan, Read, collate, default_batch_size
+from nes2net.scoring.compute import compute_scores
 from nes2net.scoring.kernel import Result, scoring_mode
 from nes2net.scoring.record import circumstances, plain
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
@@ -112,7 +112,7 @@ def _facts(model: Model, num_samples: int | Literal["auto"] | None, batch_size: 
         about = {
             "architecture": plain(scorer.config),
             "score_rule": scorer.score_rule,
-            **circumstances(scorer, batch_size, 1),
+            **circumstances(scorer, batch_size),
         }
     return Facts(fingerprint, run, plain(scorer.record), about, reader, batch_size, heard)
 
@@ -163,19 +163,14 @@ class Scoring:
 
 def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | str], batch_size: int) -> list[Result]:
     """Score ``waveforms``, in the batches in which `nes2net score` would; errors stay what they are."""
-    whole = reader.num_samples is None
+    plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     trials = [Trial(str(number)) for number in range(len(waveforms))]
-    batches = plan_batches(
-        trials,
-        batch_size,
-        (lambda trial: _length(waveforms[int(trial.id)])) if whole else None,
-        most_samples=batch_size * ASVSPOOF_SAMPLES if whole else None,
-    )
+    batches = plan.batches(trials, lambda trial: _length(waveforms[int(trial.id)]))
     read = (collate([Read(item.id, waveforms[int(item.id)], "-") for item in batch]) for batch in batches)
     results: list[Result] = [""] * len(waveforms)
-    for share in score_batches(scorer, read, rows=rows_to_compute(scorer, batch_size, whole=whole)):
-        for id, scored in share.scores.items():
-            results[int(id)] = float(scored.score)
+    for share in compute_scores(scorer, plan)(read):
+        for id, row in share.rows.items():
+            results[int(id)] = row.value
         for id, reason in share.failures.items():
             results[int(id)] = reason
     return results

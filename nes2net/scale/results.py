@@ -183,6 +183,6 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
         if not scored:
             raise InputError(f"{out} has no scores: nothing is written to {path}")
     whole = parsed_json(read_bounded(out / RECORD, _LARGEST_RECORD), str(out / RECORD))
-    whole |= {"failures": failures, "total": scored + without, "scored": scored, "scores_sha256": digest.hexdigest()}
+    whole |= {"failures": failures, "total": scored + without, "scored": scored, "sha256": digest.hexdigest()}
     write_text(beside, json_text(whole, indent=1))
     return Totals(path, scored, without)

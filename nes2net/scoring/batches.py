@@ -5,9 +5,12 @@ Equal lengths need no padding, so the score of an utterance does not depend on i
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -16,10 +19,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.packed import is_there, size_of
 from nes2net.audio.read import stated_length
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, one_line
+from nes2net.machine.processes import ALONE, Processes
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.workers import Loader, stacked
 from nes2net.scoring.journal import stamp
@@ -157,6 +162,47 @@ def _rows_of(length: int, most_samples: int) -> int:
     return max(1, most_samples // samples)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How recordings share batches, and how many rows are computed for a batch."""
+
+    batch_size: int
+    """The largest number of recordings."""
+    whole: bool = False
+    """Only recordings of one length share a batch, which has at most as many samples as ``batch_size`` utterances of 4 s."""
+    filled: bool = True
+    """A batch may be filled up with further rows; no row depends on the others."""
+    compiled: bool = False
+    """Every batch has ``batch_size`` rows."""
+
+    def batches(
+        self,
+        trials: Sequence[Trial],
+        length_of: Callable[[Trial], int],
+        done: Container[str] = frozenset(),
+        processes: Processes = ALONE,
+    ) -> Iterator[list[Item]]:
+        """Plan the batches of one of ``processes``, see :func:`plan_batches`."""
+        return plan_batches(
+            trials,
+            self.batch_size,
+            length_of if self.whole else None,
+            most_samples=self.batch_size * ASVSPOOF_SAMPLES if self.whole else None,
+            done=done,
+            rank=processes.rank,
+            num_processes=processes.count,
+        )
+
+    def rows(self, device: torch.device, waveforms: Tensor) -> int | None:
+        """How many rows to compute for ``waveforms`` B×N on ``device``; None for just those."""
+        if not self.filled:
+            return None
+        if self.compiled:
+            return self.batch_size
+        most = max(1, self.batch_size * ASVSPOOF_SAMPLES // waveforms.shape[1]) if self.whole else self.batch_size
+        return filled_rows(device, len(waveforms), min(most, self.batch_size))
+
+
 def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
     """The ``length_of`` for :func:`plan_batches` that reads the header of a file.
 
@@ -232,6 +278,27 @@ def read_batches(
         InputError, Unfinished: if the reading processes fail, see :class:`nes2net.machine.workers.Loader`.
     """
     yield from Loader(_Waveforms(reader), batches, collate, num_workers, pin_memory=pin_memory)
+
+
+def waveforms_for(
+    device: torch.device, reader: WaveformReader, plan: Plan, num_workers: int | None = None
+) -> Callable[[Sequence[Trial], Container[str], Processes], Generator[ReadBatch, None, None]]:
+    """What reads the batches of a corpus for ``device``, see :data:`nes2net.scoring.engine.Read`."""
+
+    def read(
+        trials: Sequence[Trial], done: Container[str] = frozenset(), processes: Processes = ALONE
+    ) -> Generator[ReadBatch, None, None]:
+        on_gpu = device.type == "cuda"
+        if plan.whole and on_gpu:
+            # How many plans of convolutions PyTorch keeps, at 200 KiB each; it reads this at the first
+            # convolution. Each shape has some 85 plans, and a length hardly ever returns.
+            os.environ.setdefault("TORCH_CUDNN_V8_API_LRU_CACHE_LIMIT", "1000")
+        workers = default_workers(device) if num_workers is None else num_workers
+        batches = plan.batches(trials, header_length(reader), done, processes)
+        with torch.cuda.device(device) if on_gpu else nullcontext():  # the device to pin memory for
+            yield from read_batches(batches, reader, workers, pin_memory=on_gpu)
+
+    return read
 
 
 def default_workers(device: torch.device) -> int:

@@ -1,8 +1,7 @@
 """Decisions on the trials of a score file, in a table beside it.
 
 ``{out}.decisions.csv`` has a row for each score, in the order of the score file, and
-``{out}.decisions.json`` says what decisions rest on. While recordings are measured, what is known
-is in ``{out}.traits.partial``, so that an interrupted run measures the others only.
+``{out}.decisions.json`` says what decisions rest on.
 """
 
 from __future__ import annotations
@@ -11,25 +10,18 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import numpy as np
-from pydantic import Field, FiniteFloat, TypeAdapter
-
-from nes2net.corpora.trial import Trial, trials_digest
+from nes2net.corpora.trial import Trial
 from nes2net.decisions.decision import CANNOT_TELL, Decider
-from nes2net.decisions.population import SCALARS, Traits
-from nes2net.errors import InputError
+from nes2net.decisions.population import Traits
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
-from nes2net.machine.plain_data import check_json, parsed_json
-from nes2net.machine.text_files import MOST_BYTES
-from nes2net.scoring.embedding import embed_trials
-from nes2net.scoring.journal import stamp
-from nes2net.scoring.measuring import measure_trials
+from nes2net.machine.plain_data import parsed_json
+from nes2net.scoring.measuring import forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.scorer import Scorer
 from nes2net.scoring.traits import Measurer
@@ -86,9 +78,12 @@ def decide_trials(
         return finished
     ids, scores = read_scores(out)
     scored = set(ids)
-    traits, unmeasured = _traits(
-        scorer, decider, [trial for trial in trials if trial.id in scored], out, num_samples, num_workers
-    )
+    measurer, traits, unmeasured = Measurer.of(scorer, decider), dict[str, Traits](), dict[str, str]()
+    if measurer is not None:
+        scored_trials = [trial for trial in trials if trial.id in scored]
+        traits, unmeasured = measure_trials(
+            scored_trials, out, num_samples, scorer=scorer, embed=measurer.embed, num_workers=num_workers
+        )
     text, counts = io.StringIO(), Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -105,8 +100,7 @@ def decide_trials(
         "decided_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     write_text(record_path, json_text(record, indent=1, ensure_ascii=False) + "\n")
-    for left in (_Measured.place(out), *_embeddings(out)):
-        left.unlink(missing_ok=True)
+    forget_traits(out)
     return CorpusDecisions(path, record_path, dict(counts))
 
 
@@ -123,97 +117,3 @@ def _finished(path: Path, record_path: Path, basis: dict[str, Any]) -> CorpusDec
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
     return CorpusDecisions(path, record_path, counts, already_complete=True)
-
-
-def _traits(
-    scorer: Scorer,
-    decider: Decider,
-    trials: Sequence[Trial],
-    out: Path,
-    num_samples: int | None,
-    num_workers: int | None,
-) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Traits by id, and the reasons by id for those that cannot be measured; both empty if none are needed."""
-    measurer = Measurer.of(scorer, decider)
-    if measurer is None:
-        return {}, {}
-    with _Measured(out, trials, num_samples) as known:
-        missing = [trial for trial in trials if trial.id not in known.traits]
-        found, failures = measure_trials(missing, num_samples, num_workers=num_workers, keep=known.add)
-        traits = known.traits | found
-    if measurer.embed is None:
-        return traits, failures
-    embeddings, *_ = _embeddings(out)
-    result = embed_trials(
-        scorer,
-        measurer.embed,
-        trials,
-        embeddings,
-        what="backend",
-        num_samples=num_samples,
-        num_workers=num_workers,
-        overwrite=True,
-    )
-    rows = np.load(result.path, mmap_mode="r")
-    embedded = [trial.id for trial in trials if trial.id not in result.failures]
-    traits |= {id: traits[id]._replace(embedding=np.array(row)) for id, row in zip(embedded, rows) if id in traits}
-    return traits, {**result.failures, **failures}
-
-
-def _embeddings(out: Path) -> list[Path]:
-    """The files of embeddings that stand beside ``out`` until the table is written."""
-    return [out.with_name(f"{out.name}.embeddings.npy{suffix}") for suffix in ("", ".csv", ".json")]
-
-
-class _Measured:
-    """What was measured so far: a line of JSON that identifies the run, and one for each recording."""
-
-    @staticmethod
-    def place(out: Path) -> Path:
-        """The file beside ``out``."""
-        return out.with_name(f"{out.name}.traits.partial")
-
-    def __init__(self, out: Path, trials: Sequence[Trial], num_samples: int | None) -> None:
-        path = self.place(out)
-        run = json_text([num_samples, trials_digest(trials, lambda trial: f"{trial.id} {stamp(trial.path)}")])
-        self.traits: dict[str, Traits] = {}
-        try:
-            lines = read_bounded(path, MOST_BYTES).decode(errors="replace").split("\n")
-        except InputError:
-            lines = []
-        same = lines[:1] == [run]
-        for line in lines[1:-1] if same else ():  # the last one may be cut
-            try:
-                check_json(line.encode(), "a line")
-                id, duration, level, bandwidth = _LINE.validate_json(line)
-            except ValueError:  # such as after a loss of power: it is measured again
-                continue
-            self.traits[id] = Traits(duration, level, bandwidth)
-        write_text(path, "\n".join([run, *(_line(id, one) for id, one in self.traits.items()), ""]))
-        try:
-            self._file = path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}): make room, or name another `out`"
-            ) from error
-
-    def add(self, found: Iterable[tuple[str, Traits | str]]) -> None:
-        """Keep what was found."""
-        for id, one in found:
-            if isinstance(one, Traits):
-                self._file.write(_line(id, one) + "\n")
-        self._file.flush()
-
-    def __enter__(self) -> _Measured:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
-_Finite = Annotated[FiniteFloat, Field(strict=True)]
-_LINE = TypeAdapter(tuple[str, Annotated[_Finite, Field(gt=0)], _Finite, _Finite])
-
-
-def _line(id: str, traits: Traits) -> str:
-    return json_text([id, *(getattr(traits, name) for name in SCALARS)])

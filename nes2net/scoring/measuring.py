@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
+import numpy as np
+from pydantic import Field, FiniteFloat, TypeAdapter
+from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from nes2net.audio.read import load_head_and_length, stream_audio
 from nes2net.corpora.trial import Trial
-from nes2net.decisions.population import Traits, measure, measure_blocks
-from nes2net.errors import InputError, one_line, worded
+from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
+from nes2net.errors import InputError, one_line
+from nes2net.machine.files import json_text
+from nes2net.machine.plain_data import parsed_json
+from nes2net.machine.processes import Processes
 from nes2net.machine.processors import usable_processors
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable
 from nes2net.machine.workers import Loader
-from nes2net.scoring.batches import Item, plan_batches
+from nes2net.scoring.batches import Item, Plan
+from nes2net.scoring.embedding import EmbeddingOutput, embed_trials
+from nes2net.scoring.engine import NothingDone, Output, Share, run_over
+from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.record import recordings_digest
+from nes2net.scoring.scorer import Scorer
 
 #: Most recordings that are measured of a corpus; the p-values of so many reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
@@ -46,40 +54,117 @@ def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
     return [trials[i] for i in sorted(random.Random(_SEED).sample(range(len(trials)), most))]
 
 
+class TraitsOutput(Output[Traits]):
+    """Lines of JSON, ``[id, duration, level, bandwidth]``."""
+
+    doing, done, what = "measuring", "measured", "traits"
+
+    def kept(self, value: Traits) -> list[float]:
+        return [getattr(value, name) for name in SCALARS]
+
+    def value(self, kept: Any) -> Traits:
+        return Traits(*_SCALARS.validate_python(kept))
+
+    def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
+        with open(out, encoding="utf-8") as file:
+            for line in file:
+                id, *scalars = parsed_json(line, "a line")
+                yield id, self.value(scalars)
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
+        with open(files[0], "w", encoding="utf-8") as file:
+            file.writelines(json_text([trial.id, *self.kept(traits)]) + "\n" for trial, traits in rows)
+        return {}
+
+
+_Finite = Annotated[FiniteFloat, Field(strict=True)]
+_SCALARS = TypeAdapter(tuple[Annotated[_Finite, Field(gt=0)], _Finite, _Finite])
+
+
 def measure_trials(
     trials: Sequence[Trial],
+    beside: str | Path,
     num_samples: int | None,
     *,
+    scorer: Scorer | None = None,
+    embed: Callable[[Tensor], Tensor] | None = None,
     num_workers: int | None = None,
-    keep: Callable[[Iterable[tuple[str, Traits | str]]], object] = lambda found: None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials``, by :func:`measure_file`.
+    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
+
+    What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
+    so that an interrupted call goes on, and another one only reads.
 
     Args:
         num_samples: as for :func:`measure_file`.
+        scorer: whose parts ``embed`` computes with.
+        embed: embeddings B×E of waveforms B×N; without it there are none.
         num_workers: reading processes; one per processor, at most 8, if not given.
-        keep: is given every few recordings by id, each with its traits or the reason why it has none.
 
     Returns:
-        The traits by id, in the order of ``trials``, and the reasons by id for those that cannot be
-        read. A reason is also printed on standard error when it is found.
+        The traits by id, in the order of ``trials``, and the reasons by id for what is missing of a
+        recording. A reason is also printed on standard error when it is found.
 
     Raises:
-        InputError, Unfinished: if the reading processes fail.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if no recording
+            can be measured.
     """
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
-    found: dict[str, Traits | str] = {}
-    display = ProgressDisplay[None](title="measuring", unit="recording", total=len(trials))
-    with display:
-        for batch in Loader(_Measured(num_samples), plan_batches(trials, _BATCH), list, workers):
-            found |= dict(batch)
-            keep(batch)
-            for id, reason in batch:
-                if isinstance(reason, str):
-                    tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
-            display.update(len(batch))
-    traits = {trial.id: one for trial in trials if isinstance(one := found[trial.id], Traits)}
-    return traits, {id: one for id, one in found.items() if isinstance(one, str)}
+    output, (out, embeddings) = TraitsOutput(), _files(beside)
+
+    def read(
+        trials: Sequence[Trial], done: Container[str], processes: Processes
+    ) -> Generator[list[_Found], None, None]:
+        missing = [trial for trial in trials if trial.id not in done]
+        batches = Plan(_BATCH).batches(missing, lambda trial: 0, processes=processes)
+        yield from Loader(_Measured(num_samples), batches, list, workers)
+
+    run = {"traits": " ".join(SCALARS), "trials": recordings_digest(trials), "num_samples": num_samples}
+    try:
+        failures = run_over(trials, read, _shares, output, out, run=run, about={}, overwrite="others").failures
+    except NothingDone as error:
+        return {}, dict(error.failures)
+    traits = dict(output.read(out))
+    if embed is None or scorer is None:
+        return traits, failures
+    result = embed_trials(
+        scorer,
+        embed,
+        [trial for trial in trials if trial.id in traits],
+        embeddings,
+        what="backend",
+        num_samples=num_samples,
+        num_workers=num_workers,
+        overwrite="others",
+    )
+    for id, row in EmbeddingOutput(embeddings.suffix).read(embeddings):
+        traits[id] = traits[id]._replace(embedding=np.array(row))
+    return traits, {**result.failures, **failures}
+
+
+def forget_traits(beside: str | Path) -> None:
+    """Remove what :func:`measure_trials` left."""
+    for out in _files(beside):
+        for suffix in ("", ".csv", ".json"):
+            out.with_name(f"{out.name}{suffix}").unlink(missing_ok=True)
+
+
+def _files(beside: str | Path) -> tuple[Path, Path]:
+    return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
+
+
+class _Found(NamedTuple):
+    id: str
+    traits: Traits | str
+    """Or the reason why they are missing."""
+    audio: str
+    """The stamp of the file."""
+
+
+def _shares(batches: Iterable[list[_Found]]) -> Generator[Share[Traits], None, None]:
+    for batch in batches:
+        rows = {one.id: Row(one.traits, one.audio) for one in batch if isinstance(one.traits, Traits)}
+        yield Share(rows, {one.id: one.traits for one in batch if isinstance(one.traits, str)})
 
 
 class _Measured(Dataset):
@@ -88,10 +173,12 @@ class _Measured(Dataset):
     def __init__(self, num_samples: int | None) -> None:
         self.num_samples = num_samples
 
-    def __getitem__(self, item: Item) -> tuple[str, Traits | str]:
+    def __getitem__(self, item: Item) -> _Found:
+        audio = stamp(item.path)
         try:
-            return item.id, measure_file(item.path, self.num_samples)
+            return _Found(item.id, measure_file(item.path, self.num_samples), audio)
         except InputError as error:
-            return item.id, str(error)
+            return _Found(item.id, str(error), audio)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            return item.id, one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
+            reason = f"{item.path} could not be read ({type(error).__name__}: {error})"
+            return _Found(item.id, one_line(reason), audio)

@@ -23,8 +23,6 @@ from nes2net.machine.precision import float32_settings
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
 
-#: What to do about a score file or record that is not that of this run.
-REMEDY = "pass `overwrite=True` to score anew, or name another file"
 _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
 
@@ -81,17 +79,17 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
     run: dict[str, str | int | float | bool | None]
-    """See :func:`run_identity`."""
+    """See :func:`nes2net.scoring.engine.run_over`."""
     failures: dict[str, str]
-    """Reasons for missing scores, by id of the trial."""
-    scores_sha256: str | None = None
-    """SHA-256 of the score file; None in a record of an earlier version."""
+    """Reasons for missing rows, by id of the trial."""
+    sha256: str | None = None
+    """SHA-256 of the file beside which it stands."""
     audio_sha256: str | None = None
     """See :func:`audio_digest`."""
 
 
-def read_record(path: Path, num_trials: int) -> Record | None:
-    """Read the record of the scores of at most ``num_trials`` trials; None if there is no file.
+def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record | None:
+    """Read the record of ``what`` (such as "scores") of at most ``num_trials`` trials; None if there is no file.
 
     Raises:
         InputError: if the file is no such record.
@@ -100,7 +98,7 @@ def read_record(path: Path, num_trials: int) -> Record | None:
         return None
     # A reason may be 1,000 characters, escaped as up to 12 bytes each.
     most = _LARGEST_ABOUT + 16_000 * num_trials
-    return read_json_as(Record, path, most, "a record of scores as `nes2net score` writes them", REMEDY)
+    return read_json_as(Record, path, most, f"a record of {what}", remedy)
 
 
 class WholeRecord(Record):
@@ -119,25 +117,20 @@ def read_whole_record(path: Path) -> WholeRecord:
     return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
 
 
-def check_unchanged(out: Path, record: Record, audio: str) -> None:
-    """Check that a finished score file and the audio are those of its record.
+def check_unchanged(out: Path, record: Record, audio: str, remedy: str) -> None:
+    """Check that a finished file and the audio are those of its record.
 
     Args:
-        audio: the :func:`audio_digest` of the trials with a score, as their files are now.
+        audio: the :func:`audio_digest` of the trials with a row, as their files are now.
 
     Raises:
-        InputError: if they are others, or the record is of an earlier version and cannot tell.
+        InputError: if they are others.
     """
-    if record.scores_sha256 is None or record.audio_sha256 is None:
-        raise InputError(
-            f"{out}: its record was written by an earlier version, without the checksum of the scores and the times of "
-            f"the audio, so changes since then cannot be seen: {REMEDY}"
-        )
-    if sha256_of(out) != record.scores_sha256:
-        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {REMEDY}")
+    if sha256_of(out) != record.sha256:
+        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
     if audio != record.audio_sha256:
         raise InputError(
-            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {REMEDY}"
+            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
         )
 
 
@@ -146,7 +139,7 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
 
 
-def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[str, Any]:
+def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
@@ -158,7 +151,6 @@ def circumstances(scorer: Scorer, batch_size: int, num_processes: int) -> dict[s
         "float32_products": float32_settings(),  # in scoring_mode
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
-        "processes": num_processes,
     }
 
 

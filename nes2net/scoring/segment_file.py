@@ -16,12 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from nes2net.errors import InputError, shown
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import checked_float, has_control
-from nes2net.scoring.record import REMEDY, Record
 from nes2net.scoring.score_file import CONTROL
 
 #: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
@@ -43,7 +42,7 @@ class SegmentScores(NamedTuple):
     """Length of a frame in ms; None if no record says it."""
 
 
-class _SegmentRecord(Record):
+class _SegmentRecord(BaseModel):
     """What is read of the record of a file of frame scores."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -166,7 +165,9 @@ def _resolution(path: Path) -> float | None:
     record = path.with_name(f"{path.name}.json")
     if not record.is_file():
         return None
-    found = read_json_as(_SegmentRecord, record, _LARGEST_RECORD, "a record of frame scores", REMEDY).resolution_ms
+    found = read_json_as(
+        _SegmentRecord, record, _LARGEST_RECORD, "a record of frame scores", "score anew, or remove it"
+    ).resolution_ms
     if found is not None and not 0 < found < 1e6:
         raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {found}")
     return found

@@ -84,7 +84,7 @@ class LogisticTrainer(Trainer):
             num_samples=self.recipe.data.num_samples,
             batch_size=self.recipe.train.batch_size,
             num_workers=self.recipe.data.num_workers,
-            overwrite=True,
+            overwrite="others",
         )
         used = [trial for trial in trials if trial.id not in result.failures]
         targets = np.array([trial.target for trial in used])

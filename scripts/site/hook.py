@@ -65,7 +65,7 @@ API = {
         "A corpus to a score file, and scores along a recording. See [Score](../score.md).",
         [
             "nes2net.scoring.corpus.score_trials",
-            "nes2net.scoring.corpus.ScoringResult",
+            "nes2net.scoring.engine.Finished",
             "nes2net.scoring.score_file.read_scores",
             "nes2net.scoring.embedding.embed_trials",
             "nes2net.scoring.track.Track",

@@ -25,7 +25,7 @@ def test_the_record_does_not_depend_on_the_caller(corpus, model, tmp_path, capsy
     scores, decisions = score_corpus(
         detector, Part(CORPUS, corpus, "dev"), tmp_path / "a.txt", checkpoint=model, num_samples=8000, num_workers=0
     )
-    assert decisions is None and scores.scored == scores.total == 12
+    assert decisions is None and scores.done == scores.total == 12
     warned = capsys.readouterr().err
     of_command = ["score", CORPUS, str(corpus), "--split", "dev", "--model", str(model), "--device", "cpu"]
     assert main([*of_command, "--samples", "8000", "--workers", "0", "--out", str(tmp_path / "b.txt")]) == 0

@@ -463,7 +463,7 @@ def test_frames(tmp_path, monkeypatch, capsys):
     assert "no record beside it says how long its frames are" in capsys.readouterr().err
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((tmp_path / "f.txt").read_bytes()).hexdigest()
-    record = {"run": run, "failures": {}, "scores_sha256": digest, "resolution_ms": 20.0}
+    record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
     (tmp_path / "f.txt.json").write_text(json.dumps(record))
     assert main(command) == 0
     printed = capsys.readouterr().out

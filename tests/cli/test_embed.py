@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,8 +55,10 @@ def test_files_by_a_front_end_alone(corpus, tmp_path, capsys):
     assert "12 of 13 embeddings of 20 numbers" in printed.out
     assert "1 file was left out" in printed.err and "a b, bad.wav" in printed.err
     assert np.load(out).shape == (12, 20)
+    before = out.read_bytes()
     assert run(*arguments, "--samples", 8000, "--out", out) == 1  # the same front-end has the same fingerprint
-    assert "is complete already" in capsys.readouterr().out
+    record = json.loads(Path(f"{out}.json").read_text())
+    assert record["kept_from_earlier_runs"] == 12 and out.read_bytes() == before
 
 
 def test_a_pre_training_file(corpus, small_model, tmp_path):

@@ -10,8 +10,10 @@ import pytest
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2019_la
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
-from nes2net.scoring.corpus_decisions import COLUMNS, _Measured
-from nes2net.scoring.measuring import measure_trials
+from nes2net.scoring.corpus_decisions import COLUMNS
+from nes2net.scoring.journal import Journal, Row, stamp
+from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
+from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.score_file import read_scores
 
 SAMPLES = 8000
@@ -23,7 +25,8 @@ def score(corpus, spectral_detector, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     spectral_detector.save("model.pth")
     trials = asvspoof2019_la.trials(corpus, "dev")
-    traits = list(measure_trials(trials, SAMPLES, num_workers=0)[0].values())
+    traits = list(measure_trials(trials, tmp_path / "all", SAMPLES, num_workers=0)[0].values())
+    forget_traits(tmp_path / "all")
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", SAMPLES)
     population = Population.fit(traits, np.arange(len(traits)) < 6)
     plain = fit([1.0, 0.5, -0.25], [-1.0, 0.25, 0.0, -2.0])
@@ -85,19 +88,21 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
     assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
     assert not list(tmp_path.glob("*.partial"))
     trials = asvspoof2019_la.trials(corpus, "dev")
-    traits = measure_trials(trials[:2], SAMPLES, num_workers=0)[0]
+    traits = measure_trials(trials[:2], tmp_path / "two", SAMPLES, num_workers=0)[0]
     unheard = traits[trials[1].id]._replace(level=-110.0)
-    with _Measured(tmp_path / "dev.txt", trials, SAMPLES) as earlier:
-        earlier.add([(trials[0].id, traits[trials[0].id]), (trials[1].id, unheard), (trials[2].id, "cut off")])
-    path = _Measured.place(tmp_path / "dev.txt")
-    damaged = ["", "\0\0", "3", json.dumps([trials[3].id, 1.0]), json.dumps([trials[3].id, 0.0, -20.0, 8000.0])]
+    path, audio = tmp_path / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
+    run = {"traits": "duration level bandwidth", "trials": recordings_digest(trials), "num_samples": SAMPLES}
+    with Journal(path, run, TraitsOutput().kept) as earlier:
+        earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
+    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
+    damaged = ["", "\0\0", "3", *map(json.dumps, wrong)]
     path.write_text("\n".join([path.read_text()[:-1], *damaged, '["cut']))
     (tmp_path / "dev.txt.decisions.json").write_text("{}")
     _, again, record, _ = score(*flags)
     assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]
     assert [row for n, row in enumerate(again) if n != 1] == [row for n, row in enumerate(rows) if n != 1]
     assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again) and not path.exists()
-    path.write_text("of another run\n" + json.dumps([trials[1].id, 1.0, -110.0, 8000.0]) + "\n")
+    path.write_text("of another run\n" + json.dumps([trials[1].id, [1.0, -110.0, 8000.0], audio[1]]) + "\n")
     (tmp_path / "dev.txt.decisions.csv").write_text("edited")
     assert score(*flags)[1] == rows
 

@@ -165,7 +165,7 @@ def test_every_corpus_is_scored_and_evaluated(tmp_path, small_model):
         folder = root if name == "asvspoof2019_la" else root / name
         trials = corpora.get(name).trials(folder, "eval")
         out = tmp_path / f"{name}.txt"
-        assert score_trials(detector, trials, out, num_samples=8000, num_workers=0).scored == len(trials) == 4
+        assert score_trials(detector, trials, out, num_samples=8000, num_workers=0).done == len(trials) == 4
         result = evaluate(name, out, folder, num_resamples=10)
         assert 0 <= result.eer <= 1 and result.num_bonafide == 2
         assert result.num_spoof == (1 if name == "ctrsvdd" else 2)  # without A14, as published

@@ -34,7 +34,7 @@ def record_of(scores, **changes):
             "backend": {"name": "nes2net_x"},
         },
         "versions": {"nes2net": "0.3.0", "python": "3.11.7", "torch": "2.9.0"},
-        "scores_sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
     } | changes
 
 
@@ -84,7 +84,7 @@ def test_without_records_the_page_says_so(case):
         "[]",
         {},
         {"corpus": "asvspoof2021_la", "systems": []},  # such as `nes2net evaluate --json` writes
-        {"run": {}, "scores_sha256": "0" * 64},  # the record of other scores
+        {"run": {}, "sha256": "0" * 64},  # the record of other scores
     ],
 )
 def test_other_files_are_no_records(case, content):

@@ -245,14 +245,19 @@ def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, mo
     assert "another run" in capsys.readouterr().err
 
 
+def write_journal(path, run, lines, trials):
+    """Write a journal of lines of a score file, the last of which is torn."""
+    kept = [json.dumps([trial.id, float(line.split()[1]), stamp(trial.path)]) for line, trial in zip(lines, trials)]
+    path.write_text("\n".join([json.dumps(run), *kept, '["LA']))
+
+
 def test_interrupted_scoring_resumes(file, corpus, tmp_path):
     trials, whole = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole"
     score_trials(OnnxDetector(file), trials, whole, num_samples=8000, batch_size=2, num_workers=0)
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
     marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is kept, not computed again
-    kept = [f"{line} {stamp(trial.path)}" for line, trial in zip([marked, *lines[1:4]], trials)]
-    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), *kept, lines[4][:5]]))
+    write_journal(tmp_path / "torn.partial", run, [marked, *lines[1:4]], trials)
     score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, batch_size=2, num_workers=0)
     assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
 
@@ -431,8 +436,7 @@ def test_int8_scores_are_the_same_for_any_batch_size_and_after_an_interruption(i
     assert (tmp_path / "batches").read_bytes() == whole.read_bytes()
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
-    kept = [f"{line} {stamp(trial.path)}" for line, trial in zip(lines[:4], trials)]
-    (tmp_path / "torn.partial").write_text("\n".join([json.dumps(run), *kept, lines[4][:5]]))
+    write_journal(tmp_path / "torn.partial", run, lines[:4], trials)
     score_trials(scored, trials, tmp_path / "torn", num_samples=8000, batch_size=3, num_workers=0)
     assert (tmp_path / "torn").read_bytes() == whole.read_bytes()
 

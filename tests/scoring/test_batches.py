@@ -20,6 +20,7 @@ from nes2net.frontends.base import UsedSamples
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import (
+    Plan,
     default_batch_size,
     default_workers,
     filled_rows,
@@ -27,7 +28,8 @@ from nes2net.scoring.batches import (
     plan_batches,
     read_batches,
 )
-from nes2net.scoring.corpus import score_batches, score_trials
+from nes2net.scoring.compute import compute_scores
+from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.waveforms import WaveformReader
 
 CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 256 samples hop, 560 receptive field
@@ -324,7 +326,7 @@ def test_nothing_is_decoded_to_plan_batches(tmp_path):
     assert found[:3] == [-2 - sizes[0], 8000, -2 - sizes[2]] and found[3] == 8000
     detector = build(SYSTEMS["back-end nes2net_x"])
     result = score_trials(detector, trials, tmp_path / "s", num_samples=None, batch_size=4, num_workers=0)
-    assert result.scored == 4 and not result.failures
+    assert result.done == 4 and not result.failures
 
 
 @pytest.mark.parametrize("rate", [16000, 44100])
@@ -362,7 +364,7 @@ def test_batches_ahead_do_not_change_scores(utterances):
     results = []
     for ahead in (0, 1, 9):
         read = read_batches(plan_batches(utterances, 5), WaveformReader.of(detector, 8000), num_workers=0)
-        results.append(list(score_batches(detector, read, ahead=ahead)))
+        results.append(list(compute_scores(detector, Plan(5), ahead=ahead)(read)))
     assert results[0] == results[1] == results[2] and len(results[0]) == 3
 
 

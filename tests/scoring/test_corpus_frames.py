@@ -10,7 +10,7 @@ import torch
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
-from nes2net.scoring import corpus as scoring
+from nes2net.scoring import compute
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.score_file import read_scores
@@ -42,7 +42,7 @@ def score(detector, trials, out, **options):
 def test_scores_are_those_of_each_recording(segment_detector, trials, tmp_path, batch_size):
     out = tmp_path / "f.txt"
     result = score(segment_detector, trials, out, batch_size=batch_size, about={"corpus": {"name": "x"}})
-    assert (result.scored, result.failures) == (len(trials), {})
+    assert (result.done, result.failures) == (len(trials), {})
     found = read_segment_scores(out)
     assert found.resolution_ms == 20 and list(found.scores) == [trial.id for trial in trials]
     for trial, seconds in zip(trials, SECONDS):
@@ -56,15 +56,15 @@ def test_scores_are_those_of_each_recording(segment_detector, trials, tmp_path, 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(segment_detector, trials, tmp_path, monkeypatch):
     score(segment_detector, trials, tmp_path / "whole.txt", batch_size=2)
-    real, calls = scoring.FramesOfBatch.start, []
+    real, calls = compute.FramesOfBatch.start, []
 
-    def broken(self, waveforms, **options):
+    def broken(self, waveforms, rows=None):
         calls.append(len(waveforms))
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return real(self, waveforms, **options)
+        return real(self, waveforms, rows)
 
-    monkeypatch.setattr(scoring.FramesOfBatch, "start", broken)
+    monkeypatch.setattr(compute.FramesOfBatch, "start", broken)
     with pytest.raises(KeyboardInterrupt):
         score(segment_detector, trials, tmp_path / "f.txt", batch_size=2)
     assert (tmp_path / "f.txt.partial").stat().st_size > 0 and not (tmp_path / "f.txt").exists()

@@ -287,7 +287,7 @@ def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(
-            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); the scores so far"
+            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); what was done so far"
         ):
             score_trials(detector, trials, out, **options)
     finally:
@@ -296,11 +296,11 @@ def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys:
     # There is room for the journal, but not for the score file.
     size = (tmp_path / "whole.txt").stat().st_size
     (tmp_path / "out.txt.json").mkdir()
-    with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); every score is kept in"):
+    with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); all scores are kept in"):
         score_trials(detector, trials, out, **options)
     (tmp_path / "out.txt.json").rmdir()
     assert (tmp_path / "out.txt.partial").stat().st_size > size
-    assert score_trials(detector, trials, out, **options).scored == 60
+    assert score_trials(detector, trials, out, **options).done == 60
     assert json.loads((tmp_path / "out.txt.json").read_text())["audio_seconds"] == 0
     assert out.read_bytes() == (tmp_path / "whole.txt").read_bytes()
 

@@ -44,7 +44,7 @@ def listed(out):
 def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_samples, batch_size):
     out = tmp_path / "e.npy"
     result = embed(detector, trials, out, num_samples=num_samples, batch_size=batch_size)
-    assert (result.total, result.embedded, result.size, result.failures) == (12, 12, 64, {})
+    assert (result.total, result.done, result.size, result.failures) == (12, 12, 64, {})
     found = np.load(out)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, alone(detector, trials, num_samples), atol=1e-5)
@@ -133,16 +133,15 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     detector.embeddings = stopping
     with pytest.raises(KeyboardInterrupt):
         embed(detector, trials, out, num_samples=8000, batch_size=2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy.partial", "e.npy.partial.json"]
-    partial = np.load(tmp_path / "e.npy.partial")
-    assert np.isnan(partial).all(1).sum() == 8
-    partial[0, 5:] = np.nan  # as of a process that was killed within a row: it is computed again
-    with open(tmp_path / "e.npy.partial", "wb") as file:
-        np.save(file, partial)
+    (partial,) = tmp_path.iterdir()
+    header, *lines = partial.read_text().splitlines()
+    assert partial.name == "e.npy.partial" and len(lines) == 4
+    damaged = lines[0].replace('","', '!","', 1)  # a row that is none is computed again
+    partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
 
     later = []
     detector.embeddings = lambda x, *arguments: (later.extend(range(len(x))), compute(x, *arguments))[1]
-    with pytest.raises(InputError, match="another model, list, length or precision"):
+    with pytest.raises(InputError, match="another model, protocol or corpus, length, precision"):
         embed(detector, trials, out, num_samples=9000)
     embed(detector, trials, out, num_samples=8000, batch_size=2)
     assert len(later) == 10  # the batch of the broken row again, and the eight others
@@ -176,7 +175,7 @@ def test_wrong_arguments_are_named(detector, trials, tmp_path):
     with pytest.raises(InputError, match="the list is empty"):
         embed(detector, [], tmp_path / "e.npy")
     (tmp_path / "e.npy").write_bytes(b"mine")
-    with pytest.raises(InputError, match="no record of an earlier run"):
+    with pytest.raises(InputError, match="was made by another run or program"):
         embed(detector, trials, tmp_path / "e.npy")
     assert (tmp_path / "e.npy").read_bytes() == b"mine"
 
@@ -196,5 +195,5 @@ def test_an_embedding_that_is_not_finite_is_a_failure(detector, trials, tmp_path
         what="test",
         num_workers=0,
     )
-    assert 0 < len(result.failures) < 12 and np.load(tmp_path / "e.npy").shape == (result.embedded, 3)
+    assert 0 < len(result.failures) < 12 and np.load(tmp_path / "e.npy").shape == (result.done, 3)
     assert all("not finite" in reason for reason in result.failures.values())

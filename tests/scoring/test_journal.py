@@ -13,8 +13,8 @@ import torch
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
 from nes2net.machine.locks import exclusive_lock
-from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import Journal, Journalled, Scored, journal_path, read_journals, stamp
+from nes2net.scoring.corpus import ScoreOutput, score_trials
+from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, stamp
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -30,20 +30,26 @@ def test_names_and_reasons_are_read_back(tmp_path):
         "two%20words": 4.0,
         "日本": 5.0,
     }
-    scores = {name: Scored(score, "44:1700000000000000000") for name, score in scores.items()}
+    scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
-    with Journal(journal_path(out), run) as journal:
+    output = ScoreOutput()
+    with Journal(journal_path(out), run, output.kept) as journal:
         journal.add(scores, failures)
         journal.add({}, {"later": "not found"})
-        journal.add({"later": Scored(7.0, "-")})  # a score is more than a failure, whichever came first
+        journal.add({"later": Row(7.0, "-")})  # a score is more than a failure, whichever came first
         journal.add({}, {"plain": "gone"})
-    assert read_journals(out, run) == Journalled({**scores, "later": Scored(7.0, "-")}, failures)
+
+    def kept():
+        with open_journals(out, run, output.value) as found:
+            return {id: Row(found.value(id), place.audio) for id, place in found.places.items()}, found.failures
+
+    assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
     with open(journal_path(out), "a") as file:
-        file.write('damaged\n["one"]\n[1, 2, 3]\n{}\nx nan -\nx inf\n')
-        file.write(f'{"[" * 10**5}\nx {"1" * 5 * 10**6} -\nx [{"9" * 400}] -\n["torn", "rea')
-    found = read_journals(out, run)
-    assert found.failures == failures and len(found.scores) == len(scores) + 1
-    assert read_journals(out, {"model": "another"}) is None
+        file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
+        file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
+    assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
+    with open_journals(out, {"model": "another"}, output.value) as found:
+        assert found is None
 
 
 @needs_fork
@@ -51,7 +57,7 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
     """Opening a pipe would wait for ever."""
     os.mkfifo(tmp_path / "s.partial.1")
     with pytest.raises(InputError, match=r"s\.partial\.1: is not a regular file"):
-        read_journals(tmp_path / "s", {})
+        open_journals(tmp_path / "s", {}, float).__enter__()
 
 
 def test_stamps(tmp_path):
@@ -127,7 +133,7 @@ def test_a_process_that_ends_at_any_point(detector, trials, tmp_path, one_thread
             score_trials(detector, trials, out, **{**options, "num_samples": 3000})
         elif before == "a file that could not be read":
             trials[3].path.rename(tmp_path / "away")
-            assert score_trials(detector, trials, out, **options).scored == 3
+            assert score_trials(detector, trials, out, **options).done == 3
             (tmp_path / "away").rename(trials[3].path)
         ended = ends_at(number, folder, lambda out=out: score_trials(detector, trials, out, **options))
         assert before != "nothing" or not out.exists() or out.read_bytes() == expected
@@ -158,13 +164,13 @@ def test_one_run_at_a_time(detector, trials, tmp_path):
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
             score_trials(detector, trials, out, **options, overwrite=True)
         assert lock.exists() and not out.exists()
-        assert score_trials(detector, trials, tmp_path / "another", **options).scored == 4
+        assert score_trials(detector, trials, tmp_path / "another", **options).done == 4
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert score_trials(detector, trials, out, **options).scored == 4
+    assert score_trials(detector, trials, out, **options).done == 4
     assert not lock.exists()
 
 

@@ -18,7 +18,7 @@ def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys, w
     (tmp_path / "t4.wav").write_bytes(b"RIFF\0\0")
     trials = [Trial(id, tmp_path / f"{id}.wav") for id in waveforms] + [Trial("gone", tmp_path / "gone.wav")]
     for num_samples in (None, 5000):
-        traits, failures = measure_trials(trials, num_samples, num_workers=workers)
+        traits, failures = measure_trials(trials, tmp_path / f"m{num_samples}", num_samples, num_workers=workers)
         assert traits == {id: measure(x, num_samples) for id, x in waveforms.items() if id != "t4"}
         assert list(traits) == [id for id in waveforms if id != "t4"] and sorted(failures) == ["gone", "t4"]
         assert "gone.wav not found" in failures["gone"]

@@ -53,16 +53,26 @@ def test_plain_data(tmp_path):
         plain(around)
 
 
-RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}
+RECORD = {
+    "run": {"model": "m", "num_samples": None, "compiled": False},
+    "failures": {"a": "not found"},
+    "sha256": "0",
+    "audio_sha256": "1",
+}
+REMEDY = "pass `overwrite=True`, or name another file"
+
+
+def read(path, most):
+    return read_record(path, most, "scores", REMEDY)
 
 
 def test_a_record_is_read(tmp_path):
     path = tmp_path / "s.json"
-    assert read_record(path, 1) is None
-    path.write_text(json.dumps({**RECORD, "scores_sha256": "0", "further": [1.5, {"x": None}]}))
-    record = read_record(path, 1)
+    assert read(path, 1) is None
+    path.write_text(json.dumps({**RECORD, "further": [1.5, {"x": None}]}))
+    record = read(path, 1)
     assert record.run == RECORD["run"] and record.failures == {"a": "not found"}
-    assert (record.scores_sha256, record.audio_sha256) == ("0", None)
+    assert (record.sha256, record.audio_sha256) == ("0", "1")
 
 
 def without(key):
@@ -84,7 +94,7 @@ def without(key):
         json.dumps({**RECORD, "failures": ["a"]}),
         json.dumps({**RECORD, "failures": {"a": 1}}),
         json.dumps({**RECORD, "failures": None}),
-        json.dumps({**RECORD, "scores_sha256": 5}),
+        json.dumps({**RECORD, "sha256": 5}),
         json.dumps({**RECORD, "audio_sha256": {}}),
         '{"run": ' + "[" * 10**6,
         '{"run": ' + "[" * 10**5 + "]" * 10**5 + ', "failures": {}}',
@@ -99,7 +109,7 @@ def test_a_record_that_is_none(text, tmp_path):
     path = tmp_path / "s.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
-        read_record(path, 1)
+        read(path, 1)
     assert str(error.value).isprintable() and len(str(error.value)) <= 1000
 
 
@@ -108,13 +118,13 @@ def test_a_record_that_is_too_large_or_no_file_is_not_read(tmp_path):
     with open(path, "wb") as file:
         file.truncate(1 << 32)
     with pytest.raises(InputError, match="is longer than .*name another file"):
-        read_record(path, 100_000)
+        read(path, 100_000)
     path.unlink()
     path.mkdir()
     with pytest.raises(InputError, match="cannot be read"):
-        read_record(path, 1)
+        read(path, 1)
     if hasattr(os, "mkfifo"):
         path.rmdir()
         os.mkfifo(path)
         with pytest.raises(InputError, match="is a named pipe"):
-            read_record(path, 1)
+            read(path, 1)

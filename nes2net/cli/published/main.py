@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, report_finished, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -20,7 +20,7 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_scoring, report_scoring
+from nes2net.cli.score import add_scoring
 from nes2net.errors import InputError
 from nes2net.machine.launch import is_first
 
@@ -366,7 +366,7 @@ def _score(args: argparse.Namespace) -> int:
     if args.track != "in_the_wild":
         print_saved_scores(args.eval_output)
     print_evaluation_end(time.monotonic() - began)
-    return report_scoring(result, sys.stderr)
+    return report_finished(result, sys.stderr)
 
 
 def _average(args: argparse.Namespace) -> RunAverage | None:

@@ -1,0 +1,430 @@
+"""The one walk over a corpus: read, compute, keep, and at the end write a file that is complete and in order.
+
+What is made of each trial, how it is kept meanwhile and what the finished file looks like says an
+:class:`Output`: scores, scores of frames, embeddings, traits. During the run, rows go to a journal
+beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the
+same call continues from the journal and gives exactly the same file. The finished file appears by
+renaming. The record ``{out}.json`` beside it tells what made it and which trials are missing.
+"""
+
+from __future__ import annotations
+
+import glob
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+from tqdm import tqdm
+
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, counted, shown, worded
+from nes2net.machine.files import check_no_device, json_text, replacing, sha256_of
+from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.processes import Processes, joined
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.terminal import printable
+from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, remove_journals, stamp
+from nes2net.scoring.record import audio_digest, check_unchanged, plain, read_record
+
+_ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
+
+T = TypeVar("T")
+B = TypeVar("B")
+
+#: Whether the file of an earlier run is an error, or replaced; ``"others"`` replaces that of another
+#: run and continues from that of the same.
+Overwrite: TypeAlias = bool | Literal["others"]
+
+
+class NothingDone(InputError):
+    """Not one trial gave a row.
+
+    Args:
+        failures: reasons by id.
+    """
+
+    def __init__(self, message: str, failures: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.failures = failures
+
+
+class Output(ABC, Generic[T]):
+    """What a run makes of each trial, and the file that it ends in."""
+
+    doing: str
+    """What the run does, such as ``"scoring"``; the title of its progress."""
+    done: str
+    """What was done with a trial that has a row, such as ``"scored"``."""
+    what: str
+    """What the file holds, such as ``"scores"``."""
+    rows_are: str = ""
+    """What the rows are, if not :attr:`what`."""
+    beside: Sequence[str] = ()
+    """Suffixes of further files beside the finished one, which belong to it."""
+
+    def check(self, trials: Sequence[Trial]) -> None:
+        """Raise :class:`InputError` if the finished file cannot hold the ids of ``trials``."""
+        seen: set[str] = set()
+        for trial in trials:
+            if trial.id in seen:
+                raise InputError(f"two trials have the id {shown(trial.id)}: name each trial once")
+            seen.add(trial.id)
+
+    @abstractmethod
+    def kept(self, value: T) -> Any:
+        """``value`` as JSON holds it, in a journal."""
+
+    @abstractmethod
+    def value(self, kept: Any) -> T:
+        """The value of :meth:`kept`; ValueError or TypeError if that is damaged."""
+
+    @abstractmethod
+    def read(self, out: Path) -> Iterable[tuple[str, T]]:
+        """The rows of a finished file by id, from which a run goes on that tries missing ones again."""
+
+    @abstractmethod
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
+        """Write ``count`` rows in order to the finished file and those :attr:`beside` it; return facts for the record."""
+
+
+@dataclass
+class Finished:
+    """The outcome of :func:`run_over`."""
+
+    path: Path
+    """The finished file."""
+    total: int
+    """Number of trials."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Reasons by id, for the trials without a row."""
+    already_complete: bool = False
+    """Whether an earlier run had finished the file."""
+    what: str = "rows"
+    """What the rows are."""
+
+    @property
+    def done(self) -> int:
+        """Number of trials with a row."""
+        return self.total - len(self.failures)
+
+    @property
+    def record_path(self) -> Path:
+        """The JSON beside the file."""
+        return self.path.with_name(f"{self.path.name}.json")
+
+
+class Share(NamedTuple, Generic[T]):
+    """What was made of a batch."""
+
+    rows: dict[str, Row[T]]
+    """By id of the trial."""
+    failures: dict[str, str]
+    """Reasons for missing rows, by id of the trial."""
+    num_samples: int = 0
+    """How many samples a detector got."""
+
+
+#: Reads the batches of one process, without those whose trials are all done.
+Read: TypeAlias = Callable[[Sequence[Trial], Container[str], Processes], Generator[B, None, None]]
+
+
+def run_over(
+    trials: Sequence[Trial],
+    read: Read[B],
+    compute: Callable[[Iterator[B]], Generator[Share[T], None, None]],
+    output: Output[T],
+    out: str | Path,
+    *,
+    run: Mapping[str, Any],
+    about: Mapping[str, Any],
+    on_error: str = "skip",
+    overwrite: Overwrite = False,
+    display: ProgressDisplay[None] | None = None,
+) -> Finished:
+    """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
+
+    Under ``torchrun`` each process does a share, and the first one writes the file. The file is the
+    same to the last bit for any number of processes and interruptions.
+
+    Args:
+        read: batches of the trials that are not done, of the share of this process.
+        compute: the rows of batches, one after another.
+        run: plain data that is equal for two runs if and only if their rows may share a file.
+        about: further plain data for the record.
+        on_error: ``"skip"`` leaves out a trial that gives no row and names it in the result; the
+            same call tries it again later. ``"raise"`` stops.
+        overwrite: replace a finished file, or the journals of another run; ``"others"`` continues from
+            those of the same run.
+        display: counts the trials, if several runs share it; one of this call if not given.
+
+    Raises:
+        InputError: if ``out`` is a folder or a device, belongs to another run, or another run is writing
+            it; if it, or audio of its trials, was changed since it was finished; if there are no
+            trials, or the file cannot hold an id; if no trial gave a row; or if the disk is full.
+        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+    """
+    out, run = Path(out), plain(run)
+    _check(trials, output, out, on_error)
+    lock = out.with_name(f".{out.name}.lock")
+    refusal = f"another run is writing {out}: wait for it, or name another file"
+    with joined() as processes, exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext():
+        began = time.monotonic()
+        result = Finished(out, len(trials), what=output.rows_are or output.what)
+        earlier = _earlier(result, trials, output, run, overwrite, processes)
+        processes.wait()  # all processes must have read the same journals before one changes
+        if processes.rank == 0 and earlier.begin_anew:
+            remove_journals(out)
+        processes.wait()
+        if result.already_complete:
+            return result
+        failed = {} if on_error == "raise" else earlier.failures
+        already = earlier.audio.keys() | failed.keys()
+        bar = display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
+        with Journal(journal_path(out, processes.rank), run, output.kept) as journal:
+            if processes.rank == 0:  # the finished file is removed before the new one appears
+                kept = earlier.finished(output)
+                while part := dict(islice(kept, _ROWS_AT_ONCE)):
+                    journal.add(part)
+            with (
+                closing(read(trials, already, processes)) as batches,
+                closing(compute(batches)) as shares,
+                nullcontext() if display else bar,
+            ):
+                share = _walk(shares, journal, bar, already, on_error, processes.rank == 0)
+        shares_of_all = processes.gather(share)
+        if processes.rank == 0:
+            facts = {"run": run, "total": result.total, **about, **_speed(shares_of_all, time.monotonic() - began)}
+            facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
+            for share in shares_of_all:
+                failed |= share.failures
+            _finish(result, trials, output, earlier.replaced, failed, facts)
+        return processes.broadcast(result)
+
+
+def _check(trials: Sequence[Trial], output: Output, out: Path, on_error: str) -> None:
+    """Check what :func:`run_over` is given, before hours are spent."""
+    if not trials:
+        raise InputError("there are no trials: the list is empty")
+    if on_error not in ("skip", "raise"):
+        raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
+    output.check(trials)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
+    for suffix in ("", ".json", *output.beside):
+        check_no_device(out.with_name(out.name + suffix))
+
+
+def _speed(shares: Sequence[Share], seconds: float) -> dict[str, float]:
+    """Duration of this run and of the audio of its rows, without the runs that it continues."""
+    heard = sum(share.num_samples for share in shares) / SAMPLE_RATE
+    return {
+        "seconds": round(seconds, 3),
+        "audio_seconds": round(heard, 3),
+        "audio_seconds_per_second": round(heard / seconds, 3),
+    }
+
+
+class _Earlier(NamedTuple):
+    """What earlier runs of the same identity left."""
+
+    audio: dict[str, str]
+    """Stamps of the files of the trials that are done, by id."""
+    failures: dict[str, str]
+    """Reasons by id, for trials that failed in an interrupted run."""
+    replaced: set[tuple[str, str]]
+    """Ids and stamps of rows that journals hold and that do not count."""
+    begin_anew: bool
+    """Whether journals are to be removed."""
+    out: Path | None = None
+    """A finished file that lacks trials, of which journals hold no copy."""
+    in_journals: Container[str] = frozenset()
+
+    def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
+        """The rows of the finished file that are in no journal."""
+        for id, value in output.read(self.out) if self.out else ():
+            if id in self.audio and id not in self.in_journals:
+                yield id, Row(value, self.audio[id])
+
+
+def _earlier(
+    result: Finished,
+    trials: Sequence[Trial],
+    output: Output,
+    run: dict[str, Any],
+    overwrite: Overwrite,
+    processes: Processes,
+) -> _Earlier:
+    """Find what need not be done again: rows of an incomplete file, and those of journals."""
+    out, nothing, stamps = result.path, _Earlier({}, {}, set(), True), None
+    if out.exists() and overwrite is not True:
+        try:
+            stamps = _stamps_of_finished(result, trials, output, run, processes)
+        except InputError:
+            if not overwrite:
+                raise
+    with open_journals(out, run, output.value) as journalled:
+        pass
+    if result.already_complete:  # journals of another run are those of one that was to overwrite the file
+        return nothing._replace(begin_anew=journalled is not None)
+    finished = None if stamps is None else out
+    if journalled is None:
+        if not overwrite:
+            raise InputError(
+                f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: "
+                "pass `overwrite=True` or remove it"
+            )
+        return nothing._replace(audio=stamps or {}, out=finished)
+    known = {trial.id: trial for trial in trials if trial.id in journalled.places}
+    now = _stamps(known.values(), processes)
+    replaced = {(id, place.audio) for id, place in journalled.places.items() if place.audio != now.get(id)}
+    if replaced and processes.rank == 0:
+        tqdm.write(
+            f"{len(replaced):,} of {counted(len(journalled.places), 'file')} {output.done} earlier were replaced since (another size "
+            f"or time of change): they are {output.done} again",
+            file=sys.stderr,
+        )
+    in_journals = {id: audio for id, audio in now.items() if (id, journalled.places[id].audio) not in replaced}
+    audio = {**(stamps or {}), **in_journals}
+    return _Earlier(audio, journalled.failures, replaced, False, finished, in_journals.keys())
+
+
+def _stamps_of_finished(
+    result: Finished, trials: Sequence[Trial], output: Output, run: Mapping[str, Any], processes: Processes
+) -> dict[str, str]:
+    """Check that this run made the finished file, and note if that is complete.
+
+    Returns:
+        The stamps of the files of its rows, by id.
+    """
+    out, remedy = result.path, f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
+    record = read_record(result.record_path, len(trials), output.what, remedy)
+    if record is None or record.run != run:
+        other = _differing(record.run, run) if record else ""
+        raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
+    with_row = [trial for trial in trials if trial.id not in record.failures]
+    stamps = _stamps(with_row, processes)
+    check_unchanged(out, record, audio_digest(with_row, stamps), remedy)
+    result.already_complete = not record.failures
+    return stamps
+
+
+def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
+    """The stamps of the files of ``trials`` by id, as the first process sees them."""
+    return processes.broadcast({trial.id: stamp(trial.path) for trial in trials} if processes.rank == 0 else None)
+
+
+def _differing(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Name the differences between two runs.
+
+    >>> _differing({"model": "a", "resolution_ms": 20.0}, {"model": "b"})
+    ' (another model, resolution_ms)'
+    """
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return f" (another {', '.join(names)})"
+
+
+def _walk(
+    shares: Iterator[Share[T]],
+    journal: Journal[T],
+    display: ProgressDisplay[None],
+    already: Container[str],
+    on_error: str,
+    said: bool,
+) -> Share[T]:
+    """Put rows into the journal, and show the progress; return the failures and what was heard.
+
+    Args:
+        already: ids of trials that the display has counted.
+        said: whether to say which trials are left out.
+    """
+    failures: dict[str, str] = {}
+    count, num_samples, began = 0, 0, time.monotonic()
+    for share in shares:
+        journal.add(share.rows, share.failures)
+        for id, reason in share.failures.items():
+            if on_error == "raise":
+                raise InputError(f"{id}: {reason}")
+            if said:
+                tqdm.write(printable(worded(f"left out: {id}: {reason}")), file=sys.stderr)
+        failures |= share.failures
+        count, num_samples = count + len(share.rows), num_samples + share.num_samples
+        seconds = max(time.monotonic() - began, 1e-9)
+        display.facts = [f"{count / seconds:.1f} utterances/s"]
+        if num_samples:
+            display.facts.append(f"{num_samples / SAMPLE_RATE / seconds:.1f}× real time")
+        if failures:
+            display.facts.append(f"{len(failures)} left out")
+        display.update(sum(id not in already for id in (*share.rows, *share.failures)))
+    return Share({}, failures, num_samples)
+
+
+def _display(doing: str, total: int, already: int, processes: Processes) -> ProgressDisplay[None]:
+    """Counts the trials; only the first process shows it, for its share."""
+    alone = processes.count == 1
+    return ProgressDisplay[None](
+        title=f"{doing}{'' if alone else f' (process 1 of {processes.count})'}",
+        unit="utterance",
+        total=total if alone else -(-(total - already) // processes.count),
+        start=already if alone else 0,
+        shown=processes.rank == 0,
+        leave=True,
+    )
+
+
+def _finish(
+    result: Finished,
+    trials: Sequence[Trial],
+    output: Output[T],
+    replaced: Container[tuple[str, str]],
+    reasons: Mapping[str, str],
+    facts: dict[str, Any],
+) -> None:
+    """Write the finished file, what stands beside it and the record, completely or not at all; remove the journals.
+
+    Not even a power cut loses rows: all is on the disk before the journals are removed.
+
+    Raises:
+        InputError: if they cannot be written; the journals then keep the rows.
+    """
+    out = result.path
+    with open_journals(out, facts["run"], output.value, without=replaced) as journalled:
+        assert journalled is not None
+        used = [trial for trial in trials if trial.id in journalled.places]
+        result.failures = {trial.id: reasons[trial.id] for trial in trials if trial.id not in journalled.places}
+        if not used:
+            remove_journals(out)  # they hold only failures, which the next run must try again
+            some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])
+            raise NothingDone(
+                f"not one of {counted(len(trials), 'trial')} could be {output.done}: {some}", result.failures
+            )
+        audio = audio_digest(used, {id: place.audio for id, place in journalled.places.items()})
+        names = [out, *(out.with_name(out.name + suffix) for suffix in output.beside)]
+        try:
+            with ExitStack() as stack:
+                files = [stack.enter_context(replacing(name, durable=True)) for name in names]
+                record_file = stack.enter_context(replacing(result.record_path, durable=True))
+                rows = ((trial, journalled.value(trial.id)) for trial in used)
+                found = output.write(files, len(used), rows)
+                now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+                record = facts | found | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
+                record["failures"] = result.failures
+                record["sha256"] = sha256_of(files[0])
+                record_file.write_text(json_text(record, indent=1), encoding="utf-8")
+                out.unlink(missing_ok=True)  # so that old rows never have the new record beside them
+        except OSError as error:
+            raise InputError(
+                f"{out}: cannot be written ({error.strerror}); all {output.what} are kept in {journal_path(out)}: make room, and "
+                "the same command goes on"
+            ) from error
+    remove_journals(out)
+    for name in (*names, result.record_path):
+        for left in out.parent.glob(f".{glob.escape(name.name)}.*.tmp"):  # of a run that was killed while it wrote them
+            left.unlink(missing_ok=True)
