@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -148,6 +149,33 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     detector.embeddings = compute
     embed(detector, trials, tmp_path / "whole.npy", num_samples=8000, batch_size=2)
     assert out.read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.parquet"])
+def test_a_recording_that_comes_later_is_embedded_then(detector, trials, tmp_path, name):
+    if name == "e.parquet":
+        pytest.importorskip("pyarrow", reason="the extra 'parquet' is not installed")
+    late, options = tmp_path / "late.flac", {"num_samples": 8000, "batch_size": 2}
+    some = [*trials[:5], replace(trials[5], path=late)]
+    assert list(embed(detector, some, tmp_path / name, **options).failures) == [trials[5].id]
+    shutil.copy(trials[5].path, late)
+    compute, heard = detector.embeddings, []
+    detector.embeddings = lambda x, *arguments: (heard.extend(range(len(x))), compute(x, *arguments))[1]
+    result = embed(detector, some, tmp_path / name, **options)
+    assert result.done == 6 and len(heard) == 2  # its batch
+    embed(detector, trials[:6], tmp_path / f"whole{name}", **options)
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"whole{name}").read_bytes()
+
+
+def test_what_another_run_made_is_replaced_and_one_s_own_kept(detector, trials, tmp_path):
+    out, options = tmp_path / "e.npy", {"num_samples": 8000, "overwrite": "others"}
+    embed(detector, trials[:3], out, **options)
+    before = out.stat().st_mtime_ns
+    assert embed(detector, trials[:3], out, **options).already_complete and out.stat().st_mtime_ns == before
+    assert not embed(detector, trials[:4], out, **options).already_complete and len(np.load(out)) == 4
+    (tmp_path / "e.npy.partial").write_text("of another run\n")
+    assert len(np.load(embed(detector, trials[:5], out, **options).path)) == 5
+    assert not embed(detector, trials[:5], out, **{**options, "overwrite": True}).already_complete
 
 
 def test_a_finished_file_is_known_again(detector, trials, tmp_path):
