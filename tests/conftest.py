@@ -24,9 +24,12 @@ with suppress(ModuleNotFoundError):
     settings.register_profile("suite", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("suite")
 
-# What a script starts in the background ignores Ctrl-C, and so would the programs that tests start and interrupt.
+# What a script starts in the background ignores Ctrl-C, and under nohup the end of a terminal; so would the programs
+# that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # On a slow machine, lines of progress would come in between what tests compare.
 os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
