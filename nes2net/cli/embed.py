@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import (
     CorpusNames,
@@ -17,7 +17,6 @@ from nes2net.cli.entry import (
     subcommand,
 )
 from nes2net.errors import InputError
-from nes2net.machine.terminal import print_note
 
 if TYPE_CHECKING:
     from nes2net.corpora.trial import Trial
@@ -45,7 +44,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("root", nargs="?", help="its folder or list")
     parser.add_argument("--out", required=True, help=".npy or .parquet file to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace a file that another run made")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="embed anew, over a finished file and what another run left"
+    )
     parser.add_argument(
         "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
     )
@@ -94,30 +95,22 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _embed(args: argparse.Namespace) -> int:
-    from nes2net.published_models import samples_to_score
-    from nes2net.scoring.embedding import embed_trials
+    from nes2net.actions.embedding import check_layer, embed_recordings
 
     check_at_least(args, num_samples=1, batch_size=1, num_workers=0)
-    layer = int(args.layer) if args.layer.isdecimal() else args.layer
-    if args.of == "frontend" and isinstance(layer, str) and layer not in ("last", "all"):
-        raise InputError(f"`layer` is last, all or a number from 0, not {layer}")
-    if args.of != "frontend" and layer != "last":
-        raise InputError(f"`layer` names a hidden state of the front-end: leave it out with `of` {args.of}")
     if args.whole and args.num_samples is not None:
         raise InputError("`whole` takes all samples: leave out `num_samples`")
+    layer = int(args.layer) if args.layer.isdecimal() else args.layer
+    check_layer(args.of, layer)
     trials, source = _trials(args)
     detector, model = _detector(args)
-    print_note(detector.frontend.note)
-    asked: Any = None if args.whole else "auto" if args.num_samples is None else args.num_samples
-    heard = samples_to_score(detector.record, asked)
-    print_note(heard.words and f"{heard.words}; --samples and --whole choose another part")
-    result = embed_trials(
+    result = embed_recordings(
         detector,
-        lambda waveforms: detector.embeddings(waveforms, args.of, layer),
         trials,
         args.out,
-        what=args.of if args.of != "frontend" else f"frontend, layer {layer}",
-        num_samples=heard.num_samples,
+        of=args.of,
+        layer=layer,
+        num_samples=None if args.whole else "auto" if args.num_samples is None else args.num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
         on_error=args.on_error,
@@ -129,49 +122,34 @@ def _embed(args: argparse.Namespace) -> int:
 
 def _trials(args: argparse.Namespace) -> tuple[list[Trial], dict[str, object]]:
     """The utterances, and what the record says of where they come from."""
-    from nes2net.audio.files import with_folders_listed
-    from nes2net.corpora.trial import Trial
+    from nes2net.actions.embedding import trials_of_files
 
     if (args.corpus is None) == (args.files is None):
         raise InputError("name a corpus and its folder, or audio files with --files, and not both")
     if args.files is not None:
-        paths = list(dict.fromkeys(with_folders_listed(args.files)))
-        return [Trial(str(path), path) for path in paths], {"files": [str(name) for name in args.files]}
+        return trials_of_files(args.files), {"files": [str(name) for name in args.files]}
     trials = corpus_in_place(args).trials(args.root, args.split, protocols=args.protocols)
     return trials, {"corpus": {"name": args.corpus, "root": str(args.root), "split": args.split}}
 
 
 def _detector(args: argparse.Namespace) -> tuple[Detector, dict[str, object]]:
-    """The detector, of a front-end alone with a back-end that is not used, and what the record says of it."""
-    import torch
-
+    """The detector, or a front-end alone, and what the record says of it."""
+    from nes2net.actions.embedding import frontend_alone
     from nes2net.detector import Detector
-    from nes2net.machine.devices import choose_device, own_device
+    from nes2net.machine.devices import own_device
     from nes2net.machine.yaml_text import read_value
 
     if (args.model is None) == (args.frontend is None):
         raise InputError("name a trained detector with `model`, or a front-end with `frontend`, and not both")
-    device = own_device(args.device)
     if args.model is not None:
         if args.ssl_checkpoint:
             raise InputError("a trained detector holds its front-end: leave `ssl_checkpoint` out")
-        detector = Detector.from_pretrained(args.model, device, args.dtype, args.config, args.base)
+        detector = Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config, args.base)
         return detector, {"checkpoint": {**detector.record, "path": str(args.model)}}
     if args.base:
         raise InputError("a front-end alone has no base: leave `base` out")
     if args.of != "frontend":
         raise InputError(f"a front-end alone has no {args.of}: take a trained detector with `model`")
     frontend = read_value(args.frontend, None, "`frontend`")
-    detector = Detector.from_config({"frontend": frontend, "backend": "logistic"}, args.ssl_checkpoint)
-    if args.ssl_checkpoint is None and any(True for _ in detector.frontend.parameters()):
-        raise InputError(
-            f"front-end '{detector.frontend.config['name']}' would have random weights: name its pre-training file with "
-            "`ssl_checkpoint`, or a trained detector with `model`"
-        )
-    with torch.no_grad():  # so that the same front-end has the same fingerprint again
-        for parameter in detector.backend.parameters():
-            parameter.zero_()
-    detector = (
-        detector.to(choose_device(device)).set_precision("float32" if args.dtype == "auto" else args.dtype).eval()
-    )
+    detector = frontend_alone(frontend, args.ssl_checkpoint, args.device, args.dtype)
     return detector, {"frontend": {"ssl_checkpoint": args.ssl_checkpoint}}
