@@ -23,10 +23,10 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.train import TrainConfig
-from nes2net.scoring.batches import Group, ReadBatch
-from nes2net.scoring.compute import Compute
+from nes2net.scoring.batches import Group, Plan, ReadBatch
+from nes2net.scoring.compute import compute_scores
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.kernel import scoring_mode, start
+from nes2net.scoring.kernel import scoring_mode
 from nes2net.training import loop
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -197,8 +197,8 @@ def test_what_memory_is_too_small_for_is_scored_in_parts(detector):
 
     def scores(group):
         with scoring_mode(detector):
-            started = Compute(detector, lambda group: start(detector, group.waveforms))
-            return next(started([ReadBatch(groups=[group], failures={})]))
+            compute = compute_scores(detector, Plan(len(group.ids), filled=False))
+            return next(compute([ReadBatch(groups=[group], failures={})]))
 
     def peak(group):
         torch.cuda.reset_peak_memory_stats()

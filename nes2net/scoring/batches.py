@@ -178,7 +178,7 @@ class Plan:
     def batches(
         self,
         trials: Sequence[Trial],
-        length_of: Callable[[Trial], int],
+        length_of: Callable[[Trial], int] | None = None,
         done: Container[str] = frozenset(),
         processes: Processes = ALONE,
     ) -> Iterator[list[Item]]:

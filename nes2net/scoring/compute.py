@@ -28,14 +28,16 @@ class Compute(Generic[T]):
     """Computes one batch after another, in the current mode of ``scorer``.
 
     Args:
-        start: starts to compute a group; the result waits for the values, or the reasons why they
-            are missing.
+        plan: how many rows are computed for a group.
+        start: starts to compute a group, so many rows of it; the result waits for the values, or the
+            reasons why they are missing.
         ahead: how many further batches are started before the values of one are waited for; None for
             one on a GPU, which is then never idle, and 0 on a CPU.
     """
 
     scorer: Scorer
-    start: Callable[[Group], Callable[[], Sequence[T | str]]]
+    plan: Plan
+    start: Callable[[Group, int | None], Callable[[], Sequence[T | str]]]
     ahead: int | None = None
 
     def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
@@ -49,7 +51,8 @@ class Compute(Generic[T]):
             yield under_way.popleft()()
 
     def _started(self, batch: ReadBatch) -> Callable[[], Share[T]]:
-        started = [(group, self.start(group)) for group in batch.groups]
+        device = self.scorer.computes_on
+        started = [(group, self.start(group, self.plan.rows(device, group.waveforms))) for group in batch.groups]
 
         def wait() -> Share[T]:
             rows: dict[str, Row[T]] = {}
@@ -82,28 +85,24 @@ def compute_scores(
         ahead: as of :class:`Compute`.
     """
 
-    def start_group(group: Group) -> Callable[[], Sequence[float | str]]:
+    def start_group(group: Group, rows: int | None) -> Callable[[], Sequence[float | str]]:
         inputs = [group.waveforms]
         if system_scores is not None:
             inputs.append(torch.tensor([system_scores[id] for id in group.ids]))
         stream = group.ids[0] if random_streams else None
-        return start(scorer, *inputs, stream=stream, rows=plan.rows(scorer.computes_on, group.waveforms))
+        return start(scorer, *inputs, stream=stream, rows=rows)
 
-    return Compute(scorer, start_group, ahead)
+    return Compute(scorer, plan, start_group, ahead)
 
 
 def compute_frames(scorer: Scorer, plan: Plan, frames: FramesOfBatch) -> Compute[NDArray]:
     """Compute scores of frames, (T,) float32."""
-    return Compute(scorer, lambda group: frames.start(group.waveforms, plan.rows(scorer.computes_on, group.waveforms)))
+    return Compute(scorer, plan, lambda group, rows: frames.start(group.waveforms, rows))
 
 
 def compute_embeddings(scorer: Scorer, plan: Plan, embed: Callable[[Tensor], Tensor]) -> Compute[NDArray]:
     """Compute embeddings (E,) float32 by ``embed``, B×N → B×E."""
-
-    def start_group(group: Group) -> Callable[[], Sequence[NDArray | str]]:
-        return start_embedding(scorer, embed, group.waveforms, rows=plan.rows(scorer.computes_on, group.waveforms))
-
-    return Compute(scorer, start_group)
+    return Compute(scorer, plan, lambda group, rows: start_embedding(scorer, embed, group.waveforms, rows=rows))
 
 
 class FramesOfBatch:

@@ -97,6 +97,7 @@ def embed_trials(
     on_error: str = "skip",
     overwrite: Overwrite = False,
     about: Mapping[str, Any] | None = None,
+    alone: bool = False,
 ) -> EmbeddingResult:
     """Embed ``trials`` into the file ``out``: one row per trial, in order, in float32.
 
@@ -113,7 +114,7 @@ def embed_trials(
         what: names what ``embed`` computes; it belongs to what identifies the run.
         num_samples, batch_size, num_workers, on_error, about: as in
             :func:`nes2net.scoring.corpus.score_trials`.
-        overwrite: as in :func:`nes2net.scoring.engine.run_over`.
+        overwrite, alone: as in :func:`nes2net.scoring.engine.run_over`.
 
     Raises:
         InputError: if ``out`` has another suffix or belongs to another run; if there are no trials,
@@ -142,6 +143,7 @@ def embed_trials(
             about={**plain(about or {}), "architecture": plain(scorer.config), **circumstances(scorer, batch_size)},
             on_error=on_error,
             overwrite=overwrite,
+            alone=alone,
         )
     size = _size_of(out)
     return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)

@@ -28,7 +28,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted, shown, worded
 from nes2net.machine.files import check_no_device, json_text, replacing, sha256_of
 from nes2net.machine.locks import exclusive_lock
-from nes2net.machine.processes import Processes, joined
+from nes2net.machine.processes import ALONE, Processes, joined
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable
 from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, remove_journals, stamp
@@ -148,6 +148,7 @@ def run_over(
     on_error: str = "skip",
     overwrite: Overwrite = False,
     display: ProgressDisplay[None] | None = None,
+    alone: bool = False,
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
 
@@ -164,6 +165,7 @@ def run_over(
         overwrite: replace a finished file, or the journals of another run; ``"others"`` continues from
             those of the same run.
         display: counts the trials, if several runs share it; one of this call if not given.
+        alone: this process does all, whatever ``torchrun`` started; the others do not call this.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or another run is writing
@@ -175,7 +177,10 @@ def run_over(
     _check(trials, output, out, on_error)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
-    with joined() as processes, exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext():
+    with (
+        nullcontext(ALONE) if alone else joined() as processes,
+        exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
+    ):
         began = time.monotonic()
         result = Finished(out, len(trials), what=output.rows_are or output.what)
         earlier = _earlier(result, trials, output, run, overwrite, processes)
@@ -398,7 +403,9 @@ def _finish(
     with open_journals(out, facts["run"], output.value, without=replaced) as journalled:
         assert journalled is not None
         used = [trial for trial in trials if trial.id in journalled.places]
-        result.failures = {trial.id: reasons[trial.id] for trial in trials if trial.id not in journalled.places}
+        lost = "what was kept of it cannot be read back"  # a journal was damaged meanwhile, or a row is too long
+        without_row = [trial.id for trial in trials if trial.id not in journalled.places]
+        result.failures = {id: reasons.get(id, lost) for id in without_row}
         if not used:
             remove_journals(out)  # they hold only failures, which the next run must try again
             some = "; ".join(f"{name}: {reason}" for name, reason in list(result.failures.items())[:3])

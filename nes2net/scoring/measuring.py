@@ -90,7 +90,7 @@ def measure_trials(
     embed: Callable[[Tensor], Tensor] | None = None,
     num_workers: int | None = None,
 ) -> tuple[dict[str, Traits], dict[str, str]]:
-    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them.
+    """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
 
     What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
     so that an interrupted call goes on, and another one only reads.
@@ -116,12 +116,14 @@ def measure_trials(
         trials: Sequence[Trial], done: Container[str], processes: Processes
     ) -> Generator[list[_Found], None, None]:
         missing = [trial for trial in trials if trial.id not in done]
-        batches = Plan(_BATCH).batches(missing, lambda trial: 0, processes=processes)
+        batches = Plan(_BATCH).batches(missing, processes=processes)
         yield from Loader(_Measured(num_samples), batches, list, workers)
 
     run = {"traits": " ".join(SCALARS), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
-        failures = run_over(trials, read, _shares, output, out, run=run, about={}, overwrite="others").failures
+        failures = run_over(
+            trials, read, _shares, output, out, run=run, about={}, overwrite="others", alone=True
+        ).failures
     except NothingDone as error:
         return {}, dict(error.failures)
     traits = dict(output.read(out))
@@ -136,6 +138,7 @@ def measure_trials(
         num_samples=num_samples,
         num_workers=num_workers,
         overwrite="others",
+        alone=True,
     )
     for id, row in EmbeddingOutput(embeddings.suffix).read(embeddings):
         traits[id] = traits[id]._replace(embedding=np.array(row))

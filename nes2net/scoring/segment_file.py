@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 
 from nes2net.errors import InputError, shown
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import checked_float, has_control
+from nes2net.scoring.record import Record
 from nes2net.scoring.score_file import CONTROL
 
 #: Limits of a file. PartialSpoof's evaluation part has 11 million frames of 20 ms, some 400 MB.
@@ -42,7 +43,7 @@ class SegmentScores(NamedTuple):
     """Length of a frame in ms; None if no record says it."""
 
 
-class _SegmentRecord(BaseModel):
+class _SegmentRecord(Record):
     """What is read of the record of a file of frame scores."""
 
     model_config = ConfigDict(frozen=True, strict=True)

@@ -357,6 +357,21 @@ def test_audio_replaced_during_an_interruption_is_scored_again(
     assert score_trials(detector, own_trials, out, **options).already_complete
 
 
+def test_scores_that_cannot_be_checked_are_not_taken_unseen(detector, own_trials, tmp_path):
+    """Neither finished ones, whose record has no checksums, nor those of a journal without stamps."""
+    out, options = tmp_path / "s", {"num_samples": 8000, "num_workers": 0}
+    record_path = score_trials(detector, own_trials, out, **options).record_path
+    whole, record = out.read_bytes(), json.loads(record_path.read_text())
+    del record["sha256"], record["audio_sha256"]
+    record_path.write_text(json.dumps(record))
+    with pytest.raises(InputError, match=r"another SHA-256.*pass `overwrite=True`"):
+        score_trials(detector, own_trials, out, **options)
+    (tmp_path / "s.partial").write_bytes(json.dumps(record["run"]).encode() + b"\n" + whole)
+    out.unlink()
+    assert score_trials(detector, own_trials, out, **options).done == 12
+    assert out.read_bytes() == whole and json.loads(record_path.read_text())["kept_from_earlier_runs"] == 0
+
+
 def test_a_pipe_is_no_score_file(detector, trials, tmp_path):
     os.mkfifo(tmp_path / "s")
     with pytest.raises(InputError, match="s: is a device or a pipe"):

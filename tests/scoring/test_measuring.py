@@ -6,6 +6,7 @@ import soundfile
 
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.population import measure
+from nes2net.scoring import engine
 from nes2net.scoring.measuring import drawn, measure_file, measure_trials
 
 
@@ -24,6 +25,14 @@ def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys, w
         assert "gone.wav not found" in failures["gone"]
         assert "left out: gone: audio file" in capsys.readouterr().err
     assert measure_file(tmp_path / "t18.wav", 5000) == traits["t18"]
+
+
+def test_one_of_several_processes_measures_without_the_others(tmp_path, monkeypatch):
+    """As the first process of torchrun does for decisions, while the others go on."""
+    monkeypatch.setattr(engine, "joined", lambda: pytest.fail("it waits for the others"))
+    soundfile.write(tmp_path / "a.wav", np.full(4000, 0.1), 16000)
+    traits, failures = measure_trials([Trial("a", tmp_path / "a.wav")], tmp_path / "m", 4000, num_workers=0)
+    assert list(traits) == ["a"] and not failures
 
 
 def test_at_most_so_many_are_drawn_always_the_same():
