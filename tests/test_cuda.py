@@ -22,6 +22,7 @@ from nes2net import Detector, create_frontend, registry
 from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.batches import Group, Plan, ReadBatch
 from nes2net.scoring.compute import compute_scores
@@ -294,10 +295,13 @@ def test_a_training_step_is_deterministic(strict, build, name, device, precision
     states = []
     for _ in range(2):
         detector = build(name).to(device)
-        objective, optimizer = Objective(detector, settings), create_optimizer(detector.parameters(), settings)
+        objective, optimizer = (
+            Objective(detector, Recipe(train=settings)),
+            create_optimizer(detector.parameters(), settings),
+        )
         objective.begin_training(1)
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            numerator = objective(x, targets, 0)
+            numerator = objective(x, targets, iteration=0)
         numerator.backward()
         optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])

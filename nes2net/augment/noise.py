@@ -75,6 +75,10 @@ class NoiseAugmentation:
         self.noises = {} if musan is None else find_noises(musan)
         self.impulse_responses = [] if rir is None else find_impulse_responses(rir)
 
+    def __bool__(self) -> bool:
+        """Whether there is anything to add."""
+        return bool(self.noises or self.impulse_responses)
+
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment ``x``, shape (N,) with N ≥ 1, of any float type; all draws come from ``rng``.
 

@@ -102,7 +102,8 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     from nes2net.conditions.augmentation import InOrder
     from nes2net.corpora.trial import Trial
     from nes2net.recipes.augment import AugmentConfig
-    from nes2net.training.dataset import TrainingSet
+    from nes2net.training.augmentation import Augmentation
+    from nes2net.training.dataset import Examples, TrainingSet
 
     if args.algo not in ALGORITHMS:
         raise InputError(f"--algo is 0 (no RawBoost) to {ALGORITHMS[-1]}, not {args.algo}")
@@ -119,11 +120,17 @@ def augmented(args: argparse.Namespace) -> np.ndarray:
     musan, rir = (args.musan, args.rir) if probability or not args.conditions else (None, None)
     noise = NoiseAugmentation(musan, rir, probability)
     found = _conditions(args, probability)
-    conditions = InOrder(found) if found else None
+    augmentation = Augmentation(
+        args.speed,
+        noise,
+        args.algo,
+        parameters,
+        InOrder(found) if found else None,
+        LowPass(args.fir, args.fir_probability) if args.fir else None,
+    )
     trial = Trial(Path(args.file).stem, Path(args.file))
-    fir = LowPass(args.fir, args.fir_probability) if args.fir else None
-    options = {"speed": args.speed, "noise": noise, "conditions": conditions, "fir": fir, "crop": args.crop}
-    return TrainingSet([trial], args.samples, args.algo, parameters, args.seed, **options).prepare(trial, args.epoch)
+    examples = TrainingSet(Examples([trial]), args.samples, augmentation, seed=args.seed, crop=args.crop)
+    return examples.prepare(0, args.epoch)[0]
 
 
 def _conditions(args: argparse.Namespace, noise_probability: float) -> list[Condition]:

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.recipes.recipe import Recipe
-from nes2net.training.objective import Objective, with_head
-from nes2net.training.run import adapted
+from nes2net.training.objective import Part, with_head
+from nes2net.training.start import adapted
+from nes2net.training.tasks.choice import create_task
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -52,7 +54,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     with torch.device("meta"):
         model = with_head(adapted(recipe.model, train.adapt), train.loss)
         # Losses differ by next to nothing, and some compute numbers when they are made.
-        objective = Objective(Detector.from_config(model), train.model_copy(update={"loss": "cross_entropy"}))
+        plain = recipe.model_copy(update={"train": train.model_copy(update={"loss": "cross_entropy"})})
+        task = create_task(plain)
+        objective = task.objective(Detector.from_config(model))
     reduced = _TYPES.get(train.precision)
     with torch.device("meta") if reduced is None else FakeTensorMode():
         if reduced is not None:  # tensors of the device "meta" know no autocast
@@ -66,19 +70,14 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         moments = 4 if train.amsgrad else 3  # with the gradient
         part = -(-train.batch_size // train.accumulate)
         waveforms = torch.zeros(part, recipe.data.num_samples or ASVSPOOF_SAMPLES)
-        scores = torch.zeros(part, detector.num_scores) if detector.num_scores else None
+        trial = Trial("any", label=BONAFIDE, system_scores=(0.0,) * detector.num_scores)
+        carried = {name: torch.stack([value] * part) for name, value in task.carries(trial).items()}
+        batch = Part(waveforms, torch.zeros(part, dtype=torch.long), carried)
         objective.begin_training(train.freeze_frontend_epochs + 1)
         layers = detector.frontend.transformer_layers if train.activation_checkpointing else ()
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
-            kept = _kept(objective, layers, lambda: _forward(objective, waveforms, scores, recipe))
+            kept = _kept(objective, layers, lambda: objective.computed(objective.features(waveforms), batch))
         return TrainingMemory(trained, weights, moments * _bytes(parameters), kept)
-
-
-def _forward(objective: Objective, waveforms: Tensor, scores: Tensor | None, recipe: Recipe) -> object:
-    """What a step computes before its losses: of the frames, too, if the recipe trains on them."""
-    features = objective._features(waveforms)
-    frames = recipe.segments.resolutions
-    return objective._segments_and_outputs(features) if frames else objective._outputs(features, scores)
 
 
 def _without_numbers(module: nn.Module) -> None:

@@ -115,6 +115,10 @@ class TrainConfig(Section):
         AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
     ] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
+    task: Annotated[Text | dict[str, Any] | None, Source("toolkit")] = None
+    """What is trained, by name or as a mapping of `name` and options, for a task that an installed
+    package adds. Null is one score an utterance, or what other settings ask for: `segments.resolutions`,
+    `data.train_scores`, `train.loss: distillation`, `train.optimizer: logistic`."""
     loss: Annotated[
         Literal[
             "cross_entropy",

@@ -22,10 +22,11 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.published_models import RECORD_KEY, START_KEY
 from nes2net.recipes.reading import load_recipe
 from nes2net.training.augmentation import augmentation_stream
-from nes2net.training.data import examples, training_batches, training_trials
+from nes2net.training.data import examples, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
+from nes2net.training.tasks.choice import create_task
 
 #: What the record of an average has of its first checkpoint's.
 _KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, RECORD_KEY)
@@ -192,7 +193,7 @@ def _with_new_batch_statistics(
             "the statistics of a detector that fuses scores cannot be estimated: leave out `batch_norm_batches`"
         )
     detector = detector.to(choose_device())
-    training, cuda = examples(recipe.data, training_trials(recipe)), detector.device.type == "cuda"
+    training, cuda = examples(recipe.data, create_task(recipe).trials("train")), detector.device.type == "cuda"
     batches = training_batches(recipe, training, augmentation_stream(recipe), pin_memory=cuda)
     if not 0 < num_batches <= len(batches):
         raise InputError(

@@ -1,11 +1,11 @@
-"""Training examples: read, augment and crop trials, whatever the number of workers."""
+"""Labelled utterances for training and development: read, augmented, cropped, and batched."""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -16,22 +16,32 @@ from nes2net.audio.cache import AudioCache
 from nes2net.audio.crop import head_crop, padded, random_crop, random_tiled_crop
 from nes2net.audio.packed import is_there, open_recording, size_of
 from nes2net.audio.read import load_audio, load_excerpt, load_head
-from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
-from nes2net.augment.fir import LowPass
-from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.speed import change_speed, draw_speed
-from nes2net.conditions.augmentation import OneOf
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
-from nes2net.training.frame_labels import check_lengths, drawn_start, labels_of_frames, labels_of_samples, stretched
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretched
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
 _RANDOM_CROPS = {"random": random_crop, "random_tiled": random_tiled_crop, "dynamic": random_crop}
+#: Name of the labels of frames of 10 ms among what an example carries.
+FRAMES = "frames"
 
 
 class LostFile(InputError):
     """A file cannot be read at present, though nothing says that it is damaged: its disk is gone or fails."""
+
+
+class Examples(NamedTuple):
+    """What a part of the corpus consists of: its trials, or the pieces of their recordings."""
+
+    trials: Sequence[Trial]
+    #: first sample and number of samples of each piece, which alone is read; None if recordings are not cut
+    excerpts: Sequence[tuple[int, int]] | None = None
+    #: one for each recording whose length cannot be known or is not that of its labels; it has no pieces
+    errors: Sequence[str] = ()
+    #: None if frames are not trained on
+    labels: FrameLabels | None = None
 
 
 class Example(NamedTuple):
@@ -42,10 +52,8 @@ class Example(NamedTuple):
     target: int
     error: str | None = None
     lost: str | None = None
-    #: (S,), scores of other systems, if the trial has them
-    scores: Tensor | None = None
-    #: (T,) int8, labels of its frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
-    frame_targets: Tensor | None = None
+    #: what it carries beside the waveform, by name
+    carried: Mapping[str, Tensor] = {}
     #: place of the trial in the list of trials
     place: int = -1
 
@@ -61,12 +69,19 @@ class Batch(NamedTuple):
     errors: list[str]
     #: one for each file that cannot be read at present
     lost: list[str]
-    #: B×S, scores of other systems, if the trials have them
-    scores: Tensor | None = None
-    #: B×T int8, labels of frames of 10 ms, if there are such: 1 bona fide, 0 spoof, −1 unknown
-    frame_targets: Tensor | None = None
+    #: what the examples carry beside their waveforms, B×… by name
+    carried: dict[str, Tensor]
     #: (B,), places of these trials in the list of trials
     places: Sequence[int] = ()
+
+
+#: What an example carries of its trial beside waveform and class, by name.
+Carries: TypeAlias = Callable[[Trial], Mapping[str, Tensor]]
+
+
+def nothing(trial: Trial) -> Mapping[str, Tensor]:
+    """Carry nothing beside waveform and class."""
+    return {}
 
 
 class TrainingSet(Dataset):
@@ -74,66 +89,40 @@ class TrainingSet(Dataset):
 
     A third number, as in ``(epoch, index, 32000)``, is the length of this example.
 
-    The whole utterance, or the piece of it, gets another speed, background noise or reverberation,
-    then RawBoost, then a condition, then a low-pass filter, and is cropped last.
-    Every (seed, epoch, utterance) has a random stream of its own, from which these steps draw in
-    turn. So an utterance is augmented alike whichever worker reads it, in whatever order
-    (deviation 8). If the crop is the head and nothing augments, only the head is decoded; damage
-    after the head then does not matter.
+    The whole utterance, or the piece of it, is augmented and cropped last. Every (seed, epoch,
+    utterance) has a random stream of its own, from which all this draws in turn. So an utterance
+    is augmented alike whichever worker reads it, in whatever order (deviation 8). If the crop is the
+    head and nothing augments, only the head is decoded; damage after the head then does not matter.
+
+    With labels, these are cropped, repeated and padded as the waveform is, and examples carry those
+    of their frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown, as are zeros behind a piece.
 
     Args:
-        num_samples: length of an example; None keeps the length of each utterance.
-        algo: RawBoost algorithm, 0 for none.
+        num_samples: length of an example; None keeps the length of each utterance. A piece that is
+            shorter is padded with zeros at the end.
         part: distinguishes the streams of training and development.
-        speed: lowest and highest speed to play at; None leaves it.
-        noise: background noise and reverberation.
-        conditions: codecs, noise, rooms and the like.
-        fir: low-pass filter.
-        crop: part of a longer utterance to take, one of :data:`nes2net.audio.crop.CROPS`.
+        crop: part of a longer utterance to take: ``head``, ``random``, ``random_tiled``, or
+            ``dynamic``, which is random too.
         cache: keeps decoded audio.
-        stream: stream that RawBoost draws from in the order of reading (``augment.rng: legacy``),
-            instead of those of utterances.
-        excerpts: first sample and number of samples of each trial, which is a piece of its
-            recording: only this is read, and shorter ones are padded with zeros at the end.
-        labels: labels of the frames of 10 ms of each trial, by its id; None if frames have none.
-            They are cropped, repeated and padded as the waveform is, and random crops then begin
-            with a frame. Zeros behind a piece have no label, nor has a trial that is not there.
-        boundary_share: share of the random crops that hold a boundary
-            (:func:`nes2net.training.frame_labels.drawn_start`).
+        carries: what else an example carries of its trial; a function of a module.
     """
 
     def __init__(
         self,
-        trials: Sequence[Trial],
+        found: Examples,
         num_samples: int | None,
-        algo: int = 0,
-        parameters: RawBoostParameters | None = None,
+        augmentation: Augmentation | None = None,
+        *,
         seed: int = 0,
         part: str = "train",
-        *,
-        speed: Sequence[float] | None = None,
-        noise: NoiseAugmentation | None = None,
-        conditions: OneOf | None = None,
-        fir: LowPass | None = None,
         crop: str = "head",
         cache: AudioCache | None = None,
-        stream: LegacyStream | None = None,
-        excerpts: Sequence[tuple[int, int]] | None = None,
-        labels: Mapping[str, np.ndarray] | None = None,
-        boundary_share: float | None = None,
+        carries: Carries = nothing,
     ) -> None:
-        self.trials, self.excerpts = trials, excerpts
-        self.labels, self.boundary_share = labels, boundary_share
-        self.num_samples = num_samples
-        self.algo = algo
-        self.parameters = vars(parameters) if parameters else {}
-        self.seed, self.part, self.speed = seed, part, speed
-        self.noise = noise if noise and (noise.noises or noise.impulse_responses) else None
-        self.conditions = conditions
-        self.fir, self.crop, self.cache, self.stream = fir, crop, cache, stream
-        changed = algo or speed or self.noise or conditions or fir is not None
-        head_is_enough = crop == "head" and not changed
-        self.samples_to_read = num_samples if head_is_enough else None
+        self.found, self.trials, self.num_samples = found, found.trials, num_samples
+        self.augmentation = augmentation or Augmentation()
+        self.seed, self.part, self.crop, self.cache, self.carries = seed, part, crop, cache, carries
+        self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
     def __len__(self) -> int:
         return len(self.trials)
@@ -145,77 +134,48 @@ class TrainingSet(Dataset):
         if target is None:
             raise InputError(f"trial '{trial.id}' has no label: training needs labelled trials")
         try:
-            excerpt = self.excerpts[index] if self.excerpts is not None else None
-            waveform, frame_targets = self.prepare_labelled(trial, epoch, *length, excerpt=excerpt)
+            waveform, frames = self.prepare(index, epoch, *length)
         except (LostFile, OSError) as error:
             return Example(None, target, lost=str(error))
         except InputError as error:
             return Example(None, target, str(error))
-        scores = torch.tensor(trial.system_scores) if trial.system_scores else None
-        frames = None if frame_targets is None else torch.from_numpy(frame_targets)
-        return Example(torch.from_numpy(waveform), target, scores=scores, frame_targets=frames, place=index)
+        carried = dict(self.carries(trial))
+        if frames is not None:
+            carried[FRAMES] = torch.from_numpy(frames)
+        return Example(torch.from_numpy(waveform), target, carried=carried, place=index)
 
-    def prepare(
-        self,
-        trial: Trial,
-        epoch: int,
-        num_samples: int | None = None,
-        *,
-        excerpt: tuple[int, int] | None = None,
-    ) -> np.ndarray:
-        """Prepare ``trial`` for ``epoch``: (num_samples,) float32; see :meth:`prepare_labelled`."""
-        return self.prepare_labelled(trial, epoch, num_samples, excerpt=excerpt)[0]
-
-    def prepare_labelled(
-        self,
-        trial: Trial,
-        epoch: int,
-        num_samples: int | None = None,
-        *,
-        excerpt: tuple[int, int] | None = None,
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """Prepare ``trial`` for ``epoch``: (num_samples,) float32, and labels of its frames (T,) int8.
+    def prepare(self, index: int, epoch: int, num_samples: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Prepare the trial ``index`` for ``epoch``: (num_samples,) float32, and labels of its frames (T,) int8.
 
         Args:
             num_samples: length of the example; None for that of all examples.
-            excerpt: first sample and number of samples of a piece of the recording.
 
         Raises:
             LostFile: if the file, or one of noise, cannot be read at present.
             InputError: if the file cannot be used, or its length is not that of its labels.
         """
+        trial, labelled = self.trials[index], self.found.labels
+        excerpt = None if self.found.excerpts is None else self.found.excerpts[index]
         utterance = zlib.crc32(f"{self.part}/{trial.id}".encode())
         rng = np.random.default_rng(stream_of_epoch(self.seed, epoch, utterance))
         num_samples = self.num_samples if num_samples is None else num_samples
-        waveform = self._read(trial, excerpt)
-        labels = None if self.labels is None else self._labels_of(trial, waveform, self.labels.get(trial.id))
-        if self.speed:
-            waveform = change_speed(waveform, draw_speed(self.speed, rng))
-            labels = None if labels is None else stretched(labels, len(waveform))
-        if self.noise:
-            try:
-                waveform = self.noise(waveform, rng)
-            except InputError:
-                noises = [file.path for files in self.noise.noises.values() for file in files]
-                _check_there(*noises, *self.noise.impulse_responses)
-                raise
-        if self.algo:
-            draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
-            waveform = rawboost(waveform, self.algo, draws, gate_rng=gates, utterance=trial.id, **self.parameters)
-        if self.conditions:
-            try:
-                waveform = self.conditions(waveform, rng)
-            except InputError:
-                _check_there(*self.conditions.recordings)
-                raise
-        if self.fir:
-            waveform = self.fir(waveform, rng)
+        waveform = self._read(trial.audio_path(), excerpt)
+        labels = None
+        if labelled is not None:
+            whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
+            labels = labelled.of_samples(trial.id, len(waveform), whole)
+        try:
+            waveform = self.augmentation(waveform, rng, trial.id)
+        except InputError:
+            _check_there(*self.augmentation.files())
+            raise
+        labels = None if labels is None else stretched(labels, len(waveform))
         if num_samples is not None:
             if excerpt is not None:
                 waveform = padded(waveform, num_samples)
                 labels = None if labels is None else padded(labels + 1, num_samples) - 1  # −1 behind the end
-            elif labels is not None:
-                chosen = self._chosen(labels, num_samples, rng, trial.id)
+            elif labels is not None and labelled is not None:
+                chosen = labelled.crop(labels, self.crop, num_samples, rng, trial.id)
                 waveform, labels = waveform[chosen], labels[chosen]
             elif self.crop == "head":
                 waveform = head_crop(waveform, num_samples, trial.id)
@@ -224,30 +184,12 @@ class TrainingSet(Dataset):
         waveform = np.ascontiguousarray(waveform, dtype=np.float32)
         return waveform, None if labels is None else labels_of_frames(labels)
 
-    def _labels_of(self, trial: Trial, waveform: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-        """The label of each sample of ``waveform``, all −1 if the trial has none."""
-        if labels is None:
-            return np.full(len(waveform), -1, np.int8)
-        whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
-        check_lengths(len(labels), len(waveform), trial.id, whole)
-        return labels_of_samples(labels, len(waveform))
-
-    def _chosen(self, labels: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str) -> np.ndarray:
-        """The places of the samples that a crop takes."""
-        places = np.arange(len(labels))
-        if self.crop == "random_tiled":
-            return random_tiled_crop(places, num_samples, rng, utterance)
-        start = 0
-        if self.crop != "head":
-            start = drawn_start(labels_of_frames(labels), len(labels), num_samples, rng, self.boundary_share)
-        return head_crop(places[start:], num_samples, utterance)
-
-    def _read(self, trial: Trial, excerpt: tuple[int, int] | None) -> np.ndarray:
+    def _read(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         try:
-            return self._decode(trial.audio_path(), excerpt)
+            return self._decode(path, excerpt)
         except (InputError, OSError):
-            check_readable(trial.audio_path())
-        return self._decode(trial.audio_path(), excerpt)  # the trouble may be over; damage is found again
+            check_readable(path)
+        return self._decode(path, excerpt)  # the trouble may be over; damage is found again
 
     def _decode(self, path: Path, excerpt: tuple[int, int] | None) -> np.ndarray:
         if excerpt is not None:
@@ -294,18 +236,15 @@ def longest_first(trials: Sequence[Trial]) -> list[Trial]:
 
 def collate(examples: list[Example]) -> Batch:
     """Stack the usable examples; if there are none, the batch has no rows."""
-    waveforms = [e.waveform for e in examples if e.waveform is not None]
-    targets = [torch.tensor(e.target) for e in examples if e.waveform is not None]
-    scores = [e.scores for e in examples if e.waveform is not None and e.scores is not None]
-    frames = [e.frame_targets for e in examples if e.waveform is not None and e.frame_targets is not None]
+    used = [example for example in examples if example.waveform is not None]
+    names = used[0].carried if used else ()
     return Batch(
-        stacked(waveforms) if waveforms else torch.zeros(0, 0),
-        stacked(targets) if targets else torch.zeros(0, dtype=torch.long),
+        stacked([e.waveform for e in used if e.waveform is not None]) if used else torch.zeros(0, 0),
+        stacked([torch.tensor(e.target) for e in used]) if used else torch.zeros(0, dtype=torch.long),
         [e.error for e in examples if e.error],
         [e.lost for e in examples if e.lost],
-        stacked(scores) if scores else None,
-        stacked(frames) if frames else None,
-        [e.place for e in examples if e.waveform is not None],
+        {name: stacked([e.carried[name] for e in used]) for name in names},
+        [e.place for e in used],
     )
 
 
@@ -326,5 +265,5 @@ def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: in
     A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
     ``num_workers``.
     """
-    workers = 0 if dataset.stream is not None else num_workers
+    workers = 0 if dataset.augmentation.stream is not None else num_workers
     return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

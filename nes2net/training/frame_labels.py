@@ -2,16 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nes2net.audio.crop import head_crop, random_tiled_crop
 from nes2net.errors import InputError
 from nes2net.recipes.segments import LABEL_SAMPLES
 
 #: Seconds by which labels and recording may differ; frames without a label are not trained on.
 _TOLERANCE = 0.5
+
+
+@dataclass(frozen=True)
+class FrameLabels:
+    """Labels of the frames of 10 ms of trials, which follow the waveform of an example.
+
+    Args:
+        of_trial: labels by the id of a trial, 1 bona fide, 0 spoof; a trial that is not there has none.
+        boundary_share: share of the random crops that hold a boundary (:func:`drawn_start`).
+    """
+
+    of_trial: Mapping[str, NDArray]
+    boundary_share: float | None = None
+
+    def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
+        """The label of each sample of the trial ``id``, (num_samples,): −1 where there is none.
+
+        Raises:
+            InputError: as :func:`check_lengths`.
+        """
+        labels = self.of_trial.get(id)
+        if labels is None:
+            return np.full(num_samples, -1, np.int8)
+        check_lengths(len(labels), num_samples, id, whole)
+        return labels_of_samples(labels, num_samples)
+
+    def crop(
+        self, samples: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
+    ) -> NDArray[np.integer]:
+        """The places of the samples that a crop takes, by the labels of all ``samples`` (N,) of the trial ``id``.
+
+        A random crop begins with a frame.
+        """
+        places = np.arange(len(samples))
+        if crop == "random_tiled":
+            return random_tiled_crop(places, num_samples, rng, id)
+        start = 0
+        if crop != "head":
+            start = drawn_start(labels_of_frames(samples), len(samples), num_samples, rng, self.boundary_share)
+        return head_crop(places[start:], num_samples, id)
 
 
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -17,10 +16,10 @@ from nes2net.errors import InputError
 from nes2net.machine.precision import float32_products
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
-from nes2net.training.distributed import IN_SCORING, plan_step, write_once
+from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once
 from nes2net.training.interruption import StopRequests, stop_without_data
 from nes2net.training.monitor import Monitor, check_finite
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import learning_rate, plateaus, set_learning_rate
 from nes2net.training.sampling import by_step
 from nes2net.training.seeding import seed_step
@@ -44,9 +43,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.steps_per_epoch = len(self.loader.batch_sampler)
         self.learning_rate = learning_rate(self.recipe.train, self.steps_per_epoch)
-        # To weigh targets without a device sync.
-        self.criterion = copy.deepcopy(self.objective.criterion).cpu()
-        self.segments = copy.deepcopy(self.objective.segments).cpu() if self.objective.segments else None
         self.model = self.accelerator.prepare_model(self.objective)  # autocast, DistributedDataParallel
         self.optimizer = self.accelerator.prepare_optimizer(self.state.optimizer)  # the GradScaler of fp16
 
@@ -99,32 +95,16 @@ class Trainer:
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
         progress.lr = self.learning_rate(iteration) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
-        parts = [self.prepare(batch, epoch, step, place) for place, batch in enumerate(batches)]
-        targets = [t.cpu() for _, t in parts] if self.objective.specmix else [batch.targets for batch in batches]
-        frames = [self.objective.frame_targets(batch.frame_targets, batch.waveforms.shape[1]) for batch in batches]
-        weights = [self.weights_of(*of_part) for of_part in zip(targets, frames)]
-        counts = [len(t) for t in targets]
+        parts, weights = zip(*(self.prepared(batch, epoch, step, place) for place, batch in enumerate(batches)))
         lost = [why for batch in batches for why in batch.lost]
         due = due and accelerator.is_main_process
+        counts = [len(batch.targets) for batch in batches]
         plan = plan_step(accelerator, weights, counts, self.stop.requested, due, len(lost))
         if plan.lost or not plan.utterances + plan.unused:
             stop_without_data(lost, f"epoch {epoch}, step {step}")
         self.monitor.unused += plan.unused
         if any(denominator > 0 for denominator in plan.denominators):
-            processes, denominators = accelerator.num_processes, plan.denominators
-            factors = [processes / denominator if denominator > 0 else 0.0 for denominator in denominators]
-            sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
-            for place in plan.used:
-                # DDP averages gradients over processes; the factor turns this into their sum.
-                with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
-                    latent_seed = self.objective.latent_seed(epoch, step, self._part(place))
-                    others = self.scores_of(batches[place])
-                    of_frames = [t.to(accelerator.device, non_blocking=True) for t in frames[place]]
-                    numerators: Tensor = self.model(*parts[place], iteration, latent_seed, others, of_frames)
-                    accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
-                sums += numerators.detach()
-            sums = accelerator.reduce(sums, "sum")
-            loss = sum(n / denominator for n, denominator in zip(sums, denominators) if denominator > 0)
+            loss = self.backward(parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
             # The only place of a step that waits for a GPU.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
@@ -137,28 +117,38 @@ class Trainer:
         progress.step = step + 1
         return plan.signal, plan.save
 
-    def prepare(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Tensor, Tensor]:
-        """Move a batch to the device and mix it if the recipe says so; it may be empty."""
+    def prepared(self, batch: Batch, epoch: int, step: int, place: int) -> tuple[Part, list[float]]:
+        """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
-        waveforms, targets = (t.to(self.accelerator.device, non_blocking=True) for t in batch[:2])
-        if not len(targets):
-            return waveforms, targets
-        return self.objective.mixed(waveforms, targets, epoch, step, self._part(place))
-
-    def weights_of(self, targets: Tensor, frames: Sequence[Tensor]) -> list[float]:
-        """The denominators of the losses of a part with these targets, before its forward pass."""
-        of_frames = (
-            [] if self.segments is None else self.segments.weights(frames) or [0.0] * len(self.segments.resolutions)
+        carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
+        part = Part(
+            self.moved(batch.waveforms),
+            self.moved(batch.targets),
+            {name: self.moved(values) for name, values in carried.items()},
+            (epoch - 1) * self.steps_per_epoch + step,
         )
-        return [self.criterion.weight_of(targets).item(), *of_frames]
+        if len(batch.targets):
+            number = place * self.accelerator.num_processes + self.accelerator.process_index
+            part = self.objective.mixed(part, epoch, step, number)
+        targets = part.targets.cpu() if self.objective.specmix else batch.targets
+        return part, self.objective.weights(targets, carried)
 
-    def _part(self, place: int) -> int:
-        """The number of this process's part ``place`` of a step, among those of all processes."""
-        return place * self.accelerator.num_processes + self.accelerator.process_index
+    def moved(self, values: Tensor) -> Tensor:
+        return values.to(self.accelerator.device, non_blocking=True)
 
-    def scores_of(self, batch: Batch) -> Tensor | None:
-        """The scores of other systems of a batch, on the device; None if there are none."""
-        return None if batch.scores is None else batch.scores.to(self.accelerator.device, non_blocking=True)
+    def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
+        """Add up the gradients of the loss of a step, over its parts and all processes; return the loss."""
+        accelerator, denominators = self.accelerator, plan.denominators
+        factors = [accelerator.num_processes / weight if weight > 0 else 0.0 for weight in denominators]
+        sums = torch.zeros(len(denominators), dtype=torch.float64, device=accelerator.device)
+        for place in plan.used:
+            # DDP averages gradients over processes; the factor turns this into their sum.
+            with nullcontext() if place == plan.used[-1] else accelerator.no_sync(self.model):
+                numerators: Tensor = self.model(*parts[place])
+                accelerator.backward(sum(n * factor for n, factor in zip(numerators, factors)))
+            sums += numerators.detach()
+        sums = accelerator.reduce(sums, "sum")
+        return sum(n / weight for n, weight in zip(sums, denominators) if weight > 0)
 
     def decay(self) -> float:
         """What ``train.plateau_patience`` makes of the learning rate: ½ for each plateau of the development loss."""

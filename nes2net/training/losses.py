@@ -80,14 +80,13 @@ def _number_of(targets: Tensor) -> Tensor:
 class _ClassWeighted(Criterion):
     """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
 
-    weight: Tensor
-
     def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
         super().__init__()
-        self.register_buffer("weight", torch.tensor(class_weights, dtype=torch.float64), persistent=False)
+        self.weight = torch.tensor(class_weights, dtype=torch.float64, device="cpu")  # which weighs targets there
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return self.weight[targets].sum() if targets.ndim == 1 else (self.weight * targets).sum()
+        weight = self.weight.to(targets.device)
+        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
 
 
 class WeightedCrossEntropy(_ClassWeighted):
@@ -123,7 +122,7 @@ class WeightedCrossEntropy(_ClassWeighted):
             raise InputError(
                 f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
             )
-        weight = self.weight.to(outputs.dtype)
+        weight = self.weight.to(outputs)
         if targets.ndim == 1:
             return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
         return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
@@ -217,7 +216,7 @@ class AngularSoftmax(_ClassWeighted):
         losses = torch.stack([self._loss_of_class(c, logits, with_margin) for c in classes], dim=1)  # B×n
         if targets.ndim == 1:
             targets = F.one_hot(targets, len(classes)).to(losses.dtype)
-        return (self.weight.to(losses.dtype) * targets * losses).sum()
+        return (self.weight.to(losses) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
         return self.head(outputs)

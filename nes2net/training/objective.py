@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,23 +17,20 @@ from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead, P2SGradHead, PrototypeHead
 from nes2net.detector import Detector
-from nes2net.distillation import Similarity, TeacherStudent
 from nes2net.errors import InputError
-from nes2net.recipes.segments import SegmentsConfig
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.losses import (
     AdditiveMarginSoftmax,
     AngularSoftmax,
     BinaryFocal,
     Criterion,
-    Distillation,
     OneClassSoftmax,
     P2SGrad,
     Prototypes,
     WeightedCrossEntropy,
 )
 from nes2net.training.sampling import stream_of_epoch
-from nes2net.training.segment_losses import SegmentLosses
 
 # They keep the draws apart from other streams of the same (seed, epoch).
 _SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
@@ -47,8 +44,33 @@ HEAD_OF = {
 }
 
 
+class Part(NamedTuple):
+    """A part of a step, or a batch of the development set, on the device."""
+
+    #: waveforms B×N, or spectrograms B×T×F that Specmix has mixed
+    inputs: Tensor
+    #: (B,), 1 for bona fide, or B×2, each class's share in a mixed sample
+    targets: Tensor
+    #: what the examples carry beside their waveforms, as :meth:`Objective.ready` gives it
+    carried: Mapping[str, Tensor] = {}
+    #: number of the optimisation step, from 0 over all epochs; None in validation
+    iteration: int | None = None
+    #: seed of latent augmentation; None leaves the embeddings as they are
+    latent_seed: int | None = None
+
+
+class Outcome(NamedTuple):
+    """What validation finds of a batch."""
+
+    loss: Tensor
+    #: (B,)
+    scores: Tensor
+    #: scores and labels, −1 for none, of whatever else has an error rate, by the name of the rate
+    further: Mapping[str, tuple[Tensor, Tensor]] = {}
+
+
 class Objective(nn.Module):
-    """Loss of a batch for ``detector``.
+    """Loss of a batch for ``detector``: one score an utterance, and what other tasks change a part of.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
     With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients, with
@@ -56,59 +78,44 @@ class Objective(nn.Module):
     the last layer of ``detector`` does.
 
     Args:
-        specmix: settings of Specmix; None mixes nothing.
-        seed: seed of the draws of Specmix and of latent augmentation.
-        latent: settings of latent augmentation; None perturbs nothing.
-        segments: losses of frames, beside that of the utterance; none if None or without resolutions.
+        recipe: its settings of the loss, of Specmix and latent augmentation, and the seed of their draws.
 
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    >>> objective = Objective(Detector.from_config(model), TrainConfig())
+    >>> objective = Objective(Detector.from_config(model), Recipe())
     >>> numerators = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
-    >>> numerators.shape, round(objective.criterion.weight_of(torch.tensor([0, 1])).item(), 6)
-    (torch.Size([1]), 1.0)
+    >>> numerators.shape, [round(weight, 6) for weight in objective.weights(torch.tensor([0, 1]))]
+    (torch.Size([1]), [1.0])
 
     Raises:
         InputError: if the losses, Specmix, latent augmentation or freezing the front-end do not fit
             the detector.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        train: TrainConfig,
-        specmix: dict[str, Any] | None = None,
-        seed: int = 0,
-        *,
-        latent: dict[str, Any] | None = None,
-        segments: SegmentsConfig | None = None,
-    ) -> None:
+    def __init__(self, detector: Detector, recipe: Recipe) -> None:
         super().__init__()
-        self.detector, self.seed = detector, seed
-        self.criterion = _criterion(train, detector).to(detector.device)
-        self.segments: SegmentLosses | None = None
-        if segments is not None and segments.resolutions:
-            self.segments = SegmentLosses(segments, detector).to(detector.device)
+        train, augment = recipe.train, recipe.augment
+        self.detector, self.seed = detector, recipe.seed
+        self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
         self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
         if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
             name = detector.frontend.config["name"]
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
             raise InputError(f"front-end '{name}' has nothing to train: leave `train.{key}` out")
-        self.specmix = None
-        if specmix is not None:
-            self.specmix = Specmix.of(**specmix)
+        self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
+        if self.specmix is not None:
             _check_has_spectrogram(detector)
-        self.latent = None
-        if latent is not None:
-            self.latent = LatentAugmentation.of(**latent)
+        self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
+        if self.latent is not None:
             _check_has_embeddings(detector)
         if train.freeze_frontend:
             detector.frontend.requires_grad_(False)
         if train.freeze_layers is not None:
             _freeze_layers(detector, train.freeze_layers)
-        if train.optimizer == "logistic":
-            detector.requires_grad_(False)
-            detector.backend.last_layer.requires_grad_(True)
+
+    def make_criterion(self, recipe: Recipe) -> Criterion:
+        """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
+        return criterion_of(recipe.train, self.detector)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """List what the optimiser has to do with: all parameters but those that are never trained.
@@ -124,120 +131,104 @@ class Objective(nn.Module):
         self.frozen = epoch <= self.freeze_epochs
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
-    def mixed(self, waveforms: Tensor, targets: Tensor, epoch: int, step: int, part: int = 0) -> tuple[Tensor, Tensor]:
-        """Prepare inputs and targets for :meth:`forward`.
-
-        Without Specmix they stay as they are. With it, waveforms become spectrograms B×T×F and
-        targets B×2, both mixed. Specmix draws from one stream per (seed, epoch, step, ``part``), so
-        a resumed run draws what an uninterrupted one draws. Its front-ends have no parameters.
-        """
-        if self.specmix is None:
-            return waveforms, targets
-        generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, part, _SPECMIX_STREAM))
-        spectrograms = self._features(waveforms)
-        assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
-        return self.specmix(spectrograms, targets, generator)[:2]
-
-    def latent_seed(self, epoch: int, step: int, part: int = 0) -> int | None:
-        """Seed of the latent augmentation of a part of a step; None if the recipe has none.
-
-        There is one for each (seed, epoch, step, ``part``), as for Specmix.
-        """
-        return None if self.latent is None else self._seed_of_part(epoch, step, part, _LATENT_STREAM)
-
-    def _seed_of_part(self, epoch: int, step: int, part: int, stream: int) -> int:
-        parts = [part] if part else []
-        sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *parts))
-        return int(sequence.generate_state(1)[0])
-
-    def frame_targets(self, labels: Tensor | None, num_samples: int) -> list[Tensor]:
-        """Labels B×T of the frames that have a loss, by resolution, for ``labels`` of frames of 10 ms.
+    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+        """What the losses take of what the examples of a batch carry.
 
         Args:
             num_samples: of the waveforms.
         """
-        if self.segments is None or labels is None:
-            return []
-        return self.segments.targets(labels, self.detector.num_segments(num_samples))
+        return carried
+
+    def mixed(self, part: Part, epoch: int, step: int, number: int = 0) -> Part:
+        """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
+
+        With Specmix, waveforms become spectrograms B×T×F and targets B×2. Its front-ends have no
+        parameters. There is one stream for each (seed, epoch, step, ``number`` of the part), so a
+        resumed run draws what an uninterrupted one draws.
+        """
+        if self.latent is not None:
+            part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
+        if self.specmix is None:
+            return part
+        generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
+        spectrograms = self.features(part.inputs)
+        assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
+        inputs, targets = self.specmix(spectrograms, part.targets, generator)[:2]
+        return part._replace(inputs=inputs, targets=targets)
+
+    def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
+        numbers = [number] if number else []
+        sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
+        return int(sequence.generate_state(1)[0])
+
+    def weights(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+        """The denominator of each term of the loss, which is known before any forward pass.
+
+        Args:
+            targets: targets and what is ``carried``, in the memory of this computer.
+        """
+        return [self.criterion.weight_of(targets).item()]
 
     def forward(
         self,
         inputs: Tensor,
         targets: Tensor,
+        carried: Mapping[str, Tensor] = {},
         iteration: int | None = None,
         latent_seed: int | None = None,
-        scores: Tensor | None = None,
-        frames: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Compute the numerators of the losses: of the utterance, then of the frames by resolution.
+        """Compute the numerators of the terms of the loss of a :class:`Part`.
 
-        The denominators are ``criterion.weight_of(targets)`` and ``segments.weights(frames)``. The
-        loss is the sum of the quotients. The factor of the utterance's loss is in its numerator, and
-        the penalty of the aggregation, if it has one, is added to the loss of the batch.
-
-        Args:
-            inputs: inputs and ``targets`` are those of :meth:`mixed`.
-            iteration: number of the optimisation step, from 0 over all epochs.
-            latent_seed: that of :meth:`latent_seed`; None leaves the embeddings as they are.
-            scores: B×S, scores of other systems, for a detector that fuses them.
-            frames: those of :meth:`frame_targets`.
+        The loss is the sum of their quotients with :meth:`weights`. The penalty of the aggregation, if
+        it has one, is added to the loss of the utterance.
         """
-        of_frames: list[Tensor] = []
+        part = Part(inputs, targets, carried, iteration, latent_seed)
         with _enough_for_statistics("a part of a step", "lower `train.accumulate` or raise `train.batch_size`"):
-            features = self._features(inputs) if self.specmix is None else inputs
-            if self.segments is None:
-                outputs = self._outputs(features, scores, targets, latent_seed)
-            else:
-                segments, outputs = self._segments_and_outputs(features, targets, latent_seed)
-                of_frames = self.segments.numerators(segments, frames)
-            numerator, weight = self.criterion.parts(outputs, targets, iteration, self._durations(inputs))
-        if self.segments is not None:
-            factor = self.segments.utterance_weight
-            numerator = numerator * factor if factor else torch.zeros_like(numerator)
+            features = inputs if inputs.ndim == 3 else self.features(inputs)
+            first, *others = self.numerators(self.computed(features, part), part)
         aggregation = self.detector.aggregation
         penalty, aggregation.penalty = aggregation.penalty, None  # kept, its graph would stay in memory
-        return torch.stack([numerator if penalty is None else numerator + penalty * weight, *of_frames])
+        if penalty is not None:
+            first = first + penalty * self.criterion.weight_of(targets).to(first.dtype)
+        return torch.stack([first, *others])
 
-    def validation_parts(
-        self, waveforms: Tensor, targets: Tensor, scores: Tensor | None = None, frames: Sequence[Tensor] = ()
-    ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Compute the loss of ``waveforms`` B×N for ``targets`` (B,), scores (B,), and those of frames.
+    def validated(self, part: Part) -> Outcome:
+        """Compute loss and scores of a batch of the development set, of which nothing is mixed.
 
-        The scores of frames are B×T by resolution, for each of ``frames``, those of
-        :meth:`frame_targets`. ``scores`` are those of other systems, as for :meth:`forward`.
-
-        Nothing is mixed, and the margin of angular softmax is that at the end of its annealing.
+        The margin of angular softmax is that at the end of its annealing.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
-            features, segments = self._features(waveforms), dict[float, Tensor]()
-            if self.segments is None:
-                outputs = self._outputs(features, scores)
-            else:
-                segments, outputs = self._segments_and_outputs(features)
+            computed = self.computed(self.features(part.inputs), part)
         self.detector.aggregation.penalty = None  # of train mode, in which nothing is trained here
-        loss = self.criterion(outputs, targets, durations=self._durations(waveforms))
-        backend, of_frames = self.detector.backend, list[Tensor]()
-        if self.segments is not None:
-            loss = loss * self.segments.utterance_weight
-            of_each = self.segments.numerators(segments, frames)
-            for ms, of, numerator, weight in zip(
-                self.segments.resolutions, frames, of_each, self.segments.weights(frames)
-            ):
-                loss = loss + numerator / weight if weight else loss
-                logits = segments[ms][:, : of.shape[1]]
-                of_frames.append(backend.scores(logits.flatten(0, 1)).unflatten(0, of.shape))
-        return loss, backend.scores(self.criterion.logits(outputs)), of_frames
+        return self.outcome(computed, part)
 
-    def _segments_and_outputs(
-        self, features: Tensor | list[Tensor], targets: Tensor | None = None, latent_seed: int | None = None
-    ) -> tuple[dict[float, Tensor], Tensor]:
-        """Compute the logits of frames, and what :meth:`_outputs` computes, in one pass of the back-end."""
-        backend = self.detector.backend
-        segments, embeddings = backend.segments_and_embedding(features, self.detector.frame_ms)
-        return segments, self._of_embeddings(embeddings, targets, latent_seed)
+    def computed(self, features: Tensor | list[Tensor], part: Part) -> Any:
+        """Compute what the losses take from the back-end, here embeddings or logits."""
+        if self.criterion.takes_embeddings or part.latent_seed is not None:
+            return self.of_embeddings(self.detector.backend.embed(features), part)
+        return self.logits(features, part)
 
-    def _features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
+    def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+        """Compute the logits of a detector that takes waveforms alone."""
+        return self.detector.logits(features)
+
+    def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
+        """Perturb ``embeddings`` if asked to; these or their logits, whichever the loss takes."""
+        if self.latent is not None and part.latent_seed is not None:
+            embeddings = self.latent(embeddings, part.targets, np.random.default_rng(part.latent_seed))
+        return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
+
+    def numerators(self, computed: Any, part: Part) -> list[Tensor]:
+        """Compute the numerator of each term of the loss, first that of the utterance."""
+        return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
+
+    def outcome(self, computed: Any, part: Part) -> Outcome:
+        """Find the loss and the scores of a batch, as validation measures them."""
+        loss = self.criterion(computed, part.targets, durations=self._durations(part.inputs))
+        return Outcome(loss, self.detector.backend.scores(self.criterion.logits(computed)))
+
+    def features(self, waveforms: Tensor) -> Tensor | list[Tensor]:
         """Compute the back-end's input: B×T×D, or all hidden states."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             states = self.detector.hidden_states(waveforms)
@@ -245,27 +236,8 @@ class Objective(nn.Module):
 
     def _durations(self, inputs: Tensor) -> Tensor:
         """Seconds (B,) of ``inputs``, waveforms or, with Specmix, spectrograms."""
-        samples = inputs.shape[1] * (1 if self.specmix is None else self.detector.frontend.hop_length)
+        samples = inputs.shape[1] * (1 if inputs.ndim == 2 else self.detector.frontend.hop_length)
         return torch.full((len(inputs),), samples / SAMPLE_RATE, device=inputs.device)
-
-    def _outputs(
-        self,
-        features: Tensor | list[Tensor],
-        scores: Tensor | None = None,
-        targets: Tensor | None = None,
-        latent_seed: int | None = None,
-    ) -> Tensor:
-        """Compute embeddings or logits, whichever the loss takes."""
-        backend = self.detector.backend
-        if not self.criterion.takes_embeddings and latent_seed is None:
-            return self.detector.logits(features, scores)
-        return self._of_embeddings(backend.embed(features), targets, latent_seed)
-
-    def _of_embeddings(self, embeddings: Tensor, targets: Tensor | None, latent_seed: int | None) -> Tensor:
-        """Perturb ``embeddings`` if asked to; these or their logits, whichever the loss takes."""
-        if self.latent is not None and latent_seed is not None and targets is not None:
-            embeddings = self.latent(embeddings, targets, np.random.default_rng(latent_seed))
-        return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
 
 
 @contextmanager
@@ -279,23 +251,12 @@ def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
         raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
 
 
-def _criterion(train: TrainConfig, detector: Detector) -> Criterion:
+def criterion_of(train: TrainConfig, detector: Detector) -> Criterion:
+    """Make the loss ``train.loss`` over the head of ``detector``; :class:`InputError` if it has another head."""
     if train.loss == "cross_entropy":
         return WeightedCrossEntropy(train.class_weights, normalize=train.normalize_class_weights)
     if train.loss == "focal":
         return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
-    if train.loss == "distillation":
-        if (
-            not isinstance(detector.frontend, TeacherStudent)
-            or detector.backend.config["name"] != "one_class_distillation"
-        ):
-            raise InputError(
-                "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
-                "`model.backend.name=one_class_distillation`"
-            )
-        similarity = detector.backend.last_layer
-        assert isinstance(similarity, Similarity)
-        return Distillation(similarity, train.distillation)
     head = detector.backend.last_layer
     needed = HEAD_OF[train.loss]
     if not isinstance(head, HEADS[needed]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -30,13 +30,25 @@ def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
     return [seed, epoch - 1, *place]
 
 
+class StepShare(NamedTuple):
+    """Which parts of a step a process takes: of ``accumulate`` × ``world_size`` every ``world_size``-th."""
+
+    rank: int = 0
+    world_size: int = 1
+    accumulate: int = 1
+
+
+#: A process alone takes whole steps.
+WHOLE = StepShare()
+
+
 class EpochBatches(Sampler[list[tuple[int, ...]]]):
     """Batches of (epoch, index) pairs, for the ``batch_sampler`` of a ``DataLoader``.
 
     In training (``shuffle``), step s takes items s·B to (s + 1)·B of a permutation drawn from
     (seed, epoch); the last incomplete batch is dropped, as published. The batch is cut, in order,
     into ``accumulate`` × ``world_size`` parts of nearly equal size. An iteration yields the parts
-    of this process: its a-th part is part a·world_size + rank of the step.
+    of this process's ``share``: its a-th part is part a·world_size + rank of the step.
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
@@ -50,7 +62,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
     ([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]], 3)
-    >>> [len(part) for part in EpochBatches(10, 4, seed=1, shuffle=True, accumulate=2)]
+    >>> [len(part) for part in EpochBatches(10, 4, 1, True, StepShare(accumulate=2))]
     [2, 2, 2, 2]
 
     Args:
@@ -74,14 +86,13 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         batch_size: int,
         seed: int,
         shuffle: bool,
+        share: StepShare = WHOLE,
         *,
-        rank: int = 0,
-        world_size: int = 1,
-        accumulate: int = 1,
         chunk_samples: Sequence[int] | None = None,
         lengths: Sequence[int] | None = None,
         balance: Balance | None = None,
     ) -> None:
+        rank, world_size, accumulate = share
         if shuffle and batch_size < accumulate * world_size:
             raise InputError(
                 f"a batch of {batch_size} cannot be cut into {accumulate} × {world_size} parts: `train.batch_size` "
@@ -89,7 +100,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 "or the number of processes"
             )
         self.length, self.batch_size, self.seed, self.shuffle = length, batch_size, seed, shuffle
-        self.rank, self.world_size, self.accumulate = rank, world_size, accumulate
+        self.share = share
         self.chunk_samples, self.lengths = chunk_samples, None if lengths is None else np.array(lengths)
         self.balance = balance
         #: items that an epoch draws
@@ -110,8 +121,8 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._length(batch, step)
-            parts = np.array_split(batch, self.accumulate * self.world_size)
-            for part in parts[self.rank :: self.world_size]:
+            parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
+            for part in parts[self.share.rank :: self.share.world_size]:
                 yield [(self.epoch, int(index), *length) for index in part]
 
     def _batches_in_order(self) -> Iterator[list[tuple[int, ...]]]:

@@ -8,7 +8,6 @@ from hashlib import sha256
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -19,6 +18,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
 from nes2net.published_models import START_KEY
 from nes2net.training.balance import Balance
+from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.optimisation import set_learning_rate
 from nes2net.training.resume_file import REMEDY, RESUME_FILE, VERSION, Progress
 from nes2net.training.selection import Selection
@@ -157,17 +157,18 @@ class RunState:
 
 
 def fingerprint(
-    trials: Sequence[Trial], labels: Mapping[str, NDArray] | None = None, balance: Balance | None = None
+    trials: Sequence[Trial], labels: FrameLabels | None = None, balance: Balance | None = None
 ) -> dict[str, int | str]:
     """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies.
 
-    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, by id,
-    and the groups of a ``balance``, with the number of its draws.
+    If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, and the
+    groups of a ``balance``, with the number of its draws.
     """
+    of_trial = {} if labels is None else labels.of_trial
 
     def line(trial: Trial) -> str:
         scores = f"\t{trial.system_scores}" if trial.system_scores else ""
-        frames = f"\t{sha256(labels[trial.id].tobytes()).hexdigest()}" if labels and trial.id in labels else ""
+        frames = f"\t{sha256(of_trial[trial.id].tobytes()).hexdigest()}" if trial.id in of_trial else ""
         return f"{trial.id}\t{trial.target}{scores}{frames}"
 
     found: dict[str, int | str] = {"trials": len(trials), "digest": trials_digest(trials, line)}

@@ -22,6 +22,7 @@ from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.over_corpora import over_corpora
 from nes2net.machine.precision import float32_products
 from nes2net.recipes.augment import AugmentConfig
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.recipes.validation import ValidationConfig
 from nes2net.scoring.kernel import scoring_mode
@@ -29,7 +30,7 @@ from nes2net.training.dataset import BatchLoader
 from nes2net.training.distributed import gathered
 from nes2net.training.interruption import stop_without_data
 from nes2net.training.monitor import Monitor
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.progress import Meter
 from nes2net.training.seeding import seed_validation
 
@@ -80,14 +81,14 @@ class _BatchResult(NamedTuple):
     targets: np.ndarray
     errors: list[str]
     lost: list[str]
-    #: scores and labels of the frames that have a label, by resolution
-    frames: list[tuple[np.ndarray, np.ndarray]]
+    #: scores and labels of whatever else has an error rate, of those that have a label
+    further: dict[str, tuple[np.ndarray, np.ndarray]]
     #: places of the scored trials in the development set
     places: Sequence[int] = ()
 
 
 def _labelled(scores: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """The frames that have a label, of ``scores`` and ``labels`` B×T."""
+    """Those of ``scores`` and ``labels`` (N,) that have a label."""
     known = labels.cpu() >= 0
     return scores.cpu()[known].double().numpy(), labels.cpu()[known].numpy()
 
@@ -102,11 +103,11 @@ class Validator:
         loaders: this process's batches of each pass, by the names of :func:`passes`, in the order
             of the set (:class:`nes2net.training.sampling.EpochBatches`).
         monitor: names the files that were left out.
-        eer_method: the corpus's rule for the EER.
-        eer_methods: if the set has trials of several corpora, the rule of each by its alias.
-        seed: seed of the bootstrap, and of what is random in train mode.
-        mode: ``train`` leaves dropout on, and lets batch normalisation learn from the development
-            set (``validation.mode``).
+        recipe: ``seed`` of the bootstrap and of what is random in train mode, and
+            ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
+            the development set.
+        eer_methods: the rule for the EER of each development corpus by its alias, None if it is the
+            only one. Trials of several corpora together have their rule, if it is the same.
 
     Raises:
         InputError: if several processes are to do this in train mode.
@@ -118,20 +119,19 @@ class Validator:
         loaders: dict[str, BatchLoader],
         accelerator: Accelerator,
         monitor: Monitor,
-        *,
-        eer_method: str,
-        seed: int,
-        mode: str = "eval",
-        eer_methods: Mapping[str, str] | None = None,
+        recipe: Recipe,
+        eer_methods: Mapping[str | None, str],
     ) -> None:
-        if mode == "train" and accelerator.num_processes > 1:
+        self.mode, self.seed = recipe.validation.mode, recipe.seed
+        if self.mode == "train" and accelerator.num_processes > 1:
             raise InputError(
                 "`validation.mode=train` needs the batches of the development set one after the other, but there are "
                 f"{accelerator.num_processes} processes: train in one, or take `validation.mode=eval`"
             )
-        self.mode = mode
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
-        self.eer_method, self.eer_methods, self.seed = eer_method, eer_methods or {}, seed
+        rules = set(eer_methods.values())
+        self.eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
+        self.eer_methods = {alias: rule for alias, rule in eer_methods.items() if alias is not None}
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
@@ -182,44 +182,31 @@ class Validator:
             shown=accelerator.is_main_process,
         )
         for place, batch in enumerate(meter):
-            loss, scores, frames, of_frames = torch.zeros(()), torch.zeros(0), list[Tensor](), list[Tensor]()
+            outcome = Outcome(torch.zeros(()), torch.zeros(0))
             if len(batch.targets):
-                waveforms = batch.waveforms.to(accelerator.device, non_blocking=True)
-                targets = batch.targets.to(accelerator.device, non_blocking=True)
-                others = None if batch.scores is None else batch.scores.to(accelerator.device, non_blocking=True)
+                carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
+                waveforms, targets, *values = (
+                    tensor.to(accelerator.device, non_blocking=True)
+                    for tensor in (batch.waveforms, batch.targets, *carried.values())
+                )
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                frames = self.objective.frame_targets(batch.frame_targets, waveforms.shape[1])
-                on_device = [labels.to(accelerator.device, non_blocking=True) for labels in frames]
-                loss, scores, of_frames = self.objective.validation_parts(waveforms, targets, others, on_device)
-            number = accelerator.process_index + place * accelerator.num_processes
+                outcome = self.objective.validated(Part(waveforms, targets, dict(zip(carried, values))))
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
-            results.append(
-                (
-                    number,
-                    loss,
-                    scores,
-                    batch.targets.clone(),
-                    batch.errors,
-                    batch.lost,
-                    of_frames,
-                    frames,
-                    batch.places,
-                )
-            )
+            results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
             meter.update(len(batch.targets) * accelerator.num_processes)
         return [  # the device is waited for here, once
             _BatchResult(
-                number,
-                loss.item(),
-                scores.double().cpu().numpy(),
+                accelerator.process_index + place * accelerator.num_processes,
+                outcome.loss.item(),
+                outcome.scores.double().cpu().numpy(),
                 targets.numpy(),
                 errors,
                 lost,
-                [_labelled(*of_both) for of_both in zip(of_frames, frames)],
+                {rate: _labelled(*of_rate) for rate, of_rate in outcome.further.items()},
                 places,
             )
-            for number, loss, scores, targets, errors, lost, of_frames, frames, places in results
+            for place, (outcome, targets, errors, lost, places) in enumerate(results)
         ]
 
     def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
@@ -258,7 +245,7 @@ class Validator:
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
             if len(self.eer_methods) > 1:
                 values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
-        return values | self._of_frames(name, results, epoch)
+        return values | self._further(name, results, epoch)
 
     def _of_corpora(self, name: str, trials: Sequence[Trial], scores: np.ndarray) -> dict[str, float]:
         """The rates of each corpus, their mean and the highest, and the EER of each attack."""
@@ -283,23 +270,25 @@ class Validator:
             values |= {f"{key}_worst": max(of_corpora.values())}
         return values | {f"val_eer_{name}/{group}": eer for group, eer in found.groups.items()}
 
-    def _of_frames(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
-        """The EER over all frames of each resolution that is trained on, by the rule of PartialSpoof."""
+    def _further(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
+        """The other error rates that the objective knows of, over all that is labelled."""
         values = {}
-        for place, ms in enumerate(self.objective.segments.resolutions if self.objective.segments else ()):
-            used = [result.frames[place] for result in results if result.frames]
-            scores, labels = (np.concatenate(column) for column in zip(*used))
+        for rate in dict.fromkeys(rate for result in results for rate in result.further):
+            scores, labels = (
+                np.concatenate(column)
+                for column in zip(*(result.further[rate] for result in results if result.further))
+            )
             if not np.isfinite(scores).all():
                 raise InputError(
-                    f"a score of a frame is not finite after epoch {epoch}: lower the learning rate, `train.lr`"
+                    f"a score is not finite after epoch {epoch} ({rate}): lower the learning rate, `train.lr`"
                 )
             bonafide, spoof = scores[labels == 1], scores[labels == 0]
             if not len(bonafide) or not len(spoof):
                 raise InputError(
-                    f"the development set has {len(bonafide)} bona fide and {len(spoof)} spoofed frames of {ms} ms, but "
-                    "some of each are needed: give it labels of segments, or more utterances"
+                    f"{rate} needs both classes, and the development set has {len(bonafide)} bona fide and {len(spoof)} "
+                    "spoofed scores of it: give it labels, or more utterances"
                 )
-            values[f"val_segment_eer_{ms}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
+            values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
         return values
 
     def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:

@@ -24,10 +24,11 @@ from nes2net.training.distributed import IN_SCORING, create_accelerator
 from nes2net.training.loop import Trainer
 from nes2net.training.monitor import Monitor
 from nes2net.training.optimisation import create_optimizer
-from nes2net.training.run import _prepare
+from nes2net.training.run import Run as TrainingRun
 from nes2net.training.seeding import cuda_algorithms
 from nes2net.training.selection import Selection
 from nes2net.training.state import RunState
+from nes2net.training.tasks.choice import create_task
 
 SECTION = "training step"
 REFERENCE = "published way"
@@ -137,7 +138,8 @@ def make_trainer(
     )
     accelerator = create_accelerator(str(stage.device), precision)
     detector = stage.load(checkpoint, "float32")
-    objective = _prepare(recipe, detector, accelerator)
+    stop: Any = SimpleNamespace(requested=0)
+    objective = TrainingRun(recipe, create_task(recipe), accelerator, folder, stop).objective(detector)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
     if adam is not None:
         optimizer = torch.optim.Adam(detector.parameters(), lr=recipe.train.lr, weight_decay=1e-4, **adam)
@@ -145,7 +147,6 @@ def make_trainer(
     data = {part: {"trials": 1000 * batch, "digest": ""} for part in ("training", "development")}
     state = RunState(recipe.to_dict(), data, detector, optimizer, selection, accelerator.scaler)
     loader: Any = SimpleNamespace(batch_sampler=range(1000))  # of the loader only the number of steps is asked for
-    stop: Any = SimpleNamespace(requested=0)
     validator: Any = None
     monitor = Monitor(selection, folder / "logs", shown=False)
     trainer = Trainer(recipe, objective, loader, validator, state, accelerator, monitor, stop)
@@ -158,4 +159,4 @@ def training_batch(stage: Stage, batch: int, seed: int = 0) -> Batch:
     waveforms, targets = stage.noise(batch, seed=seed), torch.arange(batch) % 2
     if stage.cuda:
         waveforms, targets = waveforms.pin_memory(), targets.pin_memory()
-    return Batch(waveforms, targets, [], [])
+    return Batch(waveforms, targets, [], [], {})

@@ -11,9 +11,10 @@ from builders.golden_backends import without_dropout
 from nes2net import Detector
 from nes2net.aggregations.moe import MixtureOfExperts
 from nes2net.errors import InputError
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.registry import create_aggregation, create_backend
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, Part
 
 FILES = ["moe_d24_e2_k1_h8", "moe_aasist_d48_e4_k2_h16"]
 
@@ -173,11 +174,11 @@ def test_the_loss_of_training_has_the_penalty():
         frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64}
         aggregation = {"name": "moe", "balance_weight": weight}
         detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
-        objective = Objective(detector, TrainConfig())
+        objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
         found[weight] = objective(torch.randn(3, 8000), targets)
         assert detector.aggregation.penalty is None  # it does not keep the graph
-        objective.validation_parts(torch.randn(3, 8000), targets)  # in train mode too
+        objective.validated(Part(torch.randn(3, 8000), targets))  # in train mode too
         assert detector.aggregation.penalty is None
     with torch.no_grad():  # the draws of the front-end, then those of the gate, are those of the first step
         torch.manual_seed(0)

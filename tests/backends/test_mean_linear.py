@@ -11,6 +11,7 @@ from nes2net import Detector, create_backend
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import InputError
 from nes2net.frontends.wav2vec2 import Wav2Vec2Frontend
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.losses import OneClassSoftmax
 from nes2net.training.objective import Objective, with_head
@@ -111,8 +112,8 @@ def test_the_one_class_head_equals_pinned_numbers():
 def test_the_one_class_loss_of_a_recipe_trains_the_published_column(small_model):
     torch.manual_seed(0)
     detector = Detector.from_config(with_head({**small_model, "backend": "mean_linear"}, "oc_softmax"))
-    objective = Objective(detector, TrainConfig(loss="oc_softmax"))
-    objective(torch.randn(4, 8000), torch.arange(4) % 2, 0).backward()
+    objective = Objective(detector, Recipe(train=TrainConfig(loss="oc_softmax")))
+    objective(torch.randn(4, 8000), torch.arange(4) % 2).backward()
     assert detector.score_rule == "cosine"
     column = detector.backend.proj_fc.weight
     assert column.shape == (64, 1) and column.grad.abs().sum() > 0

@@ -16,7 +16,8 @@ from nes2net.conditions import Sources
 from nes2net.conditions.augmentation import InOrder
 from nes2net.corpora import asvspoof2019_la
 from nes2net.registry import create_condition
-from nes2net.training.dataset import TrainingSet
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.dataset import Examples, TrainingSet
 
 
 @pytest.fixture(scope="module")
@@ -37,35 +38,54 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     noise = NoiseAugmentation(**folders)
     sources = Sources(folders["musan"], speech=recordings_below(Path(folders["musan"], "speech")))
     cases = [
-        ("--algo 4 --seed 1", TrainingSet(trials, None, 4, seed=1), 1),
-        ("--algo 8 --seed 7 --epoch 3 --samples 64600", TrainingSet(trials, 64600, 8, seed=7), 3),
+        ("--algo 4 --seed 1", TrainingSet(Examples(trials), None, Augmentation(algo=4), seed=1), 1),
+        (
+            "--algo 8 --seed 7 --epoch 3 --samples 64600",
+            TrainingSet(Examples(trials), 64600, Augmentation(algo=8), seed=7),
+            3,
+        ),
         (
             "--algo 5 --set N_f=2 SNRmin=3.5 --samples 9000 --crop random",
-            TrainingSet(trials, 9000, 5, RawBoostParameters(N_f=2, SNRmin=3.5), seed=1234, crop="random"),
+            TrainingSet(
+                Examples(trials),
+                9000,
+                Augmentation(algo=5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5)),
+                seed=1234,
+                crop="random",
+            ),
             1,
         ),
         *(
             (
                 f"--musan {folders['musan']} --rir {folders['rir']} --epoch {epoch}",
-                TrainingSet(trials, None, noise=noise, seed=1234),
+                TrainingSet(Examples(trials), None, Augmentation(noise=noise), seed=1234),
                 epoch,
             )
             for epoch in range(1, 5)
         ),
-        ("--speed 0.9 1.1 --seed 2", TrainingSet(trials, None, speed=(0.9, 1.1), seed=2), 1),
+        ("--speed 0.9 1.1 --seed 2", TrainingSet(Examples(trials), None, Augmentation(speed=(0.9, 1.1)), seed=2), 1),
         (
             f"--algo 3 --musan {folders['musan']} --noise-probability 1",
-            TrainingSet(trials, None, 3, noise=NoiseAugmentation(folders["musan"], probability=1), seed=1234),
+            TrainingSet(
+                Examples(trials),
+                None,
+                Augmentation(noise=NoiseAugmentation(folders["musan"], probability=1), algo=3),
+                seed=1234,
+            ),
             1,
         ),
         (
             f"--condition mp3:16 --condition noise:5 --condition babble:10 --musan {folders['musan']} "
             f"--speech {folders['musan']}/speech --algo 2",
             TrainingSet(
-                trials,
+                Examples(trials),
                 None,
-                2,
-                conditions=InOrder([create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]),
+                Augmentation(
+                    algo=2,
+                    conditions=InOrder(
+                        [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
+                    ),
+                ),
                 seed=1234,
             ),
             1,

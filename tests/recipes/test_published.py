@@ -15,7 +15,9 @@ from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.run import adapted, seed_everything, train
+from nes2net.training.run import train
+from nes2net.training.seeding import seed_everything
+from nes2net.training.start import adapted
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 CTRSVDD = {

@@ -11,7 +11,8 @@ from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.cli.main import main
 from nes2net.training.averaging import average_run
-from nes2net.training.run import adapted, train
+from nes2net.training.run import train
+from nes2net.training.start import adapted
 
 LORA = {"kind": "lora", "rank": 2, "alpha": 16, "targets": "attention", "dropout": 0.0}
 

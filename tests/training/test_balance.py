@@ -7,7 +7,7 @@ from nes2net import InputError
 from nes2net.corpora.trial import Trial
 from nes2net.recipes.data import DataConfig
 from nes2net.training.balance import Balance, Level, balance_of
-from nes2net.training.sampling import EpochBatches, by_step
+from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 #: 20 bona fide and 180 spoofed items of a, 60 and 40 of b; a third of the items has no attack
 CORPUS = ["a"] * 200 + ["b"] * 100
@@ -97,7 +97,9 @@ def test_all_processes_share_the_balanced_batches(world_size, accumulate):
     whole.epoch = 2
     parts = []
     for rank in range(world_size):
-        batches = EpochBatches(300, 12, 1, True, rank=rank, world_size=world_size, accumulate=accumulate, **options)
+        batches = EpochBatches(
+            300, 12, 1, True, share=StepShare(rank=rank, world_size=world_size, accumulate=accumulate), **options
+        )
         batches.epoch, batches.start = 2, 5  # as resumed
         parts.append(list(by_step(batches, accumulate)))
     steps = list(whole)

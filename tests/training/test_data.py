@@ -7,9 +7,11 @@ from builders import tiny_corpus
 
 from nes2net.errors import InputError
 from nes2net.recipes.data import DataConfig
-from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.data import check_unseen, eer_methods, frame_labels, read_trials, score_ranges
+from nes2net.training.data import check_unseen, eer_methods, read_trials
+from nes2net.training.tasks.fusion import Fusion, score_ranges
+from nes2net.training.tasks.segments import Segments
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
     data = DataConfig(root=str(root), **files)
     assert score_ranges(data) == [[0.0, 5.0]]
     for part in ("train", "dev"):
-        scores = [trial.system_scores for trial in read_trials(data, part)]
+        scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
         assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
     assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
 
@@ -85,7 +87,7 @@ def test_a_score_file_that_is_not_there_is_named_with_its_key(root, tmp_path, ke
     files = {name: [str(tmp_path / "all.txt")] for name in ("train_scores", "dev_scores", "range_scores")}
     data = DataConfig(root=str(root), **{**files, key: ["gone.txt"]})
     with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which is not there"):
-        [read_trials(data, part) for part in ("train", "dev")]
+        [Fusion(Recipe(data=data)).trials(part) for part in ("train", "dev")]
 
 
 def test_audio_of_another_corpus_is_looked_for_in_its_folder(root, tmp_path):
@@ -149,5 +151,5 @@ def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     ]
     recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
     trials = read_trials(recipe.data, "train")
-    labels = frame_labels(recipe, "train", trials)
+    labels = Segments(recipe).labels("train", trials).of_trial
     assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4

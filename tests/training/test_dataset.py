@@ -30,8 +30,9 @@ from nes2net.machine.workers import reading_processes
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module
-from nes2net.training.dataset import TrainingSet, longest_first, training_loader
-from nes2net.training.sampling import EpochBatches
+from nes2net.training.augmentation import Augmentation, training_augmentation
+from nes2net.training.dataset import Examples, TrainingSet, longest_first, training_loader
+from nes2net.training.sampling import EpochBatches, StepShare
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,9 @@ def stream(seed, epoch, name):
 
 def test_speed_then_noise_then_rawboost_then_filter_then_crop_from_one_stream(trials, folders):
     noise, fir = NoiseAugmentation(**folders, probability=1), LowPass("wide", probability=1.0)
-    dataset = TrainingSet(trials, 8000, 4, seed=5, speed=(0.8, 1.2), noise=noise, fir=fir, crop="random")
+    dataset = TrainingSet(
+        Examples(trials), 8000, Augmentation(speed=(0.8, 1.2), noise=noise, algo=4, fir=fir), seed=5, crop="random"
+    )
     for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
@@ -71,8 +74,8 @@ def test_a_condition_comes_behind_rawboost_and_before_the_filter(trials, folders
     sources = Sources(folders["musan"], folders["rir"], [trial.path for trial in trials])
     names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.5", "speed:1.05")
     conditions = OneOf([create_condition(name, sources) for name in names], 0.8)
-    options = {"noise": noise, "conditions": conditions, "fir": fir, "crop": "random"}
-    dataset = TrainingSet(trials, 8000, 4, seed=5, **options)
+    augmentation = Augmentation(noise=noise, algo=4, conditions=conditions, fir=fir)
+    dataset = TrainingSet(Examples(trials), 8000, augmentation, seed=5, crop="random")
     unchanged = 0
     for epoch, index in ((1, 0), (1, 7), (4, 7), (2, 1), (2, 2), (2, 3)):
         rng = stream(5, epoch, f"train/{trials[index].id}")
@@ -91,7 +94,7 @@ def test_a_recording_for_a_condition_that_is_gone_is_lost_and_a_damaged_one_is_n
     for path in paths:
         soundfile.write(path, np.full(100, 0.1), 16000)
     conditions = OneOf([create_condition("babble:5", Sources(speech=paths))], 1.0)
-    dataset = TrainingSet(trials, 8000, conditions=conditions)
+    dataset = TrainingSet(Examples(trials), 8000, Augmentation(conditions=conditions))
     assert dataset[1, 0].error is None and dataset[1, 0].lost is None
     paths[2].write_text("damaged")
     assert "2.wav was read by neither" in dataset[1, 0].error
@@ -101,12 +104,14 @@ def test_a_recording_for_a_condition_that_is_gone_is_lost_and_a_damaged_one_is_n
 
 def test_every_step_can_be_left_out(trials):
     waveform = load_audio(trials[0].path)
-    np.testing.assert_array_equal(TrainingSet(trials, None)[1, 0].waveform.numpy(), waveform)
-    np.testing.assert_array_equal(TrainingSet(trials, 8000)[1, 0].waveform.numpy(), head_crop(waveform, 8000))
-    off = TrainingSet(trials, 8000, noise=NoiseAugmentation())
+    np.testing.assert_array_equal(TrainingSet(Examples(trials), None)[1, 0].waveform.numpy(), waveform)
+    np.testing.assert_array_equal(TrainingSet(Examples(trials), 8000)[1, 0].waveform.numpy(), head_crop(waveform, 8000))
+    off = TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation()))
     np.testing.assert_array_equal(off[1, 0].waveform.numpy(), head_crop(waveform, 8000))
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
-    np.testing.assert_array_equal(TrainingSet(trials, None, 5, part="dev")[2, 0].waveform.numpy(), boosted)
+    np.testing.assert_array_equal(
+        TrainingSet(Examples(trials), None, Augmentation(algo=5), part="dev")[2, 0].waveform.numpy(), boosted
+    )
 
 
 def heard(dataset, workers, batch_size=4, epoch=1):
@@ -116,33 +121,43 @@ def heard(dataset, workers, batch_size=4, epoch=1):
 
 
 def test_the_same_whatever_the_workers_and_the_order(trials, folders):
-    dataset = TrainingSet(trials, 8000, 5, seed=3, noise=NoiseAugmentation(**folders, probability=0.8), crop="random")
+    dataset = TrainingSet(
+        Examples(trials),
+        8000,
+        Augmentation(noise=NoiseAugmentation(**folders, probability=0.8), algo=5),
+        seed=3,
+        crop="random",
+    )
     alone, helped = heard(dataset, 0), heard(dataset, 2)
     assert len(alone) == len(trials) // 4 and all(torch.equal(a, b) for a, b in zip(alone, helped))
     backwards = [dataset[1, index].waveform for index in reversed(range(len(trials)))][::-1]
     rows = {tuple(row[:50].tolist()) for batch in alone for row in batch}
     assert rows <= {tuple(waveform[:50].tolist()) for waveform in backwards}
     assert not any(torch.equal(a, b) for a, b in zip(alone, heard(dataset, 0, epoch=2)))
-    subset = TrainingSet(trials[5:], 8000, 5, seed=3, noise=dataset.noise, crop="random")
+    subset = TrainingSet(
+        Examples(trials[5:]), 8000, Augmentation(noise=dataset.augmentation.noise, algo=5), seed=3, crop="random"
+    )
     assert torch.equal(subset[1, 2].waveform, backwards[7])  # what other trials there are does not matter
 
 
 def test_a_bad_noise_file_leaves_the_trial_out_and_is_named(trials, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
-    dataset = TrainingSet(trials, 8000, noise=NoiseAugmentation(rir=tmp_path, probability=1))
+    dataset = TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation(rir=tmp_path, probability=1)))
     example = dataset[1, 0]
     assert example.waveform is None and "silent.wav is silent" in example.error
 
 
 def test_nan_names_the_file(tmp_path):
     soundfile.write(tmp_path / "LA_T_9.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
-    example = TrainingSet([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")], 8000, 4)[1, 0]
+    example = TrainingSet(Examples([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")]), 8000, Augmentation(algo=4))[
+        1, 0
+    ]
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
 
 
 def test_a_trial_without_a_label_is_refused(trials):
     with pytest.raises(InputError, match="trial 'LA_E_1' has no label"):
-        TrainingSet([Trial("LA_E_1", trials[0].path)], 8000)[1, 0]
+        TrainingSet(Examples([Trial("LA_E_1", trials[0].path)]), 8000)[1, 0]
 
 
 # ---- what is read, and where
@@ -152,7 +167,9 @@ def test_a_trial_without_a_label_is_refused(trials):
 @pytest.mark.parametrize("algo", [0, 5])
 def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     cache = AudioCache(tmp_path)
-    plain, cached = (TrainingSet(trials, 8000, algo, seed=3, crop=crop, cache=c) for c in (None, cache))
+    plain, cached = (
+        TrainingSet(Examples(trials), 8000, Augmentation(algo=algo), seed=3, crop=crop, cache=c) for c in (None, cache)
+    )
     expected = heard(plain, 0)
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 2)))
     monkeypatch.setattr("nes2net.audio.cache.load_head", None)  # all is there
@@ -164,12 +181,17 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, monkeypa
     whole = [head_crop(load_audio(trial.path), 8000) for trial in trials]
     noise = NoiseAugmentation(**folders, probability=1)
     monkeypatch.setattr(dataset_module, "load_audio", None)
-    for dataset in (TrainingSet(trials, 8000), TrainingSet(trials, 8000, noise=NoiseAugmentation())):
+    for dataset in (
+        TrainingSet(Examples(trials), 8000),
+        TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation())),
+    ):
         for index in range(len(trials)):
             np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), whole[index])
-    for options in ({"algo": 5}, {"speed": (0.9, 1.1)}, {"noise": noise}, {"crop": "random"}, {"num_samples": None}):
+    changes = ({"algo": 5}, {"speed": (0.9, 1.1)}, {"noise": noise})
+    others = [{"augmentation": Augmentation(**change)} for change in changes]
+    for options in (*others, {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
-            TrainingSet(trials, **{"num_samples": 8000, **options})[1, 0]
+            TrainingSet(Examples(trials), **{"num_samples": 8000, **options})[1, 0]
 
 
 def test_whole_utterances_are_given_longest_first(trials):
@@ -178,7 +200,7 @@ def test_whole_utterances_are_given_longest_first(trials):
     assert sorted(t.id for t in ordered) == sorted(t.id for t in trials)
     sizes = [trial.path.stat().st_size for trial in ordered]
     assert sizes == sorted(sizes, reverse=True) and max(lengths[:3]) == max(lengths)
-    loader = training_loader(TrainingSet(ordered, None), EpochBatches(len(ordered), 1, 0, False), 2, False)
+    loader = training_loader(TrainingSet(Examples(ordered), None), EpochBatches(len(ordered), 1, 0, False), 2, False)
     assert [batch.waveforms.shape[1] for batch in loader] == lengths
 
 
@@ -192,7 +214,9 @@ def test_workers_share_the_processors_of_the_machine(monkeypatch):
 
 
 def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
-    loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
+    loader = training_loader(
+        TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), EpochBatches(len(trials), 2, 0, True), 2, False
+    )
     batches = iter(loader)
     first = [next(batches), next(batches)]  # one of each worker, so that both are under way
     workers = loader.readers
@@ -217,10 +241,11 @@ def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):
     program = """
 import os, signal, sys
 from nes2net.corpora import asvspoof2019_la
-from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
 trials = asvspoof2019_la.trials(sys.argv[1], "train")
-loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
+loader = training_loader(TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), EpochBatches(len(trials), 2, 0, True), 2, False)
 kept = iter(loader)
 loader.cycle = loader, kept
 next(kept), next(kept)
@@ -235,7 +260,8 @@ def test_other_processes_of_the_program_may_end_as_they_like(corpus, tmp_path):
     program = """
 import multiprocessing, pathlib, signal, sys
 from nes2net.corpora import asvspoof2019_la
-from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
 
 def other(ready):
@@ -251,7 +277,7 @@ ready = multiprocessing.Event()
 multiprocessing.Process(target=other, args=(ready,), daemon=True).start()
 ready.wait()
 trials = asvspoof2019_la.trials(sys.argv[1], "train")
-next(iter(training_loader(TrainingSet(trials, 8000), EpochBatches(len(trials), 2, 0, True), 1, False)))
+next(iter(training_loader(TrainingSet(Examples(trials), 8000), EpochBatches(len(trials), 2, 0, True), 1, False)))
 """
     assert run(program, corpus, tmp_path / "file") == 0
     assert (tmp_path / "file").read_text() == "ended"
@@ -261,7 +287,7 @@ next(iter(training_loader(TrainingSet(trials, 8000), EpochBatches(len(trials), 2
 def test_reading_draws_nothing_from_the_global_stream(trials, workers):
     """Weights and dropout draw from that stream."""
     before = torch.get_rng_state()
-    heard(TrainingSet(trials, 8000, 5), workers)
+    heard(TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), workers)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -277,10 +303,15 @@ def published(trial, algo, rng, gates):
 def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, corpus, algo, accumulate):
     dev = asvspoof2019_la.trials(corpus, "dev")
     stream = LegacyStream(77)
-    batches = EpochBatches(len(trials), 4, 77, True, accumulate=accumulate)
-    train_loader = training_loader(TrainingSet(trials, 8000, algo, seed=77, stream=stream), batches, 2, False)
+    batches = EpochBatches(len(trials), 4, 77, True, share=StepShare(accumulate=accumulate))
+    train_loader = training_loader(
+        TrainingSet(Examples(trials), 8000, Augmentation(algo=algo, stream=stream), seed=77), batches, 2, False
+    )
     dev_loader = training_loader(
-        TrainingSet(dev, 8000, algo, seed=77, part="dev", stream=stream), EpochBatches(len(dev), 5, 77, False), 2, False
+        TrainingSet(Examples(dev), 8000, Augmentation(algo=algo, stream=stream), seed=77, part="dev"),
+        EpochBatches(len(dev), 5, 77, False),
+        2,
+        False,
     )
     assert train_loader.num_workers == 0
     np.random.seed(77)
@@ -296,7 +327,11 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, cor
 
 def test_legacy_goes_on_from_any_batch(trials):
     def loader(stream):
-        dataset = TrainingSet(trials, 8000, 11, RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream)
+        dataset = TrainingSet(
+            Examples(trials),
+            8000,
+            Augmentation(algo=11, parameters=RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream),
+        )
         return training_loader(dataset, EpochBatches(len(trials), 3, 0, True), 0, False)
 
     stream = LegacyStream(5)
@@ -360,15 +395,11 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corp
 
 
 def test_conditions_that_move_time_are_refused_beside_labels_of_frames(recipe, trials):
-    from nes2net.training.data import examples, training_conditions
-
-    labels = {trial.id: np.ones(1, np.int8) for trial in trials}
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe({"conditions": ["alaw", name]})
-        found = examples(values.data, trials)
-        assert training_conditions(values, found).probability == 0.5
+        assert training_augmentation(values, trials, None).conditions.probability == 0.5
         with pytest.raises(InputError, match=f"'{name}' .*which `segments.resolutions` does not follow"):
-            training_conditions(values, found._replace(labels=labels))
+            training_augmentation(values, trials, None, labelled=True)
 
 
 def test_a_run_with_noise_goes_on_where_the_folders_have_moved(recipe, folders, tmp_path, capsys):
@@ -449,7 +480,7 @@ def test_pieces_are_the_samples_of_their_recordings(in_pieces, trials):
             if len(piece) >= 3000 or not start:
                 expected[f"{name}[{start}:{start + len(piece)}]"] = piece
     assert [trial.id for trial in found.trials] == list(expected) and len(expected) > len(trials)
-    dataset = TrainingSet(found.trials, 8000, crop="pieces", excerpts=found.excerpts)
+    dataset = TrainingSet(found, 8000, crop="pieces")
     for index, trial in enumerate(found.trials):
         piece = expected[trial.id]
         np.testing.assert_array_equal(dataset[1, index, 8500].waveform.numpy(), np.pad(piece, (0, 8500 - len(piece))))
@@ -472,7 +503,7 @@ def test_batches_of_pieces_whatever_the_workers_and_the_cache(recipe, trials, tm
     lengths = [batch.shape[1] for batch in heard[0]]
     assert min(lengths) >= 3000 and max(lengths) == 8000 and len(set(lengths)) > 1
     development = next(iter(development_batches(recipe({}, data), found, None).values()))
-    sizes = [size for _, size in development.dataset.excerpts]
+    sizes = [size for _, size in development.dataset.found.excerpts]
     assert sizes == sorted(sizes, reverse=True)
 
 

@@ -13,8 +13,9 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.localisation import pool_labels
 from nes2net.registry import create_condition
-from nes2net.training.dataset import TrainingSet, collate
-from nes2net.training.frame_labels import drawn_start, pooled_targets
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
+from nes2net.training.frame_labels import FrameLabels, drawn_start, pooled_targets
 
 LABELS = np.repeat([1, 0, 1, 0, 1], [40, 13, 7, 30, 11]).astype(np.uint8)  # 1.01 s
 
@@ -33,9 +34,10 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
     trial = labelled_file(tmp_path, 16100)
     excerpt = (3200, 12000) if crop == "pieces" else None
     labels = {"a": LABELS[20:95] if excerpt else LABELS}
-    data = TrainingSet([trial], num_samples, crop="head" if excerpt else crop, labels=labels, boundary_share=0.5)
+    found = Examples([trial], [excerpt] if excerpt else None, labels=FrameLabels(labels, 0.5))
+    data = TrainingSet(found, num_samples, crop="head" if excerpt else crop)
     for epoch in (1, 2, 3):
-        waveform, found = data.prepare_labelled(trial, epoch, excerpt=excerpt)
+        waveform, found = data.prepare(0, epoch)
         frames = np.array_split(waveform, np.arange(160, len(waveform), 160))
         expected = [-1 if (frame == 0).any() else 0 if (frame < 0).any() else 1 for frame in frames]
         assert found.tolist() == expected
@@ -46,7 +48,9 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
 def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
     """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
     trial = labelled_file(tmp_path, 16160)
-    waveform, found = TrainingSet([trial], None, labels={"a": LABELS}, speed=(speed, speed)).prepare_labelled(trial, 1)
+    waveform, found = TrainingSet(
+        Examples([trial], labels=FrameLabels({"a": LABELS})), None, Augmentation(speed=(speed, speed))
+    ).prepare(0, 1)
     middles = waveform[80::160][: len(found)]
     assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
     wrong = (middles > 0) != (found[: len(middles)] == 1)
@@ -61,9 +65,11 @@ def test_conditions_that_keep_time_keep_labels(text, tmp_path):
     condition = create_condition(text)
     assert not condition.time_moves
     data = TrainingSet(
-        [Trial("a", tmp_path / "a.wav", "spoof")], None, labels={"a": LABELS}, conditions=OneOf([condition], 1.0)
+        Examples([Trial("a", tmp_path / "a.wav", "spoof")], labels=FrameLabels({"a": LABELS})),
+        None,
+        Augmentation(conditions=OneOf([condition], 1.0)),
     )
-    waveform, found = data.prepare_labelled(data.trials[0], 1)
+    waveform, found = data.prepare(0, 1)
     levels = np.sqrt(np.mean(waveform.reshape(-1, 160) ** 2, axis=1))
     assert found.tolist() == LABELS.tolist()
     wrong = (levels > 0.3 * levels.max()) != (found == 1)
@@ -72,12 +78,15 @@ def test_conditions_that_keep_time_keep_labels(text, tmp_path):
 
 def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(tmp_path):
     trial = labelled_file(tmp_path, 16160)
-    examples = TrainingSet([trial], 8000, crop="random", labels={"a": LABELS}), TrainingSet([trial], 8000, labels={})
+    examples = (
+        TrainingSet(Examples([trial], labels=FrameLabels({"a": LABELS})), 8000, crop="random"),
+        TrainingSet(Examples([trial], labels=FrameLabels({})), 8000),
+    )
     batch = collate([data[1, 0] for data in examples])
-    assert batch.frame_targets.shape == (2, 50) and batch.frame_targets.dtype == torch.int8
-    assert (batch.frame_targets[1] == -1).all() and collate([TrainingSet([trial], 8000)[1, 0]]).frame_targets is None
+    assert batch.carried[FRAMES].shape == (2, 50) and batch.carried[FRAMES].dtype == torch.int8
+    assert (batch.carried[FRAMES][1] == -1).all() and not collate([TrainingSet(Examples([trial]), 8000)[1, 0]]).carried
     for labels in (LABELS[:40], np.tile(LABELS, 2)):
-        example = TrainingSet([trial], None, labels={"a": labels})[1, 0]
+        example = TrainingSet(Examples([trial], labels=FrameLabels({"a": labels})), None)[1, 0]
         assert example.waveform is None and "labels of a end at" in example.error
 
 
@@ -131,6 +140,6 @@ def test_what_training_may_do_to_a_waveform_moves_no_boundary():
 
 
 def test_labels_of_another_recording_are_refused(tmp_path):
-    data = TrainingSet([labelled_file(tmp_path, 16160)], None, labels={"a": LABELS[:20]})
+    data = TrainingSet(Examples([labelled_file(tmp_path, 16160)], labels=FrameLabels({"a": LABELS[:20]})), None)
     with pytest.raises(InputError, match="the labels of a end at 0.20 s, but its recording at 1.01 s"):
-        data.prepare_labelled(data.trials[0], 1)
+        data.prepare(0, 1)

@@ -13,10 +13,10 @@ from sklearn.preprocessing import StandardScaler
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
 from nes2net.corpora import asvspoof2019_la
-from nes2net.training import logistic
-from nes2net.training.logistic import EMBEDDINGS_FILE, fit_logistic
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
+from nes2net.training.tasks import logistic
+from nes2net.training.tasks.logistic import EMBEDDINGS_FILE, fit_logistic
 
 PLAIN_LOSS = {"loss": "focal", "focal_gamma": 0, "focal_alpha": 1}
 

@@ -8,9 +8,10 @@ import torch
 from builders.recipes import short_run
 
 from nes2net import Detector, InputError
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.recipes.train import TrainConfig
 from nes2net.training import loop
-from nes2net.training.objective import HEAD_OF, Objective, with_head
+from nes2net.training.objective import HEAD_OF, Objective, Part, with_head
 from nes2net.training.run import train
 
 SMALL = {
@@ -74,8 +75,8 @@ def test_the_margin_follows_the_length_of_the_batch():
         x = waveforms[:, : seconds * 16000]
         losses = []
         for margin in (BY_DURATION, 0.06 * seconds + 0.14):
-            objective = Objective(detector, TrainConfig(loss="am_softmax", am_margin=margin)).eval()
-            losses += [objective(x, targets, 0).squeeze(0) / 4, objective.validation_parts(x, targets)[0]]
+            objective = Objective(detector, Recipe(train=TrainConfig(loss="am_softmax", am_margin=margin))).eval()
+            losses += [objective(x, targets).squeeze(0) / 4, objective.validated(Part(x, targets)).loss]
         for loss in losses[1:]:
             torch.testing.assert_close(loss, losses[0])
 
@@ -85,10 +86,10 @@ def test_mixed_labels_count_by_their_shares(recipe, loss):
     """Specmix goes with these losses; a mixed label of one class is that class."""
     torch.manual_seed(0)
     detector = Detector.from_config(with_head(SMALL, loss)).eval()
-    objective = Objective(detector, TrainConfig(loss=loss)).eval()
+    objective = Objective(detector, Recipe(train=TrainConfig(loss=loss))).eval()
     waveforms, targets = torch.randn(4, 8000), torch.arange(4) % 2
     whole = torch.nn.functional.one_hot(targets, 2).double()
-    losses = [objective(waveforms, q, 0) for q in (targets, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
+    losses = [objective(waveforms, q) for q in (targets, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
     torch.testing.assert_close(losses[1], losses[0])
     if loss != "p2sgrad":  # linear in the shares
         torch.testing.assert_close(losses[3], (losses[0] + losses[2]) / 2)
@@ -97,7 +98,7 @@ def test_mixed_labels_count_by_their_shares(recipe, loss):
 
 
 def latent_loss(objective, waveforms, targets, *place):
-    return objective(waveforms, targets, 0, objective.latent_seed(*place)).item()
+    return objective(*objective.mixed(Part(waveforms, targets), *place)).item()
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "oc_softmax"])
@@ -107,7 +108,8 @@ def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
 
     def objective(seed=3, latent=None):
-        return Objective(detector, TrainConfig(loss=loss), seed=seed, latent=latent).eval()
+        settings = {"train": {"loss": loss}, "augment": {"latent": latent}}
+        return Objective(detector, recipe_from_dict({"seed": seed, **settings})).eval()
 
     always = objective(latent={"probability": 1.0})
     places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
@@ -122,9 +124,7 @@ def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
     assert latent_loss(always, waveforms, torch.ones(8).long(), 1, 2, 0) == pytest.approx(
         latent_loss(objective(), waveforms, torch.ones(8).long(), 1, 2, 0)
     )
-    untouched = zip(
-        always.validation_parts(waveforms, targets)[:2], objective().validation_parts(waveforms, targets)[:2]
-    )
+    untouched = zip(*(of.validated(Part(waveforms, targets))[:2] for of in (always, objective())))
     assert all(torch.equal(a, b) for a, b in untouched)  # of the development set
 
 

@@ -6,6 +6,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training import run
 from nes2net.training.objective import Objective
@@ -123,7 +124,7 @@ def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend)
     waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
     torch.manual_seed(0)
     detector = Detector.from_config({**model_with_dropout, "frontend": config})
-    objective = Objective(detector, TrainConfig())
+    objective = Objective(detector, Recipe(train=TrainConfig()))
     found, kept = [], []
 
     def keep(tensor):
@@ -159,7 +160,7 @@ def test_a_front_end_frozen_at_first(recipe, model_with_dropout):
         assert not any(torch.equal(epoch[k], start[k]) for k in moved)
     assert not any(torch.equal(epochs[2][k], start[k]) for k in ours if k.endswith("fc1.weight"))
 
-    objective = Objective(Detector.from_config(values.model), values.train)
+    objective = Objective(Detector.from_config(values.model), values)
     objective.begin_training(2)
     assert not any(m.training for m in objective.detector.frontend.modules()) and objective.detector.backend.training
     objective.begin_training(3)
@@ -186,17 +187,17 @@ def test_a_front_end_never_trained(recipe, model_with_dropout, capsys, mode):
     moments = state(folder)["optimizer"]["state"].values()
     assert sum(moment["exp_avg"].numel() for moment in moments) == trained
 
-    objective = Objective(start, values.train)
+    objective = Objective(start, values)
     assert {id(p) for p in objective.trained_parameters()} == {id(p) for p in start.backend.parameters()}
     objective.begin_training(50)
     assert all(module.training is (mode == "train") for module in start.frontend.modules())
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
-        features = objective._features(torch.randn(2, 8000))
+        features = objective.features(torch.randn(2, 8000))
     assert not kept and not features.requires_grad and start.backend.training
     torch.manual_seed(0)
     with torch.no_grad():
-        first, second = (objective._features(torch.ones(1, 8000)) for _ in range(2))
+        first, second = (objective.features(torch.ones(1, 8000)) for _ in range(2))
     assert torch.equal(first, second) is (mode == "eval")
 
 
@@ -205,25 +206,26 @@ def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
     """Convolutions and first layers ask for no gradient and keep no activations."""
     frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
     detector = Detector.from_config({**small_model, "frontend": frontend})
-    objective = Objective(detector, TrainConfig(freeze_layers=1))
+    objective = Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
     trained = {name for name, p in detector.named_parameters() if p.requires_grad and name.startswith("frontend.")}
     tops = ["encoder.layers.1.", "encoder.layers.2.", *(["encoder.layer_norm."] if norm_first else [])]
     assert {top for top in tops if any(top in name for name in trained)} == set(tops)
     assert all(any(top in name for top in tops) for name in trained)
     assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
     with pytest.raises(InputError, match="`train.freeze_layers=4` is more than the 3 transformer layers"):
-        Objective(detector, TrainConfig(freeze_layers=4))
+        Objective(detector, Recipe(train=TrainConfig(freeze_layers=4)))
 
 
 def test_epochs_of_freezing_in_train_mode(model_with_dropout):
     objective = Objective(
-        Detector.from_config(model_with_dropout), TrainConfig(freeze_frontend_epochs=1, frontend_mode="train")
+        Detector.from_config(model_with_dropout),
+        Recipe(train=TrainConfig(freeze_frontend_epochs=1, frontend_mode="train")),
     )
     objective.begin_training(1)
     assert all(module.training for module in objective.modules())
-    assert not objective._features(torch.randn(1, 8000)).requires_grad
+    assert not objective.features(torch.randn(1, 8000)).requires_grad
     objective.begin_training(2)
-    assert objective._features(torch.randn(1, 8000)).requires_grad
+    assert objective.features(torch.randn(1, 8000)).requires_grad
 
 
 @pytest.mark.parametrize(

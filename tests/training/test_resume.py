@@ -524,18 +524,18 @@ def test_killed_in_a_step(runs, whole, tmp_path):
 def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
     """As the system does if memory runs out: training stops with what is saved, and goes on from it."""
     changes = {"train": {"save_every_minutes": 0.0}, "data": {"num_workers": 1}}
-    original = TrainingSet.prepare_labelled
+    original = TrainingSet.prepare
 
-    def prepare(self, trial, epoch, *length, **options):
+    def prepare(self, index, epoch, *length):
         if (self.part, epoch) == ("train", 2):
             os.kill(os.getpid(), signal.SIGKILL)
-        return original(self, trial, epoch, *length, **options)
+        return original(self, index, epoch, *length)
 
     with (
         monkeypatch.context() as patch,
         pytest.raises(Unfinished, match=r"\(SIGKILL\).*lower `data.num_workers` \(now 1"),
     ):
-        patch.setattr(TrainingSet, "prepare_labelled", prepare)
+        patch.setattr(TrainingSet, "prepare", prepare)
         train(runs("torn", **changes))
     (resume,) = (tmp_path / "torn").glob("*/resume.pt")
     assert content(resume)["progress"]["epoch"] == 2

@@ -99,15 +99,14 @@ def test_one_utterance_has_no_batch_statistics(recipe, small_model):
 
 
 def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
-    from nes2net.training import run
+    from nes2net.training.tasks import task
 
     def settings():
         cudnn = torch.backends.cudnn
         return cudnn.deterministic, torch.are_deterministic_algorithms_enabled(), cudnn.benchmark
 
     found, before = [], settings()
-    for part in ("training_trials", "read_trials"):
-        monkeypatch.setattr(run, part, lambda *_: found.append(settings()) or [])
+    monkeypatch.setattr(task, "read_trials", lambda *_: found.append(settings()) or [])
     for options in ({}, {"deterministic": False, "cudnn_benchmark": True}):
         with pytest.raises(InputError, match="0 training trials"):
             train(recipe(train=options))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.training.sampling import EpochBatches, by_step
+from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 
 def epoch(batches, number=1, start=0):
@@ -25,7 +25,7 @@ def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
 
 
 def test_going_on_from_a_step_gives_the_rest():
-    batches = EpochBatches(23, 5, seed=7, shuffle=True, accumulate=2)
+    batches = EpochBatches(23, 5, seed=7, shuffle=True, share=StepShare(accumulate=2))
     whole = epoch(batches, 2)
     assert [epoch(batches, 2, start) for start in range(5)] == [whole[2 * start :] for start in range(5)]
 
@@ -38,7 +38,11 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
     shares = [
         list(
             by_step(
-                epoch(EpochBatches(60, batch_size, 1, True, rank=r, world_size=world_size, accumulate=accumulate)),
+                epoch(
+                    EpochBatches(
+                        60, batch_size, 1, True, share=StepShare(rank=r, world_size=world_size, accumulate=accumulate)
+                    )
+                ),
                 accumulate,
             )
         )
@@ -53,7 +57,7 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_in_order_all_batches_are_shared(world_size):
-    batches = [EpochBatches(22, 4, 0, False, rank=r, world_size=world_size) for r in range(world_size)]
+    batches = [EpochBatches(22, 4, 0, False, share=StepShare(rank=r, world_size=world_size)) for r in range(world_size)]
     shares = [epoch(b, 5) for b in batches]
     assert [len(b) for b in batches] == [len(s) for s in shares]
     taken = sorted((part[0], part) for share in shares for part in share)
@@ -62,14 +66,14 @@ def test_in_order_all_batches_are_shared(world_size):
 
 def test_a_batch_of_fewer_utterances_than_parts_is_refused():
     with pytest.raises(InputError, match="batch of 4 cannot be cut into 3 × 2 parts.*train.accumulate"):
-        EpochBatches(60, 4, 0, True, world_size=2, accumulate=3)
+        EpochBatches(60, 4, 0, True, share=StepShare(world_size=2, accumulate=3))
 
 
 def shares_of_steps(length, batch_size, world_size, accumulate, **options):
     """Each step's parts in the order of the batch, as (index, length) pairs."""
     shares = []
     for rank in range(world_size):
-        options |= {"rank": rank, "world_size": world_size, "accumulate": accumulate}
+        options |= {"share": StepShare(rank, world_size, accumulate)}
         parts = [
             [(index, size) for _, index, size in part] for part in EpochBatches(length, batch_size, 3, True, **options)
         ]

@@ -7,6 +7,7 @@ import torch
 from builders.determinism import not_repeatable
 
 from nes2net import Detector, InputError
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -96,9 +97,12 @@ def test_a_step_of_training_can_be_repeated_on_a_gpu(frontend, aggregation, back
         detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": backend})
         if values.activation_checkpointing:
             detector.frontend.checkpoint_activations()
-        objective, optimizer = Objective(detector, values), create_optimizer(detector.parameters(), values)
+        objective, optimizer = (
+            Objective(detector, Recipe(train=values)),
+            create_optimizer(detector.parameters(), values),
+        )
         with torch.autocast("cpu", torch.bfloat16, enabled=values.precision == "bf16"):
-            loss = objective(waveforms, targets, 0)
+            loss = objective(waveforms, targets, iteration=0)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
         optimizer.step()

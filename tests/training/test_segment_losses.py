@@ -16,11 +16,13 @@ from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
 from nes2net.corpora import partialspoof
 from nes2net.localisation import write_rttm
+from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import SegmentsConfig
 from nes2net.training import loop
-from nes2net.training.data import examples, frame_labels, read_trials
+from nes2net.training.data import examples
+from nes2net.training.objective import Part
 from nes2net.training.run import train
-from nes2net.training.segment_losses import SegmentLosses
+from nes2net.training.tasks.segments import SegmentObjective, Segments
 
 FRONTEND = {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 32, "normalize": True}
 FRAMES = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "score_rule": "difference"}}
@@ -74,14 +76,20 @@ def test_losses_equal_the_published_code(case):
     detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     detector.backend = backend
     assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(of.shape[1] for of in segments.values())
-    losses = SegmentLosses(SegmentsConfig(resolutions=[10 * int(f) for f in factors], loss="p2sgrad"), detector)
+    resolutions = [10 * int(factor) for factor in factors]
+    objective = SegmentObjective(detector, Recipe(segments=SegmentsConfig(resolutions=resolutions, loss="p2sgrad")))
+
+    def parts(segments, targets):
+        part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
+        return zip(objective.frame_numerators(segments, part), objective.weights(part.targets, part.carried)[1:])
+
     targets = [case["labels"][factor] for factor in factors]
-    quotients = [a / b for a, b in zip(losses.numerators(segments, targets), losses.weights(targets))]
+    quotients = [a / b for a, b in parts(segments, targets)]
     for factor, loss in zip(factors, quotients):
         assert loss.item() == pytest.approx(case["losses_f64"][factor], abs=1e-12), factor
     padded = [torch.cat([of, torch.full_like(of[:1], -1)]) for of in targets]  # an utterance without labels
     doubled = {ms: torch.cat([of, of[:1]]) for ms, of in segments.items()}
-    for plain, a, b in zip(quotients, losses.numerators(doubled, padded), losses.weights(padded)):
+    for plain, (a, b) in zip(quotients, parts(doubled, padded), strict=True):
         assert (a / b).item() == pytest.approx(plain.item(), abs=1e-12)
 
 
@@ -102,7 +110,7 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     folder = train(values, "cpu")
     (row,) = history_of(folder)
     detector = Detector.from_pretrained(folder / "epoch_1.pth").eval()
-    trials = read_trials(values.data, "dev")
+    trials = Segments(values).trials("dev")
     labels = partialspoof.segment_labels(root, "dev", 10)
     heads = [partialspoof_head(trial, labels[trial.id]) for trial in trials]
     with torch.no_grad():
@@ -202,14 +210,14 @@ def test_what_does_not_go_with_frames_is_refused(recipe, corpus, changes, messag
 
 def test_pieces_have_their_part_of_the_labels(recipe):
     values = recipe(data={"crop": "pieces", "num_samples": 8000, "min_piece": 800}, segments={"boundary_share": None})
-    trials = read_trials(values.data, "train")
-    labels = frame_labels(values, "train", trials)
+    trials = Segments(values).trials("train")
+    labels = Segments(values).labels("train", trials)
     cut = examples(values.data, trials, labels=labels)
     for trial, (start, size) in zip(cut.trials, cut.excerpts):
-        whole = labels[trial.id.partition("[")[0]]
-        assert cut.labels[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
+        whole = labels.of_trial[trial.id.partition("[")[0]]
+        assert cut.labels.of_trial[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
     assert Path(train(values, "cpu") / "epoch_1.pth").is_file()
-    labels[trials[0].id] = np.tile(labels[trials[0].id], 4)  # of a longer recording
+    labels.of_trial[trials[0].id] = np.tile(labels.of_trial[trials[0].id], 4)  # of a longer recording
     wrong = examples(values.data, trials, labels=labels)
     assert len(wrong.errors) == 1 and f"the labels of {trials[0].id} end at" in wrong.errors[0]
     assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}
@@ -224,7 +232,7 @@ def test_labels_stand_beside_a_list_in_another_folder(recipe, corpus, tmp_path):
     write_rttm(lists / "list.rttm", {"a": [("fake", 0.3, 0.45)]})
     values = recipe(data={"corpus": "generic", "root": str(audio), "protocols": str(lists)})
     for part in ("train", "dev"):
-        labels = frame_labels(values, part, read_trials(values.data, part))
+        labels = Segments(values).labels(part, Segments(values).trials(part)).of_trial
         assert labels["a"].tolist() == [1] * 30 + [0] * 15 + [1] * 55 and labels["b"].all()
 
 

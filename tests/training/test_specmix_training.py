@@ -21,7 +21,7 @@ from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.recipes.reading import load_recipe
 from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
-from nes2net.training.objective import Objective
+from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import create_optimizer, learning_rate
 from nes2net.training.run import train
 
@@ -128,13 +128,13 @@ def test_wrong_loss_options():
 
 
 def objective_of(recipe, detector):
-    return Objective(detector, recipe.train, recipe.augment.specmix, recipe.seed)
+    return Objective(detector, recipe)
 
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
-    inputs, targets = objective.mixed(waveforms, targets, epoch, step, part)
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
-    return objective(inputs, targets, iteration).squeeze(0) / objective.criterion.weight_of(targets)
+    mixed = objective.mixed(Part(waveforms, targets, iteration=iteration), epoch, step, part)
+    return objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)
 
 
 def test_a_step_mixes_by_its_own_stream(recipe):
@@ -160,9 +160,7 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     expected = training_loss(plain, waveforms, targets, 1, 2)
     torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
     assert expected.item() != losses[1, 2, 0]
-    (loss, scores), (plain_loss, plain_scores) = (
-        o.validation_parts(waveforms, targets)[:2] for o in (objective, plain)
-    )
+    (loss, scores), (plain_loss, plain_scores) = (o.validated(Part(waveforms, targets))[:2] for o in (objective, plain))
     torch.testing.assert_close(loss, plain_loss)
     torch.testing.assert_close(scores, plain_scores)
     torch.testing.assert_close(scores, detector.scores(waveforms))
@@ -175,7 +173,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     objective = objective_of(recipe(train={"loss": "cross_entropy"}), detector)
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
     training_loss(objective, waveforms, targets, 1, 0)
-    objective.validation_parts(waveforms, targets)
+    objective.validated(Part(waveforms, targets))
     mixed, plain = seen
     changed = (mixed != plain).flatten(1).any(1)
     assert 0 < changed.sum() < 8  # some samples, not all

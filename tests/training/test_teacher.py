@@ -11,8 +11,8 @@ from builders.recipes import short_run
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.training.averaging import average_run
-from nes2net.training.data import training_trials
 from nes2net.training.run import train
+from nes2net.training.tasks.choice import create_task
 
 NES = {"name": "nes2net_x", "nes_ratio": [4, 4]}
 
@@ -133,10 +133,10 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     lines = protocol.read_text().splitlines(keepends=True)
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
     recipe = student(data={"root": str(copy)})
-    assert [trial.target for trial in training_trials(recipe)] == [1] * 6
+    assert [trial.target for trial in create_task(recipe).trials("train")] == [1] * 6
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
     with pytest.raises(InputError, match="the training set has no bona fide trials"):
-        training_trials(recipe)
+        create_task(recipe).trials("train")
 
 
 def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path):

@@ -20,10 +20,11 @@ from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.recipes.train import TrainConfig
 from nes2net.recipes.validation import ValidationConfig
-from nes2net.training.dataset import TrainingSet, training_loader
+from nes2net.training.augmentation import Augmentation
+from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
-from nes2net.training.sampling import EpochBatches
+from nes2net.training.sampling import EpochBatches, StepShare
 from nes2net.training.selection import Selection
 from nes2net.training.validation import NUM_RESAMPLES, Validator, _BatchResult, is_due, passes
 
@@ -76,13 +77,14 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
-        dataset = TrainingSet(trials, SAMPLES, algo, seed=recipe.seed, part="dev")
-        batches = EpochBatches(len(trials), batch_size, recipe.seed, False, rank=rank, world_size=world_size)
+        dataset = TrainingSet(Examples(trials), SAMPLES, Augmentation(algo=algo), seed=recipe.seed, part="dev")
+        batches = EpochBatches(
+            len(trials), batch_size, recipe.seed, False, share=StepShare(rank=rank, world_size=world_size)
+        )
         loaders[name] = training_loader(dataset, batches, num_workers, False)
     monitor = Monitor(Selection("run", recipe.train, recipe.validation, list(loaders)), Path("log"))
-    objective = Objective(detector, recipe.train)
-    options = {"eer_method": "asvspoof", "seed": recipe.seed, "mode": recipe.validation.mode}
-    return Validator(objective, loaders, Accelerator(cpu=True), monitor, **options)
+    objective = Objective(detector, recipe)
+    return Validator(objective, loaders, Accelerator(cpu=True), monitor, recipe, {None: "asvspoof"})
 
 
 def test_values_are_the_published_ones(detector, corpus):
@@ -94,7 +96,8 @@ def test_values_are_the_published_ones(detector, corpus):
     values = make(detector, corpus, recipe).run(1)
     trials = asvspoof2019_la.trials(corpus, "dev")
     detector.eval()
-    waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 1)) for t in trials])
+    dataset = TrainingSet(Examples(trials), SAMPLES)
+    waveforms = torch.stack([torch.from_numpy(dataset.prepare(index, 1)[0]) for index in range(len(trials))])
     with torch.no_grad():
         logits = detector(waveforms).double()
     targets = torch.tensor([t.target for t in trials])
@@ -130,11 +133,13 @@ def test_each_of_several_corpora_has_its_values(detector, own_corpus):
     trials[4].path.write_bytes(b"damaged")
     validator = make(detector, own_corpus, recipe_of())
     validator.eer_methods = {"la": "asvspoof", "wild": "sklearn", "bona": "asvspoof"}
-    dataset = TrainingSet(trials, SAMPLES, part="dev")
+    dataset = TrainingSet(Examples(trials), SAMPLES, part="dev")
     validator.loaders = {"wo_aug": training_loader(dataset, EpochBatches(14, 5, 1, False), 0, False)}
     values = validator.run(1)
     used = [trial for place, trial in enumerate(trials) if place != 4]
-    waveforms = torch.stack([torch.from_numpy(dataset.prepare(trial, 1)) for trial in used])
+    waveforms = torch.stack(
+        [torch.from_numpy(dataset.prepare(place, 1)[0]) for place in range(len(trials)) if place != 4]
+    )
     with torch.no_grad():
         scores = detector.eval()(waveforms)[:, 1].double().numpy()
     eers, costs = {}, {}
@@ -197,7 +202,7 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
 def test_results_are_in_the_order_of_the_set(detector, corpus):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, corpus, recipe_of())
-    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], [], []) for n in (0, 2, 4, 1, 3)]
+    results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], [], {}) for n in (0, 2, 4, 1, 3)]
     assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
 
 
@@ -269,12 +274,13 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(corpus):
     other.load_state_dict(detector.state_dict())
     values = make(detector, corpus, recipe).run(1)
     trials = asvspoof2019_la.trials(corpus, "dev")
-    total, criterion = 0.0, Objective(other, recipe.train).criterion
+    total, criterion = 0.0, Objective(other, recipe).criterion
     other.train()
     with torch.no_grad():
         for first in range(0, len(trials), BATCH):
             batch = trials[first : first + BATCH]
-            waveforms = torch.stack([torch.from_numpy(TrainingSet(trials, SAMPLES).prepare(t, 1)) for t in batch])
+            dataset = TrainingSet(Examples(batch), SAMPLES)
+            waveforms = torch.stack([torch.from_numpy(dataset.prepare(i, 1)[0]) for i in range(len(batch))])
             total += len(batch) * criterion(other(waveforms), torch.tensor([t.target for t in batch])).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
     for (name, found), expected in zip(detector.state_dict().items(), other.state_dict().values(), strict=True):
@@ -300,4 +306,4 @@ def test_train_mode_is_for_one_process(detector, corpus):
     validator = make(detector, corpus, recipe_of())
     many = SimpleNamespace(num_processes=2)
     with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
-        Validator(validator.objective, {}, many, validator.monitor, eer_method="asvspoof", seed=1, mode="train")
+        Validator(validator.objective, {}, many, validator.monitor, recipe_of(validation={"mode": "train"}), {})

@@ -10,14 +10,41 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nes2net.backends.base import LogitLayer
+from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
+from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.embedding import embed_trials
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
+from nes2net.training.objective import Objective
+from nes2net.training.tasks.task import Task
 
 #: Holds the embeddings of the training set in the run folder.
 EMBEDDINGS_FILE = "training_embeddings.npy"
 _MOST_ITERATIONS = 10_000
+
+
+class LogisticObjective(Objective):
+    """The loss of the utterance, of which only the last layer learns.
+
+    Raises:
+        InputError: as :class:`Objective`, or if the last layer is no linear one with one or two logits.
+    """
+
+    def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        super().__init__(detector, recipe)
+        layer = detector.backend.last_layer
+        # A subclass computes what is not linear, or has bona fide first.
+        is_plain = type(layer) in (nn.Linear, LogitLayer)
+        if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
+            raise InputError(
+                "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
+            )
+        # What the loss refuses is refused before the training set is embedded.
+        outputs, targets = torch.zeros(2, layer.out_features), torch.tensor([0, 1])
+        self.criterion(outputs.to(detector.device), targets.to(detector.device))
+        detector.requires_grad_(False)
+        layer.requires_grad_(True)
 
 
 class LogisticTrainer(Trainer):
@@ -27,23 +54,13 @@ class LogisticTrainer(Trainer):
     They stay in the run folder, so that an interrupted run goes on with those that are missing.
 
     Raises:
-        InputError: if there are several processes, or the last layer is no linear one with one or
-            two logits.
+        InputError: if there are several processes.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.accelerator.num_processes > 1:
             raise InputError("`train.optimizer=logistic` computes in one process: leave torchrun out")
-        layer = self.state.detector.backend.last_layer
-        # A subclass computes what is not linear, or has bona fide first.
-        is_plain = type(layer) in (nn.Linear, LogitLayer)
-        if not isinstance(layer, nn.Linear) or not is_plain or layer.bias is None or layer.out_features > 2:
-            raise InputError(
-                "`train.optimizer=logistic` fits a linear last layer with one or two logits: take the back-end logistic"
-            )
-        # What the loss refuses is refused before the training set is embedded.
-        self.criterion(torch.zeros(2, layer.out_features), torch.tensor([0, 1]))
 
     def fit(self) -> None:
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""
@@ -98,6 +115,19 @@ class LogisticTrainer(Trainer):
         with torch.no_grad():
             logits = backend.last_layer(torch.from_numpy(self.embeddings).to(device))
             return self.objective.criterion(logits, torch.from_numpy(self.targets).to(device)).item()
+
+
+class Logistic(Task):
+    """One score an utterance, by logistic regression on its embedding, ``train.optimizer: logistic``."""
+
+    trainer = LogisticTrainer
+
+    @classmethod
+    def is_asked_for(cls, recipe: Recipe) -> bool:
+        return recipe.train.optimizer == "logistic"
+
+    def objective(self, detector: Detector) -> Objective:
+        return LogisticObjective(detector, self.recipe)
 
 
 def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArray, float, int]:

@@ -1,4 +1,4 @@
-"""The teacher of a one-class distillation: where its weights come from, and what the student starts with."""
+"""One-class distillation: a student learns from bona fide speech what a teacher makes of it."""
 
 from __future__ import annotations
 
@@ -11,34 +11,63 @@ from torch import nn
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.detector import Detector
-from nes2net.distillation import HALVES, OneClassDistillation, TeacherStudent
+from nes2net.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.errors import InputError, shown
 from nes2net.options import declared
 from nes2net.published_models import START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import backends
+from nes2net.training import losses
+from nes2net.training.losses import Criterion
+from nes2net.training.objective import Objective
+from nes2net.training.tasks.task import Task
 
 #: options that change nothing in eval mode, and those of the last layer, which is left out
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
 
 
-def check_teacher(recipe: Recipe) -> None:
-    """Check that a recipe for distillation names the one checkpoint that holds the teacher.
+class DistillationObjective(Objective):
+    """The distance of the student's embeddings from the teacher's."""
 
-    Raises:
-        InputError: if it names none, or two.
-    """
-    train = recipe.train
-    if train.loss != "distillation":
-        return
-    if train.teacher is None and train.init_from is None:
-        raise InputError(
-            "who is the teacher? name the checkpoint of a detector that was trained on both classes with `train.teacher`"
-        )
-    if train.teacher is not None and train.init_from is not None:
-        raise InputError(
-            "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.teacher`"
-        )
+    def make_criterion(self, recipe: Recipe) -> Criterion:
+        similarity = self.detector.backend.last_layer
+        if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
+            raise InputError(
+                "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
+                "`model.backend.name=one_class_distillation`"
+            )
+        return losses.Distillation(similarity, recipe.train.distillation)
+
+
+class Distillation(Task):
+    """A student that imitates a teacher on bona fide speech, ``train.loss: distillation``."""
+
+    classes = (1,)
+
+    def __init__(self, recipe: Recipe) -> None:
+        super().__init__(recipe)
+        train = recipe.train
+        if train.teacher is None and train.init_from is None:
+            raise InputError(
+                "who is the teacher? name the checkpoint of a detector that was trained on both classes with "
+                "`train.teacher`"
+            )
+        if train.teacher is not None and train.init_from is not None:
+            raise InputError(
+                "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.teacher`"
+            )
+
+    @classmethod
+    def is_asked_for(cls, recipe: Recipe) -> bool:
+        return recipe.train.loss == "distillation"
+
+    def objective(self, detector: Detector) -> Objective:
+        return DistillationObjective(detector, self.recipe)
+
+    def begin(self, detector: Detector) -> None:
+        train = self.recipe.train
+        if train.teacher is not None:
+            load_teacher(detector, train.teacher, student_too=train.student_init == "teacher")
 
 
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:

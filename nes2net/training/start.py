@@ -1,0 +1,198 @@
+"""What a run starts from: its detector, new, from a checkpoint, or as the run left it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes2net.checkpoints.base import base_digest
+from nes2net.checkpoints.published_names import unwrap_frontend
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.detector import Detector
+from nes2net.detector.recognition import recognise
+from nes2net.errors import InputError, shown
+from nes2net.frontends.adaptation import adapt as adapt_frontend
+from nes2net.frontends.adaptation import check_adaptation
+from nes2net.frontends.sizes import check_pretrained
+from nes2net.machine.terminal import print_note
+from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
+from nes2net.registry import create_frontend, frontends, takes_checkpoint
+from nes2net.training.objective import with_head
+from nes2net.training.resume_file import REMEDY, RESUME_FILE
+from nes2net.training.tasks.task import Task
+
+_ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
+
+
+def check_layers(recipe: Recipe) -> None:
+    """Refuse settings of transformer layers for a front-end without, before the corpus is read.
+
+    Raises:
+        InputError: if ``train.adapt`` is wrong, or the front-end has no such layers.
+    """
+    train, frontend = recipe.train, recipe.model.get("frontend", {})
+    settings = {"adapt": train.adapt, "freeze_layers": train.freeze_layers, "layer_decay": train.layer_decay}
+    given = [key for key, value in settings.items() if value != TrainConfig.model_fields[key].default]
+    if not given:
+        return
+    if train.adapt is not None:
+        check_adaptation(train.adapt, "`train.adapt`")
+    options = {"name": frontend} if isinstance(frontend, str) else dict(frontend)
+    name, engine, _ = (options.pop(key, None) for key in ("name", "engine", "checkpoint"))
+    if train.adapt is not None:
+        if options.pop("adapt", None) is not None:
+            raise InputError(_ADAPTED_TWICE)
+        if engine == "fairseq":
+            raise InputError("`train.adapt` does not go with `model.frontend.engine=fairseq`: leave one of them out")
+    with torch.device("meta"):
+        layers = create_frontend(name, **options).transformer_layers
+    if not layers:
+        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.{given[0]}` out")
+
+
+def without_needless_checkpoint(recipe: Recipe) -> Recipe:
+    """``recipe`` without its pre-training file, if its front-end has no pre-training; a line says so."""
+    frontend = recipe.model.get("frontend", {})
+    name = frontend if isinstance(frontend, str) else frontend.get("name", "")
+    needless = recipe.ssl_checkpoint is not None and not recipe.train.init_from
+    if not needless or name not in frontends.names() or takes_checkpoint(name):
+        return recipe
+    print_note(f"front-end '{name}' has no pre-training, so `ssl_checkpoint` ({recipe.ssl_checkpoint}) is not read")
+    return recipe.model_copy(update={"ssl_checkpoint": None})
+
+
+def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, task: Task) -> Detector:
+    """Build the detector that a run trains, with the weights that it starts from.
+
+    Args:
+        folder: the run folder.
+        resume: content of its resume file, whose architecture and weights are the run's own.
+
+    Raises:
+        InputError: if the parts do not fit each other, or a file of weights does not fit them.
+    """
+    frontend = recipe.model.get("frontend", {})
+    if isinstance(frontend, str):
+        frontend = {"name": frontend}
+    if resume is not None:
+        return _build_again(recipe, folder, resume, frontend)
+    if not recipe.ssl_checkpoint and not recipe.train.init_from:
+        check_pretrained(frontend.get("name", ""))
+    model = with_head(recipe.model, recipe.train.loss)
+    if not recipe.train.init_from:
+        detector = Detector.from_config(adapted(model, recipe.train.adapt), recipe.ssl_checkpoint)
+        task.begin(detector)
+        return detector
+    if not Path(recipe.train.init_from).exists():
+        raise InputError(
+            f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
+        )
+    # The whole model holds the pre-trained weights, and the options if this package wrote it.
+    state_dict = load_state_dict(recipe.train.init_from)
+    record = read_record(state_dict)
+    if recipe.ssl_checkpoint:
+        theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
+        model = {**model, "frontend": {**theirs, **frontend}}
+    detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
+    if starts := _starts(state_dict, record, frontend.get("name", "")):
+        detector.record[START_KEY] = starts
+    return detector
+
+
+def _build_again(recipe: Recipe, folder: Path, resume: dict, frontend: dict[str, Any]) -> Detector:
+    """Build the detector of the run in ``folder`` again, with the base of an adapted one."""
+    path, model = folder / RESUME_FILE, resume["model"]
+    if "engine" in frontend:
+        model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
+    try:
+        detector = Detector.from_config(model)
+    except InputError as error:
+        raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+    if starts := resume.get(START_KEY):
+        detector.record[START_KEY] = starts
+    if detector.frontend.adapted:
+        if "base" not in resume:
+            raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
+        moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
+        its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
+        remedy = f"put {its_file} back as it was"
+        if moved is not None:
+            remedy = "name with `ssl_checkpoint` the file that the run began with"
+        detector.load_base(resume["base"], path, moved, remedy)
+        detector.float()  # what is not trained may be saved with fewer bits
+        if moved is not None:
+            detector.base = {**resume["base"], "file": moved}
+    return detector
+
+
+def _starts(state_dict: Mapping[str, Tensor], record: dict[str, Any], frontend: str) -> list[dict[str, Any]]:
+    """What is known of the training of a checkpoint that a run starts from.
+
+    A checkpoint of other code may be any of the published models that it fits; those with the
+    ``frontend`` of the run, if there are such.
+    """
+    if "model" in record:
+        return [start] if (start := start_of(record)) else []
+    fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
+    alike = [name for name in fitting if PUBLISHED[name].frontend == frontend]
+    return [{RECORD_KEY: name} for name in alike or fitting]
+
+
+def _start_from(
+    path: str, state_dict: Mapping[str, Tensor], record: dict[str, Any], model: dict[str, Any], adapt: dict | None
+) -> Detector:
+    """Build the detector that starts from the checkpoint ``path``, and adapt its front-end if it is not adapted yet.
+
+    Raises:
+        InputError: if the checkpoint does not fit, or is adapted in another way.
+    """
+    before = _frontend_of(record).get("adapt")
+    if before is not None:  # go on with what was added
+        before = check_adaptation(before, f"{path}: adapt").options
+        ours = None if adapt is None else check_adaptation(adapt, "`train.adapt`").options
+        if ours != before:
+            options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
+            raise InputError(
+                f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net merge"
+            )
+        model = adapted(model, adapt)
+    detector = Detector.from_config(model)
+    if detector.is_partial(unwrap_frontend(state_dict)):
+        detector.load_base(record.get("base"), path, remedy="put its base there, or beside it")
+        detector.float()
+    detector.load_published(state_dict, path)
+    if before is None and adapt is not None:
+        adapt_frontend(detector.frontend, check_adaptation(adapt, "`train.adapt`"))
+    if detector.frontend.adapted and detector.base is None:
+        names, tensors = detector.base_names(), unwrap_frontend(state_dict)
+        detector.base = {"digest": base_digest({name: tensors[name] for name in names}), "file": path}
+    return detector
+
+
+def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Name and options of the front-end in the record of a checkpoint; empty for one of other code."""
+    model = record.get("model")
+    frontend = model.get("frontend") if isinstance(model, dict) else None
+    return frontend if isinstance(frontend, dict) else {}
+
+
+def adapted(model: dict[str, Any], adapt: dict[str, Any] | None) -> dict[str, Any]:
+    """Give the front-end of ``model`` the option ``adapt``, unless it is None.
+
+    Raises:
+        InputError: if the front-end has this option already.
+
+    >>> adapted({"frontend": "wavlm_large"}, {"kind": "bitfit"})
+    {'frontend': {'name': 'wavlm_large', 'adapt': {'kind': 'bitfit'}}}
+    """
+    frontend = model.get("frontend", {})
+    options = {"name": frontend} if isinstance(frontend, str) else frontend
+    if options.get("adapt") is not None:
+        raise InputError(_ADAPTED_TWICE)
+    return model if adapt is None else {**model, "frontend": {**options, "adapt": adapt}}

@@ -1,0 +1,68 @@
+"""Training a detector that fuses its own score with those of other systems."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nes2net.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.errors import InputError
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores
+from nes2net.training.objective import Objective, Part
+from nes2net.training.tasks.task import Task
+
+_SCORES = "scores"
+
+
+class FusionObjective(Objective):
+    """The loss of the utterance, of logits that the detector computes with the scores of other systems."""
+
+    def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
+        return self.detector.logits(features, part.carried[_SCORES])
+
+
+class Fusion(Task):
+    """One score an utterance, from the waveform and the scores of other systems, ``data.train_scores``."""
+
+    @classmethod
+    def is_asked_for(cls, recipe: Recipe) -> bool:
+        return bool(recipe.data.train_scores)
+
+    def objective(self, detector: Detector) -> Objective:
+        return FusionObjective(detector, self.recipe)
+
+    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        """List the trials of ``part`` with their scores.
+
+        Raises:
+            InputError: as :meth:`Task.trials`, or if a score is missing.
+        """
+        data, trials = self.recipe.data, super().trials(part)
+        for key in (f"{part}_scores", "range_scores"):
+            for path in getattr(data, key):
+                if not Path(path).is_file():
+                    raise InputError(
+                        f"`data.{key}` names {path}, which is not there: give a score file of each of the other systems, "
+                        "in the order of the recipe"
+                    )
+        return with_system_scores(trials, getattr(data, f"{part}_scores"), score_ranges(data))
+
+    @staticmethod
+    def carries(trial: Trial) -> Mapping[str, Tensor]:
+        return {_SCORES: torch.tensor(trial.system_scores)}
+
+    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+        super().check(detector, trials)
+        detector.record["score_ranges"] = score_ranges(self.recipe.data)  # scoring needs them
+
+
+def score_ranges(data: DataConfig) -> Ranges:
+    """The ranges by which scores of other systems are normalised: of training, validation and later scoring."""
+    return "test" if data.score_range == "test" else ranges_of(data.range_scores or data.train_scores)

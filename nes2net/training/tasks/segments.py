@@ -1,0 +1,180 @@
+"""Training on the labels of frames, beside those of utterances: where an utterance is fake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nes2net.backends.heads import P2SGradHead
+from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.errors import InputError, counted, listed
+from nes2net.recipes.data import DataConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.registry import corpora
+from nes2net.training.data import dev_protocols
+from nes2net.training.dataset import FRAMES
+from nes2net.training.frame_labels import FrameLabels, pooled_targets
+from nes2net.training.losses import CosineError, Criterion, WeightedCrossEntropy
+from nes2net.training.objective import Objective, Outcome, Part
+from nes2net.training.tasks.task import Task
+
+_LABEL_MS = 10
+
+
+class SegmentObjective(Objective):
+    """The loss of the frames of each resolution, beside that of the utterance.
+
+    Each is averaged over all frames of a batch with a label. Scores and labels are cut to the
+    shorter, as published. What it takes of a batch are labels B×T by resolution, −1 for none.
+
+    Raises:
+        InputError: as :class:`Objective`, or if the detector gives no such frames, or the loss does
+            not fit its logits.
+
+    >>> import torch
+    >>> recipe = Recipe(segments={"resolutions": [20]})
+    >>> detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
+    >>> objective = SegmentObjective(detector, recipe)
+    >>> carried = objective.ready({"frames": torch.ones(2, 100, dtype=torch.int8)}, 16000)
+    >>> carried["20"].shape, [round(weight, 3) for weight in objective.weights(torch.tensor([0, 1]), carried)]
+    (torch.Size([2, 45]), [1.0, 45.0])
+    """
+
+    def __init__(self, detector: Detector, recipe: Recipe) -> None:
+        super().__init__(detector, recipe)
+        segments = recipe.segments
+        self.resolutions, self.utterance_weight = list(segments.resolutions), segments.utterance_weight
+        name, frame_ms = detector.backend.config["name"], detector.frame_ms
+        if not detector.resolutions:
+            raise InputError(
+                f"back-end '{name}' gives one score an utterance: leave out `segments.resolutions`, or take a back-end "
+                "that gives scores of frames, such as nes2net_x with pool=null"
+            )
+        if frame_ms % _LABEL_MS:
+            raise InputError(
+                f"the front-end '{detector.frontend.config['name']}' has a frame every {frame_ms:g} ms, but labels are "
+                f"of {_LABEL_MS} ms: set a hop that is a multiple of it"
+            )
+        if unknown := [ms for ms in self.resolutions if ms not in detector.resolutions]:
+            there = listed([f"{ms:g}" for ms in detector.resolutions], 10)
+            raise InputError(
+                f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
+                f"frames of {there} ms"
+            )
+        self.of_frames: Criterion
+        if segments.loss == "p2sgrad":
+            if not isinstance(detector.backend.last_layer, P2SGradHead):
+                raise InputError(
+                    f"`segments.loss=p2sgrad` needs the head p2sgrad, and back-end '{name}' has another: set "
+                    "`model.backend.head=p2sgrad`, or take `segments.loss=cross_entropy`"
+                )
+            self.of_frames = CosineError()
+        else:
+            self.of_frames = WeightedCrossEntropy(segments.class_weights)
+
+    def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
+        if FRAMES not in carried:  # no file of the batch could be used
+            return {}
+        labels, counts = carried[FRAMES], self.detector.num_segments(num_samples)
+        return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
+
+    def weights(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+        frames = [self.of_frames.weight_of(_shares(labels)).item() for labels in carried.values()]
+        return [*super().weights(targets), *(frames or [0.0] * len(self.resolutions))]
+
+    def computed(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
+        """Compute the logits of frames by resolution, and what the loss of the utterance takes, in one pass."""
+        segments, embeddings = self.detector.backend.segments_and_embedding(features, self.detector.frame_ms)
+        return segments, self.of_embeddings(embeddings, part)
+
+    def numerators(self, computed: Any, part: Part) -> list[Tensor]:
+        segments, outputs = computed
+        (utterance,) = super().numerators(outputs, part)
+        factor = self.utterance_weight
+        utterance = utterance * factor if factor else utterance.new_zeros(())
+        return [utterance, *self.frame_numerators(segments, part)]
+
+    def outcome(self, computed: Any, part: Part) -> Outcome:
+        segments, outputs = computed
+        loss, scores, _ = super().outcome(outputs, part)
+        loss, further = loss * self.utterance_weight, {}
+        for ms, numerator in zip(self.resolutions, self.frame_numerators(segments, part)):
+            labels = part.carried[str(ms)]
+            weight = self.of_frames.weight_of(_shares(labels)).to(numerator.dtype)
+            loss = loss + (numerator / weight).where(weight > 0, 0.0)
+            logits = segments[ms][:, : labels.shape[1]]
+            further[f"segment_eer_{ms}"] = self.detector.backend.scores(logits.flatten(0, 1)), labels.flatten()
+        return Outcome(loss, scores, further)
+
+    def frame_numerators(self, segments: Mapping[float, Tensor], part: Part) -> list[Tensor]:
+        """The numerator of the loss of each resolution, for logits B×T×n."""
+        found = []
+        for ms in self.resolutions:
+            labels, logits = part.carried[str(ms)], segments[ms]
+            if logits.shape[1] < labels.shape[1]:
+                raise InputError(
+                    f"the back-end gives {logits.shape[1]} frames of {ms} ms, and its num_segments said at least "
+                    f"{labels.shape[1]}"
+                )
+            aligned = logits[:, : labels.shape[1]].flatten(0, 1)
+            found.append(self.of_frames.parts(aligned, _shares(labels))[0])
+        return found
+
+
+def _shares(labels: Tensor) -> Tensor:
+    """Each class's share in a frame, (B·T)×2; frames without a label have none of either."""
+    return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]
+
+
+class Segments(Task):
+    """Scores of frames beside one of the utterance, ``segments.resolutions``."""
+
+    @classmethod
+    def is_asked_for(cls, recipe: Recipe) -> bool:
+        return bool(recipe.segments.resolutions)
+
+    def objective(self, detector: Detector) -> Objective:
+        return SegmentObjective(detector, self.recipe)
+
+    def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels:
+        """Labels of the frames of ``trials``.
+
+        Raises:
+            InputError: if the corpus has no labels of segments, or none of these trials.
+        """
+        found, titles, labelled = dict[str, NDArray](), list[str](), False
+        for alias, data in self.recipe.data.parts(part).items():
+            corpus, labels = _segment_labels(data, part)
+            titles.append(corpus.title)
+            if labels is not None:
+                labelled = True
+                found |= labels if alias is None else {f"{alias}:{id}": of_one for id, of_one in labels.items()}
+        if not labelled:
+            raise InputError(
+                f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
+                "a corpus with labels of segments, such as partialspoof"
+            )
+        of_trial = {trial.id: found[trial.id] for trial in trials if trial.id in found}
+        if not of_trial:
+            raise InputError(
+                f"{' and '.join(titles)} has labels of segments, but of none of the {counted(len(trials), 'trial')} of "
+                f"{part}"
+            )
+        return FrameLabels(of_trial, self.recipe.segments.boundary_share)
+
+
+def _segment_labels(data: DataConfig, part: str) -> tuple[Corpus, dict[str, NDArray] | None]:
+    """A corpus, and the labels of frames of its trials of ``part`` by id; None if it has no such labels."""
+    of_dev = part == "dev"
+    name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
+    root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)
+    if corpus.segment_labels is None:
+        return corpus, None
+    protocols = dev_protocols(data) if of_dev else data.protocols
+    return corpus, corpus.segment_labels(root, split, _LABEL_MS, protocols=protocols)

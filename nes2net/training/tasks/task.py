@@ -1,0 +1,72 @@
+"""The task of a run: which trials it reads, what examples carry, the terms of the loss, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from nes2net.corpora.trial import Trial
+from nes2net.detector import Detector
+from nes2net.recipes.recipe import Recipe
+from nes2net.scoring.system_scores import check_system_scores
+from nes2net.training.data import read_trials
+from nes2net.training.frame_labels import FrameLabels
+from nes2net.training.loop import Trainer
+from nes2net.training.objective import Objective
+
+
+class Task:
+    """What a run is about: one score an utterance, of two classes, unless a task says otherwise.
+
+    A task is a subclass in a file of its own that overrides what differs (CONTRIBUTING.md). Data,
+    loop, validation and resuming ask it and its objective, and know no task by its name.
+
+    Args:
+        recipe: of the run.
+
+    Raises:
+        InputError: if the recipe lacks what the task needs.
+    """
+
+    #: targets of the trials to train on, 1 for bona fide; development has both
+    classes: ClassVar[tuple[int, ...]] = (0, 1)
+    #: how an epoch is trained
+    trainer: ClassVar[type[Trainer]] = Trainer
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @classmethod
+    def is_asked_for(cls, recipe: Recipe) -> bool:
+        """Whether settings of ``recipe`` ask for this task, without ``train.task``."""
+        return False
+
+    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        """List the trials of ``part``; :class:`InputError` as :func:`read_trials`."""
+        return read_trials(self.recipe.data, part, self.classes if part == "train" else (0, 1))
+
+    def labels(self, part: Literal["train", "dev"], trials: Sequence[Trial]) -> FrameLabels | None:
+        """Labels of the frames of ``trials``; None if frames are not trained on."""
+        return None
+
+    @staticmethod
+    def carries(trial: Trial) -> Mapping[str, Tensor]:
+        """What an example carries of its trial beside waveform and class, by name."""
+        return {}
+
+    def objective(self, detector: Detector) -> Objective:
+        """The terms of the loss for ``detector``, and what validation measures.
+
+        Raises:
+            InputError: if they do not fit it.
+        """
+        return Objective(detector, self.recipe)
+
+    def begin(self, detector: Detector) -> None:
+        """Give ``detector``, which a new run has just built, the weights that this task starts from."""
+
+    def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
+        """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
+        check_system_scores(trials, detector.num_scores)
