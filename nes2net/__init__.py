@@ -28,18 +28,19 @@ __all__ = [
     "decisions",
     "load_state_dict",
     "localisation",
+    "losses",
     "metrics",
 ]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
-    from nes2net import augment, decisions, localisation, metrics
+    from nes2net import augment, decisions, localisation, losses, metrics
     from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import load_state_dict
     from nes2net.detector import Detector
     from nes2net.errors import InputError
     from nes2net.registry import create_aggregation, create_backend, create_frontend
 
-#: Public name → module that holds it; ``augment``, ``decisions``, ``localisation`` and ``metrics`` are modules.
+#: Public name → module that holds it; ``augment``, ``decisions``, ``localisation``, ``losses`` and ``metrics`` are modules.
 _MODULE_OF = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.errors",
@@ -51,6 +52,7 @@ _MODULE_OF = {
     "decisions": "nes2net",
     "load_state_dict": "nes2net.checkpoints.state_dict",
     "localisation": "nes2net",
+    "losses": "nes2net",
     "metrics": "nes2net",
 }
 

@@ -29,6 +29,7 @@ FLOORS = {
     "frontends": 4,
     "published_models": 4,
     "recipes": 4,
+    "losses": 5,
     "quantisation": 5,
     "registry": 5,
     "scoring": 5,

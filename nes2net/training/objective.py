@@ -18,9 +18,7 @@ from nes2net.backends.base import Backend
 from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead, P2SGradHead, PrototypeHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
-from nes2net.training.losses import (
+from nes2net.losses import (
     AdditiveMarginSoftmax,
     AngularSoftmax,
     BinaryFocal,
@@ -30,6 +28,8 @@ from nes2net.training.losses import (
     Prototypes,
     WeightedCrossEntropy,
 )
+from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).

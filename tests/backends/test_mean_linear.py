@@ -11,9 +11,9 @@ from nes2net import Detector, create_backend
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import InputError
 from nes2net.frontends.wav2vec2 import Wav2Vec2Frontend
+from nes2net.losses import OneClassSoftmax
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
-from nes2net.training.losses import OneClassSoftmax
 from nes2net.training.objective import Objective, with_head
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"

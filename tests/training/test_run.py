@@ -9,9 +9,9 @@ from builders import genuine_checkpoint
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.losses import WeightedCrossEntropy
 from nes2net.recipes.reading import load_recipe
 from nes2net.training.averaging import average_run
-from nes2net.training.losses import WeightedCrossEntropy
 from nes2net.training.run import train
 
 

@@ -19,8 +19,8 @@ from nes2net.backends.heads import AngularHead
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
+from nes2net.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.recipes.reading import load_recipe
-from nes2net.training.losses import AngularSoftmax, WeightedCrossEntropy
 from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import create_optimizer, learning_rate
 from nes2net.training.run import train

@@ -4,26 +4,76 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.detector import Detector
 from nes2net.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.errors import InputError, shown
+from nes2net.losses import Criterion
 from nes2net.options import declared
 from nes2net.published_models import START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import backends
-from nes2net.training import losses
-from nes2net.training.losses import Criterion
 from nes2net.training.objective import Objective
 from nes2net.training.tasks.task import Task
 
 #: options that change nothing in eval mode, and those of the last layer, which is left out
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
+
+
+class EmbeddingDistance(Criterion):
+    """Distance of the student's embeddings from the teacher's, of bona fide speech only.
+
+    It is the mean over the bona fide utterances of a batch, and over the levels that the back-end
+    compares: 1 − cosine, or the mean squared difference of the embeddings' numbers. The cosine
+    beats the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the
+    levels are an assumption.
+
+    Args:
+        similarity: the last layer of the back-end, which knows the levels.
+        distance: ``"cosine"`` or ``"mse"``.
+
+    >>> embeddings = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, -1.0, 0.0]])
+    >>> EmbeddingDistance(Similarity([]))(embeddings, torch.tensor([1, 0])).item()
+    1.0
+    """
+
+    takes_embeddings = True
+
+    def __init__(self, similarity: Similarity, distance: Literal["cosine", "mse"] = "cosine") -> None:
+        super().__init__()
+        self.similarity, self.distance = similarity, distance
+
+    def forward(
+        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
+    ) -> Tensor:
+        """Compute the loss of a batch, which is 0 if nothing in it is bona fide."""
+        numerator, denominator = self.parts(outputs, targets, step, durations)
+        return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return (targets if targets.ndim == 1 else targets[:, 1]).sum(dtype=torch.float64)
+
+    def size_of(self, targets: np.ndarray) -> int:
+        return int(targets.sum())
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        return self.similarity(outputs)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        if self.distance == "cosine":
+            distances = 1 - self.similarity(outputs)[:, 1]
+        else:
+            levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
+            distances = torch.stack(levels, dim=1).mean(dim=1)
+        bonafide = targets if targets.ndim == 1 else targets[:, 1]
+        return (bonafide.to(distances.dtype) * distances).sum()
 
 
 class DistillationObjective(Objective):
@@ -36,7 +86,7 @@ class DistillationObjective(Objective):
                 "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
                 "`model.backend.name=one_class_distillation`"
             )
-        return losses.Distillation(similarity, recipe.train.distillation)
+        return EmbeddingDistance(similarity, recipe.train.distillation)
 
 
 class Distillation(Task):

@@ -14,13 +14,13 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
+from nes2net.losses import CosineError, Criterion, WeightedCrossEntropy
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.training.data import dev_protocols
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
-from nes2net.training.losses import CosineError, Criterion, WeightedCrossEntropy
 from nes2net.training.objective import Objective, Outcome, Part
 from nes2net.training.tasks.task import Task
 

@@ -8,13 +8,13 @@ from builders import golden
 
 from nes2net import InputError
 from nes2net.backends.heads import create_head, renormed_cosines
-from nes2net.training.losses import (
+from nes2net.losses import (
     AdditiveMarginSoftmax,
     OneClassSoftmax,
     P2SGrad,
     Prototypes,
-    additive_margin_losses,
 )
+from nes2net.losses.vectors import additive_margin_losses
 
 GOLDEN = golden.read("vector_losses")
 BONAFIDE_FIRST = torch.tensor([1, 0])  # the published columns of am_softmax, put into ours

@@ -1,4 +1,4 @@
-"""Losses of the published recipes, for class numbers and for mixed labels."""
+"""Losses of embeddings that are compared with the vectors of a head."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nes2net.backends.heads import (
     AngularHead,
@@ -21,152 +20,11 @@ from nes2net.backends.heads import (
     nearest_cosines,
     renormed_cosines,
 )
-from nes2net.distillation import Similarity
 from nes2net.errors import InputError
+from nes2net.losses.criterion import ClassWeighted, MeanOfSamples, shares_of
 
 
-class Criterion(nn.Module):
-    """A loss that is the quotient of two sums over the batch.
-
-    A batch in parts has the loss of the whole batch: numerators and denominators are summed before
-    the division. The denominator is known before any forward pass.
-    """
-
-    #: Whether the loss takes the back-end's embeddings instead of its logits.
-    takes_embeddings = False
-
-    def forward(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss of a batch: numerator over denominator of :meth:`parts`."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
-        return numerator / denominator
-
-    def parts(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Compute numerator and denominator, in the type of the loss.
-
-        Args:
-            outputs: B×n, logits or embeddings.
-            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
-            step: optimisation step from 0, for annealing; None is the end of the annealing.
-            durations: (B,) in seconds, for a margin by duration.
-        """
-        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
-        numerator = self._numerator(outputs, targets, step, durations)
-        return numerator, self.weight_of(targets).to(numerator.dtype)
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        """Turn the back-end's outputs, logits or embeddings, into logits."""
-        return outputs
-
-    def weight_of(self, targets: Tensor) -> Tensor:
-        """Compute the denominator, the weight of a batch with these targets, in float64."""
-        raise NotImplementedError
-
-    def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials of a batch that its loss is about, by their ``targets`` (B,): all of them."""
-        return len(targets)
-
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        raise NotImplementedError
-
-
-def _number_of(targets: Tensor) -> Tensor:
-    return targets.new_full((), len(targets), dtype=torch.float64)  # made on the device, which nothing waits for
-
-
-class _ClassWeighted(Criterion):
-    """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
-
-    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
-        super().__init__()
-        self.weight = torch.tensor(class_weights, dtype=torch.float64, device="cpu")  # which weighs targets there
-
-    def weight_of(self, targets: Tensor) -> Tensor:
-        weight = self.weight.to(targets.device)
-        return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
-
-
-class WeightedCrossEntropy(_ClassWeighted):
-    """Cross-entropy over two logits, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
-
-    For mixed labels, distributions q over the classes, it is
-    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: a mixed sample counts as its two parts. If each
-    q_i is a single class, both formulas agree. (PyTorch divides by the size of the batch instead.)
-
-    Args:
-        class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
-        normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
-            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025).
-
-    >>> criterion = WeightedCrossEntropy((0.1, 0.9))
-    >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
-    0.693147...
-    >>> criterion(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]])).item()  # doctest: +ELLIPSIS
-    0.693147...
-    >>> WeightedCrossEntropy(normalize=False)(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
-    0.207944...
-    """
-
-    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9), *, normalize: bool = True) -> None:
-        super().__init__(class_weights)
-        self.normalize = normalize
-
-    def weight_of(self, targets: Tensor) -> Tensor:
-        return super().weight_of(targets) if self.normalize else _number_of(targets)
-
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        if outputs.shape[1] != 2:
-            raise InputError(
-                f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
-            )
-        weight = self.weight.to(outputs)
-        if targets.ndim == 1:
-            return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
-        return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
-
-
-class _Mean(Criterion):
-    """Divides by the number of samples."""
-
-    def weight_of(self, targets: Tensor) -> Tensor:
-        return _number_of(targets)
-
-
-class BinaryFocal(_Mean):
-    """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
-
-    This is the loss of the CtrSVDD recipe. It differs from T.-Y. Lin et al., "Focal loss for dense
-    object detection", ICCV 2017, as its published code does: α weighs both classes alike, so it
-    only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
-
-    Args:
-        gamma: γ, at least 0.
-        alpha: α, above 0.
-        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the
-            published 0.1.
-
-    >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
-    0.001611
-    """
-
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, label_smoothing: float = 0.0) -> None:
-        super().__init__()
-        self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
-
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        if outputs.ndim != 2 or outputs.shape[1] != 1:
-            raise InputError(f"focal loss needs 1 logit, the back-end gives {outputs.shape[-1]}: set num_logits=1")
-        bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
-        smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
-        entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
-        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
-        return (self.alpha * missed**self.gamma * entropy).sum()
-
-
-class AngularSoftmax(_ClassWeighted):
+class AngularSoftmax(ClassWeighted):
     """A-softmax (W. Liu et al., "SphereFace", CVPR 2017) over the directions of an angular head.
 
     The logits of an embedding x are |x|·cos θ_j. The target's logit is |x|·(λ·cos θ + ψ(θ))/(1 + λ)
@@ -240,14 +98,14 @@ class AngularSoftmax(_ClassWeighted):
         return -F.log_softmax(torch.where(chosen, with_margin, logits), dim=1)[:, target]
 
 
-class _OfVectors(_Mean):
+class _OfVectors(MeanOfSamples):
     """The mean of losses over the vectors of a head, Σ_c q_c·ℓ_c of each sample's shares q of the classes."""
 
     takes_embeddings = True
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         losses = self._losses(outputs, durations)  # B×2, as if each sample were spoof, as if it were bona fide
-        return (_shares(targets).to(losses.dtype) * losses).sum()
+        return (shares_of(targets).to(losses.dtype) * losses).sum()
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
         raise NotImplementedError
@@ -380,10 +238,10 @@ class P2SGrad(_OfVectors):
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self.logits(outputs)
-        return (cosine - _shares(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
+        return (cosine - shares_of(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
 
 
-class CosineError(_Mean):
+class CosineError(MeanOfSamples):
     """The loss of :class:`P2SGrad`, for a back-end whose logits are the cosines: (cos − one-hot)².
 
     A sample without a share of any class, (0, 0), does not count.
@@ -393,10 +251,10 @@ class CosineError(_Mean):
     """
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        return _shares(targets).sum(dtype=torch.float64)
+        return shares_of(targets).sum(dtype=torch.float64)
 
     def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        shares = _shares(targets).to(outputs.dtype)
+        shares = shares_of(targets).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
 
@@ -462,57 +320,3 @@ class Prototypes(_OfVectors):
         further = cosine - math.sin(math.pi - self.margin) * self.margin
         enlarged = torch.where(cosine > math.cos(math.pi - self.margin), turned, further)
         return additive_margin_losses(cosine, self.scale, cosine - enlarged)
-
-
-class Distillation(Criterion):
-    """Distance of the student's embeddings from the teacher's, of bona fide speech only.
-
-    It is the mean over the bona fide utterances of a batch, and over the levels that the back-end
-    compares: 1 − cosine, or the mean squared difference of the embeddings' numbers. The cosine
-    beats the squared difference (Lu et al., ICASSP 2024, arXiv 2309.08285). Equal weights of the
-    levels are an assumption.
-
-    Args:
-        similarity: the last layer of the back-end, which knows the levels.
-        distance: ``"cosine"`` or ``"mse"``.
-
-    >>> embeddings = torch.tensor([[1.0, 0.0, 0.0, 1.0], [1.0, 0.0, -1.0, 0.0]])
-    >>> Distillation(Similarity([]))(embeddings, torch.tensor([1, 0])).item()
-    1.0
-    """
-
-    takes_embeddings = True
-
-    def __init__(self, similarity: Similarity, distance: Literal["cosine", "mse"] = "cosine") -> None:
-        super().__init__()
-        self.similarity, self.distance = similarity, distance
-
-    def forward(
-        self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
-    ) -> Tensor:
-        """Compute the loss of a batch, which is 0 if nothing in it is bona fide."""
-        numerator, denominator = self.parts(outputs, targets, step, durations)
-        return torch.where(denominator > 0, numerator / denominator.clamp_min(1e-12), numerator)
-
-    def weight_of(self, targets: Tensor) -> Tensor:
-        return (targets if targets.ndim == 1 else targets[:, 1]).sum(dtype=torch.float64)
-
-    def size_of(self, targets: np.ndarray) -> int:
-        return int(targets.sum())
-
-    def logits(self, outputs: Tensor) -> Tensor:
-        return self.similarity(outputs)
-
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        if self.distance == "cosine":
-            distances = 1 - self.similarity(outputs)[:, 1]
-        else:
-            levels = [(teacher - student).square().mean(1) for teacher, student in self.similarity.levels(outputs)]
-            distances = torch.stack(levels, dim=1).mean(dim=1)
-        bonafide = targets if targets.ndim == 1 else targets[:, 1]
-        return (bonafide.to(distances.dtype) * distances).sum()
-
-
-def _shares(targets: Tensor) -> Tensor:
-    """Each class's share in a sample, B×2, of class numbers (B,) or such shares."""
-    return F.one_hot(targets, 2) if targets.ndim == 1 else targets

@@ -8,7 +8,7 @@ from builders import SHARED, golden
 from torch import nn
 
 from nes2net import InputError
-from nes2net.training.losses import (
+from nes2net.losses import (
     AdditiveMarginSoftmax,
     AngularSoftmax,
     BinaryFocal,

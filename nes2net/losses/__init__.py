@@ -1,0 +1,24 @@
+"""Losses of the published recipes, for class numbers and for mixed labels."""
+
+from nes2net.losses.criterion import Criterion
+from nes2net.losses.logits import BinaryFocal, WeightedCrossEntropy
+from nes2net.losses.vectors import (
+    AdditiveMarginSoftmax,
+    AngularSoftmax,
+    CosineError,
+    OneClassSoftmax,
+    P2SGrad,
+    Prototypes,
+)
+
+__all__ = [
+    "AdditiveMarginSoftmax",
+    "AngularSoftmax",
+    "BinaryFocal",
+    "CosineError",
+    "Criterion",
+    "OneClassSoftmax",
+    "P2SGrad",
+    "Prototypes",
+    "WeightedCrossEntropy",
+]

@@ -1,0 +1,82 @@
+"""Losses of logits: weighted cross-entropy and focal loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nes2net.errors import InputError
+from nes2net.losses.criterion import ClassWeighted, MeanOfSamples, number_of
+
+
+class WeightedCrossEntropy(ClassWeighted):
+    """Cross-entropy over two logits, averaged with class weights: Σ w_y·ℓ / Σ w_y over the batch.
+
+    For mixed labels, distributions q over the classes, it is
+    Σ_i Σ_c w_c·q_ic·(−log p_ic) / Σ_i Σ_c w_c·q_ic: a mixed sample counts as its two parts. If each
+    q_i is a single class, both formulas agree. (PyTorch divides by the size of the batch instead.)
+
+    Args:
+        class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
+        normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
+            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025).
+
+    >>> criterion = WeightedCrossEntropy((0.1, 0.9))
+    >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
+    0.693147...
+    >>> criterion(torch.zeros(1, 2), torch.tensor([[0.3, 0.7]])).item()  # doctest: +ELLIPSIS
+    0.693147...
+    >>> WeightedCrossEntropy(normalize=False)(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
+    0.207944...
+    """
+
+    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9), *, normalize: bool = True) -> None:
+        super().__init__(class_weights)
+        self.normalize = normalize
+
+    def weight_of(self, targets: Tensor) -> Tensor:
+        return super().weight_of(targets) if self.normalize else number_of(targets)
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        if outputs.shape[1] != 2:
+            raise InputError(
+                f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
+            )
+        weight = self.weight.to(outputs)
+        if targets.ndim == 1:
+            return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
+        return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()
+
+
+class BinaryFocal(MeanOfSamples):
+    """Mean of α·(1 − e^−ℓ)^γ·ℓ over the batch; ℓ is the binary cross-entropy of one logit.
+
+    This is the loss of the CtrSVDD recipe. It differs from T.-Y. Lin et al., "Focal loss for dense
+    object detection", ICCV 2017, as its published code does: α weighs both classes alike, so it
+    only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
+
+    Args:
+        gamma: γ, at least 0.
+        alpha: α, above 0.
+        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the
+            published 0.1.
+
+    >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
+    0.001611
+    """
+
+    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, label_smoothing: float = 0.0) -> None:
+        super().__init__()
+        self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
+
+    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        if outputs.ndim != 2 or outputs.shape[1] != 1:
+            raise InputError(f"focal loss needs 1 logit, the back-end gives {outputs.shape[-1]}: set num_logits=1")
+        bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
+        smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
+        entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
+        missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
+        return (self.alpha * missed**self.gamma * entropy).sum()
