@@ -16,7 +16,7 @@ from nes2net.cli.entry import (
     check_at_least,
     subcommand,
 )
-from nes2net.cli.predict_files import PICTURES, check_places, named_alike, reason
+from nes2net.cli.predict_files import PICTURES, check_places, named_alike
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
 from nes2net.machine.progress import ProgressDisplay
@@ -78,6 +78,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _explain(args: argparse.Namespace) -> int:
+    from nes2net.actions.prediction import reason
     from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
     from nes2net.explanation import explain
