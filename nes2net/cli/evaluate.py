@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.cli.entry import CorpusNames, add_resamples, subcommand
 from nes2net.errors import InputError
-from nes2net.machine.files import check_writable
 from nes2net.machine.terminal import print_warnings, printable, say_written
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.evaluation.embedding_map import EmbeddingMap
     from nes2net.evaluation.transfer import ThresholdSource
 
 
@@ -98,58 +95,33 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    from nes2net.evaluation.compare import evaluate_systems
-    from nes2net.scoring.score_file import holds_frames
+    from nes2net.actions.calibration import Labels
+    from nes2net.actions.evaluation import Pages, evaluate
 
-    files = (args.html, args.json, args.latex, args.markdown)
-    read = [*args.scores, *args.threshold_from, *(scores for place in args.also for scores in place[1:2])]
-    for path in filter(None, files):
-        if Path(path).resolve() in {Path(scores).resolve() for scores in read}:
-            raise InputError(f"{path} is one of the score files; name another file to write")
-        if Path(path).resolve() in {Path(calibration).resolve() for calibration in args.calibration}:
-            raise InputError(f"{path} is a calibration that is read; name another file to write")
-        check_writable(path, stream=True)
-    if args.embeddings and not args.html:
-        raise InputError("`embeddings` are drawn in the page: name it with `html`")
+    pages = Pages(args.html, args.json, args.latex, args.markdown, args.embeddings, args.map)
+    pages.check(args.scores, [*args.threshold_from, *(place[1] for place in args.also if place[1:])], args.calibration)
     source = _threshold_source(args)
-    if any(map(holds_frames, args.scores)):
-        if args.embeddings:
-            raise InputError(f"{args.scores[0]} holds scores of frames, whose page has no map: leave `embeddings` out")
-        return _evaluate_segments(args)
-    if args.threshold is not None or args.resolution is not None:
+    if source is not None and args.threshold is not None:
         raise InputError(
-            "`threshold` and `resolution` are those of frames, but these are scores of utterances: leave them out"
+            "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
         )
-    report = evaluate_systems(
-        args.corpus,
+    labels = Labels(args.corpus, args.keys, args.phase)
+    report, warnings = evaluate(
+        labels,
         args.scores,
-        args.keys,
-        args.phase,
+        threshold=args.threshold if source is None else source,
+        resolution_ms=args.resolution,
         allow_partial=args.allow_partial,
         exclude=None if args.exclude is None else _fields(args.exclude),
         num_resamples=args.num_resamples,
         seed=args.seed,
-        threshold_source=source,
     )
     print(printable(report.text()))
-    print_warnings(line for origin in report.origins if origin for line in origin.seen or ())
-    print_warnings(line for table in report.transfers for line in table.warnings)
-    if any(files):
-        from nes2net.evaluation.page import write_report
-
-        write_report(report, *files, _embedding_map(args))
-        for path in filter(None, files):
-            say_written(path, beside_data=True)
+    print_warnings(warnings)
+    pages.write(report, labels)
+    for path in pages.files:
+        say_written(path, beside_data=True)
     return 0
-
-
-def _embedding_map(args: argparse.Namespace) -> EmbeddingMap | None:
-    """The map of embeddings, with the attacks of the key; None if there are no embeddings."""
-    from nes2net.evaluation.embedding_map import map_embeddings
-
-    if not args.embeddings:
-        return None
-    return map_embeddings(args.embeddings, corpora.get(args.corpus).keys(args.keys), args.map)
 
 
 def _threshold_source(args: argparse.Namespace) -> ThresholdSource | None:
@@ -180,44 +152,6 @@ def _threshold_source(args: argparse.Namespace) -> ThresholdSource | None:
         operating_point=point,
         further=[FurtherSet(*place) for place in args.also],
     )
-
-
-def _evaluate_segments(args: argparse.Namespace) -> int:
-    """Evaluate a file of frame scores."""
-    from nes2net.evaluation.segments import evaluate_segments
-
-    if len(args.scores) > 1:
-        raise InputError(f"one of {len(args.scores)} files holds scores of frames: evaluate such a file alone")
-    for name in ("exclude", "latex", "markdown"):
-        if getattr(args, name) is not None:
-            raise InputError(
-                f"`{name}` is for scores of utterances, but {args.scores[0]} holds scores of frames: leave it out"
-            )
-    if args.threshold_from or args.calibration:
-        raise InputError(
-            f"{args.scores[0]} holds scores of frames: its threshold is `threshold`; leave out `threshold_from` and "
-            "`calibration`"
-        )
-    result = evaluate_segments(
-        args.corpus,
-        args.scores[0],
-        args.keys,
-        args.phase,
-        resolution_ms=args.resolution,
-        threshold=args.threshold,
-        allow_partial=args.allow_partial,
-        num_resamples=args.num_resamples,
-        seed=args.seed,
-    )
-    print(printable(result.text()))
-    print_warnings((result.origin and result.origin.seen) or ())
-    if args.html or args.json:
-        from nes2net.evaluation.segment_page import write_segment_report
-
-        write_segment_report(result, args.html, args.json)
-        for path in filter(None, (args.html, args.json)):
-            say_written(path, beside_data=True)
-    return 0
 
 
 def _fields(pairs: list[str]) -> dict[str, list[str]]:
