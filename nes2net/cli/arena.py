@@ -6,8 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from nes2net.cli.entry import add_architecture, add_dtype, subcommand
-from nes2net.cli.score import add_length, num_samples_of
+from nes2net.cli.entry import add_architecture, add_dtype, add_length, num_samples_of, subcommand
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name, say_written
 

@@ -299,6 +299,57 @@ def add_base(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_length(parser: argparse._ActionsContainer) -> None:
+    """Add the flags of :func:`num_samples_of`."""
+    parser.add_argument(
+        "--protocol",
+        choices=["4sec", "full"],
+        help="the first 4 s, or whole utterances; if not given, what the authors of a published detector score, else what "
+        "the detector was trained on, else 4sec",
+    )
+    parser.add_argument(
+        "--samples",
+        dest="num_samples",
+        type=int,
+        metavar="N",
+        help="samples of '4sec'; if not given, the number of a published detector, else that of training if it is not "
+        "about 4 s, else that of the corpus",
+    )
+
+
+def add_scoring(parser: argparse._ActionsContainer, computing: argparse._ActionsContainer) -> None:
+    """Add the flags of the score file, and of precision and compilation.
+
+    The latter two change the last digits of scores (bfloat16, tf32 and int8: more).
+    """
+    parser.add_argument("--overwrite", action="store_true", help="replace a score file that another run made")
+    parser.add_argument(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
+    )
+    add_dtype(
+        computing,
+        "precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; tf32 is "
+        "for GPUs, int8 for the CPU",
+    )
+    computing.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the detector first (torch.compile), which takes a while and pays for a large corpus "
+        "scored in '4sec'",
+    )
+
+
+def num_samples_of(args: argparse.Namespace, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+    """How many samples to score: what the flags say, else what goes with the detector, which is printed."""
+    from nes2net.machine.terminal import print_note
+    from nes2net.published_models import samples_to_score
+
+    asked: Any = "auto" if args.num_samples is None else args.num_samples
+    heard = samples_to_score(record, asked, of_corpus, args.protocol)
+    print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")
+    return heard.num_samples
+
+
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """Print what was written and, on standard error, what is missing; return the exit status.
 

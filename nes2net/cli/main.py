@@ -34,6 +34,7 @@ from nes2net.cli import (
     train,
 )
 from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
+from nes2net.cli.flags import add_command
 from nes2net.cli.published import command as published
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -52,6 +53,11 @@ class _Parser(OneLineParser):
         return namespace, left
 
 
+def _made_of(*functions: Callable[..., int | None]) -> list[Callable]:
+    """What adds a command for each of ``functions``."""
+    return [partial(add_command, function=function) for function in functions]
+
+
 def build_parser() -> OneLineParser:
     """Build the parser of all commands, whose help groups them by task."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
@@ -61,8 +67,8 @@ def build_parser() -> OneLineParser:
     tasks: dict[str, list[Callable]] = {
         "prepare": [download.add, check_data.add, pack.add, augment.add],
         "train": [train.add, average.add, merge.add],
-        "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
-        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add, experiment.add],
+        "score": [*_made_of(predict.predict), explain.add, serve.add, *_made_of(score.score), scale.add, embed.add],
+        "evaluate": [*_made_of(evaluate.evaluate), calibrate.add, robustness.add, reproduce.add, experiment.add],
         "inspect and share": [info.add, bench.add, export.add, arena.add],
         "more": [published.add, partial(completion.add, parser=parser)],
     }

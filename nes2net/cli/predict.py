@@ -1,19 +1,16 @@
-"""`nes2net predict`: score any audio files, as a table or JSON lines; with --track, along the time of each.
-
-With --segments their fake stretches are printed instead.
-"""
+"""`nes2net predict`: score any audio files, as a table or JSON lines, along their time, or by their fake stretches."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nes2net.cli.calibrated import add_calibration, decider_of
-from nes2net.cli.entry import INCOMPLETE, add_architecture, add_device, add_dtype, check_at_least, subcommand
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import Count, Deciding, Flag, Folder, Loading, called
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.progress import ProgressDisplay
@@ -25,213 +22,179 @@ if TYPE_CHECKING:
 #: Columns and their widths after the file's name, and those beside them with a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
 _DECIDED = {False: {"llr": 8, "probability": 11, "decision": 11}, True: {"llr": 8, "probability": 11}}
-_OF_SEGMENTS = {
-    "resolution_ms": "--resolution",
-    "hysteresis": "--hysteresis",
-    "min_duration": "--min-duration",
-    "rttm": "--rttm",
-    "labels": "--labels",
-    "out": "--out",
-}
-_NOT_OF_SEGMENTS = {
-    "track": "--track",
-    "whole": "--whole",
-    "num_samples": "--samples",
-    "window": "--window",
-    "hop": "--hop",
-}
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    example = "nes2net predict recording.mp3 folder/ --model detector.pth"
-    parser = subcommand(commands, "predict", _predict, "Score audio files of any format", example=example)
-    parser.epilog = (
-        "The score is the detector's own: higher means more bona fide; it is not calibrated, so choose a "
-        "threshold on data of your own. A recording longer than two minutes is "
-        "scored along its time, and its score is the mean. Exit status 1: a file could not be scored."
-    )
-    parser.resumes = False
-    parser.names |= {"score_track": "--track", "num_samples=None": "--whole"}
-    add_one = parser.add_argument
-    add_one("files", nargs="+", metavar="FILE", help="audio files, or folders, which are searched for audio files")
-    add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    add_one(
-        "--samples",
-        dest="num_samples",
-        type=int,
-        metavar="N",
-        help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "if not given, the number of a published detector whose authors always score as many, else that of training if it "
-        "is not about 4 s, else all samples",
-    )
-    add_one = parser.add_argument_group("scores along a recording").add_argument
-    add_one(
-        "--whole",
-        action="store_true",
-        help="score a recording of any length in one piece; much memory for minutes of it",
-    )
-    add_one("--track", action="store_true", help="print the scores along each file, also of short ones")
-    add_one(
-        "--window",
-        type=float,
-        help="seconds of audio for one score of a track; 4.04, or what a single score takes, if not given",
-    )
-    add_one(
-        "--hop",
-        type=float,
-        default=0.5,
-        help="seconds from one score of a track to the next; with 4, there are an eighth as many to compute",
-    )
-    add_one(
-        "--plot",
-        metavar="FILE|DIR",
-        help="draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; "
-        "implies --track, unless --segments draws its frames and fake stretches",
-    )
-    add_one(
-        "--threshold",
-        type=float,
-        metavar="X",
-        help="draw this threshold, and shade both sides of it, in --plot; for --segments, the score at which fake stretches "
-        "begin, 0 for logits, 0.5 for probabilities and cosines if not given",
-    )
-    add_calibration(
-        parser,
-        "say what scores mean, by what `nes2net calibrate … --save FILE` wrote for this detector: log-likelihood ratio, "
-        "probability and decision; --plot then draws the ratios and the threshold of --operating-point",
-    )
-    add_one = parser.add_argument_group("fake stretches, by a detector that sees segments").add_argument
-    add_one("--segments", action="store_true", help="print the fake stretches of each file instead of a score")
-    add_one(
-        "--resolution",
-        dest="resolution_ms",
-        type=float,
-        metavar="MS",
-        help="length of a frame, if the detector scores several; the shortest if not given",
-    )
-    add_one(
-        "--hysteresis",
-        type=float,
-        metavar="X",
-        help="a fake stretch begins at a score of at most --threshold and goes on while scores are at most X higher; 1 for "
-        "logits, 0.1 for probabilities and cosines if not given",
-    )
-    add_one(
-        "--min-duration",
-        type=float,
-        metavar="S",
-        help="seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; 0.1 "
-        "if not given",
-    )
-    add_one(
-        "--rttm",
-        metavar="FILE|DIR",
-        help="write all segments as RTTM: of all files into one .rttm, or of each into a folder",
-    )
-    add_one(
-        "--labels",
-        choices=["audacity"],
-        help="write the fake stretches of each file as labels for an editor: NAME.labels.txt beside the file",
-    )
-    add_one("--out", metavar="DIR", help="folder for the files of --labels")
-    add_one = parser.add_argument
-    add_one("--json", action="store_true", help="print one JSON object a line for each file")
-    add_one(
-        "--batch-size",
-        type=int,
-        help="utterances or windows computed at once; 8 on the CPU and 64 on a GPU if not given",
-    )
-    add_one("--workers", type=int, help="threads that read files; 2 for the CPU and up to 4 for a GPU if not given")
-    add_device(parser)
-    add_dtype(
-        parser,
-        "precision: auto is that of the checkpoint; bfloat16, int8 on a CPU and tf32 on a GPU are faster and change scores a little",
-    )
+@dataclass(frozen=True)
+class WithoutSegments:
+    """Scores along a recording.
+
+    Args:
+        whole: score a recording of any length in one piece; much memory for minutes of it
+        track: print the scores along each file, also of short ones
+        window: seconds of audio for one score of a track; 4.04, or what a single score takes, if not given
+        hop: seconds from one score of a track to the next; with 4, there are an eighth as many to compute
+    """
+
+    num_samples: Count | None = None
+    whole: bool = False
+    track: bool = False
+    window: float | None = None
+    hop: float = 0.5
 
 
-def _predict(args: argparse.Namespace) -> int:
-    from nes2net.actions.prediction import predict
+@dataclass(frozen=True)
+class WithSegments:
+    """Fake stretches, by a detector that sees segments.
+
+    Args:
+        resolution_ms: length of a frame, if the detector scores several; the shortest if not given
+        hysteresis: a fake stretch begins at a score of at most --threshold and goes on while scores are at most X
+            higher; 1 for logits, 0.1 for probabilities and cosines if not given
+        min_duration: seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; 0.1
+            if not given
+        rttm: write all segments as RTTM: of all files into one .rttm, or of each into a folder
+        labels: write the fake stretches of each file as labels for an editor: NAME.labels.txt beside the file
+        out: folder for the files of --labels
+    """
+
+    resolution_ms: Annotated[float | None, Flag("MS")] = None
+    hysteresis: float | None = None
+    min_duration: Annotated[float | None, Flag("S")] = None
+    rttm: Annotated[str | None, Flag("FILE|DIR")] = None
+    labels: Literal["audacity"] | None = None
+    out: Folder | None = None
+
+
+@called(resumes=False, names={"score_track": "--track", "num_samples=None": "--whole"})
+def predict(
+    files: Annotated[Sequence[str], Flag("FILE")],
+    *,
+    model: str,
+    loading: Loading,
+    along: WithoutSegments,
+    plot: Annotated[str | None, Flag("FILE|DIR")] = None,
+    threshold: float | None = None,
+    deciding: Deciding,
+    segments: bool = False,
+    stretches: WithSegments,
+    json_: bool = False,
+    batch_size: Count | None = None,
+    workers: Count | None = None,
+) -> int:
+    """Score audio files of any format.
+
+    The score is the detector's own: higher means more bona fide; it is not calibrated, so choose a threshold on data of
+    your own. A recording longer than two minutes is scored along its time, and its score is the mean. Exit status 1: a
+    file could not be scored.
+
+    Example:
+        nes2net predict recording.mp3 folder/ --model detector.pth
+
+    Args:
+        files: audio files, or folders, which are searched for audio files
+        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+        num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
+            given, the number of a published detector whose authors always score as many, else that of training if it
+            is not about 4 s, else all samples
+        json_: print one JSON object a line for each file
+        batch_size: utterances or windows computed at once; 8 on the CPU and 64 on a GPU if not given
+        workers: threads that read files; 2 for the CPU and up to 4 for a GPU if not given
+
+    The detector:
+        dtype: precision: auto is that of the checkpoint; bfloat16, int8 on a CPU and tf32 on a GPU are faster and
+            change scores a little
+
+    Scores along a recording:
+        plot: draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; implies
+            --track, unless --segments draws its frames and fake stretches
+        threshold: draw this threshold, and shade both sides of it, in --plot; for --segments, the score at which fake
+            stretches begin, 0 for logits, 0.5 for probabilities and cosines if not given
+
+    What the score means:
+        calibration: say what scores mean, by what `nes2net calibrate … --save FILE` wrote for this detector:
+            log-likelihood ratio, probability and decision; --plot then draws the ratios and the threshold of
+            --operating-point
+
+    Fake stretches, by a detector that sees segments:
+        segments: print the fake stretches of each file instead of a score
+    """
+    from nes2net.actions.prediction import predict as predicted
     from nes2net.audio.files import with_folders_listed
-    from nes2net.detector import Detector
 
-    _check_flags(args)
-    files = with_folders_listed(args.files)
-    beside = FilesBeside(args, files)  # tries the places before a large model is loaded
-    decider = decider_of(args)
-    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
-    found = predict(
+    way = _way(along, stretches, segments, bool(plot), threshold)
+    if threshold is not None:
+        if not (plot or segments):
+            raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
+        if not math.isfinite(threshold):
+            raise InputError(f"--threshold is a number, not {threshold}")
+        if deciding.calibration:
+            raise InputError("--threshold is that of --operating-point, with --calibration: leave it out")
+    paths = with_folders_listed(files)
+    # Tries the places before a large model is loaded.
+    beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
+    decider = deciding.decider()
+    detector = loading.load(model)
+    found = predicted(
         detector,
-        files,
-        _way(args),
+        paths,
+        way,
         decider=decider,
-        calibration=args.calibration or "",
-        batch_size=args.batch_size,
-        workers=args.workers,
+        calibration=deciding.calibration or "",
+        batch_size=batch_size,
+        workers=workers,
     )
-    columns = (_SEGMENTS if args.segments else _SCORES) | (_DECIDED[args.segments] if decider else {})
-    widths = [max(len(printable_name(file)) for file in files), *columns.values(), 0]
-    if not args.json:
+    columns = (_SEGMENTS if segments else _SCORES) | (_DECIDED[segments] if decider else {})
+    widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
+    if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in found.notes), table_line(["file", *columns], widths)]))
     # On a terminal the rows themselves show how far it is.
-    rows = iter(
-        ProgressDisplay(found.rows, title="scoring", unit="file", total=len(files), shown=not sys.stdout.isatty())
-    )
+    shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
-        for one in rows:
+        for one in ProgressDisplay(found.rows, title="scoring", unit="file", total=len(paths), shown=shown):
             failed += "error" in one.row
             write(one)
-            if args.json:
-                print(json.dumps(one.row), flush=True)
-            elif args.segments:
-                print(_lines_of_stretches(one.row, widths), flush=True)
-            else:
-                print(_lines(one.row, widths, args.track), flush=True)
+            lines = _lines_of_stretches(one.row, widths) if segments else _lines(one.row, widths, along.track)
+            print(json.dumps(one.row) if json_ else lines, flush=True)
     if failed:
-        print(f"{failed:,} of {counted(len(files), 'file')} could not be scored", file=sys.stderr)
+        print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
-def _way(args: argparse.Namespace) -> Once | Along | Stretches:
-    """What the flags ask for of each recording."""
+def _way(
+    along: WithoutSegments, stretches: WithSegments, segments: bool, drawn: bool, threshold: float | None
+) -> Once | Along | Stretches:
+    """What the flags ask for of each recording.
+
+    Raises:
+        InputError: if flags do not go together.
+    """
     from nes2net.actions.prediction import Along, Once, Stretches
     from nes2net.localisation.stretches import MIN_DURATION
 
-    if args.segments:
-        shortest = MIN_DURATION if args.min_duration is None else args.min_duration
-        return Stretches(args.resolution_ms, args.threshold, args.hysteresis, shortest)
-    along = Along(args.window, args.hop)
-    if args.track or args.plot:
-        return along
-    return Once(None if args.whole else "auto" if args.num_samples is None else args.num_samples, along)
-
-
-def _check_flags(args: argparse.Namespace) -> None:
-    """Raise if flags do not go together."""
-    if args.segments:
-        for name, flag in _NOT_OF_SEGMENTS.items():
-            if getattr(args, name) != args.parser.get_default(name):
-                raise InputError(f"--segments scores the frames of a whole recording: leave out {flag}")
-        if args.out and not args.labels:
+    given = [
+        f"`{field.name}`"
+        for field in fields(along if segments else stretches)
+        if getattr(along if segments else stretches, field.name) != field.default
+    ]
+    if segments:
+        if given:
+            raise InputError(f"--segments scores the frames of a whole recording: leave out {given[0]}")
+        if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-    else:
-        for name, flag in _OF_SEGMENTS.items():
-            if getattr(args, name) is not None:
-                raise InputError(f"{flag} is for fake stretches: add --segments, or leave it out")
-        tracked = args.track or args.plot
-        if args.num_samples is not None and tracked:
-            raise InputError("--samples is for one score a file; --track has --window and --hop")
-        if args.whole and (tracked or args.num_samples is not None):
-            raise InputError("--whole scores a file in one piece: leave out --samples, --track and --plot")
-    if args.threshold is not None:
-        if not (args.plot or args.segments):
-            raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
-        if not math.isfinite(args.threshold):
-            raise InputError(f"--threshold is a number, not {args.threshold}")
-        if args.calibration:
-            raise InputError("--threshold is that of --operating-point, with --calibration: leave it out")
-    check_at_least(args, num_samples=1, batch_size=1, workers=1)
+        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
+        return Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
+    if given:
+        raise InputError(f"{given[0]} is for fake stretches: add --segments, or leave it out")
+    tracked = along.track or drawn
+    if along.num_samples is not None and tracked:
+        raise InputError("--samples is for one score a file; --track has --window and --hop")
+    if along.whole and (tracked or along.num_samples is not None):
+        raise InputError("--whole scores a file in one piece: leave out --samples, --track and --plot")
+    windows = Along(along.window, along.hop)
+    if tracked:
+        return windows
+    return Once(None if along.whole else "auto" if along.num_samples is None else along.num_samples, windows)
 
 
 def _clock(seconds: float) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nes2net.errors import InputError
 from nes2net.machine.files import check_writable, replacing, writing
@@ -80,23 +79,30 @@ class FilesBeside:
         InputError: if a file cannot be written there. That is found out before hours of scoring.
     """
 
-    def __init__(self, args: argparse.Namespace, files: Sequence[Path]) -> None:
-        self.model, self.threshold = Path(args.model).name, args.threshold
-        self.pictures = pictures_for(Path(args.plot), files) if args.plot else {}
+    def __init__(
+        self,
+        files: Sequence[Path],
+        model: str,
+        threshold: float | None,
+        plot: str | None,
+        rttm: str | None,
+        labels: str | None,
+        out: str | None,
+    ) -> None:
+        self.model, self.threshold = Path(model).name, threshold
+        self.pictures = pictures_for(Path(plot), files) if plot else {}
         #: Each recording is called so in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
-        rttm = Path(args.rttm or "")
-        self.one_rttm = rttm if args.rttm and is_one_file(rttm, (".rttm",)) else None
-        self.rttms = (
-            {path: rttm / f"{name}.rttm" for path, name in self.names.items() if not self.one_rttm} if args.rttm else {}
-        )
-        check_places(
-            [self.one_rttm] if self.one_rttm else self.rttms.values(), "name another file or folder with --rttm"
-        )
+        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
+        self.rttms: dict[Path, Path] = {}
+        if rttm and not self.one_rttm:
+            self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
+        places = [self.one_rttm] if self.one_rttm else self.rttms.values()
+        check_places(places, "name another file or folder with --rttm")
         self.labels: dict[Path, Path] = {}
-        if args.labels and args.out:
-            self.labels = {path: Path(args.out) / f"{name}.labels.txt" for path, name in self.names.items()}
-        elif args.labels:
+        if labels and out:
+            self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
+        elif labels:
             for folder in dict.fromkeys(path.parent for path in files):
                 inside = named_alike([path for path in files if path.parent == folder], ".labels.txt")
                 self.labels |= {path: folder / name for path, name in inside.items()}
@@ -148,7 +154,8 @@ class FilesBeside:
         from nes2net.scoring.track_plot import plot_track
 
         assert one.track is not None
-        track, picture, options = one.track, self.pictures[one.path], {"threshold": self.threshold}
+        track, picture = one.track, self.pictures[one.path]
+        options: dict[str, Any] = {"threshold": self.threshold}
         if one.row["method"] == "segments":
             options = {
                 "threshold": one.row["threshold"],

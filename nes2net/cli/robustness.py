@@ -12,12 +12,13 @@ from nes2net.cli.entry import (
     add_architecture,
     add_device,
     add_dtype,
+    add_length,
     add_resamples,
     add_workers,
     corpus_in_place,
+    num_samples_of,
     subcommand,
 )
-from nes2net.cli.score import add_length, num_samples_of
 from nes2net.errors import InputError
 from nes2net.machine.terminal import print_warnings, printable, say_written
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, report_finished, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, add_scoring, command_of, report_finished, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -20,7 +20,6 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_scoring
 from nes2net.errors import InputError
 from nes2net.machine.launch import is_first
 
