@@ -30,7 +30,7 @@ class Flag(NamedTuple):
     least: int | None = None
     """The least number that is allowed."""
     choices: Callable[[], Sequence[str]] | None = None
-    nargs: str | None = None
+    nargs: str | int | None = None
     const: Any = None
     """The value of the flag alone, with ``nargs="?"``."""
     repeated: bool = False
@@ -45,14 +45,8 @@ CorpusName = Annotated[str, Flag(choices=CorpusNames)]
 OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
 
-#: Flags whose names are not those of their parameters in any command.
-_FLAGS = {
-    "config": "architecture",
-    "num_resamples": "resamples",
-    "num_samples": "samples",
-    "num_workers": "workers",
-    "resolution_ms": "resolution",
-}
+#: Flags whose names are not those of their parameters, besides that numbers, as ``num_samples``, leave out ``num_``.
+_FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 
 
@@ -100,7 +94,8 @@ def add_command(commands: argparse._SubParsersAction, function: Callable[..., in
 
     Its parameters before the star are arguments by their place, the others flags. Those of the section `Args:` of its
     docstring have no group in the help; every other section is a group. The fields of a parameter that is a dataclass
-    are flags too, in a group with the title of its docstring, unless the function's own says what they mean.
+    are flags too, in a group with the title of its docstring, unless the function's own says what they mean. The help
+    does not show what no docstring explains.
     """
     page = page_of(function.__doc__)
     name = function.__name__.strip("_").replace("_", "-")
@@ -129,21 +124,21 @@ def _add_arguments(
     values: dict[str, Callable[[argparse.Namespace], Any]] = {}
     for key, parameter in inspect.signature(owner).parameters.items():
         if is_dataclass(hints[key]):
-            part = page_of(hints[key].__doc__)
-            title = part.title[0].lower() + part.title[1:]
-            inner = {name: (title, text) for name, (_, text) in part.arguments.items()}
+            parts = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+            title = parts[-1].title[0].lower() + parts[-1].title[1:]
+            inner = {name: (title, text) for part in parts for name, (_, text) in part.arguments.items()}
             values[key] = _add_arguments(parser, hints[key], inner | dict(meanings), least)
             continue
         values[key] = attrgetter(key)
         options = _options(hints[key])
         if "least" in options:
             least[key] = options.pop("least")
-        flag = _FLAGS.get(key, key.rstrip("_"))
+        flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
         has_default = parameter.default is not parameter.empty
         if has_default:
             options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        title, text = meanings[key]
-        options["help"] = text.replace("%", "%%")
+        title, text = meanings.get(key, ("args", ""))
+        options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
         group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
         if parameter.kind is parameter.KEYWORD_ONLY or is_dataclass(owner):
@@ -194,7 +189,7 @@ def located(corpus: str, root: str | None, split: str = "eval", protocols: str |
 
 
 @dataclass(frozen=True)
-class Loading:
+class Architecture:
     """The detector.
 
     Args:
@@ -202,12 +197,21 @@ class Loading:
             if not given
         base: file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names,
             there or beside it, if not given
-        device: auto, cpu, cuda or cuda:N
-        dtype: precision of weights and computation; auto is that of the checkpoint
     """
 
     config: Annotated[str | None, Flag("NAME|RECIPE")] = None
     base: File | None = None
+
+
+@dataclass(frozen=True)
+class Loading(Architecture):
+    """The detector.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N
+        dtype: precision of weights and computation; auto is that of the checkpoint
+    """
+
     device: str = "auto"
     dtype: Precision = "auto"
 
@@ -257,8 +261,8 @@ class Batches:
         num_workers: processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU
     """
 
-    batch_size: Annotated[int | None, Flag("N")] = None
-    num_workers: Annotated[int | None, Flag("N")] = None
+    batch_size: Count | None = None
+    num_workers: FromZero | None = None
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,19 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     tasks: dict[str, list[Callable]] = {
-        "prepare": [download.add, check_data.add, pack.add, augment.add],
-        "train": [train.add, average.add, merge.add],
-        "score": [*_made_of(predict.predict), explain.add, serve.add, *_made_of(score.score), scale.add, embed.add],
-        "evaluate": [*_made_of(evaluate.evaluate), calibrate.add, robustness.add, reproduce.add, experiment.add],
-        "inspect and share": [info.add, bench.add, export.add, arena.add],
+        "prepare": _made_of(download.download, check_data.check_data, pack.pack, augment.augment),
+        "train": [train.add, *_made_of(average.average, merge.merge)],
+        "score": _made_of(predict.predict, explain.explain, serve.serve, score.score, scale.scale, embed.embed),
+        "evaluate": _made_of(
+            evaluate.evaluate,
+            calibrate.calibrate,
+            calibrate.fuse,
+            calibrate.apply_calibration,
+            robustness.robustness,
+            reproduce.reproduce,
+            experiment.experiment,
+        ),
+        "inspect and share": _made_of(info.info, bench.bench, export.export, arena.arena),
         "more": [published.add, partial(completion.add, parser=parser)],
     }
     for task, additions in tasks.items():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, add_scoring, command_of, report_finished, run
+from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, report_finished, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -188,7 +188,23 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
     add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
     add_device(group)
     _add_training_flags(group)
-    add_scoring(group, group)
+    add("--overwrite", action="store_true", help="replace a score file that another run made")
+    add(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
+    )
+    add(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
+        help="precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; "
+        "tf32 is for GPUs, int8 for the CPU",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the detector first (torch.compile), which takes a while and pays for a large corpus scored in "
+        "'4sec'",
+    )
     add(
         "--set",
         nargs="+",
