@@ -98,7 +98,7 @@ def worded(text: str) -> str:
 
     def named(match: re.Match[str]) -> str:
         setting, value = match.groups()
-        if (whole := f"{setting}={value}") in flags:
+        if value is not None and (whole := f"{setting}={value}") in flags:
             return flags[whole]
         if setting not in flags:
             return match[0]

@@ -17,6 +17,12 @@ def test_importing_the_package_imports_nothing_heavy():
     assert heavy.isdisjoint(done.stdout.split())
 
 
+def test_help_imports_no_numpy():
+    code = "import sys, nes2net.cli.main as cli; cli.build_parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "numpy" not in done.stdout.split()
+
+
 @pytest.mark.parametrize("name", nes2net.__all__)
 def test_public_names(name):
     assert getattr(nes2net, name) is not None

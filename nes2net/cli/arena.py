@@ -2,90 +2,103 @@
 
 from __future__ import annotations
 
-import argparse
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from nes2net.cli.entry import add_architecture, add_dtype, subcommand
-from nes2net.cli.score import add_length, num_samples_of
+from nes2net.cli.flags import Architecture, Flag, Folder, Length, Precision
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name, say_written
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    text = "Write an adapter for the Speech Anti-Spoofing Arena"
-    example = "nes2net arena --model detector.pth --out my-system --name 'My system'\nnes2net arena --check my-system"
-    parser = subcommand(commands, "arena", _arena, text, example=example)
-    parser.epilog = (
-        "The folder holds the detector, arena_model.py for the client (pip install speech-spoof-bench), and meta.yaml, "
-        "which says what the system is."
-    )
-    parser.add_argument("--model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
-    parser.add_argument(
-        "--check", metavar="DIR", help="say what meta.yaml of this folder still lacks, and write nothing"
-    )
-    scoring = parser.add_argument_group("how recordings are scored")
-    add_length(scoring)
-    add_dtype(scoring, "precision of weights and computation; auto is that of the checkpoint")
-    scoring.add_argument("--batch-size", type=int, default=16, help="recordings that the client gives at once")
-    about = parser.add_argument_group("what meta.yaml says of the system")
-    about.add_argument("--name", help="its name; that of its recipe or its parts if not given")
-    about.add_argument("--slug", help="its name in addresses, of a-z, 0-9 and -; made of the name if not given")
-    about.add_argument("--description", help="one line; its parts if not given")
-    about.add_argument("--code-url", metavar="URL", help="where its code is")
-    about.add_argument("--checkpoint-url", metavar="URL", help="where its weights are; known of a detector on the hub")
-    about.add_argument(
-        "--arxiv",
-        metavar="NUMBER",
-        help="of its paper, such as 2504.05657, or none: the Arena does not rank a system without one; that of a "
-        "published system of the same parts if not given",
-    )
+@dataclass(frozen=True)
+class System:
+    """What meta.yaml says of the system.
+
+    Args:
+        name: its name; that of its recipe or its parts if not given
+        slug: its name in addresses, of a-z, 0-9 and -; made of the name if not given
+        description: one line; its parts if not given
+        code_url: where its code is
+        checkpoint_url: where its weights are; known of a detector on the hub
+        arxiv: of its paper, such as 2504.05657, or none: the Arena does not rank a system without one; that of a
+            published system of the same parts if not given
+    """
+
+    name: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    code_url: Annotated[str | None, Flag("URL")] = None
+    checkpoint_url: Annotated[str | None, Flag("URL")] = None
+    arxiv: Annotated[str | None, Flag("NUMBER")] = None
 
 
-def _arena(args: argparse.Namespace) -> int:
+def arena(
+    *,
+    model: str | None = None,
+    out: Folder | None = None,
+    overwrite: bool = False,
+    check: Folder | None = None,
+    architecture: Architecture,
+    length: Length,
+    dtype: Precision = "auto",
+    batch_size: int = 16,
+    system: System,
+) -> None:
+    """Write an adapter for the Speech Anti-Spoofing Arena.
+
+    The folder holds the detector, arena_model.py for the client (pip install speech-spoof-bench), and meta.yaml, which
+    says what the system is.
+
+    Example:
+        nes2net arena --model detector.pth --out my-system --name 'My system'
+        nes2net arena --check my-system
+
+    Args:
+        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+        out: folder to write
+        overwrite: replace what is there
+        check: say what meta.yaml of this folder still lacks, and write nothing
+
+    How much of each recording:
+        dtype: precision of weights and computation; auto is that of the checkpoint
+        batch_size: recordings that the client gives at once
+    """
     from nes2net.audio.crop import ASVSPOOF_SAMPLES
     from nes2net.detector import Detector
     from nes2net.export.arena import ADAPTER, META, check_meta, lacking, write_arena
 
-    if args.check:
-        if args.model or args.out:
+    if check:
+        if model or out:
             raise InputError("`check` looks at a folder that is there: leave out `model` and `out`")
-        check_meta(Path(args.check))
-        print(f"{printable_name(Path(args.check) / META)} says all that the Arena asks")
-        return 0
-    if not (args.model and args.out):
+        check_meta(Path(check))
+        print(f"{printable_name(Path(check) / META)} says all that the Arena asks")
+        return
+    if not (model and out):
         raise InputError("name a detector with `model` and a folder to write with `out`, or a folder to `check`")
-    out = Path(args.out)
-    if out.exists() and not args.overwrite:
+    folder = Path(out)
+    if folder.exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
-    detector = Detector.from_pretrained(args.model, device="cpu", config=args.config, base=args.base)
-    on_hub = not Path(args.model).exists() and args.config is None and args.base is None
-    system = write_arena(
+    detector = Detector.from_pretrained(model, device="cpu", config=architecture.config, base=architecture.base)
+    on_hub = not Path(model).exists() and architecture == Architecture()
+    meta = write_arena(
         detector,
-        out,
-        num_samples=num_samples_of(args, ASVSPOOF_SAMPLES, detector.record),
-        hub_name=args.model if on_hub else None,
-        name=args.name,
-        slug=args.slug,
-        description=args.description,
-        code_url=args.code_url,
-        checkpoint_url=args.checkpoint_url,
-        arxiv=args.arxiv,
-        precision=args.dtype,
-        batch_size=args.batch_size,
+        folder,
+        num_samples=length.samples(ASVSPOOF_SAMPLES, detector.record),
+        hub_name=model if on_hub else None,
+        precision=dtype,
+        batch_size=batch_size,
+        **vars(system),
     )
-    say_written(out / ADAPTER)
-    say_written(out / META)
-    if "paper" not in system:
+    say_written(folder / ADAPTER)
+    say_written(folder / META)
+    if "paper" not in meta:
         print("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
-    elif args.arxiv is None:
-        print(f"paper: arXiv {system['paper']['arxiv_id']}, of a published system of the same parts")
-    if empty := lacking(system):
+    elif system.arxiv is None:
+        print(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
+    if empty := lacking(meta):
         print(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
-    folder = printable_name(shlex.quote(str(out)))
     print("next:")
-    print(f"  cd {folder} && speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME")
-    return 0
+    name = printable_name(shlex.quote(str(folder)))
+    print(f"  cd {name} && speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME")

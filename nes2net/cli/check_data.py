@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.entry import INCOMPLETE, CorpusNames, corpus_in_place, subcommand
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import CorpusName, Flag, Folder, located
 from nes2net.errors import counted, listed, worded
 from nes2net.machine.terminal import printable, text_table
 
 if TYPE_CHECKING:
-    from nes2net.corpora.check import CorpusCheck, KeyCheck, SplitCheck
+    from nes2net.corpora.check import CorpusCheck, SplitCheck
     from nes2net.corpora.corpus import Counts
     from nes2net.corpora.decoding import Decoding
 
@@ -19,48 +20,46 @@ if TYPE_CHECKING:
 _MOST_VALUES = 40
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    text = "Check a corpus, and say what can be done with it"
-    parser = subcommand(commands, "check-data", _check_data, text, example="nes2net check-data asvspoof2019_la DB/LA")
-    parser.add_argument(
-        "corpus",
-        choices=CorpusNames(),
-        help="which corpus (generic, shards: recordings of your own), or hub:OWNER/NAME for a data set of the Hugging Face hub",
-    )
-    parser.add_argument(
-        "root",
-        nargs="?",
-        help="its folder; generic: a CSV list, or a folder with a folder for each class; one of the hub is downloaded if not "
-        "given",
-    )
-    parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; searched for in root if not given")
-    parser.add_argument("--keys", metavar="DIR", help="folder of the keys; searched for in root if not given")
-    parser.add_argument("--split", nargs="+", metavar="SPLIT", help="check only these of train, dev and eval")
-    parser.add_argument(
-        "--subset", action="store_true", help="accept protocols with fewer trials than the official ones"
-    )
-    parser.add_argument("--audio", action="store_true", help="decode every file as well")
-    parser.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that decode; 0 decodes in this one; one per processor if not given",
-    )
+def check_data(
+    corpus: CorpusName,
+    root: str | None = None,
+    *,
+    protocols: Folder | None = None,
+    keys: Folder | None = None,
+    split: Annotated[Sequence[str] | None, Flag("SPLIT")] = None,
+    subset: bool = False,
+    audio: bool = False,
+    num_workers: int | None = None,
+) -> int:
+    """Check a corpus, and say what can be done with it.
 
+    Example:
+        nes2net check-data asvspoof2019_la DB/LA
 
-def _check_data(args: argparse.Namespace) -> int:
+    Args:
+        corpus: which corpus (generic, shards: recordings of your own), or hub:OWNER/NAME for a data set of the Hugging
+            Face hub
+        root: its folder; generic: a CSV list, or a folder with a folder for each class; one of the hub is downloaded
+            if not given
+        protocols: folder of the protocols; searched for in root if not given
+        keys: folder of the keys; searched for in root if not given
+        split: check only these of train, dev and eval
+        subset: accept protocols with fewer trials than the official ones
+        audio: decode every file as well
+        num_workers: processes that decode; 0 decodes in this one; one per processor if not given
+    """
     from nes2net.corpora.check import check_corpus
+    from nes2net.registry import corpora
 
     check = check_corpus(
-        corpus_in_place(args),
-        args.root,
-        protocols=args.protocols,
-        keys=args.keys,
-        splits=args.split,
-        subset=args.subset,
-        decode=args.audio,
-        workers=args.workers,
+        corpora.get(corpus),
+        located(corpus, root).root,
+        protocols=protocols,
+        keys=keys,
+        splits=split,
+        subset=subset,
+        decode=audio,
+        workers=num_workers,
     )
     print(printable(worded(report(check))))
     return 0 if check.complete else INCOMPLETE
@@ -74,7 +73,10 @@ def report(check: CorpusCheck) -> str:
     for part in check.splits:
         lines += ["", part.split, *_part_lines(part)]
     if check.key is not None:
-        lines += ["", "keys", *_key_lines(check.key)]
+        lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
+        for phase, counts in check.key.counts.items():
+            official = check.key.official.get(phase)
+            lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
     lines += ["", "What can be done"]
     lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
     if check.is_whole:
@@ -125,13 +127,6 @@ def _numbers(counts: Counts) -> str:
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
     return f"{text}, {unlabelled:,} without a label" if unlabelled else text
-
-
-def _key_lines(key: KeyCheck) -> list[str]:
-    lines = _row("key", str(key.path or "not found"))
-    for phase, counts in key.counts.items():
-        lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, key.official.get(phase)))]
-    return lines
 
 
 def _decoding_lines(decoding: Decoding) -> list[str]:

@@ -58,7 +58,7 @@ def _names() -> dict[str, list[str]]:
     return {
         "train recipe": recipes,
         "info model": ["recipe", "published", *models, *parts, *conditions.names()],
-        "augment conditions": conditions.names(),
+        "augment condition": conditions.names(),
         "reproduce row": [row.id for row in published_rows()],
         "config": models + recipes,
         "architecture": models + recipes,

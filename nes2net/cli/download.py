@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.entry import INCOMPLETE, subcommand
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import Flag, Folder
 from nes2net.errors import InputError, counted, readable_size, worded
 from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
@@ -17,40 +18,57 @@ if TYPE_CHECKING:
     from nes2net.corpora.download import Plan
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    text = "Fetch a corpus, or say how to get it"
-    parser = subcommand(commands, "download", _download, text, example="nes2net download asvspoof2021_la DB --dry-run")
-    known = [name for name in corpora.names() if name not in ("generic", "shards")]
-    parser.add_argument("corpus", choices=known, help="which corpus")
-    parser.add_argument("folder", metavar="DIR", help="folder to fetch it into; it is made if it is not there")
-    parser.add_argument("--dry-run", action="store_true", help="list files, sizes and licence, and fetch nothing")
-    parser.add_argument("--accept-licence", action="store_true", help="accept the licence without being asked")
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="PATTERN", help="fetch only files with these names, as 'flac_E*'"
-    )
-    parser.add_argument("--no-unpack", action="store_true", help="leave archives packed")
-    parser.add_argument("--remove-archives", action="store_true", help="remove each archive after it was unpacked")
+def _with_a_home() -> list[str]:
+    return [name for name in corpora.names() if name not in ("generic", "shards")]
 
 
-def _download(args: argparse.Namespace) -> int:
+def download(
+    corpus: Annotated[str, Flag(choices=_with_a_home)],
+    folder: Folder,
+    *,
+    dry_run: bool = False,
+    accept_licence: bool = False,
+    only: Annotated[Sequence[str], Flag("PATTERN")] = (),
+    no_unpack: bool = False,
+    remove_archives: bool = False,
+) -> int:
+    """Fetch a corpus, or say how to get it.
+
+    Example:
+        nes2net download asvspoof2021_la DB --dry-run
+
+    Args:
+        corpus: which corpus
+        folder: folder to fetch it into; it is made if it is not there
+        dry_run: list files, sizes and licence, and fetch nothing
+        accept_licence: accept the licence without being asked
+        only: fetch only files with these names, as 'flac_E*'
+        no_unpack: leave archives packed
+        remove_archives: remove each archive after it was unpacked
+    """
+    from nes2net.cli.check_data import report
+    from nes2net.corpora.check import check_corpus
     from nes2net.corpora.download import fetch_all, plan_downloads
     from nes2net.machine.http_files import MOST_TRIES, HttpFiles
 
-    corpus: Corpus = corpora.get(args.corpus)
-    with HttpFiles(most_tries=1 if args.dry_run else MOST_TRIES) as client:
-        plan = plan_downloads(corpus, client, args.only)
-        print(printable(_sheet(corpus, plan)))
-        if args.dry_run:
+    definition: Corpus = corpora.get(corpus)
+    with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
+        plan = plan_downloads(definition, client, list(only))
+        print(printable(_sheet(definition, plan)))
+        if dry_run:
             return 0
-        if plan.files or plan.hub_sets:
-            _ask(corpus, plan, args.accept_licence)
-            fetch_all(
-                plan, Path(args.folder), client, unpacking=not args.no_unpack, keep_archives=not args.remove_archives
-            )
-    if not plan.files and not plan.hub_sets:
-        return INCOMPLETE
-    return _verdict(corpus, args.folder)
+        if not plan.files and not plan.hub_sets:
+            return INCOMPLETE
+        if not accept_licence:
+            if not sys.stdin.isatty():
+                raise InputError("pass `accept_licence=True` if you accept the licence above")
+            answer = input(f"Do you accept the licence of {definition.title}? [y/N] ")
+            if answer.strip().lower() not in ("y", "yes"):
+                raise InputError("nothing was fetched: the licence was not accepted")
+        fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
+    check = check_corpus(definition, folder)
+    print(printable(f"\n{worded(report(check))}"))
+    return 0 if check.complete else INCOMPLETE
 
 
 def _sheet(corpus: Corpus, plan: Plan) -> str:
@@ -82,24 +100,3 @@ def _sheet(corpus: Corpus, plan: Plan) -> str:
         )
         lines += ["", f"{what}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
     return "\n".join(lines)
-
-
-def _ask(corpus: Corpus, plan: Plan, accepted: bool) -> None:
-    """Go on only if the licence is accepted."""
-    if accepted:
-        return
-    if not sys.stdin.isatty():
-        raise InputError("pass `accept_licence=True` if you accept the licence above")
-    answer = input(f"Do you accept the licence of {corpus.title}? [y/N] ")
-    if answer.strip().lower() not in ("y", "yes"):
-        raise InputError("nothing was fetched: the licence was not accepted")
-
-
-def _verdict(corpus: Corpus, folder: str) -> int:
-    from nes2net.cli.check_data import report
-    from nes2net.corpora.check import check_corpus
-
-    check = check_corpus(corpus, folder)
-    print()
-    print(printable(worded(report(check))))
-    return 0 if check.complete else INCOMPLETE

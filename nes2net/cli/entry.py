@@ -9,7 +9,6 @@ import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from nes2net.errors import (
@@ -31,7 +30,6 @@ from nes2net.machine.memory import is_out_of_memory
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
-    from nes2net.corpora.corpus import Corpus
     from nes2net.scoring.engine import Finished
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
@@ -97,23 +95,6 @@ class CorpusNames(list[str]):
 
     def __contains__(self, name: object) -> bool:
         return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
-
-
-def corpus_in_place(args: argparse.Namespace) -> Corpus:
-    """The corpus that ``args`` name.
-
-    ``args.root`` becomes its folder, and ``args.revision`` the commit of a data set of the hub, which is downloaded
-    if no folder is given; otherwise None.
-    """
-    from nes2net.registry import corpora
-
-    corpus = corpora.get(args.corpus)
-    if args.root is None and corpus.home is None:
-        raise InputError(f"where is {args.corpus}? name its folder after it")
-    place = corpus.place(args.root)
-    args.revision = None if args.root is not None and place == Path(args.root) else place.name
-    args.root = place
-    return corpus
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -235,30 +216,6 @@ def add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
-def add_workers(parser: argparse._ActionsContainer, default: int | None, text: str) -> None:
-    parser.add_argument("--workers", dest="num_workers", type=int, default=default, metavar="N", help=text)
-
-
-def add_batches(parser: argparse._ActionsContainer) -> None:
-    """Add the flags of a command that computes a corpus in batches: their size, and the readers."""
-    parser.add_argument(
-        "--batch-size",
-        type=int,
-        help="utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU if not "
-        "given",
-    )
-    add_workers(parser, None, "processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU")
-
-
-def add_resamples(parser: argparse._ActionsContainer, text: str) -> None:
-    parser.add_argument("--resamples", dest="num_resamples", type=int, default=1000, metavar="N", help=text)
-
-
-def add_dtype(parser: argparse._ActionsContainer, text: str) -> None:
-    known = ["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
-    parser.add_argument("--dtype", default="auto", choices=known, help=text)
-
-
 def subcommand(
     commands: argparse._SubParsersAction,
     name: str,
@@ -277,26 +234,6 @@ def subcommand(
     parser.set_defaults(function=function)
     add_debug(parser)
     return parser
-
-
-def add_architecture(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--architecture",
-        dest="config",
-        metavar="NAME|RECIPE",
-        help="architecture of a checkpoint without a record of it: a published model's name or a recipe; "
-        "recognised if not given",
-    )
-    add_base(parser)
-
-
-def add_base(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument(
-        "--base",
-        metavar="FILE",
-        help="file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names, "
-        "there or beside it, if not given",
-    )
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT, add_batches, add_device, check_at_least, subcommand
+from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT
+from nes2net.cli.flags import Batches, Count, Flag, Folder, called
 from nes2net.errors import InputError, worded
 from nes2net.machine.launch import process_count
 from nes2net.machine.terminal import printable, say_written, text_table
@@ -17,110 +19,105 @@ if TYPE_CHECKING:
     from nes2net.experiments.plan import Plan
     from nes2net.experiments.running import Failure
 
-_EXAMPLE = "nes2net experiment nes2net_x_2019 --set data=DB --dry-run"
-_EPILOG = (
-    "What is done is not done again: the same command goes on after an interruption, a failure, or a change of the file. "
-    "Exit status 1 means that figures are missing."
-)
+
+@dataclass(frozen=True)
+class Where:
+    """Where.
+
+    Args:
+        on: on this machine, or as jobs of a cluster
+        jobs: processes at once on this machine
+        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all, if there are any, if not given
+        slurm: override a key of the file's section slurm
+        device: auto, cpu, cuda or cuda:N
+    """
+
+    on: Literal["here", "slurm"] = "here"
+    jobs: Count = 1
+    gpus: Annotated[str | None, Flag("IDS")] = None
+    slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = ()
+    device: str = "auto"
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    text = "Train with several seeds, evaluate, make one table"
-    parser = subcommand(commands, "experiment", _experiment, text, example=_EXAMPLE)
-    parser.epilog = _EPILOG
-    parser.add_argument("file", help="YAML file of the experiment, or the name of a packaged one")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        metavar="key=value",
-        help="override a key of the recipe, e.g. train.epochs=3",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="what ${NAME} in the file stands for; repeatable",
-    )
-    parser.add_argument(
-        "--out", metavar="DIR", help="folder for everything; that of the file, or results/NAME, if not given"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="say what is missing, what is measured, and the jobs to do with an estimate of time",
-    )
-    parser.add_argument(
-        "--allow-missing", action="store_true", help="begin even if data is missing, and do what is possible"
-    )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="score anew over scores of replaced audio or of another device"
-    )
-    where = parser.add_argument_group("where")
-    where.add_argument(
-        "--on", default="here", choices=["here", "slurm"], help="on this machine, or as jobs of a cluster"
-    )
-    where.add_argument("--jobs", type=int, default=1, metavar="N", help="processes at once on this machine")
-    where.add_argument(
-        "--gpus",
-        metavar="IDS",
-        help="GPUs for these processes, in turn, e.g. 0,1,2; all, if there are any, if not given",
-    )
-    where.add_argument(
-        "--slurm", action="append", default=[], metavar="KEY=VALUE", help="override a key of the file's section slurm"
-    )
-    add_device(where)
-    add_batches(where)
-    parser.add_argument("--task", help=argparse.SUPPRESS)  # what a process of --jobs or of a cluster does
-    parser.names |= {"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"}
+@called(names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"})
+def experiment(
+    file: str,
+    overrides: Annotated[Sequence[str], Flag("key=value")] = (),
+    *,
+    set_: Annotated[Sequence[str], Flag("NAME=VALUE", repeated=True)] = (),
+    out: Folder | None = None,
+    dry_run: bool = False,
+    allow_missing: bool = False,
+    overwrite: bool = False,
+    where: Where,
+    batches: Batches,
+    task: str | None = None,
+) -> int:
+    """Train with several seeds, evaluate, make one table.
 
+    What is done is not done again: the same command goes on after an interruption, a failure, or a change of the file.
+    Exit status 1 means that figures are missing.
 
-def _experiment(args: argparse.Namespace) -> int:
+    Example:
+        nes2net experiment nes2net_x_2019 --set data=DB --dry-run
+
+    Args:
+        file: YAML file of the experiment, or the name of a packaged one
+        overrides: override a key of the recipe, e.g. train.epochs=3
+        set_: what ${NAME} in the file stands for; repeatable
+        out: folder for everything; that of the file, or results/NAME, if not given
+        dry_run: say what is missing, what is measured, and the jobs to do with an estimate of time
+        allow_missing: begin even if data is missing, and do what is possible
+        overwrite: score anew over scores of replaced audio or of another device
+    """
     from nes2net.experiments.description import load_experiment
     from nes2net.experiments.experiment import missing_for, work_table
     from nes2net.experiments.jobs import Machine, unfinished
     from nes2net.experiments.plan import plan_experiment
     from nes2net.machine.locks import exclusive_lock
 
-    check_at_least(args, jobs=1)
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
-    experiment = load_experiment(args.file, args.set, args.overrides, args.slurm)
-    out = Path(args.out or experiment.out or Path("results", experiment.name))
-    plan = plan_experiment(experiment, out)
-    machine = Machine(args.device, args.batch_size, args.num_workers, args.overwrite)
-    if args.task:
-        return _task(args.task, plan, machine)
+    described = load_experiment(file, list(set_), list(overrides), list(where.slurm))
+    folder = Path(out or described.out or Path("results", described.name))
+    plan = plan_experiment(described, folder)
+    machine = Machine(where.device, batches.batch_size, batches.num_workers, overwrite)
+    if task:
+        return _task(task, plan, machine)
     left = unfinished(plan.jobs)
     missing = missing_for(left)
     lacking = [f"missing, {len(missing)} in all:", *map(str, missing)] if missing else ["nothing is missing"]
-    if args.dry_run:
+    if dry_run:
         print(printable(worded("\n".join([*lacking, "", *work_table(plan, left)]))))
         return INCOMPLETE if missing else 0
     if missing:
         print(printable(worded("\n".join(lacking))), file=sys.stderr)
-        if not args.allow_missing:
+        if not allow_missing:
             return WRONG_INPUT
+    words = [sys.executable, "-m", "nes2net", "experiment", file, *overrides]
+    words += [word for pair in set_ for word in ("--set", pair)]
+    words += ["--out", str(folder), "--device", where.device]
+    for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):
+        words += [] if value is None else [flag, str(value)]
+    words += ["--overwrite"] if overwrite else []
     with exclusive_lock(
-        out / ".lock", f"another command works in {out}: wait for it, or name another folder with `out`"
+        folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
-        if args.on == "slurm":
-            return _on_slurm(args, plan, left)
-        failures = _on_this_machine(args, plan, left, machine)
-        return _tables(plan, failures)
+        if where.on == "slurm":
+            return _on_slurm(plan, left, words)
+        return _tables(plan, _on_this_machine(where, plan, left, machine, words))
 
 
-def _on_this_machine(args: argparse.Namespace, plan: Plan, left: list[Job], machine: Machine) -> list[Failure]:
+def _on_this_machine(where: Where, plan: Plan, left: list[Job], machine: Machine, command: list[str]) -> list[Failure]:
     from nes2net.experiments.running import do_here, do_in_processes
 
     logs = plan.out / "logs"
-    if args.jobs == 1:
+    if where.jobs == 1:
         return do_here(plan.jobs if left else [], machine, logs, say=lambda line: print(printable(f"== {line}")))
-    gpus = args.gpus.split(",") if args.gpus else _gpus(args.device)
+    gpus = where.gpus.split(",") if where.gpus else _gpus(where.device)
     tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
     return do_in_processes(
-        tasks, lambda task: _command(args, plan, task.name), logs, num_processes=args.jobs, gpus=gpus
+        tasks, lambda task: [*command, "--task", task.name], logs, num_processes=where.jobs, gpus=gpus
     )
 
 
@@ -136,29 +133,19 @@ def _gpus(device: str) -> list[str]:
     return visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
 
 
-def _on_slurm(args: argparse.Namespace, plan: Plan, left: list[Job]) -> int:
+def _on_slurm(plan: Plan, left: list[Job], command: list[str]) -> int:
     from nes2net.experiments.slurm import submit
 
     settings, out = plan.experiment.slurm, plan.out
     tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
     if not tasks:
         return _tables(plan, [])
-    jobs = submit(tasks, lambda name: _command(args, plan, name), out / "slurm", settings, plan.experiment.name)
+    jobs = submit(tasks, lambda name: [*command, "--task", name], out / "slurm", settings, plan.experiment.name)
     print("\n".join(text_table([["task", "job"], *map(list, jobs.items())], "l")))
     if settings.cluster == "local":
         return _tables(plan, [])
     print(f"submitted; the last job writes {out / 'table.html'}, and the same command says what is left")
     return 0
-
-
-def _command(args: argparse.Namespace, plan: Plan, task: str) -> list[str]:
-    """The command of a process that does one task."""
-    words = [sys.executable, "-m", "nes2net", "experiment", args.file, *args.overrides]
-    words += [word for pair in args.set for word in ("--set", pair)]
-    words += ["--out", str(plan.out), "--device", args.device, "--task", task]
-    for flag, value in (("--batch-size", args.batch_size), ("--workers", args.num_workers)):
-        words += [] if value is None else [flag, str(value)]
-    return [*words, *(["--overwrite"] if args.overwrite else [])]
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import (
-    INCOMPLETE,
-    add_architecture,
-    add_device,
-    add_dtype,
-    check_at_least,
-    subcommand,
-)
-from nes2net.cli.predict_files import PICTURES, check_places, named_alike, reason
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import Count, Flag, Folder, FromZero, Loading, called
+from nes2net.cli.predict_files import check_places, named_alike
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
 from nes2net.machine.progress import ProgressDisplay
@@ -25,73 +20,87 @@ from nes2net.machine.terminal import print_note, printable_name, say_written
 if TYPE_CHECKING:
     from nes2net.explanation import Explanation
 
-_EPILOG = (
-    "Relevance is in units of the score. A part has the relevance by which the score would change without it, or by its "
-    "gradient; above 0 it moves the score towards bona fide. The check says whether that can be believed: removing the "
-    "most relevant tenth must change the score more than removing a random tenth. Exit status 1: a file could not be "
-    "explained."
-)
-_METHODS = ["occlusion", "gradient_x_input", "integrated_gradients"]
+
+@dataclass(frozen=True)
+class Method:
+    """How.
+
+    Args:
+        method: occlusion removes parts; the others need captum
+        baseline: what stands for absence: noise of the recording's own floor, or silence
+        bin_seconds: length of a time bin in seconds
+        num_bands: frequency bands of equal width up to 8 kHz
+        steps: steps of integrated gradients
+        draws: random tenths that the check removes
+        seed: seed of the floor's noise and of the check
+    """
+
+    method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
+    baseline: Literal["floor", "silence"] = "floor"
+    bin_seconds: Annotated[float, Flag("S")] = 0.1
+    num_bands: Annotated[int, Flag("N", least=2)] = 16
+    steps: Annotated[int, Flag("N", least=2)] = 32
+    draws: Count = 20
+    seed: FromZero = 0
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    example = "nes2net explain recording.wav --model detector.pth --out pictures/"
-    parser = subcommand(commands, "explain", _explain, "Explain the score of recordings", example=example)
-    parser.epilog = _EPILOG
-    parser.resumes = False
-    add_one = parser.add_argument
-    add_one("files", nargs="+", metavar="FILE", help="audio files, or folders, which are searched for audio files")
-    add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    add_one("--out", metavar="DIR", help="folder to write a picture and a .json of each recording to")
-    add_one("--picture", default="png", choices=[suffix[1:] for suffix in PICTURES], help="format of the pictures")
-    add_one("--json", action="store_true", help="print one JSON object a line for each file")
-    which = parser.add_argument_group("which part; at most 30 s are explained at once").add_argument
-    which("--start", type=float, default=0.0, metavar="S", help="seconds to leave out at the beginning")
-    which("--duration", type=float, metavar="S", help="seconds to explain; all that follow if not given")
-    which(
-        "--samples",
-        dest="num_samples",
-        type=int,
-        metavar="N",
-        help="score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); "
-        "if not given, the number of a published detector whose authors always score as many, else that of training if it "
-        "is not about 4 s, else all samples",
-    )
-    how = parser.add_argument_group("how").add_argument
-    how("--method", default="occlusion", choices=_METHODS, help="occlusion removes parts; the others need captum")
-    how(
-        "--baseline",
-        default="floor",
-        choices=["floor", "silence"],
-        help="what stands for absence: noise of the recording's own floor, or silence",
-    )
-    how("--bin", dest="bin_seconds", type=float, default=0.1, metavar="S", help="length of a time bin in seconds")
-    how("--bands", dest="num_bands", type=int, default=16, help="frequency bands of equal width up to 8 kHz")
-    how("--steps", type=int, default=32, help="steps of integrated gradients")
-    how("--draws", type=int, default=20, help="random tenths that the check removes")
-    how("--seed", type=int, default=0, help="seed of the floor's noise and of the check")
-    computing = parser.add_argument_group("computing")
-    computing.add_argument("--batch-size", type=int, help="versions scored at once; a suitable number if not given")
-    add_device(computing)
-    add_dtype(computing, "precision: auto is that of the checkpoint; int8 has no gradients")
+@called(resumes=False)
+def explain(
+    files: Annotated[Sequence[str], Flag("FILE")],
+    *,
+    model: str,
+    loading: Loading,
+    out: Folder | None = None,
+    picture: Literal["png", "svg", "pdf"] = "png",
+    json_: bool = False,
+    start: Annotated[float, Flag("S")] = 0.0,
+    duration: Annotated[float | None, Flag("S")] = None,
+    num_samples: Count | None = None,
+    method: Method,
+    batch_size: Count | None = None,
+) -> int:
+    """Explain the score of recordings.
 
+    Relevance is in units of the score. A part has the relevance by which the score would change without it, or by its
+    gradient; above 0 it moves the score towards bona fide. The check says whether that can be believed: removing the
+    most relevant tenth must change the score more than removing a random tenth. Exit status 1: a file could not be
+    explained.
 
-def _explain(args: argparse.Namespace) -> int:
+    Example:
+        nes2net explain recording.wav --model detector.pth --out pictures/
+
+    Args:
+        files: audio files, or folders, which are searched for audio files
+        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+        out: folder to write a picture and a .json of each recording to
+        picture: format of the pictures
+        json_: print one JSON object a line for each file
+        batch_size: versions scored at once; a suitable number if not given
+
+    The detector:
+        dtype: precision: auto is that of the checkpoint; int8 has no gradients
+
+    Which part; at most 30 s are explained at once:
+        start: seconds to leave out at the beginning
+        duration: seconds to explain; all that follow if not given
+        num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
+            given, the number of a published detector whose authors always score as many, else that of training if it
+            is not about 4 s, else all samples
+    """
+    from nes2net.actions.prediction import reason
     from nes2net.audio.files import with_folders_listed
-    from nes2net.detector import Detector
-    from nes2net.explanation import explain
+    from nes2net.explanation import explain as explained
     from nes2net.published_models import samples_to_score
 
-    check_at_least(args, num_samples=1, batch_size=1, num_bands=2, steps=2, draws=1, seed=0)
-    files = with_folders_listed(args.files)
-    places = _places(args, files)
-    detector = Detector.from_pretrained(args.model, args.device, args.dtype, config=args.config, base=args.base)
-    if args.num_samples is None:
+    paths = with_folders_listed(files)
+    places = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()} if out else {}
+    check_places(places.values(), "name another folder with --out")
+    detector = loading.load(model)
+    if num_samples is None:
         heard = samples_to_score(detector.record)
         print_note(heard.words and f"{heard.words}; --samples chooses another number")
     failed = 0
-    for path in files:
+    for path in paths:
         title = f"explaining {printable_name(path.name)}"
         try:
             with ProgressDisplay[None](title=title, unit="version", delay=1) as display:
@@ -100,49 +109,31 @@ def _explain(args: argparse.Namespace) -> int:
                     display.total = display.bar.total = total
                     display.update(count)
 
-                found = explain(
+                found = explained(
                     detector,
                     path,
-                    method=args.method,
-                    baseline=args.baseline,
-                    num_samples="auto" if args.num_samples is None else args.num_samples,
-                    start=args.start,
-                    duration=args.duration,
-                    bin_seconds=args.bin_seconds,
-                    num_bands=args.num_bands,
-                    steps=args.steps,
-                    draws=args.draws,
-                    seed=args.seed,
-                    batch_size=args.batch_size,
+                    num_samples="auto" if num_samples is None else num_samples,
+                    start=start,
+                    duration=duration,
+                    batch_size=batch_size,
                     progress=progress,
+                    **vars(method),
                 )
         except InputError as error:
-            if len(files) == 1:
+            if len(paths) == 1:
                 raise
             failed += 1
-            print(
-                json.dumps({"file": str(path), "error": reason(path, error)})
-                if args.json
-                else f"{printable_name(path)}: {reason(path, error)}\n",
-                flush=True,
-            )
+            why = reason(path, error)
+            text = json.dumps({"file": str(path), "error": why}) if json_ else f"{printable_name(path)}: {why}\n"
+            print(text, flush=True)
             continue
-        row = {"file": str(path), "model": str(args.model), **found.to_dict()}
-        print(json_text(row) if args.json else "\n".join(_lines(path, found)) + "\n", flush=True)
+        row = json_text({"file": str(path), "model": model, **found.to_dict()})
+        print(row if json_ else "\n".join(_lines(path, found)) + "\n", flush=True)
         if places:
-            _write(places[path], row, found, path, args)
+            _write(places[path], path, model, found)
     if failed:
-        print(f"{failed:,} of {counted(len(files), 'file')} could not be explained", file=sys.stderr)
+        print(f"{failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if failed else 0
-
-
-def _places(args: argparse.Namespace, files: list[Path]) -> dict[Path, Path]:
-    """Map each recording to its picture; empty without --out."""
-    if args.out is None:
-        return {}
-    places = {path: Path(args.out) / name for path, name in named_alike(files, f".{args.picture}").items()}
-    check_places(places.values(), "name another folder with --out")
-    return places
 
 
 def _lines(path: Path, found: Explanation) -> list[str]:
@@ -184,13 +175,13 @@ def _lines(path: Path, found: Explanation) -> list[str]:
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}
 
 
-def _write(picture: Path, row: dict[str, Any], found: Explanation, path: Path, args: argparse.Namespace) -> None:
+def _write(picture: Path, path: Path, model: str, found: Explanation) -> None:
     """Write the picture and the JSON of a recording."""
     from nes2net.explanation.picture import draw
 
     with writing(picture, "name another folder with --out"), replacing(picture) as temporary:
-        draw(temporary, found, name=path.name, model=Path(args.model).name, file_format=args.picture)
+        draw(temporary, found, name=path.name, model=Path(model).name, file_format=picture.suffix[1:])
     data = picture.with_suffix(".json")
-    write_output(data, json_text(row, indent=1) + "\n")
+    write_output(data, json_text({"file": str(path), "model": model, **found.to_dict()}, indent=1) + "\n")
     for written in (picture, data):
         say_written(written, beside_data=True)

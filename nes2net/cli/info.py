@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterator
 from os.path import exists
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.flags import Flag
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable
 
@@ -17,50 +15,41 @@ if TYPE_CHECKING:
     from nes2net.inspect.sheet import Sheet
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    text = "Say what a name, a file or a folder is; without one, list all names"
-    parser = subcommand(commands, "info", _info, text, example="nes2net info wav2vec2_Nes2Net_X")
-    parser.add_argument(
-        "model",
-        nargs="?",
-        metavar="NAME",
-        help="a recipe, model, part, corpus, condition or published result by name, or any file or folder of this package; "
-        "recipe: the keys of a recipe; published: the tables of published results",
-    )
-    parser.add_argument("key", nargs="?", help="after recipe: one key or section of a recipe, e.g. train.lr")
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
+    """Say what a name, a file or a folder is; without one, list all names.
 
+    Example:
+        nes2net info wav2vec2_Nes2Net_X
 
-def _info(args: argparse.Namespace) -> int:
+    Args:
+        model: a recipe, model, part, corpus, condition or published result by name, or any file or folder of this
+            package; recipe: the keys of a recipe; published: the tables of published results
+        key: after recipe: one key or section of a recipe, e.g. train.lr
+        json_: print it as JSON
+    """
+    from nes2net.inspect.names import overview
+    from nes2net.recipes.documentation import describe, facts_of
     from nes2net.recipes.reading import packaged_recipes
 
-    if args.model == "recipe" and args.key in packaged_recipes():
-        args.model, args.key = args.key, None
-    if args.model == "recipe":
-        return _keys(args)
-    if args.model == "published" and args.key is None:
-        return _published(args.json)
-    if args.key is not None:
-        raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {args.key}', not with {args.model}")
-    from nes2net.inspect.names import overview
-
-    sheets = [overview(_results())] if args.model is None else _sheets(args.model)
-    if args.json:
-        found = [sheet.to_dict() for sheet in sheets]
-        print(printable(json.dumps(found[0] if len(found) == 1 else found, indent=1, ensure_ascii=False, default=str)))
+    if model == "recipe" and key in packaged_recipes():
+        model, key = key, None
+    if model == "recipe":
+        print(json.dumps(facts_of(key), indent=1, ensure_ascii=False) if json_ else describe(key))
+    elif model == "published" and key is None:
+        _published(json_)
+    elif key is not None:
+        raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
     else:
-        print("\n\n".join(sheet.text() for sheet in sheets))
-    return 0
+        sheets = [overview(_results())] if model is None else _sheets(model)
+        if json_:
+            found = [sheet.to_dict() for sheet in sheets]
+            data = found[0] if len(found) == 1 else found
+            print(printable(json.dumps(data, indent=1, ensure_ascii=False, default=str)))
+        else:
+            print("\n\n".join(sheet.text() for sheet in sheets))
 
 
-def _keys(args: argparse.Namespace) -> int:
-    from nes2net.recipes.documentation import describe, facts_of
-
-    print(json.dumps(facts_of(args.key), indent=1, ensure_ascii=False) if args.json else describe(args.key))
-    return 0
-
-
-def _published(as_json: bool) -> int:
+def _published(as_json: bool) -> None:
     from nes2net.experiments.published import published_tables
     from nes2net.experiments.result_table import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
     from nes2net.inspect.sheet import Sheet
@@ -68,25 +57,18 @@ def _published(as_json: bool) -> int:
     tables = published_tables()
     if as_json:
         print(printable(json.dumps(plain_tables(tables), indent=1, ensure_ascii=False)))
-        return 0
+        return
     numbers = numbered_notes(tables)
     facts = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
     rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
     notes = [{"no.": number, "note": note} for note, number in numbers.items()]
     commands = ["nes2net info ID, what is known of one result", "nes2net reproduce, the ids; nes2net reproduce ID"]
-    ways = [{"system": row["system"], "how": "; ".join(_ways(row))} for row in way_rows(tables)]
+    ways = []
+    for row in way_rows(tables):
+        cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+        ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
     further: dict[str, list[dict[str, Any]]] = {"notes": notes, "how they are measured again": ways}
     print(Sheet("Published results", facts, tables=rows | further, commands=commands).text())
-    return 0
-
-
-def _ways(row: dict[str, str]) -> Iterator[str]:
-    """The cells of a row that are not empty, each with its heading unless it is a sentence."""
-    for heading in ("recipe", "checkpoint or code"):
-        if row[heading]:
-            yield f"{heading} {row[heading]}"
-    if row["remark"]:
-        yield row["remark"]
 
 
 def _sheets(name: str) -> list[Sheet]:

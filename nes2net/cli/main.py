@@ -34,6 +34,7 @@ from nes2net.cli import (
     train,
 )
 from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
+from nes2net.cli.flags import add_command
 from nes2net.cli.published import command as published
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -52,6 +53,11 @@ class _Parser(OneLineParser):
         return namespace, left
 
 
+def _made_of(*functions: Callable[..., int | None]) -> list[Callable]:
+    """What adds a command for each of ``functions``."""
+    return [partial(add_command, function=function) for function in functions]
+
+
 def build_parser() -> OneLineParser:
     """Build the parser of all commands, whose help groups them by task."""
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
@@ -59,11 +65,19 @@ def build_parser() -> OneLineParser:
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     tasks: dict[str, list[Callable]] = {
-        "prepare": [download.add, check_data.add, pack.add, augment.add],
-        "train": [train.add, average.add, merge.add],
-        "score": [predict.add, explain.add, serve.add, score.add, scale.add, embed.add],
-        "evaluate": [evaluate.add, calibrate.add, robustness.add, reproduce.add, experiment.add],
-        "inspect and share": [info.add, bench.add, export.add, arena.add],
+        "prepare": _made_of(download.download, check_data.check_data, pack.pack, augment.augment),
+        "train": [train.add, *_made_of(average.average, merge.merge)],
+        "score": _made_of(predict.predict, explain.explain, serve.serve, score.score, scale.scale, embed.embed),
+        "evaluate": _made_of(
+            evaluate.evaluate,
+            calibrate.calibrate,
+            calibrate.fuse,
+            calibrate.apply_calibration,
+            robustness.robustness,
+            reproduce.reproduce,
+            experiment.experiment,
+        ),
+        "inspect and share": _made_of(info.info, bench.bench, export.export, arena.arena),
         "more": [published.add, partial(completion.add, parser=parser)],
     }
     for task, additions in tasks.items():

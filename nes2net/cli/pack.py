@@ -2,81 +2,90 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import CorpusNames, corpus_in_place, subcommand
+from nes2net.cli.flags import CorpusName, Flag, Folder, located
 from nes2net.errors import InputError, counted, readable_size
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
-    from nes2net.corpora.corpus import Corpus
+    from nes2net.corpora.part import Part
     from nes2net.corpora.trial import Trial
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    """Add the subcommand."""
-    text = "Pack the recordings of a corpus into Parquet or tar shards"
-    parser = subcommand(commands, "pack", _pack, text, example="nes2net pack in_the_wild DB/release_in_the_wild packed")
-    parser.epilog = (
-        "The audio files stay as they are, and their bytes are copied. Read the shards by `nes2net score shards OUT` and "
-        "the like; docs/corpora.md has their layout."
-    )
-    parser.names |= {"shard_size": "--shard-size"}
-    parser.add_argument("corpus", choices=CorpusNames(), help="which corpus")
-    parser.add_argument("root", help="its folder")
-    parser.add_argument("out", metavar="OUT", help="folder to write; the same command resumes an interrupted run")
-    parser.add_argument("--split", nargs="+", metavar="SPLIT", help="these of train, dev and eval; all that are there")
-    parser.add_argument("--protocols", metavar="DIR", help="folder of the protocols; searched for in root if not given")
-    parser.add_argument("--keys", metavar="DIR", help="folder of the keys, for a corpus that keeps its labels apart")
-    parser.add_argument(
-        "--format", choices=["parquet", "tar"], default="parquet", help="that of the Arena and the hub, or WebDataset"
-    )
-    parser.add_argument("--shard-size", default="500MB", metavar="SIZE", help="audio in a shard, such as 500MB or 1GB")
+def pack(
+    corpus: CorpusName,
+    root: str,
+    out: Annotated[str, Flag("OUT")],
+    *,
+    split: Annotated[Sequence[str], Flag("SPLIT")] = (),
+    protocols: Folder | None = None,
+    keys: Folder | None = None,
+    format: Literal["parquet", "tar"] = "parquet",
+    shard_size: Annotated[str, Flag("SIZE")] = "500MB",
+) -> None:
+    """Pack the recordings of a corpus into Parquet or tar shards.
 
+    The audio files stay as they are, and their bytes are copied. Read the shards by `nes2net score shards OUT` and the
+    like; docs/corpora.md has their layout.
 
-def _pack(args: argparse.Namespace) -> None:
-    from nes2net.corpora.pack import pack
+    Example:
+        nes2net pack in_the_wild DB/release_in_the_wild packed
 
-    corpus = corpus_in_place(args)
-    parts = _parts(args, corpus)
-    result = pack(parts, args.out, title=corpus.title, format=args.format, shard_bytes=_bytes(args.shard_size))
-    for split, trials in parts.items():
+    Args:
+        corpus: which corpus
+        root: its folder
+        out: folder to write; the same command resumes an interrupted run
+        split: these of train, dev and eval; all that are there
+        protocols: folder of the protocols; searched for in root if not given
+        keys: folder of the keys, for a corpus that keeps its labels apart
+        format: that of the Arena and the hub, or WebDataset
+        shard_size: audio in a shard, such as 500MB or 1GB
+    """
+    from nes2net.corpora.pack import pack as packed
+    from nes2net.registry import corpora
+
+    parts = _parts(located(corpus, root, protocols=protocols), split, keys)
+    title = corpora.get(corpus).title
+    result = packed(parts, out, title=title, format=format, shard_bytes=_bytes(shard_size))
+    for name, trials in parts.items():
         unlabelled = sum(trial.label is None for trial in trials)
-        print(
-            f"{split}: {counted(len(trials), 'recording')}{f', {unlabelled:,} without a label' if unlabelled else ''}"
-        )
+        without = f", {unlabelled:,} without a label" if unlabelled else ""
+        print(f"{name}: {counted(len(trials), 'recording')}{without}")
     before = f", {result.there_before} of which were there" if result.there_before else ""
     shards = counted(len(result.shards), "shard")
-    print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {args.out}"))
+    print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
 
 
-def _parts(args: argparse.Namespace, corpus: Corpus) -> dict[str, list[Trial]]:
-    """Split → its trials, with the labels of the keys."""
+def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
+    """Split → its trials, with the labels of the keys; those asked for, or all that are there."""
     from nes2net.corpora.protocol import NotFound, canonical_phase
+    from nes2net.registry import corpora
 
+    corpus = corpora.get(place.corpus)
     labelled = {}
-    if args.keys is not None:
+    if keys is not None:
         if corpus.find_key is None:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
-        labelled = {trial.id: trial for trial in corpus.keys(args.keys)}
-    if args.split:
-        splits = tuple(map(canonical_phase, args.split))
+        labelled = {trial.id: trial for trial in corpus.keys(keys)}
+    if asked:
+        splits = tuple(map(canonical_phase, asked))
     else:
-        splits = corpus.find_splits(args.root, args.protocols) if corpus.find_splits else corpus.splits
+        splits = corpus.find_splits(place.root, place.protocols) if corpus.find_splits else corpus.splits
     parts: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:
         try:
-            trials = corpus.trials(args.root, split, protocols=args.protocols)
+            trials = corpus.trials(place.root, split, protocols=place.protocols)
         except NotFound as error:
             absent.append(error)
             continue
         parts[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
-    if absent and (args.split or not parts):
+    if absent and (asked or not parts):
         raise absent[0]
     return parts
 

@@ -1,34 +1,25 @@
-"""What `nes2net predict` says of each recording, and where it writes a file for each."""
+"""Files that `nes2net predict` and `explain` write for each recording: pictures, RTTM and labels for editors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nes2net.errors import InputError, one_line, worded
-from nes2net.machine.files import check_writable, writing
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name
+from nes2net.errors import InputError
+from nes2net.machine.files import check_writable, replacing, writing
+from nes2net.machine.terminal import say_written
+
+if TYPE_CHECKING:
+    from nes2net.actions.prediction import Prediction
+    from nes2net.decisions.decision import Decider
+    from nes2net.detector import Detector
+    from nes2net.localisation.segments import Segment
 
 #: Suffixes of pictures.
 PICTURES = (".png", ".svg", ".pdf")
-
-
-def reason(path: Path, error: InputError) -> str:
-    """Why ``path`` could not be scored, without its name."""
-    text, name = str(error), one_line(str(path))
-    for start in (f"audio file {name} ", f"{name}: "):
-        text = text.removeprefix(start)
-    return worded(text)
-
-
-@contextmanager
-def seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show how many of the ``duration`` seconds of ``path`` are scored: a function to call with them."""
-    name = printable_name(path.name)
-    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
-        yield lambda seconds: display.update(round(seconds) - display.done)
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
@@ -79,3 +70,101 @@ def check_places(places: Iterable[Path], remedy: str) -> None:
         with writing(place, remedy):
             place.parent.mkdir(parents=True, exist_ok=True)
         check_writable(place, remedy)
+
+
+class FilesBeside:
+    """What the flags --plot, --rttm and --labels ask for beside the table.
+
+    Raises:
+        InputError: if a file cannot be written there. That is found out before hours of scoring.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        model: str,
+        threshold: float | None,
+        plot: str | None,
+        rttm: str | None,
+        labels: str | None,
+        out: str | None,
+    ) -> None:
+        self.model, self.threshold = Path(model).name, threshold
+        self.pictures = pictures_for(Path(plot), files) if plot else {}
+        #: Each recording is called so in RTTM.
+        self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
+        self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
+        self.rttms: dict[Path, Path] = {}
+        if rttm and not self.one_rttm:
+            self.rttms = {path: Path(rttm) / f"{name}.rttm" for path, name in self.names.items()}
+        places = [self.one_rttm] if self.one_rttm else self.rttms.values()
+        check_places(places, "name another file or folder with --rttm")
+        self.labels: dict[Path, Path] = {}
+        if labels and out:
+            self.labels = {path: Path(out) / f"{name}.labels.txt" for path, name in self.names.items()}
+        elif labels:
+            for folder in dict.fromkeys(path.parent for path in files):
+                inside = named_alike([path for path in files if path.parent == folder], ".labels.txt")
+                self.labels |= {path: folder / name for path, name in inside.items()}
+        check_places((to for path, to in self.labels.items() if path.parent.is_dir()), "name a folder with --out")
+
+    @contextmanager
+    def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
+        """A function that writes the files of one recording; the one RTTM of all is written at the end.
+
+        It is written after an interruption, too, which would lose hours of work.
+        """
+        from nes2net.localisation.audacity import write_audacity
+        from nes2net.localisation.stretches import with_bonafide
+
+        found: dict[str, list[Segment]] = {}
+
+        def write(one: Prediction) -> None:
+            if "error" in one.row:
+                return
+            if one.path in self.pictures:
+                self._draw(one, detector, decider)
+            if one.row["method"] != "segments":
+                return
+            segments = {self.names[one.path]: with_bonafide(one.stretches, one.row["duration"])}
+            if self.one_rttm:
+                found.update(segments)
+            if one.path in self.rttms:
+                self._write_rttm(self.rttms[one.path], segments)
+            if one.path in self.labels:
+                with writing(self.labels[one.path], "name a folder with --out"):
+                    write_audacity(self.labels[one.path], one.stretches)
+                say_written(self.labels[one.path], beside_data=True)
+
+        try:
+            yield write
+        finally:
+            if self.one_rttm and found:
+                self._write_rttm(self.one_rttm, found)
+
+    def _write_rttm(self, place: Path, segments: dict[str, list[Segment]]) -> None:
+        from nes2net.localisation.rttm import write_rttm
+
+        with writing(place, "name another file or folder with --rttm"):
+            write_rttm(place, segments)
+        say_written(place, beside_data=True)
+
+    def _draw(self, one: Prediction, detector: Detector, decider: Decider | None) -> None:
+        from nes2net.scoring.track import least_span
+        from nes2net.scoring.track_plot import plot_track
+
+        assert one.track is not None
+        track, picture = one.track, self.pictures[one.path]
+        options: dict[str, Any] = {"threshold": self.threshold}
+        if one.row["method"] == "segments":
+            options = {
+                "threshold": one.row["threshold"],
+                "stretches": one.stretches,
+                "least": least_span(detector.score_rule),
+            }
+        elif decider:
+            track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
+            options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
+        with writing(picture, "name another with --plot"), replacing(picture) as temporary:
+            plot_track(temporary, one.path, track, picture.suffix[1:], model=self.model, **options)
+        say_written(picture, beside_data=True)

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.entry import (
-    INCOMPLETE,
-    CorpusNames,
-    add_architecture,
-    add_device,
-    add_dtype,
-    add_resamples,
-    add_workers,
-    corpus_in_place,
-    subcommand,
-)
-from nes2net.cli.score import add_length, num_samples_of
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import CorpusName, Count, File, Flag, Folder, FromZero, Length, Loading, called, located
 from nes2net.errors import InputError
 from nes2net.machine.terminal import print_warnings, printable, say_written
 
@@ -25,126 +15,115 @@ if TYPE_CHECKING:
     from nes2net.decisions import Decider, OperatingPoint
     from nes2net.detector import Detector
 
-_EPILOG = (
-    "OUT/scores has a score file for each condition; OUT/report.html, .json and .md have the figures. The same command "
-    "resumes an interrupted run, and further conditions are added to an OUT of the same detector, trials and seed. Exit "
-    "status 1 means that a condition has no figures, or that files were left out."
-)
 
+@called(names={"augment.musan": "--musan", "augment.rir": "--rir"})
+def robustness(
+    corpus: CorpusName,
+    root: str | None = None,
+    *,
+    model: str | None = None,
+    loading: Loading,
+    out: Folder | None = None,
+    list_: bool = False,
+    split: str = "eval",
+    phase: str | None = None,
+    keys: Folder | None = None,
+    protocols: str | None = None,
+    num_trials: Annotated[int | None, Flag("N")] = None,
+    seed: int = 0,
+    length: Length,
+    conditions: Annotated[Sequence[str] | None, Flag("NAME[:STRENGTH]")] = None,
+    musan: Folder | None = None,
+    rir: Folder | None = None,
+    calibration: File | None = None,
+    operating_point: Annotated[str, Flag("POINT")] = "eer",
+    batch_size: Count | None = None,
+    num_workers: FromZero | None = None,
+    num_resamples: int = 1000,
+) -> int:
+    """Score the same trials clean, coded, noisy and cut, and report what it costs.
 
-def add(commands: argparse._SubParsersAction) -> None:
-    example = (
-        "nes2net robustness in_the_wild DB --model detector.pth --out robustness \\\n"
-        "  --trials 2000 --conditions mp3 white:5 telephone"
-    )
-    text = "Score the same trials clean, coded, noisy and cut, and report what it costs"
-    parser = subcommand(commands, "robustness", _robustness, text, example=example)
-    parser.epilog = _EPILOG
-    parser.names |= {"augment.musan": "--musan", "augment.rir": "--rir"}
-    parser.add_argument(
-        "corpus", choices=CorpusNames(), help="which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub"
-    )
-    parser.add_argument("root", nargs="?", help="its folder; one of the hub is downloaded if not given")
-    parser.add_argument("--model", help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    parser.add_argument("--out", metavar="DIR", help="folder to write")
-    parser.add_argument("--list", action="store_true", help="list trials and conditions, and stop")
-    which = parser.add_argument_group("which trials, and how much of them")
-    which.add_argument("--split", default="eval", help="train, dev or eval, where the corpus has them")
-    which.add_argument("--phase", help="phase of the keys; the split if not given")
-    which.add_argument("--keys", metavar="DIR", help="folder or file of the keys; searched for in root if not given")
-    which.add_argument("--protocols", help="folder of the protocols; searched for in root if not given")
-    which.add_argument(
-        "--trials",
-        dest="num_trials",
-        type=int,
-        metavar="N",
-        help="a subset of so many trials, in the proportions of labels and attacks; all if not given",
-    )
-    which.add_argument("--seed", type=int, default=0, help="seed of the subset, of the conditions and of the bootstrap")
-    add_length(which)
-    under = parser.add_argument_group("conditions")
-    under.add_argument(
-        "--conditions",
-        nargs="+",
-        metavar="NAME[:STRENGTH]",
-        help="such as mp3:16 white:5 telephone; a name alone stands for all its strengths; all that are possible if not "
-        "given",
-    )
-    under.add_argument("--musan", metavar="DIR", help="folder of MUSAN, for noise, music and speech")
-    under.add_argument("--rir", metavar="DIR", help="folder of impulse responses, for rir")
-    decisions = parser.add_argument_group("threshold")
-    decisions.add_argument(
-        "--calibration", metavar="FILE", help="take the threshold of this calibration of the detector"
-    )
-    decisions.add_argument(
-        "--operating-point",
-        default="eer",
-        metavar="POINT",
-        help="which threshold of the clean trials or of --calibration: eer, fa:1%%, miss:1%%, or with --calibration "
-        "cost:CMISS,CFA,PRIOR",
-    )
-    computing = parser.add_argument_group("computing")
-    computing.add_argument(
-        "--batch-size", type=int, help="utterances of 4 s per batch at most; 8 on the CPU and 64 on a GPU if not given"
-    )
-    add_workers(computing, None, "processes that read and change audio; one per processor, at most 8, if not given")
-    add_device(computing)
-    add_dtype(computing, "precision of weights and computation; auto is that of the checkpoint")
-    add_resamples(parser, "bootstrap draws for each interval")
+    OUT/scores has a score file for each condition; OUT/report.html, .json and .md have the figures. The same command
+    resumes an interrupted run, and further conditions are added to an OUT of the same detector, trials and seed. Exit
+    status 1 means that a condition has no figures, or that files were left out.
 
+    Example:
+        nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
+          --trials 2000 --conditions mp3 white:5 telephone
 
-def _robustness(args: argparse.Namespace) -> int:
-    from nes2net.corpora.part import Part
+    Args:
+        corpus: which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub
+        root: its folder; one of the hub is downloaded if not given
+        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+        out: folder to write
+        list_: list trials and conditions, and stop
+        num_resamples: bootstrap draws for each interval
+
+    Which trials, and how much of them:
+        split: train, dev or eval, where the corpus has them
+        phase: phase of the keys; the split if not given
+        keys: folder or file of the keys; searched for in root if not given
+        protocols: folder of the protocols; searched for in root if not given
+        num_trials: a subset of so many trials, in the proportions of labels and attacks; all if not given
+        seed: seed of the subset, of the conditions and of the bootstrap
+
+    Conditions:
+        conditions: such as mp3:16 white:5 telephone; a name alone stands for all its strengths; all that are possible
+            if not given
+        musan: folder of MUSAN, for noise, music and speech
+        rir: folder of impulse responses, for rir
+
+    Threshold:
+        calibration: take the threshold of this calibration of the detector
+        operating_point: which threshold of the clean trials or of --calibration: eer, fa:1%, miss:1%, or with
+            --calibration cost:CMISS,CFA,PRIOR
+
+    Computing:
+        batch_size: utterances of 4 s per batch at most; 8 on the CPU and 64 on a GPU if not given
+        num_workers: processes that read and change audio; one per processor, at most 8, if not given
+    """
     from nes2net.decisions import OperatingPoint
     from nes2net.evaluation.robustness_page import write_robustness
     from nes2net.experiments.robustness import plan, run
+    from nes2net.registry import corpora
 
-    point = OperatingPoint.parse(args.operating_point)
-    of_corpus = corpus_in_place(args).test_samples
+    point = OperatingPoint.parse(operating_point)
     planned = plan(
-        Part(args.corpus, args.root, args.split, args.protocols, args.revision),
-        phase=args.phase,
-        keys=args.keys,
-        wanted=args.conditions,
-        num_trials=args.num_trials,
-        seed=args.seed,
-        musan=args.musan,
-        rir=args.rir,
+        located(corpus, root, split, protocols),
+        phase=phase,
+        keys=keys,
+        wanted=conditions,
+        num_trials=num_trials,
+        seed=seed,
+        musan=musan,
+        rir=rir,
     )
-    if args.list:
+    if list_:
         print(printable("\n".join(planned.words())))
         return 0
-    if not args.model or not args.out:
+    if not model or not out:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
-    detector = _detector(args)
-    num_samples = num_samples_of(args, of_corpus, detector.record)
+    detector = loading.load(model)
+    num_samples = length.samples(corpora.get(corpus).test_samples, detector.record)
     result = run(
         detector,
         planned,
-        args.out,
+        out,
         num_samples=num_samples,
-        batch_size=args.batch_size,
-        num_workers=args.num_workers,
-        decider=_decider(args.calibration, point, detector, num_samples),
+        batch_size=batch_size,
+        num_workers=num_workers,
+        decider=_decider(calibration, point, detector, num_samples),
         operating_point=point,
-        checkpoint=args.model,
-        num_resamples=args.num_resamples,
+        checkpoint=model,
+        num_resamples=num_resamples,
     )
     print(printable(result.text()))
-    written = [Path(args.out, f"report.{suffix}") for suffix in ("html", "json", "md")]
+    written = [Path(out, f"report.{suffix}") for suffix in ("html", "json", "md")]
     write_robustness(result, *written)
-    for path in (*written, Path(args.out, "scores")):
+    for path in (*written, Path(out, "scores")):
         say_written(path, beside_data=True)
     impossible = result.failed.keys() - planned.left_out.keys()
     return INCOMPLETE if impossible or result.left_out else 0
-
-
-def _detector(args: argparse.Namespace) -> Detector:
-    from nes2net.detector import Detector
-    from nes2net.machine.devices import own_device
-
-    return Detector.from_pretrained(args.model, own_device(args.device), args.dtype, args.config, args.base)
 
 
 def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:

@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Annotated
 
-from nes2net.cli.calibrated import add_calibration, check_calibration
-from nes2net.cli.entry import add_architecture, add_device, add_dtype, subcommand
+from nes2net.cli.flags import Deciding, Flag, Loading, called
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    text = "Open a page to listen with: recordings, and the scores along their time"
-    parser = subcommand(commands, "serve", _serve, text, example="nes2net serve --model detector.pth --open")
-    parser.epilog = "The same over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score"
-    parser.resumes = False
-    add_one = parser.add_argument
-    add_one("--model", required=True, help="checkpoint (.pth), folder, or name on the Hugging Face hub")
-    add_architecture(parser)
-    add_calibration(
-        parser,
-        "calibration of this model, saved by nes2net calibrate: the page then shows probabilities and decisions; raw "
-        "scores if not given",
-    )
-    add_one = parser.add_argument_group("where the page is").add_argument
-    add_one("--port", type=int, help="port; 7860, or the next one that is free, if not given")
-    add_one("--host", default="127.0.0.1", help="address to listen at; other than loopback, others can use the page")
-    add_one(
-        "--allow-name",
-        dest="names",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="with --host: a further name by which browsers call this machine",
-    )
-    add_one("--open", dest="open_browser", action="store_true", help="open the page in a browser")
-    add_one = parser.add_argument_group("limits, which protect this machine").add_argument
-    add_one("--max-size", type=float, default=200.0, metavar="MB", help="largest file")
-    add_one("--max-duration", type=float, default=7200.0, metavar="S", help="longest recording in seconds")
-    add_one("--timeout", type=float, default=600.0, metavar="S", help="seconds that one recording may take")
-    add_one(
-        "--waiting",
-        type=int,
-        default=8,
-        metavar="N",
-        help="recordings that may wait, at most 30; one is scored at a time",
-    )
-    add_device(parser)
-    add_dtype(parser, "precision: auto is that of the checkpoint")
+@called(resumes=False)
+def serve(
+    *,
+    model: str,
+    loading: Loading,
+    deciding: Deciding,
+    port: int | None = None,
+    host: str = "127.0.0.1",
+    allow_name: Annotated[Sequence[str], Flag("NAME", repeated=True)] = (),
+    open_: bool = False,
+    max_size: Annotated[float, Flag("MB")] = 200.0,
+    max_duration: Annotated[float, Flag("S")] = 7200.0,
+    timeout: Annotated[float, Flag("S")] = 600.0,
+    waiting: int = 8,
+) -> None:
+    """Open a page to listen with: recordings, and the scores along their time.
 
+    The same over HTTP: curl -F file=@talk.wav http://127.0.0.1:7860/api/score
 
-def _serve(args: argparse.Namespace) -> int:
+    Example:
+        nes2net serve --model detector.pth --open
+
+    Args:
+        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+
+    What the score means:
+        calibration: calibration of this model, saved by nes2net calibrate: the page then shows probabilities and
+            decisions; raw scores if not given
+
+    Where the page is:
+        port: port; 7860, or the next one that is free, if not given
+        host: address to listen at; other than loopback, others can use the page
+        allow_name: with --host: a further name by which browsers call this machine
+        open_: open the page in a browser
+
+    Limits, which protect this machine:
+        max_size: largest file
+        max_duration: longest recording in seconds
+        timeout: seconds that one recording may take
+        waiting: recordings that may wait, at most 30; one is scored at a time
+    """
     if find_spec("gradio") is None:
         raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
     from nes2net.serve.desk import Limits
-    from nes2net.serve.server import serve
+    from nes2net.serve.server import serve as served
 
-    limits = Limits(args.max_size, args.max_duration, args.timeout, args.waiting)
-    names = ("host", "port", "device", "dtype", "config", "names", "base")
-    options = {name: getattr(args, name) for name in names} | check_calibration(args)
-    serve(args.model, args.calibration, limits=limits, open_browser=args.open_browser, **options)
-    return 0
+    served(
+        model,
+        deciding.calibration,
+        limits=Limits(max_size, max_duration, timeout, waiting),
+        open_browser=open_,
+        host=host,
+        port=port,
+        names=allow_name,
+        **vars(loading),
+        **deciding.settings,
+    )

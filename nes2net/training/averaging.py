@@ -21,6 +21,7 @@ from nes2net.machine.files import check_writable, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.published_models import RECORD_KEY, START_KEY
 from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
@@ -209,3 +210,34 @@ def _with_new_batch_statistics(
         norm.load_state_dict(statistics)
     detector = detector.cpu()
     return detector.trained_state_dict() if partial else detector.state_dict()
+
+
+def average_files(
+    checkpoints: Sequence[str | Path], out: str | Path, mode: str = "mean", weights: Sequence[float] | None = None
+) -> Path:
+    """Write the average of ``checkpoints`` to ``out``, with their names, digests and weights.
+
+    Args:
+        mode, weights: as for :func:`nes2net.average_checkpoints`.
+
+    Raises:
+        InputError: as that function, or if ``out`` cannot be written.
+    """
+    check_target(out)
+    average = average_checkpoints(checkpoints, mode, weights)
+    made = {
+        "of": [Path(p).name for p in checkpoints],
+        "sha256": [sha256_of(p) for p in checkpoints],
+        "mode": mode,
+        "weights": weights,
+    }
+    save_state_dict(average, out, **record_of_average(average, made))
+    return Path(out)
+
+
+def recipe_of(average: Path) -> Recipe | None:
+    """The recipe that the record of ``average`` holds; None for one of another program, or an earlier version."""
+    try:
+        return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
+    except (InputError, KeyError):
+        return None

@@ -10,7 +10,6 @@ from matplotlib.image import imread
 
 from nes2net.audio.files import recordings_below
 from nes2net.augment import NoiseAugmentation, RawBoostParameters
-from nes2net.cli.augment import spectrogram_db
 from nes2net.cli.main import main
 from nes2net.conditions import Sources
 from nes2net.conditions.augmentation import InOrder
@@ -18,6 +17,7 @@ from nes2net.corpora import asvspoof2019_la
 from nes2net.registry import create_condition
 from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import Examples, TrainingSet
+from nes2net.training.preview import spectrogram_db
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def test_a_file_that_cannot_be_written_is_an_error_before_the_bootstrap(case, tm
     def too_late(*args, **options):
         raise AssertionError("evaluated")
 
-    monkeypatch.setattr("nes2net.evaluation.compare.evaluate_systems", too_late)
+    monkeypatch.setattr("nes2net.actions.evaluation.evaluate_systems", too_late)
     (tmp_path / "file").touch()
     assert (
         main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--json", str(tmp_path / "file" / "r.json")]) == 2
@@ -31,7 +31,7 @@ def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch,
     def fails(*args):
         raise InputError("the disk is full")
 
-    monkeypatch.setattr("nes2net.evaluation.page.write_report", fails)
+    monkeypatch.setattr("nes2net.actions.evaluation.write_report", fails)
     arguments = ["--keys", str(case), "--resamples", "5", "--json", str(tmp_path / "r.json")]
     assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), *arguments]) == 2
     assert "95 % interval" in capsys.readouterr().out

@@ -546,7 +546,9 @@ def test_a_terminal_that_is_not_utf_8(place):
 
 
 def test_an_interruption_gives_status_130(predict, monkeypatch):
-    monkeypatch.setattr("nes2net.cli.predict._scores", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        "nes2net.actions.prediction._Recording.once", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     status, _, err = predict(FILES[0])
     assert status == 130 and err.strip().endswith("interrupted")
 

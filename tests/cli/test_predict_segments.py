@@ -143,7 +143,7 @@ def test_an_interruption_keeps_the_segments_so_far(predict, tmp_path, monkeypatc
             raise KeyboardInterrupt
         return frame_scores(detector, path, **options)
 
-    monkeypatch.setattr("nes2net.scoring.frame_scores.frame_scores", interrupted)
+    monkeypatch.setattr("nes2net.actions.prediction.frame_scores", interrupted)
     status, _, err = predict("speech/a.wav", "speech/b.flac", "--segments", "--rttm", str(tmp_path / "all.rttm"))
     assert status not in (0, 1) and "interrupted" in err
     assert list(read_rttm(tmp_path / "all.rttm")) == ["a"]

@@ -20,7 +20,6 @@ from nes2net.cli.published.lines import (
     print_parameters,
     print_saved_scores,
 )
-from nes2net.cli.score import add_scoring
 from nes2net.errors import InputError
 from nes2net.machine.launch import is_first
 
@@ -189,7 +188,23 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
     add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
     add_device(group)
     _add_training_flags(group)
-    add_scoring(group, group)
+    add("--overwrite", action="store_true", help="replace a score file that another run made")
+    add(
+        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
+    )
+    add(
+        "--dtype",
+        default="auto",
+        choices=["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
+        help="precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; "
+        "tf32 is for GPUs, int8 for the CPU",
+    )
+    add(
+        "--compile",
+        action="store_true",
+        help="compile the detector first (torch.compile), which takes a while and pays for a large corpus scored in "
+        "'4sec'",
+    )
     add(
         "--set",
         nargs="+",

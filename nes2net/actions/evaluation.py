@@ -1,0 +1,158 @@
+"""Evaluate score files against a key: what `nes2net evaluate` does, for Python too."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from nes2net.actions.calibration import Labels
+from nes2net.errors import InputError
+from nes2net.evaluation.compare import Report, evaluate_systems
+from nes2net.evaluation.embedding_map import map_embeddings
+from nes2net.evaluation.page import write_report
+from nes2net.evaluation.segment_page import write_segment_report
+from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
+from nes2net.evaluation.transfer import ThresholdSource
+from nes2net.machine.files import check_writable
+from nes2net.registry import corpora
+from nes2net.scoring.score_file import holds_frames
+
+
+class Evaluated(NamedTuple):
+    """The outcome of :func:`evaluate`."""
+
+    report: Report | SegmentEvaluation
+    warnings: list[str]
+    """What makes the figures doubtful."""
+
+
+def evaluate(
+    labels: Labels,
+    scores: Sequence[str | Path],
+    *,
+    threshold: ThresholdSource | float | None = None,
+    resolution_ms: float | None = None,
+    allow_partial: bool = False,
+    exclude: Mapping[str, Collection[str]] | None = None,
+    num_resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluated:
+    """Evaluate one or more files of scores of recordings, compared on the same trials, or one of scores of frames.
+
+    Args:
+        threshold: where thresholds chosen on other trials come from; for scores of frames a score, at or below
+            which they are spoof.
+        resolution_ms: length of a frame, if no record beside scores of frames says it.
+        allow_partial: leave out trials whose scores are missing or unusable.
+        exclude: field → values of the trials to leave out; None for those that the published figures leave out.
+        num_resamples, seed: draws of the bootstrap, and their seed.
+
+    Raises:
+        InputError: as :func:`nes2net.evaluation.compare.evaluate_systems` and
+            :func:`nes2net.evaluation.segments.evaluate_segments`, or if arguments do not go together.
+    """
+    if any(map(holds_frames, scores)):
+        if len(scores) > 1:
+            raise InputError(f"one of {len(scores)} files holds scores of frames: evaluate such a file alone")
+        of_frames = f"{scores[0]} holds scores of frames"
+        if exclude is not None:
+            raise InputError(f"`exclude` is for scores of utterances, but {of_frames}: leave it out")
+        if isinstance(threshold, ThresholdSource):
+            raise InputError(f"{of_frames}: its threshold is `threshold`; leave out `threshold_from` and `calibration`")
+        found = evaluate_segments(
+            labels.corpus,
+            scores[0],
+            labels.keys,
+            labels.phase,
+            resolution_ms=resolution_ms,
+            threshold=threshold,
+            allow_partial=allow_partial,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        return Evaluated(found, list((found.origin and found.origin.seen) or ()))
+    if isinstance(threshold, (int, float)) or resolution_ms is not None:
+        raise InputError(
+            "`threshold` and `resolution_ms` are those of frames, but these are scores of utterances: leave them out"
+        )
+    report = evaluate_systems(
+        labels.corpus,
+        scores,
+        labels.keys,
+        labels.phase,
+        allow_partial=allow_partial,
+        exclude=exclude,
+        num_resamples=num_resamples,
+        seed=seed,
+        threshold_source=threshold,
+    )
+    seen = [line for origin in report.origins if origin for line in origin.seen or ()]
+    return Evaluated(report, [*seen, *(line for table in report.transfers for line in table.warnings)])
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The files that hold what was found."""
+
+    html: str | Path | None = None
+    """A page with tables and plots."""
+    json: str | Path | None = None
+    """All figures, and hashes of the inputs."""
+    latex: str | Path | None = None
+    markdown: str | Path | None = None
+    """The tables of the page, the former for the package booktabs."""
+    embeddings: Sequence[str | Path] = ()
+    """Files of `nes2net embed`, which the page draws by class, attack and corpus."""
+    map: Literal["tsne", "umap"] = "tsne"
+    """How they come to a plane."""
+
+    @property
+    def files(self) -> list[str | Path]:
+        """Those to write."""
+        return [path for path in (self.html, self.json, self.latex, self.markdown) if path]
+
+    def check(
+        self, scores: Sequence[str | Path], others: Iterable[str | Path] = (), calibrations: Iterable[str | Path] = ()
+    ) -> None:
+        """Check the files before anything long begins.
+
+        Args:
+            scores: the files to evaluate.
+            others: further score files that are read.
+
+        Raises:
+            InputError: if a file cannot be written or is one of those that are read, or if something is asked for
+                that scores of frames do not have.
+        """
+        read = {Path(path).resolve(): "one of the score files" for path in (*scores, *others)}
+        read |= {Path(path).resolve(): "a calibration that is read" for path in calibrations}
+        for path in self.files:
+            if Path(path).resolve() in read:
+                raise InputError(f"{path} is {read[Path(path).resolve()]}; name another file to write")
+            check_writable(path, stream=True)
+        if self.embeddings and not self.html:
+            raise InputError("`embeddings` are drawn in the page: name it with `html`")
+        for path in filter(holds_frames, scores):
+            if self.embeddings:
+                raise InputError(f"{path} holds scores of frames, whose page has no map: leave `embeddings` out")
+            for name in ("latex", "markdown"):
+                if getattr(self, name) is not None:
+                    raise InputError(
+                        f"`{name}` is for scores of utterances, but {path} holds scores of frames: leave it out"
+                    )
+
+    def write(self, report: Report | SegmentEvaluation, labels: Labels) -> None:
+        """Write ``report``, which was made with ``labels``; each file is whole or not there.
+
+        Raises:
+            InputError: if embeddings cannot be read, or a file cannot be written.
+        """
+        if isinstance(report, SegmentEvaluation):
+            write_segment_report(report, self.html, self.json)
+            return
+        found = None
+        if self.embeddings:
+            found = map_embeddings(self.embeddings, corpora.get(labels.corpus).keys(labels.keys), self.map)
+        write_report(report, self.html, self.json, self.latex, self.markdown, found)

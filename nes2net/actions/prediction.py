@@ -1,0 +1,320 @@
+"""Score audio files with a detector, along their time or by their fake stretches, too.
+
+What `nes2net predict` does, for Python too.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from nes2net.audio.files import with_folders_listed
+from nes2net.audio.read import LongAudio, count_samples
+from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.backends.base import NATURE
+from nes2net.decisions.decision import Decider
+from nes2net.decisions.population import Traits
+from nes2net.detector import Detector
+from nes2net.errors import InputError, one_line, worded
+from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
+from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.terminal import printable_name
+from nes2net.published_models import length_of_training, published_model
+from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
+from nes2net.scoring.files import score_files
+from nes2net.scoring.frame_scores import frame_scores
+from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.track import LONG_RECORDING, Track, score_track, window_samples
+from nes2net.scoring.traits import Measurer
+
+_MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
+_BEGINNING = "{}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
+_LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
+_UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
+
+
+@dataclass(frozen=True)
+class Along:
+    """Scores along each recording, one for each window; its score is their mean."""
+
+    window: float | None = None
+    """Seconds of audio for one score; None for as many as a single score takes in training."""
+    hop: float = 0.5
+    """Seconds from one window to the next."""
+
+
+@dataclass(frozen=True)
+class Once:
+    """One score for each recording."""
+
+    num_samples: int | Literal["auto"] | None = "auto"
+    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for as many
+    as the calibration or the detector was made of, else for all."""
+    long: Along = field(default_factory=Along)
+    """How ``"auto"`` scores a recording of which all is scored, and that lasts more than two minutes."""
+
+
+@dataclass(frozen=True)
+class Stretches:
+    """The fake stretches of each recording, by a detector that sees segments."""
+
+    resolution_ms: float | None = None
+    """Length of a frame; None for that of the calibration, or the shortest of the detector."""
+    threshold: float | None = None
+    hysteresis: float | None = None
+    min_duration: float = MIN_DURATION
+    """The last three as for :meth:`nes2net.localisation.stretches.StretchRule.of`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found of one recording."""
+
+    path: Path
+    row: dict[str, Any]
+    """Plain data for JSON: ``file``; ``error``, or ``duration`` in seconds, ``method`` and what was asked for. A score
+    with a calibration has its log-likelihood ratio, probability and decision beside it."""
+    track: Track | None = None
+    """Its scores along the time, of windows or of frames, if they were asked for."""
+    stretches: list[Segment] = field(default_factory=list)
+    """Its fake stretches, if they were asked for."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The outcome of :func:`predict`."""
+
+    notes: list[str]
+    """What the scores are and what is uncertain about them, a sentence each."""
+    rows: Iterator[Prediction]
+    """One for each recording, in their order; it is computed when it is taken."""
+
+
+def predict(
+    detector: Detector,
+    files: Iterable[str | Path],
+    way: Once | Along | Stretches | None = None,
+    *,
+    decider: Decider | None = None,
+    calibration: str | Path = "",
+    batch_size: int | None = None,
+    workers: int | None = None,
+) -> Predictions:
+    """Score audio files of any format. A file that cannot be scored has a row with the reason.
+
+    Args:
+        files: audio files, and folders, which are searched for audio files.
+        way: one score for each recording (:class:`Once`, the default), scores along it (:class:`Along`), or its
+            fake stretches (:class:`Stretches`).
+        decider: says what scores mean.
+        calibration: the file that ``decider`` is from, for the rows.
+        batch_size: utterances or windows computed at once; None for a number that suits the device.
+        workers: threads that read files.
+
+    Raises:
+        InputError: if a folder has no audio files; the detector needs more than audio, or sees no segments; a
+            number is out of its range; or the calibration is not one of this detector's scores.
+    """
+    check_takes_audio_alone(detector)
+    paths, way = with_folders_listed(map(str, files)), way or Once()
+    model = published_model(detector.record)
+    notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
+    facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
+    usual = length_of_training(detector.record) / SAMPLE_RATE
+    one = _Recording(detector, decider, batch_size)
+    heard: int | None = None  # samples of which a score is; 0 for windows
+    resolution_ms: float | None = None
+    about_stretches: list[str] = []
+    rows: Iterator[Prediction]
+    if isinstance(way, Along):
+        window, heard = usual if way.window is None else way.window, 0
+        way = replace(way, window=window)
+        window_samples(detector, window, way.hop)  # raises for wrong numbers, so that later errors are of files
+        rows = map(partial(one.along, way=way), paths)
+    elif isinstance(way, Stretches):
+        rule, resolution_ms = stretch_rule(
+            detector,
+            decider,
+            resolution_ms=way.resolution_ms,
+            threshold=way.threshold,
+            hysteresis=way.hysteresis,
+            min_duration=way.min_duration,
+        )
+        about_stretches = _about_stretches(detector, rule, resolution_ms)
+        rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
+    else:
+        long = replace(way.long, window=usual if way.long.window is None else way.long.window)
+        if way.num_samples == "auto":
+            part = calibrated_samples(decider, detector.record)
+            heard = part.num_samples
+            notes += [_BEGINNING.format(part.words)] if part.words else []
+        else:
+            heard = way.num_samples
+        along = None if heard or way.num_samples is None else long
+        rows = one.once(paths, heard, along, workers)
+    notes.append(f"score: {_MEANING.format(NATURE[detector.backend.score_rule])}")
+    if decider:
+        notes += [_LLR, *decider.described(), *notes_on(detector, decider, heard, resolution_ms)]
+        facts |= {"calibration": str(calibration), "basis": decider.basis()}
+    return Predictions([*notes, *about_stretches], (replace(found, row=found.row | facts) for found in rows))
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """Scores one recording after another."""
+
+    detector: Detector
+    decider: Decider | None
+    batch_size: int | None
+
+    def once(
+        self, paths: list[Path], num_samples: int | None, long: Along | None, workers: int | None
+    ) -> Iterator[Prediction]:
+        """Score each once; one of more than two minutes as ``long`` says, if it does."""
+        unscored: list[tuple[Path, InputError]] = []
+
+        def rows_of_unscored() -> Iterator[Prediction]:
+            for path, error in unscored:
+                yield (
+                    self.along(path, long, asked=False)
+                    if long and isinstance(error, LongAudio)
+                    else _failed(path, error)
+                )
+            unscored.clear()
+
+        facts = {"method": "whole"} if num_samples is None else {"method": "beginning", "samples": num_samples}
+        most = self.detector.used_samples.most
+        scored = score_files(
+            self.detector,
+            paths,
+            num_samples,
+            batch_size=self.batch_size,
+            workers=workers,
+            on_error=lambda path, error: unscored.append((path, error)),
+            longest=round(LONG_RECORDING * SAMPLE_RATE) if long else None,
+            measurer=Measurer.of(self.detector, self.decider),
+        )
+        for path, score, count, traits, remark in scored:
+            yield from rows_of_unscored()
+            row = {"file": str(path), **self._meaning(score, traits), "duration": count / SAMPLE_RATE, **facts}
+            if most is not None and min(count, num_samples or count) > most:
+                print(
+                    f"{printable_name(Path(path).name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
+                    f"{worded('`score_track`')} scores all of it",
+                    file=sys.stderr,
+                )
+                row |= {"method": "beginning", "samples": most}
+            yield Prediction(Path(path), row | ({"remark": remark} if remark else {}))
+        yield from rows_of_unscored()
+
+    def along(self, path: Path, way: Along, asked: bool = True) -> Prediction:
+        """Score a recording along its time; say so before, unless that was ``asked`` for, and leave its scores out then."""
+        assert way.window is not None
+        try:
+            duration = count_samples(path) / SAMPLE_RATE
+            if not asked:
+                print(
+                    f"{printable_name(path.name)} lasts {_in_words(duration)}: its score is the mean over windows of "
+                    f"{way.window:.3g} s, one every {way.hop:g} s; "
+                    + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
+                    file=sys.stderr,
+                )
+            with _seconds_shown(path, duration) as progress:
+                track = score_track(
+                    self.detector, path, window=way.window, hop=way.hop, batch_size=self.batch_size, progress=progress
+                )
+            measurer = Measurer.of(self.detector, self.decider)
+            traits = measurer.along(path, track.window) if measurer else None
+        except InputError as error:
+            return _failed(path, error)
+        start, end, lowest = track.lowest
+        row = {"file": str(path), **self._meaning(track.score, traits), "duration": track.duration, "method": "track"}
+        row |= {"window": track.window, "hop": way.hop, "windows": len(track)}
+        row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
+        row |= {"remark": track.remark} if track.remark else {}
+        if not asked:
+            return Prediction(path, row)
+        row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+        if self.decider:
+            row["llrs"] = self.decider.llrs(track.scores).tolist()
+            row["probabilities"] = self.decider.probabilities(track.scores).tolist()
+        return Prediction(path, row, track)
+
+    def stretches(self, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:
+        """Find the fake stretches of a recording."""
+        try:
+            with _seconds_shown(path, count_samples(path) / SAMPLE_RATE) as progress:
+                frames = frame_scores(
+                    self.detector, path, resolution_ms=resolution_ms, batch_size=self.batch_size, progress=progress
+                )
+        except InputError as error:
+            return _failed(path, error)
+        found = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
+        row = {
+            "file": str(path),
+            "duration": frames.duration,
+            "method": "segments",
+            "trained_on_segments": self.detector.trained_on_segments,
+            "resolution_ms": frames.resolution_ms,
+            **({"remark": frames.remark} if frames.remark else {}),
+            **rule._asdict(),
+            "segments": [],
+        }
+        for stretch in found:
+            segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
+            if self.decider and stretch.score is not None:
+                # The ratio is linear in the score: that of the mean score is the mean of the frames' ratios.
+                segment["llr"] = float(self.decider.llrs([stretch.score])[0])
+                segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
+            row["segments"].append(segment)
+        return Prediction(path, row, frames.track, found)
+
+    def _meaning(self, score: float, traits: Traits | None) -> dict[str, Any]:
+        """The score of a recording and, with a calibration, what it means."""
+        return self.decider(score, traits).row() if self.decider else {"score": score}
+
+
+def _about_stretches(detector: Detector, rule: StretchRule, resolution_ms: float) -> list[str]:
+    goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+    return [
+        *([] if detector.trained_on_segments else [_UNTRAINED]),
+        f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
+        f"least; frames of {resolution_ms:g} ms",
+    ]
+
+
+def _failed(path: Path, error: InputError) -> Prediction:
+    return Prediction(path, {"file": str(path), "error": reason(path, error)})
+
+
+def reason(path: Path, error: InputError) -> str:
+    """Why ``path`` could not be scored, without its name."""
+    text, name = str(error), one_line(str(path))
+    for start in (f"audio file {name} ", f"{name}: "):
+        text = text.removeprefix(start)
+    return worded(text)
+
+
+@contextmanager
+def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
+    """Show how many of the ``duration`` seconds of ``path`` are scored: a function to call with them."""
+    name = printable_name(path.name)
+    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
+        yield lambda seconds: display.update(round(seconds) - display.done)
+
+
+def _in_words(seconds: float) -> str:
+    """Say how long a recording is.
+
+    >>> _in_words(125), _in_words(3725)
+    ('2 min 5 s', '1 h 2 min')
+    """
+    if seconds < 3600:
+        return "{} min {} s".format(*divmod(round(seconds), 60))
+    return "{} h {} min".format(*divmod(round(seconds / 60), 60))

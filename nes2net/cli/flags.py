@@ -1,0 +1,313 @@
+"""Commands from functions: a signature says which flags there are, and its docstring what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from operator import attrgetter
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from nes2net.cli.entry import CorpusNames, OneLineParser, add_debug, check_at_least
+from nes2net.errors import InputError
+
+if TYPE_CHECKING:
+    from nes2net.corpora.part import Part
+    from nes2net.decisions.decision import Decider
+    from nes2net.detector import Detector
+
+
+class Flag(NamedTuple):
+    """What is said beside the type of a parameter, in ``Annotated``."""
+
+    metavar: str | tuple[str, ...] | None = None
+    """What stands for the value in the help."""
+    least: int | None = None
+    """The least number that is allowed."""
+    choices: Callable[[], Sequence[str]] | None = None
+    nargs: str | int | None = None
+    const: Any = None
+    """The value of the flag alone, with ``nargs="?"``."""
+    repeated: bool = False
+    """Whether the flag is given again for each further value."""
+
+
+File = Annotated[str, Flag("FILE")]
+Folder = Annotated[str, Flag("DIR")]
+Count = Annotated[int, Flag("N", least=1)]
+FromZero = Annotated[int, Flag("N", least=0)]
+CorpusName = Annotated[str, Flag(choices=CorpusNames)]
+OnError = Literal["skip", "raise"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
+
+#: Flags whose names are not those of their parameters, besides that numbers, as ``num_samples``, leave out ``num_``.
+_FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
+_ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
+
+
+class Page(NamedTuple):
+    """What a docstring says for the help."""
+
+    title: str
+    """Its first line, without the full stop."""
+    example: str
+    """The block below `Example:`."""
+    prose: str
+    """The paragraphs that are not in a section."""
+    arguments: dict[str, tuple[str, str]]
+    """Name of an argument → title of its section, and what the argument means."""
+
+
+def page_of(docstring: str | None) -> Page:
+    """Read a docstring. A section is a line that ends with a colon, with indented lines below it."""
+    title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
+    example, prose, arguments = "", [], {}
+    for block in blocks:
+        head, _, rest = block.partition("\n")
+        if not (head.endswith(":") and rest.startswith("    ")):
+            prose.append(" ".join(block.split()))
+        elif head == "Example:":
+            example = textwrap.dedent(rest)
+        else:
+            for name, text in _ARGUMENT.findall(textwrap.dedent(rest)):
+                arguments[name] = head[0].lower() + head[1:-1], " ".join(text.split()).rstrip(".")
+    return Page(title.rstrip("."), example, " ".join(prose), arguments)
+
+
+def called(*, resumes: bool = True, names: Mapping[str, str] | None = None) -> Callable[[Any], Any]:
+    """Say of a command whether it resumes an interrupted run, and which further settings of the library its flags are."""
+
+    def mark(function: Any) -> Any:
+        function.resumes, function.names = resumes, names or {}
+        return function
+
+    return mark
+
+
+def add_command(commands: argparse._SubParsersAction, function: Callable[..., int | None]) -> OneLineParser:
+    """Add ``function`` as the command of its name.
+
+    Its parameters before the star are arguments by their place, the others flags. Those of the section `Args:` of its
+    docstring have no group in the help; every other section is a group. The fields of a parameter that is a dataclass
+    are flags too, in a group with the title of its docstring, unless the function's own says what they mean. The help
+    does not show what no docstring explains.
+    """
+    page = page_of(function.__doc__)
+    name = function.__name__.strip("_").replace("_", "-")
+    parser: OneLineParser = commands.add_parser(
+        name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
+    )
+    parser.resumes = getattr(function, "resumes", True)
+    least: dict[str, int] = {}
+    call = _add_arguments(parser, function, page.arguments, least)
+    parser.names |= getattr(function, "names", {})
+    add_debug(parser)
+
+    def run(args: argparse.Namespace) -> int | None:
+        check_at_least(args, **least)
+        return call(args)
+
+    parser.set_defaults(function=run)
+    return parser
+
+
+def _add_arguments(
+    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], least: dict[str, int]
+) -> Callable[[argparse.Namespace], Any]:
+    """Add what ``owner`` takes; return a call of it with the values of a parsed line."""
+    hints = get_type_hints(owner, include_extras=True)
+    values: dict[str, Callable[[argparse.Namespace], Any]] = {}
+    for key, parameter in inspect.signature(owner).parameters.items():
+        if is_dataclass(hints[key]):
+            parts = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+            title = parts[-1].title[0].lower() + parts[-1].title[1:]
+            inner = {name: (title, text) for part in parts for name, (_, text) in part.arguments.items()}
+            values[key] = _add_arguments(parser, hints[key], inner | dict(meanings), least)
+            continue
+        values[key] = attrgetter(key)
+        options = _options(hints[key])
+        if "least" in options:
+            least[key] = options.pop("least")
+        flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
+        has_default = parameter.default is not parameter.empty
+        if has_default:
+            options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        title, text = meanings.get(key, ("args", ""))
+        options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
+        groups = {group.title: group for group in parser._action_groups}
+        group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
+        if parameter.kind is parameter.KEYWORD_ONLY or is_dataclass(owner):
+            group.add_argument(f"--{flag.replace('_', '-')}", dest=key, required=not has_default, **options)
+            parser.names[flag] = f"--{flag.replace('_', '-')}"
+        else:
+            if has_default:
+                options["nargs"] = "*" if "nargs" in options else "?"
+            group.add_argument(key, **options)
+    return lambda args: owner(**{key: value(args) for key, value in values.items()})
+
+
+def _options(hint: Any) -> dict[str, Any]:
+    """What argparse is told of a type.
+
+    >>> _options(Sequence[Count] | None)
+    {'type': <class 'int'>, 'metavar': 'N', 'least': 1, 'nargs': '+'}
+    >>> _options(Literal["head", "random"]), _options(bool)
+    ({'choices': ['head', 'random']}, {'action': 'store_true'})
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        said = {name: value for name, value in inner[1]._asdict().items() if value is not None and value is not False}
+        options = _options(inner[0]) | said
+        if options.pop("repeated", False):
+            options |= {"action": "append", "nargs": None}
+        return options | {"choices": options["choices"]()} if callable(options.get("choices")) else options
+    if origin in (Union, UnionType):
+        return {key: value for part in inner if part is not NoneType for key, value in _options(part).items()}
+    if origin is Literal:
+        return {"choices": list(inner)}
+    if origin is not None:  # a sequence, or one of sequences
+        options = _options(inner[0])
+        return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
+    return {"action": "store_true"} if hint is bool else {} if hint is str else {"type": hint}
+
+
+def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
+    """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
+    from nes2net.corpora.part import Part
+    from nes2net.registry import corpora
+
+    definition = corpora.get(corpus)
+    if root is None and definition.home is None:
+        raise InputError(f"where is {corpus}? name its folder after it")
+    place = definition.place(root)
+    return Part(corpus, place, split, protocols, None if root is not None and place == Path(root) else place.name)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The detector.
+
+    Args:
+        config: architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised
+            if not given
+        base: file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names,
+            there or beside it, if not given
+    """
+
+    config: Annotated[str | None, Flag("NAME|RECIPE")] = None
+    base: File | None = None
+
+
+@dataclass(frozen=True)
+class Loading(Architecture):
+    """The detector.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N
+        dtype: precision of weights and computation; auto is that of the checkpoint
+    """
+
+    device: str = "auto"
+    dtype: Precision = "auto"
+
+    def load(self, model: str) -> Detector:
+        from nes2net.detector import Detector
+        from nes2net.machine.devices import own_device
+
+        return Detector.from_pretrained(model, own_device(self.device), self.dtype, self.config, self.base)
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much of each recording.
+
+    Args:
+        protocol: the first 4 s, or whole utterances; if not given, what the authors of a published detector score,
+            else what the detector was trained on, else 4sec
+        num_samples: samples of '4sec'; if not given, the number of a published detector, else that of training if it
+            is not about 4 s, else that of the corpus
+    """
+
+    protocol: Literal["4sec", "full"] | None = None
+    num_samples: Annotated[int | None, Flag("N")] = None
+
+    @property
+    def asked(self) -> int | Literal["auto"]:
+        """The number of samples, or that it is to be chosen."""
+        return "auto" if self.num_samples is None else self.num_samples
+
+    def samples(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+        """How many samples to score: what the flags say, else what goes with the detector, which is printed."""
+        from nes2net.machine.terminal import print_note
+        from nes2net.published_models import samples_to_score
+
+        heard = samples_to_score(record, self.asked, of_corpus, self.protocol)
+        print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")
+        return heard.num_samples
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Computing.
+
+    Args:
+        batch_size: utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU
+            if not given
+        num_workers: processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU
+    """
+
+    batch_size: Count | None = None
+    num_workers: FromZero | None = None
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What the score means.
+
+    Args:
+        prior: prior of bona fide, with --calibration; 0.5 if not given
+        operating_point: where to decide, with --calibration: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE% (on the
+            calibration's own trials); the Bayes threshold of --prior if not given
+        abstain: say 'cannot tell' of a recording if at most this share of the calibration's recordings is as unusual;
+            0.01 if not given, 0 for never
+    """
+
+    calibration: File | None = None
+    prior: Annotated[float | None, Flag("P")] = None
+    operating_point: Annotated[str | None, Flag("POINT")] = None
+    abstain: Annotated[float | None, Flag("SHARE")] = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings beside ``calibration`` that were given.
+
+        Raises:
+            InputError: if there are some without it.
+        """
+        given = {key: value for key, value in vars(self).items() if key != "calibration" and value is not None}
+        if given and self.calibration is None:
+            flag = f"--{next(iter(given)).replace('_', '-')}"
+            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
+        return given
+
+    def decider(self) -> Decider | None:
+        """What decides as the flags say; None without a calibration.
+
+        Raises:
+            InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
+        """
+        from nes2net.decisions.calibration import load
+        from nes2net.decisions.decision import Decider
+        from nes2net.decisions.operating_point import OperatingPoint
+
+        settings = self.settings
+        if self.calibration is None:
+            return None
+        if "operating_point" in settings:
+            settings["operating_point"] = OperatingPoint.parse(settings["operating_point"])
+        return Decider(load(self.calibration), **settings)

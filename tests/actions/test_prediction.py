@@ -1,0 +1,56 @@
+"""Python gets of each recording what the command prints, and what it draws."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from builders.loud_is_fake import FAKES, near, recording
+from builders.loud_is_fake import detector as loud_is_fake
+
+from nes2net import Detector, InputError
+from nes2net.actions.prediction import Along, Once, Stretches, predict
+from nes2net.cli.main import main
+
+
+@pytest.fixture
+def files(tmp_path):
+    soundfile.write(tmp_path / "a.wav", recording(3.0, FAKES), 16000)
+    (tmp_path / "b.wav").write_text("no audio")
+    detector = loud_is_fake()
+    detector.save(tmp_path / "model.pth", **detector.record)
+    return [tmp_path / "a.wav", tmp_path / "b.wav"]
+
+
+@pytest.mark.parametrize(
+    "way, flags",
+    [
+        (None, []),
+        (Once(16000), ["--samples", "16000"]),
+        (Once(None), ["--whole"]),
+        (Along(hop=0.25), ["--track", "--hop", "0.25"]),
+        (Stretches(threshold=0.4), ["--segments", "--threshold", "0.4"]),
+    ],
+)
+def test_rows_are_those_of_the_command(files, tmp_path, capsys, way, flags):
+    model = tmp_path / "model.pth"
+    rows = [one.row for one in predict(Detector.from_pretrained(model, "cpu"), [tmp_path], way).rows]
+    command = ["predict", str(tmp_path), "--model", str(model), "--device", "cpu", "--json"]
+    assert main([*command, *flags]) == 1
+    assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["file"] for row in rows] == list(map(str, files)) and list(rows[1]) == ["file", "error"]
+
+
+def test_tracks_and_stretches_come_as_objects(files, tmp_path):
+    detector = Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+    (along,) = predict(detector, files[:1], Along(0.5, 0.25)).rows
+    assert np.array_equal(along.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
+    found = predict(detector, files[:1], Stretches())
+    (one,) = found.rows
+    assert near([stretch[1:3] for stretch in one.stretches], FAKES) and len(one.track) == 150
+    assert found.notes[-1].startswith("a fake stretch begins at a score of at most 0.5")
+
+
+def test_wrong_numbers_are_found_before_scoring(files, tmp_path):
+    with pytest.raises(InputError, match="the hop must be a positive number"):
+        predict(Detector.from_pretrained(tmp_path / "model.pth", "cpu"), files, Along(hop=0.0))
