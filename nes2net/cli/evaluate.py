@@ -91,7 +91,6 @@ def add(commands: argparse._SubParsersAction) -> None:
         metavar="FILE",
         help="files of nes2net embed, which --html draws by class, attack and corpus",
     )
-    maps.add_argument("--map", default="tsne", choices=["tsne", "umap"], help="how they come to a plane")
     add_resamples(parser, "bootstrap draws for each interval")
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap")
     parser.names |= {"root": "--keys", "protocols": "--keys"}  # some protocols hold the labels
@@ -149,7 +148,7 @@ def _embedding_map(args: argparse.Namespace) -> EmbeddingMap | None:
 
     if not args.embeddings:
         return None
-    return map_embeddings(args.embeddings, corpora.get(args.corpus).keys(args.keys), args.map)
+    return map_embeddings(args.embeddings, corpora.get(args.corpus).keys(args.keys))
 
 
 def _threshold_source(args: argparse.Namespace) -> ThresholdSource | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted, did_you_mean, listed
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, is_kept, speaker_groups, tables
 from nes2net.evaluation.matching import Matched, match_file
-from nes2net.machine.terminal import markdown_table, text_table
+from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
 
@@ -241,34 +241,6 @@ def leave_out(
     if len(kept) == matched.num_expected:
         return matched, {}
     return matched.where(lambda trial: is_kept(trial, excluded), key, num_expected=len(kept)), excluded
-
-
-def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
-    """Tabulate the evaluations of systems, given by name, over their corpora in Markdown.
-
-    A cell is the EER in % with its 95 % interval. The first row counts the trials of each column; a
-    cell with fewer trials (partial scores) names its own numbers.
-    """
-    cells = {(system, (e.corpus, e.phase)): e for system, evaluations in systems.items() for e in evaluations}
-    columns = list(dict.fromkeys(column for _, column in cells))
-    counts = {
-        column: max((e.num_bonafide, e.num_spoof) for (_, of), e in cells.items() if of == column) for column in columns
-    }
-    head = ["EER in % (95 % interval)"]
-    head += [corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns]
-    rows = [
-        ["*trials: bona fide + spoof*", *(f"*{b} + {s}*" for b, s in counts.values())],
-        *([system, *(_cell(cells.get((system, column)), counts[column]) for column in columns)] for system in systems),
-    ]
-    return markdown_table(head, rows)
-
-
-def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:
-    if evaluation is None:
-        return "–"
-    own = (evaluation.num_bonafide, evaluation.num_spoof)
-    trials = "" if own == count else f", on {own[0]} + {own[1]}"
-    return f"{percent(evaluation.eer)} ({percent_interval(evaluation.interval)}{trials})"
 
 
 def percent(rate: float | None, digits: int = 2) -> str:

@@ -24,7 +24,6 @@ from nes2net.machine.launch import is_first
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.metrics.eer import checked_classes, compute_eer
-from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.resampling import any_metric, quick_metric
 
 # With fewer trials a resample is done before a thread has started.
@@ -68,7 +67,7 @@ def bootstrap_interval(
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
             ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
             resamples; their options are given as ``functools.partial(compute_eer, method=…)``.
-            Other functions are called on each resample. For rates see :func:`bootstrap_rates`.
+            Other functions are called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
         num_resamples: Bootstrap draws, at least 1.
         confidence: Share of the draws inside the interval, between 0 and 1.
@@ -105,25 +104,6 @@ def bootstrap_interval(
         return percentiles(values[:, 0], confidence)
     number = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
     return rate_interval(metric(bonafide, spoof)[0], values[:, 0], number, confidence)
-
-
-def bootstrap_rates(
-    bonafide: ArrayLike, spoof: ArrayLike, threshold: float, *, confidence: float = 0.95, **options: Any
-) -> RateIntervals:
-    """Compute the intervals of all :class:`~nes2net.metrics.Rates` at ``threshold``, which stays fixed.
-
-    Arguments, ``options`` and errors are those of :func:`bootstrap_interval`.
-
-    >>> rng = np.random.default_rng(0)
-    >>> intervals = bootstrap_rates(rng.normal(2, 1, 500), rng.normal(0, 1, 500), 1.0)
-    >>> [round(bound, 2) for bound in intervals.hter]
-    [0.13, 0.17]
-    """
-    metric = functools.partial(compute_rates, threshold=threshold)
-    draws = bootstrap_values([metric], bonafide, spoof, **options)
-    numbers = trials_behind(np.size(bonafide), np.size(spoof))
-    found = zip(Rates._fields, metric(bonafide, spoof), draws.T)
-    return RateIntervals(*(rate_interval(rate, column, numbers[name], confidence) for name, rate, column in found))
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:

@@ -58,7 +58,10 @@ def test_figures_are_those_of_the_metrics(case):
         compared = metrics.compare_systems(rule, (bonafide, spoof), by_class[CLEAN], num_resamples=DRAWS)
         assert (one.difference, one.difference_interval, one.p_value) == compared[2:]
         assert one.eer_interval == metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=DRAWS)
-        assert one.hter_interval == metrics.bootstrap_rates(bonafide, spoof, result.threshold, num_resamples=DRAWS).hter
+        rates = functools.partial(metrics.compute_rates, threshold=result.threshold)
+        draws = metrics.bootstrap_values([rates], bonafide, spoof, num_resamples=DRAWS)
+        number = 4 / (1 / len(bonafide) + 1 / len(spoof))
+        assert one.hter_interval == metrics.rate_interval(one.hter, draws[:, 2], number)
     # A shift moves no trial past another: only the threshold no longer fits.
     shifted = next(one for one in result.results if one.condition == "telephone")
     assert shifted.difference == 0 and shifted.p_value == 1 and shifted.hter > result.clean.hter + 0.1
