@@ -126,8 +126,7 @@ def _robustness(args: argparse.Namespace) -> int:
         num_samples=num_samples,
         batch_size=args.batch_size,
         num_workers=args.num_workers,
-        decider=_decider(args.calibration, point, detector, num_samples),
-        operating_point=point,
+        rule=_decider(args.calibration, point, detector, num_samples) or point,
         checkpoint=args.model,
         num_resamples=args.num_resamples,
     )

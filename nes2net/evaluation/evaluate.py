@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
-from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted, did_you_mean, listed
-from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, is_kept, speaker_groups, tables
-from nes2net.evaluation.matching import Matched, match_file
+from nes2net.corpora.protocol import NotFound, canonical_phase
+from nes2net.errors import InputError, counted
+from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
+from nes2net.evaluation.key import Key, describe_excluded
+from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.plain import plain
 from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.registry import corpora
+from nes2net.metrics.intervals import Draws
 
 # Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of the interval of a rate then varies by
 # 3 % of its width from seed to seed, less than one read off 1,000 draws as a percentile (4 %).
@@ -82,15 +82,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, without scores; an infinite threshold becomes None."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "matched"}
-        return plain | {
-            "threshold": self.threshold if math.isfinite(self.threshold) else None,
-            "interval": list(self.interval),
-            "asv_counts": None if self.asv_counts is None else list(self.asv_counts),
-            "notes": list(self.notes),
-            "excluded": {name: list(values) for name, values in self.excluded.items()},
-            "tables": [table.to_dict() for table in self.tables],
-        }
+        return plain(self)
 
     def headline(self) -> list[str]:
         """Write the pooled result as lines of text."""
@@ -130,15 +122,6 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """Name the values whose trials are left out.
-
-    >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
-    'attack A14, source acesinger'
-    """
-    return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
-
-
 def evaluate(
     corpus: str,
     scores_path: str | Path,
@@ -149,7 +132,6 @@ def evaluate(
     exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
-    key: Sequence[Trial] | None = None,
 ) -> Evaluation:
     """Evaluate a score file.
 
@@ -168,22 +150,23 @@ def evaluate(
         num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
             one and there are at least ten, otherwise trials. The rows of a breakdown get at
             most 200 draws.
-        key: What ``keys`` of the corpus read from ``keys_path``, if that is done already.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
             :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial has
             a value to exclude, no trial is left, or a class has no trials.
     """
-    definition: Corpus = corpora.get(corpus)
-    if key is None:
-        key = definition.keys(keys_path)
-    excluded = definition.excluded if exclude is None else exclude
-    definition.check_phase(phase, key)
-    check_fields(excluded, key, check_values=exclude is not None)
-    matched = match_file(key, scores_path, phase, allow_partial=allow_partial)
-    official = _official_tables(definition, matched)
-    matched, excluded = leave_out(excluded, matched, key, phase)
+    key = Key.read(corpus, keys_path, phase, exclude)
+    return evaluate_scores(key, scores_path, allow_partial=allow_partial, num_resamples=num_resamples, seed=seed)
+
+
+def evaluate_scores(
+    key: Key, scores_path: str | Path, *, allow_partial: bool = False, num_resamples: int = 1000, seed: int = 0
+) -> Evaluation:
+    """Evaluate a score file by labels that were read; arguments and errors are those of :func:`evaluate`."""
+    definition = key.definition
+    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
+    matched, excluded, complete = key.match(scores_path, allow_partial=allow_partial)
     if matched.is_bonafide.all() or not matched.is_bonafide.any():
         kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
         raise InputError(
@@ -194,15 +177,15 @@ def evaluate(
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
     speakers = speaker_groups(matched.trials)
-    interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **speakers)
-    min_tdcf, asv_counts, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
+    interval = metrics.bootstrap_interval(rule, bonafide, spoof, **draws, **speakers)
+    min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, num_resamples)
     return Evaluation(
         system=Path(scores_path).stem,
-        corpus=corpus,
-        phase=canonical_phase(phase),
+        corpus=key.corpus,
+        phase=canonical_phase(key.phase),
         num_bonafide=bonafide.size,
         num_spoof=spoof.size,
         num_expected=matched.num_expected,
@@ -220,27 +203,12 @@ def evaluate(
         cllr=metrics.compute_cllr(bonafide, spoof),
         min_dcf_costs=definition.min_dcf_costs,
         excluded=excluded,
-        tables=official + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
+        tables=_official_tables(definition, complete)
+        + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
         notes=notes,
         matched=matched,
     )
-
-
-def leave_out(
-    excluded: Mapping[str, Collection[str]], matched: Matched, key: Sequence[Trial], phase: str
-) -> tuple[Matched, Mapping[str, Collection[str]]]:
-    """Leave out the trials with values that are ``excluded``; the second result is empty if there are none.
-
-    Raises:
-        InputError: if no trial is left.
-    """
-    kept = [trial for trial in select_phase(key, phase) if is_kept(trial, excluded)]
-    if not kept:
-        raise InputError(f"without {describe_excluded(excluded)} no trials are left")
-    if len(kept) == matched.num_expected:
-        return matched, {}
-    return matched.where(lambda trial: is_kept(trial, excluded), key, num_expected=len(kept)), excluded
 
 
 def percent(rate: float | None, digits: int = 2) -> str:
@@ -278,29 +246,6 @@ def _table_of(rows: list[Row]) -> list[str]:
     return text_table(lines, "l" * len(names) + "r")
 
 
-def check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
-    """Raise :class:`InputError` if trials have no such field, or none has such a value."""
-    known = [
-        name
-        for name in (f.name for f in fields(Trial))
-        if name not in ("id", "path", "phase", "extra", "system_scores")
-    ]
-    columns = {name for trial in key for name, _ in trial.extra}
-    for name in excluded:
-        if name not in known and name not in columns:
-            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
-    if not check_values:
-        return
-    for name, values in excluded.items():
-        there = sorted({found for trial in key if (found := trial.get(name)) is not None})
-        for value in values:
-            if value not in there:
-                near = did_you_mean(value, there) if len(there) <= MOST_LINES else ""
-                raise InputError(
-                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
-                )
-
-
 def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
     """Make the official table of the corpus, if it has one."""
     if corpus.official_table is None:
@@ -310,17 +255,18 @@ def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
 
 
 def _min_tdcf(
-    corpus: Corpus, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
+    key: Key, bonafide: NDArray, spoof: NDArray
 ) -> tuple[float | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
 
     With it come the numbers of these scores. Otherwise both are None, with a note if the scores are
     missing or unsuitable.
     """
+    corpus = key.definition
     if corpus.asv_scores is None:
         return None, None, ()
     try:
-        target, nontarget, asv_spoof = corpus.asv_scores(keys_path, phase)
+        target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
     except NotFound as error:
         return None, None, (f"no min t-DCF: {error}",)
     try:

@@ -16,8 +16,9 @@ from markupsafe import Markup
 from nes2net.evaluation.breakdown import Row
 from nes2net.evaluation.compare import ASV_SCORES, Report, format_p
 from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
-from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval, points
+from nes2net.evaluation.evaluate import percent, percent_interval, points
 from nes2net.evaluation.glossary import terms_in
+from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import det_svg, distribution_svg, reliability_svg, swatch_svg, threshold_svg
 from nes2net.evaluation.report_tables import (
     Breakdown,

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from nes2net.evaluation.breakdown import OFFICIAL, Row
 from nes2net.evaluation.compare import Report, format_p
-from nes2net.evaluation.evaluate import Evaluation, describe_excluded, percent, percent_interval, points
+from nes2net.evaluation.evaluate import Evaluation, percent, percent_interval, points
+from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.transfer import TransferTable
 from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.machine.terminal import markdown_table, printable_name

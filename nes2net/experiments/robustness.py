@@ -22,7 +22,7 @@ from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, counted, listed, one_line
-from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness, find_threshold
+from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.launch import process_count
 from nes2net.machine.locks import exclusive_lock
@@ -187,8 +187,7 @@ def run(
     num_samples: int | None,
     batch_size: int | None = None,
     num_workers: int | None = None,
-    decider: Decider | None = None,
-    operating_point: OperatingPoint | None = None,
+    rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Robustness:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
@@ -215,7 +214,7 @@ def run(
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
     # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
     counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
-    find_threshold(counts, decider, operating_point or OperatingPoint("eer"))
+    find_threshold(counts, rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
         _claim(out, _identity(scorer, plan, num_samples))
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
@@ -255,18 +254,10 @@ def run(
         done = {name: path for name, path in paths.items() if name not in failed}
         if len(done) == 1:
             raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
-        return evaluate_robustness(
-            plan.part.corpus,
-            plan.phase,
-            plan.trials,
-            done,
-            decider=decider,
-            operating_point=operating_point,
-            failed=failed,
-            num_available=plan.num_available,
-            num_resamples=num_resamples,
-            seed=plan.seed,
+        result = evaluate_robustness(
+            plan.part.corpus, plan.phase, plan.trials, done, rule=rule, num_resamples=num_resamples, seed=plan.seed
         )
+        return replace(result, failed=failed | result.failed, num_available=plan.num_available)
 
 
 def _transform(name: str, plan: Plan) -> UnderCondition:

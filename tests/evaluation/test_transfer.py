@@ -148,7 +148,7 @@ def test_at_the_operating_point_eer_the_development_set_has_hter_of_its_eer(case
 
 def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
     development = read_set(
-        FurtherSet("generic", str(case / "good.dev.txt"), str(case / "dev.csv"), "all"), "development"
+        FurtherSet("generic", str(case / "good.dev.txt"), str(case / "dev.csv"), "all"), "development", {}
     )
     fitted = calibration.fit(development.matched.bonafide, development.matched.spoof, systems=["good.dev"])
     path = tmp_path / "calibration.json"
