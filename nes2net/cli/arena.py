@@ -48,7 +48,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _arena(args: argparse.Namespace) -> int:
     from nes2net.audio.crop import ASVSPOOF_SAMPLES
     from nes2net.detector import Detector
-    from nes2net.export.arena import ADAPTER, META, check_meta, lacking, write_arena
+    from nes2net.export.arena import ADAPTER, META, About, check_meta, lacking, write_arena
 
     if args.check:
         if args.model or args.out:
@@ -66,14 +66,9 @@ def _arena(args: argparse.Namespace) -> int:
     system = write_arena(
         detector,
         out,
+        About(args.name, args.slug, args.description, args.code_url, args.checkpoint_url, args.arxiv),
         num_samples=num_samples_of(args, ASVSPOOF_SAMPLES, detector.record),
         hub_name=args.model if on_hub else None,
-        name=args.name,
-        slug=args.slug,
-        description=args.description,
-        code_url=args.code_url,
-        checkpoint_url=args.checkpoint_url,
-        arxiv=args.arxiv,
         precision=args.dtype,
         batch_size=args.batch_size,
     )

@@ -80,7 +80,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _explain(args: argparse.Namespace) -> int:
     from nes2net.audio.files import with_folders_listed
     from nes2net.detector import Detector
-    from nes2net.explanation import explain
+    from nes2net.explanation import How, explain
     from nes2net.published_models import samples_to_score
 
     check_at_least(args, num_samples=1, batch_size=1, num_bands=2, steps=2, draws=1, seed=0)
@@ -90,6 +90,16 @@ def _explain(args: argparse.Namespace) -> int:
     if args.num_samples is None:
         heard = samples_to_score(detector.record)
         print_note(heard.words and f"{heard.words}; --samples chooses another number")
+    how = How(
+        args.method,
+        args.baseline,
+        args.bin_seconds,
+        args.num_bands,
+        args.steps,
+        args.draws,
+        args.seed,
+        args.batch_size,
+    )
     failed = 0
     for path in files:
         title = f"explaining {printable_name(path.name)}"
@@ -103,17 +113,10 @@ def _explain(args: argparse.Namespace) -> int:
                 found = explain(
                     detector,
                     path,
-                    method=args.method,
-                    baseline=args.baseline,
+                    how=how,
                     num_samples="auto" if args.num_samples is None else args.num_samples,
                     start=args.start,
                     duration=args.duration,
-                    bin_seconds=args.bin_seconds,
-                    num_bands=args.num_bands,
-                    steps=args.steps,
-                    draws=args.draws,
-                    seed=args.seed,
-                    batch_size=args.batch_size,
                     progress=progress,
                 )
         except InputError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 
-from nes2net.cli.calibrated import add_calibration, check_calibration
+from nes2net.cli.calibrated import add_calibration, decider_of
 from nes2net.cli.entry import add_architecture, add_device, add_dtype, subcommand
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
@@ -55,10 +55,10 @@ def _serve(args: argparse.Namespace) -> int:
     if find_spec("gradio") is None:
         raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
     from nes2net.serve.desk import Limits
-    from nes2net.serve.server import serve
+    from nes2net.serve.server import Address, serve
 
     limits = Limits(args.max_size, args.max_duration, args.timeout, args.waiting)
-    names = ("host", "port", "device", "dtype", "config", "names", "base")
-    options = {name: getattr(args, name) for name in names} | check_calibration(args)
-    serve(args.model, args.calibration, limits=limits, open_browser=args.open_browser, **options)
+    loading = {name: getattr(args, name) for name in ("device", "dtype", "config", "base")}
+    address = Address(args.host, args.port, args.names)
+    serve(args.model, decider_of(args), address, limits=limits, open_browser=args.open_browser, **loading)
     return 0
