@@ -24,6 +24,7 @@ from nes2net.evaluation.evaluate import Evaluation, evaluate_scores
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.plain import plain
+from nes2net.evaluation.tables import format_p
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
@@ -201,14 +202,6 @@ def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> P
         **speaker_groups(common),
     )
     return Pair(first.system, second.system, len(common), *result)
-
-
-def format_p(p_value: float) -> str:
-    """
-    >>> format_p(0.04213), format_p(0.0004)
-    ('0.042', '< 0.001')
-    """
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def versions() -> dict[str, str]:

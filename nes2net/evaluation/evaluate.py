@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, t
 from nes2net.evaluation.key import Key, describe_excluded
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.plain import plain
+from nes2net.evaluation.tables import MOST_LINES, percent, percent_interval
 from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
@@ -25,8 +26,6 @@ from nes2net.metrics.intervals import Draws
 # Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of the interval of a rate then varies by
 # 3 % of its width from seed to seed, less than one read off 1,000 draws as a percentile (4 %).
 _ROW_RESAMPLES = 200
-#: Longer breakdowns are in the page and the JSON only.
-MOST_LINES = 150
 
 
 @dataclass(frozen=True)
@@ -209,25 +208,6 @@ def evaluate_scores(
         notes=notes,
         matched=matched,
     )
-
-
-def percent(rate: float | None, digits: int = 2) -> str:
-    """Write a rate in percent, without the sign."""
-    return "–" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def percent_interval(interval: Sequence[float] | None) -> str:
-    """Write an interval of rates in percent; empty if there is none."""
-    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
-
-
-def points(difference: float) -> str:
-    """Write a difference of rates in percent points, with its sign.
-
-    >>> points(-0.0123)
-    '−1.23'
-    """
-    return f"{100 * difference:+.2f}".replace("-", "−")
 
 
 def _table_of(rows: list[Row]) -> list[str]:

@@ -20,15 +20,15 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.compare import format_p, versions
-from nes2net.evaluation.evaluate import percent, percent_interval
+from nes2net.evaluation.compare import versions
 from nes2net.evaluation.figures import Measured
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.tables import Table, format_p, percent, percent_interval
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import markdown_table, text_table
+from nes2net.machine.terminal import markdown_table
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.registry import conditions, corpora
 
@@ -157,9 +157,9 @@ class Robustness:
             )
         return lines
 
-    def rows(self, figures: Sequence[Figures]) -> list[list[str]]:
-        """Rows of a table under :data:`_HEAD`."""
-        return [
+    def table(self, figures: Sequence[Figures]) -> Table:
+        """A table with a row for each of ``figures``."""
+        rows = [
             [
                 one.condition,
                 percent(one.eer),
@@ -173,6 +173,7 @@ class Robustness:
             ]
             for one in figures
         ]
+        return Table.of(self.title, _HEAD, rows)
 
     def headline(self) -> list[str]:
         """Say what was evaluated, and at which threshold."""
@@ -190,13 +191,13 @@ class Robustness:
 
     def text(self) -> str:
         """Write the table, the most damaging condition first."""
-        table = text_table([list(_HEAD), *self.rows([self.clean, *self.by_damage])], "lr")
+        table = self.table([self.clean, *self.by_damage]).lines()
         failed = [f"no figures of {condition}: {reason}" for condition, reason in self.failed.items()]
         return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
 
     def markdown(self) -> str:
         """Write the table in Markdown, by family."""
-        table = markdown_table(_HEAD, self.rows([self.clean, *self.results]))
+        table = markdown_table(_HEAD, self.table([self.clean, *self.results]).texts)
         failed = [f"No figures of {condition}: {reason}" for condition, reason in self.failed.items()]
         return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
 

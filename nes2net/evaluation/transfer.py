@@ -24,7 +24,6 @@ from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import points
 from nes2net.evaluation.figures import Figure, Measured
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
@@ -32,6 +31,7 @@ from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.plain import plain
 from nes2net.evaluation.reliability import Bin, reliability
+from nes2net.evaluation.tables import points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
