@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -92,11 +93,15 @@ class EmbeddingMap:
         counts = Counter(values)
         own = [name for name in _OWN if name in counts] if title != "corpus" else []
         names = own + sorted(name for name in counts if name not in own)
-        styles = iter(range(len(names)))
+        numbers = itertools.count()
         places = _MARGIN + (_SIZE - 2 * _MARGIN) * self.points
         array, groups = np.array(values), []
         for name in names:
-            colour, shape = _OWN[name] if name in own else _style(next(styles))
+            if name in own:
+                colour, shape = _OWN[name]
+            else:  # 32 groups have different ones
+                number = next(numbers)
+                colour, shape = SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
             path = "".join(f"M{x:.1f} {y:.1f}{shape(self.radius)}" for x, y in places[array == name])
             groups.append(Group(name, counts[name], colour, path, f"M6 6{shape(4)}"))
         return Picture(f"By {title}", groups)
@@ -131,11 +136,6 @@ _OWN: dict[str, tuple[str, Callable[[float], str]]] = {
     _UNKNOWN: ("var(--quiet)", _square),
     _OTHER: ("var(--quiet)", _square),
 }
-
-
-def _style(number: int) -> tuple[str, Callable[[float], str]]:
-    """Colour and shape of group ``number``: 32 groups have different ones."""
-    return SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
 
 
 class _File(NamedTuple):
@@ -229,9 +229,8 @@ def _plane(embeddings: NDArray, seed: int) -> NDArray:
 
     They begin at 0, and the larger extent is 1.
     """
-    # Start-up: a second, which reports without a map do not need.
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
+    from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
+    from sklearn.manifold import TSNE  # start-up: as above
 
     if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points is no number
         raise InputError("the embeddings are all equal, or of one number each, so there is no map of them")

@@ -11,7 +11,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound, canonical_phase
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
@@ -181,6 +180,11 @@ def evaluate_scores(
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, num_resamples)
+    official = []
+    if definition.official_table is not None:
+        parts = definition.official_table(complete.trials, complete.scores)
+        rows = [Row({"part": p.part}, p.num_bonafide, p.num_spoof, p.eer, None, p.min_dcf) for p in parts]
+        official = [Table(OFFICIAL, rows)]
     return Evaluation(
         system=Path(scores_path).stem,
         corpus=key.corpus,
@@ -202,8 +206,7 @@ def evaluate_scores(
         cllr=metrics.compute_cllr(bonafide, spoof),
         min_dcf_costs=definition.min_dcf_costs,
         excluded=excluded,
-        tables=_official_tables(definition, complete)
-        + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
+        tables=official + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
         notes=notes,
         matched=matched,
@@ -224,14 +227,6 @@ def _table_of(rows: list[Row]) -> list[str]:
             line.append("–" if row.min_dcf is None else f"{row.min_dcf:.6f}")
         lines.append([*line, str(row.num_bonafide), str(row.num_spoof)])
     return text_table(lines, "l" * len(names) + "r")
-
-
-def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
-    """Make the official table of the corpus, if it has one."""
-    if corpus.official_table is None:
-        return []
-    rows = corpus.official_table(matched.trials, matched.scores)
-    return [Table(OFFICIAL, [Row({"part": r.part}, r.num_bonafide, r.num_spoof, r.eer, None, r.min_dcf) for r in rows])]
 
 
 def _min_tdcf(

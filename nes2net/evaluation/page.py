@@ -171,11 +171,6 @@ def _trials(row: Row) -> str:
     return f"{count(row.num_bonafide)} + {count(row.num_spoof)}"
 
 
-def _equals_p(p_value: float) -> str:
-    text = format_p(p_value)
-    return text if text.startswith("<") else f"= {text}"
-
-
 def _date(scored_at: str) -> str:
     """Shorten a date and time of ISO 8601 to minutes; other text stays.
 
@@ -192,7 +187,7 @@ FILTERS = {
     "count": count,
     "cost": cost,
     "date": _date,
-    "equals_p": _equals_p,
+    "equals_p": lambda p_value: format_p(p_value) if p_value < 0.001 else f"= {format_p(p_value)}",
     "excluded": describe_excluded,
     "interval": percent_interval,
     "p": format_p,

@@ -253,14 +253,13 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     and at most twice the square root of its trials. The class that wants fewer decides, so that the
     bars of neither are noise.
     """
-    return int(np.clip(min(_wanted_bins(scores, high - low) for scores in classes), _FEWEST_BINS, _MOST_BINS))
-
-
-def _wanted_bins(scores: NDArray, span: float) -> int:
-    sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
-    lower, upper = np.quantile(scores, [0.25, 0.75])
-    width = 2 * (upper - lower) / np.cbrt(scores.size)
-    return math.ceil(min(max(sturges, span / width), most) if width > 0 else most)
+    wanted = []
+    for scores in classes:
+        sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
+        lower, upper = np.quantile(scores, [0.25, 0.75])
+        width = 2 * (upper - lower) / np.cbrt(scores.size)
+        wanted.append(math.ceil(min(max(sturges, (high - low) / width), most) if width > 0 else most))
+    return int(np.clip(min(wanted), _FEWEST_BINS, _MOST_BINS))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
