@@ -6,8 +6,9 @@ python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
 import sys
 from pathlib import Path
 
-from nes2net.evaluation.evaluate import comparison_table, evaluate
-from nes2net.evaluation.segments import Rate, evaluate_segments
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.segments import evaluate_segments
+from nes2net.machine.terminal import markdown_table
 
 SYSTEMS = {
     "log spectrum + Nes2Net-X": "log_spectrum",
@@ -21,16 +22,18 @@ PARTS = {
 }
 
 
+def cell(eer: float | None, interval: tuple[float, float] | None) -> str:
+    """Write an EER in percent, with its interval."""
+    if eer is None or interval is None:
+        return "–"
+    return f"{100 * eer:.2f} ({100 * interval[0]:.2f}–{100 * interval[1]:.2f})"
+
+
 def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: by frames, by time, and by utterances."""
     result = evaluate_segments("partialspoof", scores, partialspoof)
-
-    def cell(rate: Rate) -> str:
-        if rate.eer is None or rate.interval is None:
-            return "–"
-        return f"{100 * rate.eer:.2f} ({100 * rate.interval[0]:.2f}–{100 * rate.interval[1]:.2f})"
-
-    cells = " | ".join(map(cell, (result.own, result.range_based, result.utterance)))
+    rates = (result.own, result.range_based, result.utterance)
+    cells = " | ".join(cell(rate.eer, rate.interval) for rate in rates)
     return f"""
 | EER in % (95 % interval) | frames of {result.resolution_ms:g} ms | range-based | utterances, lowest score |
 | --- | ---: | ---: | ---: |
@@ -43,7 +46,10 @@ def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
         for system, file in SYSTEMS.items()
         if (scores / f"{file}.LA.txt").is_file()
     }
-    print(comparison_table(results))
+    trials = [f"*{one.num_bonafide} + {one.num_spoof}*" for one in next(iter(results.values()))]
+    rows = [[system, *(cell(one.eer, one.interval) for one in found)] for system, found in results.items()]
+    head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
+    print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))

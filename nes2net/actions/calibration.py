@@ -23,8 +23,8 @@ from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.aligned import labelled_scores, labelled_trials, system_names, unlabelled_scores
+from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.segments import labelled_frames
 from nes2net.machine.devices import own_device
 from nes2net.machine.files import sha256_of
 from nes2net.registry import corpora

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from nes2net.actions.calibration import Labels
 from nes2net.errors import InputError
@@ -105,8 +105,6 @@ class Pages:
     """The tables of the page, the former for the package booktabs."""
     embeddings: Sequence[str | Path] = ()
     """Files of `nes2net embed`, which the page draws by class, attack and corpus."""
-    map: Literal["tsne", "umap"] = "tsne"
-    """How they come to a plane."""
 
     @property
     def files(self) -> list[str | Path]:
@@ -154,5 +152,5 @@ class Pages:
             return
         found = None
         if self.embeddings:
-            found = map_embeddings(self.embeddings, corpora.get(labels.corpus).keys(labels.keys), self.map)
+            found = map_embeddings(self.embeddings, corpora.get(labels.corpus).keys(labels.keys))
         write_report(report, self.html, self.json, self.latex, self.markdown, found)

@@ -67,7 +67,7 @@ def arena(
     """
     from nes2net.audio.crop import ASVSPOOF_SAMPLES
     from nes2net.detector import Detector
-    from nes2net.export.arena import ADAPTER, META, check_meta, lacking, write_arena
+    from nes2net.export.arena import ADAPTER, META, About, check_meta, lacking, write_arena
 
     if check:
         if model or out:
@@ -85,11 +85,11 @@ def arena(
     meta = write_arena(
         detector,
         folder,
+        About(**vars(system)),
         num_samples=length.samples(ASVSPOOF_SAMPLES, detector.record),
         hub_name=model if on_hub else None,
         precision=dtype,
         batch_size=batch_size,
-        **vars(system),
     )
     say_written(folder / ADAPTER)
     say_written(folder / META)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from nes2net.cli.flags import CorpusName, File, Flag, Folder, called
 from nes2net.errors import InputError
@@ -89,7 +89,6 @@ def evaluate(
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     elsewhere: Elsewhere,
     embeddings: Sequence[File] = (),
-    map: Literal["tsne", "umap"] = "tsne",
 ) -> None:
     """Evaluate score files against a key, and compare them.
 
@@ -117,13 +116,12 @@ def evaluate(
 
     A map of embeddings, in the page:
         embeddings: files of nes2net embed, which --html draws by class, attack and corpus
-        map: how they come to a plane
     """
     from nes2net.actions.calibration import Labels
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
 
-    pages = Pages(html, json, latex, markdown, embeddings, map)
+    pages = Pages(html, json, latex, markdown, embeddings)
     further = [place[1] for place in elsewhere.also if place[1:]]
     pages.check(scores, [*elsewhere.threshold_from, *further], elsewhere.calibration)
     source = elsewhere.source()

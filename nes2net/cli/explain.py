@@ -89,6 +89,7 @@ def explain(
     """
     from nes2net.actions.prediction import reason
     from nes2net.audio.files import with_folders_listed
+    from nes2net.explanation import How
     from nes2net.explanation import explain as explained
     from nes2net.published_models import samples_to_score
 
@@ -115,9 +116,8 @@ def explain(
                     num_samples="auto" if num_samples is None else num_samples,
                     start=start,
                     duration=duration,
-                    batch_size=batch_size,
                     progress=progress,
-                    **vars(method),
+                    how=How(**vars(method), batch_size=batch_size),
                 )
         except InputError as error:
             if len(paths) == 1:

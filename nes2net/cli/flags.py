@@ -282,19 +282,6 @@ class Deciding:
     operating_point: Annotated[str | None, Flag("POINT")] = None
     abstain: Annotated[float | None, Flag("SHARE")] = None
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The settings beside ``calibration`` that were given.
-
-        Raises:
-            InputError: if there are some without it.
-        """
-        given = {key: value for key, value in vars(self).items() if key != "calibration" and value is not None}
-        if given and self.calibration is None:
-            flag = f"--{next(iter(given)).replace('_', '-')}"
-            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
-        return given
-
     def decider(self) -> Decider | None:
         """What decides as the flags say; None without a calibration.
 
@@ -305,7 +292,12 @@ class Deciding:
         from nes2net.decisions.decision import Decider
         from nes2net.decisions.operating_point import OperatingPoint
 
-        settings = self.settings
+        settings: dict[str, Any] = {
+            key: value for key, value in vars(self).items() if key != "calibration" and value is not None
+        }
+        if self.calibration is None and settings:
+            flag = f"--{next(iter(settings)).replace('_', '-')}"
+            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
         if self.calibration is None:
             return None
         if "operating_point" in settings:

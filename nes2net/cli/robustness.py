@@ -112,8 +112,7 @@ def robustness(
         num_samples=num_samples,
         batch_size=batch_size,
         num_workers=num_workers,
-        decider=_decider(calibration, point, detector, num_samples),
-        operating_point=point,
+        rule=_decider(calibration, point, detector, num_samples) or point,
         checkpoint=model,
         num_resamples=num_resamples,
     )

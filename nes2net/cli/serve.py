@@ -55,16 +55,14 @@ def serve(
     if find_spec("gradio") is None:
         raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")
     from nes2net.serve.desk import Limits
+    from nes2net.serve.server import Address
     from nes2net.serve.server import serve as served
 
     served(
         model,
-        deciding.calibration,
+        deciding.decider(),
+        Address(host, port, allow_name),
         limits=Limits(max_size, max_duration, timeout, waiting),
         open_browser=open_,
-        host=host,
-        port=port,
-        names=allow_name,
         **vars(loading),
-        **deciding.settings,
     )

@@ -101,7 +101,8 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     power, num_spectra = np.zeros(_SPECTRUM_FRAME // 2 + 1), 0
     for chunk in _chunks(blocks, num_samples):
         heard += len(chunk)
-        levels.append(_frame_power(chunk, _LEVEL_FRAME))
+        short = _frames(chunk, min(_LEVEL_FRAME, len(chunk)))
+        levels.append(np.square(short).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
         power, num_spectra = power + spectra.sum(0), num_spectra + len(spectra)
     if not heard:
@@ -139,12 +140,6 @@ def _frames(samples: NDArray, length: int) -> NDArray:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
     return samples[: count * length].reshape(count, length)
-
-
-def _frame_power(samples: NDArray, length: int) -> NDArray:
-    """Mean square of each frame, (T,) float32; of all samples if there are fewer than one frame."""
-    frames = _frames(samples, min(length, len(samples)))
-    return np.square(frames).mean(1).astype(np.float32)
 
 
 def _bandwidth(power: NDArray) -> float:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -69,11 +69,6 @@ class Table:
     fields: tuple[str, ...]
     rows: list[Row]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
-        rows = [vars(row) | {"interval": row.interval and list(row.interval)} for row in self.rows]
-        return {"fields": list(self.fields), "rows": rows}
-
 
 def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Table]:
     """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
@@ -99,11 +94,6 @@ def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
     names = [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]
     counts = {name: len({trial.get(name) for trial in trials} - {None}) for name in names}
     return {name: count for name, count in counts.items() if 1 < count <= _MOST_VALUES}
-
-
-def is_kept(trial: Trial, excluded: Mapping[str, Collection[str]]) -> bool:
-    """Whether ``trial`` has none of the values, by field, that are ``excluded``."""
-    return not any(trial.get(name) in values for name, values in excluded.items())
 
 
 def breakdown(

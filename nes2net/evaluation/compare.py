@@ -7,7 +7,7 @@ import itertools
 import platform
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from nes2net import __version__, metrics
-from nes2net.corpora.protocol import canonical_phase, select_phase
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.corpora.protocol import canonical_phase
+from nes2net.corpora.trial import BONAFIDE
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import Evaluation, check_fields, evaluate, leave_out
-from nes2net.evaluation.inputs import key_input, score_input
-from nes2net.evaluation.matching import match_file
-from nes2net.evaluation.one_class import only_label
+from nes2net.evaluation.evaluate import Evaluation, evaluate_scores
+from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.plain import plain
+from nes2net.evaluation.tables import format_p
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
-from nes2net.registry import corpora
+from nes2net.metrics.intervals import Draws
 
 #: Kind of the inputs that min t-DCF needs beside the key.
 ASV_SCORES = "speaker-verification scores"
@@ -89,15 +89,15 @@ class Report:
         systems = []
         for system, origin in zip(self.systems, self.origins):
             frr, far = thinned_det(system.matched.bonafide, system.matched.spoof)
-            further = {"det": {"frr": frr.tolist(), "far": far.tolist()}, "origin": asdict(origin) if origin else None}
-            systems.append(system.to_dict() | further)
+            further = {"det": {"frr": frr.tolist(), "far": far.tolist()}, "origin": plain(origin)}
+            systems.append(plain(system) | further)
         return {
             "corpus": self.corpus,
             "phase": self.phase,
             "differences_from_official_trials": self.unofficial,
             "systems": systems,
             "transfers": [table.to_dict() for table in self.transfers],
-            "pairs": [asdict(pair) | {"interval": list(pair.interval)} for pair in self.pairs],
+            "pairs": plain(self.pairs),
             "inputs": self.inputs,
             "versions": self.versions,
         }
@@ -150,16 +150,11 @@ def evaluate_systems(
     paths = [Path(path) for path in score_paths]
     if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
-    definition = corpora.get(corpus)
-    with recorded_digests() as key_digests:
-        key = definition.keys(keys_path)
+    key = Key.read(corpus, keys_path, phase, exclude)
+    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
     transferred: list[Threshold] = []
     further: list[ScoredSet] = []
-    excluded = definition.excluded if exclude is None else exclude
-    one_class = threshold_source is not None and only_label(key, phase, excluded) is not None
-    if one_class:
-        definition.check_phase(phase, key)
-        check_fields(excluded, key, check_values=exclude is not None)
+    one_class = threshold_source is not None and key.only_label is not None
     if threshold_source is not None:
         transferred, further = thresholds(threshold_source, corpus, len(paths), allow_partial=allow_partial)
     systems: list[Evaluation] = []
@@ -170,20 +165,9 @@ def evaluate_systems(
     for path, name in zip(paths, names):
         with recorded_digests() as digests:
             if one_class:
-                matched = match_file(key, path, phase, allow_partial=allow_partial)
-                matched, _ = leave_out(excluded, matched, key, phase)
+                matched = key.match(path, allow_partial=allow_partial).matched
             else:
-                result = evaluate(
-                    corpus,
-                    path,
-                    keys_path,
-                    phase,
-                    allow_partial=allow_partial,
-                    exclude=exclude,
-                    num_resamples=num_resamples,
-                    seed=seed,
-                    key=key,
-                )
+                result = evaluate_scores(key, path, allow_partial=allow_partial, num_resamples=num_resamples, seed=seed)
                 systems.append(replace(result, system=name))
                 matched = result.matched
         inputs.append(score_input(path, digests[path]))
@@ -191,26 +175,20 @@ def evaluate_systems(
         scored.append(ScoredSet(corpus, canonical_phase(phase), path, digests[path], matched))
         if systems and systems[-1].min_tdcf is not None:
             asv_files |= {other: digest for other, digest in digests.items() if other != path}
-    pairs = [
-        _compare(first, second, key, definition.eer_method, num_resamples, seed)
-        for first, second in itertools.combinations(systems, 2)
-    ]
+    pairs = [_compare(first, second, key, draws) for first, second in itertools.combinations(systems, 2)]
     inputs += [{"kind": ASV_SCORES, "path": str(path), "sha256": digest} for path, digest in asv_files.items()]
-    inputs.append(key_input(definition, keys_path, phase, key, key_digests))
-    unofficial = definition.differences_from_official(select_phase(key, phase), phase)
+    inputs.append(key.input())
     tables = []
     for threshold, name, own in zip(transferred, names, scored):
         tables.append(transfer_table(name, threshold, [own, *further], num_resamples=num_resamples, seed=seed))
         inputs += threshold.inputs
     inputs += [entry for one in further for entry in one.inputs]
-    return Report(corpus, canonical_phase(phase), systems, pairs, inputs, versions(), origins, unofficial, tables)
+    return Report(corpus, canonical_phase(phase), systems, pairs, inputs, versions(), origins, key.unofficial, tables)
 
 
-def _compare(
-    first: Evaluation, second: Evaluation, key: Sequence[Trial], method: str, num_resamples: int, seed: int
-) -> Pair:
+def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> Pair:
     scores = [system.matched.by_id for system in (first, second)]
-    common = [trial for trial in key if trial.id in scores[0] and trial.id in scores[1]]
+    common = [trial for trial in key.trials if trial.id in scores[0] and trial.id in scores[1]]
     if {trial.label for trial in common} != {t.label for t in first.matched.trials}:
         raise InputError(
             f"{first.system} and {second.system} have no trials of both classes in common to compare them on"
@@ -218,21 +196,12 @@ def _compare(
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
     of = [np.array([by_id[trial.id] for trial in common]) for by_id in scores]
     result = metrics.compare_systems(
-        functools.partial(metrics.compute_eer, method=method),
+        functools.partial(metrics.compute_eer, method=key.definition.eer_method),
         *((values[is_bonafide], values[~is_bonafide]) for values in of),
-        num_resamples=num_resamples,
-        seed=seed,
+        **draws,
         **speaker_groups(common),
     )
     return Pair(first.system, second.system, len(common), *result)
-
-
-def format_p(p_value: float) -> str:
-    """
-    >>> format_p(0.04213), format_p(0.0004)
-    ('0.042', '< 0.001')
-    """
-    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Maps of embeddings: t-SNE or UMAP brings the vectors of utterances to a plane, where alike ones are near.
+"""Maps of embeddings: t-SNE brings the vectors of utterances to a plane, where alike ones are near.
 
 The files are those that `nes2net embed` wrote. A point is coloured by its class, by its attack and by
 its corpus.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
-import warnings
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,22 +21,17 @@ from pydantic import BaseModel
 
 from nes2net.audio.tables import ParquetTable, pyarrow_module
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, MissingLibrary, counted, first_line, shown
+from nes2net.errors import InputError, counted, first_line
 from nes2net.evaluation.plots import SERIES
 from nes2net.machine.budget import Budget
-from nes2net.machine.installation import how_to_install
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import MOST_LINES, read_text
 
-Method = Literal["tsne", "umap"]
-#: Methods and what they are called.
-METHODS: dict[str, str] = {"tsne": "t-SNE", "umap": "UMAP"}
 #: Points of a map, if there are more embeddings.
 MOST_POINTS = 5000
 _FEWEST_POINTS = 10
 _MOST_NUMBERS = 1_000_000  # of an embedding
-# Both methods see the first principal components, which is usual for t-SNE (van der Maaten and
-# Hinton, JMLR 9, 2008, section 4).
+# t-SNE sees the first principal components, as is usual (van der Maaten and Hinton, JMLR 9, 2008, section 4).
 _COMPONENTS = 50
 _SIZE = 500  # of a picture, in its own units
 _MARGIN = 8
@@ -66,8 +61,6 @@ class Picture(NamedTuple):
 class EmbeddingMap:
     """Utterances in a plane."""
 
-    method: str
-    """``"t-SNE"`` or ``"UMAP"``."""
     points: NDArray
     """(N, 2) from 0 on; the larger of the two extents is 1."""
     ids: list[str]
@@ -100,11 +93,15 @@ class EmbeddingMap:
         counts = Counter(values)
         own = [name for name in _OWN if name in counts] if title != "corpus" else []
         names = own + sorted(name for name in counts if name not in own)
-        styles = iter(range(len(names)))
+        numbers = itertools.count()
         places = _MARGIN + (_SIZE - 2 * _MARGIN) * self.points
         array, groups = np.array(values), []
         for name in names:
-            colour, shape = _OWN[name] if name in own else _style(next(styles))
+            if name in own:
+                colour, shape = _OWN[name]
+            else:  # 32 groups have different ones
+                number = next(numbers)
+                colour, shape = SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
             path = "".join(f"M{x:.1f} {y:.1f}{shape(self.radius)}" for x, y in places[array == name])
             groups.append(Group(name, counts[name], colour, path, f"M6 6{shape(4)}"))
         return Picture(f"By {title}", groups)
@@ -141,11 +138,6 @@ _OWN: dict[str, tuple[str, Callable[[float], str]]] = {
 }
 
 
-def _style(number: int) -> tuple[str, Callable[[float], str]]:
-    """Colour and shape of group ``number``: 32 groups have different ones."""
-    return SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
-
-
 class _File(NamedTuple):
     """A file of embeddings, whose rows are not read yet."""
 
@@ -157,20 +149,14 @@ class _File(NamedTuple):
 
 
 def map_embeddings(
-    paths: Sequence[str | Path],
-    trials: Sequence[Trial] = (),
-    method: Method = "tsne",
-    *,
-    most: int = MOST_POINTS,
-    seed: int = 0,
+    paths: Sequence[str | Path], trials: Sequence[Trial] = (), *, most: int = MOST_POINTS, seed: int = 0
 ) -> EmbeddingMap:
-    """Bring the embeddings in files of `nes2net embed` to a plane; the same seed gives the same map.
+    """Bring the embeddings in files of `nes2net embed` to a plane by t-SNE; the same seed gives the same map.
 
     Args:
         paths: ``.npy`` files, each with its list ``FILE.npy.csv``, or ``.parquet`` files; one for
             each corpus.
         trials: labelled ones, for the attacks and missing labels of their utterances.
-        method: ``"umap"`` needs the library umap-learn.
         most: of more embeddings, so many are drawn, in which each class, attack and corpus has its
             share.
 
@@ -179,8 +165,6 @@ def map_embeddings(
             there are fewer than ten, or all are equal.
         MissingLibrary: if a library is not installed.
     """
-    if method not in METHODS:
-        raise InputError(f"`map` is tsne or umap, not {shown(method)}")
     if most < _FEWEST_POINTS:
         raise InputError(f"a map has at least {_FEWEST_POINTS} points, not {most}")
     files = [_listed(Path(path)) for path in paths]
@@ -212,8 +196,7 @@ def map_embeddings(
         )
     pick = chosen.tolist()
     return EmbeddingMap(
-        METHODS[method],
-        _plane(np.concatenate(rows), method, seed),
+        _plane(np.concatenate(rows), seed),
         [ids[i] for i in pick],
         [classes[i] for i in pick],
         [attacks[i] for i in pick],
@@ -241,12 +224,13 @@ def _stratified(strata: Sequence[tuple[str, ...]], most: int, seed: int) -> NDAr
     return np.sort(order[np.arange(most) * len(strata) // most])
 
 
-def _plane(embeddings: NDArray, method: str, seed: int) -> NDArray:
+def _plane(embeddings: NDArray, seed: int) -> NDArray:
     """Points (N, 2) of ``embeddings`` N×E, whose dimensions are standardised first.
 
     They begin at 0, and the larger extent is 1.
     """
     from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
+    from sklearn.manifold import TSNE  # start-up: as above
 
     if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points is no number
         raise InputError("the embeddings are all equal, or of one number each, so there is no map of them")
@@ -255,25 +239,10 @@ def _plane(embeddings: NDArray, method: str, seed: int) -> NDArray:
     x /= np.maximum(x.std(0), 1e-6 * max(float(np.abs(x).max()), 1e-30))
     if min(x.shape) > _COMPONENTS:
         x = PCA(_COMPONENTS, svd_solver="randomized", random_state=seed).fit_transform(x)
-    if method == "umap":
-        points = _umap(x, seed)
-    else:
-        from sklearn.manifold import TSNE  # start-up: as above
-
-        perplexity = min(30.0, (len(x) - 1) / 3)
-        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    perplexity = min(30.0, (len(x) - 1) / 3)
+    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
     points = np.asarray(points, np.float64) - points.min(0)
     return points / (points.max() or 1.0)
-
-
-def _umap(x: NDArray, seed: int) -> NDArray:
-    try:
-        import umap  # optional dependency
-    except ImportError as error:
-        raise MissingLibrary(f"UMAP needs umap-learn: {how_to_install('maps')}, or take `map=tsne`") from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return umap.UMAP(n_neighbors=min(15, len(x) - 1), random_state=seed, n_jobs=1).fit_transform(x)
 
 
 _REMEDY = "give a file that nes2net embed wrote"

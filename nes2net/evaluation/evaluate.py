@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
-from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted, did_you_mean, listed
-from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, is_kept, speaker_groups, tables
-from nes2net.evaluation.matching import Matched, match_file
-from nes2net.machine.terminal import markdown_table, text_table
+from nes2net.corpora.protocol import NotFound, canonical_phase
+from nes2net.errors import InputError, counted
+from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
+from nes2net.evaluation.key import Key, describe_excluded
+from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.plain import plain
+from nes2net.evaluation.tables import MOST_LINES, percent, percent_interval
+from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.registry import corpora
+from nes2net.metrics.intervals import Draws
 
 # Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of the interval of a rate then varies by
 # 3 % of its width from seed to seed, less than one read off 1,000 draws as a percentile (4 %).
 _ROW_RESAMPLES = 200
-#: Longer breakdowns are in the page and the JSON only.
-MOST_LINES = 150
 
 
 @dataclass(frozen=True)
@@ -82,15 +80,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, without scores; an infinite threshold becomes None."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "matched"}
-        return plain | {
-            "threshold": self.threshold if math.isfinite(self.threshold) else None,
-            "interval": list(self.interval),
-            "asv_counts": None if self.asv_counts is None else list(self.asv_counts),
-            "notes": list(self.notes),
-            "excluded": {name: list(values) for name, values in self.excluded.items()},
-            "tables": [table.to_dict() for table in self.tables],
-        }
+        return plain(self)
 
     def headline(self) -> list[str]:
         """Write the pooled result as lines of text."""
@@ -130,15 +120,6 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
-    """Name the values whose trials are left out.
-
-    >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
-    'attack A14, source acesinger'
-    """
-    return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
-
-
 def evaluate(
     corpus: str,
     scores_path: str | Path,
@@ -149,7 +130,6 @@ def evaluate(
     exclude: Mapping[str, Collection[str]] | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
-    key: Sequence[Trial] | None = None,
 ) -> Evaluation:
     """Evaluate a score file.
 
@@ -168,22 +148,23 @@ def evaluate(
         num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has
             one and there are at least ten, otherwise trials. The rows of a breakdown get at
             most 200 draws.
-        key: What ``keys`` of the corpus read from ``keys_path``, if that is done already.
 
     Raises:
         InputError: if a file is missing or malformed, scores and key do not fit (see
             :func:`~nes2net.evaluation.matching.match`), the corpus has no such phase, no trial has
             a value to exclude, no trial is left, or a class has no trials.
     """
-    definition: Corpus = corpora.get(corpus)
-    if key is None:
-        key = definition.keys(keys_path)
-    excluded = definition.excluded if exclude is None else exclude
-    definition.check_phase(phase, key)
-    check_fields(excluded, key, check_values=exclude is not None)
-    matched = match_file(key, scores_path, phase, allow_partial=allow_partial)
-    official = _official_tables(definition, matched)
-    matched, excluded = leave_out(excluded, matched, key, phase)
+    key = Key.read(corpus, keys_path, phase, exclude)
+    return evaluate_scores(key, scores_path, allow_partial=allow_partial, num_resamples=num_resamples, seed=seed)
+
+
+def evaluate_scores(
+    key: Key, scores_path: str | Path, *, allow_partial: bool = False, num_resamples: int = 1000, seed: int = 0
+) -> Evaluation:
+    """Evaluate a score file by labels that were read; arguments and errors are those of :func:`evaluate`."""
+    definition = key.definition
+    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
+    matched, excluded, complete = key.match(scores_path, allow_partial=allow_partial)
     if matched.is_bonafide.all() or not matched.is_bonafide.any():
         kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
         raise InputError(
@@ -194,15 +175,20 @@ def evaluate(
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
     speakers = speaker_groups(matched.trials)
-    interval = metrics.bootstrap_interval(rule, bonafide, spoof, num_resamples=num_resamples, seed=seed, **speakers)
-    min_tdcf, asv_counts, notes = _min_tdcf(definition, keys_path, phase, bonafide, spoof)
+    interval = metrics.bootstrap_interval(rule, bonafide, spoof, **draws, **speakers)
+    min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, num_resamples)
+    official = []
+    if definition.official_table is not None:
+        parts = definition.official_table(complete.trials, complete.scores)
+        rows = [Row({"part": p.part}, p.num_bonafide, p.num_spoof, p.eer, None, p.min_dcf) for p in parts]
+        official = [Table(OFFICIAL, rows)]
     return Evaluation(
         system=Path(scores_path).stem,
-        corpus=corpus,
-        phase=canonical_phase(phase),
+        corpus=key.corpus,
+        phase=canonical_phase(key.phase),
         num_bonafide=bonafide.size,
         num_spoof=spoof.size,
         num_expected=matched.num_expected,
@@ -227,69 +213,6 @@ def evaluate(
     )
 
 
-def leave_out(
-    excluded: Mapping[str, Collection[str]], matched: Matched, key: Sequence[Trial], phase: str
-) -> tuple[Matched, Mapping[str, Collection[str]]]:
-    """Leave out the trials with values that are ``excluded``; the second result is empty if there are none.
-
-    Raises:
-        InputError: if no trial is left.
-    """
-    kept = [trial for trial in select_phase(key, phase) if is_kept(trial, excluded)]
-    if not kept:
-        raise InputError(f"without {describe_excluded(excluded)} no trials are left")
-    if len(kept) == matched.num_expected:
-        return matched, {}
-    return matched.where(lambda trial: is_kept(trial, excluded), key, num_expected=len(kept)), excluded
-
-
-def comparison_table(systems: Mapping[str, Iterable[Evaluation]]) -> str:
-    """Tabulate the evaluations of systems, given by name, over their corpora in Markdown.
-
-    A cell is the EER in % with its 95 % interval. The first row counts the trials of each column; a
-    cell with fewer trials (partial scores) names its own numbers.
-    """
-    cells = {(system, (e.corpus, e.phase)): e for system, evaluations in systems.items() for e in evaluations}
-    columns = list(dict.fromkeys(column for _, column in cells))
-    counts = {
-        column: max((e.num_bonafide, e.num_spoof) for (_, of), e in cells.items() if of == column) for column in columns
-    }
-    head = ["EER in % (95 % interval)"]
-    head += [corpus if phase == "eval" else f"{corpus}, {phase}" for corpus, phase in columns]
-    rows = [
-        ["*trials: bona fide + spoof*", *(f"*{b} + {s}*" for b, s in counts.values())],
-        *([system, *(_cell(cells.get((system, column)), counts[column]) for column in columns)] for system in systems),
-    ]
-    return markdown_table(head, rows)
-
-
-def _cell(evaluation: Evaluation | None, count: tuple[int, int]) -> str:
-    if evaluation is None:
-        return "–"
-    own = (evaluation.num_bonafide, evaluation.num_spoof)
-    trials = "" if own == count else f", on {own[0]} + {own[1]}"
-    return f"{percent(evaluation.eer)} ({percent_interval(evaluation.interval)}{trials})"
-
-
-def percent(rate: float | None, digits: int = 2) -> str:
-    """Write a rate in percent, without the sign."""
-    return "–" if rate is None else f"{100 * rate:.{digits}f}"
-
-
-def percent_interval(interval: Sequence[float] | None) -> str:
-    """Write an interval of rates in percent; empty if there is none."""
-    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
-
-
-def points(difference: float) -> str:
-    """Write a difference of rates in percent points, with its sign.
-
-    >>> points(-0.0123)
-    '−1.23'
-    """
-    return f"{100 * difference:+.2f}".replace("-", "−")
-
-
 def _table_of(rows: list[Row]) -> list[str]:
     names = list(rows[0].group)
     with_interval = any(row.interval for row in rows)
@@ -306,49 +229,19 @@ def _table_of(rows: list[Row]) -> list[str]:
     return text_table(lines, "l" * len(names) + "r")
 
 
-def check_fields(excluded: Mapping[str, Collection[str]], key: Sequence[Trial], *, check_values: bool) -> None:
-    """Raise :class:`InputError` if trials have no such field, or none has such a value."""
-    known = [
-        name
-        for name in (f.name for f in fields(Trial))
-        if name not in ("id", "path", "phase", "extra", "system_scores")
-    ]
-    columns = {name for trial in key for name, _ in trial.extra}
-    for name in excluded:
-        if name not in known and name not in columns:
-            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
-    if not check_values:
-        return
-    for name, values in excluded.items():
-        there = sorted({found for trial in key if (found := trial.get(name)) is not None})
-        for value in values:
-            if value not in there:
-                near = did_you_mean(value, there) if len(there) <= MOST_LINES else ""
-                raise InputError(
-                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
-                )
-
-
-def _official_tables(corpus: Corpus, matched: Matched) -> list[Table]:
-    """Make the official table of the corpus, if it has one."""
-    if corpus.official_table is None:
-        return []
-    rows = corpus.official_table(matched.trials, matched.scores)
-    return [Table(OFFICIAL, [Row({"part": r.part}, r.num_bonafide, r.num_spoof, r.eer, None, r.min_dcf) for r in rows])]
-
-
 def _min_tdcf(
-    corpus: Corpus, keys_path: str | Path, phase: str, bonafide: NDArray, spoof: NDArray
+    key: Key, bonafide: NDArray, spoof: NDArray
 ) -> tuple[float | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
 
     With it come the numbers of these scores. Otherwise both are None, with a note if the scores are
     missing or unsuitable.
     """
+    corpus = key.definition
     if corpus.asv_scores is None:
         return None, None, ()
     try:
-        target, nontarget, asv_spoof = corpus.asv_scores(keys_path, phase)
+        target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
     except NotFound as error:
         return None, None, (f"no min t-DCF: {error}",)
     try:

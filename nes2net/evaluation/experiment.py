@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from nes2net.evaluation.evaluate import percent, percent_interval
-from nes2net.evaluation.report_tables import Cell, ReportTable, cost, count
+from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval
 
 #: Metric → its name, and how a figure is written.
 METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
@@ -115,7 +114,7 @@ class ExperimentResult:
         """Whether every system was measured with every seed on every set."""
         return all(len(cell.measured) == cell.num_expected for row in self.rows for cell in row.cells.values())
 
-    def tables(self) -> list[ReportTable]:
+    def tables(self) -> list[Table]:
         """A table of each metric in the paper's form, and one with all that is known of each EER."""
         return [*(self._table(metric) for metric in self.metrics), self._details()]
 
@@ -134,7 +133,7 @@ class ExperimentResult:
             for name, of in (("mean", mean), ("worst", max))
         }
 
-    def _table(self, metric: str) -> ReportTable:
+    def _table(self, metric: str) -> Table:
         name, write = METRICS[metric]
         found = {
             (row.system, column): row.cells[column].over_seeds(metric) for row in self.rows for column in self.columns
@@ -145,24 +144,23 @@ class ExperimentResult:
             for row in self.rows:
                 across = self.across(row, metric)
                 found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
-        lowest = {
-            column: min(write(one.best) for row in self.rows if (one := found[row.system, column]) is not None)
-            for column in columns
-            if sum(found[row.system, column] is not None for row in self.rows) > 1
-        }
-        rows = []
-        for row in self.rows:
-            cells = [Cell(row.system)]
-            for column in columns:
-                one = found[row.system, column]
-                best = one is not None and write(one.best) == lowest.get(column)
-                cells.append(Cell(_DASH) if one is None else Cell(_best_and_mean(one, write), best))
-            rows.append(cells)
+        cells = {column: self._column([found[row.system, column] for row in self.rows], write) for column in columns}
+        rows: list[list[str | Cell]] = [
+            [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
+        ]
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
-        return ReportTable(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
+        return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
 
-    def _details(self) -> ReportTable:
+    def _column(self, found: Sequence[OverSeeds | None], write: Callable[[float | None], str]) -> list[Cell]:
+        """Write the best seed and, of several, the mean; the lowest ones are marked."""
+        best = best_marked([None if one is None else one.best for one in found], write)
+        return [
+            cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
+            for one, cell in zip(found, best)
+        ]
+
+    def _details(self) -> Table:
         """A line for each system and set."""
         head = ["system", "set", "best", "95 % interval", "seed", "mean", "deviation", "trials", "seeds"]
         rows = []
@@ -180,12 +178,12 @@ class ExperimentResult:
                         f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
                     ]
                 seeds = f"{one.num_seeds if one else 0} of {cell.num_expected}"
-                rows.append([*map(Cell, (row.system, column, *texts, seeds))])
+                rows.append([row.system, column, *texts, seeds])
         caption = (
             f"{self.title}: EER in %. The interval is that of the best seed, from {self.num_resamples} bootstrap draws; "
             "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
         )
-        return ReportTable(caption, head, rows)
+        return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Every figure, as plain data for JSON."""
@@ -218,10 +216,6 @@ class ExperimentResult:
             "notes": self.notes,
             "rows": rows,
         }
-
-
-def _best_and_mean(one: OverSeeds, write: Callable[[float | None], str]) -> str:
-    return write(one.best) if one.num_seeds == 1 else f"{write(one.best)} ({write(one.mean)})"
 
 
 def comparability(columns: Sequence[str], rows: Sequence[ResultRow]) -> list[str]:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
-from markupsafe import Markup
-
 from nes2net.evaluation.experiment import ExperimentResult
-from nes2net.evaluation.glossary import terms_in
-from nes2net.evaluation.page import FILTERS
-from nes2net.evaluation.report_tables import latex_tables, markdown_tables, markdown_text
-from nes2net.machine.files import json_text, write_text
-from nes2net.machine.templates import page_templates
+from nes2net.evaluation.page import json_of, page_of
+from nes2net.evaluation.tables import latex, markdown, markdown_text
+from nes2net.machine.files import write_text
 from nes2net.machine.terminal import printable
 
 
@@ -25,9 +20,9 @@ def write_experiment(result: ExperimentResult, folder: Path) -> list[Path]:
     notes = "".join(f"\n- {markdown_text(note)}" for note in result.notes)
     texts = {
         "html": experiment_page(result),
-        "json": json_text(result.to_dict(), indent=1, ensure_ascii=False) + "\n",
-        "md": markdown_tables(result.tables()) + (f"{notes}\n" if notes else ""),
-        "tex": latex_tables(result.tables()),
+        "json": json_of(result.to_dict()),
+        "md": markdown(result.tables()) + (f"{notes}\n" if notes else ""),
+        "tex": latex(result.tables()),
     }
     paths = [folder / f"table.{suffix}" for suffix in texts]
     for path, text in zip(paths, texts.values()):
@@ -37,16 +32,6 @@ def write_experiment(result: ExperimentResult, folder: Path) -> list[Path]:
 
 def experiment_page(result: ExperimentResult) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    environment = page_templates("nes2net.evaluation")
-    environment.filters |= FILTERS
     *tables, details = result.tables()
-    return environment.get_template("experiment.html.jinja").render(
-        title=result.title,
-        style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
-        result=result,
-        tables=tables,
-        details=details,
-        latex=latex_tables(result.tables()),
-        markdown=markdown_tables(result.tables()),
-        terms_in=terms_in,
-    )
+    copies = {"latex": latex(result.tables()), "markdown": markdown(result.tables())}
+    return page_of("experiment.html.jinja", result.title, result=result, tables=tables, details=details, **copies)

@@ -8,15 +8,14 @@ where SRR is the rate of spoofed trials that are rejected.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.decisions.decision import Decider
 from nes2net.errors import counted
-from nes2net.evaluation.breakdown import is_kept, sorting_fields
+from nes2net.evaluation.breakdown import sorting_fields
 from nes2net.evaluation.matching import Matched
 from nes2net.metrics import wilson_interval
 
@@ -83,12 +82,6 @@ class OneClass:
                 for name, rows in self.tables.items()
             ],
         }
-
-
-def only_label(key: Sequence[Trial], phase: str, excluded: Mapping[str, Collection[str]]) -> str | None:
-    """Find the label that all trials of ``phase`` have that are not ``excluded``; None if there are two."""
-    labels = {trial.label for trial in select_phase(key, phase) if trial.label and is_kept(trial, excluded)}
-    return labels.pop() if len(labels) == 1 else None
 
 
 def judge_one_class(decider: Decider, matched: Matched, name: str, corpus: str, phase: str) -> OneClass:

@@ -101,8 +101,14 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
     for name, matched in scored.items():
         if len(matched.bonafide) and len(matched.spoof):
             eers[name] = _eer(matched, methods[name])
-            groups |= {f"{name}/{attack}": eer for attack, eer in _of_attacks(matched, methods[name]).items()}
-    together = _pooled(scored)
+            attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
+            for row in breakdown(matched, "attack", method=methods[name]) if 1 < len(attacks) <= _MOST_GROUPS else ():
+                if row.eer is not None and min(row.num_bonafide, row.num_spoof) >= FEWEST:
+                    groups[f"{name}/{row.group['attack']}"] = row.eer
+    parts = list(scored.values())
+    trials = [trial for matched in parts for trial in matched.trials]
+    scores = np.concatenate([matched.scores for matched in parts]) if parts else np.zeros(0)
+    together = Matched(trials, scores, sum(matched.num_expected for matched in parts), parts[0].mismatch)
     rules = set(methods[name] for name in scored)
     both = len(together.bonafide) and len(together.spoof)
     rule = rules.pop() if len(rules) == 1 else "asvspoof"
@@ -111,25 +117,6 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
 def _eer(matched: Matched, method: str) -> float:
     return metrics.compute_eer(matched.bonafide, matched.spoof, method, order=matched.positions)[0]
-
-
-def _of_attacks(matched: Matched, method: str) -> dict[str, float]:
-    attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
-    if not 1 < len(attacks) <= _MOST_GROUPS:
-        return {}
-    rows = breakdown(matched, "attack", method=method)
-    return {
-        row.group["attack"]: row.eer
-        for row in rows
-        if row.eer is not None and min(row.num_bonafide, row.num_spoof) >= FEWEST
-    }
-
-
-def _pooled(scored: Mapping[str, Matched]) -> Matched:
-    parts = list(scored.values())
-    trials = [trial for matched in parts for trial in matched.trials]
-    scores = np.concatenate([matched.scores for matched in parts]) if parts else np.zeros(0)
-    return Matched(trials, scores, sum(matched.num_expected for matched in parts), parts[0].mismatch)
 
 
 def _highest(values: Mapping[str, float]) -> tuple[str, float] | None:

@@ -7,6 +7,7 @@ bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,33 @@ from typing import Any
 from markupsafe import Markup
 
 from nes2net.evaluation.breakdown import Row
-from nes2net.evaluation.compare import ASV_SCORES, Report, format_p
+from nes2net.evaluation.compare import ASV_SCORES, Report
 from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
-from nes2net.evaluation.evaluate import describe_excluded, percent, percent_interval, points
 from nes2net.evaluation.glossary import terms_in
+from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import det_svg, distribution_svg, reliability_svg, swatch_svg, threshold_svg
 from nes2net.evaluation.report_tables import (
     Breakdown,
     breakdowns,
     calibration,
-    cost,
-    count,
-    latex,
-    markdown,
+    paper_tables,
     same_trials,
     summary,
     title_of,
-    transfer_tables,
+)
+from nes2net.evaluation.tables import (
+    cost,
+    count,
+    format_p,
+    latex,
+    markdown,
+    percent,
+    percent_interval,
+    points,
     words,
 )
 from nes2net.evaluation.transfer import in_words
+from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable
@@ -60,26 +68,45 @@ def write_report(
     Raises:
         InputError: if one of the files cannot be written.
     """
-    if page is not None:
-        write_output(page, printable(html_page(report, embedding_map)))
-    if data is not None:
-        text = json_text(report.to_dict(), indent=1, ensure_ascii=False)
-        write_output(data, printable(text) + "\n")
-    if latex_tables is not None:
-        write_output(latex_tables, latex(report))
-    if markdown_tables is not None:
-        write_output(markdown_tables, markdown(report))
+    write_forms(
+        (page, lambda: html_page(report, embedding_map)),
+        (data, lambda: json_of(report.to_dict())),
+        (latex_tables, lambda: latex(paper_tables(report))),
+        (markdown_tables, lambda: markdown(paper_tables(report))),
+    )
+
+
+def write_forms(*forms: tuple[str | Path | None, Callable[[], str]]) -> None:
+    """Write each text to its file, whole or not at all, or to a pipe; those without a file are not made.
+
+    Raises:
+        InputError: if one of the files cannot be written.
+    """
+    for path, text in forms:
+        if path is not None:
+            write_output(path, printable(text()))
+
+
+def json_of(plain: dict[str, Any]) -> str:
+    """Write plain data as the JSON beside a page."""
+    return json_text(plain, indent=1, ensure_ascii=False) + "\n"
+
+
+def page_of(template: str, title: str, **facts: Any) -> str:
+    """Make a page from a template, with the style, the filters and the glossary that all pages share."""
+    environment = page_templates("nes2net.evaluation")
+    environment.filters |= FILTERS
+    style = Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8"))
+    return environment.get_template(template).render(title=title, style=style, terms_in=terms_in, **facts)
 
 
 def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
     """Make the page of ``report``."""
-    environment = page_templates("nes2net.evaluation")
-    environment.filters |= FILTERS
     systems = report.systems
     tables = breakdowns(systems)
-    return environment.get_template("page.html.jinja").render(
-        title=title_of(report),
-        style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
+    return page_of(
+        "page.html.jinja",
+        title_of(report),
         corpus=corpora.get(report.corpus),
         report=report,
         systems=systems,
@@ -97,9 +124,8 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
         embedding_map=drawn(embedding_map) if embedding_map else None,
-        latex=latex(report),
-        markdown=markdown(report),
-        terms_in=terms_in,
+        latex=latex(paper_tables(report)),
+        markdown=markdown(paper_tables(report)),
     )
 
 
@@ -108,7 +134,7 @@ def _transfers(report: Report) -> list[dict[str, Any]]:
     return [
         {
             "table": table,
-            "tables": transfer_tables([table]),
+            "tables": list(tables_of(table)),
             "sets": [
                 {
                     "name": row.name,
@@ -145,11 +171,6 @@ def _trials(row: Row) -> str:
     return f"{count(row.num_bonafide)} + {count(row.num_spoof)}"
 
 
-def _equals_p(p_value: float) -> str:
-    text = format_p(p_value)
-    return text if text.startswith("<") else f"= {text}"
-
-
 def _date(scored_at: str) -> str:
     """Shorten a date and time of ISO 8601 to minutes; other text stays.
 
@@ -166,9 +187,10 @@ FILTERS = {
     "count": count,
     "cost": cost,
     "date": _date,
-    "equals_p": _equals_p,
+    "equals_p": lambda p_value: format_p(p_value) if p_value < 0.001 else f"= {format_p(p_value)}",
     "excluded": describe_excluded,
     "interval": percent_interval,
+    "p": format_p,
     "percent": percent,
     "points": points,
     "starts_open": _starts_open,

@@ -209,10 +209,10 @@ def reliability_svg(row: Transfer, name: str) -> Markup:
     """Draw the share of bona fide trials against their predicted probability, before and after calibration."""
     figure, axes = _figure(5.2, 3.6)
     axes.plot([0, 1], [0, 1], color=_GRID, linewidth=1.2)
-    for number, llrs in ((1, row.raw), (0, row.llrs)):
-        if llrs is None:
+    for number, bins in ((1, reliability(row.raw) if row.raw else []), (0, row.reliability)):
+        if not bins:
             continue
-        bins, (series, line) = reliability(llrs), _line(number)
+        series, line = _line(number)
         x, y, lower, upper = np.array([(b.predicted, b.share, b.share - b.low, b.high - b.share) for b in bins]).T
         colour, dashes = _SERIES_PLACEHOLDERS[series], (0, line.dashes) if line.dashes else "-"
         axes.plot(x, y, marker=line.marker, markersize=5, color=colour, linestyle=dashes, linewidth=1.4, zorder=3)
@@ -224,7 +224,7 @@ def reliability_svg(row: Transfer, name: str) -> Markup:
         xlabel="predicted probability of bona fide",
         ylabel="share that is bona fide",
     )
-    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in reliability(row.llrs))
+    text = "; ".join(f"predicted {b.predicted:.2f}: {b.share:.2f}" for b in row.reliability)
     return _svg(figure, f"reliability-{name}", f"Reliability of {row.name}", f"Share of bona fide trials: {text}.")
 
 
@@ -253,14 +253,13 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     and at most twice the square root of its trials. The class that wants fewer decides, so that the
     bars of neither are noise.
     """
-    return int(np.clip(min(_wanted_bins(scores, high - low) for scores in classes), _FEWEST_BINS, _MOST_BINS))
-
-
-def _wanted_bins(scores: NDArray, span: float) -> int:
-    sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
-    lower, upper = np.quantile(scores, [0.25, 0.75])
-    width = 2 * (upper - lower) / np.cbrt(scores.size)
-    return math.ceil(min(max(sturges, span / width), most) if width > 0 else most)
+    wanted = []
+    for scores in classes:
+        sturges, most = math.log2(scores.size) + 1, 2 * math.sqrt(scores.size)
+        lower, upper = np.quantile(scores, [0.25, 0.75])
+        width = 2 * (upper - lower) / np.cbrt(scores.size)
+        wanted.append(math.ceil(min(max(sturges, (high - low) / width), most) if width > 0 else most))
+    return int(np.clip(min(wanted), _FEWEST_BINS, _MOST_BINS))
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

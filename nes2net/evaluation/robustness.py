@@ -7,7 +7,7 @@ not say what they met.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,24 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.compare import format_p, versions
-from nes2net.evaluation.evaluate import percent, percent_interval
-from nes2net.evaluation.matching import match
+from nes2net.evaluation.compare import versions
+from nes2net.evaluation.figures import Measured
+from nes2net.evaluation.key import score_input
+from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.tables import Table, format_p, percent, percent_interval
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import markdown_table, text_table
-from nes2net.metrics.intervals import percentiles, rate_interval, trials_behind, two_sided_p
+from nes2net.machine.terminal import markdown_table
+from nes2net.metrics.intervals import two_sided_p
 from nes2net.registry import conditions, corpora
-from nes2net.scoring.score_file import read_scores
 
 #: Name of the trials as they are.
 CLEAN = "clean"
+#: The usual rule for the threshold.
+EER_OF_CLEAN = OperatingPoint("eer")
 # A condition that fails on a larger share of the trials would take these away from all others.
 _MOST_MISSING = 0.1
-_CONFIDENCE = 0.95
 _SHORT = 3.0  # seconds; a shorter evaluation shows no progress
 _HEAD = ("condition", "EER %", "95 % interval", "points", "p", "HTER %", "95 % interval", "miss %", "false alarm %")
 
@@ -155,9 +157,9 @@ class Robustness:
             )
         return lines
 
-    def rows(self, figures: Sequence[Figures]) -> list[list[str]]:
-        """Rows of a table under :data:`_HEAD`."""
-        return [
+    def table(self, figures: Sequence[Figures]) -> Table:
+        """A table with a row for each of ``figures``."""
+        rows = [
             [
                 one.condition,
                 percent(one.eer),
@@ -171,6 +173,7 @@ class Robustness:
             ]
             for one in figures
         ]
+        return Table.of(self.title, _HEAD, rows)
 
     def headline(self) -> list[str]:
         """Say what was evaluated, and at which threshold."""
@@ -188,13 +191,13 @@ class Robustness:
 
     def text(self) -> str:
         """Write the table, the most damaging condition first."""
-        table = text_table([list(_HEAD), *self.rows([self.clean, *self.by_damage])], "lr")
+        table = self.table([self.clean, *self.by_damage]).lines()
         failed = [f"no figures of {condition}: {reason}" for condition, reason in self.failed.items()]
         return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
 
     def markdown(self) -> str:
         """Write the table in Markdown, by family."""
-        table = markdown_table(_HEAD, self.rows([self.clean, *self.results]))
+        table = markdown_table(_HEAD, self.table([self.clean, *self.results]).texts)
         failed = [f"No figures of {condition}: {reason}" for condition, reason in self.failed.items()]
         return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
 
@@ -219,10 +222,7 @@ def evaluate_robustness(
     trials: Sequence[Trial],
     paths: Mapping[str, str | Path],
     *,
-    decider: Decider | None = None,
-    operating_point: OperatingPoint | None = None,
-    failed: Mapping[str, str] | None = None,
-    num_available: int | None = None,
+    rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Robustness:
@@ -233,11 +233,8 @@ def evaluate_robustness(
         paths: score file of :data:`CLEAN` and of each condition. A condition that has no score of
             more than a tenth of the trials counts as failed; a trial that another one lacks is left
             out everywhere.
-        decider: of a calibration, for its threshold.
-        operating_point: without a decider, the rule by which the threshold is read off the clean
-            trials; that of the EER if not given.
-        failed: reasons of conditions without a score file.
-        num_available: how many trials there are, of which ``trials`` are a subset.
+        rule: where the threshold comes from: the decider of a calibration, or the operating point
+            by which it is read off the clean trials.
         num_resamples, seed: draws and seed of the bootstrap, of speakers if every trial has one and
             there are at least ten, otherwise of trials.
 
@@ -245,111 +242,96 @@ def evaluate_robustness(
         InputError: if a score file does not fit the trials, a class has no trials, or there is no
             such threshold.
     """
-    rule_of_corpus = corpora.get(corpus).eer_method
-    failed = dict(failed or {})
-    scores = {condition: _scores(trials, path) for condition, path in paths.items()}
-    for condition in [condition for condition in scores if condition != CLEAN]:
-        missing = sum(id not in scores[condition] for id in scores[CLEAN])
-        if missing > _MOST_MISSING * len(scores[CLEAN]):
-            failed[condition] = (
-                f"{missing:,} of {counted(len(scores[CLEAN]), 'trial has', 'trials have')} no score; the record of its scores says why"
-            )
-            del scores[condition]
-    left_out = {
-        trial.id: lacking
-        for trial in trials
-        if (lacking := [condition for condition, of in scores.items() if trial.id not in of])
-    }
+    scores, failed = _scores(trials, paths)
+    lacking = {trial.id: [name for name, of in scores.items() if trial.id not in of] for trial in trials}
+    left_out = {id: names for id, names in lacking.items() if names}
     common = [trial for trial in trials if trial.id not in left_out]
     is_bonafide = np.array([trial.label == BONAFIDE for trial in common], dtype=bool)
     if is_bonafide.all() or not is_bonafide.any():
         raise InputError(
             f"{counted(len(common), 'trial has', 'trials have')} scores under all conditions, but not of both classes: score more trials"
         )
+    values = {name: np.array([of[trial.id] for trial in common]) for name, of in scores.items()}
+    threshold, basis = find_threshold((values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide]), rule)
     order = np.concatenate((np.flatnonzero(is_bonafide), np.flatnonzero(~is_bonafide)))
-    eer = functools.partial(metrics.compute_eer, method=rule_of_corpus, order=order)
+    rules: dict[str, Callable[..., Any]] = {
+        "eer": functools.partial(metrics.compute_eer, method=corpora.get(corpus).eer_method, order=order),
+        "rates": functools.partial(metrics.compute_rates, threshold=threshold),
+    }
     groups = speaker_groups(common)
-    drawn: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups}
-
-    def classes(condition: str) -> tuple[NDArray, NDArray]:
-        values = np.array([scores[condition][trial.id] for trial in common])
-        return values[is_bonafide], values[~is_bonafide]
-
-    clean = classes(CLEAN)
-    threshold, basis = find_threshold(clean, decider, operating_point or OperatingPoint("eer"))
-    accepted, clean_eer = np.concatenate(clean) >= threshold, eer(*clean)[0]
-
-    rates_at = functools.partial(metrics.compute_rates, threshold=threshold)
-    number = trials_behind(*map(len, clean))["eer"]
-
-    @functools.cache
-    def draws(condition: str) -> NDArray:
-        """EER, and HTER at the threshold, of each resample, which draws the same trials for all conditions."""
-        columns = metrics.bootstrap_values([eer, rates_at], *classes(condition), **drawn)
-        return columns[:, [0, 1 + metrics.Rates._fields.index("hter")]]
-
-    def figures(condition: str) -> Figures:
-        own = classes(condition)
-        rates = rates_at(*own)
-        of_eer, of_hter = draws(condition).T
-        differences = of_eer - draws(CLEAN)[:, 0]
-        return Figures(
-            condition=condition,
-            eer=(value := eer(*own)[0]),
-            eer_interval=rate_interval(value, of_eer, number, _CONFIDENCE),
-            hter=rates.hter,
-            hter_interval=rate_interval(rates.hter, of_hter, number, _CONFIDENCE),
-            miss=rates.miss,
-            false_alarm=rates.false_alarm,
-            difference=value - clean_eer,
-            difference_interval=percentiles(differences, _CONFIDENCE),
-            p_value=two_sided_p(differences),
-            changed=float(np.mean((np.concatenate(own) >= threshold) != accepted)),
-        )
-
-    digests = {condition: sha256_of(path) for condition, path in paths.items()}
-    rest = [condition for condition in scores if condition != CLEAN]
-    progress = ProgressDisplay(rest, title="evaluating", unit="condition", delay=_SHORT)
+    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed, **groups}
+    clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
+    rest = [name for name in scores if name != CLEAN]
+    results = []
+    for name in ProgressDisplay(rest, title="evaluating", unit="condition", delay=_SHORT):
+        found = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
+        changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
+        results.append(_figures(name, found, clean, changed))
+    digests = {name: sha256_of(path) for name, path in paths.items()}
     return Robustness(
         corpus=corpus,
         phase=phase,
         num_bonafide=int(is_bonafide.sum()),
         num_spoof=int((~is_bonafide).sum()),
         num_scored=len(trials),
-        num_available=len(trials) if num_available is None else num_available,
+        num_available=len(trials),
         threshold=threshold,
         basis=basis,
-        clean=figures(CLEAN),
-        results=[figures(condition) for condition in progress],
+        clean=_figures(CLEAN, clean, clean, 0.0),
+        results=results,
         failed=failed,
         left_out=left_out,
         interval_over="speakers" if groups else "trials",
         num_resamples=num_resamples,
         seed=seed,
-        inputs=[
-            {"kind": f"scores, {condition}", "path": Path(path).name, "sha256": digests[condition]}
-            for condition, path in paths.items()
-        ],
+        inputs=[score_input(Path(Path(path).name), digests[name], f"scores, {name}") for name, path in paths.items()],
         origin=read_origin(Path(paths[CLEAN]), digests[CLEAN], corpus, phase),
-        calibration=decider.basis() if decider else None,
+        calibration=rule.basis() if isinstance(rule, Decider) else None,
     )
 
 
-def _scores(trials: Sequence[Trial], path: str | Path) -> dict[str, float]:
-    """The finite scores of the file by id; a trial may be missing."""
-    ids, scores = read_scores(path)
-    try:
-        matched = match(trials, ids, scores, allow_partial=True)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    if unknown := matched.mismatch.unknown:
-        raise InputError(
-            f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials anew"
-        )
-    return matched.by_id
+def _figures(name: str, found: Measured, clean: Measured, changed: float) -> Figures:
+    """The figures under a condition, which were measured on the same draws as the clean ones."""
+    eer, hter = found.figure("eer"), found.figure("hter")
+    differences = found.draws["eer"] - clean.draws["eer"]
+    return Figures(
+        condition=name,
+        eer=eer.value,
+        eer_interval=eer.interval,
+        hter=hter.value,
+        hter_interval=hter.interval,
+        miss=found.values["miss"],
+        false_alarm=found.values["false_alarm"],
+        difference=eer.value - clean.values["eer"],
+        difference_interval=metrics.percentiles(differences, 0.95),
+        p_value=two_sided_p(differences),
+        changed=changed,
+    )
 
 
-def find_threshold(clean: tuple[NDArray, NDArray], decider: Decider | None, point: OperatingPoint) -> tuple[float, str]:
+def _scores(
+    trials: Sequence[Trial], paths: Mapping[str, str | Path]
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """The finite scores under each condition by id, of which a few may be missing; and why others failed."""
+    found, failed = dict[str, dict[str, float]](), dict[str, str]()
+    for name, path in paths.items():
+        matched = match_file(trials, path, allow_partial=True)
+        if unknown := matched.mismatch.unknown:
+            raise InputError(
+                f"{path}: {counted(len(unknown), 'score is', 'scores are')} of no trial, such as {unknown[0]}: score these trials anew"
+            )
+        found[name] = matched.by_id
+    for name in [name for name in found if name != CLEAN]:
+        missing, number = sum(id not in found[name] for id in found[CLEAN]), len(found[CLEAN])
+        if missing > _MOST_MISSING * number:
+            del found[name]
+            failed[name] = (
+                f"{missing:,} of {counted(number, 'trial has', 'trials have')} no score; the record of its scores says why"
+            )
+    return found, failed
+
+
+def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoint) -> tuple[float, str]:
     """Find the threshold on scores, and say where it comes from.
 
     Args:
@@ -358,14 +340,14 @@ def find_threshold(clean: tuple[NDArray, NDArray], decider: Decider | None, poin
     Raises:
         InputError: if there is no such threshold.
     """
-    if decider is not None:
-        if decider.threshold is None:
+    if isinstance(rule, Decider):
+        if rule.threshold is None:
             raise InputError("the calibration gives higher scores lower ratios, so it has no threshold on scores")
-        return decider.threshold, f"operating point {decider.point.name} of the calibration"
-    if point.kind == "cost":
+        return rule.threshold, f"operating point {rule.point.name} of the calibration"
+    if rule.kind == "cost":
         raise InputError(
-            f"the operating point '{point.name}' is one of log-likelihood ratios: give a `calibration`, or take eer, "
+            f"the operating point '{rule.name}' is one of log-likelihood ratios: give a `calibration`, or take eer, "
             "fa:RATE% or miss:RATE% of the clean trials"
         )
     bonafide, spoof = map(np.sort, clean)
-    return point.threshold(Llrs(bonafide, spoof)), f"operating point {point.name} of the clean trials"
+    return rule.threshold(Llrs(bonafide, spoof)), f"operating point {rule.name} of the clean trials"

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from nes2net.evaluation.compare import format_p
-from nes2net.evaluation.glossary import terms_in
-from nes2net.evaluation.page import FILTERS
+from nes2net.evaluation.page import json_of, page_of, write_forms
 from nes2net.evaluation.plots import Curve, strengths_svg
 from nes2net.evaluation.robustness import Figures, Robustness, origin_facts
-from nes2net.machine.files import json_text, write_output
-from nes2net.machine.templates import page_templates
-from nes2net.machine.terminal import printable
-from nes2net.registry import conditions, corpora
+from nes2net.registry import conditions
 
 
 def write_robustness(
@@ -31,12 +25,9 @@ def write_robustness(
     Raises:
         InputError: if one of the files cannot be written.
     """
-    if page is not None:
-        write_output(page, printable(robustness_page(result)))
-    if data is not None:
-        write_output(data, printable(json_text(result.to_dict(), indent=1, ensure_ascii=False)) + "\n")
-    if markdown is not None:
-        write_output(markdown, printable(result.markdown()))
+    write_forms(
+        (page, lambda: robustness_page(result)), (data, lambda: json_of(result.to_dict())), (markdown, result.markdown)
+    )
 
 
 class Family(NamedTuple):
@@ -52,17 +43,13 @@ class Family(NamedTuple):
 
 def robustness_page(result: Robustness) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    environment = page_templates("nes2net.evaluation")
-    environment.filters |= FILTERS | {"p": format_p}
-    return environment.get_template("robustness.html.jinja").render(
-        title=result.title,
-        style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
-        corpus=corpora.get(result.corpus),
+    return page_of(
+        "robustness.html.jinja",
+        result.title,
         result=result,
         families=[_family(name, rows, result.clean) for name, rows in result.families.items()],
         most=max((one.difference for one in result.results), default=0.0),
         origin=origin_facts(result.origin),
-        terms_in=terms_in,
     )
 
 

@@ -60,7 +60,9 @@ def seen(
             start = f"{_name(one)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
         for how, used, part, folder in _uses(one):
-            if used == corpus and _overlap(part, scored) and (folder is None or _same(folder, root)):
+            overlaps = not part or not scored or canonical_phase(part) == scored  # empty for the whole corpus
+            is_here = folder is None or (folder and root and os.path.realpath(folder) == os.path.realpath(root))
+            if used == corpus and overlaps and is_here:
                 data = f"{used} {part}".rstrip()
                 lines.append(_VERDICTS[how].format(_name(record), corpus, who[how], data))
         starts = one.get(START_KEY)
@@ -115,12 +117,3 @@ def _part(corpus: str, split: str, phase: str | None) -> str:
     divided = corpus in corpora.names() and corpora.get(corpus).phases
     part = canonical_phase(phase or "" if divided or split in ("", WHOLE) else split)
     return "" if part == WHOLE else part
-
-
-def _overlap(part: str, other: str) -> bool:
-    """Whether two parts of a corpus share trials."""
-    return not part or not other or canonical_phase(part) == other
-
-
-def _same(first: str, second: str | os.PathLike[str]) -> bool:
-    return bool(first) and bool(second) and os.path.realpath(first) == os.path.realpath(second)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from markupsafe import Markup
 
-from nes2net.evaluation.glossary import terms_in
-from nes2net.evaluation.page import FILTERS
-from nes2net.evaluation.segments import SegmentEvaluation, described
+from nes2net.evaluation.page import json_of, page_of, write_forms
+from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.localisation.metrics import ScoredUtterance
 from nes2net.localisation.segments import BONAFIDE
-from nes2net.machine.files import json_text, write_output
-from nes2net.machine.templates import page_templates
-from nes2net.machine.terminal import printable
 from nes2net.registry import corpora
 
 # Of a strip, in its own units.
@@ -32,29 +26,22 @@ def write_segment_report(
     Raises:
         InputError: if one of the files cannot be written.
     """
-    if page is not None:
-        write_output(page, printable(segment_page(result)))
-    if data is not None:
-        write_output(data, printable(json_text(result.to_dict(), indent=1, ensure_ascii=False)) + "\n")
+    write_forms((page, lambda: segment_page(result)), (data, lambda: json_of(result.to_dict())))
 
 
 def segment_page(result: SegmentEvaluation) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    environment = page_templates("nes2net.evaluation")
-    environment.filters |= FILTERS
     low, high = score_limits([one for found in result.examples.values() for one, _ in found])
     threshold = result.own.threshold
-    return environment.get_template("segments.html.jinja").render(
-        title=f"{corpora.get(result.corpus).title}, {result.phase}: where is it fake",
-        style=Markup((files("nes2net.evaluation") / "page.css").read_text(encoding="utf-8")),
+    return page_of(
+        "segments.html.jinja",
+        f"{corpora.get(result.corpus).title}, {result.phase}: where is it fake",
         corpus=corpora.get(result.corpus),
         result=result,
-        described=described,
         strips={
             kind: [(strip(one, result.resolution_ms, threshold, low, high), wrong) for one, wrong in found]
             for kind, found in result.examples.items()
         },
-        terms_in=terms_in,
     )
 
 

@@ -9,37 +9,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.corpus import Corpus, key_digest
-from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
-from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted, listed
+from nes2net.corpora.corpus import key_digest
+from nes2net.corpora.protocol import canonical_phase
+from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import versions
-from nes2net.evaluation.matching import LARGEST, match
+from nes2net.evaluation.labelled_frames import RTTM, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
+from nes2net.evaluation.plain import plain
+from nes2net.evaluation.tables import Table, percent, percent_interval
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 from nes2net.localisation.metrics import ScoredUtterance, measured_frames, point_eer, range_eer
 from nes2net.localisation.segments import segments_of_frames
 from nes2net.machine.files import sha256_of
-from nes2net.machine.terminal import text_table
-from nes2net.registry import corpora
-from nes2net.scoring.segment_file import read_segment_scores
 
-#: Length of the labels that all others are pooled from, in ms.
-LABELS_MS = 10
-# An utterance may have so many frames more or fewer than labels, by the edges of front-ends and labels.
-_MOST_APART, _MOST_SHARE_APART = 4, 0.05
 #: The boundaries of truth and scores that count as one are at most so many seconds apart.
 TOLERANCE = 0.04
-OWN, RTTM = "own", "RTTM"
+OWN = "own"
 #: How many of the worst and of the best utterances a page shows.
 EXAMPLES = 6
 
@@ -83,6 +77,25 @@ class AtThreshold:
     boundary_error: float | None
     tolerance: float
 
+    @property
+    def table(self) -> Table:
+        """The figures, a row each."""
+
+        def figure(value: float | None, bounds: tuple[float, float] | None) -> str:
+            if value is None:
+                return "–"
+            return f"{value:.4f}" if bounds is None else f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
+
+        error = "–" if self.boundary_error is None else f"{1000 * self.boundary_error:.1f} ms"
+        within = f"F1 of boundaries within {1000 * self.tolerance:g} ms"
+        rows = [
+            ["F1", figure(self.f1, self.f1_interval)],
+            ["intersection over union", figure(self.iou, self.iou_interval)],
+            [within, figure(self.boundary_f1, self.boundary_f1_interval)],
+            ["boundary error", error],
+        ]
+        return Table.of(f"Figures at {self.name}", ["figure of spoofed time", "value (95 % interval)"], rows)
+
 
 @dataclass(frozen=True)
 class SegmentEvaluation:
@@ -113,8 +126,8 @@ class SegmentEvaluation:
     notes: tuple[str, ...]
     inputs: list[dict[str, str]]
     versions: dict[str, str]
-    origin: Origin | None
     unofficial: list[str] | None
+    origin: Origin | None
     examples: dict[str, list[tuple[ScoredUtterance, float]]] = field(repr=False, compare=False)
 
     @property
@@ -124,18 +137,11 @@ class SegmentEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, without scores."""
-        plain = {name: value for name, value in vars(self).items() if name not in ("examples", "origin")}
-        plain["points"] = [asdict(rate) for rate in self.points]
-        plain["at"] = [asdict(row) for row in self.at]
-        return plain | {
-            "utterance": asdict(self.utterance),
-            "range_based": asdict(self.range_based),
-            "origin": asdict(self.origin) if self.origin else None,
-            "examples": {
-                kind: [{"utterance": one.name, "wrong": wrong} for one, wrong in found]
-                for kind, found in self.examples.items()
-            },
+        kinds = {
+            kind: [{"utterance": one.name, "wrong": wrong} for one, wrong in found]
+            for kind, found in self.examples.items()
         }
+        return plain(self) | {"examples": kinds}
 
     def text(self) -> str:
         """Write the figures as a table and lines of text."""
@@ -143,10 +149,10 @@ class SegmentEvaluation:
         lines = [
             f"{self.corpus}, phase {self.phase}: {counted(self.num_utterances, 'utterance')} in frames of {self.resolution_ms:g} ms; "
             f"{bonafide:.1f} s bona fide, {spoof:.1f} s spoof ({self.truth})",
-            *text_table([["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"], *self.rows()]),
+            *self.table.lines(),
         ]
         for row in self.at:
-            lines.append(f"at {row.name}, {row.threshold:.6g}: {', '.join(map(' '.join, described(row)))}")
+            lines.append(f"at {row.name}, {row.threshold:.6g}: {', '.join(map(' '.join, row.table.texts))}")
         lines.append(f"intervals: bootstrap over utterances, {self.num_resamples} draws")
         if self.left_out:
             lines.append(
@@ -154,13 +160,14 @@ class SegmentEvaluation:
             )
         return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
 
-    def rows(self) -> list[list[str]]:
-        """The equal error rates as rows of a table."""
-        return [
+    @property
+    def table(self) -> Table:
+        """The equal error rates."""
+        rows = [
             [
                 rate.name,
-                "–" if rate.eer is None else f"{100 * rate.eer:.3f}",
-                "–" if rate.interval is None else f"{100 * rate.interval[0]:.2f}–{100 * rate.interval[1]:.2f}",
+                percent(rate.eer, 3),
+                "–" if rate.interval is None else percent_interval(rate.interval),
                 "–" if rate.threshold is None else f"{rate.threshold:.4g}",
                 "" if rate.num_bonafide is None else str(rate.num_bonafide),
                 "" if rate.num_spoof is None else str(rate.num_spoof),
@@ -168,23 +175,8 @@ class SegmentEvaluation:
             ]
             for rate in (*self.points, self.utterance, self.range_based)
         ]
-
-
-def described(row: AtThreshold) -> list[tuple[str, str]]:
-    """The names and values of the figures at a threshold."""
-
-    def figure(value: float | None, bounds: tuple[float, float] | None) -> str:
-        if value is None:
-            return "–"
-        return f"{value:.4f}" if bounds is None else f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
-
-    error = "–" if row.boundary_error is None else f"{1000 * row.boundary_error:.1f} ms"
-    return [
-        ("F1", figure(row.f1, row.f1_interval)),
-        ("intersection over union", figure(row.iou, row.iou_interval)),
-        (f"F1 of boundaries within {1000 * row.tolerance:g} ms", figure(row.boundary_f1, row.boundary_f1_interval)),
-        ("boundary error", error),
-    ]
+        head = ["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"]
+        return Table.of("Equal error rates", head, rows)
 
 
 def evaluate_segments(
@@ -219,16 +211,17 @@ def evaluate_segments(
     """
     if threshold is not None and not math.isfinite(threshold):
         raise InputError(f"`threshold` is a number, not {threshold}")
-    path, definition = Path(scores_path), corpora.get(corpus)
-    found = _read(definition, path, keys_path, phase, resolution_ms, allow_partial)
-    key, phase, resolution, utterances = found.key, found.phase, found.resolution_ms, found.utterances
+    found = labelled_frames(
+        corpus, scores_path, keys_path, phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+    )
+    path, phase, utterances = Path(scores_path), canonical_phase(phase), found.utterances
     sha256 = sha256_of(path)
-    figures = _figures(utterances, resolution, threshold, found.truth == RTTM, num_resamples, seed)
+    figures = _figures(utterances, found.resolution_ms, threshold, found.truth == RTTM, num_resamples, seed)
     return SegmentEvaluation(
         system=path.stem,
         corpus=corpus,
         phase=phase,
-        resolution_ms=resolution,
+        resolution_ms=found.resolution_ms,
         num_utterances=len(utterances),
         num_expected=found.num_expected,
         seconds=figures.seconds,
@@ -244,161 +237,13 @@ def evaluate_segments(
         else (),
         inputs=[
             {"kind": "scores", "path": str(path), "sha256": sha256},
-            {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(key)},
+            {"kind": "key", "path": str(keys_path), "trials_sha256": key_digest(found.key.trials)},
         ],
         versions=versions(),
         origin=read_origin(path, sha256, corpus, phase),
-        unofficial=definition.differences_from_official(select_phase(key, phase), phase),
+        unofficial=found.key.unofficial,
         examples=_examples(utterances, figures.wrong),
     )
-
-
-class LabelledFrames(NamedTuple):
-    """Scores of frames by the class of the frame."""
-
-    bonafide: NDArray
-    """(B,) float64."""
-    spoof: NDArray
-    """(S,) float64."""
-    resolution_ms: int
-    """Length of a frame."""
-    trials: list[Trial]
-    """The utterances that they are of, with their labels."""
-
-
-def labelled_frames(
-    corpus: str,
-    scores_path: str | Path,
-    keys_path: str | Path,
-    phase: str,
-    *,
-    resolution_ms: float | None = None,
-    allow_partial: bool = False,
-) -> LabelledFrames:
-    """Read a file of frame scores, each frame with the label at its own resolution.
-
-    Arguments and errors are those of :func:`evaluate_segments`.
-    """
-    found = _read(corpora.get(corpus), Path(scores_path), keys_path, phase, resolution_ms, allow_partial)
-    pairs = measured_frames(found.utterances, found.resolution_ms, found.resolution_ms)
-    scores, labels = (np.concatenate(parts) for parts in zip(*pairs))
-    is_bonafide = labels.astype(bool)
-    if is_bonafide.all() or not is_bonafide.any():
-        has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
-        raise InputError(f"all frames of {found.resolution_ms} ms are {has}, none is {lacks}; both are needed")
-    kept = {utterance.name for utterance in found.utterances}
-    trials = [trial for trial in select_phase(found.key, found.phase) if trial.id in kept]
-    return LabelledFrames(scores[is_bonafide], scores[~is_bonafide], found.resolution_ms, trials)
-
-
-class _Read(NamedTuple):
-    """A file of frame scores with its labels."""
-
-    key: list[Trial]
-    phase: str
-    resolution_ms: int
-    utterances: list[ScoredUtterance]
-    num_expected: int
-    truth: str
-    left_out: str
-
-
-def _read(
-    definition: Corpus,
-    path: Path,
-    keys_path: str | Path,
-    phase: str,
-    resolution_ms: float | None,
-    allow_partial: bool,
-) -> _Read:
-    """Read what :func:`evaluate_segments` evaluates."""
-    if definition.segment_labels is None:
-        raise InputError(f"{definition.title} has no labels of segments: evaluate scores of utterances")
-    key = definition.keys(keys_path)
-    definition.check_phase(phase, key)
-    phase = canonical_phase(phase)
-    found = read_segment_scores(path)
-    resolution = _checked_resolution(path, resolution_ms, found.resolution_ms)
-    minima = list(map(_lowest, found.scores.values()))
-    try:
-        matched = match(key, list(found.scores), minima, phase, allow_partial=allow_partial)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    utterances, truth, left_out = _utterances(
-        definition, keys_path, phase, [t.id for t in matched.trials], found.scores, resolution, allow_partial
-    )
-    mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
-    return _Read(key, phase, resolution, utterances, matched.num_expected, truth, mismatch)
-
-
-def _lowest(scores: NDArray) -> float:
-    """The score of an utterance: the lowest of its frames, or what :func:`match` refuses."""
-    if not np.isfinite(scores).all():
-        return math.nan
-    return float(scores.max() if scores.max() > LARGEST else scores.min())
-
-
-def _checked_resolution(path: Path, asked: float | None, recorded: float | None) -> int:
-    """The length of a frame, of what was asked for and what the record says."""
-    if asked is not None and recorded is not None and asked != recorded:
-        raise InputError(
-            f"{path}: its record says frames of {recorded:g} ms, not of {asked:g} ms: leave `resolution` out"
-        )
-    resolution = recorded if asked is None else asked
-    if resolution is None:
-        raise InputError(f"{path}: no record beside it says how long its frames are: give `resolution` in ms")
-    if resolution not in RESOLUTIONS:
-        known = ", ".join(map(str, RESOLUTIONS))
-        raise InputError(f"{path}: frames of {resolution:g} ms cannot be compared with labels of {known} ms")
-    return int(resolution)
-
-
-def _utterances(
-    corpus: Corpus,
-    root: str | Path,
-    phase: str,
-    ids: Sequence[str],
-    scores: Mapping[str, NDArray],
-    resolution: int,
-    allow_partial: bool,
-) -> tuple[list[ScoredUtterance], str, str]:
-    """The utterances, what their segments come from, and what was left out and why."""
-    assert corpus.segment_labels is not None
-    labels = corpus.segment_labels(root, phase, LABELS_MS)
-    segments, truth = None, f"labels of {LABELS_MS} ms"
-    if corpus.segments is not None:
-        try:
-            segments, truth = corpus.segments(root, phase), RTTM
-        except NotFound:
-            pass
-    unlabelled = [id for id in ids if id not in labels or (segments is not None and not segments.get(id))]
-    missing, apart, utterances = set(unlabelled), [], []
-    for id in ids:
-        if id in missing:
-            continue
-        of_frames = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
-        count = max(1, len(labels[id]) * LABELS_MS // resolution)
-        if abs(len(of_frames) - count) > max(_MOST_APART, _MOST_SHARE_APART * count):
-            apart.append(id)
-            continue
-        if segments is None:
-            parts = segments_of_frames(labels[id], LABELS_MS)
-        else:
-            parts = segments[id]
-        utterances.append(ScoredUtterance(of_frames, parts, max(part.end for part in parts), labels[id], id))
-    problems = [
-        f"{len(names)} {what}: {listed(names)}"
-        for what, names in (
-            ("without labels of segments", unlabelled),
-            (f"with another number of frames than {resolution} ms give", apart),
-        )
-        if names
-    ]
-    if problems and not allow_partial:
-        raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
-    if not utterances:
-        raise InputError(f"no utterance is left: {'; '.join(problems)}")
-    return utterances, truth, "; ".join(problems)
 
 
 class _Figures(NamedTuple):

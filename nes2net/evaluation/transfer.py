@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
-
-import numpy as np
 
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
@@ -26,15 +24,16 @@ from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.evaluate import leave_out, points
-from nes2net.evaluation.inputs import key_input, score_input
-from nes2net.evaluation.matching import Matched, match_file
+from nes2net.evaluation.figures import Figure, Measured
+from nes2net.evaluation.key import Key, score_input
+from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.reliability import reliability
+from nes2net.evaluation.plain import plain
+from nes2net.evaluation.reliability import Bin, reliability
+from nes2net.evaluation.tables import points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
-from nes2net.metrics.intervals import trials_behind
 from nes2net.registry import corpora
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.
@@ -44,13 +43,6 @@ _LITTLE = 0.05
 
 
 _Row = TypeVar("_Row", "Transfer", OneClass)
-
-
-class Figure(NamedTuple):
-    """A figure and its 95 % bootstrap interval."""
-
-    value: float
-    interval: tuple[float, float]
 
 
 class ScoredSet(NamedTuple):
@@ -149,18 +141,11 @@ class Transfer:
     """Cllr of the scores before calibration, read as ratios; None if they are not known."""
     eer_llr: float
     """Log-likelihood ratio at which misses and false alarms of this set are nearest to equal."""
+    reliability: list[Bin]
+    """Of the calibrated scores."""
     llrs: Llrs = field(repr=False, compare=False)
     raw: Llrs | None = field(repr=False, compare=False)
     """The scores before calibration; None if they are not known."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON, without scores."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("llrs", "raw")}
-        plain = {
-            name: {"value": value.value, "interval": list(value.interval)} if isinstance(value, Figure) else value
-            for name, value in plain.items()
-        }
-        return plain | {"reliability": [one._asdict() for one in reliability(self.llrs)]}
 
 
 @dataclass(frozen=True)
@@ -173,8 +158,8 @@ class TransferTable:
     system: str
     decider: Decider = field(repr=False)
     rows: list[Transfer]
-    warnings: tuple[str, ...]
-    one_class: list[OneClass] = field(default_factory=list)
+    one_class: list[OneClass]
+    warnings: list[str]
 
     @property
     def threshold(self) -> str:
@@ -194,15 +179,8 @@ class TransferTable:
         """Convert to plain data for JSON, without scores."""
         (weight,), offset = self.decider.calibration.weights, self.decider.calibration.offset
         basis = self.decider.basis() | {"weight": weight, "offset": offset}
-        rows = [row.to_dict() for row in self.rows]
         one_class = [one.to_dict() for one in self.one_class]
-        return {
-            "system": self.system,
-            "basis": basis,
-            "rows": rows,
-            "one_class": one_class,
-            "warnings": list(self.warnings),
-        }
+        return {"system": self.system, "basis": basis, **plain(self), "one_class": one_class}
 
 
 class Threshold(NamedTuple):
@@ -241,6 +219,7 @@ def thresholds(
         development = read_set(
             FurtherSet(source.dev_corpus or corpus, path, source.dev_keys, source.dev_phase),
             "development",
+            {},
             allow_partial=allow_partial,
         )
         if development.only_label is not None:
@@ -255,17 +234,14 @@ def thresholds(
                 "file of recordings"
             )
         found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further = [
-        read_set(place, "further", corpora.get(place.corpus).excluded, allow_partial=allow_partial)
-        for place in source.further
-    ]
+    further = [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
     return found, further
 
 
 def read_set(
     place: FurtherSet,
     kind: str,
-    excluded: Mapping[str, Collection[str]] | None = None,
+    excluded: Mapping[str, Collection[str]] | None,
     *,
     allow_partial: bool = False,
 ) -> ScoredSet:
@@ -273,21 +249,12 @@ def read_set(
 
     Args:
         kind: what the set is, in the list of files that were read.
-        excluded: Field of a trial → values whose trials are left out; None to take all trials.
+        excluded: Field of a trial → values whose trials are left out; None for those of the corpus.
     """
-    corpus = corpora.get(place.corpus)
-    path = Path(place.scores)
-    with recorded_digests() as key_digests:
-        key = corpus.keys(place.keys)
-    corpus.check_phase(place.phase, key)
+    path, key = Path(place.scores), Key.read(place.corpus, place.keys, place.phase, excluded)
     with recorded_digests() as digests:
-        matched = match_file(key, path, place.phase, allow_partial=allow_partial)
-    if excluded is not None:
-        matched, _ = leave_out(excluded, matched, key, place.phase)
-    inputs = [
-        score_input(path, digests[path], f"{kind} scores"),
-        key_input(corpus, place.keys, place.phase, key, key_digests, f"{kind} key"),
-    ]
+        matched = key.match(path, allow_partial=allow_partial).matched
+    inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
     return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs)
 
 
@@ -308,118 +275,75 @@ def transfer_table(
     A calibration from a file stands for its development set by the ratios that it keeps.
     """
     decider, development, _ = threshold
-    judge = functools.partial(_judged, decider, num_resamples=num_resamples, seed=seed)
+    draws: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+
+    def judge(scored: ScoredSet, *, is_development: bool = False) -> Transfer:
+        matched, raw = scored.matched, Llrs(scored.matched.bonafide, scored.matched.spoof)
+        speakers = speaker_groups(matched.trials)
+        about = {
+            "name": scored.name,
+            "corpus": scored.corpus,
+            "phase": scored.phase,
+            "is_development": is_development,
+            "interval_over": "speakers" if speakers else "trials",
+            "num_groups": len({trial.speaker for trial in matched.trials} if speakers else matched.trials),
+        }
+        method = corpora.get(scored.corpus).eer_method
+        rule = functools.partial(metrics.compute_eer, method=method, order=matched.positions)
+        return _transfer(decider, Llrs(*map(decider.calibration, raw)), raw, rule, about, {**draws, **speakers})
+
     rows = []
     if development is not None:
         rows.append(judge(development, is_development=True))
-    elif decider.calibration.llrs is not None:
-        rows.append(_of_calibration(decider, num_resamples, seed))
+    elif (llrs := decider.calibration.llrs) is not None:
+        corpus, phase = (str(decider.calibration.trained_on.get(key, "")) for key in ("corpus", "phase"))
+        about = {
+            "name": ", ".join(filter(None, (corpus or "calibration", phase))),
+            "corpus": corpus,
+            "phase": phase,
+            "is_development": True,
+            "interval_over": "trials",
+            "num_groups": llrs.bonafide.size + llrs.spoof.size,
+        }
+        method = corpora.get(corpus).eer_method if corpus in corpora.names() else "asvspoof"
+        rule = functools.partial(metrics.compute_eer, method=method)
+        rows.append(_transfer(decider, llrs, None, rule, about, draws))
     one_class = [
         judge_one_class(decider, one.matched, one.name, one.corpus, one.phase) for one in sets if one.only_label
     ]
     tests = [None if one.only_label else judge(one) for one in sets]
     warnings = _warnings(decider.calibration, development, sets, tests)
     rows = _named_apart(rows + [row for row in tests if row is not None])
-    return TransferTable(system, decider, rows, tuple(warnings), _named_apart(one_class))
-
-
-def _judged(
-    decider: Decider, scored: ScoredSet, *, num_resamples: int, seed: int, is_development: bool = False
-) -> Transfer:
-    matched, calibration = scored.matched, decider.calibration
-    speakers = speaker_groups(matched.trials)
-    raw = Llrs(matched.bonafide, matched.spoof)
-    return _transfer(
-        decider,
-        Llrs(*(calibration(scores) for scores in raw)),
-        raw,
-        functools.partial(metrics.compute_eer, method=corpora.get(scored.corpus).eer_method, order=matched.positions),
-        speakers,
-        num_resamples,
-        seed,
-        name=scored.name,
-        corpus=scored.corpus,
-        phase=scored.phase,
-        is_development=is_development,
-        interval_over="speakers" if speakers else "trials",
-        num_groups=len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
-    )
-
-
-def _of_calibration(decider: Decider, num_resamples: int, seed: int) -> Transfer:
-    """Judge the trials whose ratios the calibration keeps."""
-    calibration = decider.calibration
-    llrs = calibration.llrs
-    assert llrs is not None
-    corpus, phase = (str(calibration.trained_on.get(key, "")) for key in ("corpus", "phase"))
-    method = corpora.get(corpus).eer_method if corpus in corpora.names() else "asvspoof"
-    return _transfer(
-        decider,
-        llrs,
-        None,
-        functools.partial(metrics.compute_eer, method=method),
-        {},
-        num_resamples,
-        seed,
-        name=", ".join(filter(None, (corpus or "calibration", phase))),
-        corpus=corpus,
-        phase=phase,
-        is_development=True,
-        interval_over="trials",
-        num_groups=llrs.bonafide.size + llrs.spoof.size,
-    )
+    return TransferTable(system, decider, rows, _named_apart(one_class), warnings)
 
 
 def _transfer(
-    decider: Decider,
-    llrs: Llrs,
-    raw: Llrs | None,
-    eer_rule: Callable[..., Any],
-    speakers: dict[str, Any],
-    num_resamples: int,
-    seed: int,
-    **about: Any,
+    decider: Decider, llrs: Llrs, raw: Llrs | None, eer: Any, about: dict[str, Any], draws: dict[str, Any]
 ) -> Transfer:
-    """Compute all figures, and their intervals from the same draws."""
-    point, costs = decider.point, None
-    if point.kind == "cost":
-        costs = functools.partial(
-            metrics.compute_act_dcf, p_spoof=1 - point.prior, c_miss=point.c_miss, c_fa=point.c_fa
-        )
-    rates = functools.partial(metrics.compute_rates, threshold=decider.llr_threshold)
-    rules: list[Callable[..., Any]] = [
-        rates,
-        metrics.compute_act_dcf,
-        metrics.compute_cllr,
-        metrics.compute_min_cllr,
-        eer_rule,
-    ]
-    rules += [costs] if costs else []
-    draws = metrics.bootstrap_values(rules, *llrs, num_resamples=num_resamples, seed=seed, **speakers)
-    names = [*metrics.Rates._fields, "act_dcf", "cllr", "min_cllr", "eer", *["own_cost"] * bool(costs)]
-    values = np.hstack([np.ravel(rule(*llrs))[: 5 if rule is rates else 1] for rule in rules])
-    column = dict(zip(names, draws.T))
-    value = dict(zip(names, values.tolist()))
-    for name, of, less in (("calibration_loss", "cllr", "min_cllr"), ("hter_lost", "hter", "eer")):
-        column[name], value[name] = column[of] - column[less], value[of] - value[less]
-    numbers = trials_behind(llrs.bonafide.size, llrs.spoof.size)
-    figures: dict[str, Any] = {
-        name: Figure(
-            value[name],
-            metrics.rate_interval(value[name], column[name], numbers[name])
-            if name in numbers
-            else metrics.percentiles(column[name], 0.95),
-        )
-        for name in value
+    """Compute all figures of a set, whose facts are ``about``, and their intervals from the same draws."""
+    rules: dict[str, Any] = {
+        "rates": functools.partial(metrics.compute_rates, threshold=decider.llr_threshold),
+        "act_dcf": metrics.compute_act_dcf,
+        "cllr": metrics.compute_cllr,
+        "min_cllr": metrics.compute_min_cllr,
+        "eer": eer,
     }
+    if (point := decider.point).kind == "cost":
+        costs = {"p_spoof": 1 - point.prior, "c_miss": point.c_miss, "c_fa": point.c_fa}
+        rules["own_cost"] = functools.partial(metrics.compute_act_dcf, **costs)
+    found = Measured(rules, *llrs, **draws)
+    figures: dict[str, Any] = {"own_cost": None, **{name: found.figure(name) for name in found.values}}
     return Transfer(
         **about,
-        **{"own_cost": None} | figures,
+        **figures,
+        calibration_loss=found.difference("cllr", "min_cllr"),
+        hter_lost=found.difference("hter", "eer"),
         num_bonafide=llrs.bonafide.size,
         num_spoof=llrs.spoof.size,
-        num_resamples=num_resamples,
+        num_resamples=draws["num_resamples"],
         raw_cllr=metrics.compute_cllr(*raw) if raw else None,
         eer_llr=OperatingPoint("eer").threshold(llrs),
+        reliability=reliability(llrs),
         llrs=llrs,
         raw=raw,
     )
@@ -472,7 +396,7 @@ def _warnings(
         matched = development.matched
         if few := few_trials(matched.bonafide.size, matched.spoof.size):
             lines.append(f"the threshold rests on few trials of {development.name}: {few}")
-        if left_out := _left_out(matched):
+        if left_out := matched.mismatch.describe(matched.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
     for scored, row in zip(sets, rows):
         if seen := _seen(calibration, development, scored):
@@ -483,13 +407,9 @@ def _warnings(
                 f"calibration made Cllr of {scored.name} worse: {row.raw_cllr:.2f} bits for its scores as they are, "
                 f"{row.cllr.value:.2f} calibrated. It is unlike the development set; calibrate on trials like it"
             )
-        if left_out := _left_out(scored.matched):
+        if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
             lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")
     return lines
-
-
-def _left_out(matched: Matched) -> str:
-    return matched.mismatch.describe(matched.num_expected)
 
 
 def _seen(calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet) -> str:

@@ -124,7 +124,9 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     for values in itertools.product(*columns):
         settings = dict(zip(keys, values))
         point = ", ".join(f"{_short(key)} {_word(value)}".strip() for key, value in settings.items())
-        recipe = _loaded(experiment, settings)
+        overrides = {**experiment.overrides, **settings}
+        source = overrides.pop("recipe", experiment.recipe)
+        recipe = load_recipe(source, [f"{key}={_word(value)}" for key, value in overrides.items()])
         for left_out, sets in _in_turn(experiment, recipe).items():
             label = _label(settings, left_out)
             for seed in experiment.seeds:
@@ -133,13 +135,6 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
     if len({run.folder for run in runs}) < len(runs):
         raise InputError("two runs of the grid would share a folder: name the same values once")
     return Plan(experiment, out, runs)
-
-
-def _loaded(experiment: Experiment, settings: Mapping[str, Any]) -> Recipe:
-    """The recipe of a grid point."""
-    values = {**experiment.overrides, **settings}
-    source = values.pop("recipe", experiment.recipe)
-    return load_recipe(source, [f"{key}={_word(value)}" for key, value in values.items()])
 
 
 def _of_run(recipe: Recipe, left_out: str | None, seed: int, label: str, out: Path) -> Recipe:

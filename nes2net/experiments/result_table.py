@@ -119,10 +119,11 @@ def page() -> str:
     for table in tables:
         parts += [f"## {table.title}", *map(_wrapped, (table.about, *table.notes))]
         parts += [_markdown(system_rows(table, numbers))] if table.systems else []
-    ways = [
-        row | {"recipe": f"`{row['recipe']}`" if row["recipe"] else "", "checkpoint or code": _link(row)}
-        for row in way_rows(tables)
-    ]
+    ways = []
+    for row in way_rows(tables):
+        recipe, address = row["recipe"], row["checkpoint or code"]
+        link = f"[{address.partition('.com/')[2]}]({address})" if address else ""
+        ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})
     return _PAGE.format(
         legend="\n".join(_wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items()),
         tables="\n\n".join(parts),
@@ -133,11 +134,6 @@ def page() -> str:
 
 def _wrapped(text: str, indent: int = 0) -> str:
     return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-
-
-def _link(row: dict[str, str]) -> str:
-    address = row["checkpoint or code"]
-    return f"[{address.partition('.com/')[2]}]({address})" if address else ""
 
 
 def _markdown(rows: Sequence[dict[str, str]]) -> str:

@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,7 +21,7 @@ from nes2net.corpora.subset import stratified_subset
 from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, counted, listed, one_line
-from nes2net.evaluation.robustness import CLEAN, Robustness, evaluate_robustness, find_threshold
+from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.launch import process_count
 from nes2net.machine.locks import exclusive_lock
@@ -87,19 +86,13 @@ class Plan:
         lines = [
             f"{self.part.corpus}, phase {self.phase}: {len(self.trials):,}{of} trials ({num_bonafide:,} bona fide, "
             f"{len(self.trials) - num_bonafide:,} spoof), clean and under {counted(len(self.names), 'condition')}:",
-            *(
-                f"  {name}: {', '.join(strengths)}" if strengths[0] else f"  {name}"
-                for name, strengths in self._families()
-            ),
         ]
-        return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
-
-    def _families(self) -> list[tuple[str, list[str]]]:
         families: dict[str, list[str]] = {}
         for text in self.names:
             name, _, strength = text.partition(":")
             families.setdefault(name, []).append(strength)
-        return list(families.items())
+        lines += [f"  {name}: {', '.join(of_it)}" if of_it[0] else f"  {name}" for name, of_it in families.items()]
+        return [*lines, *(f"not possible here: {name}: {reason}" for name, reason in self.left_out.items())]
 
 
 def plan(
@@ -187,8 +180,7 @@ def run(
     num_samples: int | None,
     batch_size: int | None = None,
     num_workers: int | None = None,
-    decider: Decider | None = None,
-    operating_point: OperatingPoint | None = None,
+    rule: Decider | OperatingPoint = EER_OF_CLEAN,
     num_resamples: int = 1000,
 ) -> Robustness:
     """Score the trials of ``plan`` clean and under each condition into ``out/scores``, and evaluate.
@@ -215,9 +207,9 @@ def run(
         raise InputError("the trials are all of one class: error rates need bona fide and spoofed ones")
     # The threshold is read off the clean scores later; that there is one depends on the numbers of trials alone.
     counts = np.zeros(num_bonafide), np.zeros(len(plan.trials) - num_bonafide)
-    find_threshold(counts, decider, operating_point or OperatingPoint("eer"))
+    find_threshold(counts, rule)
     with exclusive_lock(out / ".lock", f"another run is writing to {out}: wait for it, or name another folder"):
-        _claim(out, _identity(scorer, plan, num_samples))
+        _claim(out, scorer, plan, num_samples)
         paths = {name: out / "scores" / f"{name.replace(':', '_')}.txt" for name in (CLEAN, *plan.names)}
         failed = dict(plan.left_out)
         count = len(plan.trials)
@@ -255,18 +247,10 @@ def run(
         done = {name: path for name, path in paths.items() if name not in failed}
         if len(done) == 1:
             raise InputError(f"no condition has scores: {'; '.join(f'{n}: {why}' for n, why in failed.items())}")
-        return evaluate_robustness(
-            plan.part.corpus,
-            plan.phase,
-            plan.trials,
-            done,
-            decider=decider,
-            operating_point=operating_point,
-            failed=failed,
-            num_available=plan.num_available,
-            num_resamples=num_resamples,
-            seed=plan.seed,
+        result = evaluate_robustness(
+            plan.part.corpus, plan.phase, plan.trials, done, rule=rule, num_resamples=num_resamples, seed=plan.seed
         )
+        return replace(result, failed=failed | result.failed, num_available=plan.num_available)
 
 
 def _transform(name: str, plan: Plan) -> UnderCondition:
@@ -274,18 +258,17 @@ def _transform(name: str, plan: Plan) -> UnderCondition:
     texts = []
     for source in condition.needs:
         found = getattr(plan.sources, source)
-        speech = isinstance(found, (list, tuple))
-        texts.append(f"{len(found)} recordings {_digest(found)}" if speech else f"{source} {Path(found).resolve()}")
+        if isinstance(found, (list, tuple)):  # of speech
+            ids = [Trial(str(Path(path).resolve())) for path in found]
+            texts.append(f"{len(found)} recordings {trials_digest(ids, lambda trial: trial.id)[:16]}")
+        else:
+            texts.append(f"{source} {Path(found).resolve()}")
     return UnderCondition(name, condition, plan.seed, "".join(f", {text}" for text in texts))
 
 
-def _digest(paths: Sequence[Path]) -> str:
-    return trials_digest([Trial(str(Path(path).resolve())) for path in paths], lambda trial: trial.id)[:16]
-
-
-def _identity(scorer: Scorer, plan: Plan, num_samples: int | None) -> dict[str, Any]:
-    """Plain data that is equal for two runs if their conditions may be compared."""
-    return {
+def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
+    """Write what the folder ``out`` belongs to, or refuse if conditions in it cannot be compared with those of ``plan``."""
+    run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,
         "trials": trials_digest(plan.trials, lambda trial: f"{trial.id} {trial.label}"),
@@ -294,10 +277,6 @@ def _identity(scorer: Scorer, plan: Plan, num_samples: int | None) -> dict[str, 
         "dtype": scorer.precision,
         "num_samples": num_samples,
     }
-
-
-def _claim(out: Path, run: dict[str, Any]) -> None:
-    """Write what the folder ``out`` belongs to, or refuse if that is another run."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the report")
     path = out / _RUN_FILE

@@ -100,7 +100,17 @@ def submit(
         names = [one for one in names if one not in active]
         if not names:
             return
-        executor = _executor(submitit, folder, settings, name)
+        executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=_MOST_TIMEOUTS)
+        executor.update_parameters(
+            name=name,
+            timeout_min=settings.minutes,
+            gpus_per_node=settings.gpus,
+            cpus_per_task=settings.cpus,
+            mem_gb=settings.memory_gb,
+            slurm_partition=settings.partition,
+            slurm_array_parallelism=settings.parallel,
+            slurm_additional_parameters={"kill-on-invalid-dep": "yes", **settings.more},
+        )
         if settings.cluster == "local":
             for job in wait_for:
                 job.wait()
@@ -131,21 +141,6 @@ def submit(
             f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
         ) from error
     return {task: job.job_id for task, job in submitted.items()}
-
-
-def _executor(submitit: Any, folder: Path, settings: SlurmSettings, name: str) -> Any:
-    executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=_MOST_TIMEOUTS)
-    executor.update_parameters(
-        name=name,
-        timeout_min=settings.minutes,
-        gpus_per_node=settings.gpus,
-        cpus_per_task=settings.cpus,
-        mem_gb=settings.memory_gb,
-        slurm_partition=settings.partition,
-        slurm_array_parallelism=settings.parallel,
-        slurm_additional_parameters={"kill-on-invalid-dep": "yes", **settings.more},
-    )
-    return executor
 
 
 def _read(folder: Path, cluster: str) -> dict[str, str]:

@@ -79,22 +79,40 @@ class Explanation:
         }
 
 
+@dataclass(frozen=True)
+class How:
+    """How an explanation is computed.
+
+    Args:
+        method: ``"occlusion"`` removes parts and works in every precision;
+            ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
+        baseline: what stands for absence: noise of the recording's own floor, or silence.
+        bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
+        steps: of integrated gradients.
+        draws: random tenths that the check removes.
+        seed: of the floor's noise and of the random tenths.
+        batch_size: versions that are scored at once; None for a number that suits the device.
+    """
+
+    method: str = "occlusion"
+    baseline: Fill = "floor"
+    bin_seconds: float = 0.1
+    num_bands: int = 16
+    steps: int = 32
+    draws: int = 20
+    seed: int = 0
+    batch_size: int | None = None
+
+
 def explain(
     detector: Detector,
     audio: Audio,
     sample_rate: float | None = None,
+    how: How = How(),
     *,
-    method: str = "occlusion",
-    baseline: Fill = "floor",
     num_samples: int | Literal["auto"] | None = "auto",
     start: float = 0.0,
     duration: float | None = None,
-    bin_seconds: float = 0.1,
-    num_bands: int = 16,
-    steps: int = 32,
-    draws: int = 20,
-    seed: int = 0,
-    batch_size: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Explanation:
     """Explain the score of a recording, or of the part of it that ``start`` and ``duration`` choose.
@@ -104,15 +122,7 @@ def explain(
     Args:
         audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; the samples are
             taken from ``start`` on.
-        method: ``"occlusion"`` removes parts and works in every precision;
-            ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
-        baseline: what stands for absence: noise of the recording's own floor, or silence.
         duration: in seconds; None for all that follows ``start``.
-        bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
-        steps: of integrated gradients.
-        draws: random tenths that the check removes.
-        seed: of the floor's noise and of the random tenths.
-        batch_size: versions that are scored at once; None for a number that suits the device.
         progress: called with the number of new versions and that of all after each batch.
 
     Raises:
@@ -122,34 +132,35 @@ def explain(
 
     >>> detector = Detector.from_config({"frontend": "lps", "backend": "mean_linear"})
     >>> noise = np.random.default_rng(0).standard_normal(8000) / 10
-    >>> explanation = explain(detector, noise, 16000, draws=2)
+    >>> explanation = explain(detector, noise, 16000, How(draws=2))
     >>> explanation.relevance.cells.shape, [check.of for check in explanation.checks]
     ((16, 5), ['time', 'cells'])
     """
+    method, draws = how.method, how.draws
     check_known([method], EXPLANATION_METHODS, "there is no `method`")
     if not 1 <= draws <= 10_000:
         raise InputError(f"`draws` is a number from 1 to 10,000, not {draws}")
     samples = samples_to_score(detector.record, num_samples).num_samples
     waveform = _read(audio, sample_rate, start, duration, samples)
-    subject = Subject(detector, waveform, samples, batch_size)
-    parts = Removable(subject.waveform, bin_seconds, num_bands, baseline, seed)
+    subject = Subject(detector, waveform, samples, how.batch_size)
+    parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
-        found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, steps)
+        found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, how.steps)
         total = 1 + found + num_removals(True, draws)
         subject.progress = lambda count: progress(count, total)
     score, difference = subject.score(), None
     if method == "occlusion":
         relevance = occlude(subject, parts, score)
     else:
-        relevance, difference = attribute(subject, parts, method, steps)
-    checks = check(subject, parts, score, relevance, draws, seed)
+        relevance, difference = attribute(subject, parts, method, how.steps)
+    checks = check(subject, parts, score, relevance, draws, how.seed)
     seconds = len(subject.waveform) / SAMPLE_RATE
     return Explanation(
         score,
         start,
         seconds,
         method,
-        baseline,
+        how.baseline,
         relevance.shifted(start),
         weigh_layers(subject),
         tuple(checks),

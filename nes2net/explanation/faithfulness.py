@@ -82,7 +82,10 @@ def check(
         candidates = values[0] if by_time else values.ravel()
         chosen, sign = _most_relevant(candidates)
         number = int(chosen.sum())
-        drawn = [chosen, *(_random(rng, len(candidates), number) for _ in range(draws))]
+        drawn = [chosen]
+        for _ in range(draws):
+            drawn.append(np.zeros(len(candidates), dtype=bool))
+            drawn[-1][rng.choice(len(candidates), number, replace=False)] = True
         cells = [np.broadcast_to(one, parts.shape) if by_time else one.reshape(parts.shape) for one in drawn]
         changes = subject.changes(parts, np.array(cells), score)
         checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
@@ -103,9 +106,3 @@ def _most_relevant(values: NDArray) -> tuple[NDArray, int]:
     chosen = np.zeros(len(values), dtype=bool)
     chosen[highest if sign > 0 else lowest] = True
     return chosen, sign
-
-
-def _random(rng: np.random.Generator, count: int, number: int) -> NDArray:
-    chosen = np.zeros(count, dtype=bool)
-    chosen[rng.choice(count, number, replace=False)] = True
-    return chosen

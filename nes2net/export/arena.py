@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -153,18 +154,29 @@ class _Meta(_Strict):
     notes: str | None = None
 
 
+@dataclass(frozen=True)
+class About:
+    """What a submitter says of a system."""
+
+    name: str | None = None
+    slug: str | None = None
+    description: str | None = None
+    """These three are None for what the detector says of itself."""
+    code_url: str | None = None
+    checkpoint_url: str | None = None
+    """Where both are published; None if that is not known yet, but for a detector on the hub."""
+    arxiv: str | None = None
+    """Number of its paper; None for that of a published system of the same front-end and back-end,
+    ``"none"`` for no paper."""
+
+
 def write_arena(
     detector: Detector,
     folder: Path,
+    about: About = About(),
     *,
     num_samples: int | None,
     hub_name: str | None = None,
-    name: str | None = None,
-    slug: str | None = None,
-    description: str | None = None,
-    code_url: str | None = None,
-    checkpoint_url: str | None = None,
-    arxiv: str | None = None,
     precision: str = "auto",
     batch_size: int = ArenaModel.batch_size,
 ) -> dict[str, Any]:
@@ -174,11 +186,6 @@ def write_arena(
         num_samples: as :attr:`ArenaModel.num_samples`.
         hub_name: of the detector on the Hugging Face hub, which the adapter then loads; None to write
             the detector to the folder.
-        name, slug, description: of the system; None for what the detector says of itself.
-        code_url, checkpoint_url: where both are published; None if that is not known yet, but for a
-            detector on the hub.
-        arxiv: number of its paper; None for that of a published system of the same front-end and
-            back-end, ``"none"`` for no paper.
 
     Returns:
         The ``system`` of :data:`META`; what still has to be filled in (:func:`lacking`) is None.
@@ -191,24 +198,29 @@ def write_arena(
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    name = name or _name_of(detector)
-    slug = slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    name = about.name or _name_of(detector)
+    slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
         )
-    if checkpoint_url is None and hub_name is not None:
-        checkpoint_url = f"https://huggingface.co/{hub_name}"
+    on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
+    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     system: dict[str, Any] = {
         "name": name,
         "slug": slug,
-        "description": description or _description_of(detector, num_samples),
-        "code": code_url,
-        "checkpoint": checkpoint_url,
+        "description": about.description
+        or f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by nes2net.",
+        "code": about.code_url,
+        "checkpoint": on_hub if about.checkpoint_url is None else about.checkpoint_url,
         "params_millions": round(sum(p.numel() for p in detector.parameters()) / 1e6, 4),
     }
-    if (number := paper_of(detector) if arxiv is None else arxiv) not in (None, "none"):
-        system["paper"] = _paper(str(number))
+    number = paper_of(detector) if about.arxiv is None else about.arxiv
+    if number is not None and number != "none":
+        url, key = f"https://arxiv.org/abs/{number}", re.sub(r"\W", "_", number)
+        bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
+        system["paper"] = {"arxiv_id": number, "url": url, "bibtex": bibtex}
     empty = lacking(system)
     _check({"system": system | dict.fromkeys(empty, "https://to.fill/in")}, "the arguments")
     if hub_name is None:
@@ -259,13 +271,6 @@ def paper_of(detector: Detector) -> str | None:
     return next((found[1] for found in numbers if found), None)
 
 
-def _paper(number: str) -> dict[str, str]:
-    url = f"https://arxiv.org/abs/{number}"
-    key = re.sub(r"\W", "_", number)
-    bibtex = f"@misc{{arxiv_{key}, archivePrefix = {{arXiv}}, eprint = {{{number}}}, url = {{{url}}}}}"
-    return {"arxiv_id": number, "url": url, "bibtex": bibtex}
-
-
 def _name_of(detector: Detector) -> str:
     if named := published_model(detector.record):
         return named[0]
@@ -273,15 +278,6 @@ def _name_of(detector: Detector) -> str:
     if isinstance(recipe, dict) and isinstance(recipe.get("name"), str):
         return recipe["name"]
     return " + ".join(detector.config[part]["name"] for part in ("frontend", "backend"))
-
-
-def _description_of(detector: Detector, num_samples: int | None) -> str:
-    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
-    return (
-        f"Front-end {frontend}, aggregation {aggregation}, back-end {backend}; scores {heard} at {SAMPLE_RATE:,} Hz, by "
-        "nes2net."
-    )
 
 
 def _check(content: Any, what: str) -> None:

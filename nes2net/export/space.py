@@ -22,23 +22,23 @@ _APP = '''\
 import os
 from pathlib import Path
 
-from nes2net.serve.server import serve
+from nes2net.decisions import Decider, load
+from nes2net.serve.server import Address, serve
 
 HERE = Path(__file__).resolve().parent
 CALIBRATION = HERE / "calibration.json"
 
 if __name__ == "__main__":
     on_hub = "SPACE_ID" in os.environ
-    serve(
-        HERE / "detector",
-        CALIBRATION if CALIBRATION.is_file() else None,
-        prior=0.5,
-        operating_point=None,  # or "eer", "cost:CMISS,CFA,PRIOR", "fa:RATE%", "miss:RATE%"
+    # A further argument of Decider chooses where to decide: operating_point=OperatingPoint.parse("fa:1%").
+    decider = Decider(load(CALIBRATION), prior=0.5) if CALIBRATION.is_file() else None
+    address = Address(
         host="0.0.0.0" if on_hub else "127.0.0.1",
         port=int(os.environ.get("GRADIO_SERVER_PORT", 7860)) if on_hub else None,
         names=[os.environ.get("SPACE_HOST", "localhost")],
         frames=["https://huggingface.co"] if on_hub else [],
     )
+    serve(HERE / "detector", decider, address)
 '''
 _REQUIREMENTS = """\
 # nes2net {version}, by an address that a Space can reach: of its repository or its wheel.
@@ -94,15 +94,12 @@ def write_space(detector: Detector, folder: Path, calibration: str | Path | None
         meaning = "Its score is calibrated: the page shows a probability at a prior of 0.5 and a decision, which `app.py` can change."
     parts = " → ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     title = f"Speech anti-spoofing: {detector.config['backend']['name']}"
-    about = {"title": title, "quoted": json.dumps(title), "gradio": _gradio(), "parts": parts, "meaning": meaning}
+    try:
+        gradio = version("gradio")
+    except PackageNotFoundError:
+        gradio = _GRADIO
+    about = {"title": title, "quoted": json.dumps(title), "gradio": gradio, "parts": parts, "meaning": meaning}
     write_text(folder / "README.md", _README.format(**about))
     write_text(folder / "requirements.txt", _REQUIREMENTS.format(version=__version__, line=requirement("serve")))
     write_text(folder / ".gitattributes", _ATTRIBUTES)
     write_text(folder / "app.py", _APP)
-
-
-def _gradio() -> str:
-    try:
-        return version("gradio")
-    except PackageNotFoundError:
-        return _GRADIO

@@ -93,6 +93,10 @@ def measure(
     stages: list[tuple[Callable[[], Any], dict[str, Any]]] = []
     decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
     stages.append((lambda: [load_audio(file) for file in files], decoding))
+
+    def head(hidden_states: list[Tensor]) -> Tensor:
+        return detector.logits(detector.features(hidden_states))
+
     for size in batch_sizes:
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
         with torch.inference_mode():
@@ -100,7 +104,7 @@ def measure(
         amount = {"utterances": size, "audio": size * seconds}
         parts: dict[str, Callable[[], Any]] = {
             "front-end": partial(detector.hidden_states, waveform),
-            "back-end": partial(_head, detector, states),
+            "back-end": partial(head, states),
         }
         for name, compute in parts.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
@@ -143,11 +147,6 @@ def _scored(shares: Iterable[Share]) -> None:
     for share in shares:
         for name, reason in share.failures.items():
             raise InputError(f"{name}: {reason}")
-
-
-def _head(detector: Detector, hidden_states: list[Tensor]) -> Tensor:
-    """Compute aggregation and back-end."""
-    return detector.logits(detector.features(hidden_states))
 
 
 def _linear(matrix: Tensor) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -97,7 +97,11 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     ]
     facts: dict[str, Any] = {
         "model": " or ".join(identity.models),
-        **{key: _either(row.get(key) for row in rows) for key in (rows[0] if rows else ()) if key != "notes"},
+        **{
+            key: " or ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key)))
+            for key in (rows[0] if rows else ())
+            if key != "notes"
+        },
         "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
         "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
@@ -126,11 +130,6 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         else:
             commands.append(f"nes2net predict --model {model} recording.wav")
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
-
-
-def _either(values: Iterable[Any]) -> str:
-    """The values of models that a file fits, each once."""
-    return " or ".join(dict.fromkeys(str(value) for value in values if value))
 
 
 def _adaptation_facts(identity: Identity) -> dict[str, Any]:

@@ -421,14 +421,11 @@ def _lines_of(docstring: str) -> str:
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
-    return [
-        {"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": _by(of)}
-        for part, of in counts.items()
-    ]
-
-
-def _by(counts: Counts) -> str:
-    return "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in counts.by.items())
+    rows = []
+    for part, of in counts.items():
+        by = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in of.by.items())
+        rows.append({"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": by})
+    return rows
 
 
 def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:

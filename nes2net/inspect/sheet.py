@@ -94,7 +94,10 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     )
     lines = []
     for row in cells:
-        wrapped = [_split(cell, width) for cell, width in zip(row, widths)]
+        wrapped = [
+            textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]
+            for cell, width in zip(row, widths)
+        ]
         lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
     return [line.rstrip() for line in lines]
 
@@ -111,10 +114,6 @@ def _to_narrow(widths: Sequence[int], words: Sequence[int]) -> int | None:
         return last
     wide = [index for index, width in enumerate(widths) if width > words[index]]
     return max(wide, key=lambda index: (index != last, widths[index]), default=None)
-
-
-def _split(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def shown(value: Any) -> str:

@@ -4,14 +4,12 @@ Everywhere a label is 1 for bona fide and 0 for spoof, a score is higher for bon
 are in seconds. Arrays of one utterance are NumPy arrays.
 """
 
-from nes2net.localisation.audacity import audacity_text, read_audacity, write_audacity
+from nes2net.localisation.audacity import audacity_text, write_audacity
 from nes2net.localisation.detection import (
     Boundaries,
     Detection,
     detection,
-    detection_intervals,
     match_boundaries,
-    overlap_of_frames,
     overlap_of_segments,
 )
 from nes2net.localisation.frames import (
@@ -27,25 +25,21 @@ from nes2net.localisation.metrics import (
     PointEer,
     RangeEer,
     ScoredUtterance,
-    measured_eers,
+    measured_frames,
     point_eer,
     range_eer,
-    utterance_eer_from_minimum,
 )
 from nes2net.localisation.rttm import (
     map_rttm,
     read_reco2dur,
     read_rttm,
     rttm_text,
-    write_reco2dur,
     write_rttm,
 )
 from nes2net.localisation.segments import (
     Segment,
-    cut_segments,
     frame_labels,
     map_segments,
-    repeat_segments,
     segments_of_frames,
 )
 
@@ -61,31 +55,24 @@ __all__ = [
     "audacity_text",
     "coarsen_labels",
     "coarsen_scores",
-    "cut_segments",
     "detection",
-    "detection_intervals",
     "frame_labels",
     "interval_of_sums",
     "map_rttm",
     "map_segments",
     "match_boundaries",
-    "measured_eers",
-    "overlap_of_frames",
+    "measured_frames",
     "overlap_of_segments",
     "point_eer",
     "point_eer_interval",
     "pool_labels",
     "range_eer",
     "range_eer_interval",
-    "read_audacity",
     "read_reco2dur",
     "read_rttm",
     "refine_scores",
-    "repeat_segments",
     "rttm_text",
     "segments_of_frames",
-    "utterance_eer_from_minimum",
     "write_audacity",
-    "write_reco2dur",
     "write_rttm",
 ]

@@ -17,9 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from nes2net.errors import InputError
-from nes2net.localisation.intervals import interval_of_sums
-from nes2net.localisation.metrics import pooled_frames, spoofed_time
-from nes2net.metrics.eer import checked_scores
+from nes2net.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):
@@ -48,47 +46,6 @@ def detection(counts: ArrayLike) -> Detection:
         _ratio(2 * hits, 2 * hits + false_alarms + misses),
         _ratio(hits, hits + false_alarms + misses),
     )
-
-
-def detection_intervals(
-    counts: ArrayLike, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """Compute the percentile bootstrap interval over utterances of each figure of :class:`Detection`.
-
-    Args:
-        counts: (U, 3), hits, false alarms and misses of each utterance.
-        num_resamples, confidence, seed: as for
-            :func:`~nes2net.localisation.intervals.range_eer_interval`.
-
-    Raises:
-        InputError: if there are no utterances, or a setting is out of range.
-    """
-    settings = {"num_resamples": num_resamples, "confidence": confidence, "seed": seed}
-    return {
-        name: interval_of_sums(counts, lambda sums, column=column: detection(sums)[column], **settings)  # type: ignore
-        for column, name in enumerate(Detection._fields)
-    }
-
-
-def overlap_of_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike], threshold: float) -> NDArray:
-    """Count spoofed frames: hits, false alarms and misses of each utterance, (U, 3).
-
-    Args:
-        scores, labels: as for :func:`~nes2net.localisation.metrics.point_eer`.
-        threshold: a frame is called spoof if its score is at or below it.
-
-    Raises:
-        InputError: if scores and labels do not have the same lengths, or a score is NaN.
-
-    >>> overlap_of_frames([[-1.0, -1.0, 1.0, 1.0]], [[0, 1, 0, 1]], threshold=0)
-    array([[1, 1, 1]])
-    """
-    checked_scores(pooled_frames(scores, labels)[0], "frame")
-    counts = []
-    for of_scores, of_labels in zip(scores, labels):
-        called, truth = np.asarray(of_scores) <= threshold, np.asarray(of_labels)
-        counts.append([(called & (truth == 0)).sum(), (called & (truth == 1)).sum(), (~called & (truth == 0)).sum()])
-    return np.array(counts)
 
 
 def overlap_of_segments(
@@ -129,11 +86,6 @@ class Boundaries(NamedTuple):
     def mean_distance(self) -> float:
         """Of the hits, in seconds; NaN without any."""
         return float(self.distances.mean()) if len(self.distances) else float("nan")
-
-    @property
-    def median_distance(self) -> float:
-        """Of the hits, in seconds; NaN without any."""
-        return float(np.median(self.distances)) if len(self.distances) else float("nan")
 
 
 def match_boundaries(

@@ -15,14 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.localisation.frames import (
-    RESOLUTIONS,
-    align,
-    coarsen_labels,
-    coarsen_scores,
-    pool_labels,
-    refine_scores,
-)
+from nes2net.localisation.frames import align, coarsen_labels, coarsen_scores, pool_labels, refine_scores
 from nes2net.localisation.segments import ROUNDING, SPOOF, frame_labels
 from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 
@@ -102,34 +95,18 @@ def pooled_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> t
     return tuple(map(np.concatenate, zip(*rows)))  # type: ignore[return-value]
 
 
-def measured_eers(
-    utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: Sequence[int] = RESOLUTIONS
-) -> dict[int, PointEer]:
-    """Measure the scores of one resolution at several: a row of the published table.
-
-    At their own resolution the labels are those of 10 ms, pooled. At a coarser one a frame has the
-    lowest score in it, and is spoof if any frame in it is. At a finer one each score is repeated,
-    and the labels come from the segments. Finer is an honest figure, coarser an optimistic one.
-
-    Args:
-        resolution_ms: of the scores, a multiple of 10.
-        measured_at: resolutions in ms; one divides the other.
-
-    Returns:
-        The point-based EER by resolution in ms.
-
-    Raises:
-        InputError: as :func:`point_eer`, or if a resolution is not a multiple or divisor.
-    """
-    return {to: point_eer(*zip(*measured_frames(utterances, resolution_ms, to))) for to in measured_at}
-
-
 def measured_frames(
     utterances: Sequence[ScoredUtterance], resolution_ms: int, measured_at: int, *, by_segments: bool = True
 ) -> list[tuple[NDArray, NDArray]]:
-    """Give the scores and labels (T,) of each utterance that :func:`measured_eers` measures at one resolution.
+    """Give the scores and labels (T,) of each utterance for one column of the published table.
+
+    At their own resolution the labels are those of 10 ms, pooled. At a coarser one a frame has the
+    lowest score in it, and is spoof if any frame in it is. At a finer one each score is repeated.
+    Finer is an honest figure, coarser an optimistic one.
 
     Args:
+        resolution_ms: of the scores, a multiple of 10.
+        measured_at: a resolution in ms; one divides the other.
         by_segments: labels of frames finer than the scores are those of the segments, as published;
             if False, they are those of 10 ms, pooled.
 
@@ -151,23 +128,6 @@ def measured_frames(
         )
         for one, (scores, _) in zip(utterances, aligned)
     ]
-
-
-def utterance_eer_from_minimum(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> PointEer:
-    """Compute the EER of the utterances, each with its lowest score and its lowest label.
-
-    Args:
-        scores, labels: as for :func:`point_eer`.
-
-    Raises:
-        InputError: as :func:`point_eer`.
-
-    >>> utterance_eer_from_minimum([[2.0, 1.0], [0.5, -2.0]], [[1, 1], [0, 1]]).eer
-    0.0
-    """
-    pooled_frames(scores, labels)
-    lowest = [np.min(checked_scores(of_utterance, "frame"), keepdims=True) for of_utterance in scores]
-    return point_eer(lowest, [np.min(of_utterance, keepdims=True) for of_utterance in labels])
 
 
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:

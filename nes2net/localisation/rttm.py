@@ -109,15 +109,6 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
     return durations
 
 
-def write_reco2dur(path: str | Path, durations: Mapping[str, float]) -> None:
-    """Write utterance → duration in seconds, whole or not at all.
-
-    Raises:
-        InputError: if the file cannot be written.
-    """
-    write_text(path, "".join(f"{_word(utterance)} {duration:.6f}\n" for utterance, duration in durations.items()))
-
-
 def seconds(number: str, path: Path, line: int, what: str) -> float:
     """``number`` as a time in seconds.
 

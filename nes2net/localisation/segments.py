@@ -94,48 +94,6 @@ def frame_labels(
     return labels
 
 
-def cut_segments(segments: Iterable[tuple], start: float, end: float) -> list[Segment]:
-    """What of ``segments`` lies from ``start`` to ``end``, in seconds from ``start``.
-
-    Times are rounded to 8 decimals.
-
-    >>> cut_segments([("bonafide", 0.0, 1.0), ("spoof", 1.0, 2.0)], 0.5, 1.5)[1]
-    Segment(label='spoof', start=0.5, end=1.0, score=None)
-    """
-    kept = []
-    for label, first, last, *score in segments:
-        if last > start and first < end:
-            times = round(max(first, start) - start, 8), round(min(last, end) - start, 8)
-            kept.append(Segment(label, *times, *score))
-    return kept
-
-
-def repeat_segments(segments: Iterable[tuple], length: float, duration: float | None = None) -> list[Segment]:
-    """The segments of an utterance that is repeated up to ``length`` seconds.
-
-    Args:
-        duration: of the utterance in seconds; None for the end of its last segment.
-
-    Raises:
-        InputError: if the utterance has no length.
-
-    >>> [(s.label, s.start, s.end) for s in repeat_segments([("spoof", 0.0, 1.0)], 2.5)]
-    [('spoof', 0.0, 1.0), ('spoof', 1.0, 2.0), ('spoof', 2.0, 2.5)]
-    """
-    segments = list(segments)
-    duration = max((end for _, _, end, *_ in segments), default=0.0) if duration is None else duration
-    if not duration > 0:
-        raise InputError("an utterance without segments or length cannot be repeated")
-    repeated, offset = [], 0.0
-    for number in range(math.ceil(length / duration)):
-        offset = number * duration
-        for label, start, end, *score in segments:
-            if start + offset < length:
-                times = round(start + offset, 8), round(min(end + offset, length), 8)
-                repeated.append(Segment(label, *times, *score))
-    return repeated
-
-
 def segments_of_frames(
     frames: ArrayLike, resolution_ms: float, duration: float | None = None, labels: Sequence[str] = (SPOOF, BONAFIDE)
 ) -> list[Segment]:

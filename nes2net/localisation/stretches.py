@@ -95,7 +95,8 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     if row.ndim != 1 or not np.isfinite(row).all():
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins, goes_on = row <= rule.threshold, row <= rule.threshold + rule.hysteresis
-    runs = _runs(_held(begins, goes_on))
+    inside = np.concatenate([[False], _held(begins, goes_on), [False]]).astype(np.int8)
+    runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): the first frame of each, and the first behind it
     least = rule.min_duration - _CLOSE
     if len(runs) > 1:
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= least
@@ -146,13 +147,3 @@ def _held(begins: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> NDArray[np.b
     last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
     last_end = np.maximum.accumulate(np.where(goes_on, -1, numbers))
     return last_begin > last_end
-
-
-def _runs(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """(K, 2): the first frame of each run of true ones, and the first behind it.
-
-    >>> _runs(np.array([True, False, True, True])).tolist()
-    [[0, 1], [2, 4]]
-    """
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(np.int8)))
-    return edges.reshape(-1, 2)

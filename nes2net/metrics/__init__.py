@@ -1,4 +1,4 @@
-"""Error rates, detection costs, their confidence intervals and the official result tables.
+"""Error rates, detection costs, their confidence intervals and the official table of CtrSVDD.
 
 Everywhere a higher score means more bona fide, and rates are fractions in [0, 1], not percent:
 the false rejection rate (FRR, misses) is the share of bona fide trials below the threshold, the
@@ -10,22 +10,15 @@ from nes2net.metrics.eer import compute_eer, det_curve, roc_points
 from nes2net.metrics.intervals import (
     Comparison,
     bootstrap_interval,
-    bootstrap_rates,
     bootstrap_values,
     compare_systems,
     percentiles,
     rate_interval,
     wilson_interval,
 )
-from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
+from nes2net.metrics.rates import Rates, compute_rates
 from nes2net.metrics.sasv import compute_a_dcf, compute_t_eer
-from nes2net.metrics.tables import (
-    CtrSvddRow,
-    asvspoof5_track1_lines,
-    asvspoof5_track2_lines,
-    ctrsvdd_lines,
-    ctrsvdd_rows,
-)
+from nes2net.metrics.tables import CtrSvddRow, ctrsvdd_rows
 from nes2net.metrics.tdcf import (
     ASVSPOOF5_WEIGHTS,
     AsvErrorRates,
@@ -41,14 +34,10 @@ __all__ = [
     "AsvErrorRates",
     "Comparison",
     "CtrSvddRow",
-    "RateIntervals",
     "Rates",
     "TandemWeights",
     "asv_error_rates",
-    "asvspoof5_track1_lines",
-    "asvspoof5_track2_lines",
     "bootstrap_interval",
-    "bootstrap_rates",
     "bootstrap_values",
     "compare_systems",
     "compute_a_dcf",
@@ -60,7 +49,6 @@ __all__ = [
     "compute_min_tdcf",
     "compute_rates",
     "compute_t_eer",
-    "ctrsvdd_lines",
     "ctrsvdd_rows",
     "det_curve",
     "percentiles",

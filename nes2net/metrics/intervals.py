@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,8 +24,10 @@ from nes2net.machine.launch import is_first
 from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.metrics.eer import checked_classes, compute_eer
-from nes2net.metrics.rates import RateIntervals, Rates, compute_rates
 from nes2net.metrics.resampling import any_metric, quick_metric
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 # With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
@@ -33,6 +35,26 @@ _SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
 _ERRORS = 10  # by which the variance that a rate of independent trials has is weighted against that of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
+
+
+class Draws(TypedDict, total=False):
+    """How a bootstrap resamples: the keywords that all functions of this module share."""
+
+    num_resamples: int
+    """Draws, at least 1; by default 1,000."""
+    seed: int
+    """Of the draws, 0 or more; by default 0."""
+    bonafide_groups: Sequence | None
+    """The speaker of each bona fide trial, length B; give both groups or neither.
+
+    With them whole speakers are drawn, each with all its trials of both classes. Without them B
+    bona fide and S spoofed trials are drawn. A draw that lacks a class, possible with few speakers,
+    is repeated."""
+    spoof_groups: Sequence | None
+    """The speaker of each spoofed trial, length S."""
+    num_threads: int | None
+    """Threads for the metrics that :func:`bootstrap_interval` names, by default one per core. The
+    result does not depend on it."""
 
 
 class Comparison(NamedTuple):
@@ -50,12 +72,8 @@ def bootstrap_interval(
     bonafide: ArrayLike,
     spoof: ArrayLike,
     *,
-    num_resamples: int = 1000,
     confidence: float = 0.95,
-    seed: int = 0,
-    bonafide_groups: Sequence | None = None,
-    spoof_groups: Sequence | None = None,
-    num_threads: int | None = None,
+    **draws: Unpack[Draws],
 ) -> tuple[float, float]:
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
@@ -68,17 +86,10 @@ def bootstrap_interval(
             first. For ``compute_eer``, ``compute_min_dcf``, ``compute_act_dcf``, ``compute_cllr``,
             ``compute_min_cllr`` and ``compute_min_tdcf`` the scores are sorted once for all
             resamples; their options are given as ``functools.partial(compute_eer, method=…)``.
-            Other functions are called on each resample. For rates see :func:`bootstrap_rates`.
+            Other functions are called on each resample.
         bonafide, spoof: Scores, shapes (B,) and (S,).
-        num_resamples: Bootstrap draws, at least 1.
         confidence: Share of the draws inside the interval, between 0 and 1.
-        seed: Seed of the draws, 0 or more.
-        bonafide_groups, spoof_groups: The speaker of each trial, lengths B and S; give both or
-            neither. With them whole speakers are drawn, each with all its trials of both classes.
-            Without them B bona fide and S spoofed trials are drawn. A draw that lacks a class,
-            possible with few speakers, is repeated.
-        num_threads: Threads for the metrics named above, by default one per core. The result does
-            not depend on it.
+        draws: ``num_resamples``, ``seed`` and so on, see :class:`Draws`.
 
     Raises:
         InputError: if a class is empty, a score is NaN, groups do not fit the scores, or a setting
@@ -90,40 +101,12 @@ def bootstrap_interval(
     >>> round(low, 2), round(high, 2)
     (0.12, 0.16)
     """
-    values = bootstrap_values(
-        [metric],
-        bonafide,
-        spoof,
-        num_resamples=num_resamples,
-        seed=seed,
-        bonafide_groups=bonafide_groups,
-        spoof_groups=spoof_groups,
-        num_threads=num_threads,
-    )
+    values = bootstrap_values([metric], bonafide, spoof, **draws)
     of_eer = (metric.func if isinstance(metric, functools.partial) else metric) is compute_eer
     if not of_eer:
         return percentiles(values[:, 0], confidence)
     number = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
     return rate_interval(metric(bonafide, spoof)[0], values[:, 0], number, confidence)
-
-
-def bootstrap_rates(
-    bonafide: ArrayLike, spoof: ArrayLike, threshold: float, *, confidence: float = 0.95, **options: Any
-) -> RateIntervals:
-    """Compute the intervals of all :class:`~nes2net.metrics.Rates` at ``threshold``, which stays fixed.
-
-    Arguments, ``options`` and errors are those of :func:`bootstrap_interval`.
-
-    >>> rng = np.random.default_rng(0)
-    >>> intervals = bootstrap_rates(rng.normal(2, 1, 500), rng.normal(0, 1, 500), 1.0)
-    >>> [round(bound, 2) for bound in intervals.hter]
-    [0.13, 0.17]
-    """
-    metric = functools.partial(compute_rates, threshold=threshold)
-    draws = bootstrap_values([metric], bonafide, spoof, **options)
-    numbers = trials_behind(np.size(bonafide), np.size(spoof))
-    found = zip(Rates._fields, metric(bonafide, spoof), draws.T)
-    return RateIntervals(*(rate_interval(rate, column, numbers[name], confidence) for name, rate, column in found))
 
 
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -172,15 +155,7 @@ def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
 
 
 def bootstrap_values(
-    metrics: Sequence[Callable[..., Any]],
-    bonafide: ArrayLike,
-    spoof: ArrayLike,
-    *,
-    num_resamples: int = 1000,
-    seed: int = 0,
-    bonafide_groups: Sequence | None = None,
-    spoof_groups: Sequence | None = None,
-    num_threads: int | None = None,
+    metrics: Sequence[Callable[..., Any]], bonafide: ArrayLike, spoof: ArrayLike, **draws: Unpack[Draws]
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
@@ -189,8 +164,7 @@ def bootstrap_values(
     Arguments and errors are those of :func:`bootstrap_interval`.
     """
     system = checked_classes(bonafide, spoof)
-    draw = _draw(bonafide_groups, spoof_groups, *system)
-    return _resample([(metric, *system) for metric in metrics], draw, num_resamples, seed, num_threads)
+    return _resample([(metric, *system) for metric in metrics], **draws)
 
 
 def compare_systems(
@@ -198,12 +172,8 @@ def compare_systems(
     first: tuple[ArrayLike, ArrayLike],
     second: tuple[ArrayLike, ArrayLike],
     *,
-    num_resamples: int = 1000,
     confidence: float = 0.95,
-    seed: int = 0,
-    bonafide_groups: Sequence | None = None,
-    spoof_groups: Sequence | None = None,
-    num_threads: int | None = None,
+    **draws: Unpack[Draws],
 ) -> Comparison:
     """Compare two systems on the same trials by a paired bootstrap.
 
@@ -213,10 +183,9 @@ def compare_systems(
     2004.
 
     Args:
-        metric, num_resamples, confidence, seed: As in :func:`bootstrap_interval`.
+        metric, confidence, draws: As in :func:`bootstrap_interval`.
         first, second: ``(bonafide, spoof)`` scores of each system, shapes (B,) and (S,), of the
             same trials in the same order.
-        bonafide_groups, spoof_groups, num_threads: As in :func:`bootstrap_interval`.
 
     Returns:
         A :class:`Comparison`. With R resamples, of which k lie beyond zero on the rarer side,
@@ -242,8 +211,7 @@ def compare_systems(
             f"a paired comparison needs the same trials: {counts[0][0]} bona fide and {counts[0][1]} spoof scores of the "
             f"first system, but {counts[1][0]} and {counts[1][1]} of the second"
         )
-    draw = _draw(bonafide_groups, spoof_groups, *systems[0])
-    values = _resample([(metric, *system) for system in systems], draw, num_resamples, seed, num_threads)
+    values = _resample([(metric, *system) for system in systems], **draws)
     once = np.ones(sum(counts[0]), dtype=np.int64)
     first_value, second_value = (float(np.ravel(any_metric(metric, *system)(once))[0]) for system in systems)
     differences = values[:, 0] - values[:, values.shape[1] // 2]
@@ -289,15 +257,22 @@ def percentiles(values: NDArray, confidence: float) -> tuple[float, float]:
 
 
 def _resample(
-    systems: list[tuple[Callable, NDArray, NDArray]], draw: Draw, num_resamples: int, seed: int, num_threads: int | None
+    systems: list[tuple[Callable, NDArray, NDArray]],
+    num_resamples: int = 1000,
+    seed: int = 0,
+    bonafide_groups: Sequence | None = None,
+    spoof_groups: Sequence | None = None,
+    num_threads: int | None = None,
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    Each resample has its own generator, so it does not depend on the thread that makes it.
+    The other arguments are :class:`Draws`. Each resample has its own generator, so it does not depend on the thread that makes it.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:
         raise InputError(f"num_threads must be at least 1, got {num_threads}")
+    _, bonafide, spoof = systems[0]
+    draw = _draw(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
     quick = [quick_metric(*system) for system in systems]
     evaluators = [fast or any_metric(*system) for fast, system in zip(quick, systems)]
 
@@ -305,7 +280,6 @@ def _resample(
         counts = draw(np.random.default_rng([seed, number]))
         return np.hstack([evaluate(counts) for evaluate in evaluators])
 
-    _, bonafide, spoof = systems[0]
     with ExitStack() as stack:
         values: Iterable[NDArray] = map(one, range(num_resamples))
         if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
@@ -325,30 +299,10 @@ def check_draws(num_resamples: int, seed: int) -> None:
         raise InputError(f"`seed` must be 0 or more, got {seed}")
 
 
-def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, bonafide: NDArray, spoof: NDArray) -> Draw:
+def _draw(bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int) -> Draw:
     """Make the function that draws how often each trial of [bonafide, spoof] is in a resample."""
     if bonafide_groups is None and spoof_groups is None:
-        return lambda rng: np.concatenate([draw_counts(rng, n) for n in (bonafide.size, spoof.size)])
-    codes = _group_codes(bonafide_groups, spoof_groups, bonafide.size, spoof.size)
-    num_groups = int(codes.max()) + 1
-
-    def draw(rng: np.random.Generator) -> NDArray:
-        while True:
-            counts = draw_counts(rng, num_groups)[codes]
-            if counts[: bonafide.size].any() and counts[bonafide.size :].any():
-                return counts
-
-    return draw
-
-
-def draw_counts(rng: np.random.Generator, size: int) -> NDArray:
-    """Draw ``size`` times out of ``size`` things, and count how often each is drawn."""
-    return np.bincount(rng.integers(size, size=size), minlength=size)
-
-
-def _group_codes(
-    bonafide_groups: Sequence | None, spoof_groups: Sequence | None, num_bonafide: int, num_spoof: int
-) -> NDArray:
+        return lambda rng: np.concatenate([draw_counts(rng, n) for n in (num_bonafide, num_spoof)])
     if bonafide_groups is None or spoof_groups is None:
         raise InputError("give bonafide_groups and spoof_groups, or neither: speakers are drawn with all their trials")
     if (len(bonafide_groups), len(spoof_groups)) != (num_bonafide, num_spoof):
@@ -357,6 +311,17 @@ def _group_codes(
             f"but {len(bonafide_groups)} and {len(spoof_groups)} groups"
         )
     numbers: dict[Any, int] = {}
-    return np.array(
-        [numbers.setdefault(group, len(numbers)) for groups in (bonafide_groups, spoof_groups) for group in groups]
-    )
+    codes = np.array([numbers.setdefault(group, len(numbers)) for group in (*bonafide_groups, *spoof_groups)])
+
+    def draw(rng: np.random.Generator) -> NDArray:
+        while True:
+            counts = draw_counts(rng, len(numbers))[codes]
+            if counts[:num_bonafide].any() and counts[num_bonafide:].any():
+                return counts
+
+    return draw
+
+
+def draw_counts(rng: np.random.Generator, size: int) -> NDArray:
+    """Draw ``size`` times out of ``size`` things, and count how often each is drawn."""
+    return np.bincount(rng.integers(size, size=size), minlength=size)

@@ -25,16 +25,6 @@ class Rates(NamedTuple):
     """F1 of spoof: 2 · hits / (2 · hits + false alarms + misses), where a hit is a spoofed trial below it."""
 
 
-class RateIntervals(NamedTuple):
-    """Intervals ``(low, high)`` of :class:`Rates`, all from the same draws."""
-
-    miss: tuple[float, float]
-    false_alarm: tuple[float, float]
-    hter: tuple[float, float]
-    accuracy: tuple[float, float]
-    f1: tuple[float, float]
-
-
 def compute_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Rates:
     """Compute the error rates at ``threshold``: trials at or above it are accepted as bona fide.
 

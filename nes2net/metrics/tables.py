@@ -1,4 +1,4 @@
-"""The result tables of CtrSVDD and ASVspoof 5, as figures and as the published text."""
+"""The result table of CtrSVDD."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nes2net.errors import InputError
-from nes2net.metrics.dcf import compute_act_dcf, compute_cllr, compute_min_dcf
+from nes2net.metrics.dcf import compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
@@ -18,7 +18,6 @@ CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "
 # singers. The table leaves them out; ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
-_RULE = "-" * 57
 
 
 class CtrSvddRow(NamedTuple):
@@ -83,59 +82,3 @@ def _row(kind: str, name: str, bonafide: np.ndarray, spoof: np.ndarray) -> CtrSv
         eer, _ = compute_eer(bonafide, spoof, "sklearn")
         min_dcf = compute_min_dcf(bonafide, spoof, **CTRSVDD_DCF)
     return CtrSvddRow(kind, name, bonafide.size, spoof.size, eer, min_dcf)
-
-
-def ctrsvdd_lines(rows: Sequence[CtrSvddRow]) -> str:
-    """Write the text of CtrSVDD's ``EER_minDCF.py``, with ``–`` for figures that are None."""
-    lines = [_RULE]
-    for row in rows:
-        figures = "EER: –  minDCF: –" if row.eer is None else f"EER: {100 * row.eer:.4f}%  minDCF: {row.min_dcf:.6f}"
-        if row.kind == "source":
-            lines.append(f"dataset {row.name} - {figures}")
-        elif row.kind == "attack":
-            lines.append(f"(atkID {row.name}) - {figures}")
-        else:
-            both = row.name != _LEFT_OUT_ATTACK
-            what = f"both {_LEFT_OUT_SOURCE} and {_LEFT_OUT_ATTACK}" if both else f"{_LEFT_OUT_ATTACK} only"
-            lines += [_RULE, f"excluding {what}, #: {row.num_bonafide + row.num_spoof}", f"- {figures}"]
-    return "\n".join([*lines, _RULE]) + "\n"
-
-
-def asvspoof5_track1_lines(bonafide: ArrayLike, spoof: ArrayLike) -> str:
-    """Write the text of ASVspoof 5's ``evaluation.py --m t1``: minDCF, EER, Cllr and actDCF.
-
-    Raises:
-        InputError: if a class has no scores or a score is NaN.
-    """
-    min_dcf, act_dcf = compute_min_dcf(bonafide, spoof), compute_act_dcf(bonafide, spoof)
-    (eer, _), cllr = compute_eer(bonafide, spoof), compute_cllr(bonafide, spoof)
-    return (
-        "\nCM SYSTEM\n"
-        f"\tmin DCF \t\t= {min_dcf} (min DCF for countermeasure)\n"
-        f"\tEER\t\t= {100 * eer:.9f} % (EER for countermeasure)\n"
-        f"\tCLLR\t\t= {cllr:.9f} bits (CLLR for countermeasure)\n"
-        f"\tactDCF\t\t= {act_dcf} (actual DCF)\n"
-        "# Track 1 Result: \n\n"
-        f"-eval_mindcf: {min_dcf:.5f}\n-eval_eer (%): {100 * eer:.3f}\n"
-        f"-eval_cllr (bits): {cllr:.5f}\n-eval_actDCF: {act_dcf:.5f}\n\n"
-    )
-
-
-def asvspoof5_track2_lines(a_dcf: float, t_eer: float | None = None, min_tdcf: float | None = None) -> str:
-    """Write the text that ``evaluation.py`` of ASVspoof 5 prints for track 2.
-
-    It is the text of ``--m t2_tandem``, or of ``--m t2_single`` if only ``a_dcf`` is given.
-    ``t_eer`` is a fraction.
-
-    Raises:
-        InputError: if only one of ``t_eer`` and ``min_tdcf`` is given.
-    """
-    if (t_eer is None) != (min_tdcf is None):
-        raise InputError("the tandem lines hold both t_eer and min_tdcf; give both, or neither for a single system")
-    head = f"\nSASV RESULT\n\ta-DCF\t\t= {a_dcf:.9f}\n"
-    if t_eer is None:
-        return f"{head}# Track 2 (Single) Result: \n\n-eval_adcf: {a_dcf:.5f}\n\n"
-    return (
-        f"{head}\tt-EER\t\t= {100 * t_eer:.9f}\n\tmin-tDCF\t\t= {min_tdcf:.9f}\n# Track 2 Result: \n\n"
-        f"-eval_adcf: {a_dcf:.5f}\n-eval_tdcf: {min_tdcf:.5f}\n-eval_teer (%): {100 * t_eer:.3f}\n\n"
-    )

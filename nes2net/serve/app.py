@@ -20,7 +20,7 @@ from nes2net import __version__
 from nes2net.errors import InputError, readable_size
 from nes2net.machine.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
-from nes2net.serve.guard import Guard, Refused
+from nes2net.serve.guard import Admit, Guard, Refused
 from nes2net.serve.page import JOIN, mounted
 from nes2net.serve.uploads import Uploads
 
@@ -100,11 +100,18 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         return JSONResponse({"error": printable(str(error.detail))}, error.status_code)
 
     mounted(app, desk, uploads, about(desk, model))
+    app.add_middleware(Guard, names=list(names), admit=_admission(desk, uploads), frames=list(frames))
+    return app
+
+
+def _admission(desk: Desk, uploads: Uploads) -> Admit:
+    """Decide which requests are answered, and how many bytes of each may come."""
     slots = threading.BoundedSemaphore(desk.limits.waiting + 1)
 
     @contextmanager
     def admitted(method: str, path: str, length: int | None) -> Iterator[int]:
-        if not _is_answered(method, path):
+        is_fetched = method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
+        if not is_fetched and not (method == "POST" and path in _SENT_TO):
             raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
         if path == _UPLOAD:
             with uploads.promised(length) as room:
@@ -119,14 +126,7 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
         else:
             yield 0
 
-    app.add_middleware(Guard, names=list(names), admit=admitted, frames=list(frames))
-    return app
-
-
-def _is_answered(method: str, path: str) -> bool:
-    if method == "POST":
-        return path in _SENT_TO
-    return method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
+    return admitted
 
 
 async def _tidy(desk: Desk, uploads: Uploads) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -47,30 +47,24 @@ def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, che
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
     process = context.Process(target=_decode, args=(source, whole, heard, longest, answer), daemon=True)
-    with _ended(process), answers:
-        process.start()
-        answer.close()
-        check()
-        while not answers.poll(_LOOK):
-            check()
+    with answers:
         try:
+            process.start()
+            answer.close()
+            check()
+            while not answers.poll(_LOOK):
+                check()
             found = answers.recv()
         except EOFError:
             raise NotDecoded("cannot be decoded: the decoder crashed") from None
+        finally:
+            if process.pid is not None:
+                process.join(0)
+                process.kill()
+                process.join()
     if isinstance(found, str):
         raise NotDecoded(found)
     return found
-
-
-@contextmanager
-def _ended(process: multiprocessing.process.BaseProcess) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if process.pid is not None:
-            process.join(0)
-            process.kill()
-            process.join()
 
 
 def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answer: Connection) -> None:

@@ -93,7 +93,12 @@ class Guard:
             if message["type"] == "http.response.start":
                 started = True
                 kept = [(name, value) for name, value in message["headers"] if not name.startswith(b"access-control-")]
-                message = {**message, "headers": [*kept, *self._headers()]}
+                own = [
+                    (b"content-security-policy", self.policy.encode()),
+                    (b"x-content-type-options", b"nosniff"),
+                    (b"referrer-policy", b"no-referrer"),
+                ]
+                message = {**message, "headers": [*kept, *own]}
             await send(message)
 
         try:
@@ -103,13 +108,6 @@ class Guard:
                 raise
         if body.refusal and not started:
             raise body.refusal
-
-    def _headers(self) -> list[tuple[bytes, bytes]]:
-        return [
-            (b"content-security-policy", self.policy.encode()),
-            (b"x-content-type-options", b"nosniff"),
-            (b"referrer-policy", b"no-referrer"),
-        ]
 
     def _check_sender(self, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "")

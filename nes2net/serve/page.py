@@ -337,16 +337,12 @@ def span(track: Track, threshold: float | None) -> tuple[float, float]:
 
 
 def _levels(least: float, most: float) -> list[float]:
-    step = _nice((most - least) / 5)
+    rough = (most - least) / 5
+    power = 10.0 ** np.floor(np.log10(rough))
+    step = float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999))
     first = np.ceil((least + 0.06 * (most - least)) / step)
     last = np.floor((most - 0.06 * (most - least)) / step)
     return [round(float(n * step), 6) + 0.0 for n in np.arange(first, last + 1)]  # + 0.0: not -0
-
-
-def _nice(step: float) -> float:
-    """The round number that is next above ``step``."""
-    power = 10.0 ** np.floor(np.log10(step))
-    return float(next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * 0.999))
 
 
 def _ticks(duration: float) -> list[float]:

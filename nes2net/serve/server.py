@@ -9,7 +9,8 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -17,9 +18,7 @@ from typing import Any, NoReturn
 
 import uvicorn
 
-from nes2net.decisions.calibration import load
-from nes2net.decisions.decision import ABSTAIN, Decider
-from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import printable_name
@@ -34,52 +33,46 @@ _CONNECTIONS = 500  # at once; more would use up the files that a process may op
 _GRACE = 2  # seconds for answers that are being sent when the server is stopped
 
 
+@dataclass(frozen=True)
+class Address:
+    """Where a page is served, and to whom."""
+
+    host: str = "127.0.0.1"
+    """Other machines reach all but loopback addresses."""
+    port: int | None = None
+    """None for 7860, or the next one that is free."""
+    names: Sequence[str] = ()
+    """Further names by which browsers may call this machine."""
+    frames: Sequence[str] = ()
+    """Sites that may show the page in a frame."""
+
+
 def serve(
     model: str | Path,
-    calibration: str | Path | None = None,
+    decider: Decider | None = None,
+    address: Address = Address(),
     *,
-    prior: float = 0.5,
-    operating_point: str | None = None,
-    abstain: float = ABSTAIN,
-    host: str = "127.0.0.1",
-    port: int | None = None,
     limits: Limits | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    config: str | None = None,
-    base: str | Path | None = None,
-    names: Iterable[str] = (),
-    frames: Iterable[str] = (),
     open_browser: bool = False,
+    **loading: Any,
 ) -> None:
     """Serve the page of ``model`` until Ctrl-C, SIGTERM or SIGHUP.
 
     Args:
-        model, device, dtype, config, base: see :meth:`nes2net.Detector.from_pretrained`.
-        calibration: file of `nes2net calibrate` with one system; None for raw scores.
-        prior: of bona fide, for probabilities.
-        operating_point: where to decide, as :meth:`nes2net.decisions.OperatingPoint.parse` reads it;
-            None for the Bayes threshold of ``prior``.
-        abstain: a recording is called "cannot tell" if at most this share of the calibration's
-            recordings is as unusual; 0 for never.
-        host: address to listen at; other machines reach all but loopback addresses.
-        port: None for 7860, or the next one that is free.
-        names: further names by which browsers may call this machine.
-        frames: sites that may show the page in a frame.
+        model, loading: as for :meth:`nes2net.Detector.from_pretrained`.
+        decider: of a calibration with one system; None for raw scores.
         open_browser: open the page in a browser.
 
     Raises:
-        InputError: if the model or the calibration cannot be used, a limit is out of its range, or
-            the address cannot be listened at.
+        InputError: if the model or the calibration cannot be used, or the address cannot be listened at.
     """
-    point = None if operating_point is None else OperatingPoint.parse(operating_point)
-    decider = None if calibration is None else Decider(load(calibration), prior, point, abstain)
+    host = address.host
     local = is_loopback(host)
-    with _listening(host, port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
+    with _listening(host, address.port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         signal.signal(signal.SIGTERM, _terminated)
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-        detector = Detector.from_pretrained(model, device, dtype, config=config, base=base)
+        detector = Detector.from_pretrained(model, **loading)
         check_takes_audio_alone(detector)
         desk = Desk(detector, Path(folder), limits, decider)
         for note in desk.notes:
@@ -87,13 +80,19 @@ def serve(
         set_up_gradio(desk.folder)
         from nes2net.serve.app import build  # start-up: Gradio reads its settings when it is imported
 
-        app = build(desk, Path(model).name, [*_names(host), *names], frames)
-        address = _address(host, listener.getsockname()[1])
+        app = build(desk, Path(model).name, [*_names(host), *address.names], address.frames)
+        port = listener.getsockname()[1]
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         if not local:
-            _warn(address)
-        print(f"{printable_name(model)} is served at {address} (Ctrl-C ends it)", flush=True)
+            print(
+                f"warning: everyone who can reach {url} can use this page; there is no password and no encryption. "
+                "Without --host, only this machine can.",
+                file=sys.stderr,
+                flush=True,
+            )
+        print(f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", flush=True)
         if open_browser:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
         settings = uvicorn.Config(
             app,
             log_level="warning",
@@ -160,10 +159,6 @@ def _listening(host: str, port: int | None) -> socket.socket:
     raise InputError(f"{tried} of {host} is {'free' if port is None else 'not free'} ({reason}): name another `port`")
 
 
-def _address(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def _names(host: str) -> list[str]:
     """Names of this machine, besides addresses and ``localhost``."""
     own = [] if is_address(host) else [host]
@@ -171,12 +166,3 @@ def _names(host: str) -> list[str]:
         return own
     name = socket.gethostname()
     return [*own, name, f"{name}.local", socket.getfqdn()]
-
-
-def _warn(address: str) -> None:
-    print(
-        f"warning: everyone who can reach {address} can use this page; there is no password and no encryption. "
-        "Without --host, only this machine can.",
-        file=sys.stderr,
-        flush=True,
-    )

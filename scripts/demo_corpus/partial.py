@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from nes2net.localisation import Segment, frame_labels, pool_labels, write_reco2dur, write_rttm
+from nes2net.localisation import Segment, frame_labels, pool_labels, write_rttm
 from nes2net.localisation.frames import RESOLUTIONS
 
 from . import channel, layout, plan, splice, splice_cues
@@ -187,7 +187,8 @@ def write_labels(out: Path, made: Iterable[tuple[Utterance, Made]]) -> None:
         write_rttm(folder / "rttm_2cls_0sil", found)
         spoofed = {name: [s for s in of_one if s.label == "spoof"] for name, of_one in found.items()}
         write_rttm(folder / "rttm_2cls_0sil_spoof", spoofed)
-        write_reco2dur(folder / "reco2dur", durations)
+        text = "".join(f"{name} {duration:.6f}\n" for name, duration in durations.items())
+        layout.write_text(folder / "reco2dur", text)
     rows = [
         f"{u.part} {u.id} {p.start * _STEP:.2f} {p.end * _STEP:.2f} {p.version} "
         + (u.method if p.version == splice.VERSIONS - 1 else splice.HUMAN)

@@ -42,7 +42,7 @@ from nes2net.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
 from nes2net.evaluation.embedding_map import map_embeddings
-from nes2net.localisation import ScoredUtterance, range_eer, read_audacity, read_rttm
+from nes2net.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.machine.unpacking import unpack
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
@@ -236,7 +236,6 @@ def _segments(folder: Path) -> None:
     """Segments of utterances, labels of Audacity, and scores of frames."""
     rttm = "".join(f"SPEAKER u{n} 1 {n / 4:.2f} 0.50 <NA> <NA> spoof <NA> <NA>\n" for n in range(4))
     _make(folder, "rttm/a.rttm").write_text(rttm)
-    _make(folder, "audacity/a.txt").write_text("0.0\t0.5\tspoof\n\\\t100\t2000\n0.5\t1.25\tbona fide\n")
     rows = "".join(f"u{u} {t} {(u - t) / 7:.3f}\n" for u in range(3) for t in range(20))
     _make(folder, "frames/a.txt").write_text(rows)
 
@@ -461,10 +460,9 @@ BOUNDARIES = {
         _segments,
         {
             "ranges": _ranges,
-            "labels": lambda folder: read_audacity(_only(folder)),
             "frames": lambda folder: list(read_segment_scores(_only(folder)).scores),
         },
-        {"rttm": ("ranges",), "audacity": ("labels",), "frames": ("frames",)},
+        {"rttm": ("ranges",), "frames": ("frames",)},
     ),
     "embeddings": Boundary(
         _embeddings,

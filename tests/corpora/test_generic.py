@@ -12,7 +12,7 @@ from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate
-from nes2net.localisation import Segment, write_reco2dur, write_rttm
+from nes2net.localisation import Segment, write_rttm
 
 LISTS = {
     "comma": ("list.csv", "path,label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"),
@@ -213,7 +213,7 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
     write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
     with pytest.raises(InputError, match="audio file .*train.wav"):
         generic.segments(tmp_path, "train")
-    write_reco2dur(tmp_path / "reco2dur", {"train": 1.0, "dev": 2.0})
+    write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
     assert generic.segments(tmp_path, "train") == {"train": PARTS}
     assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
     write_rttm(tmp_path / "segments.rttm", {"dev": [("spoof", 0.5, 1.0)], "devv": []})

@@ -10,7 +10,7 @@ from nes2net.corpora import (
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.localisation import Segment, write_reco2dur, write_rttm
+from nes2net.localisation import Segment, write_rttm
 
 PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
 
@@ -61,9 +61,14 @@ SEGMENTS = {
 }
 
 
+def write_durations(path, durations):
+    """Write a file ``reco2dur``: utterance and seconds on each line."""
+    write(path, "".join(f"{utterance} {seconds}\n" for utterance, seconds in durations.items()))
+
+
 @pytest.mark.parametrize("inner, given", [("database/eval/con_data", "."), ("eval/con_data", "."), (".", ".")])
 def test_segments(tmp_path, inner, given):
-    write_reco2dur(tmp_path / inner / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
+    write_durations(tmp_path / inner / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
     write_rttm(tmp_path / inner / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
     assert partialspoof.segments(tmp_path / given, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
@@ -78,12 +83,12 @@ def test_segments_that_are_incomplete_or_contradict(tmp_path):
     write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
     with pytest.raises(NotFound, match="durations of PartialSpoof eval not found"):
         partialspoof.segments(tmp_path, "eval")
-    write_reco2dur(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.2, "CON_E_1": 1.0})
+    write_durations(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.2, "CON_E_1": 1.0})
     with pytest.raises(InputError, match="CON_E_0033629: no segment covers 2.100 to 2.200 s"):
         partialspoof.segments(tmp_path, "eval")
     with pytest.raises(InputError, match="rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1"):
         partialspoof.segments(tmp_path, "eval", uncovered="spoof")
-    write_reco2dur(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
+    write_durations(tmp_path / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
     protocol = PARTIALSPOOF.replace("- - bonafide", "- CON spoof")
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", protocol)
     with pytest.raises(InputError, match=r"than the segments: LA_E_2834763 \(spoof, none of it spoof\)"):

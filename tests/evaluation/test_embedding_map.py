@@ -74,17 +74,6 @@ def test_a_map(files):
     assert [picture.title for picture in alone.pictures()] == ["By class"]  # no attack is known
     np.save(files[0], np.load(files[0]) * np.float32(1e36))
     check_neighbours(map_embeddings(files[:1], trials))  # squares of such numbers overflow
-    with pytest.raises(InputError, match="`map` is tsne or umap"):
-        map_embeddings(files, method="pca")
-
-
-@pytest.mark.weekly  # numba compiles UMAP
-def test_umap(files):
-    trials = [Trial(f"a_{n}", attack=GROUPS[n // 15][1]) for n in range(45)]
-    found = map_embeddings(files[:1], trials, "umap")
-    assert found.method == "UMAP"
-    check_neighbours(found)
-    np.testing.assert_array_equal(map_embeddings(files[:1], trials, "umap").points, found.points)
 
 
 def test_of_many_a_share_is_drawn(files):

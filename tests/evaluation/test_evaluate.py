@@ -13,7 +13,7 @@ from nes2net.corpora.corpus import OfficialRow
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import Row, breakdown, tables
-from nes2net.evaluation.evaluate import comparison_table, evaluate
+from nes2net.evaluation.evaluate import evaluate
 from nes2net.evaluation.matching import match
 
 
@@ -199,17 +199,6 @@ def test_the_text_of_a_result(tmp_path):
         "PARTIAL: rests on 4 of 5 trials; 1 of 5 trials without a score: e; 1 scored but not in the key: x"
         in partial.table()
     )
-
-    compared = comparison_table({"whole": [result], "partial": [partial], "none": []})
-    low, high = (100 * bound for bound in result.interval)
-    assert compared.splitlines() == [
-        "| EER in % (95 % interval) | asvspoof2021_la |",
-        "| --- | ---: |",
-        "| *trials: bona fide + spoof* | *2 + 3* |",
-        f"| whole | {100 * result.eer:.2f} ({low:.2f}–{high:.2f}) |",
-        f"| partial | {100 * partial.eer:.2f} ({100 * partial.interval[0]:.2f}–{100 * partial.interval[1]:.2f}, on 2 + 2) |",
-        "| none | – |",
-    ]
 
 
 def test_breakdown_by_any_field():

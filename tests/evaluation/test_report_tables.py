@@ -10,7 +10,8 @@ from builders.report_case import make_case, report_of
 
 from nes2net.cli.main import main
 from nes2net.evaluation.compare import evaluate_systems
-from nes2net.evaluation.report_tables import latex, latex_text, markdown, paper_tables, summary
+from nes2net.evaluation.report_tables import paper_tables, summary
+from nes2net.evaluation.tables import latex, latex_text, markdown
 
 SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
 
@@ -78,7 +79,7 @@ def hostile(tmp_path_factory):
 
 
 def test_latex_escapes_what_it_would_obey(hostile):
-    text = latex(hostile)
+    text = latex(paper_tables(hostile))
     assert text.count(latex_text(SPECIALS)) == 6  # 2 tables of figures, a difference, 2 breakdowns, an attack
     body = re.sub(r"\\[a-zA-Z]+|\\[&%$#_{},\\]|\$-\$", " ", text.partition("\n")[2])  # without commands and escapes
     assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
@@ -93,7 +94,7 @@ def test_latex_escapes_what_it_would_obey(hostile):
 
 def test_every_row_of_latex_has_the_columns_of_its_table(hostile):
     for columns, inner in re.findall(
-        r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}", latex(hostile), re.DOTALL
+        r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}", latex(paper_tables(hostile)), re.DOTALL
     ):
         rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
         assert len(rows) >= 2
@@ -104,7 +105,7 @@ def test_latex_compiles(hostile, tmp_path):
     if not shutil.which("pdflatex"):
         pytest.skip("no pdflatex")
     begin = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{textcomp,booktabs}\\begin{document}\n"
-    (tmp_path / "t.tex").write_text(begin + latex(hostile) + "\\end{document}\n")
+    (tmp_path / "t.tex").write_text(begin + latex(paper_tables(hostile)) + "\\end{document}\n")
     command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
@@ -112,7 +113,7 @@ def test_latex_compiles(hostile, tmp_path):
 
 def test_markdown_is_rendered_as_the_tables(hostile):
     markdown_it = pytest.importorskip("markdown_it")
-    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(hostile))
+    tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(paper_tables(hostile)))
     cells = [
         (
             "".join(child.content for child in inline.children if child.type == "text"),
@@ -134,6 +135,6 @@ def test_the_command_writes_both(case, tmp_path, capsys):
     scores = [str(case / "good.txt"), str(case / "worse.txt")]
     assert main(["evaluate", "asvspoof2021_la", *scores, "--keys", str(case), "--resamples", "50", *files]) == 0
     report = report_of(case, "good", "worse")
-    assert (tmp_path / "t.tex").read_text() == latex(report)
-    assert (tmp_path / "t.md").read_text() == markdown(report)
+    assert (tmp_path / "t.tex").read_text() == latex(paper_tables(report))
+    assert (tmp_path / "t.md").read_text() == markdown(paper_tables(report))
     capsys.readouterr()

@@ -15,7 +15,8 @@ from nes2net.decisions import OperatingPoint, calibration, load
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import evaluate_systems
 from nes2net.evaluation.page import html_page
-from nes2net.evaluation.report_tables import latex, markdown
+from nes2net.evaluation.report_tables import paper_tables
+from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words, read_set
 from nes2net.evaluation.transfer_tables import text_of
 
@@ -148,7 +149,7 @@ def test_at_the_operating_point_eer_the_development_set_has_hter_of_its_eer(case
 
 def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
     development = read_set(
-        FurtherSet("generic", str(case / "good.dev.txt"), str(case / "dev.csv"), "all"), "development"
+        FurtherSet("generic", str(case / "good.dev.txt"), str(case / "dev.csv"), "all"), "development", {}
     )
     fitted = calibration.fit(development.matched.bonafide, development.matched.spoof, systems=["good.dev"])
     path = tmp_path / "calibration.json"
@@ -257,7 +258,10 @@ def test_a_calibration_of_frames_is_refused(case, tmp_path):
 def test_text_page_and_paper_tables_have_every_figure(case, report):
     (table,) = report.transfers
     row = table.rows[1]
-    page, texts = html_page(report), (text_of(table), report.text(), markdown(report), latex(report))
+    page, texts = (
+        html_page(report),
+        (text_of(table), report.text(), markdown(paper_tables(report)), latex(paper_tables(report))),
+    )
     for figure in (row.hter, row.miss, row.false_alarm, row.accuracy, row.f1):
         written = f"{100 * figure.value:.2f}"
         assert all(written in text for text in (page, *texts))

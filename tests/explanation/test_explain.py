@@ -6,14 +6,19 @@ import torch
 from builders import hears_a_tone
 
 from nes2net import Detector, InputError
-from nes2net.explanation import EXPLANATION_METHODS, explain
+from nes2net.explanation import EXPLANATION_METHODS, How, explain
 from nes2net.explanation.removal import Removable
+
+
+def explained(detector, samples, **options):
+    place = {name: options.pop(name) for name in ("num_samples", "start", "duration", "progress") if name in options}
+    return explain(detector, samples, 16000, How(**options), **place)
 
 
 @pytest.mark.parametrize("method", EXPLANATION_METHODS)
 def test_the_relevance_is_where_the_cue_is(method):
     detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
-    found = explain(detector, samples, 16000, method=method)
+    found = explained(detector, samples, method=method)
     assert found.score == pytest.approx(detector.score(samples, 16000), abs=1e-5)
     (stretch, *_), (band, *_) = found.relevance.stretches(), found.relevance.strongest_bands()
     assert stretch[:2] == pytest.approx((0.4, 0.6), abs=0.11) and band[:2] == (3000, 3500)
@@ -24,7 +29,7 @@ def test_the_relevance_is_where_the_cue_is(method):
     for check in found.checks:
         assert check.ratio > 1.5 and check.share_smaller >= 0.75
         assert check.change > 0 and len(check.random_changes) == 20
-    again = explain(detector, samples, 16000, method=method, batch_size=3)
+    again = explained(detector, samples, method=method, batch_size=3)
     np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
     assert again.layers is None  # a spectrum has one hidden state
 
@@ -40,7 +45,7 @@ def transformer():
 def test_gradients_add_up(transformer):
     """Time and bands are sums of cells, and integrated gradients the difference to the baseline."""
     samples = hears_a_tone.recording(0.1, seconds=0.5)
-    found = explain(transformer, samples, 16000, method="integrated_gradients", steps=16, draws=1)
+    found = explained(transformer, samples, method="integrated_gradients", steps=16, draws=1)
     relevance = found.relevance
     np.testing.assert_allclose(relevance.over_time, relevance.cells.sum(0), rtol=1e-9)
     np.testing.assert_allclose(relevance.over_bands, relevance.cells.sum(1), rtol=1e-9)
@@ -52,11 +57,11 @@ def test_gradients_add_up(transformer):
 def test_a_part_and_a_repeated_recording():
     """The explained part begins at `start`, and a short one is repeated as in scoring."""
     detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
-    found = explain(detector, samples, 16000, start=0.3, duration=0.5, draws=1)
+    found = explained(detector, samples, start=0.3, duration=0.5, draws=1)
     assert (found.start, found.duration) == pytest.approx((0.3, 0.5), abs=0.02)
     assert found.relevance.times[[0, -1]] == pytest.approx([0.3, 0.8], abs=0.02)
     assert found.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
-    repeated = explain(detector, samples, 16000, num_samples=24000, draws=1)
+    repeated = explained(detector, samples, num_samples=24000, draws=1)
     assert repeated.score == pytest.approx(detector.score(samples, 16000, num_samples=24000), abs=1e-5)
     assert repeated.duration == 1 and repeated.relevance.stretches()[0][:2] == pytest.approx((0.4, 0.6), abs=0.11)
 
@@ -65,7 +70,7 @@ def test_a_part_and_a_repeated_recording():
 def test_the_progress_counts_all_versions(method):
     counts = []
     options = {"draws": 2, "steps": 4, "progress": lambda *count: counts.append(count)}
-    explain(hears_a_tone.detector(), hears_a_tone.recording(), 16000, method=method, **options)
+    explained(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
     assert {total for _, total in counts} == {sum(count for count, _ in counts)}
 
 
@@ -100,15 +105,15 @@ def test_what_cannot_be_explained_is_named():
     }
     for message, options in wrong.items():
         with pytest.raises(InputError) as caught:
-            explain(detector, samples, 16000, **options)
+            explained(detector, samples, **options)
         assert message in str(caught.value)
     with pytest.raises(InputError, match="longer than 30 s.*`start` and `duration`"):
-        explain(detector, np.tile(samples, 31), 16000)
+        explained(detector, np.tile(samples, 31))
 
 
 def test_int8_has_no_gradients(transformer):
     samples = hears_a_tone.recording(0.1, seconds=0.3)
     transformer.set_precision("int8")
     with pytest.raises(InputError, match="int8 has no gradients"):
-        explain(transformer, samples, 16000, method="gradient_x_input")
-    assert len(explain(transformer, samples, 16000, draws=1).checks) == 2  # occlusion needs scores alone
+        explained(transformer, samples, method="gradient_x_input")
+    assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone

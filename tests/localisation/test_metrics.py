@@ -12,11 +12,10 @@ from nes2net.errors import InputError
 from nes2net.localisation import (
     ScoredUtterance,
     align,
-    measured_eers,
+    measured_frames,
     point_eer,
     pool_labels,
     range_eer,
-    utterance_eer_from_minimum,
 )
 
 EXACT = {"rel": 0, "abs": 1e-12}
@@ -35,25 +34,30 @@ def utterances_of(case):
     ]
 
 
+def measured_eers(utterances, resolution, measured_at):
+    """The row of the published table, by resolution."""
+    return {to: point_eer(*zip(*measured_frames(utterances, resolution, to))) for to in measured_at}
+
+
 @pytest.mark.parametrize("name", ["a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor"])
 class TestPublished:
     def test_point_eers(self, name):
         case = zoo.read("localisation_point_eer")[name]
         resolution = case["config"]["resolution_ms"]
         utterances = utterances_of(case)
-        found = measured_eers(utterances, resolution)
-        assert list(found) == case["measured_at_ms"]
+        found = measured_eers(utterances, resolution, case["measured_at_ms"])
         assert [result.eer for result in found.values()] == pytest.approx(case["eer"], **EXACT)
         assert [result.threshold for result in found.values()] == pytest.approx(case["threshold"], **EXACT)
         own = found[resolution]
         assert (own.num_bonafide, own.num_spoof) == (case["num_bonafide"], case["num_spoof"])
         aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
         assert [len(scores) for scores, _ in aligned] == [u["aligned_frames"] for u in case["utterances"]]
-        whole = utterance_eer_from_minimum(*zip(*aligned))
+        lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
+        whole = point_eer(*zip(*lowest))
         assert whole.eer == pytest.approx(case["utterance_eer_from_minimum"], **EXACT)
         assert whole.threshold == pytest.approx(case["utterance_threshold"], **EXACT)
-        from_segments = measured_eers([u._replace(labels_10ms=None) for u in utterances], resolution)
-        assert from_segments == found
+        from_segments = [u._replace(labels_10ms=None) for u in utterances]
+        assert measured_eers(from_segments, resolution, case["measured_at_ms"]) == found
 
     def test_range_eer(self, name):
         case = zoo.read("localisation_range_eer")[name]
@@ -141,11 +145,11 @@ def test_what_has_no_error_rate():
     with pytest.raises(InputError, match="there are no frame scores"):
         range_eer([], 20)
     with pytest.raises(InputError, match="frames of 50 ms cannot be made of frames of 20 ms"):
-        measured_eers([utterance], 20, [50])
+        measured_frames([utterance], 20, 50)
     with pytest.raises(InputError, match=r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"):
         point_eer([[1.0], [1.0, 2.0]], [[1], [0]])
     with pytest.raises(InputError, match=r"scores of shape \(1,\) and labels of shape \(0,\)"):
-        utterance_eer_from_minimum([[1.0]], [[]])
+        point_eer([[1.0]], [[]])
     with pytest.raises(InputError, match="there are no bona fide scores"):
         point_eer([[1.0]], [[0]])
     with pytest.raises(InputError, match="there are no utterances"):

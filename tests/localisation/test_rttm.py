@@ -13,7 +13,6 @@ from nes2net.localisation import (
     read_rttm,
     rttm_text,
     segments_of_frames,
-    write_reco2dur,
     write_rttm,
 )
 
@@ -42,8 +41,7 @@ def test_what_is_written_is_read_again(tmp_path):
     assert found == [("bonafide", 0, 0.333, None), ("spoof", 0.333, 0.667, None), ("A%201", 0.667, 1, None)]
     write_rttm(tmp_path / "b.rttm", {"take\udcff": segments["a"]})  # a file name that is no UTF-8
     assert list(read_rttm(tmp_path / "b.rttm")) == [r"take\udcff"]
-    write_reco2dur(tmp_path / "reco2dur", {"a": 1.7047, "my talk": 3599.98})
-    assert read_reco2dur(tmp_path / "reco2dur") == {"a": 1.7047, "my%20talk": 3599.98}
+    assert read_reco2dur(write(tmp_path / "reco2dur", "a 1.7047\nb 3599.98\n")) == {"a": 1.7047, "b": 3599.98}
 
 
 def test_the_last_segment_is_cut_at_the_end_of_the_utterance():

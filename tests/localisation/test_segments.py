@@ -1,4 +1,4 @@
-"""Segments: frames, crops and repetitions as published, and what is refused."""
+"""Segments: frames as published, and what is refused."""
 
 from itertools import pairwise
 
@@ -11,10 +11,8 @@ from nes2net.errors import InputError
 from nes2net.localisation import (
     RESOLUTIONS,
     Segment,
-    cut_segments,
     frame_labels,
     map_segments,
-    repeat_segments,
     segments_of_frames,
 )
 
@@ -28,23 +26,6 @@ def test_labels_of_frames_are_the_published_ones():
                 for name, last_frame in ((f"{rule}_{resolution}ms", "ceil"), (f"{rule}_{resolution}ms_{last}", last)):
                     found = frame_labels(case["segments"], resolution, case["duration"], rule, last_frame)
                     assert found.tolist() == case[name].tolist(), name
-
-
-def test_crops_and_repetitions():
-    for case in zoo.read("localisation_labels")["crops"]:
-        for name in ("cut_0", "cut_1", "cut_2"):
-            cut = case[name]
-            assert plain(cut_segments(case["segments"], cut["start"], cut["end"])) == cut["segments"]
-        repeated = case["repeated"]
-        found = repeat_segments(case["segments"], repeated["length"], case["duration"])
-        expected = repeated["correct_not_original"]
-        assert [segment[0] for segment in found] == [label for label, *_ in expected]
-        for ours, (_, *times) in zip(found, expected, strict=True):
-            assert ours[1:3] == pytest.approx(times, rel=0, abs=1e-8)
-
-
-def plain(segments):
-    return [list(segment[:3]) for segment in segments]
 
 
 @given(st.lists(st.integers(0, 1), min_size=1, max_size=40), st.sampled_from(RESOLUTIONS))
@@ -73,7 +54,5 @@ def test_what_is_refused():
     for resolution, duration in ((0, 1.0), (20, -1.0), (20, float("inf"))):
         with pytest.raises(InputError, match="both must be numbers above 0"):
             frame_labels([], resolution, duration)
-    with pytest.raises(InputError, match="cannot be repeated"):
-        repeat_segments([], 1.0)
     with pytest.raises(InputError, match="there is no new label for 'x'"):
         map_segments([("x", 0.0, 1.0)], {"A01": "spoof"})

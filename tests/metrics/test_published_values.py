@@ -123,7 +123,6 @@ def test_table_of_ctrsvdd(case):
         assert row.num_bonafide + row.num_spoof == values["n"], row.name
         assert row.eer == pytest.approx(values["eer"], **EXACT), row.name
         assert row.min_dcf == pytest.approx(values["mindcf"], **EXACT), row.name
-    assert metrics.ctrsvdd_lines(rows) == result["stdout"]
 
 
 @cases(CTRSVDD)
@@ -153,7 +152,6 @@ def test_asvspoof5_track_1(case):
     best = thresholds[np.argmin(metrics.dcf.dcf(frr, far, 0.05, 1, 10, normalize=True))]
     assert best == pytest.approx(values["minDCF_threshold"], **LAST_PLACE)
     assert metrics.dcf.act_dcf_threshold(0.05, 1, 10) == pytest.approx(values["actDCF_threshold"], **LAST_PLACE)
-    assert metrics.asvspoof5_track1_lines(bonafide, spoof) == result["stdout"]
 
 
 @cases(TRAINING_CODE_ASVSPOOF5)
@@ -187,8 +185,6 @@ def test_asvspoof5_track_2(case):
     assert 100 * t_eer == pytest.approx(values["t_eer_percent"], **EXACT)
     min_tdcf = metrics.tdcf_curve(*cm, metrics.ASVSPOOF5_WEIGHTS).min()
     assert min_tdcf == pytest.approx(values["min_tDCF"], **EXACT)
-    assert metrics.asvspoof5_track2_lines(a_dcf, t_eer, min_tdcf) == result["stdout"]
-    assert metrics.asvspoof5_track2_lines(a_dcf) == case.results["asvspoof5_t2_single"]["stdout"]
 
 
 @cases(TRAINING_CODE_2019)

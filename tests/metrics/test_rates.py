@@ -1,5 +1,7 @@
 """Rates at a threshold against scikit-learn, and their intervals."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from nes2net import metrics
+from nes2net.metrics.intervals import trials_behind
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
@@ -23,13 +26,14 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
 
 
 @pytest.mark.parametrize("clustered", [False, True])
-def test_intervals_are_those_of_plain_resampling(clustered):
+def test_draws_are_those_of_plain_resampling(clustered):
     """Draw the same trials or speakers by hand, and compute each rate of each draw in a loop."""
     rng = np.random.default_rng(0)
     bonafide, spoof = rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
     speakers = rng.integers(0, 12, 100)
     groups = {"bonafide_groups": speakers[:40], "spoof_groups": speakers[40:]} if clustered else {}
-    found = metrics.bootstrap_rates(bonafide, spoof, 0.1, num_resamples=50, seed=3, **groups)
+    rule = functools.partial(metrics.compute_rates, threshold=0.1)
+    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3, **groups)
     drawn = []
     for number in range(50):
         generator = np.random.default_rng([3, number])
@@ -41,12 +45,13 @@ def test_intervals_are_those_of_plain_resampling(clustered):
             trials = [*generator.integers(40, size=40), *(40 + generator.integers(60, size=60))]
         of = [bonafide[t] for t in trials if t < 40], [spoof[t - 40] for t in trials if t >= 40]
         drawn.append(metrics.compute_rates(*of, 0.1))
-    rates = metrics.compute_rates(bonafide, spoof, 0.1)
-    numbers = {"miss": 40, "false_alarm": 60, "hter": 96, "accuracy": 100, "f1": 120}
-    for name, low_high in found._asdict().items():
-        expected = metrics.rate_interval(getattr(rates, name), [getattr(one, name) for one in drawn], numbers[name])
-        assert low_high == pytest.approx(expected, abs=1e-12)
-        assert low_high[0] < getattr(rates, name) < low_high[1]
+    np.testing.assert_allclose(found, drawn, atol=1e-12)
+    rates, numbers = metrics.compute_rates(bonafide, spoof, 0.1), trials_behind(40, 60)
+    expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120}
+    assert numbers == pytest.approx(expected)
+    for name, column in zip(rates._fields, found.T):
+        low, high = metrics.rate_interval(getattr(rates, name), column, numbers[name])
+        assert low < getattr(rates, name) < high
 
 
 @settings(max_examples=40)
@@ -64,10 +69,6 @@ def test_several_metrics_share_their_draws(bonafide, spoof, seed):
              (metrics.compute_cllr, lambda b, s: metrics.compute_min_cllr(b, s))]  # fmt: skip
     np.testing.assert_allclose(together[:, [0]], alone[0], atol=1e-13)
     np.testing.assert_allclose(together[:, [6]], alone[1], atol=1e-13)
-    intervals = metrics.bootstrap_rates(bonafide, spoof, 1.0, num_resamples=7, seed=seed)
-    hter = metrics.compute_rates(bonafide, spoof, 1.0).hter
-    number = 4 / (1 / len(bonafide) + 1 / len(spoof))
-    assert intervals.hter == metrics.rate_interval(hter, together[:, 3], number)
 
 
 def test_comparing_two_systems_by_rates_compares_the_first_rate():

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 
 from nes2net import Detector
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.explanation import explain
+from nes2net.explanation import How, explain
 from nes2net.scoring.score_file import read_scores
 
 
@@ -80,7 +80,7 @@ def test_demonstration(tmp_path):
     (checkpoint,) = out.glob("models/demo_*_wav2vec2_small/Averaged_Model_IDs_*.pth")
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     for method, kinds in (("occlusion", ("time", "cells")), ("integrated_gradients", ("cells",))):
-        found = [explain(detector, trial.path, method=method, draws=10) for trial in parts["LA"][0][::100]]
+        found = [explain(detector, trial.path, how=How(method, draws=10)) for trial in parts["LA"][0][::100]]
         for kind in kinds:
             checks = [check for one in found for check in one.checks if check.of == kind]
             changes, random = ([getattr(c, name) for c in checks] for name in ("change", "mean_random_change"))

@@ -128,12 +128,6 @@ def _rttm_of(path: Path) -> Any:
     return None
 
 
-def _audacity_of(path: Path) -> Any:
-    from nes2net.localisation import read_audacity
-
-    return read_audacity(path)
-
-
 def _applied(path: Path) -> Any:
     scores = path.with_name("a.txt")
     scores.write_text("x 1.5\ny -0.5\n")
@@ -296,12 +290,6 @@ _RTTM = {
     "controls": ("\x1b[2J a 1 0 1 <NA> <NA> spoof <NA> <NA>\n", r"expected SPEAKER .* found '\\x1b\[2J'"),
     "300,000 segments": (lambda: b"SPEAKER a 1 0.5 1 <NA> <NA> spoof <NA> <NA>\n" * 300_000, None),
 }
-_AUDACITY = {
-    "a line of 20 MB": (lambda: b"a" * 20_000_000, "line 1: expected start, end and label with tabs"),
-    "tabs alone": (lambda: b"\t" * 20_000_000 + b"a", "line 1: expected a number as time, found ''"),
-    "infinite": ("0\tinf\tspoof\n", "line 1: a time is 0 to 10000000 s, not 'inf'"),
-    "utf-16": ("0\t1\tspoof\n".encode("utf-16"), "is encoded as UTF-16"),
-}
 _ARRAYS = {
     "huge shape": (lambda: _npy({"a": _Array((1 << 62,), b"1")}), "an array of shape .* has 1 bytes"),
     "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20, b"1")}), "unknown shape"),
@@ -377,7 +365,6 @@ CASES = [
         )
     ),
     *(Case(f"rttm: {n}", _written("a.rttm", made), _rttm_of, says) for n, (made, says) in _RTTM.items()),
-    *(Case(f"audacity: {n}", _written("a.txt", made), _audacity_of, says) for n, (made, says) in _AUDACITY.items()),
     *(Case(f"arrays: {n}", _written("a.npy", made), _arrays_of, says) for n, (made, says) in _ARRAYS.items()),
     Case("arrays: 1 GB", _sparse("a.npy", 1 << 30), _arrays_of, "is longer than"),
     Case("arrays: zeros without end", _link("a.npy", "/dev/zero"), _arrays_of, "is longer than"),

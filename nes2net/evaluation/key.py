@@ -1,0 +1,146 @@
+"""The labels of a phase of a corpus as an evaluation reads them, and what it leaves out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.corpora.corpus import Corpus, key_digest
+from nes2net.corpora.protocol import select_phase
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, did_you_mean, listed
+from nes2net.evaluation.matching import Matched, match_file
+from nes2net.machine.text_files import recorded_digests
+from nes2net.registry import corpora
+
+# Of a field with more values a message does not look for the nearest one.
+_MOST_VALUES = 150
+
+
+class Judged(NamedTuple):
+    """Trials with their scores, as an evaluation judges them."""
+
+    matched: Matched
+    excluded: Mapping[str, Collection[str]]
+    """What was left out; empty if no trial was."""
+    complete: Matched
+    """With the trials that were left out."""
+
+
+@dataclass(frozen=True)
+class Key:
+    """The labels of a phase of a corpus.
+
+    - ``path`` is the file or folder that was named, and ``phase`` a part of the corpus.
+    - ``trials`` are those of all phases.
+    - ``excluded`` holds field → values whose trials are left out; these trials still need scores.
+    - ``digests`` holds the SHA-256 of each file that was read.
+    """
+
+    corpus: str
+    path: Path
+    phase: str
+    trials: list[Trial]
+    excluded: Mapping[str, Collection[str]]
+    digests: Mapping[Path, str]
+
+    @classmethod
+    def read(
+        cls, corpus: str, path: str | Path, phase: str, excluded: Mapping[str, Collection[str]] | None = None
+    ) -> Key:
+        """Read the labels of a corpus.
+
+        Args:
+            excluded: None for what the published figures of the corpus leave out.
+
+        Raises:
+            InputError: if a file is missing or malformed, or the corpus has no such phase, field or
+                value to exclude.
+        """
+        definition = corpora.get(corpus)
+        with recorded_digests() as digests:
+            trials = definition.keys(path)
+        definition.check_phase(phase, trials)
+        _check_fields(definition.excluded if excluded is None else excluded, trials, check_values=excluded is not None)
+        return cls(corpus, Path(path), phase, trials, definition.excluded if excluded is None else excluded, digests)
+
+    @property
+    def definition(self) -> Corpus:
+        """The corpus."""
+        return corpora.get(self.corpus)
+
+    @property
+    def kept(self) -> list[Trial]:
+        """The trials of the phase that are not left out."""
+        return [trial for trial in select_phase(self.trials, self.phase) if self._keeps(trial)]
+
+    @property
+    def only_label(self) -> str | None:
+        """The label of all :attr:`kept` trials; None if there are two."""
+        labels = {trial.label for trial in self.kept if trial.label}
+        return labels.pop() if len(labels) == 1 else None
+
+    @property
+    def unofficial(self) -> list[str] | None:
+        """How the phase differs from the official trials; None if their numbers are not known."""
+        return self.definition.differences_from_official(select_phase(self.trials, self.phase), self.phase)
+
+    def match(self, scores: str | Path, *, allow_partial: bool = False) -> Judged:
+        """Give the trials of the phase their scores, and leave out what is excluded.
+
+        Raises:
+            InputError: as :func:`~nes2net.evaluation.matching.match_file`, or if no trial is left.
+        """
+        complete, kept = match_file(self.trials, scores, self.phase, allow_partial=allow_partial), self.kept
+        if not kept:
+            raise InputError(f"without {describe_excluded(self.excluded)} no trials are left")
+        if len(kept) == complete.num_expected:
+            return Judged(complete, {}, complete)
+        return Judged(complete.where(self._keeps, self.trials, num_expected=len(kept)), self.excluded, complete)
+
+    def input(self, kind: str = "key") -> dict[str, str]:
+        """Name the file that the labels were read from, the one of the phase if there are several."""
+        path, corpus = self.path, self.definition
+        if path not in self.digests and not path.is_file():
+            # Labels are in a key, in the protocol, or in the names of folders.
+            path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, self.phase)
+        entry = {"kind": kind, "path": str(path)}
+        if path in self.digests:
+            entry["sha256"] = self.digests[path]
+        return entry | {"trials_sha256": key_digest(self.trials)}
+
+    def _keeps(self, trial: Trial) -> bool:
+        return not any(trial.get(name) in values for name, values in self.excluded.items())
+
+
+def score_input(path: Path, sha256: str, kind: str = "scores") -> dict[str, str]:
+    """Name a score file among the files that an evaluation read."""
+    return {"kind": kind, "path": str(path), "sha256": sha256}
+
+
+def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
+    """Name the values whose trials are left out.
+
+    >>> describe_excluded({"attack": ["A14"], "source": ["acesinger"]})
+    'attack A14, source acesinger'
+    """
+    return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
+
+
+def _check_fields(excluded: Mapping[str, Collection[str]], trials: list[Trial], *, check_values: bool) -> None:
+    """Raise :class:`InputError` if trials have no such field, or none has such a value."""
+    known = [f.name for f in fields(Trial) if f.name not in ("id", "path", "phase", "extra", "system_scores")]
+    columns = {name for trial in trials for name, _ in trial.extra}
+    for name in excluded:
+        if name not in known and name not in columns:
+            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
+    for name, values in excluded.items() if check_values else ():
+        there = sorted({found for trial in trials if (found := trial.get(name)) is not None})
+        for value in values:
+            if value not in there:
+                near = did_you_mean(value, there) if len(there) <= _MOST_VALUES else ""
+                raise InputError(
+                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
+                )

@@ -1,0 +1,158 @@
+"""A file of frame scores with the labels of its segments."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
+from nes2net.corpora.trial import Trial
+from nes2net.errors import InputError, listed
+from nes2net.evaluation.key import Key
+from nes2net.evaluation.matching import LARGEST, match
+from nes2net.localisation.frames import RESOLUTIONS
+from nes2net.localisation.metrics import ScoredUtterance, measured_frames
+from nes2net.localisation.segments import segments_of_frames
+from nes2net.registry import corpora
+from nes2net.scoring.segment_file import read_segment_scores
+
+#: Length of the labels that all others are pooled from, in ms.
+LABELS_MS = 10
+#: What the labels of seconds come from, if the corpus lists its segments.
+RTTM = "RTTM"
+# An utterance may have so many frames more or fewer than labels, by the edges of front-ends and labels.
+_MOST_APART, _MOST_SHARE_APART = 4, 0.05
+
+
+@dataclass(frozen=True)
+class LabelledFrames:
+    """Scores of the frames of utterances, and their labels.
+
+    - ``resolution_ms`` is the length of a frame.
+    - ``num_expected`` counts the utterances of the phase, and ``left_out`` says why some are missing.
+    - ``truth`` says what the labels of seconds come from.
+    """
+
+    key: Key
+    resolution_ms: int
+    utterances: list[ScoredUtterance]
+    num_expected: int
+    truth: str
+    left_out: str
+
+    @property
+    def trials(self) -> list[Trial]:
+        """The utterances with their labels."""
+        kept = {utterance.name for utterance in self.utterances}
+        return [trial for trial in select_phase(self.key.trials, self.key.phase) if trial.id in kept]
+
+    @property
+    def bonafide(self) -> NDArray:
+        """Scores of the bona fide frames, (B,) float64."""
+        return self._classes[0]
+
+    @property
+    def spoof(self) -> NDArray:
+        """Scores of the spoofed frames, (S,) float64."""
+        return self._classes[1]
+
+    @cached_property
+    def _classes(self) -> tuple[NDArray, NDArray]:
+        pairs = measured_frames(self.utterances, self.resolution_ms, self.resolution_ms)
+        scores, labels = (np.concatenate(parts) for parts in zip(*pairs))
+        is_bonafide = labels.astype(bool)
+        if is_bonafide.all() or not is_bonafide.any():
+            has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
+            raise InputError(f"all frames of {self.resolution_ms} ms are {has}, none is {lacks}; both are needed")
+        return scores[is_bonafide], scores[~is_bonafide]
+
+
+def labelled_frames(
+    corpus: str,
+    scores_path: str | Path,
+    keys_path: str | Path,
+    phase: str,
+    *,
+    resolution_ms: float | None = None,
+    allow_partial: bool = False,
+) -> LabelledFrames:
+    """Read a file of frame scores, and the labels of its utterances.
+
+    Arguments and errors are those of :func:`~nes2net.evaluation.segments.evaluate_segments`.
+    """
+    if corpora.get(corpus).segment_labels is None:
+        raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
+    key, found = Key.read(corpus, keys_path, phase, {}), read_segment_scores(scores_path)
+    recorded = found.resolution_ms
+    if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
+        raise InputError(
+            f"{scores_path}: its record says frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave `resolution` out"
+        )
+    resolution = recorded if resolution_ms is None else resolution_ms
+    if resolution is None:
+        raise InputError(f"{scores_path}: no record beside it says how long its frames are: give `resolution` in ms")
+    if resolution not in RESOLUTIONS:
+        known = ", ".join(map(str, RESOLUTIONS))
+        raise InputError(f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {known} ms")
+    try:
+        lowest = list(map(_lowest, found.scores.values()))
+        matched = match(key.trials, list(found.scores), lowest, key.phase, allow_partial=allow_partial)
+    except InputError as error:
+        raise InputError(f"{scores_path}: {error}") from error
+    ids = [trial.id for trial in matched.trials]
+    utterances, truth, left_out = _utterances(key, ids, found.scores, int(resolution), allow_partial)
+    mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
+    return LabelledFrames(key, int(resolution), utterances, matched.num_expected, truth, mismatch)
+
+
+def _lowest(scores: NDArray) -> float:
+    """The score of an utterance: the lowest of its frames, or what :func:`match` refuses."""
+    if not np.isfinite(scores).all():
+        return math.nan
+    return float(scores.max() if scores.max() > LARGEST else scores.min())
+
+
+def _utterances(
+    key: Key, ids: Sequence[str], scores: Mapping[str, NDArray], resolution: int, allow_partial: bool
+) -> tuple[list[ScoredUtterance], str, str]:
+    """The utterances, what their segments come from, and what was left out and why."""
+    corpus, phase = key.definition, canonical_phase(key.phase)
+    assert corpus.segment_labels is not None
+    labels = corpus.segment_labels(key.path, phase, LABELS_MS)
+    segments, truth = None, f"labels of {LABELS_MS} ms"
+    if corpus.segments is not None:
+        try:
+            segments, truth = corpus.segments(key.path, phase), RTTM
+        except NotFound:
+            pass
+    unlabelled = [id for id in ids if id not in labels or (segments is not None and not segments.get(id))]
+    missing, apart, utterances = set(unlabelled), [], []
+    for id in ids:
+        if id in missing:
+            continue
+        of_frames = next(scores[name] for name in (id, f"{id}.wav", f"{id}.flac") if name in scores)
+        count = max(1, len(labels[id]) * LABELS_MS // resolution)
+        if abs(len(of_frames) - count) > max(_MOST_APART, _MOST_SHARE_APART * count):
+            apart.append(id)
+            continue
+        parts = segments_of_frames(labels[id], LABELS_MS) if segments is None else segments[id]
+        utterances.append(ScoredUtterance(of_frames, parts, max(part.end for part in parts), labels[id], id))
+    problems = [
+        f"{len(names)} {what}: {listed(names)}"
+        for what, names in (
+            ("without labels of segments", unlabelled),
+            (f"with another number of frames than {resolution} ms give", apart),
+        )
+        if names
+    ]
+    if problems and not allow_partial:
+        raise InputError(f"scores and labels do not fit: {'; '.join(problems)} (`allow_partial` evaluates the rest)")
+    if not utterances:
+        raise InputError(f"no utterance is left: {'; '.join(problems)}")
+    return utterances, truth, "; ".join(problems)

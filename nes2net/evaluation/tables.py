@@ -1,0 +1,189 @@
+"""Tables of figures, and their writers: text, Markdown and LaTeX; pages draw the same tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from nes2net.evaluation.figures import Figure
+from nes2net.machine.terminal import markdown_table, printable_name, text_table
+
+#: Longer tables are in the page and the JSON only.
+MOST_LINES = 150
+
+
+class Cell(NamedTuple):
+    """A text, whether its figure is the best among the systems, and its interval as text."""
+
+    text: str
+    best: bool = False
+    interval: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The text with its interval in parentheses."""
+        return f"{self.text} ({self.interval})" if self.interval else self.text
+
+
+class Table(NamedTuple):
+    """A table whose first column holds names, and the others figures; ``note`` says more about them."""
+
+    caption: str
+    head: list[str]
+    rows: list[list[Cell]]
+    note: str = ""
+
+    @classmethod
+    def of(cls, caption: str, head: Sequence[str], rows: Iterable[Iterable[str | Cell]], note: str = "") -> Table:
+        """Make a table of texts and cells."""
+        cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+        return cls(caption, list(head), cells, note)
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The texts of the cells."""
+        return [[cell.text for cell in row] for row in self.rows]
+
+    def lines(self, align: str = "lr") -> list[str]:
+        """Write the head and the texts for a terminal; intervals, if there are any, below their figures."""
+        rows = [self.head]
+        for row in self.rows:
+            rows += [[cell.text for cell in row]]
+            rows += [[cell.interval for cell in row]] if any(cell.interval for cell in row) else []
+        return text_table(rows, align)
+
+
+def markdown(tables: Iterable[Table]) -> str:
+    """Write ``tables`` in Markdown (GitHub's), the best figures in bold."""
+
+    def cell(cell: Cell) -> str:
+        return f"**{markdown_text(cell.whole)}**" if cell.best else markdown_text(cell.whole)
+
+    texts = [
+        f"{markdown_text(table.caption)}\n\n"
+        + markdown_table([markdown_text(text) for text in table.head], [list(map(cell, row)) for row in table.rows])
+        for table in tables
+    ]
+    return "\n\n".join(texts) + "\n"
+
+
+def latex(tables: Iterable[Table]) -> str:
+    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold."""
+
+    def cell(cell: Cell) -> str:
+        return rf"\textbf{{{latex_text(cell.whole)}}}" if cell.best else latex_text(cell.whole)
+
+    lines = [r"% Needs \usepackage{booktabs} in the preamble."]
+    for table in tables:
+        lines += [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{latex_text(table.caption)}}}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
+            r"    \toprule",
+            rf"    {' & '.join(map(latex_text, table.head))} \\",
+            r"    \midrule",
+            *(rf"    {' & '.join(map(cell, row))} \\" for row in table.rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+_LATEX = str.maketrans(
+    {
+        **{special: rf"\{special}" for special in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        '"': r"{\char34}",
+        "[": "{[}",  # after \\ a bracket would begin an option
+        "*": "{*}",  # and a star would be one
+        "\0": "{}",
+        "`": r"\textasciigrave{}",
+        "'": r"\textquotesingle{}",
+        "−": "$-$",
+        "–": "--",
+        "½": r"$\frac12$",
+        "\N{NARROW NO-BREAK SPACE}": r"\,",
+    }
+)
+
+
+def latex_text(text: str) -> str:
+    r"""Escape ``text`` for LaTeX.
+
+    >>> latex_text("50 % of a_b & c\\d")
+    '50 \\% of a\\_b \\& c\\textbackslash{}d'
+    """
+    return re.sub("-(?=-)", "-\0", printable_name(text)).translate(_LATEX)  # two hyphens would be a dash
+
+
+def markdown_text(text: str) -> str:
+    r"""Escape ``text`` for a cell of a Markdown table.
+
+    >>> markdown_text("a|b *c* <d>")
+    'a\\|b \\*c\\* \\<d\\>'
+    """
+    return re.sub(r"([\\`*_{}\[\]<>#|~&!$])", r"\\\1", printable_name(text))
+
+
+def words(field: str) -> str:
+    """Write the name of a field as words."""
+    return field.replace("_", " ")
+
+
+def cost(cost: float | None, absent: str = "–") -> str:
+    """Write a cost."""
+    return absent if cost is None else f"{cost:.4f}"
+
+
+def count(number: int) -> str:
+    """Write a number with its thousands apart."""
+    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def percent(rate: float | None, digits: int = 2) -> str:
+    """Write a rate in percent, without the sign."""
+    return "–" if rate is None else f"{100 * rate:.{digits}f}"
+
+
+def percent_interval(interval: Sequence[float] | None) -> str:
+    """Write an interval of rates in percent; empty if there is none."""
+    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
+
+
+def points(difference: float) -> str:
+    """Write a difference of rates in percent points, with its sign.
+
+    >>> points(-0.0123)
+    '−1.23'
+    """
+    return f"{100 * difference:+.2f}".replace("-", "−")
+
+
+def rate(figure: Figure) -> Cell:
+    """Write a rate in percent with its interval."""
+    return Cell(percent(figure.value), interval=percent_interval(figure.interval))
+
+
+def format_p(p_value: float) -> str:
+    """
+    >>> format_p(0.04213), format_p(0.0004)
+    ('0.042', '< 0.001')
+    """
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def best_marked(
+    values: Sequence[float | None], write: Callable[[float | None], str], *, mark: bool = True
+) -> list[Cell]:
+    """Write ``values``, of which lower is better. All that read like the best are marked, if there are several."""
+    known = [value for value in values if value is not None]
+    best = write(min(known)) if mark and len(known) > 1 else None
+    return [Cell(text, text == best) for text in map(write, values)]
