@@ -19,7 +19,7 @@ from nes2net.recipes.section import AboveZero, Alias, Count, Natural, Section, T
 #: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
 _OF_ONE_CORPUS = (
     *("corpus", "root", "protocols", "train_split", "dev_split", "dev_corpus", "dev_root", "dev_protocols", "dev_keys"),
-    *("dev_phase", "train_scores", "dev_scores", "range_scores"),
+    *("dev_phase", "train_scores", "dev_scores"),
 )
 
 
@@ -138,11 +138,8 @@ class DataConfig(Section):
     """Score files of the same systems on the development set."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
     """Scores of other systems are normalised by the lowest and the highest score of each system:
-    those in `data.range_scores` (`file`), or those in the file that is read, also of the trials that
+    those in `data.train_scores` (`file`), or those in the file that is read, also of the trials that
     are scored later (`test`)."""
-    range_scores: Annotated[list[Text], UsedWith("score_range", ("file",)), Source("toolkit")] = Field(default=[])
-    """Score files of the same systems on a development set, for `data.score_range`; if not given,
-    `data.train_scores`."""
     num_samples: Annotated[
         Count | None, AlsoCalled(("max_length", "segment_length")), Source("main.py: 4.04 s; CtrSVDD program: 64000")
     ] = ASVSPOOF_SAMPLES
@@ -191,11 +188,10 @@ class DataConfig(Section):
             raise InputError(
                 f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
             )
-        numbers = {len(files) for files in (self.train_scores, self.dev_scores, self.range_scores or self.train_scores)}
-        if len(numbers) > 1:
+        if len(self.train_scores) != len(self.dev_scores):
             raise InputError(
-                "`data.train_scores`, `data.dev_scores` and `data.range_scores` name a file for each of the same systems, "
-                f"so they are equally many, not {', '.join(map(str, sorted(numbers)))}"
+                "`data.train_scores` and `data.dev_scores` name a file for each of the same systems, so they are equally "
+                f"many, not {len(self.train_scores)} and {len(self.dev_scores)}"
             )
         self._check_corpora()
         if self.balanced and self.crop == "pieces":

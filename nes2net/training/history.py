@@ -16,10 +16,10 @@ Row = dict[str, Any]
 
 
 class HistoryRow(BaseModel):
-    """A row: its epoch, and values by name. Earlier versions numbered epochs from 0."""
+    """A row: its epoch, and values by name."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-    epoch: Annotated[int, Field(ge=0, lt=10**9)]
+    epoch: Annotated[int, Field(ge=1, lt=10**9)]
 
 
 class _History(RootModel):

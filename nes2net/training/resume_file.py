@@ -29,13 +29,8 @@ from nes2net.training.history import HistoryRow
 RESUME_FILE = "resume.pt"
 #: The frozen tensors of an adapted front-end that began with random weights.
 BASE_FILE = "base.pth"
-# Version of the content: 1 held whole epochs, 2 lacked recipe and data, 3 counted epochs from 0.
+# Version of the content.
 VERSION = 4
-#: End of the message about a run of those versions.
-NUMBERED_FROM_0 = (
-    "an earlier version of nes2net, which numbered epochs from 0; this version numbers them from 1 and cannot go on from it: go on with "
-    "that version, or move the folder away and start from its last epoch_N.pth with `train.init_from`"
-)
 #: End of the message about a file that no version has written.
 REMEDY = "copy it again from where it is whole, or move the folder away and start anew"
 
@@ -198,9 +193,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     content = read_torch_file(path)[0]
-    version = content.get("version", 1) if isinstance(content, dict) else None
-    if type(version) is int and version in (1, 2, 3):
-        raise InputError(f"{path} was written by {NUMBERED_FROM_0}")
+    version = content.get("version") if isinstance(content, dict) else None
     if type(version) is not int or version != VERSION:
         raise InputError(
             f"{path} was written by another version of nes2net, and this one cannot go on from it: go on with that "

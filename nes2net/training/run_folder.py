@@ -18,8 +18,8 @@ from nes2net.machine.files import no_empty_folders, write_text
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.history import HISTORY_FILE, read_history
-from nes2net.training.resume_file import BASE_FILE, NUMBERED_FROM_0, RESUME_FILE
+from nes2net.training.history import HISTORY_FILE
+from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
 from nes2net.training.tracker import TRACKER_FILE
 
@@ -35,7 +35,7 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 _NOT_COMPARED = (
     *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
-    *("data.train_scores", "data.dev_scores", "data.range_scores"),  # the fingerprint of the data has their scores
+    *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
     *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
@@ -97,8 +97,6 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     its first save, such as one that memory was too small for, leaves the folder to any recipe.
     """
     there = _saved_recipe(folder)
-    if _numbers_from_0(folder, there):
-        raise InputError(f"{folder} holds a run of {NUMBERED_FROM_0}")
     if there is not None:
         if _is_begun(folder):
             check_same_run(folder / RECIPE_FILE, recipe, there)
@@ -125,18 +123,6 @@ def _saved_recipe(folder: Path) -> Any:
         return read_yaml_file(path, Recipe, "it")
     except InputError as error:
         raise InputError(_UNUSABLE.format(path, error)) from error
-
-
-def _numbers_from_0(folder: Path, recipe: Any) -> bool:
-    """Whether the run in ``folder`` numbers its epochs from 0.
-
-    Such a run has a checkpoint or a row of epoch 0, or its recipe has the old default of validating
-    from epoch 0 on.
-    """
-    validation = recipe.get("validation") if isinstance(recipe, dict) else None
-    first_validated = validation.get("first_epoch") if isinstance(validation, dict) else None
-    history = read_history(folder / HISTORY_FILE) if (folder / HISTORY_FILE).is_file() else []
-    return 0 in (first_validated, *(row["epoch"] for row in history)) or (folder / "epoch_0.pth").is_file()
 
 
 def check_same_run(file: Path, recipe: Recipe, there: dict[str, Any]) -> None:

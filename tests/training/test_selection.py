@@ -192,7 +192,7 @@ def test_a_history_from_elsewhere(tmp_path):
     with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(6, 7\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
     for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1" + "0" * 300, "[1]"):  # 0 is there already
-        path.write_text(f'[{{"epoch": 0, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
+        path.write_text(f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
         with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
     for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):

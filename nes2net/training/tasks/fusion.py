@@ -45,14 +45,14 @@ class Fusion(Task):
             InputError: as :meth:`Task.trials`, or if a score is missing.
         """
         data, trials = self.recipe.data, super().trials(part)
-        for key in (f"{part}_scores", "range_scores"):
-            for path in getattr(data, key):
-                if not Path(path).is_file():
-                    raise InputError(
-                        f"`data.{key}` names {path}, which is not there: give a score file of each of the other systems, "
-                        "in the order of the recipe"
-                    )
-        return with_system_scores(trials, getattr(data, f"{part}_scores"), score_ranges(data))
+        files = data.train_scores if part == "train" else data.dev_scores
+        for path in files:
+            if not Path(path).is_file():
+                raise InputError(
+                    f"`data.{part}_scores` names {path}, which is not there: give a score file of each of the other "
+                    "systems, in the order of the recipe"
+                )
+        return with_system_scores(trials, files, score_ranges(data))
 
     @staticmethod
     def carries(trial: Trial) -> Mapping[str, Tensor]:
@@ -65,4 +65,4 @@ class Fusion(Task):
 
 def score_ranges(data: DataConfig) -> Ranges:
     """The ranges by which scores of other systems are normalised: of training, validation and later scoring."""
-    return "test" if data.score_range == "test" else ranges_of(data.range_scores or data.train_scores)
+    return "test" if data.score_range == "test" else ranges_of(data.train_scores)
