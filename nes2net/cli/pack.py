@@ -60,13 +60,13 @@ def _parts(args: argparse.Namespace, corpus: Corpus) -> dict[str, list[Trial]]:
 
     labelled = {}
     if args.keys is not None:
-        if corpus.find_key is None:
+        if not corpus.key_files:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(args.keys)}
     if args.split:
         splits = tuple(map(canonical_phase, args.split))
     else:
-        splits = corpus.find_splits(args.root, args.protocols) if corpus.find_splits else corpus.splits
+        splits = corpus.find_splits(args.root, args.protocols)
     parts: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:

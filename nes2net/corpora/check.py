@@ -172,9 +172,9 @@ def check_corpus(
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
-    lists = protocols if protocols is not None or corpus.find_key else keys
+    lists = protocols if protocols is not None or corpus.key_files else keys
     if not splits:
-        splits = corpus.find_splits(root, lists) if corpus.find_splits else corpus.splits
+        splits = corpus.find_splits(root, lists)
     names = [canonical_phase(split) for split in splits]
     for split in names:
         check_split(split, corpus.accepted_splits, corpus.title)
@@ -194,8 +194,8 @@ def check_corpus(
             ]
     check = CorpusCheck(corpus.title, root, parts, licence=corpus.licence, source=corpus.source)
     place = root if keys is None else Path(keys)
-    if corpus.find_key:
-        check.key = _check_key(corpus, corpus.find_key, place, ids, subset)
+    if corpus.key_files:
+        check.key = _check_key(corpus, place, ids, subset)
     if corpus.asv_scores and "eval" in names:
         check.asv_problem = _check_asv(
             corpus, corpus.asv_scores, [place, *(p.protocol for p in parts if p.protocol is not None)]
@@ -355,12 +355,10 @@ def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) 
         )
 
 
-def _check_key(
-    corpus: Corpus, find_key: Callable[..., Path], place: Path, ids: dict[str, None], subset: bool
-) -> KeyCheck:
+def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
     key = KeyCheck()
     try:
-        key.path = find_key(place)
+        key.path = corpus.find_key(place)
         trials = corpus.keys(key.path)
     except NotFound as error:
         key.problems.append(_not_there(error.tried, corpus, "keys"))

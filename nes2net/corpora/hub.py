@@ -7,14 +7,12 @@ verified; :mod:`nes2net.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.shards import CORPUS, find_splits
+from nes2net.corpora.shards import CORPUS
 from nes2net.errors import InputError, first_line, shown
 
 #: What the names of such corpora begin with.
@@ -39,7 +37,7 @@ def is_hub_name(name: str) -> bool:
 def hub_corpus(name: str) -> Corpus:
     """The corpus ``hub:OWNER/NAME[@REVISION]``; nothing is downloaded before its trials are asked for.
 
-    Its functions take a folder, as those of every corpus, or for ``None`` and ``"."`` the one that
+    Its methods take a folder, as those of every corpus, or for ``None`` and ``"."`` the one that
     :attr:`~nes2net.corpora.corpus.Corpus.home` gives.
 
     Raises:
@@ -48,24 +46,7 @@ def hub_corpus(name: str) -> Corpus:
     if not is_hub_name(name):
         raise InputError(f"{shown(name)} is no data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION")
 
-    def at_home(function: Callable[..., Any]) -> Callable[..., Any]:
-        def read(root: str | Path | None = None, *arguments: Any, **named: Any) -> Any:
-            return function(corpus.place(root), *arguments, **named)
-
-        return read
-
-    corpus = replace(
-        CORPUS,
-        title=name.removeprefix(PREFIX),
-        home=lambda: download(name),
-        trials=at_home(CORPUS.trials),
-        keys=at_home(CORPUS.keys),
-        find_protocol=at_home(CORPUS.find_protocol),
-        find_audio=at_home(CORPUS.find_audio),
-        read_protocol=at_home(CORPUS.read_protocol),
-        find_splits=at_home(find_splits),
-    )
-    return corpus
+    return replace(CORPUS, title=name.removeprefix(PREFIX), home=lambda: download(name))
 
 
 @lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ def key_input(
     path = Path(keys_path)
     if path not in digests and not path.is_file():
         # Labels are in a key, in the protocol, or in the names of folders.
-        path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, phase)
+        path = corpus.find_key(path) if corpus.key_files else corpus.find_protocol(path, phase)
     entry = {"kind": kind, "path": str(path)}
     if path in digests:
         entry["sha256"] = digests[path]

@@ -19,7 +19,7 @@ from nes2net.scoring.journal import Journal
 def packed(corpus, tmp_path_factory):
     """The development trials as an evaluation set in the Arena's layout."""
     out = tmp_path_factory.mktemp("packed") / "set"
-    pack({"eval": asvspoof2019_la.trials(corpus, "dev")}, out, title="ASVspoof 2019 LA dev", shard_bytes=250_000)
+    pack({"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}, out, title="ASVspoof 2019 LA dev", shard_bytes=250_000)
     assert len(list(out.glob("data/test-*.parquet"))) > 1
     return out
 
@@ -30,7 +30,10 @@ def test_scores_through_the_hub_are_those_of_the_files(
     use_cache(monkeypatch, tmp_path / "hf", offline=True)
     snapshot = make_cache(tmp_path / "hf", "owner/set", packed)
     spectral_detector.save(tmp_path / "model.pth")
-    trials = {"files": asvspoof2019_la.trials(corpus, "dev"), "hub": corpora.get("hub:owner/set").trials(None, "eval")}
+    trials = {
+        "files": asvspoof2019_la.CORPUS.trials(corpus, "dev"),
+        "hub": corpora.get("hub:owner/set").trials(None, "eval"),
+    }
     assert [trial.id for trial in trials["hub"]] == [trial.id for trial in trials["files"]]
     for name, num_samples in (("short", 8000), ("whole", None)):
         for kind, listed in trials.items():
@@ -82,7 +85,7 @@ def test_downloading(packed, tmp_path, monkeypatch):
             "eval.yaml",
         }
         assert len(corpora.get(f"hub:owner/set@{COMMIT}").trials(".", "eval")) == 12
-        assert corpora.get("hub:owner/set").find_splits() == ("eval",)
+        assert corpora.get("hub:owner/set").find_splits(None) == ("eval",)
         before = len(requests)
         hub.download.cache_clear()
         hub.download("hub:owner/set")

@@ -36,7 +36,7 @@ from nes2net.training.sampling import EpochBatches
 
 @pytest.fixture(scope="module")
 def trials(corpus):
-    return asvspoof2019_la.trials(corpus, "train")
+    return asvspoof2019_la.CORPUS.trials(corpus, "train")
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +219,7 @@ import os, signal, sys
 from nes2net.corpora import asvspoof2019_la
 from nes2net.training.dataset import TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
-trials = asvspoof2019_la.trials(sys.argv[1], "train")
+trials = asvspoof2019_la.CORPUS.trials(sys.argv[1], "train")
 loader = training_loader(TrainingSet(trials, 8000, 5), EpochBatches(len(trials), 2, 0, True), 2, False)
 kept = iter(loader)
 loader.cycle = loader, kept
@@ -250,7 +250,7 @@ def other(ready):
 ready = multiprocessing.Event()
 multiprocessing.Process(target=other, args=(ready,), daemon=True).start()
 ready.wait()
-trials = asvspoof2019_la.trials(sys.argv[1], "train")
+trials = asvspoof2019_la.CORPUS.trials(sys.argv[1], "train")
 next(iter(training_loader(TrainingSet(trials, 8000), EpochBatches(len(trials), 2, 0, True), 1, False)))
 """
     assert run(program, corpus, tmp_path / "file") == 0
@@ -275,7 +275,7 @@ def published(trial, algo, rng, gates):
 
 @pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
 def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, corpus, algo, accumulate):
-    dev = asvspoof2019_la.trials(corpus, "dev")
+    dev = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     stream = LegacyStream(77)
     batches = EpochBatches(len(trials), 4, 77, True, accumulate=accumulate)
     train_loader = training_loader(TrainingSet(trials, 8000, algo, seed=77, stream=stream), batches, 2, False)
@@ -337,7 +337,7 @@ def recipe(corpus, small_model, tmp_path):
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
     from nes2net.training.data import development_batches, examples, training_batches
 
-    dev_trials = asvspoof2019_la.trials(corpus, "dev")
+    dev_trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
     def batches(recipe):
         training = training_batches(recipe, examples(recipe.data, trials), None)
