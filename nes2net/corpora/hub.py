@@ -13,7 +13,8 @@ from pathlib import Path
 
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.shards import CORPUS
-from nes2net.errors import InputError, first_line, shown
+from nes2net.errors import InputError, shown
+from nes2net.machine.hub_errors import hub_errors
 
 #: What the names of such corpora begin with.
 PREFIX = "hub:"
@@ -58,48 +59,17 @@ def download(name: str) -> Path:
     Raises:
         InputError: if it does not exist, its licence has to be accepted first, or the hub is not to be
             reached and the set is not complete here.
+        Unfinished: if the connection breaks.
     """
     match = _NAME.fullmatch(name)
     assert match is not None
     repository, revision = match["set"], match["revision"]
     from huggingface_hub import snapshot_download  # start-up
-    from huggingface_hub.errors import (  # start-up
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     page = f"https://huggingface.co/datasets/{repository}"
-    try:
+    with hub_errors(f"{name} is not here and was not downloaded from the Hugging Face hub", page, "what has arrived"):
         return Path(
             snapshot_download(
                 repository, repo_type="dataset", revision=revision, allow_patterns=_WANTED, ignore_patterns=_NOT_WANTED
             )
         )
-    except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated: accept its conditions at {page} and log in by `hf auth login`, or set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"{name}: {repository} has no revision {shown(revision)}; {page}/commits/main lists them"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{name}: there is no data set {repository} on the hub, or it is private: check the name at {page}; for a "
-            "private one, log in by `hf auth login` or set HF_TOKEN"
-        ) from error
-    except HFValidationError as error:
-        raise InputError(f"{name}: {first_line(error)}") from error
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"{name} is not here, and the Hugging Face hub cannot be reached: check the network connection, and that "
-            "HF_HUB_OFFLINE is not set, or give the folder of a copy"
-        ) from error
-    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
-        raise InputError(
-            f"{name} was not downloaded from the Hugging Face hub: {first_line(error)}; what has arrived is kept, and the "
-            "same command goes on"
-        ) from error

@@ -89,7 +89,7 @@ class TrainingSet(Dataset):
         noise: background noise and reverberation.
         conditions: codecs, noise, rooms and the like.
         fir: low-pass filter.
-        crop: part of a longer utterance to take, one of :data:`nes2net.audio.crop.CROPS`.
+        crop: part of a longer utterance to take, ``head``, ``random`` or ``random_tiled``.
         cache: keeps decoded audio.
         stream: stream that RawBoost draws from in the order of reading (``augment.rng: legacy``),
             instead of those of utterances.

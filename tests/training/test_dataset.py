@@ -16,7 +16,7 @@ from builders import PATIENCE, noise_folders
 
 from nes2net import InputError
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import CROPS, head_crop, random_crop
+from nes2net.audio.crop import head_crop, random_crop
 from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
@@ -148,7 +148,7 @@ def test_a_trial_without_a_label_is_refused(trials):
 # ---- what is read, and where
 
 
-@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("crop", ["head", "random", "random_tiled"])
 @pytest.mark.parametrize("algo", [0, 5])
 def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     cache = AudioCache(tmp_path)
