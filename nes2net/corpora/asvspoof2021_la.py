@@ -55,7 +55,9 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         InputError: if a line is malformed or the two files do not belong together.
     """
     CORPUS.check_known_phase(phase)
-    folders = _asv_folders(Path(path))
+    path = Path(path)
+    places = [path / "LA", path / "keys" / "LA", path, *([path.parent] if path.name == "CM" else [])]
+    folders = [place / "ASV" for place in ([path.parent.parent] if path.is_file() else places)]
     remedy = "give the key folder that holds LA/ASV"
     key_file = files.first_file(
         [f / "trial_metadata.txt" for f in folders], what="ASV key of ASVspoof 2021 LA", remedy=remedy
@@ -83,15 +85,6 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):
             values.append(checked_float(score, score_file, score_line))
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
-
-
-def _asv_folders(path: Path) -> list[Path]:
-    """Folders in which the files of the verification system may lie if ``path`` is for the keys."""
-    if path.is_file():
-        folders = [path.parent.parent]
-    else:
-        folders = [path / "LA", path / "keys" / "LA", path, *([path.parent] if path.name == "CM" else [])]
-    return [folder / "ASV" for folder in folders]
 
 
 CORPUS = ListedCorpus(

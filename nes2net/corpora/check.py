@@ -327,18 +327,14 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
             part.problems.append(f"{folder} cannot be read ({error.strerror}); its files count as missing")
             there = set()
         missing = named.keys() - there
-        extra = {name for name in there - named.keys() if _is_extra(name, beside)}
+        recordings = filter(is_recording, there - named.keys())
+        extra = {name for name in recordings if beside is None or not re.fullmatch(beside, _stem(name))}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
         part.present += [path for name, path in named.items() if name not in missing]
         below = os.path.relpath(folder, part.audio)
         for names, found in ((part.missing, missing), (part.extra, extra)):
             names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
     return other_suffix
-
-
-def _is_extra(name: str, beside: str | None) -> bool:
-    """Whether a file without a trial is a visible recording that ``beside`` does not match."""
-    return is_recording(name) and not (beside is not None and re.fullmatch(beside, _stem(name)))
 
 
 def _stem(name: str) -> str:

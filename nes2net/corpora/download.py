@@ -177,9 +177,10 @@ def _files_of_record(
     planned = []
     for file in wanted:
         algorithm, _, digest = file.checksum.partition(":")
-        digests = {**({algorithm: digest} if _is_digest(algorithm, digest) else {}), **_stated(download)}
+        is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
+        digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        packed = download.unpack if _looks_packed(file.key) else None
+        packed = download.unpack if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")) else None
         place = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(
             PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
@@ -195,14 +196,6 @@ def _single_file(download: Download, client: HttpFiles) -> PlannedFile:
 
 def _stated(download: Download) -> dict[str, str]:
     return {name: value for name in _DIGESTS if (value := getattr(download, name))}
-
-
-def _is_digest(algorithm: str, digest: str) -> bool:
-    return len(digest) == _DIGESTS.get(algorithm) and all(letter in "0123456789abcdef" for letter in digest)
-
-
-def _looks_packed(name: str) -> bool:
-    return is_archive(name) or name.lower().endswith((".rar", ".7z"))
 
 
 def _checked_name(name: str, page: str) -> str:
@@ -253,7 +246,9 @@ def fetch_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        record = _read_record(folder)
+        record, remedy = _Record(), "remove it, and run the same command again"
+        if (folder / RECORD).exists():
+            record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
         _check_room(plan, folder, record, unpacking)
         for number, file in enumerate(plan.files, 1):
             place = f"{number} of {len(plan.files)}"
@@ -335,15 +330,6 @@ def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> N
             f"{folder}: about {readable_size(needed)} are needed for the files and what is unpacked of them, and "
             f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
         )
-
-
-def _read_record(folder: Path) -> _Record:
-    path = folder / RECORD
-    if not path.exists():
-        return _Record()
-    return read_json_as(
-        _Record, path, _LONGEST_RECORD, "the record of a download", "remove it, and run the same command again"
-    )
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

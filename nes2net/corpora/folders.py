@@ -109,9 +109,10 @@ class FolderCorpus(Corpus):
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """The trials of the recordings below ``path`` of ``split`` (None: all)."""
         found: dict[str, tuple[Place, dict[str, str]]] = {}
+        wanted = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
             levels = [self._expression(level) for level in place.levels]
-            for name, values in _matches(path, levels, self._wanted(split), {}):
+            for name, values in _matches(path, levels, wanted, {}):
                 found.setdefault(name, (place, values))
         if not found:
             patterns = ", ".join(place.pattern for place in self.places)
@@ -133,10 +134,6 @@ class FolderCorpus(Corpus):
         if not folder.is_dir():
             return False
         return any(entry.is_dir() and any(level.fullmatch(entry.name) for level in first) for entry in _listed(folder))
-
-    def _wanted(self, split: str | None) -> frozenset[str]:
-        """The words for ``split``, or for all."""
-        return frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
 
     def _expression(self, level: str) -> re.Pattern[str]:
         return _compiled(level, tuple(self.split_folders), tuple(self.labels))
