@@ -76,24 +76,19 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _scale(args: argparse.Namespace) -> int:
     from nes2net.audio.crop import ASVSPOOF_SAMPLES
+    from nes2net.scale.cluster import Resources
     from nes2net.scale.collection import score_collection
+    from nes2net.scale.engine import Model
     from nes2net.scale.results import to_score_file
 
     of_protocol: dict[str | None, Any] = {"4sec": ASVSPOOF_SAMPLES, "full": None, None: "auto"}
     outcome = score_collection(
         args.source,
-        args.model,
+        Model(args.model, args.device, args.dtype, args.config, args.base),
         args.out,
         num_samples=of_protocol[args.protocol] if args.num_samples is None else args.num_samples,
         batch_size=args.batch_size,
-        num_actors=args.num_actors,
-        cpus_per_actor=args.cpus_per_actor,
-        gpus_per_actor=args.gpus_per_actor,
-        device=args.device,
-        dtype=args.dtype,
-        architecture=args.config,
-        base=args.base,
-        address=args.address,
+        resources=Resources(args.num_actors, args.cpus_per_actor, args.gpus_per_actor, args.address),
         overwrite=args.overwrite,
         retry_errors=args.retry_errors,
     )
