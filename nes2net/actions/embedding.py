@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -17,7 +17,7 @@ from nes2net.machine.devices import choose_device, own_device
 from nes2net.machine.terminal import print_note
 from nes2net.published_models import samples_to_score
 from nes2net.scoring.embedding import EmbeddingResult, embed_trials
-from nes2net.scoring.engine import Overwrite
+from nes2net.scoring.engine import WayOptions
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -25,15 +25,6 @@ if TYPE_CHECKING:
 #: What is embedded: the mean over time of a hidden state of the front-end, or of the aggregation; or
 #: the input of the back-end's last layer.
 Of = Literal["frontend", "aggregation", "backend"]
-
-
-class EmbeddingOptions(TypedDict, total=False):
-    """Arguments of :func:`nes2net.scoring.embedding.embed_trials` that say how to embed and nothing of what."""
-
-    batch_size: int | None
-    num_workers: int | None
-    on_error: str
-    overwrite: Overwrite
 
 
 def embed_recordings(
@@ -45,7 +36,7 @@ def embed_recordings(
     layer: int | Literal["last", "all"] = "last",
     num_samples: int | Literal["auto"] | None = "auto",
     about: Mapping[str, Any] | None = None,
-    **options: Unpack[EmbeddingOptions],
+    **options: Unpack[WayOptions],
 ) -> EmbeddingResult:
     """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.embedding.embed_trials` does.
 
@@ -55,7 +46,7 @@ def embed_recordings(
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
             :func:`nes2net.published_models.samples_to_score` chooses, which is said.
         about: plain data for the record, such as the corpus and the checkpoint.
-        options: as for that function.
+        options: see :class:`~nes2net.scoring.engine.Way`.
 
     Raises:
         InputError: as that function, or if there is no such embedding.

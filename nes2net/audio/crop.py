@@ -13,10 +13,6 @@ IN_THE_WILD_SAMPLES = 64000
 #: Samples to which a recording may be repeated, at most: ten minutes. Files from outside may ask for more.
 LONGEST_CUT = 600 * 16000
 
-#: Parts of an utterance to train on, see :func:`head_crop`, :func:`random_crop`,
-#: :func:`random_tiled_crop`.
-CROPS = ("head", "random", "random_tiled")
-
 
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
     """Cut ``length`` samples into consecutive pieces of ``num_samples``: (first sample, samples).

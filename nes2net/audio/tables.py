@@ -296,12 +296,12 @@ class ArrowMessages:
         end = self._source.tell()
         self._source.seek(max(0, end - len(_END_OF_STREAM)))
         # Without the mark, whole batches may be missing.
-        if self._source.read(len(_END_OF_STREAM)) != _END_OF_STREAM or (self._is_file and not self._has_footer()):
+        whole = self._source.read(len(_END_OF_STREAM)) == _END_OF_STREAM
+        if self._is_file:
+            self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
+            whole &= self._source.read(len(_ARROW_FILE)) == _ARROW_FILE
+        if not whole:
             raise ValueError("its end is missing")
-
-    def _has_footer(self) -> bool:
-        self._source.seek(max(0, self._source.size() - len(_ARROW_FILE)))
-        return bool(self._source.read(len(_ARROW_FILE)) == _ARROW_FILE)
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
         """The ``columns`` of the record batch of ``message``; those of dictionaries have their indices."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,15 @@ from torch import Tensor
 from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
 from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.errors import InputError, first_line
+from nes2net.errors import InputError
 from nes2net.machine.files import replacing, write_text, writing
+from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
 #: If there is a file of the head, the weights are those of the front-end alone, under the names of
 #: the transformers library.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
+_HUB = "https://huggingface.co/"
 
 
 def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, Any], record: dict[str, Any]) -> None:
@@ -87,28 +87,11 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
     """
     from huggingface_hub import HfApi  # start-up
 
-    with _hub_errors(f"'{name}' was not pushed to the Hugging Face hub"):
+    with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{_HUB}{name}"):
         api = HfApi(token=token)
         address = api.create_repo(name, private=private, exist_ok=True)
         api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload detector")
     return str(address)
-
-
-@contextmanager
-def _hub_errors(what: str) -> Iterator[None]:
-    from huggingface_hub.errors import (  # start-up
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-    )
-
-    try:
-        yield
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise InputError(f"{what}: {first_line(error)}") from error
-    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
-        raise InputError(f"{what}: {first_line(error)}; check the network connection") from error
 
 
 def download(name: str) -> Path:
@@ -120,7 +103,8 @@ def download(name: str) -> Path:
         raise InputError(f"checkpoint {name} not found")
     from huggingface_hub import snapshot_download  # start-up
 
-    with _hub_errors(f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"):
+    failed = f"'{name}' is not a file or folder here and was not fetched from the Hugging Face hub"
+    with hub_errors(failed, f"{_HUB}{name}"):
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE, "pytorch_model.bin"]))
 
 

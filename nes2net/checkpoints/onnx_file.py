@@ -181,9 +181,9 @@ class _Description(BaseModel):
     min_samples: int = Field(ge=1, le=_LONGEST)
     max_samples: int | None = Field(ge=1, le=_LONGEST)
     external_data: Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")] | None
-    quantize: Literal["int8"] | None = None  # absent from files of earlier versions
-    score_rule: Literal["logit", "difference", "probability", "cosine"] = "logit"  # absent, as above
-    training: dict[str, Any] = {}  # absent, as above
+    quantize: Literal["int8"] | None
+    score_rule: Literal["logit", "difference", "probability", "cosine"]
+    training: dict[str, Any]
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def after_scoring(
     corpus = corpora.get(name)
     if split not in (corpus.phases or corpus.accepted_splits):
         return []
-    keys = root if protocols is None or corpus.find_key is not None else protocols
+    keys = root if protocols is None or corpus.key_files else protocols
     return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
 
 
@@ -91,7 +91,7 @@ def _part_to_score(corpus: Corpus, data: DataConfig) -> str | None:
         if split == data.train_split:
             continue
         try:
-            if corpus.find_splits is not None and split not in corpus.find_splits(data.root, data.protocols):
+            if split not in corpus.find_splits(data.root, data.protocols):
                 continue
             corpus.find_protocol(data.root, split, data.protocols)
             corpus.find_audio(data.root, split)

@@ -69,13 +69,13 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
     corpus = corpora.get(place.corpus)
     labelled = {}
     if keys is not None:
-        if corpus.find_key is None:
+        if not corpus.key_files:
             raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
         labelled = {trial.id: trial for trial in corpus.keys(keys)}
     if asked:
         splits = tuple(map(canonical_phase, asked))
     else:
-        splits = corpus.find_splits(place.root, place.protocols) if corpus.find_splits else corpus.splits
+        splits = corpus.find_splits(place.root, place.protocols)
     parts: dict[str, list[Trial]] = {}
     absent: list[NotFound] = []
     for split in splits:

@@ -62,24 +62,19 @@ def scale(
         address: of a Ray cluster, such as auto; RAY_ADDRESS or, without it, this machine if not given
     """
     from nes2net.audio.crop import ASVSPOOF_SAMPLES
+    from nes2net.scale.cluster import Resources
     from nes2net.scale.collection import score_collection
+    from nes2net.scale.engine import Model
     from nes2net.scale.results import to_score_file
 
     of_protocol: dict[str | None, Any] = {"4sec": ASVSPOOF_SAMPLES, "full": None, None: "auto"}
     outcome = score_collection(
         source,
-        model,
+        Model(model, **vars(loading)),
         out,
         num_samples=of_protocol[length.protocol] if length.num_samples is None else length.num_samples,
         batch_size=batch_size,
-        num_actors=num_actors,
-        cpus_per_actor=cpus_per_actor,
-        gpus_per_actor=gpus_per_actor,
-        device=loading.device,
-        dtype=loading.dtype,
-        architecture=loading.config,
-        base=loading.base,
-        address=address,
+        resources=Resources(num_actors, cpus_per_actor, gpus_per_actor, address),
         overwrite=overwrite,
         retry_errors=retry_errors,
     )

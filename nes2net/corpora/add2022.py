@@ -15,8 +15,8 @@ meaning was not checked; it is not read. Track 2 (partly fake) and the adaptatio
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Layout, Part, Table
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
@@ -35,11 +35,10 @@ def _evaluation(split: str, lists: str, folder: str) -> Part:
     )
 
 
-LAYOUT = Layout(
+CORPUS = ListedCorpus(
     title="ADD 2022",
-    columns=TABLE,
+    rows=TABLE,
     variants=(_TEAM,),
-    suffix="",
     parts={
         **{
             split: Part(
@@ -54,10 +53,6 @@ LAYOUT = Layout(
         "track3_r1": _evaluation("track3_r1", "track3_R1_label.txt", "track3test"),
         "track3_r2": _evaluation("track3_r2", "track3_R2_label.txt", "track3R2test"),
     },
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
     counts={
         "train": Counts(27084, 3012, 24072),
         "dev": Counts(28324, 2307, 26017),
@@ -79,5 +74,3 @@ CORPUS = Corpus(
     licence="CC BY-NC-ND 4.0",
     source="https://arxiv.org/abs/2202.08433",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

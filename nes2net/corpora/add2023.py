@@ -12,15 +12,14 @@ suffix. Other names of the folders of an archive do not matter if it was unpacke
 from __future__ import annotations
 
 from nes2net.corpora.add2022 import TABLE
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Layout, Part
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import ListedCorpus, Part
 
 _FOLDERS = {"train": "train", "dev": "dev", "round1": "testR1", "round2": "testR2"}
 
-LAYOUT = Layout(
+CORPUS = ListedCorpus(
     title="ADD 2023",
-    columns=TABLE,
-    suffix="",
+    rows=TABLE,
     parts={
         split: Part(
             protocols=("label.txt",),
@@ -30,10 +29,6 @@ LAYOUT = Layout(
         )
         for split, folder in _FOLDERS.items()
     },
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
     counts={"round1": Counts(111976), "round2": Counts(118477)},
     counts_from="what benchmarks report",
     obtain={
@@ -49,5 +44,3 @@ CORPUS = Corpus(
     licence="CC BY-NC-ND 4.0",
     source="https://arxiv.org/abs/2305.13774",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

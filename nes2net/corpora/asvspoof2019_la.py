@@ -14,27 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import Columns, ListedCorpus, Part
 from nes2net.machine.text_files import checked_float, read_rows
 
 # The first and third as in the published code's folder database/, the second as in the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
-
-
-LAYOUT = Layout(
-    title="ASVspoof 2019 LA",
-    columns=Columns("speaker, utterance, -, attack, label"),
-    parts={
-        split: Part(
-            protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
-            folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
-            audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
-            remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
-        )
-        for split, kind in (("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl"))
-    },
-)
+COLUMNS = Columns("speaker, utterance, -, attack, label")
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -65,8 +51,18 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
-CORPUS = Corpus(
-    **LAYOUT.functions,
+CORPUS = ListedCorpus(
+    title="ASVspoof 2019 LA",
+    rows=COLUMNS,
+    parts={
+        split: Part(
+            protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
+            folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
+            audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
+            remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
+        )
+        for split, kind in (("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl"))
+    },
     asv_scores=asv_scores,
     tdcf_version=2019,
     # As in the published protocols.
@@ -92,5 +88,3 @@ CORPUS = Corpus(
         "asv": "ASVspoof2019_LA_asv_scores in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
     },
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

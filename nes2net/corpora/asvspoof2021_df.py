@@ -11,22 +11,19 @@ labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 
 from __future__ import annotations
 
 from nes2net.corpora import asvspoof2021_la as la
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Columns
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import Columns, ListedCorpus
 
-LAYOUT = la.track_layout(
-    "DF",
-    # The last four are those of the Voice Conversion Challenge.
-    Columns(
-        "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, task, team, gender, language",
-        phases=la.PHASES,
-        words={"attack": {"bonafide": None}, "vocoder": {"bonafide": None}},
+CORPUS = ListedCorpus(
+    **la.layout(
+        "DF",
+        # The last four are those of the Voice Conversion Challenge.
+        Columns(
+            "speaker, utterance, codec, source, attack, label, trim, phase, vocoder, task, team, gender, language",
+            phases=la.PHASES,
+            words={"attack": {"bonafide": None}, "vocoder": {"bonafide": None}},
+        ),
     ),
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
-    phases=la.CORPUS.phases,
     counts={"eval": Counts(611829)},
     # As in the paper.
     key_counts={
@@ -51,5 +48,3 @@ CORPUS = Corpus(
         "keys": "https://www.asvspoof.org/asvspoof2021/DF-keys-full.tar.gz",
     },
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

@@ -11,12 +11,13 @@ the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import Columns, ListedCorpus, Part
 from nes2net.errors import InputError
 from nes2net.machine.text_files import checked_float, read_rows
 
@@ -24,8 +25,8 @@ from nes2net.machine.text_files import checked_float, read_rows
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
 
 
-def track_layout(track: str, key: Columns) -> Layout:
-    """The layout of the track ``"LA"`` or ``"DF"``."""
+def layout(track: str, key: Columns) -> dict[str, Any]:
+    """The layout of the track ``"LA"`` or ``"DF"``, as arguments of its corpus."""
     folder = f"ASVspoof2021_{track}_eval"
     part = Part(
         protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
@@ -33,37 +34,30 @@ def track_layout(track: str, key: Columns) -> Layout:
         audio=(f"{folder}/flac", "flac"),
         remedy=f"give `root` the folder that holds {folder}",
     )
-    return Layout(
-        title=f"ASVspoof 2021 {track}",
-        columns=Columns("utterance"),
-        parts={"eval": part},
-        key=key,
-        key_files=[f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", ".")],
-    )
-
-
-LAYOUT = track_layout(
-    "LA",
-    Columns(
-        "speaker, utterance, codec, transmission, attack, label, trim, phase",
-        phases=PHASES,
-        words={"attack": {"bonafide": None}},
-    ),
-)
+    return {
+        "title": f"ASVspoof 2021 {track}",
+        "rows": Columns("utterance"),
+        "parts": {"eval": part},
+        "key": key,
+        "key_files": [f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", ".")],
+        "phases": ("progress", "eval", "hidden"),
+    }
 
 
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
     They are those of the ASV trials of ``phase``. Line by line, one file holds the key and another
-    the scores; ``path`` is that of :func:`keys`.
+    the scores; ``path`` is that of ``CORPUS.keys``.
 
     Raises:
         NotFound: if one of the files is missing; it lists where it was sought.
         InputError: if a line is malformed or the two files do not belong together.
     """
-    LAYOUT.check_phase(phase)
-    folders = _asv_folders(Path(path))
+    CORPUS.check_known_phase(phase)
+    path = Path(path)
+    places = [path / "LA", path / "keys" / "LA", path, *([path.parent] if path.name == "CM" else [])]
+    folders = [place / "ASV" for place in ([path.parent.parent] if path.is_file() else places)]
     remedy = "give the key folder that holds LA/ASV"
     key_file = files.first_file(
         [f / "trial_metadata.txt" for f in folders], what="ASV key of ASVspoof 2021 LA", remedy=remedy
@@ -93,18 +87,15 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
 
 
-def _asv_folders(path: Path) -> list[Path]:
-    """Folders in which the files of the verification system may lie if ``path`` is for the keys."""
-    if path.is_file():
-        folders = [path.parent.parent]
-    else:
-        folders = [path / "LA", path / "keys" / "LA", path, *([path.parent] if path.name == "CM" else [])]
-    return [folder / "ASV" for folder in folders]
-
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
-    phases=("progress", "eval", "hidden"),
+CORPUS = ListedCorpus(
+    **layout(
+        "LA",
+        Columns(
+            "speaker, utterance, codec, transmission, attack, label, trim, phase",
+            phases=PHASES,
+            words={"attack": {"bonafide": None}},
+        ),
+    ),
     asv_scores=asv_scores,
     tdcf_version=2021,
     counts={"eval": Counts(181566)},
@@ -132,5 +123,3 @@ CORPUS = Corpus(
         "asv": "LA/ASV of https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
     },
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

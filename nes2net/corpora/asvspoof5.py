@@ -11,14 +11,14 @@ codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, 
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import Columns, ListedCorpus, Part
 
 _FOLDERS = (".", "ASVspoof5_protocols", "protocols")
 
-LAYOUT = Layout(
+CORPUS = ListedCorpus(
     title="ASVspoof 5",
-    columns=Columns(
+    rows=Columns(
         "speaker, utterance, gender, codec, quality, seed, attack tag, attack, label, -",
         fields={"attack tag": "attack_type"},
         words={
@@ -34,10 +34,6 @@ LAYOUT = Layout(
         "dev": Part(("ASVspoof5.dev.track_1.tsv",), ("flac_D",), _FOLDERS),
         "eval": Part(("ASVspoof5.eval.track_1.tsv",), ("flac_E_eval", "flac_E"), _FOLDERS),
     },
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
     # Classes as in the paper's table of the database; codecs as counted in the published protocol
     # of the evaluation set.
     counts={
@@ -65,5 +61,3 @@ CORPUS = Corpus(
     # Enrolment recordings of track 2 (D_A0123, E_A0123) lie among those of track 1.
     beside=r"[DE]_A\d+",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

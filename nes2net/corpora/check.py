@@ -172,9 +172,9 @@ def check_corpus(
         corpus_root(root)
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
-    lists = protocols if protocols is not None or corpus.find_key else keys
+    lists = protocols if protocols is not None or corpus.key_files else keys
     if not splits:
-        splits = corpus.find_splits(root, lists) if corpus.find_splits else corpus.splits
+        splits = corpus.find_splits(root, lists)
     names = [canonical_phase(split) for split in splits]
     for split in names:
         check_split(split, corpus.accepted_splits, corpus.title)
@@ -194,8 +194,8 @@ def check_corpus(
             ]
     check = CorpusCheck(corpus.title, root, parts, licence=corpus.licence, source=corpus.source)
     place = root if keys is None else Path(keys)
-    if corpus.find_key:
-        check.key = _check_key(corpus, corpus.find_key, place, ids, subset)
+    if corpus.key_files:
+        check.key = _check_key(corpus, place, ids, subset)
     if corpus.asv_scores and "eval" in names:
         check.asv_problem = _check_asv(
             corpus, corpus.asv_scores, [place, *(p.protocol for p in parts if p.protocol is not None)]
@@ -327,18 +327,14 @@ def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) 
             part.problems.append(f"{folder} cannot be read ({error.strerror}); its files count as missing")
             there = set()
         missing = named.keys() - there
-        extra = {name for name in there - named.keys() if _is_extra(name, beside)}
+        recordings = filter(is_recording, there - named.keys())
+        extra = {name for name in recordings if beside is None or not re.fullmatch(beside, _stem(name))}
         other_suffix += len({_stem(name) for name in missing} & {_stem(name) for name in extra})
         part.present += [path for name, path in named.items() if name not in missing]
         below = os.path.relpath(folder, part.audio)
         for names, found in ((part.missing, missing), (part.extra, extra)):
             names += sorted(os.path.normpath(os.path.join(below, name)) for name in found)
     return other_suffix
-
-
-def _is_extra(name: str, beside: str | None) -> bool:
-    """Whether a file without a trial is a visible recording that ``beside`` does not match."""
-    return is_recording(name) and not (beside is not None and re.fullmatch(beside, _stem(name)))
 
 
 def _stem(name: str) -> str:
@@ -355,12 +351,10 @@ def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) 
         )
 
 
-def _check_key(
-    corpus: Corpus, find_key: Callable[..., Path], place: Path, ids: dict[str, None], subset: bool
-) -> KeyCheck:
+def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
     key = KeyCheck()
     try:
-        key.path = find_key(place)
+        key.path = corpus.find_key(place)
         trials = corpus.keys(key.path)
     except NotFound as error:
         key.problems.append(_not_there(error.tried, corpus, "keys"))

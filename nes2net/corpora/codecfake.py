@@ -24,12 +24,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Table
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 
-_TITLE = "Codecfake"
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
 _CONDITIONS = (*_CODECS, "A1", "A2", "A3")
 _LISTS = {"train": ("train",), "dev": ("dev",), "eval": _CONDITIONS}
@@ -42,89 +40,36 @@ _TABLE = Table(
 )
 
 
-def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials of ``split`` in the order of its lists, with the paths of their audio.
-
-    Args:
-        root: The folder that holds ``label`` and the folders of the audio.
-        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``): all conditions of which there
-            is a list.
-        protocols: The folder of the lists, if it is not ``label`` in ``root``.
-
-    Raises:
-        InputError: if the split is unknown, a folder or list is missing, or a line is malformed.
-    """
-    files.corpus_root(root)
-    path = find_protocol(root, split, protocols)
-    return read_protocol(path, split, find_audio(root, split))
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: A list, the folder of the lists, or the folder that holds ``label``.
-        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all lists.
-
-    Raises:
-        InputError: if the phase is unknown, no list is there, or a line is malformed.
-    """
-    names = {split: tuple(f"{name}.txt" for name in lists) for split, lists in _LISTS.items()}
-    phase = None if phase is None else files.canonical_phase(phase)
-    return files.keys_of_splits(path, phase, _TITLE, names, find_protocol, read_protocol)
-
-
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The folder of the lists, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, tuple(_LISTS), _TITLE)
-    names = [f"{name}.txt" for name in _LISTS[split]]
-    return files.first_protocol(root, protocols, ("label", "."), names, f"{_TITLE} {split}").parent
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the audio, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, tuple(_LISTS), _TITLE)
-    folders = [Path(root) / folder for name in _LISTS[split] for folder in _folders(name)]
-    remedy = f"give `root` the folder that holds {'test' if split == 'eval' else split}"
-    files.first_folder(folders, what=f"audio of {_TITLE} {split}", remedy=remedy)
-    return Path(root)
-
-
-def read_protocol(path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a list, or of the lists of ``split`` (None: all) in the folder ``path``.
-
-    :class:`InputError` names the file and line that is malformed.
-    """
-    if path.is_file():
-        return files.checked_trials(_read(path, audio), path)
-    splits = tuple(_LISTS) if split is None else (files.known_split(split, tuple(_LISTS), _TITLE),)
-    lists = [path / f"{name}.txt" for of in splits for name in _LISTS[of]]
-    return files.checked_trials((trial for file in lists if file.is_file() for trial in _read(file, audio)), path)
-
-
 def _folders(name: str) -> tuple[str, ...]:
     """Folders below the root in which the audio of a list may be."""
     return (name,) if name in ("train", "dev") else (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
 
 
-def _read(path: Path, audio: Path | None) -> Iterator[Trial]:
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     name = path.stem
     phase = name if name in ("train", "dev") else "eval"
     folder = None
     if audio is not None:
         places = [audio / inner for inner in _folders(name)]
         folder = next((place for place in places if place.is_dir()), places[0])
-    for trial in _TABLE.read(path, phase, folder):
+    for trial in _TABLE(path, phase, folder):
         yield trial if phase != "eval" else replace(trial, id=f"{name}/{trial.id}", source=name)
 
 
-CORPUS = Corpus(
-    title=_TITLE,
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+CORPUS = ListedCorpus(
+    title="Codecfake",
+    rows=_rows,
+    parts={
+        split: Part(
+            protocols=[f"{name}.txt" for name in lists],
+            folders=("label", "."),
+            together=True,
+            audio=(".",),
+            holds=[folder for name in lists for folder in _folders(name)],
+            remedy=f"give `root` the folder that holds {'test' if split == 'eval' else split}",
+        )
+        for split, lists in _LISTS.items()
+    },
     counts={
         "train": Counts(740747),
         "dev": Counts(92596),

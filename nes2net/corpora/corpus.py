@@ -1,11 +1,12 @@
-"""The facts and functions that the package takes from a corpus, and counts of its trials.
+"""The facts and methods that the package takes from a corpus, and counts of its trials.
 
-A corpus is a module that ends in ``CORPUS = Corpus(...)``. A corpus of another package is
+A corpus is a module that declares ``CORPUS``, mostly a :class:`~nes2net.corpora.layout.ListedCorpus`. A corpus of another package is
 registered by ``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.localisation.segments import Segment
@@ -126,30 +127,19 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """The facts of a corpus and the functions that read it.
+class Corpus(ABC):
+    """The facts of a corpus, and its trials.
 
-    Functions raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown,
-    and :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is
-    missing.
+    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.folders.FolderCorpus`
+    derive the trials from a declaration of the files.
+
+    Methods raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
+    :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
+    They open no audio file.
     """
 
     title: str
     """Its usual name."""
-    trials: Callable[..., list[Trial]]
-    """``trials(root, split, *, protocols=None)``: the trials of a part, with paths of audio."""
-    keys: Callable[..., list[Trial]]
-    """``keys(path, phase=None)``: labelled trials without audio, for evaluation."""
-    find_protocol: Callable[..., Path]
-    """``find_protocol(root, split, protocols=None)``: the file that lists the trials of a part."""
-    find_audio: Callable[..., Path]
-    """``find_audio(root, split)``: the folder of the audio of a part."""
-    read_protocol: Callable[..., list[Trial]]
-    """``read_protocol(path, split, audio=None)``: its trials, with paths below ``audio``."""
-    find_key: Callable[..., Path] | None = None
-    """``find_key(path)``: the file of the labels; None if the protocols hold them."""
-    find_splits: Callable[..., tuple[str, ...]] | None = None
-    """``find_splits(root, protocols=None)``: the parts of a copy; None if it should have all."""
     segments: Callable[..., dict[str, list[Segment]]] | None = None
     """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
     cover it from 0 to its duration; None if there are no such labels, or they are of frames only."""
@@ -163,10 +153,10 @@ class Corpus:
     """``official_table(trials, scores)``: the rows published for a system, from labelled trials and
     their scores, shape (N,), in the order of the score file; None if there is no such table."""
 
-    splits: tuple[str, ...] = ("train", "dev", "eval")
-    """Its parts."""
     phases: tuple[str, ...] = ()
     """The parts that its labels name; the ``splits`` if empty."""
+    key_files: Sequence[str] = ()
+    """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
     user_defined: bool = False
     """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
     home: Callable[[], Path] | None = None
@@ -211,6 +201,64 @@ class Corpus:
     """The page or paper that describes it."""
     beside: str | None = None
     """Pattern (:mod:`re`) of names, without suffix, of recordings that are not trials."""
+
+    @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Its parts."""
+
+    @abstractmethod
+    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+        """The file, or folder of files, that lists the trials of ``split``.
+
+        Args:
+            root: The folder of the corpus; None for one that is fetched.
+            protocols: The folder of the protocols, or a protocol, if it is not in ``root``.
+        """
+
+    @abstractmethod
+    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+        """The folder of the audio of ``split``."""
+
+    @abstractmethod
+    def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
+        """The trials of a protocol, with paths below ``audio`` if that is given."""
+
+    @abstractmethod
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """The labelled trials of ``phase`` without audio, for evaluation.
+
+        Args:
+            path: A key or protocol, or a folder in which it is sought.
+            phase: None for all phases, or all splits of which there is a protocol.
+        """
+
+    def trials(
+        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """The trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+        Args: as for :meth:`find_protocol`.
+        """
+        split = known_split(split, self.accepted_splits, self.title)
+        root = corpus_root(self.place(root))
+        path = self.find_protocol(root, split, protocols)
+        return self.read_protocol(path, split, self.find_audio(root, split))
+
+    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+        """The parts that a copy should have; of a user's own corpus, those that are there."""
+        return self.splits
+
+    def find_key(self, path: str | Path) -> Path:
+        """The key, ``path`` itself or one of ``key_files`` below it."""
+        path = Path(path)
+        if path.is_file():
+            return path
+        return first_file(
+            [path / file for file in self.key_files],
+            what=f"key of {self.title}",
+            remedy=f"give the folder of keys that holds {self.key_files[0]}",
+        )
 
     @property
     def accepted_splits(self) -> tuple[str, ...]:

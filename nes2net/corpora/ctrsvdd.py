@@ -6,24 +6,21 @@ Deepfake Detection", Interspeech 2024.
 Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
 source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
 84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels; without them
-its files are unlabelled trials. The published results leave out attack A14, and those "w/o ACE"
-also the source set ``acesinger``.
+its files are unlabelled trials, sorted by name. Reading a missing file that a list names
+is an error; the published code trains on four seconds of silence instead (deviation 16). The
+published results leave out attack A14, and those "w/o ACE" also the source set ``acesinger``.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from numpy.typing import NDArray
 
 from nes2net.audio.crop import IN_THE_WILD_SAMPLES
-from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download, OfficialRow
-from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.corpora.corpus import Counts, Download, OfficialRow
+from nes2net.corpora.layout import Columns, ListedCorpus, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError
 from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
 
 _BONAFIDE = (
@@ -33,67 +30,11 @@ _BONAFIDE = (
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
-def _part(protocols: Sequence[str], audio: Sequence[str]) -> Part:
+def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Part:
     # Archives unpacked into a folder of their own name give train_set/train_set.
     folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
-    return Part(protocols, folders, (".", *audio), f"give the folder that holds {audio[0]}")
-
-
-LAYOUT = Layout(
-    title="CtrSVDD",
-    columns=Columns(
-        "source set, singer, utterance, -, attack, label",
-        labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
-        fields={"source set": "source", "singer": "speaker"},
-    ),
-    parts={
-        "train": _part(["train.txt"], ["train_set", "train"]),
-        "dev": _part(["dev.txt"], ["dev_set", "dev"]),
-        "eval": _part(
-            ["test.txt", "test_labels.txt", "test_set.txt", "eval.txt"], ["test_set", "test", "eval_set", "eval"]
-        ),
-    },
-)
-
-
-def trials(root: str | Path, split: str, *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials of ``split``, in the order of the protocol, with the paths of their audio.
-
-    No audio file is touched. Reading a missing file is an error that names it; the published code
-    trains on four seconds of silence instead (deviation 16).
-
-    Args:
-        root: The folder that holds ``train_set``, ``dev_set``, ``test_set``.
-        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``). An evaluation set without
-            protocol is all ``.flac`` files in its folder, unlabelled and sorted by name.
-        protocols: The folder of ``train.txt``, ``dev.txt``, ``test.txt``, if it is not ``root``.
-
-    Raises:
-        InputError: if the split is unknown, a folder or the protocol is missing, or a line of the
-            protocol is malformed.
-    """
-    split = files.known_split(split, tuple(LAYOUT.parts), LAYOUT.title)
-    if split == "eval":
-        files.corpus_root(root)
-        try:
-            LAYOUT.find_protocol(root, split, protocols)
-        except files.NotFound:
-            return _unlabelled(LAYOUT.find_audio(root, split))
-    return LAYOUT.trials(root, split, protocols=protocols)
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: A protocol file, or the folder that holds them.
-        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all protocols.
-
-    Raises:
-        InputError: if the phase is unknown, no protocol is there (the message names every path
-            tried), or a line is malformed.
-    """
-    return LAYOUT.keys(path, None if phase is None else files.canonical_phase(phase))
+    remedy = f"give the folder that holds {audio[0]}"
+    return Part(protocols, folders, (".", *audio), remedy, unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
@@ -113,15 +54,22 @@ def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow
     ]
 
 
-def _unlabelled(audio: Path) -> list[Trial]:
-    names = sorted(name for name in os.listdir(audio) if name.endswith(".flac") and not name.startswith("."))
-    if not names:
-        raise InputError(f"{audio}: holds no .flac files; unpack the archive of the test set there")
-    return [Trial(name.removesuffix(".flac"), audio / name, phase="eval") for name in names]
-
-
-CORPUS = Corpus(
-    **LAYOUT.functions | {"trials": trials, "keys": keys},
+CORPUS = ListedCorpus(
+    title="CtrSVDD",
+    rows=Columns(
+        "source set, singer, utterance, -, attack, label",
+        labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
+        fields={"source set": "source", "singer": "speaker"},
+    ),
+    parts={
+        "train": _part(["train.txt"], ["train_set", "train"]),
+        "dev": _part(["dev.txt"], ["dev_set", "dev"]),
+        "eval": _part(
+            ["test.txt", "test_labels.txt", "test_set.txt", "eval.txt"],
+            ["test_set", "test", "eval_set", "eval"],
+            unlisted=".flac",
+        ),
+    },
     official_table=official_table,
     test_samples=IN_THE_WILD_SAMPLES,
     eer_method="sklearn",

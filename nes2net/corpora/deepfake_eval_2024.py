@@ -17,29 +17,23 @@ none here.
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.layout import Layout, Part, Table
+from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FILES = ("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv")
 
-LAYOUT = Layout(
+CORPUS = ListedCorpus(
     title="Deepfake-Eval-2024",
-    columns=Table(
+    rows=Table(
         "Filename",
         {"label": "Ground Truth", "phase": "Finetuning Set"},
         labels={"Real": BONAFIDE, "Fake": SPOOF, "Unknown": None, "": None},
         phases={"Train": "train", "Test": "eval", "": None},
     ),
-    suffix="",
     parts={
         split: Part(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
         for split in ("train", "eval")
     },
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
     obtain={
         "audio": "audio-data of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024, after agreeing to its terms",
         "protocol": "audio-metadata-publish.csv of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
@@ -47,5 +41,3 @@ CORPUS = Corpus(
     licence="CC BY-SA 4.0, and not for what may harm; access on request",
     source="https://arxiv.org/abs/2503.02857",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

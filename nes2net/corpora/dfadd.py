@@ -13,24 +13,20 @@ evaluation has numbers here, 755 and 3,000, as benchmarks on it report them.
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts
-from nes2net.corpora.folders import Folders, Place
+from nes2net.corpora.corpus import Counts
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
-FOLDERS = Folders(
+CORPUS = FolderCorpus(
     title="DFADD",
     places=(
         Place("DATASET_VCTK_BONAFIDE/{phase}/{speaker}_*", BONAFIDE),
         Place("VCTK_BONAFIDE/{phase}/{speaker}_*", BONAFIDE),
         Place("DATASET_{attack}/{phase}/{speaker}_*", SPOOF),
     ),
-    phases={"train": "train", "valid": "dev", "test": "eval"},
+    split_folders={"train": "train", "valid": "dev", "test": "eval"},
     roots=(".", "DFADD"),
     remedy="give `root` the folder that holds DATASET_GradTTS",
-)
-
-CORPUS = Corpus(
-    **FOLDERS.functions,
     counts={"eval": Counts(3755, 755, 3000)},
     counts_from="what benchmarks report",
     obtain={
@@ -40,5 +36,3 @@ CORPUS = Corpus(
     licence="MIT, says the card of its copy in the Speech Anti-Spoofing Arena; VCTK is CC BY 4.0",
     source="https://arxiv.org/abs/2409.08731",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

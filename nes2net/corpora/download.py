@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -21,15 +21,16 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field
 
 from nes2net.corpora.corpus import Corpus, Download
-from nes2net.errors import InputError, Unfinished, counted, first_line, listed, readable_size, shown
+from nes2net.errors import InputError, Unfinished, counted, listed, readable_size, shown
 from nes2net.machine.files import write_text
 from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
+from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.plain_data import read_json_as, validated_json
 from nes2net.machine.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
-_HUB = "hub:"
+_HUB, _SETS = "hub:", "https://huggingface.co/datasets/"
 # Servers of InvenioRDM, such as Zenodo: a record, or one of its files.
 _INVENIO = re.compile(r"(https?://[^/]+)/records/(\d+)(?:/files/([^/?#]+))?(?:\?download=1)?")
 _LONGEST_LISTING, _LONGEST_RECORD = 20_000_000, 50_000_000  # bytes
@@ -176,9 +177,10 @@ def _files_of_record(
     planned = []
     for file in wanted:
         algorithm, _, digest = file.checksum.partition(":")
-        digests = {**({algorithm: digest} if _is_digest(algorithm, digest) else {}), **_stated(download)}
+        is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
+        digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
         remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        packed = download.unpack if _looks_packed(file.key) else None
+        packed = download.unpack if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")) else None
         place = f"{download.name}/{file.key}" if download.name else file.key
         planned.append(
             PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
@@ -194,14 +196,6 @@ def _single_file(download: Download, client: HttpFiles) -> PlannedFile:
 
 def _stated(download: Download) -> dict[str, str]:
     return {name: value for name in _DIGESTS if (value := getattr(download, name))}
-
-
-def _is_digest(algorithm: str, digest: str) -> bool:
-    return len(digest) == _DIGESTS.get(algorithm) and all(letter in "0123456789abcdef" for letter in digest)
-
-
-def _looks_packed(name: str) -> bool:
-    return is_archive(name) or name.lower().endswith((".rar", ".7z"))
 
 
 def _checked_name(name: str, page: str) -> str:
@@ -221,7 +215,7 @@ def _hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     from huggingface_hub import HfApi  # start-up
 
     repository, _, revision = download.url.removeprefix(_HUB).partition("@")
-    with _hub_errors(repository):
+    with _of_hub(repository):
         info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
     files = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
     stated = info.card_data.get("license") if info.card_data else None
@@ -229,34 +223,9 @@ def _hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
     return PlannedHubSet(repository, info.sha, files, licence, only)
 
 
-@contextmanager
-def _hub_errors(repository: str) -> Iterator[None]:
-    """Say what is wrong with ``repository``, and what to do."""
-    from huggingface_hub.errors import (  # start-up
-        GatedRepoError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-    )
-
-    page = f"https://huggingface.co/datasets/{repository}"
-    try:
-        yield
-    except GatedRepoError as error:
-        raise InputError(
-            f"{page} is gated: accept its terms there, give a token by `hf auth login` or HF_TOKEN, and run the same command again"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{page}: there is no such data set, or it is private: give a token by `hf auth login`"
-        ) from error
-    except (HFValidationError, OfflineModeIsEnabled) as error:
-        raise InputError(f"{page} cannot be read ({first_line(error)})") from error
-    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
-        raise Unfinished(
-            f"{page} cannot be read ({first_line(error)}); check the network connection; what has come is kept, and the "
-            "same command goes on from there"
-        ) from error
+def _of_hub(repository: str) -> AbstractContextManager[None]:
+    page = f"{_SETS}{repository}"
+    return hub_errors(f"{page} cannot be read", page, "what has come")
 
 
 def fetch_all(
@@ -277,7 +246,9 @@ def fetch_all(
     """
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
-        record = _read_record(folder)
+        record, remedy = _Record(), "remove it, and run the same command again"
+        if (folder / RECORD).exists():
+            record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
         _check_room(plan, folder, record, unpacking)
         for number, file in enumerate(plan.files, 1):
             place = f"{number} of {len(plan.files)}"
@@ -325,7 +296,7 @@ def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Re
 def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
     from huggingface_hub import snapshot_download  # start-up
 
-    with _hub_errors(hub_set.repository):
+    with _of_hub(hub_set.repository):
         snapshot_download(
             hub_set.repository,
             repo_type="dataset",
@@ -359,15 +330,6 @@ def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> N
             f"{folder}: about {readable_size(needed)} are needed for the files and what is unpacked of them, and "
             f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
         )
-
-
-def _read_record(folder: Path) -> _Record:
-    path = folder / RECORD
-    if not path.exists():
-        return _Record()
-    return read_json_as(
-        _Record, path, _LONGEST_RECORD, "the record of a download", "remove it, and run the same command again"
-    )
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

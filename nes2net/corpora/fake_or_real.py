@@ -14,14 +14,14 @@ counted from files here. The paper judges by accuracy; the EER is that of ASVspo
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.folders import Folders, Place
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
-FOLDERS = Folders(
+CORPUS = FolderCorpus(
     title="Fake-or-Real",
     places=(Place("{phase}/{label}/*"),),
-    phases={"training": "train", "validation": "dev", "testing": "eval"},
+    split_folders={"training": "train", "validation": "dev", "testing": "eval"},
     labels={"real": BONAFIDE, "fake": SPOOF},
     # Copies on Kaggle have a folder of each edition in another.
     roots=(
@@ -30,10 +30,6 @@ FOLDERS = Folders(
         *("for-rerecorded", "for-rerec", "for-rerec/for-rerecorded"),
     ),
     remedy="give `root` the folder of one edition, which holds training, validation and testing",
-)
-
-CORPUS = Corpus(
-    **FOLDERS.functions,
     counts={"train": Counts(53868), "dev": Counts(10798), "eval": Counts(4634)},
     editions={
         "for-2seconds": {"train": Counts(13956), "dev": Counts(2826), "eval": Counts(1088)},
@@ -50,5 +46,3 @@ CORPUS = Corpus(
     licence="not stated where it is published; see https://bil.eecs.yorku.ca/datasets/",
     source="https://bil.eecs.yorku.ca/datasets/",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

@@ -21,68 +21,17 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Counts
+from nes2net.corpora.layout import ListedCorpus, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, shown
 
-_TITLE = "Famous Figures"
-_LIST = "protocol.txt"
 _COLUMNS = ("Speaker", "Source", "Label", "AudioPath")
 _LABELS = {"bonafide": BONAFIDE, "bona-fide": BONAFIDE, "spoof": SPOOF}
 _BONAFIDE = "Bonafide"
-_FOLDERS = (".", "famousfigures")
 
 
-def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials in the order of the list, with the paths of their audio.
-
-    Args:
-        root: The folder that holds the folders of the speakers.
-        split: ``"eval"`` (also ``"test"``), the only one.
-        protocols: ``protocol.txt`` or its folder, if it is not in ``root``.
-
-    Raises:
-        InputError: if the split is unknown, the list is missing, or a line is malformed.
-    """
-    files.corpus_root(root)
-    return read_protocol(find_protocol(root, split, protocols), split, find_audio(root, split))
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: ``protocol.txt``, or the folder that holds it.
-        phase: ``"eval"`` (also ``"test"``) or None: the corpus has no phases.
-
-    Raises:
-        InputError: if the phase is unknown, the list is missing, or a line is malformed.
-    """
-    split = files.known_split(phase or "eval", ("eval",), _TITLE)
-    return read_protocol(Path(path) if Path(path).is_file() else find_protocol(path, split), split)
-
-
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """``protocol.txt``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    files.known_split(split, ("eval",), _TITLE)
-    if protocols is not None and Path(protocols).is_file():
-        return Path(protocols)
-    return files.first_protocol(root, protocols, _FOLDERS, (_LIST,), _TITLE)
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of the speakers, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    files.known_split(split, ("eval",), _TITLE)
-    folders = [Path(root) / folder for folder in reversed(_FOLDERS)]
-    return files.first_folder(folders, what=f"audio of {_TITLE}", remedy="give `root` the folder of the speakers")
-
-
-def read_protocol(path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-    """The trials of the list. :class:`InputError` names the line that is malformed."""
-    return files.checked_trials(_read(path, audio), path)
-
-
-def _read(path: Path, audio: Path | None) -> Iterator[Trial]:
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     rows = files.read_csv(path, "\t")
     line, header = next(rows, (1, []))
     if set(_COLUMNS) - set(header):
@@ -105,14 +54,17 @@ def _read(path: Path, audio: Path | None) -> Iterator[Trial]:
         )
 
 
-CORPUS = Corpus(
-    title=_TITLE,
-    splits=("eval",),
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+CORPUS = ListedCorpus(
+    title="Famous Figures",
+    rows=_rows,
+    parts={
+        "eval": Part(
+            protocols=["protocol.txt"],
+            folders=(".", "famousfigures"),
+            audio=("famousfigures", "."),
+            remedy="give `root` the folder of the speakers",
+        )
+    },
     counts={"eval": Counts(348135)},
     counts_from="those who evaluate on it",
     obtain={

@@ -1,16 +1,13 @@
 """A corpus without lists, declared: what the names of its folders say of the recordings in them.
 
-The methods of :class:`Folders` are the functions of a :class:`~nes2net.corpora.corpus.Corpus`, as
-those of a :class:`~nes2net.corpora.layout.Layout` are. The folders themselves stand for protocol and
-key::
+The folders themselves stand for protocol and key::
 
-    FOLDERS = Folders(
+    CORPUS = FolderCorpus(
         title="Mine",
         places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/{attack}/*", SPOOF)),
-        phases={"train": "train", "test": "eval"},
+        split_folders={"train": "train", "test": "eval"},
         remedy="give `root` the folder that holds train and test",
     )
-    CORPUS = Corpus(**FOLDERS.functions)
 
 An id is the path below the folder of the corpus without suffix; where two recordings differ in the
 suffix alone, they keep it.
@@ -29,6 +26,7 @@ from typing import Any
 
 from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
@@ -52,13 +50,12 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folders:
-    """The folders of a corpus. Methods raise as the functions of a corpus do and open no audio file."""
+class FolderCorpus(Corpus):
+    """A corpus whose trials are the recordings in its folders."""
 
-    title: str
     places: Sequence[Place]
     """Where recordings are; of several that fit one, the first counts."""
-    phases: Mapping[str, str] = field(default_factory=dict)
+    split_folders: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{phase}`` → split. Empty: all recordings are of the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{label}`` → our label."""
@@ -68,35 +65,31 @@ class Folders:
     """What to give as ``root``."""
 
     @property
-    def functions(self) -> dict[str, Any]:
-        """Title, splits and functions, as arguments of :class:`~nes2net.corpora.corpus.Corpus`."""
-        names = ("title", "trials", "keys", "find_protocol", "find_audio", "read_protocol")
-        return {name: getattr(self, name) for name in names} | {"splits": self.splits}
-
-    @property
     def splits(self) -> tuple[str, ...]:
         """The splits that folders name."""
-        return tuple(split for split in ("train", "dev", "eval") if split in self.phases.values()) or ("eval",)
+        return tuple(split for split in ("train", "dev", "eval") if split in self.split_folders.values()) or ("eval",)
 
-    def trials(self, root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
+    def trials(
+        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
+    ) -> list[Trial]:
         """The trials of ``split``, sorted by path, with label and path of audio.
 
         ``protocols`` takes the place of ``root`` if given: folders are protocol and audio in one.
         """
         split = files.known_split(split, self.splits, self.title)
-        files.corpus_root(root)
+        files.corpus_root(self.place(root))
         folder = self.find_protocol(root, split, protocols)
         return self.read_protocol(folder, split, folder)
 
-    def keys(self, path: str | Path, phase: str | None = None) -> list[Trial]:
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """The trials without audio of ``phase`` (None: all), from the folders of the audio."""
         phase = None if phase is None else files.known_split(phase, self.splits, self.title)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
-    def find_protocol(self, root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
+    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
         """The folder in which the patterns begin, or :class:`~nes2net.corpora.protocol.NotFound`."""
         split = files.known_split(split, self.splits, self.title)
-        root = Path(root if protocols is None else protocols)
+        root = self.place(root if protocols is None else protocols)
         tried = [root / inner for inner in self.roots]
         found = [folder for folder in tried if self._begins(folder)]
         if len(found) > 1:
@@ -109,16 +102,17 @@ class Folders:
             )
         return found[0]
 
-    def find_audio(self, root: str | Path, split: str = "eval") -> Path:
+    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
         """As :meth:`find_protocol`."""
         return self.find_protocol(root, split)
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """The trials of the recordings below ``path`` of ``split`` (None: all)."""
         found: dict[str, tuple[Place, dict[str, str]]] = {}
+        wanted = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
             levels = [self._expression(level) for level in place.levels]
-            for name, values in _matches(path, levels, self._wanted(split), {}):
+            for name, values in _matches(path, levels, wanted, {}):
                 found.setdefault(name, (place, values))
         if not found:
             patterns = ", ".join(place.pattern for place in self.places)
@@ -129,7 +123,7 @@ class Folders:
         for name, (place, values) in sorted(found.items()):
             values = {**place.values, **values}
             label = self.labels[values.pop("label")] if "label" in values else place.label
-            phase = self.phases[values.pop("phase")] if "phase" in values else "eval"
+            phase = self.split_folders[values.pop("phase")] if "phase" in values else "eval"
             id = "%20".join(name.split()) if ids[name] in shared else ids[name]
             further: dict[str, Any] = values
             trials.append(Trial(id, None if audio is None else audio / name, label, phase=phase, **further))
@@ -141,12 +135,8 @@ class Folders:
             return False
         return any(entry.is_dir() and any(level.fullmatch(entry.name) for level in first) for entry in _listed(folder))
 
-    def _wanted(self, split: str | None) -> frozenset[str]:
-        """The words for ``split``, or for all."""
-        return frozenset(word for word, phase in self.phases.items() if split in (None, phase))
-
     def _expression(self, level: str) -> re.Pattern[str]:
-        return _compiled(level, tuple(self.phases), tuple(self.labels))
+        return _compiled(level, tuple(self.split_folders), tuple(self.labels))
 
 
 @cache

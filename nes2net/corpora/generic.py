@@ -36,7 +36,7 @@ the fields of score files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("dev", "development", "valid", "validation", "val"), "dev"),
     **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
 }
+SPLITS = ("train", "dev", "eval")
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
 _SPLIT_COLUMNS = ("split", "phase")
 _SHORT = 3.0  # seconds; measuring that takes less shows no progress
@@ -76,104 +77,15 @@ FIELDS = tuple(
 )
 
 
-def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials of ``split`` in the order of the list, or sorted by path.
-
-    They have the paths of their audio; no audio file is touched.
-
-    Args:
-        root: A list, or a folder in one of the layouts above.
-        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
-            parts is the whole corpus.
-        protocols: The list or the folder of the lists, if they are not in ``root``; the paths in
-            them are then relative to ``root``.
-
-    Raises:
-        InputError: if ``root`` has none of the layouts, a line of a list is malformed, or the split
-            has no trials.
-    """
-    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
-    path = find_protocol(root, split, protocols)
-    return read_protocol(
-        path, split, find_audio(root, split) if protocols is not None or path.is_dir() else path.parent
-    )
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials, for evaluation; parameters and errors are those of :func:`trials`."""
-    labelled = [trial for trial in trials(path, phase or WHOLE) if trial.label is not None]
-    if not labelled:
-        raise InputError(f"{path}: no trial has a label; fill the column 'label'")
-    return labelled
-
-
-def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
-    """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
-    place = Path(root if protocols is None else protocols)
-    if place.is_dir():
-        own = tuple(split for split in CORPUS.splits if _own(place, split))
-        if own:
-            return own
-    named = {trial.phase for trial in trials(root, protocols=protocols)} - {None}
-    return tuple(split for split in CORPUS.splits if split in named) or (WHOLE,)
-
-
-def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-    """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
-
-    :class:`~nes2net.corpora.protocol.NotFound` if there is nothing of the kind.
-    """
-    place = Path(root if protocols is None else protocols)
-    if place.is_file():
-        return place
-    if place.is_dir():
-        candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
-        if split in CORPUS.splits and (own := _own(place, split)):
-            return own
-        if split == WHOLE and any(_list_of(place, part) for part in CORPUS.splits):
-            return place
-        usual = [path for path in candidates if path.name in _LISTS]
-        if usual or len(candidates) == 1:
-            return (usual or candidates)[0]
-        if _classes(place) or any(_folder_of(place, name) for name in CORPUS.splits):
-            return place
-    raise files.NotFound(
-        f"{place}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
-        "the folders bonafide and spoof",
-        [place],
-    )
-
-
-def find_audio(root: str | Path, split: str = WHOLE) -> Path:
-    """The folder from which the paths of a list start."""
-    root = Path(root)
-    return root.parent if root.is_file() else files.corpus_root(root)
-
-
-def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-    """The trials of a list, or of a folder of lists or classes.
-
-    :class:`InputError` names the file and line that is malformed.
-    """
-    if path.is_dir() and any(_list_of(path, part) for part in CORPUS.splits):
-        return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
-    rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
-    found = files.checked_trials(rows, path)
-    # The list of a single part (train.csv) need not name it.
-    if split in (None, WHOLE) or all(trial.phase is None for trial in found):
-        return found
-    return files.select_phase(found, split)
-
-
 def _own(folder: Path, split: str) -> Path | None:
     """The list or the folder of classes in ``folder`` that is only for ``split``."""
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
 def _read_parts(folder: Path, audio: Path) -> Iterator[Trial]:
-    for part in CORPUS.splits:
+    for part in SPLITS:
         if own := _own(folder, part):
-            for trial in read_protocol(own, part, audio if own.is_file() else folder):
+            for trial in CORPUS.read_protocol(own, part, audio if own.is_file() else folder):
                 yield replace(trial, phase=part)
 
 
@@ -199,7 +111,7 @@ def _classes(folder: Path) -> dict[str, Path]:
 
 
 def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
-    parts: dict[str | None, Path] = {split: own for split in CORPUS.splits if (own := _folder_of(folder, split))}
+    parts: dict[str | None, Path] = {split: own for split in SPLITS if (own := _folder_of(folder, split))}
     phase_of_root = SPLIT_WORDS.get(folder.name) if folder != root else None
     for split, part in (parts or {None: folder}).items():
         for label, place in _classes(part).items():
@@ -255,20 +167,22 @@ def segments(
     it is left out. Durations are those of ``reco2dur`` beside the RTTM, or of the audio files.
 
     Args:
-        root, split, protocols: As for :func:`trials`.
+        root, split, protocols: As for ``CORPUS.trials``.
         uncovered: What the time is that no segment covers, ``"bonafide"`` or ``"spoof"``. By default
             more than a millisecond is an error, unless the RTTM lists spoofed segments only; all
             other time is then bona fide.
 
     Raises:
-        InputError: as :func:`trials`; if the RTTM is malformed or names other utterances, segments
+        InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances, segments
             lie outside of their utterance or leave out time, or a label of the list contradicts
             them.
         NotFound: if there is no RTTM.
     """
     files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
-    path = _find_rttm(find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split)
-    everything, of_split = (trials(root, part, protocols=protocols) for part in (WHOLE, split))
+    path = _find_rttm(
+        CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split
+    )
+    everything, of_split = (CORPUS.trials(root, part, protocols=protocols) for part in (WHOLE, split))
     ids = {trial.id for trial in (*everything, *of_split)}  # ids of a part need not begin with its folder
     listed_ids = read_rttm(path).keys()
     if unknown := [id for id in listed_ids if id not in ids]:
@@ -313,15 +227,101 @@ def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
     return durations | {id: count_samples(path) / SAMPLE_RATE for id, path in lengths}
 
 
-CORPUS = Corpus(
+@dataclass(frozen=True, kw_only=True)
+class GenericCorpus(Corpus):
+    """A user's own recordings in one of the layouts above."""
+
+    splits = SPLITS
+
+    def trials(
+        self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """The trials of ``split`` in the order of the list, or sorted by path.
+
+        They have the paths of their audio; no audio file is touched.
+
+        Args:
+            root: A list, or a folder in one of the layouts above.
+            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
+                parts is the whole corpus.
+            protocols: The list or the folder of the lists, if they are not in ``root``; the paths in
+                them are then relative to ``root``.
+
+        Raises:
+            InputError: if ``root`` has none of the layouts, a line of a list is malformed, or the split
+                has no trials.
+        """
+        files.check_split(split, self.accepted_splits, self.title)
+        path = self.find_protocol(root, split, protocols)
+        return self.read_protocol(
+            path, split, self.find_audio(root, split) if protocols is not None or path.is_dir() else path.parent
+        )
+
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """The labelled trials, for evaluation; parameters and errors are those of :meth:`trials`."""
+        labelled = [trial for trial in self.trials(path, phase or WHOLE) if trial.label is not None]
+        if not labelled:
+            raise InputError(f"{path}: no trial has a label; fill the column 'label'")
+        return labelled
+
+    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+        """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+        place = self.place(root if protocols is None else protocols)
+        if place.is_dir():
+            own = tuple(split for split in self.splits if _own(place, split))
+            if own:
+                return own
+        named = {trial.phase for trial in self.trials(root, protocols=protocols)} - {None}
+        return tuple(split for split in self.splits if split in named) or (WHOLE,)
+
+    def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+        """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
+
+        :class:`~nes2net.corpora.protocol.NotFound` if there is nothing of the kind.
+        """
+        place = self.place(root if protocols is None else protocols)
+        if place.is_file():
+            return place
+        if place.is_dir():
+            candidates = sorted(path for path in place.iterdir() if path.suffix in (".csv", ".tsv"))
+            if split in self.splits and (own := _own(place, split)):
+                return own
+            if split == WHOLE and any(_list_of(place, part) for part in self.splits):
+                return place
+            usual = [path for path in candidates if path.name in _LISTS]
+            if usual or len(candidates) == 1:
+                return (usual or candidates)[0]
+            if _classes(place) or any(_folder_of(place, name) for name in self.splits):
+                return place
+        raise files.NotFound(
+            f"{place}: no list of trials and no folders of classes; give a CSV file with the columns path,label, or a folder with "
+            "the folders bonafide and spoof",
+            [place],
+        )
+
+    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
+        """The folder from which the paths of a list start."""
+        root = self.place(root)
+        return root.parent if root.is_file() else files.corpus_root(root)
+
+    def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
+        """The trials of a list, or of a folder of lists or classes.
+
+        :class:`InputError` names the file and line that is malformed.
+        """
+        if path.is_dir() and any(_list_of(path, part) for part in self.splits):
+            return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
+        rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
+        found = files.checked_trials(rows, path)
+        # The list of a single part (train.csv) need not name it.
+        if split in (None, WHOLE) or all(trial.phase is None for trial in found):
+            return found
+        return files.select_phase(found, split)
+
+
+CORPUS = GenericCorpus(
     title="Generic corpus",
     user_defined=True,
     segments=segments,
     segment_labels=segment_labels,
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
-    find_splits=find_splits,
 )

@@ -15,14 +15,14 @@ The corpus has no parts: all is ``eval``. Whoever trains on it divides it, by sp
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.folders import Folders, Place
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDER = "FinalDataset_16khz"
 _CONVERSIONS = ("CycleGAN", "Diff", "StarGAN")
 
-FOLDERS = Folders(
+CORPUS = FolderCorpus(
     title="HABLA",
     places=(
         Place("Real/{language}/{speaker}/*", BONAFIDE),
@@ -33,10 +33,6 @@ FOLDERS = Folders(
     ),
     roots=(_FOLDER, f"Latin_America_Spanish_anti_spoofing_dataset/{_FOLDER}", "."),
     remedy=f"give `root` the folder that holds {_FOLDER}",
-)
-
-CORPUS = Corpus(
-    **FOLDERS.functions,
     counts={
         "eval": Counts(
             80816,
@@ -59,5 +55,3 @@ CORPUS = Corpus(
     licence="as stated on https://zenodo.org/records/7370805",
     source="https://zenodo.org/records/7370805",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

@@ -7,15 +7,14 @@ verified; :mod:`nes2net.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.shards import CORPUS, find_splits
-from nes2net.errors import InputError, first_line, shown
+from nes2net.corpora.shards import CORPUS
+from nes2net.errors import InputError, shown
+from nes2net.machine.hub_errors import hub_errors
 
 #: What the names of such corpora begin with.
 PREFIX = "hub:"
@@ -39,7 +38,7 @@ def is_hub_name(name: str) -> bool:
 def hub_corpus(name: str) -> Corpus:
     """The corpus ``hub:OWNER/NAME[@REVISION]``; nothing is downloaded before its trials are asked for.
 
-    Its functions take a folder, as those of every corpus, or for ``None`` and ``"."`` the one that
+    Its methods take a folder, as those of every corpus, or for ``None`` and ``"."`` the one that
     :attr:`~nes2net.corpora.corpus.Corpus.home` gives.
 
     Raises:
@@ -48,24 +47,7 @@ def hub_corpus(name: str) -> Corpus:
     if not is_hub_name(name):
         raise InputError(f"{shown(name)} is no data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION")
 
-    def at_home(function: Callable[..., Any]) -> Callable[..., Any]:
-        def read(root: str | Path | None = None, *arguments: Any, **named: Any) -> Any:
-            return function(corpus.place(root), *arguments, **named)
-
-        return read
-
-    corpus = replace(
-        CORPUS,
-        title=name.removeprefix(PREFIX),
-        home=lambda: download(name),
-        trials=at_home(CORPUS.trials),
-        keys=at_home(CORPUS.keys),
-        find_protocol=at_home(CORPUS.find_protocol),
-        find_audio=at_home(CORPUS.find_audio),
-        read_protocol=at_home(CORPUS.read_protocol),
-        find_splits=at_home(find_splits),
-    )
-    return corpus
+    return replace(CORPUS, title=name.removeprefix(PREFIX), home=lambda: download(name))
 
 
 @lru_cache(maxsize=64)
@@ -77,48 +59,17 @@ def download(name: str) -> Path:
     Raises:
         InputError: if it does not exist, its licence has to be accepted first, or the hub is not to be
             reached and the set is not complete here.
+        Unfinished: if the connection breaks.
     """
     match = _NAME.fullmatch(name)
     assert match is not None
     repository, revision = match["set"], match["revision"]
     from huggingface_hub import snapshot_download  # start-up
-    from huggingface_hub.errors import (  # start-up
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     page = f"https://huggingface.co/datasets/{repository}"
-    try:
+    with hub_errors(f"{name} is not here and was not downloaded from the Hugging Face hub", page, "what has arrived"):
         return Path(
             snapshot_download(
                 repository, repo_type="dataset", revision=revision, allow_patterns=_WANTED, ignore_patterns=_NOT_WANTED
             )
         )
-    except GatedRepoError as error:
-        raise InputError(
-            f"{name} is gated: accept its conditions at {page} and log in by `hf auth login`, or set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"{name}: {repository} has no revision {shown(revision)}; {page}/commits/main lists them"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{name}: there is no data set {repository} on the hub, or it is private: check the name at {page}; for a "
-            "private one, log in by `hf auth login` or set HF_TOKEN"
-        ) from error
-    except HFValidationError as error:
-        raise InputError(f"{name}: {first_line(error)}") from error
-    except LocalEntryNotFoundError as error:
-        raise InputError(
-            f"{name} is not here, and the Hugging Face hub cannot be reached: check the network connection, and that "
-            "HF_HUB_OFFLINE is not set, or give the folder of a copy"
-        ) from error
-    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
-        raise InputError(
-            f"{name} was not downloaded from the Hugging Face hub: {first_line(error)}; what has arrived is kept, and the "
-            "same command goes on"
-        ) from error

@@ -1,20 +1,24 @@
-"""The layout of a corpus, declared: where its files lie, what the columns of its lists hold.
+"""A corpus with lists, declared: where its files lie, what a row of its lists means, and its facts::
 
-The methods of a :class:`Layout` are the functions of a :class:`~nes2net.corpora.corpus.Corpus`::
-
-    CORPUS = Corpus(**LAYOUT.functions, counts=...)
+CORPUS = ListedCorpus(
+    title="Mine",
+    rows=Columns("utterance, label"),
+    parts={"eval": Part(["list.txt"], ["audio"])},
+)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from itertools import product
+from pathlib import Path, PurePath
+from typing import Any, TypeAlias
 
 from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
+from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, shown
 from nes2net.machine.text_files import read_rows
@@ -35,7 +39,10 @@ class Columns:
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Field → word → its value, if it is not the word itself; ``-`` is None."""
 
-    def read(self, path: Path, phase: str | None, audio: Path | None, suffix: str) -> Iterator[Trial]:
+    suffix: str = ".flac"
+    """Suffix of the audio files."""
+
+    def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``, of ``phase`` unless a column tells it."""
         columns = self.names.split(", ")
         fields = [self.fields.get(column, column) for column in columns]
@@ -51,7 +58,7 @@ class Columns:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
             if of_phase is not None:
                 phase = files.checked_word(row[of_phase], self.phases, "phase", path, line)
-            yield Trial(id, files.audio_path(audio, id, suffix), phase=phase, **values)
+            yield Trial(id, files.audio_path(audio, id, self.suffix), phase=phase, **values)
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,7 @@ class Table:
     names: str = ""
     """The columns of a list without header, separated by ``, ``; white space separates its fields."""
 
-    def read(self, path: Path, phase: str | None, audio: Path | None, suffix: str = "") -> Iterator[Trial]:
+    def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""
         header, rows = self._rows(path)
         file = header.index(self.file)
@@ -99,7 +106,7 @@ class Table:
             values: dict[str, Any] = {
                 field: words[row[i]] if row[i] in words else files.or_none(row[i], "") for field, i, words in further
             }
-            place = None if audio is None else audio / f"{name}{suffix}"
+            place = None if audio is None else audio / name
             yield Trial(files.id_of(name), place, row_label, phase=row_phase, **values)
 
     def _rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
@@ -130,6 +137,10 @@ _SNIFFED = 1 << 16  # bytes, in which the first line of labels ends
 _BELOW = "/**"
 
 
+#: The trials of a list, of ``phase`` if it does not tell, with paths below ``audio``: ``rows(path, phase, audio)``.
+Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
+
+
 @dataclass(frozen=True)
 class Part:
     """Where the files of a split are, in the order in which the places are tried."""
@@ -144,125 +155,146 @@ class Part:
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
     """What to do without audio; by default, give the folder that holds the first of ``audio``."""
+    holds: Sequence[str] = (".",)
+    """Folders of which a folder of the audio has to hold one."""
+    together: bool = False
+    """Whether all of ``protocols`` that are there list the split, and their folder stands for them."""
+    unlisted: str = ""
+    """Suffix of recordings in the folder of the audio that are trials without a list; empty if a list
+    is needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """Where the files of a corpus are and how they are read.
+class ListedCorpus(Corpus):
+    """A corpus whose trials stand in lists."""
 
-    Methods raise as the functions of a :class:`~nes2net.corpora.corpus.Corpus` do. They touch no
-    audio file.
-    """
-
-    title: str
     parts: Mapping[str, Part]
     """Split → its files."""
-    columns: Columns | Table
-    """The columns of the protocols."""
+    rows: Rows
+    """What the rows of a protocol mean: :class:`Columns`, a :class:`Table`, or a function."""
     variants: Sequence[Columns | Table] = ()
     """The columns of protocols whose lines have another number of fields."""
-    suffix: str = ".flac"
-    """Suffix of the audio files; empty if the protocols name it."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
-    key_files: Sequence[str] = ()
-    """Where the key may be, below the folder of keys."""
+    files_are_trials: bool = False
+    """Whether all ``unlisted`` recordings are trials, and no others, so that a list only labels them."""
 
     @property
-    def functions(self) -> dict[str, Any]:
-        """Title, splits and functions, as arguments of :class:`~nes2net.corpora.corpus.Corpus`."""
-        names = ("title", "trials", "keys", "find_protocol", "find_audio", "read_protocol")
-        functions = {name: getattr(self, name) for name in names}
-        return functions | {"splits": tuple(self.parts), "find_key": self.find_key if self.key else None}
+    def splits(self) -> tuple[str, ...]:
+        """The splits of ``parts``."""
+        return tuple(self.parts)
 
-    def trials(self, root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-        """The trials of ``split`` in the order of the protocol, with the paths of their audio.
+    def trials(
+        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """As of every corpus; ``unlisted`` ones are sorted by path."""
+        part, split, _ = self._part(split)
+        if not part.unlisted:
+            return super().trials(root, split, protocols=protocols)
+        audio = self.find_audio(files.corpus_root(self.place(root)), split)
+        labelled: dict[Path | None, Trial] = {}
+        try:
+            listed = self.read_protocol(self.find_protocol(root, split, protocols), split, audio)
+            if not self.files_are_trials:
+                return listed
+            labelled = {trial.path: trial for trial in listed}
+        except files.NotFound:
+            if self.files_are_trials and protocols is not None:
+                raise
+        # Archives made on a Mac hold beside 1.wav a file ._1.wav of its attributes.
+        names = sorted(name for name in os.listdir(audio) if name.endswith(part.unlisted) and name[0] != ".")
+        if not names:
+            raise InputError(f"{audio}: holds no {part.unlisted} files; {part.remedy}, or unpack the archive there")
+        phase = None if self.files_are_trials else split
+        unlabelled = (Trial(files.id_of(PurePath(name)), audio / name, phase=phase) for name in names)
+        return [labelled.get(trial.path, trial) for trial in unlabelled]
 
-        Args:
-            root: The folder of the corpus.
-            protocols: The folder of the protocols; ``root`` is searched after it.
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """As of every corpus; a file of another name may hold labels alone.
+
+        Its lines are ``utterance label``. It names no phases, so its trials belong to each.
         """
-        files.check_split(split, tuple(self.parts), self.title)
-        files.corpus_root(root)
-        path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(path, split, self.find_audio(root, split))
+        path, phase = self.place(path), None if phase is None else files.canonical_phase(phase)
+        self.check_known_phase(phase)
+        official = [Path(name).name for part in self.parts.values() for name in (*self.key_files, *part.protocols)]
+        own = self.key or self.rows
+        if isinstance(own, Columns) and path.name not in official and _num_fields(path) == 2:
+            labels_alone = Columns("utterance, label", labels=own.labels)
+            return files.checked_trials(labels_alone(path, None, None), path)
+        if self.key is not None:
+            path = self.find_key(path)
+            return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
+        if path.is_file():
+            splits = [split for split, part in self.parts.items() if path.name in part.protocols]
+            # A list of several splits tells itself which trial is of which.
+            split = splits[0] if len(splits) == 1 else phase if phase in splits else None
+            return files.select_phase(self.read_protocol(path, split), phase)
+        if phase is not None:
+            return self.read_protocol(self.find_protocol(path, phase), phase)
+        found, missing = [], []
+        for split in self.parts:
+            try:
+                found += self.read_protocol(self.find_protocol(path, split), split)
+            except files.NotFound as error:
+                missing.append(error)
+        if not found:
+            raise missing[-1]
+        return files.checked_trials(found, path)
 
-    def keys(self, path: str | Path, phase: str | None = None) -> list[Trial]:
-        """The labelled trials of ``phase`` without audio, for evaluation.
-
-        Args:
-            path: A key or protocol, a folder in which it is sought, or a file of another name with
-                labels alone: lines ``utterance label``. Such a file names no phases, so its trials
-                belong to each.
-            phase: None for all phases, or all splits of which there is a protocol.
-        """
-        official = [
-            Path(name).name for name in (*self.key_files, *(n for p in self.parts.values() for n in p.protocols))
-        ]
-        own = self.key or self.columns
-        if isinstance(own, Columns) and Path(path).name not in official and _num_fields(Path(path)) == 2:
-            columns = Columns("utterance, label", labels=own.labels)
-            if self.key is not None:
-                self.check_phase(phase)
-            elif phase is not None:
-                files.check_split(phase, tuple(self.parts), self.title)
-            return files.checked_trials(columns.read(Path(path), None, None, self.suffix), Path(path))
-        if self.key is None:
-            names = {split: part.protocols for split, part in self.parts.items()}
-            return files.keys_of_splits(path, phase, self.title, names, self.find_protocol, self.read_protocol)
-        self.check_phase(phase)
-        path = self.find_key(path)
-        labelled = self.key.read(path, None, None, self.suffix)
-        return files.select_phase(files.checked_trials(labelled, path), phase)
-
-    def check_phase(self, phase: str | None) -> None:
-        """Raise :class:`InputError` if the key has no ``phase``."""
-        known = self.key.phases if self.key else {}
-        if phase is not None and phase not in known:
-            phases = dict.fromkeys(known.values())
+    def check_known_phase(self, phase: str | None) -> None:
+        """Raise :class:`InputError` if no label is of ``phase``."""
+        if self.key is None and phase is not None:
+            files.check_split(phase, self.splits, self.title)
+        elif self.key is not None and phase is not None and phase not in self.key.phases:
+            phases = dict.fromkeys(self.key.phases.values())
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
-    def find_protocol(self, root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """The protocol of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-        part, what = self._part(split)
-        roots = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
+    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+        """As of every corpus; if several lists make up the split, their folder."""
+        part, _, what = self._part(split)
+        if protocols is not None and Path(protocols).is_file():
+            return Path(protocols)
+        roots = [*([] if protocols is None else [Path(protocols)]), self.place(root)]
         inner = [
             str(_place(place, folder, part.protocols.__contains__)) if folder.endswith(_BELOW) else folder
             for folder in part.folders
             for place in (roots if folder.endswith(_BELOW) else roots[:1])
         ]
-        return files.first_protocol(root, protocols, inner, part.protocols, what)
+        found = files.first_existing(
+            [folder / place / name for folder, place, name in product(roots, inner, part.protocols)],
+            what=f"protocol of {what}",
+            remedy=f"give `protocols` the folder that holds {part.protocols[0]}",
+        )
+        return found.parent if part.together else found
 
-    def find_audio(self, root: str | Path, split: str = "eval") -> Path:
-        """The folder of the audio of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-        part, what = self._part(split)
-        return files.first_folder(
-            [_place(Path(root), folder, is_recording) for folder in part.audio],
+    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+        """As of every corpus."""
+        part, _, what = self._part(split)
+        roots = [_place(self.place(root), folder, is_recording) for folder in part.audio]
+        places = {place / inner: place for place in roots for inner in part.holds}
+        found = files.first_folder(
+            places,
             what=f"audio of {what}",
             remedy=part.remedy or f"give the folder that holds {part.audio[0].removesuffix(_BELOW)}",
         )
+        return places[found]
 
-    def _part(self, split: str) -> tuple[Part, str]:
-        split = files.known_split(split, tuple(self.parts), self.title)
-        return self.parts[split], f"{self.title} {split}" if len(self.parts) > 1 else self.title
+    def _part(self, split: str) -> tuple[Part, str, str]:
+        """The part ``split``, its name here, and its name in messages."""
+        split = files.known_split(split, self.splits, self.title)
+        return self.parts[split], split, f"{self.title} {split}" if len(self.parts) > 1 else self.title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of a protocol. :class:`InputError` names the file and line that is malformed."""
-        phase = None if self.key else split
+        """As of every corpus; of a folder of lists, the trials of those of ``split`` (None: all)."""
+        phase = None if self.key or split is None else files.canonical_phase(split)
+        parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
+        lists = [path]
+        if path.is_dir():
+            together = [path / name for part in parts if part.together for name in part.protocols]
+            lists = [file for file in together if file.is_file()] or lists
         number = _num_fields(path) if self.variants else None
-        columns = next((one for one in self.variants if len(one.names.split(", ")) == number), self.columns)
-        return files.checked_trials(columns.read(path, phase, audio, self.suffix), path)
-
-    def find_key(self, path: str | Path) -> Path:
-        """The key, or :class:`~nes2net.corpora.protocol.NotFound`."""
-        path = Path(path)
-        if path.is_file():
-            return path
-        return files.first_file(
-            [path / file for file in self.key_files],
-            what=f"key of {self.title}",
-            remedy=f"give the folder of keys that holds {self.key_files[0]}",
-        )
+        rows = next((one for one in self.variants if len(one.names.split(", ")) == number), self.rows)
+        return files.checked_trials((trial for file in lists for trial in rows(file, phase, audio)), path)
 
 
 def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:

@@ -19,11 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import ListedCorpus, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.machine.text_files import read_rows
 
-_TITLE = "LibriSeVoc"
 _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
 _LISTS = {"train": "train.txt", "dev": "dev.txt", "eval": "test.txt"}
 _REPOSITORY = "https://github.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
@@ -31,62 +31,7 @@ _RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocod
 _COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
 
 
-def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials of ``split`` in the order of its list: the bona fide one, then those of the vocoders.
-
-    No audio file is opened.
-
-    Args:
-        root: The folder that holds ``gt``.
-        split: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``).
-        protocols: The folder of the lists, if it is not ``root``.
-
-    Raises:
-        InputError: if the split is unknown, a folder or list is missing, or a line is malformed.
-    """
-    files.corpus_root(root)
-    split = files.known_split(split, tuple(_LISTS), _TITLE)
-    return read_protocol(find_protocol(root, split, protocols), split, find_audio(root, split))
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: A list, or the folder that holds the lists.
-        phase: ``"train"``, ``"dev"`` or ``"eval"`` (also ``"test"``); None for all lists.
-
-    Raises:
-        InputError: if the phase is unknown, no list is there, or a line is malformed.
-    """
-    names = {split: (name,) for split, name in _LISTS.items()}
-    phase = None if phase is None else files.canonical_phase(phase)
-    return files.keys_of_splits(path, phase, _TITLE, names, find_protocol, read_protocol)
-
-
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The list of ``split``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    split = files.known_split(split, tuple(_LISTS), _TITLE)
-    folders = (".", _TITLE, "lists")
-    return files.first_protocol(root, protocols, folders, (_LISTS[split],), f"{_TITLE} {split}")
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder that holds ``gt``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    files.known_split(split, tuple(_LISTS), _TITLE)
-    return files.first_folder(
-        [Path(root) / inner / "gt" for inner in (".", _TITLE)],
-        what=f"audio of {_TITLE}",
-        remedy="give `root` the folder that holds gt",
-    ).parent
-
-
-def read_protocol(path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-    """The trials of a list. :class:`InputError` names the file and line that is malformed."""
-    return files.checked_trials(_read(path, split, audio), path)
-
-
-def _read(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     for line, (file,) in read_rows(path, 1, "file"):
         name = files.checked_id(file, path, line).removesuffix(".wav")
         speaker = name.partition("_")[0]
@@ -107,13 +52,19 @@ def _counts(number: int) -> Counts:
     return Counts(number + spoofed, number, spoofed, {"attack": dict.fromkeys(_VOCODERS, number)})
 
 
-CORPUS = Corpus(
-    title=_TITLE,
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+CORPUS = ListedCorpus(
+    title="LibriSeVoc",
+    rows=_rows,
+    parts={
+        split: Part(
+            protocols=[name],
+            folders=(".", "LibriSeVoc", "lists"),
+            audio=(".", "LibriSeVoc"),
+            holds=["gt"],
+            remedy="give `root` the folder that holds gt",
+        )
+        for split, name in _LISTS.items()
+    },
     counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},
     counts_from="the authors' program",
     obtain={

@@ -22,11 +22,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Download
-from nes2net.corpora.layout import Table
+from nes2net.corpora.corpus import Download
+from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 
-_TITLE = "MLAAD"
 _BONAFIDE = ("real", "M-AILABS", "m-ailabs")
 _REMEDY = "give `root` the folder that holds fake"
 # The path of the original is read as the speaker first, because a trial has no field for it.
@@ -37,72 +36,18 @@ _TABLE = Table(
 )
 
 
-def trials(root: str | Path, split: str = "eval", *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials in the order of the lists, the spoofed ones first, with the paths of their audio.
-
-    Args:
-        root: The folder that holds ``fake`` and, for the bona fide trials, ``real``.
-        split: ``"eval"`` (also ``"test"``), the only one.
-        protocols: The folder that holds ``fake`` with the lists, if it is not ``root``.
-
-    Raises:
-        InputError: if the split is unknown, a folder or list is missing, or a line is malformed.
-    """
-    files.corpus_root(root)
-    return read_protocol(find_protocol(root, split, protocols), split, find_audio(root, split))
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials without audio, for evaluation.
-
-    Args:
-        path: The folder of the corpus. A single ``meta.csv`` has no bona fide trials.
-        phase: ``"eval"`` (also ``"test"``) or None: the corpus has no phases.
-
-    Raises:
-        InputError: if the phase is unknown, no list is there, or a line is malformed.
-    """
-    path = Path(path)
-    split = files.known_split(phase or "eval", ("eval",), _TITLE)
-    return read_protocol(path if path.is_file() else find_protocol(path, split))
-
-
-def find_protocol(root: str | Path, split: str = "eval", protocols: str | Path | None = None) -> Path:
-    """The folder ``fake`` of the lists, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    files.known_split(split, ("eval",), _TITLE)
-    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
-    return files.first_folder(
-        [folder / inner for folder in folders for inner in ("fake", "MLAAD/fake")],
-        what=f"lists of {_TITLE}",
-        remedy=_REMEDY,
-    )
-
-
-def find_audio(root: str | Path, split: str = "eval") -> Path:
-    """The folder of ``fake``, or :class:`~nes2net.corpora.protocol.NotFound`."""
-    return find_protocol(root, split).parent
-
-
-def read_protocol(path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-    """The trials of one ``meta.csv``, or of those below the folder ``path`` (``fake``).
-
-    :class:`InputError` names the file and line that is malformed.
-    """
-    if path.is_file():
-        return files.checked_trials(_read([path], None, audio), path)
-    lists = sorted(path.glob("*/*/meta.csv"))
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """The trials of one ``meta.csv``, all spoofed, or of all those below the folder ``path`` (``fake``)."""
+    lists = [path] if path.is_file() else sorted(path.glob("*/*/meta.csv"))
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
-    bonafide = next((path.parent / name for name in _BONAFIDE if (path.parent / name).is_dir()), None)
-    return files.checked_trials(_read(lists, bonafide, audio), path)
-
-
-def _read(lists: list[Path], bonafide: Path | None, audio: Path | None) -> Iterator[Trial]:
+    folders = [] if path.is_file() else [path.parent / name for name in _BONAFIDE]
+    bonafide = next((folder for folder in folders if folder.is_dir()), None)
     originals: dict[str, None] = {}
-    for path in lists:
-        for line, trial in enumerate(_TABLE.read(path, "eval", audio), start=2):
+    for file in lists:
+        for line, trial in enumerate(_TABLE(file, "eval", audio), start=2):
             if trial.speaker is not None:
-                files.checked_path(trial.speaker, path, line)
+                files.checked_path(trial.speaker, file, line)
                 originals[trial.speaker] = None
             yield replace(trial, label=SPOOF, speaker=None)
     if bonafide is not None:
@@ -119,14 +64,11 @@ def _read(lists: list[Path], bonafide: Path | None, audio: Path | None) -> Itera
             )
 
 
-CORPUS = Corpus(
-    title=_TITLE,
-    splits=("eval",),
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
+CORPUS = ListedCorpus(
+    title="MLAAD",
+    rows=_rows,
+    # The folder fake stands for the lists in it.
+    parts={"eval": Part(["fake"], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"])},
     obtain={
         "audio": "https://huggingface.co/datasets/mueller91/MLAAD; M-AILABS, unpacked into the folder real beside fake, from "
         "https://github.com/i-celeste-aurora/m-ailabs-dataset",

@@ -90,7 +90,12 @@ def pack(
     check_unique(parts)
     found = {split: _sizes(trials, split) for split, trials in parts.items()}
     if format == "tar":
-        _check_suffixes(found)
+        wrong = [p.trial.id for part in found.values() for p in part if not is_recording(f"x{p.suffix}")]
+        if wrong:
+            raise InputError(
+                f"a tar shard tells recordings by their suffix, which {len(wrong):,} do not have: {listed(wrong, 3)}; take "
+                "`format=parquet`"
+            )
     planned = dict(_planned(found, out, format, shard_bytes))
     with writing(out, "make room or name another folder; the same command goes on"):
         there = _check_plan(out, title, planned)
@@ -138,15 +143,6 @@ def _sizes(trials: Sequence[Trial], split: str) -> list[_Packed]:
             "the corpus, or name another `split`"
         )
     return found
-
-
-def _check_suffixes(parts: Mapping[str, Sequence[_Packed]]) -> None:
-    wrong = [packed.trial.id for part in parts.values() for packed in part if not is_recording(f"x{packed.suffix}")]
-    if wrong:
-        raise InputError(
-            f"a tar shard tells recordings by their suffix, which {len(wrong):,} do not have: {listed(wrong, 3)}; take "
-            "`format=parquet`"
-        )
 
 
 def _planned(

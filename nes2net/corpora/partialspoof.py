@@ -12,6 +12,7 @@ variant ``rttm_2cls_0sil_spoof`` lists the spoofed ones only) and their duration
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +20,8 @@ from numpy.typing import NDArray
 
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.layout import Layout, Part
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.layout import ListedCorpus, Part
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
 from nes2net.errors import InputError, counted, listed
@@ -36,21 +37,6 @@ _PROTOCOL_FOLDERS = (
     "database/protocols",
     "protocols",
     ".",
-)
-
-
-LAYOUT = Layout(
-    title="PartialSpoof",
-    columns=asvspoof2019_la.LAYOUT.columns,
-    parts={
-        split: Part(
-            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
-            folders=_PROTOCOL_FOLDERS,
-            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
-        )
-        for split in ("train", "dev", "eval")
-    },
-    suffix=".wav",
 )
 
 
@@ -138,15 +124,24 @@ def segments(
             f"{path}: {counted(len(missing), 'utterance')} of {reco2dur.name} without segments: {listed(missing)}"
         )
     try:
-        protocol = LAYOUT.find_protocol(root, split, protocols)
+        protocol = CORPUS.find_protocol(root, split, protocols)
     except files.NotFound:
         return found
-    check_labels(any_spoof(found), LAYOUT.read_protocol(protocol, split), path)
+    check_labels(any_spoof(found), CORPUS.read_protocol(protocol, split), path)
     return found
 
 
-CORPUS = Corpus(
-    **LAYOUT.functions,
+CORPUS = ListedCorpus(
+    title="PartialSpoof",
+    rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
+    parts={
+        split: Part(
+            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
+            folders=_PROTOCOL_FOLDERS,
+            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
+        )
+        for split in ("train", "dev", "eval")
+    },
     segments=segments,
     segment_labels=segment_labels,
     # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
@@ -163,5 +158,3 @@ CORPUS = Corpus(
         "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
     },
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

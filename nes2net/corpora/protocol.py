@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gc
-import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -51,19 +50,9 @@ def first_folder(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
     return _first(candidates, Path.is_dir, what, remedy)
 
 
-def first_protocol(
-    root: str | Path, protocols: str | Path | None, inner: Iterable[str], names: Sequence[str], what: str
-) -> Path:
-    """The first of ``names`` in one of the folders ``inner`` of ``protocols``, then of ``root``.
-
-    :class:`NotFound` if there is none of them.
-    """
-    folders = [Path(root)] if protocols is None else [Path(protocols), Path(root)]
-    return first_file(
-        [folder / place / name for folder, place, name in itertools.product(folders, inner, names)],
-        what=f"protocol of {what}",
-        remedy=f"give `protocols` the folder that holds {names[0]}",
-    )
+def first_existing(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
+    """The first of ``candidates`` that is there, or :class:`NotFound` with the ``remedy``."""
+    return _first(candidates, Path.exists, what, remedy)
 
 
 def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str, remedy: str) -> Path:
@@ -177,44 +166,6 @@ def or_none(field: str, *nothing: str) -> str | None:
     """
     # Interned: the few different words of 600,000 lines are stored and sent to workers once.
     return None if field == "-" or field in nothing else sys.intern(field)
-
-
-def keys_of_splits(
-    path: str | Path,
-    phase: str | None,
-    title: str,
-    names: Mapping[str, Sequence[str]],
-    find: Callable[[Path, str], Path],
-    read: Callable[[Path, str | None], list[Trial]],
-) -> list[Trial]:
-    """The labelled trials of a protocol or of a folder of protocols.
-
-    Args:
-        path: A protocol, or a folder given to ``find``.
-        phase: The split whose trials are wanted; None for all of which there is a protocol.
-        names: Split → file names of its protocol; they tell the split of a file.
-        find: Gives the protocol of a split, or raises :class:`NotFound`.
-        read: Reads the protocol of a split.
-    """
-    path = Path(path)
-    if phase is not None:
-        check_split(phase, tuple(names), title)
-    if path.is_file():
-        splits = [split for split, of_split in names.items() if path.name in of_split]
-        # A list of several splits tells itself which trial is of which.
-        split = splits[0] if len(splits) == 1 else phase if phase in splits else None
-        return select_phase(read(path, split), phase)
-    if phase is not None:
-        return read(find(path, phase), phase)
-    found, missing = [], []
-    for split in names:
-        try:
-            found += read(find(path, split), split)
-        except NotFound as error:
-            missing.append(error)
-    if not found:
-        raise missing[-1]
-    return checked_trials(found, path)
 
 
 def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:

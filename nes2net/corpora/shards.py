@@ -46,7 +46,7 @@ from nes2net.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_membe
 from nes2net.audio.tables import Table, open_table, pyarrow_module
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS
+from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, SPLITS
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, first_line, listed, readable_size, shown
@@ -71,79 +71,6 @@ class Shard:
     path: Path
     split: str | None
     """The split that its name tells."""
-
-
-def trials(root: str | Path, split: str = WHOLE, *, protocols: str | Path | None = None) -> list[Trial]:
-    """The trials of ``split``, shard by shard, in the order of their rows or members.
-
-    Their paths are addresses in the shards (:mod:`nes2net.audio.packed`).
-
-    Args:
-        root: A folder of shards, or one shard.
-        split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
-            parts is the whole corpus.
-        protocols: Nothing; the shards hold their labels.
-
-    Raises:
-        InputError: if ``root`` has no shards, a shard is cut off or damaged, it has no audio, a row
-            or member is malformed, an id stands twice, or the split has no trials.
-        MissingLibrary: if Parquet or Arrow files need pyarrow.
-    """
-    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
-    return read_protocol(find_protocol(root, split, protocols), split)
-
-
-def keys(path: str | Path, phase: str | None = None) -> list[Trial]:
-    """The labelled trials, for evaluation; parameters and errors are those of :func:`trials`."""
-    labelled = [trial for trial in trials(path) if trial.label is not None]
-    if not labelled:
-        raise InputError(f"{path}: no trial has a label; write a column 'label'")
-    return files.select_phase(labelled, phase)
-
-
-def find_splits(root: str | Path, protocols: str | Path | None = None) -> tuple[str, ...]:
-    """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
-    shards = shards_below(find_protocol(root, protocols=protocols))
-    named = {shard.split for shard in shards}
-    if None in named:
-        named = {trial.phase for trial in trials(root)}
-    return tuple(split for split in CORPUS.splits if split in named) or (WHOLE,)
-
-
-def find_protocol(root: str | Path, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-    """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` if there are none."""
-    if protocols is not None:
-        raise InputError("shards hold the labels of their recordings: leave out `protocols`")
-    shards_below(root)
-    return Path(root)
-
-
-def find_audio(root: str | Path, split: str = WHOLE) -> Path:
-    """The folder of the shards."""
-    root = Path(root)
-    return root.parent if root.is_file() else files.corpus_root(root)
-
-
-def read_protocol(path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-    """The trials of the shards in ``path``; errors are those of :func:`trials`."""
-    shards = shards_below(path)
-    wanted = [shard for shard in shards if split in (None, WHOLE) or shard.split in (None, split)]
-    if not wanted:
-        there = ", ".join(dict.fromkeys(str(shard.split) for shard in shards))
-        raise InputError(f"{path}: no shard of the split '{split}' is there, only of {there}")
-    root = find_audio(path)
-    of_split: list[Trial] = []
-    found: list[Trial] = []
-    for shard in wanted:
-        of_shard = list(_read(shard, root))
-        found += of_shard
-        # All of a shard that names its split are of it, those of the phase `progress` too.
-        everything = shard.split is not None or split in (None, WHOLE)
-        of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
-    if len({trial.id for trial in found}) < len(found):
-        _name_first_twice(found, root)
-    files.checked_trials(found, path)
-    return of_split or files.select_phase(found, split)
 
 
 def shards_below(root: str | Path) -> list[Shard]:
@@ -429,14 +356,85 @@ def _text(file: Any, member: Member, place: str) -> str:
         raise InputError(f"{place}: is not text in UTF-8") from error
 
 
-CORPUS = Corpus(
+@dataclass(frozen=True, kw_only=True)
+class ShardCorpus(Corpus):
+    """The recordings of a folder of shards."""
+
+    splits = SPLITS
+
+    def trials(
+        self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """The trials of ``split``, shard by shard, in the order of their rows or members.
+
+        Their paths are addresses in the shards (:mod:`nes2net.audio.packed`).
+
+        Args:
+            root: A folder of shards, or one shard.
+            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
+                parts is the whole corpus.
+            protocols: Nothing; the shards hold their labels.
+
+        Raises:
+            InputError: if ``root`` has no shards, a shard is cut off or damaged, it has no audio, a row
+                or member is malformed, an id stands twice, or the split has no trials.
+            MissingLibrary: if Parquet or Arrow files need pyarrow.
+        """
+        files.check_split(split, self.accepted_splits, self.title)
+        return self.read_protocol(self.find_protocol(root, split, protocols), split)
+
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """The labelled trials, for evaluation; parameters and errors are those of :meth:`trials`."""
+        labelled = [trial for trial in self.trials(path) if trial.label is not None]
+        if not labelled:
+            raise InputError(f"{path}: no trial has a label; write a column 'label'")
+        return files.select_phase(labelled, phase)
+
+    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+        """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
+        shards = shards_below(self.find_protocol(root, protocols=protocols))
+        named = {shard.split for shard in shards}
+        if None in named:
+            named = {trial.phase for trial in self.trials(root)}
+        return tuple(split for split in self.splits if split in named) or (WHOLE,)
+
+    def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
+        """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` if there are none."""
+        if protocols is not None:
+            raise InputError("shards hold the labels of their recordings: leave out `protocols`")
+        root = self.place(root)
+        shards_below(root)
+        return root
+
+    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
+        """The folder of the shards."""
+        root = self.place(root)
+        return root.parent if root.is_file() else files.corpus_root(root)
+
+    def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
+        """The trials of the shards in ``path``; errors are those of :meth:`trials`."""
+        shards = shards_below(path)
+        wanted = [shard for shard in shards if split in (None, WHOLE) or shard.split in (None, split)]
+        if not wanted:
+            there = ", ".join(dict.fromkeys(str(shard.split) for shard in shards))
+            raise InputError(f"{path}: no shard of the split '{split}' is there, only of {there}")
+        root = self.find_audio(path)
+        of_split: list[Trial] = []
+        found: list[Trial] = []
+        for shard in wanted:
+            of_shard = list(_read(shard, root))
+            found += of_shard
+            # All of a shard that names its split are of it, those of the phase `progress` too.
+            everything = shard.split is not None or split in (None, WHOLE)
+            of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
+        if len({trial.id for trial in found}) < len(found):
+            _name_first_twice(found, root)
+        files.checked_trials(found, path)
+        return of_split or files.select_phase(found, split)
+
+
+CORPUS = ShardCorpus(
     title="Corpus in shards",
-    trials=trials,
-    keys=keys,
-    find_protocol=find_protocol,
-    find_audio=find_audio,
-    read_protocol=read_protocol,
-    find_splits=find_splits,
     user_defined=True,
     eer_method="arena",
 )

@@ -12,20 +12,19 @@ folder of its part, without suffix; the parts have no speaker in common.
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts
-from nes2net.corpora.layout import Layout, Part, Table
+from nes2net.corpora.corpus import Counts
+from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
-LAYOUT = Layout(
+CORPUS = ListedCorpus(
     title="SpoofCeleb",
-    columns=Table(
+    rows=Table(
         "file",
         {"label": "attack", "attack": "attack", "speaker": "speaker"},
         labels={"a00": BONAFIDE},
         otherwise=SPOOF,
         words={"attack": {"a00": None}},
     ),
-    suffix="",
     parts={
         split: Part(
             protocols=(f"{folder}.csv",),
@@ -35,10 +34,6 @@ LAYOUT = Layout(
         )
         for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
     },
-)
-
-CORPUS = Corpus(
-    **LAYOUT.functions,
     counts={
         "train": Counts(2540421, 230948, 2309473),
         "dev": Counts(55741, 7963, 47778),
@@ -53,5 +48,3 @@ CORPUS = Corpus(
     licence="see https://jungjee.github.io/spoofceleb; the recordings are from VoxCeleb1",
     source="https://arxiv.org/abs/2409.17285",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

@@ -18,14 +18,14 @@ systems.
 
 from __future__ import annotations
 
-from nes2net.corpora.corpus import Corpus, Counts, Download
-from nes2net.corpora.folders import Folders, Place
+from nes2net.corpora.corpus import Counts, Download
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _LJSPEECH = {"source": "ljspeech", "speaker": "LJ"}
 _JSUT = {"source": "jsut", "speaker": "JSUT"}
 
-FOLDERS = Folders(
+CORPUS = FolderCorpus(
     title="WaveFake",
     places=(
         Place("generated_audio/common_voices_prompts_from_{attack}_ljspeech/*", SPOOF, _LJSPEECH),
@@ -36,10 +36,6 @@ FOLDERS = Folders(
     ),
     roots=(".", "WaveFake"),
     remedy="give `root` the folder that holds generated_audio and, for the bona fide part, LJSpeech-1.1 and jsut_ver1.1",
-)
-
-CORPUS = Corpus(
-    **FOLDERS.functions,
     # LJSpeech has 13,100 recordings, basic5000 of JSUT 5,000.
     counts={"eval": Counts(152366, 18100, 134266)},
     editions={"the paper": {"eval": Counts(136085, 18100, 117985)}},
@@ -67,5 +63,3 @@ CORPUS = Corpus(
     licence="CC BY-SA 4.0; LJSpeech is in the public domain, JSUT has terms of its own",
     source="https://arxiv.org/abs/2111.02813",
 )
-
-trials, keys = CORPUS.trials, CORPUS.keys

@@ -105,7 +105,7 @@ class Key:
         path, corpus = self.path, self.definition
         if path not in self.digests and not path.is_file():
             # Labels are in a key, in the protocol, or in the names of folders.
-            path = corpus.find_key(path) if corpus.find_key else corpus.find_protocol(path, self.phase)
+            path = corpus.find_key(path) if corpus.key_files else corpus.find_protocol(path, self.phase)
         entry = {"kind": kind, "path": str(path)}
         if path in self.digests:
             entry["sha256"] = self.digests[path]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from nes2net.corpora.corpus import Corpus, Counts
-from nes2net.corpora.layout import Layout
+from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
@@ -429,12 +429,11 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 
 def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:
-    layout = getattr(corpus.find_protocol, "__self__", None)
-    if not isinstance(layout, Layout):
+    if not isinstance(corpus, ListedCorpus):
         return []
     return [
         {"part": split, "protocol": " or ".join(part.protocols), "audio": " or ".join(part.audio)}
-        for split, part in layout.parts.items()
+        for split, part in corpus.parts.items()
     ]
 
 

@@ -39,13 +39,13 @@ class ProgressDisplay(Generic[T]):
 
     Attributes:
         facts: what to show besides, the most important first.
+        later_steps: number of steps that follow in later epochs.
+        later_seconds: other work that follows.
 
     Args:
         steps: what to iterate over, if this object is.
         total: number of all steps; by default ``len(steps)``, if they have a length.
         start: number of those done before.
-        later_steps: number of steps that follow in later epochs.
-        later_seconds: other work that follows.
         shown: False for a display that counts only.
         leave: whether a bar stays on the terminal.
         delay: seconds before the bar appears.
@@ -60,8 +60,6 @@ class ProgressDisplay(Generic[T]):
         unit: str,
         total: int | None = None,
         start: int = 0,
-        later_steps: int = 0,
-        later_seconds: float = 0.0,
         shown: bool = True,
         leave: bool = False,
         delay: float = 0.0,
@@ -69,7 +67,7 @@ class ProgressDisplay(Generic[T]):
     ) -> None:
         self.steps, self.title, self.unit, self.shown, self.clock = steps, title, unit, shown, clock
         self.total = len(steps) if total is None and isinstance(steps, Sized) else total
-        self.later_steps, self.later_seconds = later_steps, later_seconds
+        self.later_steps, self.later_seconds = 0, 0.0
         self.done, self.facts = start, list[str]()
         self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
         self._seconds = _seconds_between_lines() if shown else 0.0

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nes2net.errors import InputError, first_line
@@ -27,11 +27,13 @@ class Resources:
         num_actors: None for as many as the GPUs allow, or without GPUs, the processors but one.
         cpus_per_actor: threads of an actor without a GPU.
         gpus_per_actor: a part of a GPU, or several; None for one if there are GPUs.
+        address: of a Ray cluster, such as ``"auto"``; None for that of RAY_ADDRESS, or this machine.
     """
 
     num_actors: int | None = None
     cpus_per_actor: float = 1
     gpus_per_actor: float | None = None
+    address: str | None = None
 
     def __post_init__(self) -> None:
         if self.num_actors is not None and self.num_actors < 1:
@@ -53,7 +55,12 @@ class Resources:
         if each > gpus:
             raise InputError(f"an actor is to have {each:g} GPUs, but Ray finds {gpus:g}: `device=cpu` needs none")
         fitting = gpus // each if each else (available.get("CPU", 1.0) - 1) // max(self.cpus_per_actor, 1e-3)
-        return Resources(self.num_actors or max(1, int(fitting)), 0 if each else self.cpus_per_actor, each)
+        return replace(
+            self,
+            num_actors=self.num_actors or max(1, int(fitting)),
+            cpus_per_actor=0 if each else self.cpus_per_actor,
+            gpus_per_actor=each,
+        )
 
     @property
     def device(self) -> str:
@@ -66,10 +73,10 @@ class Resources:
         return {"num_cpus": self.cpus_per_actor, "num_gpus": self.gpus_per_actor}
 
 
-def start_ray(resources: Resources, address: str | None = None) -> bool:
+def start_ray(resources: Resources) -> bool:
     """Connect to Ray, unless this process is connected; whether it now is by this call.
 
-    Without an ``address`` and the variable RAY_ADDRESS, Ray is started on this machine: without a
+    Without an address and the variable RAY_ADDRESS, Ray is started on this machine: without a
     dashboard, without reports of usage to its makers, and with a small store.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -84,8 +91,8 @@ def start_ray(resources: Resources, address: str | None = None) -> bool:
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
     try:
-        if address or os.environ.get("RAY_ADDRESS"):
-            ray.init(address=address, **quiet)
+        if resources.address or os.environ.get("RAY_ADDRESS"):
+            ray.init(address=resources.address, **quiet)
             return True
         wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
         with _silent():
@@ -98,7 +105,7 @@ def start_ray(resources: Resources, address: str | None = None) -> bool:
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        where = address or os.environ.get("RAY_ADDRESS") or "this machine"
+        where = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise InputError(f"Ray cannot be started or reached on {where} ({first_line(error)})") from error
     return True
 
@@ -127,12 +134,12 @@ def _store_size() -> int:
 
 
 @contextmanager
-def connected(resources: Resources, address: str | None = None) -> Iterator[None]:
+def connected(resources: Resources) -> Iterator[None]:
     """Be connected to Ray within this context, and not afterwards if it was not before."""
     ours = False
     try:
         with StopRequests() as stop, stop.deferred():  # a Ray that is half started leaves processes behind
-            ours = start_ray(resources, address)
+            ours = start_ray(resources)
         yield
     finally:
         if ours:

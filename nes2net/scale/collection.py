@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
@@ -66,19 +66,12 @@ class Outcome:
 
 def score_collection(
     source: Source,
-    model: str | Path,
+    model: str | Path | Model,
     out: str | Path,
     *,
     num_samples: int | Literal["auto"] | None = "auto",
     batch_size: int | None = None,
-    num_actors: int | None = None,
-    cpus_per_actor: float = 1,
-    gpus_per_actor: float | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    architecture: str | None = None,
-    base: str | None = None,
-    address: str | None = None,
+    resources: Resources | None = None,
     overwrite: bool = False,
     retry_errors: bool = False,
     about: Mapping[str, Any] | None = None,
@@ -96,14 +89,12 @@ def score_collection(
 
     Args:
         source: see :func:`nes2net.scale.sources.shards_of`.
-        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it.
+        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
+            :class:`~nes2net.scale.engine.Model`, which also says how it computes.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
             as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
-        num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
-        device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
-            architecture is its ``config``.
-        address: of a Ray cluster, such as ``"auto"``; None for that of RAY_ADDRESS, or this machine.
+        resources: of the actors, and the cluster that has them; by default all of this machine.
         overwrite: remove the results of another detector or setting, or of shards that the source does not
             have, first.
         retry_errors: score the shards again that have recordings without a score.
@@ -121,35 +112,38 @@ def score_collection(
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder for the results")
     batch_size = checked_batch_size(batch_size)
-    wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
-    shards = shards_of(source)
+    shards, resources = shards_of(source), resources or Resources()
     refusal = f"another run is writing {out}: wait for it, or name another folder"
     with exclusive_lock(out / ".lock", refusal), ExitStack() as stack:
         _check_source(out, shards, overwrite)
         outcome, left = _left(out, shards, retry_errors)
-        found = str(Path(model).resolve() if Path(model).exists() else model)
-        files = _stamps(Path(found))
-        asked = {"model": found, "files": files, "num_samples": num_samples, "batch_size": batch_size}
-        asked |= {"device": device, "dtype": dtype, "architecture": architecture, "base": base}
-        if not left and not overwrite and files and _asked_before(out) == asked:
+        wanted = Model.of(model)
+        files = _stamps(Path(wanted.name))
+        asked = {**asdict(wanted), "files": files, "num_samples": num_samples, "batch_size": batch_size}
+        before = None if left or overwrite or not files else read_record(out)
+        if before is not None and before.asked == asked:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
-        stack.enter_context(connected(wanted, address))
+        stack.enter_context(connected(resources))
         stack.enter_context(
             StopRequests()
         )  # instead of Ray's handler of SIGTERM, which prints a stack trace and aborts
-        resources = wanted.on(library("ray").cluster_resources(), device)
-        named = Model(found, resources.device, dtype, architecture, base)
+        resources = resources.on(library("ray").cluster_resources(), wanted.device)
+        named = replace(wanted, device=resources.device)
         facts = facts_of(named, num_samples, batch_size, resources)
         _check_run(out, facts, overwrite)
         if words := facts.heard.words:
             print(f"note: {worded(f'{words}; `num_samples` chooses another part')}", file=sys.stderr)
         outcome, left = _left(out, shards, retry_errors)
         _remove_outdated(out, left)
+        if isinstance(source, (str, Path)):
+            described = str(source)
+        else:
+            described = counted(len(source), "trial, path or URL", "trials, paths or URLs")
         record = {
             "run": facts.run,
             "asked": asked,
-            "checkpoint": {**facts.record, "path": str(model)},
-            "corpus": {"root": _described(source), "protocol": "full" if facts.reader.num_samples is None else "4sec"},
+            "checkpoint": {**facts.record, "path": model.name if isinstance(model, Model) else str(model)},
+            "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.about,
             **plain(about or {}),
         }
@@ -171,24 +165,10 @@ def score_collection(
     return outcome
 
 
-def _described(source: Source) -> str:
-    return (
-        str(source)
-        if isinstance(source, (str, Path))
-        else counted(len(source), "trial, path or URL", "trials, paths or URLs")
-    )
-
-
 def _stamps(model: Path) -> str:
     """The stamps of the files of ``model``; empty for a name on the hub, which may mean another one tomorrow."""
     files = sorted(path for path in model.rglob("*") if path.is_file()) if model.is_dir() else [model]
     return " ".join(stamp(path) for path in files if path.is_file())
-
-
-def _asked_before(out: Path) -> dict[str, Any] | None:
-    """What the last run was asked for."""
-    record = read_record(out)
-    return None if record is None else record.asked
 
 
 def _check_source(out: Path, shards: Sequence[Shard], overwrite: bool) -> None:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -45,13 +45,24 @@ _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 @dataclass(frozen=True)
 class Model:
-    """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``."""
+    """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``.
+
+    The name is that of a checkpoint, a folder or a model on the Hugging Face hub, where every machine
+    finds it.
+    """
 
     name: str
-    device: str
+    device: str = "auto"
     dtype: str = "auto"
     config: str | None = None
     base: str | None = None
+
+    @classmethod
+    def of(cls, model: str | Path | Model) -> Model:
+        """``model`` by its name; the path of a file or folder of this machine becomes absolute."""
+        named = model if isinstance(model, Model) else cls(str(model))
+        path = Path(named.name)
+        return replace(named, name=str(path.resolve())) if path.exists() else named
 
     def loaded(self) -> Detector:
         return Detector.from_pretrained(self.name, self.device, self.dtype, self.config, self.base)
@@ -257,17 +268,11 @@ def _read_rows(table: Any) -> Iterator[Any]:
 
 def score(
     dataset: Dataset,
-    model: str | Path | Detector,
+    model: str | Path | Model | Detector,
     *,
     num_samples: int | Literal["auto"] | None = "auto",
     batch_size: int | None = None,
-    num_actors: int | None = None,
-    cpus_per_actor: float = 1,
-    gpus_per_actor: float | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    architecture: str | None = None,
-    base: str | None = None,
+    resources: Resources | None = None,
     audio: str | None = None,
 ) -> Dataset:
     """Score the recordings of a Ray dataset, lazily, by a pool of actors that each load ``model`` once.
@@ -279,14 +284,11 @@ def score(
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
-        model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
-            detector, of which a copy is saved in a temporary folder of this machine.
+        model: see :class:`Model`; of a detector, a copy is saved in a temporary folder of this machine.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
             as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
-        num_actors, cpus_per_actor, gpus_per_actor: see :class:`nes2net.scale.cluster.Resources`.
-        device, dtype, architecture, base: as ``Detector.from_pretrained`` takes them; the
-            architecture is its ``config``.
+        resources: of the actors; by default all that Ray has.
         audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of
             ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` if not given.
 
@@ -295,10 +297,15 @@ def score(
             such column.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
-    wanted = Resources(num_actors, cpus_per_actor, gpus_per_actor)
-    start_ray(wanted)
-    resources = wanted.on(library("ray").cluster_resources(), device)
-    named = Model(_name_of(model), resources.device, dtype, architecture, base)
+    resources = resources or Resources()
+    start_ray(resources)
+    if isinstance(model, Detector):
+        folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
+        model.save(folder)
+        model = folder
+    named = Model.of(model)
+    resources = resources.on(library("ray").cluster_resources(), named.device)
+    named = replace(named, device=resources.device)
     facts = facts_of(named, num_samples, checked_batch_size(batch_size), resources)
     rows: Any = dataset
     pieces = rows.map_batches(
@@ -316,14 +323,6 @@ def checked_batch_size(batch_size: int | None) -> int | None:
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     return batch_size
-
-
-def _name_of(model: str | Path | Detector) -> str:
-    if not isinstance(model, Detector):
-        return str(Path(model).resolve() if Path(model).exists() else model)
-    folder = Path(tempfile.mkdtemp(prefix="nes2net-scale-"))
-    model.save(folder)
-    return str(folder)
 
 
 def _pack(table: Any, audio: str | None) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,10 @@ from tqdm import tqdm
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.launch import is_first
-from nes2net.machine.progress import ProgressDisplay
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.batches import Plan, ReadBatch, default_batch_size, waveforms_for
 from nes2net.scoring.compute import Compute, FramesOfBatch, compute_frames, compute_scores
-from nes2net.scoring.engine import Finished, Output, Share, run_over
+from nes2net.scoring.engine import Finished, Output, Share, Way, WayOptions, run_over
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
 from nes2net.scoring.score_file import check_ids, read_scores
@@ -28,6 +27,9 @@ from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, Transform, WaveformReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 class ScoreOutput(Output[float]):
@@ -89,19 +91,39 @@ class FrameOutput(Output[NDArray]):
         return {"resolution_ms": self.resolution_ms}
 
 
-class ScoringOptions(TypedDict, total=False):
-    """Arguments of :func:`score_trials` that say how to score and nothing of what."""
+@dataclass(frozen=True, kw_only=True)
+class ScoringWay(Way):
+    """How a corpus is scored, beside the way of any run."""
+
+    crop: Crop = "head"
+    """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
+    some published detectors do."""
+    crop_seed: int = 0
+    """Of those starts, which depend on it and on the utterance's file alone."""
+    legacy_train_mode: bool = False
+    """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
+    batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
+    from one stream per utterance."""
+    compile: bool = False
+    """Whether to compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`). It
+    stays compiled."""
+    transform: Transform | None = None
+    """Changes each whole utterance before it is cut; it belongs to the run."""
+
+    def identity(self) -> dict[str, Any]:
+        """What belongs to the run."""
+        crop = {} if self.crop == "head" else {"crop": self.crop, "crop_seed": self.crop_seed}
+        return crop if self.transform is None else {**crop, "transform": self.transform.identity}
+
+
+class ScoringOptions(WayOptions, total=False):
+    """The fields of :class:`ScoringWay` as arguments."""
 
     crop: Crop
     crop_seed: int
-    batch_size: int | None
-    num_workers: int | None
-    on_error: str
-    overwrite: bool
     legacy_train_mode: bool
     compile: bool
     transform: Transform | None
-    display: ProgressDisplay[None] | None
 
 
 def score_trials(
@@ -110,18 +132,9 @@ def score_trials(
     out: str | Path,
     *,
     num_samples: int | None,
-    crop: Crop = "head",
-    crop_seed: int = 0,
-    batch_size: int | None = None,
-    num_workers: int | None = None,
-    on_error: str = "skip",
-    overwrite: bool = False,
-    legacy_train_mode: bool = False,
-    compile: bool = False,
     resolution_ms: float | None = None,
-    transform: Transform | None = None,
     about: Mapping[str, Any] | None = None,
-    display: ProgressDisplay[None] | None = None,
+    **options: Unpack[ScoringOptions],
 ) -> Finished:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
@@ -131,8 +144,8 @@ def score_trials(
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
-    exception is a front-end with ``normalize: batch``, which is said; the batch size then belongs
-    to the run. Under
+    exception is a front-end with ``normalize: batch``: a note says so, and the batch size belongs to
+    the run. Under
     ``torchrun`` each process scores a share, and the first one writes the file. The file is the
     same to the last bit for any number of processes and interruptions, if each process has the same
     number of threads. The detector is left in the mode in which it was.
@@ -140,27 +153,10 @@ def score_trials(
     Args:
         num_samples: how many leading samples of each utterance to take, repeated if there are fewer
             ('4sec'); None for whole utterances ('full').
-        crop: ``"random"`` takes them from a start that is drawn for each utterance, as the authors
-            of some published detectors do.
-        crop_seed: of those starts, which depend on it and on the utterance's file alone.
-        batch_size: largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU.
-            Whole utterances of more than 4 s share a batch up to as many samples. A batch that does
-            not fit into memory is scored in parts.
-        num_workers: processes that read audio; 0 for reading in this process, None for a number
-            that suits the device.
-        on_error: ``"skip"`` leaves out a file that cannot be read and names it in the result; the
-            same call tries it again later. ``"raise"`` stops.
-        overwrite: replace a finished score file, or the journals of another run.
-        legacy_train_mode: score as the published In-the-Wild scoring, which never left train mode:
-            with the batch statistics of single utterances, and with dropout (deviation 2). The
-            random numbers come from one stream per utterance.
-        compile: compile the detector for the batches of '4sec' (:meth:`nes2net.Detector.compile`).
-            It stays compiled.
         resolution_ms: length of the frames to score, one of the detector's; None for one score an
             utterance.
-        transform: changes each whole utterance before it is cut; it belongs to the run.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
-        display: counts the utterances, if several corpora share it; one of this call if not given.
+        options: see :class:`ScoringWay` and :class:`~nes2net.scoring.engine.Way`.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
@@ -172,36 +168,35 @@ def score_trials(
             if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    reader = replace(WaveformReader.of(scorer, num_samples, crop=crop, seed=crop_seed), transform=transform)
-    if compile and num_samples is None:
+    way = ScoringWay(**options)
+    legacy, batch_matters = way.legacy_train_mode, depends_on_batch(scorer)
+    reader = WaveformReader.of(scorer, num_samples, crop=way.crop, seed=way.crop_seed)
+    if way.compile and num_samples is None:
         raise InputError(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
         )
-    if legacy_train_mode and scorer.precision == "int8":
+    if legacy and scorer.precision == "int8":
         raise InputError("a detector in int8 has no train mode: score as published in float32")
     check_system_scores(trials, scorer.num_scores)
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    batch_matters = depends_on_batch(scorer)
+    batch_size = way.batch_size or default_batch_size(scorer.computes_on)
     plan = Plan(
-        1 if legacy_train_mode else batch_size,
-        whole=num_samples is None and not legacy_train_mode,
-        filled=not (legacy_train_mode or batch_matters),
-        compiled=compile,
+        1 if legacy else batch_size,
+        whole=num_samples is None and not legacy,
+        filled=not (legacy or batch_matters),
+        compiled=way.compile,
     )
-    run = run_identity(scorer, trials, num_samples, legacy_train_mode, compile)
-    if batch_matters:
-        run["batch_size"] = batch_size
-    if crop != "head":
-        run |= {"crop": crop, "crop_seed": crop_seed}
-    if transform is not None:
-        run["transform"] = transform.identity
-    output: Output[Any] = ScoreOutput()
-    system_scores = {trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None
-    compute: Compute[Any] = compute_scores(scorer, plan, random_streams=legacy_train_mode, system_scores=system_scores)
-    if resolution_ms is not None:
-        if num_samples is not None or legacy_train_mode or transform is not None:
+    run = run_identity(scorer, trials, num_samples, legacy, way.compile)
+    run |= {"batch_size": batch_size} if batch_matters else {}
+    run |= way.identity()
+    output: Output[Any]
+    compute: Compute[Any]
+    if resolution_ms is None:
+        reader = replace(reader, transform=way.transform)
+        system_scores = {trial.id: trial.system_scores for trial in trials} if scorer.num_scores else None
+        output = ScoreOutput()
+        compute = compute_scores(scorer, plan, random_streams=legacy, system_scores=system_scores)
+    else:
+        if num_samples is not None or legacy or way.transform is not None:
             raise InputError(
                 "frames are scored of whole utterances as they are, in eval mode: leave `num_samples` out, and the transform"
             )
@@ -217,25 +212,12 @@ def score_trials(
                 "of its batch: a front-end without `normalize: batch` has scores that do not",
                 file=sys.stderr,
             )
-        if compile:
+        if way.compile:
             scorer.compile(dynamic=False)
         yield from compute(batches)
 
-    with scoring_mode(scorer, legacy_train_mode):
-        return run_over(
-            trials,
-            waveforms_for(scorer.device, reader, plan, num_workers),
-            begin,
-            output,
-            out,
-            run=run,
-            about={
-                **plain(about or {}),
-                "architecture": plain(scorer.config),
-                "score_rule": scorer.score_rule,
-                **circumstances(scorer, batch_size),
-            },
-            on_error=on_error,
-            overwrite=overwrite,
-            display=display,
-        )
+    about = {**plain(about or {}), "architecture": plain(scorer.config), "score_rule": scorer.score_rule}
+    with scoring_mode(scorer, legacy):
+        about |= circumstances(scorer, batch_size)
+        read = waveforms_for(scorer.device, reader, plan, way.num_workers)
+        return run_over(trials, read, begin, output, out, run=run, about=about, way=way)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,14 @@ from nes2net.errors import InputError, MissingLibrary
 from nes2net.machine.installation import how_to_install
 from nes2net.scoring.batches import Plan, default_batch_size, waveforms_for
 from nes2net.scoring.compute import compute_embeddings
-from nes2net.scoring.engine import Finished, Output, Overwrite, run_over
+from nes2net.scoring.engine import Finished, Output, Way, WayOptions, run_over
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.record import circumstances, plain, run_identity
 from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.waveforms import WaveformReader
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Kinds of files that hold embeddings.
 SUFFIXES = (".npy", ".parquet")
@@ -92,12 +95,8 @@ def embed_trials(
     *,
     what: str,
     num_samples: int | None = None,
-    batch_size: int | None = None,
-    num_workers: int | None = None,
-    on_error: str = "skip",
-    overwrite: Overwrite = False,
     about: Mapping[str, Any] | None = None,
-    alone: bool = False,
+    **options: Unpack[WayOptions],
 ) -> EmbeddingResult:
     """Embed ``trials`` into the file ``out``: one row per trial, in order, in float32.
 
@@ -112,9 +111,8 @@ def embed_trials(
         scorer: whose parts ``embed`` computes with, in eval mode.
         embed: embeddings B×E of waveforms B×N.
         what: names what ``embed`` computes; it belongs to what identifies the run.
-        num_samples, batch_size, num_workers, on_error, about: as in
-            :func:`nes2net.scoring.corpus.score_trials`.
-        overwrite, alone: as in :func:`nes2net.scoring.engine.run_over`.
+        num_samples, about: as in :func:`nes2net.scoring.corpus.score_trials`.
+        options: see :class:`~nes2net.scoring.engine.Way`.
 
     Raises:
         InputError: if ``out`` has another suffix or belongs to another run; if there are no trials,
@@ -126,24 +124,21 @@ def embed_trials(
         raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
     if out.suffix == ".parquet":
         _pyarrow()  # before hours of work
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
+    way = Way(**options)
+    batch_size = way.batch_size or default_batch_size(scorer.computes_on)
     if depends_on_batch(scorer):  # each utterance alone
         batch_size = 1
     plan = Plan(batch_size, whole=num_samples is None)
     with scoring_mode(scorer):
         result = run_over(
             trials,
-            waveforms_for(scorer.device, WaveformReader.of(scorer, num_samples), plan, num_workers),
+            waveforms_for(scorer.device, WaveformReader.of(scorer, num_samples), plan, way.num_workers),
             compute_embeddings(scorer, plan, embed),
             EmbeddingOutput(out.suffix),
             out,
             run={**run_identity(scorer, trials, num_samples, False, False), "embedding": what},
             about={**plain(about or {}), "architecture": plain(scorer.config), **circumstances(scorer, batch_size)},
-            on_error=on_error,
-            overwrite=overwrite,
-            alone=alone,
+            way=way,
         )
     size = _size_of(out)
     return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)

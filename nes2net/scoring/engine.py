@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 from tqdm import tqdm
 
@@ -42,6 +42,48 @@ B = TypeVar("B")
 #: Whether the file of an earlier run is an error, or replaced; ``"others"`` replaces that of another
 #: run and continues from that of the same.
 Overwrite: TypeAlias = bool | Literal["others"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """How a run computes and goes on; nothing of what it makes.
+
+    Raises:
+        InputError: if ``batch_size`` is below 1, or ``on_error`` unknown.
+    """
+
+    batch_size: int | None = None
+    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. Whole utterances
+    of more than 4 s share a batch up to as many samples. A batch that does not fit into memory is
+    computed in parts."""
+    num_workers: int | None = None
+    """Processes that read audio; 0 for reading in this process, None for a number that suits the device."""
+    on_error: str = "skip"
+    """``"skip"`` leaves out a trial that gives no row and names it in the result; the same call tries
+    it again later. ``"raise"`` stops."""
+    overwrite: Overwrite = False
+    """Whether to replace a finished file, or the journals of another run."""
+    alone: bool = False
+    """Whether this process does all, whatever ``torchrun`` started; the others do not call."""
+    display: ProgressDisplay[None] | None = None
+    """Counts the trials, if several runs share it."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
+        if self.on_error not in ("skip", "raise"):
+            raise InputError(f"`on_error` is 'skip' or 'raise', not {self.on_error!r}")
+
+
+class WayOptions(TypedDict, total=False):
+    """The fields of :class:`Way` as arguments."""
+
+    batch_size: int | None
+    num_workers: int | None
+    on_error: str
+    overwrite: Overwrite
+    alone: bool
+    display: ProgressDisplay[None] | None
 
 
 class NothingDone(InputError):
@@ -145,10 +187,7 @@ def run_over(
     *,
     run: Mapping[str, Any],
     about: Mapping[str, Any],
-    on_error: str = "skip",
-    overwrite: Overwrite = False,
-    display: ProgressDisplay[None] | None = None,
-    alone: bool = False,
+    way: Way = Way(),
 ) -> Finished:
     """Make the file ``out`` of ``trials``: ``read`` batches, ``compute`` their rows, and ``output`` them in order.
 
@@ -160,12 +199,7 @@ def run_over(
         compute: the rows of batches, one after another.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        on_error: ``"skip"`` leaves out a trial that gives no row and names it in the result; the
-            same call tries it again later. ``"raise"`` stops.
-        overwrite: replace a finished file, or the journals of another run; ``"others"`` continues from
-            those of the same run.
-        display: counts the trials, if several runs share it; one of this call if not given.
-        alone: this process does all, whatever ``torchrun`` started; the others do not call this.
+        way: how to go on; its batches and reading processes are those of ``read``.
 
     Raises:
         InputError: if ``out`` is a folder or a device, belongs to another run, or another run is writing
@@ -174,25 +208,25 @@ def run_over(
         Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
     """
     out, run = Path(out), plain(run)
-    _check(trials, output, out, on_error)
+    _check(trials, output, out)
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
     with (
-        nullcontext(ALONE) if alone else joined() as processes,
+        nullcontext(ALONE) if way.alone else joined() as processes,
         exclusive_lock(lock, refusal) if processes.rank == 0 else nullcontext(),
     ):
         began = time.monotonic()
         result = Finished(out, len(trials), what=output.rows_are or output.what)
-        earlier = _earlier(result, trials, output, run, overwrite, processes)
+        earlier = _earlier(result, trials, output, run, way.overwrite, processes)
         processes.wait()  # all processes must have read the same journals before one changes
         if processes.rank == 0 and earlier.begin_anew:
             remove_journals(out)
         processes.wait()
         if result.already_complete:
             return result
-        failed = {} if on_error == "raise" else earlier.failures
+        failed = {} if way.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
-        bar = display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
+        bar = way.display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
         with Journal(journal_path(out, processes.rank), run, output.kept) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
                 kept = earlier.finished(output)
@@ -201,9 +235,9 @@ def run_over(
             with (
                 closing(read(trials, already, processes)) as batches,
                 closing(compute(batches)) as shares,
-                nullcontext() if display else bar,
+                nullcontext() if way.display else bar,
             ):
-                share = _walk(shares, journal, bar, already, on_error, processes.rank == 0)
+                share = _walk(shares, journal, bar, already, way.on_error, processes.rank == 0)
         shares_of_all = processes.gather(share)
         if processes.rank == 0:
             facts = {"run": run, "total": result.total, **about, **_speed(shares_of_all, time.monotonic() - began)}
@@ -214,12 +248,10 @@ def run_over(
         return processes.broadcast(result)
 
 
-def _check(trials: Sequence[Trial], output: Output, out: Path, on_error: str) -> None:
+def _check(trials: Sequence[Trial], output: Output, out: Path) -> None:
     """Check what :func:`run_over` is given, before hours are spent."""
     if not trials:
         raise InputError("there are no trials: the list is empty")
-    if on_error not in ("skip", "raise"):
-        raise InputError(f"`on_error` is 'skip' or 'raise', not {on_error!r}")
     output.check(trials)
     if out.is_dir():
         raise InputError(f"{out} is a folder: name a file in it for the {output.what}")

@@ -23,7 +23,7 @@ from nes2net.machine.processors import usable_processors
 from nes2net.machine.workers import Loader
 from nes2net.scoring.batches import Item, Plan
 from nes2net.scoring.embedding import EmbeddingOutput, embed_trials
-from nes2net.scoring.engine import NothingDone, Output, Share, run_over
+from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.scorer import Scorer
@@ -122,7 +122,7 @@ def measure_trials(
     run = {"traits": " ".join(SCALARS), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
         failures = run_over(
-            trials, read, _shares, output, out, run=run, about={}, overwrite="others", alone=True
+            trials, read, _shares, output, out, run=run, about={}, way=Way(overwrite="others", alone=True)
         ).failures
     except NothingDone as error:
         return {}, dict(error.failures)

@@ -145,7 +145,7 @@ def _labelled_trials(
     """List the trials of ``split`` that have a label, which some corpora keep in a file of their own."""
     corpus = corpora.get(name)
     trials = corpus.trials(root, split, protocols=protocols)
-    if corpus.find_key is None:
+    if not corpus.key_files:
         if phase is not None:
             raise InputError(f"{corpus.title} has no keys with phases: leave out `data.dev_phase`")
         if keys != root:

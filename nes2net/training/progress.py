@@ -68,11 +68,10 @@ class Meter(Generic[T]):
             unit=unit,
             total=total,
             start=start,
-            later_steps=later_steps,
-            later_seconds=later_seconds,
             shown=shown,
             clock=clock,
         )
+        self.display.later_steps, self.display.later_seconds = later_steps, later_seconds
 
     def __iter__(self) -> Iterator[T]:
         asked = self.clock()

@@ -34,6 +34,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.scale.cluster import Resources, connected
 from nes2net.scale.collection import score_collection
+from nes2net.scale.engine import Model
 from nes2net.scale.results import to_score_file
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import score_batch
@@ -120,8 +121,8 @@ def main() -> None:
         for number in range(args.rounds + (args.rounds > 1)):
             alone, out = folder / f"{number}.txt", folder / f"out{number}"
             a = measured(partial(score_trials, detector, trials, alone, num_samples=_SAMPLES, batch_size=8))
-            settings = {"batch_size": 8, "num_actors": 1, "device": "cpu", "dtype": args.dtype}
-            b = measured(partial(score_collection, folder / "set", folder / "model", out, **settings))
+            model = Model(str(folder / "model"), "cpu", args.dtype)
+            b = measured(partial(score_collection, folder / "set", model, out, batch_size=8, resources=Resources(1)))
             to_score_file(out, folder / "scaled.txt")
             if alone.read_bytes() != (folder / "scaled.txt").read_bytes():
                 sys.exit("the scores of the two ways differ")

@@ -107,7 +107,7 @@ def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
     """
     cues, targets = {}, {}
     for part in ("train", "eval"):
-        trials = partialspoof.trials(out, part)
+        trials = partialspoof.CORPUS.trials(out, part)
         labels = partialspoof.segment_labels(out, part, 10)
         of_file = list(map_files(cues_of_file, [trial.path for trial in trials]))
         fakes = [labels[trial.id] == 0 for trial in trials]

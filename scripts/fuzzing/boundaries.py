@@ -261,7 +261,7 @@ def _embeddings(folder: Path) -> None:
 
 def _lists(folder: Path) -> None:
     corpus = tiny_corpus.make_all(folder / "corpora")
-    ids = [trial.id for trial in asvspoof2021_la.keys(corpus / "keys")]
+    ids = [trial.id for trial in asvspoof2021_la.CORPUS.keys(corpus / "keys")]
     scores = "".join(f"{id} {number / 7:.4f}\n" for number, id in enumerate(ids))
     shutil.copytree(corpus / "keys" / "LA", folder / "asvspoof2021_la" / "keys" / "LA")
     (folder / "asvspoof2021_la" / "scores.txt").write_text(scores)

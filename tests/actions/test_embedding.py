@@ -11,7 +11,7 @@ from nes2net.corpora import asvspoof2019_la
 
 
 def test_the_part_that_was_trained_on_is_taken_and_said(spectral_detector, corpus, tmp_path, capsys):
-    trials = asvspoof2019_la.trials(corpus, "dev")[:4]
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
     spectral_detector.record["recipe"] = {"data": {"num_samples": 9000}}
     result = embed_recordings(spectral_detector, trials, tmp_path / "e.npy", of="backend", num_workers=0)
     assert (result.done, np.load(tmp_path / "e.npy").shape) == (4, (4, result.size))

@@ -34,7 +34,7 @@ def written(folder):
 
 
 def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
-    trials = asvspoof2019_la.trials(corpus, "train")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "train")
     noise = NoiseAugmentation(**folders)
     sources = Sources(folders["musan"], speech=recordings_below(Path(folders["musan"], "speech")))
     cases = [
@@ -100,7 +100,7 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
 
 
 def test_the_picture(corpus, tmp_path, capsys):
-    path = asvspoof2019_la.trials(corpus, "train")[0].path
+    path = asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path
     assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == [f"{path.stem}_algo4_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
@@ -129,7 +129,7 @@ def test_a_full_scale_sine_is_at_0_db():
 
 
 def test_a_picture_names_the_conditions_in_their_order(corpus, tmp_path):
-    path = asvspoof2019_la.trials(corpus, "train")[0].path
+    path = asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path
     arguments = "--condition telephone --condition white:10 --seed 1 --plot --out".split()
     assert main(["augment", str(path), *arguments, str(tmp_path)]) == 0
     names = sorted(p.name for p in tmp_path.iterdir())
@@ -137,7 +137,7 @@ def test_a_picture_names_the_conditions_in_their_order(corpus, tmp_path):
 
 
 def test_existing_files_are_kept(corpus, tmp_path, capsys):
-    path = str(asvspoof2019_la.trials(corpus, "train")[0].path)
+    path = str(asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path)
     arguments = ["augment", path, "--algo", "2", "--out", str(tmp_path)]
     assert main(arguments) == 0
     (file,) = tmp_path.iterdir()

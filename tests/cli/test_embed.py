@@ -30,7 +30,7 @@ def test_a_corpus(model, spectral_detector, corpus, tmp_path, capsys):
     arguments = ("asvspoof2019_la", corpus, "--split", "dev", "--model", model, "--of", "backend", "--out", out)
     assert run(*arguments) == 0
     assert f"12 of 12 embeddings of 256 numbers written to {out}" in capsys.readouterr().out
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     with open(f"{out}.csv", newline="") as file:
         assert [row["label"] for row in csv.DictReader(file)] == [trial.label for trial in trials]
     waveform = torch.from_numpy(load_audio(trials[3].path))[None]
@@ -77,7 +77,7 @@ def test_a_pre_training_file(corpus, small_model, tmp_path):
         tmp_path / "ssl.pt",
     )
     assert run(*words, "--layer", 1, "--out", tmp_path / "e.npy") == 0
-    waveform = torch.from_numpy(load_audio(asvspoof2019_la.trials(corpus, "dev")[0].path))[None]
+    waveform = torch.from_numpy(load_audio(asvspoof2019_la.CORPUS.trials(corpus, "dev")[0].path))[None]
     with torch.inference_mode():
         expected = frontend.eval()(waveform, layers="all")[1].mean(1)[0]
     np.testing.assert_allclose(np.load(tmp_path / "e.npy")[0], expected, atol=1e-5)

@@ -24,7 +24,7 @@ def score(corpus, spectral_detector, tmp_path, monkeypatch, capsys):
     """A function that scores the development trials with a calibration, and returns status, rows and record."""
     monkeypatch.chdir(tmp_path)
     spectral_detector.save("model.pth")
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     traits = list(measure_trials(trials, tmp_path / "all", SAMPLES, num_workers=0)[0].values())
     forget_traits(tmp_path / "all")
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", SAMPLES)
@@ -87,7 +87,7 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
     _, rows, record, _ = score(*flags)
     assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
     assert not list(tmp_path.glob("*.partial"))
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     traits = measure_trials(trials[:2], tmp_path / "two", SAMPLES, num_workers=0)[0]
     unheard = traits[trials[1].id]._replace(level=-110.0)
     path, audio = tmp_path / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]

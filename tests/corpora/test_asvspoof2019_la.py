@@ -27,7 +27,7 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 def test_trials(tmp_path, place, inner):
     write(tmp_path / place / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
     audio = folder(tmp_path / "DB" / inner / "ASVspoof2019_LA_eval" / "flac")
-    trials = asvspoof2019_la.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
+    trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
     assert trials == [
         Trial("LA_E_1", audio / "LA_E_1.flac", "bonafide", "LA_0001", phase="eval"),
         Trial("LA_E_2", audio / "LA_E_2.flac", "spoof", "LA_0002", "A07", phase="eval"),
@@ -40,22 +40,22 @@ def test_trials(tmp_path, place, inner):
 def test_protocol_under_the_root(tmp_path, place, split, name):
     write(tmp_path / place / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     folder(tmp_path / "LA" / f"ASVspoof2019_LA_{split}" / "flac")
-    trials = asvspoof2019_la.trials(tmp_path, split, protocols=tmp_path / "nowhere")
+    trials = asvspoof2019_la.CORPUS.trials(tmp_path, split, protocols=tmp_path / "nowhere")
     assert [trial.phase for trial in trials] == [split, split]
 
 
 def test_keys(tmp_path):
     train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
     write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
-    assert [t.id for t in asvspoof2019_la.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
-    assert [t.id for t in asvspoof2019_la.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
-    assert [t.phase for t in asvspoof2019_la.keys(train)] == ["train"]
+    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
+    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
+    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(train)] == ["train"]
     own = write(tmp_path / "my_protocol.txt", EVAL_2019)
-    assert [t.phase for t in asvspoof2019_la.keys(own, "dev")] == [None, None]
+    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own, "dev")] == [None, None]
     with pytest.raises(InputError, match="no trials in phase 'dev'; the key has train"):
-        asvspoof2019_la.keys(train, "dev")
+        asvspoof2019_la.CORPUS.keys(train, "dev")
     with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):
-        asvspoof2019_la.keys(tmp_path, "dev")
+        asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
 
 
 def test_asv_scores(tmp_path):
@@ -80,7 +80,7 @@ def test_asv_scores(tmp_path):
 def test_a_missing_protocol_names_every_path_and_the_setting(tmp_path):
     (tmp_path / "DB").mkdir()
     with pytest.raises(NotFound) as error:
-        asvspoof2019_la.trials(tmp_path / "DB", "dev", protocols=tmp_path / "database")
+        asvspoof2019_la.CORPUS.trials(tmp_path / "DB", "dev", protocols=tmp_path / "database")
     message = str(error.value)
     for inner in ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", "."):
         for place in ("database", "DB"):
@@ -108,6 +108,6 @@ def test_malformed_protocol(tmp_path, text, message):
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", text)
     folder(tmp_path / "ASVspoof2019_LA_eval" / "flac")
     with pytest.raises(InputError, match=message):
-        asvspoof2019_la.trials(tmp_path, "eval")
+        asvspoof2019_la.CORPUS.trials(tmp_path, "eval")
     with pytest.raises(InputError, match=message):
-        asvspoof2019_la.keys(tmp_path, "eval")
+        asvspoof2019_la.CORPUS.keys(tmp_path, "eval")

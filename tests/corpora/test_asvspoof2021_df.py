@@ -14,7 +14,7 @@ KEY_DF = (
 
 
 def test_key_fields(tmp_path):
-    bonafide, spoof = asvspoof2021_df.keys(write(tmp_path / "DF" / "CM" / "trial_metadata.txt", KEY_DF))
+    bonafide, spoof = asvspoof2021_df.CORPUS.keys(write(tmp_path / "DF" / "CM" / "trial_metadata.txt", KEY_DF))
     assert bonafide == Trial(
         "DF_E_1", None, "bonafide", "LA_0001", codec="nocodec", source="asvspoof", phase="eval", trim="notrim"
     )

@@ -30,7 +30,7 @@ KEY_DF = (
 def test_trials(tmp_path, corpus, track, place):
     write(tmp_path / place.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_2\n{track}_E_1\n")
     audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
-    trials = corpus.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
+    trials = corpus.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
     assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
 
 
@@ -39,7 +39,7 @@ def test_root_may_be_the_corpus_folder(tmp_path, corpus, track):
     root = tmp_path / f"ASVspoof2021_{track}_eval"
     audio = folder(root / "flac")
     write(root / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_1\n")
-    assert corpus.trials(root)[0].path == audio / f"{track}_E_1.flac"
+    assert corpus.CORPUS.trials(root)[0].path == audio / f"{track}_E_1.flac"
 
 
 @pytest.mark.parametrize(
@@ -48,22 +48,22 @@ def test_root_may_be_the_corpus_folder(tmp_path, corpus, track):
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
 def test_key_layouts(tmp_path, corpus, track, text, given, at):
     file = write(tmp_path / at.format(track) / "trial_metadata.txt", text)
-    expected = corpus.keys(file)
+    expected = corpus.CORPUS.keys(file)
     assert len(expected) == text.count("\n")
-    assert corpus.keys(tmp_path / given.format(track)) == expected
+    assert corpus.CORPUS.keys(tmp_path / given.format(track)) == expected
 
 
 def test_key_fields(tmp_path):
     file = write(tmp_path / "trial_metadata.txt", KEY_LA)
-    assert asvspoof2021_la.keys(file)[:2] == [
+    assert asvspoof2021_la.CORPUS.keys(file)[:2] == [
         Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", phase="progress", trim="notrim"),
         Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", phase="eval", trim="notrim"),
     ]
-    assert [t.id for t in asvspoof2021_la.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
+    assert [t.id for t in asvspoof2021_la.CORPUS.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
     for phase in ("hidden", "hidden_track"):
-        assert [(t.id, t.phase) for t in asvspoof2021_la.keys(file, phase)] == [("LA_E_3", "hidden")]
+        assert [(t.id, t.phase) for t in asvspoof2021_la.CORPUS.keys(file, phase)] == [("LA_E_3", "hidden")]
     write(file, KEY_LA.replace("hidden", "hidden_track"))
-    assert [t.id for t in asvspoof2021_la.keys(file, "hidden")] == ["LA_E_3"]
+    assert [t.id for t in asvspoof2021_la.CORPUS.keys(file, "hidden")] == ["LA_E_3"]
 
 
 ASV_KEY = (
@@ -108,7 +108,7 @@ def test_asv_scores_that_do_not_fit(tmp_path, scores, message):
 @pytest.mark.parametrize("corpus, track", TRACKS)
 def test_missing_key_names_every_path(tmp_path, corpus, track):
     with pytest.raises(NotFound) as error:
-        corpus.keys(tmp_path / "keys")
+        corpus.CORPUS.keys(tmp_path / "keys")
     for path in (f"{track}/CM", f"keys/{track}/CM", "CM", "."):
         assert str(tmp_path / "keys" / path / "trial_metadata.txt") in str(error.value)
 
@@ -129,7 +129,7 @@ def test_missing_key_names_every_path(tmp_path, corpus, track):
 )
 def test_malformed_key(tmp_path, corpus, text, message):
     with pytest.raises(InputError, match=message):
-        corpus.keys(write(tmp_path / "trial_metadata.txt", text))
+        corpus.CORPUS.keys(write(tmp_path / "trial_metadata.txt", text))
 
 
 LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
@@ -139,9 +139,9 @@ LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
 def test_labels_alone(tmp_path, corpus):
     file = write(tmp_path / "progress.labels.txt", f"\n{LABELS}")
     expected = [Trial("LA_E_1", None, "bonafide"), Trial("LA_E_2", None, "spoof")]
-    assert corpus.keys(file) == corpus.keys(file, "eval") == expected
+    assert corpus.CORPUS.keys(file) == corpus.CORPUS.keys(file, "eval") == expected
     with pytest.raises(InputError, match="has no (phase|split) 'final'"):
-        corpus.keys(file, "final")
+        corpus.CORPUS.keys(file, "final")
     for text, message in (
         ("LA_E_1 -1.25\n", r"line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
         (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
@@ -149,14 +149,14 @@ def test_labels_alone(tmp_path, corpus):
         ("a\0b spoof\n", "not a text file"),
     ):
         with pytest.raises(InputError, match=message):
-            corpus.keys(write(file, text))
+            corpus.CORPUS.keys(write(file, text))
 
 
 def test_a_file_of_the_official_name_has_the_official_fields(tmp_path):
     with pytest.raises(InputError, match="line 1: expected 8 fields"):
-        asvspoof2021_la.keys(write(tmp_path / "trial_metadata.txt", LABELS))
+        asvspoof2021_la.CORPUS.keys(write(tmp_path / "trial_metadata.txt", LABELS))
     with pytest.raises(InputError, match="line 1: expected 5 fields"):
-        asvspoof2019_la.keys(write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", LABELS))
+        asvspoof2019_la.CORPUS.keys(write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", LABELS))
 
 
 def test_labels_alone_are_not_taken_for_another_phase():
@@ -175,7 +175,7 @@ def test_a_protocol_of_ids_has_one_field(tmp_path):
     write(tmp_path / "ASVspoof2021.LA.cm.eval.trl.txt", "LA_E_1\nLA_E_2 spoof\n")
     folder(tmp_path / "flac")
     with pytest.raises(InputError, match=r"line 2: expected 1 field \(utterance\), found 2"):
-        asvspoof2021_la.trials(tmp_path)
+        asvspoof2021_la.CORPUS.trials(tmp_path)
 
 
 @pytest.mark.parametrize("corpus", [asvspoof2021_la.CORPUS, asvspoof2021_df.CORPUS])

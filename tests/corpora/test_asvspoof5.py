@@ -24,7 +24,7 @@ ASVSPOOF5 = (
 def test_trials_and_keys(tmp_path, place, split, name, audio):
     file = write(tmp_path / place / f"ASVspoof5.{name}.tsv", ASVSPOOF5)
     audio = folder(tmp_path / audio)
-    spoof, bonafide, coded = asvspoof5.trials(tmp_path, split)
+    spoof, bonafide, coded = asvspoof5.CORPUS.trials(tmp_path, split)
     assert spoof == Trial(
         id="T_0000000000",
         path=audio / "T_0000000000.flac",
@@ -40,9 +40,9 @@ def test_trials_and_keys(tmp_path, place, split, name, audio):
         "T_0000000001", audio / "T_0000000001.flac", "bonafide", "T_4851", codec="none", phase=split, gender="M"
     )
     assert (coded.codec, coded.quality, coded.seed, coded.attack) == ("C05", "3", "77", "A17")
-    assert [t.phase for t in asvspoof5.keys(file)] == [split] * 3
-    assert asvspoof5.keys(tmp_path, split) == asvspoof5.keys(tmp_path) == asvspoof5.keys(file)
-    assert all(t.path is None for t in asvspoof5.keys(file))
+    assert [t.phase for t in asvspoof5.CORPUS.keys(file)] == [split] * 3
+    assert asvspoof5.CORPUS.keys(tmp_path, split) == asvspoof5.CORPUS.keys(tmp_path) == asvspoof5.CORPUS.keys(file)
+    assert all(t.path is None for t in asvspoof5.CORPUS.keys(file))
 
 
 @pytest.mark.parametrize(
@@ -56,5 +56,5 @@ def test_trials_and_keys(tmp_path, place, split, name, audio):
 )
 def test_malformed_protocol(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
-        asvspoof5.keys(write(tmp_path / "ASVspoof5.train.tsv", text))
+        asvspoof5.CORPUS.keys(write(tmp_path / "ASVspoof5.train.tsv", text))
     assert "ASVspoof5.train.tsv" in str(error.value)

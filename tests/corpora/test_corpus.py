@@ -35,7 +35,7 @@ def test_every_corpus_keeps_the_contract(name):
     assert set(corpus.splits) <= {"train", "dev", *evaluations} and corpus.title
     assert corpus.test_samples in (64000, 64600)
     assert corpus.eer_method in METHODS
-    assert bool(corpus.find_key) == bool(corpus.key_counts) == bool(corpus.phases)
+    assert bool(corpus.key_files) == bool(corpus.key_counts) == bool(corpus.phases)
     assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)
     assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())
     assert corpus.user_defined or (corpus.licence and corpus.source.startswith("https://"))
@@ -84,7 +84,7 @@ def test_a_corpus_of_another_package(register_corpus):
 def test_missing_audio_names_every_path_and_the_setting(tmp_path, corpus, protocol, tried):
     write(tmp_path / protocol, "LA_1 X_1 - - bonafide\n" if corpus is asvspoof2019_la else "X_1\n")
     with pytest.raises(NotFound) as error:
-        corpus.trials(tmp_path, "eval")
+        corpus.CORPUS.trials(tmp_path, "eval")
     for path in tried:
         assert str(tmp_path / path) in str(error.value)
     assert "give `root` the folder" in str(error.value)
@@ -93,14 +93,14 @@ def test_missing_audio_names_every_path_and_the_setting(tmp_path, corpus, protoc
 @pytest.mark.parametrize("module", [asvspoof5, ctrsvdd, partialspoof])
 def test_what_is_missing_is_named(tmp_path, module):
     with pytest.raises(InputError, match=f"{module.CORPUS.title} has no split 'progress'; it has train, dev, eval"):
-        module.trials(tmp_path, "progress")
+        module.CORPUS.trials(tmp_path, "progress")
     with pytest.raises(InputError, match="has no split 'progress'"):
-        module.keys(tmp_path, "progress")
+        module.CORPUS.keys(tmp_path, "progress")
     with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
-        module.trials(tmp_path, "dev", protocols=tmp_path / "own")
+        module.CORPUS.trials(tmp_path, "dev", protocols=tmp_path / "own")
     assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(NotFound, match="protocol of .* eval not found"):
-        module.keys(tmp_path)
+        module.CORPUS.keys(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -108,20 +108,20 @@ def test_what_is_missing_is_named(tmp_path, module):
 )
 def test_a_missing_corpus_folder_is_named(tmp_path, module):
     with pytest.raises(InputError, match=r"corpus folder .*nowhere not found.*`root`"):
-        module.trials(tmp_path / "nowhere", module.CORPUS.splits[-1])
+        module.CORPUS.trials(tmp_path / "nowhere", module.CORPUS.splits[-1])
 
 
 @pytest.mark.parametrize("corpus", [asvspoof2019_la, asvspoof2021_la, asvspoof2021_df, in_the_wild])
 def test_unknown_split_and_phase(tmp_path, corpus):
     assert "eval" in corpus.CORPUS.splits
-    with pytest.raises(InputError, match="has no split 'test'"):
-        corpus.trials(tmp_path, "test")
-    with pytest.raises(InputError, match=r"has no (split|phase) 'test'"):
-        corpus.keys(tmp_path, "test")
+    with pytest.raises(InputError, match="has no split 'final'"):
+        corpus.CORPUS.trials(tmp_path, "final")
+    with pytest.raises(InputError, match=r"has no (split|phase) 'final'"):
+        corpus.CORPUS.keys(tmp_path, "final")
 
 
 @pytest.mark.parametrize("module", [asvspoof2019_la, asvspoof5, ctrsvdd, partialspoof])
-@pytest.mark.parametrize("find", ["find_protocol", "find_audio"])
+@pytest.mark.parametrize("find", ["trials", "find_protocol", "find_audio"])
 def test_test_is_another_name_of_eval(tmp_path, module, find):
     with pytest.raises(NotFound, match="eval not found"):
         getattr(module.CORPUS, find)(tmp_path, "test")
@@ -135,7 +135,7 @@ def test_protocols_in_other_folders_and_missing_fields(tmp_path):
     assert [(t.path, t.speaker) for t in found] == [(tmp_path / "0.wav", None), (tmp_path / "1.wav", "A")]
     assert in_the_wild.CORPUS.find_protocol(tmp_path, "eval", tmp_path / "labels") == meta
     write(tmp_path / "ASVspoof2019.LA.cm.dev.trl.txt", "LA_1 LA_D_1 - - bonafide\n")
-    assert [t.id for t in asvspoof2019_la.keys(tmp_path)] == ["LA_D_1"]
+    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_D_1"]
 
 
 def test_real_protocols(shared, tmp_path):
@@ -144,15 +144,15 @@ def test_real_protocols(shared, tmp_path):
         file = f"ASVspoof2019.LA.cm.{name}.txt"
         write(tmp_path / file, lzma.open(source / "asvspoof2019_la" / f"{file}.xz", "rt").read())
         folder(tmp_path / f"ASVspoof2019_LA_{split}" / "flac")
-        trials = asvspoof2019_la.trials(tmp_path, split)
+        trials = asvspoof2019_la.CORPUS.trials(tmp_path, split)
         assert len(trials) == size
         assert count(trials).differences(asvspoof2019_la.CORPUS.counts[split]) == []
-    assert len(asvspoof2019_la.keys(tmp_path)) == 25380 + 24844 + 71237
+    assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
     file = "ASVspoof2021.LA.cm.eval.trl.txt"
     write(tmp_path / file, lzma.open(source / "asvspoof2021_la_ids" / f"{file}.xz", "rt").read())
     folder(tmp_path / "ASVspoof2021_LA_eval" / "flac")
     assert (
-        len(asvspoof2021_la.trials(tmp_path))
+        len(asvspoof2021_la.CORPUS.trials(tmp_path))
         == 181566
         == sum(c.trials for c in asvspoof2021_la.CORPUS.key_counts.values())
     )

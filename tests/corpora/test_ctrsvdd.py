@@ -26,7 +26,7 @@ CTRSVDD = (
 def test_trials_and_keys(tmp_path, split, name, audio):
     write(tmp_path / f"{name}.txt", CTRSVDD)
     audio = folder(tmp_path / audio)
-    assert ctrsvdd.trials(tmp_path, split) == [
+    assert ctrsvdd.CORPUS.trials(tmp_path, split) == [
         Trial(
             "CtrSVDD_0110_D_0015416",
             audio / "CtrSVDD_0110_D_0015416.flac",
@@ -45,24 +45,24 @@ def test_trials_and_keys(tmp_path, split, name, audio):
             phase=split,
         ),
     ]
-    assert [t.label for t in ctrsvdd.keys(tmp_path)] == ["bonafide", "spoof"]
+    assert [t.label for t in ctrsvdd.CORPUS.keys(tmp_path)] == ["bonafide", "spoof"]
     if split == "eval":
-        assert ctrsvdd.trials(tmp_path, "test") == ctrsvdd.trials(tmp_path, "eval")
-        assert ctrsvdd.keys(tmp_path, "test") == ctrsvdd.keys(tmp_path / "test.txt", "eval")
+        assert ctrsvdd.CORPUS.trials(tmp_path, "test") == ctrsvdd.CORPUS.trials(tmp_path, "eval")
+        assert ctrsvdd.CORPUS.keys(tmp_path, "test") == ctrsvdd.CORPUS.keys(tmp_path / "test.txt", "eval")
 
 
 def test_test_set_without_labels(tmp_path):
     audio = folder(tmp_path / "test_set")
     with pytest.raises(InputError, match=r"test_set: holds no \.flac files"):
-        ctrsvdd.trials(tmp_path, "eval")
+        ctrsvdd.CORPUS.trials(tmp_path, "eval")
     for name in ("b.flac", "a.flac", "._a.flac", "notes.txt"):
         write(audio / name)
-    assert ctrsvdd.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
+    assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
     with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
-        ctrsvdd.keys(tmp_path, "eval")
+        ctrsvdd.CORPUS.keys(tmp_path, "eval")
     folder(tmp_path / "train_set")
     with pytest.raises(NotFound, match=r"train\.txt"):
-        ctrsvdd.trials(tmp_path, "train")
+        ctrsvdd.CORPUS.trials(tmp_path, "train")
 
 
 def test_evaluates_by_the_rule_of_its_published_figures(tmp_path):

@@ -218,11 +218,11 @@ def test_a_set_of_the_hub(hub, client, tmp_path, only, came):
             403,
             {"X-Error-Code": "GatedRepo"},
             InputError,
-            r"datasets/o/n is gated: accept its terms there, give a token",
+            r"datasets/o/n is gated: accept its conditions there, log in",
         ),
-        (401, {"X-Error-Code": "RepoNotFound"}, InputError, r"no such data set, or it is private"),
-        (404, {"X-Error-Code": "RepoNotFound"}, InputError, r"no such data set"),
-        (418, {}, Unfinished, r"cannot be read .* the same command goes on from there"),
+        (401, {"X-Error-Code": "RepoNotFound"}, InputError, r"there is no .*/datasets/o/n, or it is private"),
+        (404, {"X-Error-Code": "RepoNotFound"}, InputError, r"there is no .*/datasets/o/n"),
+        (418, {}, Unfinished, r"cannot be read: .* the same command goes on from there"),
     ],
 )
 def test_refusals_of_the_hub(hub, client, status, headers, error, message):

@@ -80,27 +80,32 @@ def test_other_columns_are_an_error(tmp_path):
     with pytest.raises(
         InputError, match="line 1: expected the columns Filename, Ground Truth, Finetuning Set, found 'name,label'"
     ):
-        deepfake_eval_2024.keys(tmp_path, "eval")
+        deepfake_eval_2024.CORPUS.keys(tmp_path, "eval")
 
 
 def test_a_list_of_two_parts_given_as_a_file(tmp_path):
     file = make(tmp_path, CORPORA["deepfake_eval_2024"]) / "audio-metadata-publish.csv"
-    assert [trial.id for trial in deepfake_eval_2024.keys(file, "eval")] == ["c", "d"]
-    assert [trial.id for trial in deepfake_eval_2024.keys(file)] == ["a%201", "b", "c", "d"]
+    assert [trial.id for trial in deepfake_eval_2024.CORPUS.keys(file, "eval")] == ["c", "d"]
+    assert [trial.id for trial in deepfake_eval_2024.CORPUS.keys(file)] == ["a%201", "b", "c", "d"]
 
 
 def test_mlaad_without_its_bona_fide_part(tmp_path):
     make(tmp_path, CORPORA["mlaad"])
     (tmp_path / "real").rename(tmp_path / "elsewhere")
-    assert {trial.label for trial in mlaad.trials(tmp_path)} == {"spoof"}
-    assert [trial.id for trial in mlaad.keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")] == ["fake/en/vits/x_1"]
+    assert {trial.label for trial in mlaad.CORPUS.trials(tmp_path)} == {"spoof"}
+    assert [trial.id for trial in mlaad.CORPUS.keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")] == [
+        "fake/en/vits/x_1"
+    ]
 
 
 def test_some_conditions_of_codecfake(tmp_path):
     make(tmp_path, CORPORA["codecfake"])
     write(tmp_path / "mine" / "C7.txt", CORPORA["codecfake"].lists["label/C7.txt"])
-    assert [trial.id for trial in codecfake.trials(tmp_path, "eval", protocols=tmp_path / "mine")] == ["C7/S3"]
-    assert [trial.id for trial in codecfake.keys(tmp_path / "label" / "C1.txt", "eval")] == ["C1/S3", "C1/F01_S3"]
+    assert [trial.id for trial in codecfake.CORPUS.trials(tmp_path, "eval", protocols=tmp_path / "mine")] == ["C7/S3"]
+    assert [trial.id for trial in codecfake.CORPUS.keys(tmp_path / "label" / "C1.txt", "eval")] == [
+        "C1/S3",
+        "C1/F01_S3",
+    ]
 
 
 def test_two_editions_are_not_one_corpus(tmp_path):
@@ -109,10 +114,10 @@ def test_two_editions_are_not_one_corpus(tmp_path):
     with pytest.raises(
         InputError, match="holds several editions of Fake-or-Real; give `root` the folder of one edition"
     ):
-        fake_or_real.trials(tmp_path, "train")
-    assert len(fake_or_real.trials(tmp_path / "for-norm", "train")) == 3
+        fake_or_real.CORPUS.trials(tmp_path, "train")
+    assert len(fake_or_real.CORPUS.trials(tmp_path / "for-norm", "train")) == 3
     with pytest.raises(InputError, match="holds no recordings of Fake-or-Real train"):
-        fake_or_real.trials(tmp_path / "for-2sec", "train")
+        fake_or_real.CORPUS.trials(tmp_path / "for-2sec", "train")
 
 
 def test_numbers_of_another_edition():
@@ -142,28 +147,28 @@ def test_archives_with_folders_of_other_names(tmp_path):
         (place / inner).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / {"track3_r2": "track3_r2/whatever", "track1": "track1test"}[name]).rename(place / inner)
         ids = [trial.id for trial in CORPORA["add2022"].trials[name].values()]
-        assert [(t.id, t.path.is_file()) for t in add2022.trials(tmp_path, name)] == [(id, True) for id in ids]
+        assert [(t.id, t.path.is_file()) for t in add2022.CORPUS.trials(tmp_path, name)] == [(id, True) for id in ids]
     make(tmp_path / "b", CORPORA["add2023"])
     (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
-    assert all(trial.path.is_file() for trial in add2023.trials(tmp_path / "b", "round1"))
+    assert all(trial.path.is_file() for trial in add2023.CORPUS.trials(tmp_path / "b", "round1"))
     with pytest.raises(NotFound, match="ADD 2023 round1"):
-        add2023.trials(tmp_path / "b" / "Track1.2", "round1")
+        add2023.CORPUS.trials(tmp_path / "b" / "Track1.2", "round1")
 
 
 def test_the_audio_of_laundered_speech_in_folders_of_its_types(tmp_path):
     make(tmp_path, CORPORA["asvspoof_laundered"])
     (tmp_path / "flac").rename(folder(tmp_path / "Noise_Addition") / "flac")
-    moved = asvspoof_laundered.trials(tmp_path)
+    moved = asvspoof_laundered.CORPUS.trials(tmp_path)
     assert [trial.path.parent.parent.name for trial in moved] == ["Noise_Addition"] * 2 + [tmp_path.name]
     one = tmp_path / "protocols" / "ASVspoofLauneredDatabase_Resampling.txt"
-    assert [trial.codec for trial in asvspoof_laundered.trials(tmp_path, protocols=one)] == ["resample_8000"]
-    assert [trial.transmission for trial in asvspoof_laundered.keys(one)] == ["Resampling"]
+    assert [trial.codec for trial in asvspoof_laundered.CORPUS.trials(tmp_path, protocols=one)] == ["resample_8000"]
+    assert [trial.transmission for trial in asvspoof_laundered.CORPUS.keys(one)] == ["Resampling"]
 
 
 def test_the_list_of_librisevoc_elsewhere(tmp_path):
     make(tmp_path, CORPORA["librisevoc"])
     (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
-    assert len(librisevoc.trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
+    assert len(librisevoc.CORPUS.trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
 
 
 def test_other_columns_of_famous_figures(tmp_path):
@@ -171,4 +176,4 @@ def test_other_columns_of_famous_figures(tmp_path):
     with pytest.raises(
         InputError, match="line 1: expected the columns Speaker, Source, Label, AudioPath, found 'AudioName"
     ):
-        famous_figures.keys(tmp_path)
+        famous_figures.CORPUS.keys(tmp_path)

@@ -29,13 +29,13 @@ def test_a_list(tmp_path, name, text):
     first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
     second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
     for place in (file, tmp_path):
-        assert generic.trials(place) == [first, second] == generic.keys(place)
-        assert generic.trials(place, "train") == [first]
-        assert generic.trials(place, "eval") == [second]
-        assert generic.find_splits(place) == ("train", "eval")
+        assert generic.CORPUS.trials(place) == [first, second] == generic.CORPUS.keys(place)
+        assert generic.CORPUS.trials(place, "train") == [first]
+        assert generic.CORPUS.trials(place, "eval") == [second]
+        assert generic.CORPUS.find_splits(place) == ("train", "eval")
     with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
-        generic.trials(file, "dev")
-    elsewhere = generic.trials(folder(tmp_path / "elsewhere"), protocols=file)
+        generic.CORPUS.trials(file, "dev")
+    elsewhere = generic.CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
     assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / "a/1.wav", tmp_path / "elsewhere" / "b/2 x.flac"]
 
 
@@ -43,25 +43,25 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
     file = write(tmp_path / "mine.csv", "path,label,id,attack\n/data/x.wav,spoof,utterance 1,A1\ny.wav,,,\n")
     trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("y", tmp_path / "y.wav")]
     for split in ("train", "dev", "eval", "all"):
-        assert generic.trials(file, split) == trials
-    assert generic.find_splits(file) == ("all",)
-    assert generic.keys(file) == trials[:1]
+        assert generic.CORPUS.trials(file, split) == trials
+    assert generic.CORPUS.find_splits(file) == ("all",)
+    assert generic.CORPUS.keys(file) == trials[:1]
 
 
 def test_blank_lines_are_skipped_and_counted(tmp_path):
     file = write(tmp_path / "list.csv", "\npath,label\n\na.wav,real\n\n")
-    assert [t.id for t in generic.trials(file)] == ["a"]
+    assert [t.id for t in generic.CORPUS.trials(file)] == ["a"]
     with pytest.raises(InputError, match="line 4: unknown label 'x'"):
-        generic.trials(write(file, "\npath,label\n\na.wav,x\n"))
+        generic.CORPUS.trials(write(file, "\npath,label\n\na.wav,x\n"))
     with pytest.raises(InputError, match="line 2: expected a column 'path'"):
-        generic.trials(write(file, "\nname,label\n"))
+        generic.CORPUS.trials(write(file, "\nname,label\n"))
 
 
 def test_a_list_for_each_part(tmp_path):
     for name in ("train", "validation"):
         write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,spoof\n")
-    assert generic.find_splits(tmp_path) == ("train", "dev")
-    assert [t.id for t in generic.trials(tmp_path, "dev")] == ["validation"]
+    assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev")
+    assert [t.id for t in generic.CORPUS.trials(tmp_path, "dev")] == ["validation"]
 
 
 def test_the_lists_of_the_parts_are_the_whole(tmp_path):
@@ -70,10 +70,10 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     write(tmp_path / "dev" / "fake" / "d.wav")
     write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
     expected = [("a", "train"), ("dev/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
-    assert [(t.id, t.phase) for t in generic.keys(tmp_path)] == expected
-    assert [(t.id, t.phase) for t in generic.trials(tmp_path)] == expected
-    assert generic.trials(tmp_path)[-1].path == tmp_path / "sub" / "c.wav"
-    elsewhere = generic.trials(folder(tmp_path / "audio"), protocols=tmp_path)
+    assert [(t.id, t.phase) for t in generic.CORPUS.keys(tmp_path)] == expected
+    assert [(t.id, t.phase) for t in generic.CORPUS.trials(tmp_path)] == expected
+    assert generic.CORPUS.trials(tmp_path)[-1].path == tmp_path / "sub" / "c.wav"
+    elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
     assert evaluate("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5).eer == 0
@@ -81,15 +81,15 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
 
 def test_a_column_phase_says_the_part(tmp_path):
     file = write(tmp_path / "list.csv", "path,label,phase\na.wav,real,train\nb.wav,fake,test\nc.wav,fake,\n")
-    assert [(t.phase, t.extra) for t in generic.trials(file)] == [("train", ()), ("eval", ()), (None, ())]
-    assert generic.find_splits(file) == ("train", "eval")
+    assert [(t.phase, t.extra) for t in generic.CORPUS.trials(file)] == [("train", ()), ("eval", ()), (None, ())]
+    assert generic.CORPUS.find_splits(file) == ("train", "eval")
 
 
 @pytest.mark.parametrize("part", ["", "train", "test"])
 def test_a_folder_for_each_class(tmp_path, part):
     for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
         write(tmp_path / part / name)
-    found = generic.trials(tmp_path, {"": "all", "train": "train", "test": "eval"}[part])
+    found = generic.CORPUS.trials(tmp_path, {"": "all", "train": "train", "test": "eval"}[part])
     prefix = f"{part}/" if part else ""
     assert [(t.id, t.label, t.attack) for t in found] == [
         (f"{prefix}Real/a", "bonafide", None),
@@ -99,7 +99,7 @@ def test_a_folder_for_each_class(tmp_path, part):
     ]
     assert {t.phase for t in found} == {{"": None, "train": "train", "test": "eval"}[part]}
     assert all(t.path.is_file() for t in found)
-    assert [t.id for t in generic.trials(tmp_path)] == [t.id for t in found]
+    assert [t.id for t in generic.CORPUS.trials(tmp_path)] == [t.id for t in found]
 
 
 @pytest.mark.parametrize(
@@ -126,24 +126,24 @@ def test_a_folder_for_each_class(tmp_path, part):
 )
 def test_malformed_lists(tmp_path, text, message):
     with pytest.raises(InputError, match=message) as error:
-        generic.trials(write(tmp_path / "list.csv", text))
+        generic.CORPUS.trials(write(tmp_path / "list.csv", text))
     assert "list.csv" in str(error.value)
 
 
 def test_a_folder_without_recordings_or_lists(tmp_path):
     with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
-        generic.trials(tmp_path)
+        generic.CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):
-        generic.trials(tmp_path / "none.csv")
+        generic.CORPUS.trials(tmp_path / "none.csv")
     folder(tmp_path / "real"), folder(tmp_path / "human")
     with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
-        generic.trials(tmp_path)
+        generic.CORPUS.trials(tmp_path)
     with pytest.raises(InputError, match="no trial has a label"):
-        generic.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
+        generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
 
 
 def test_real_recordings_as_a_list(shared):
-    trials = generic.trials(shared / "real" / "audio")
+    trials = generic.CORPUS.trials(shared / "real" / "audio")
     assert len(trials) == 607 and sum(t.target for t in trials) == 390
     assert all(t.path.is_file() and t.get("licence") for t in trials)
 
@@ -162,19 +162,19 @@ def test_a_quoted_end_of_line_belongs_to_the_name(tmp_path, end):
     names = ["a\nb.wav", "c\r\nd.wav", "e\x0cf.wav", "g\u2028h.wav"]
     rows = ["path,label", *(f'"{name}",real' for name in names), "ab.wav,fake", "last.wav,fake"]
     (tmp_path / "list.csv").write_bytes((end.join(rows) + end).encode())
-    found = generic.trials(tmp_path / "list.csv")
+    found = generic.CORPUS.trials(tmp_path / "list.csv")
     assert [t.path.name for t in found] == [*names, "ab.wav", "last.wav"]
     assert [t.id for t in found] == ["a%20b", "c%20d", "e%20f", "g%20h", "ab", "last"]
     (tmp_path / "list.csv").write_bytes((end.join([*rows, "x.wav,wrong"])).encode())
     with pytest.raises(InputError, match="line 10: unknown label 'wrong'"):
-        generic.trials(tmp_path / "list.csv")
+        generic.CORPUS.trials(tmp_path / "list.csv")
 
 
 def test_lists_may_name_files_anywhere(tmp_path):
     """A list is its user's own, and the files that it names are decoded as audio only."""
     file = write(tmp_path / "lists" / "list.csv", "path,label\n../audio/a.wav,real\n/b.wav,fake\n")
-    assert [t.path for t in generic.trials(file)] == [tmp_path / "lists" / "../audio/a.wav", Path("/b.wav")]
-    assert [t.id for t in generic.trials(file)] == ["../audio/a", "/b"]
+    assert [t.path for t in generic.CORPUS.trials(file)] == [tmp_path / "lists" / "../audio/a.wav", Path("/b.wav")]
+    assert [t.id for t in generic.CORPUS.trials(file)] == ["../audio/a", "/b"]
 
 
 PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]

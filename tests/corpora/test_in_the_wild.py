@@ -22,14 +22,14 @@ def test_trials_and_keys(tmp_path, given):
     for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
         write(audio / name)
     write(audio / "meta.csv", META)
-    assert in_the_wild.trials(tmp_path / given) == [
+    assert in_the_wild.CORPUS.trials(tmp_path / given) == [
         Trial("0", audio / "0.wav", "spoof", "Obama, Barack"),
         Trial("1", audio / "1.wav", "bonafide", "Alec Guinness"),
         Trial("10", audio / "10.wav", "spoof", "Ayn Rand"),
         Trial("7", audio / "7.wav"),
     ]
     for key in (tmp_path / given, audio / "meta.csv"):
-        assert [(t.id, t.label, t.path) for t in in_the_wild.keys(key, "eval")] == [
+        assert [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")] == [
             ("0", "spoof", None),
             ("1", "bonafide", None),
             ("10", "spoof", None),
@@ -38,44 +38,47 @@ def test_trials_and_keys(tmp_path, given):
 
 def test_without_labels(tmp_path):
     write(tmp_path / "1.wav")
-    assert in_the_wild.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
+    assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
     with pytest.raises(NotFound):
-        in_the_wild.trials(tmp_path, protocols=tmp_path / "labels")
+        in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
     write(tmp_path / "labels" / "meta.csv", META)
-    assert in_the_wild.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
+    assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("name,label\n0.wav,spoof\n", r"meta.csv, line 1: expected the columns file,speaker,label, found 'name,label'"),
+        (
+            "name,label\n0.wav,spoof\n",
+            r"meta.csv, line 1: expected the columns file, speaker, label, found 'name,label'",
+        ),
         ("", "line 1: expected the columns"),
         ("file,speaker,label\n0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
         ("file,speaker,label\n0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),
-        ("file,speaker,label\n../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be an utterance id"),
+        ("file,speaker,label\n../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be a recording of the corpus"),
         ("file,speaker,label\n0.wav,A,spoof\n0.wav,A,spoof\n", "1 utterance in it more than once: 0"),
         ("file,speaker,label\n", "holds no trials"),
     ],
 )
 def test_malformed_meta(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        in_the_wild.keys(write(tmp_path / "meta.csv", text))
+        in_the_wild.CORPUS.keys(write(tmp_path / "meta.csv", text))
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(NotFound, match=r"no-such/release_in_the_wild, .*no-such; give `root`"):
-        in_the_wild.trials(tmp_path / "no-such")
+    with pytest.raises(NotFound, match=r"corpus folder .*no-such not found; give `root`"):
+        in_the_wild.CORPUS.trials(tmp_path / "no-such")
     with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
-        in_the_wild.trials(tmp_path)
+        in_the_wild.CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match=r"meta.csv, .*release_in_the_wild/meta.csv"):
-        in_the_wild.keys(tmp_path)
+        in_the_wild.CORPUS.keys(tmp_path)
 
 
 def test_the_real_key(shared, tmp_path):
     key = lzma.open(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz", "rt").read().splitlines()
     lines = [f"{fields[1]},someone,{fields[-1]}\n" for fields in map(str.split, key)]
     write(tmp_path / "meta.csv", "file,speaker,label\n" + "".join(lines))
-    found = in_the_wild.keys(tmp_path)
+    found = in_the_wild.CORPUS.keys(tmp_path)
     assert count(found).differences(in_the_wild.CORPUS.counts["eval"]) == []
     assert key_digest(found) == in_the_wild.CORPUS.key_digests["eval"]
 
@@ -83,10 +86,10 @@ def test_the_real_key(shared, tmp_path):
 def test_an_open_quotation_mark_in_the_key(tmp_path):
     write(tmp_path / "meta.csv", 'file,speaker,label\n0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000)
     with pytest.raises(InputError, match=r"meta\.csv, line 3: not a row of a CSV file .*quotation marks"):
-        in_the_wild.keys(tmp_path)
+        in_the_wild.CORPUS.keys(tmp_path)
 
 
 def test_two_columns_of_one_name(tmp_path):
     (tmp_path / "meta.csv").write_text("file,speaker,label,label\n0.wav,A,spoof,bona-fide\n")
     with pytest.raises(InputError, match="line 1: more than one column is called 'label'; rename or remove one"):
-        in_the_wild.keys(tmp_path)
+        in_the_wild.CORPUS.keys(tmp_path)

@@ -3,14 +3,13 @@
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.layout import Columns, Layout, Part
+from nes2net.corpora.layout import Columns, ListedCorpus, Part
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 
-LAYOUT = Layout(
+MINE = ListedCorpus(
     title="Mine",
-    columns=Columns(
+    rows=Columns(
         "utterance, voice, -, codec, label",
         labels={"real": "bonafide", "fake": "spoof"},
         fields={"voice": "speaker"},
@@ -23,7 +22,7 @@ LAYOUT = Layout(
 def test_words_and_names_of_columns(tmp_path):
     write(tmp_path / "list.txt", "a V1 x - real\nb - y 0 fake\nc V2 z mp3 fake\n")
     audio = folder(tmp_path / "audio")
-    assert Corpus(**LAYOUT.functions).trials(tmp_path) == [
+    assert MINE.trials(tmp_path) == [
         Trial("a", audio / "a.flac", "bonafide", "V1", codec="none", phase="eval"),
         Trial("b", audio / "b.flac", "spoof", phase="eval"),
         Trial("c", audio / "c.flac", "spoof", "V2", codec="mp3", phase="eval"),
@@ -32,6 +31,6 @@ def test_words_and_names_of_columns(tmp_path):
 
 def test_the_only_part_is_not_named(tmp_path):
     with pytest.raises(NotFound, match="audio of Mine not found; .*; give the folder that holds audio"):
-        LAYOUT.find_audio(tmp_path)
+        MINE.find_audio(tmp_path)
     with pytest.raises(NotFound, match="protocol of Mine not found; looked for .*list.txt; give `protocols`"):
-        LAYOUT.find_protocol(tmp_path)
+        MINE.find_protocol(tmp_path)

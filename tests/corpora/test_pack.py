@@ -31,9 +31,12 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     ]
     assert main(command) == 0
     assert f"of audio in {len(shards.shards_below(tmp_path / 'out'))} shards, in" in capsys.readouterr().out
-    assert len(shards.shards_below(tmp_path / "out")) > 2 and shards.find_splits(tmp_path / "out") == ("train", "dev")
+    assert len(shards.shards_below(tmp_path / "out")) > 2 and shards.CORPUS.find_splits(tmp_path / "out") == (
+        "train",
+        "dev",
+    )
     for split in ("train", "dev"):
-        found, original = shards.trials(tmp_path / "out", split), asvspoof2019_la.trials(corpus, split)
+        found, original = shards.CORPUS.trials(tmp_path / "out", split), asvspoof2019_la.CORPUS.trials(corpus, split)
         assert without_place(found) == without_place(replace(t, phase=split) for t in original)
         for packed, file in zip(found, original):
             assert open_recording(packed.path).read() == file.path.read_bytes()
@@ -41,32 +44,36 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     again = [str(tmp_path / "out"), str(tmp_path / "again")]  # from shards to shards of the other kind
     other = "tar" if format == "parquet" else "parquet"
     assert main(["pack", "shards", *again, "--split", "dev", "--format", other]) == 0
-    repacked = shards.trials(tmp_path / "again", "dev")
-    assert without_place(repacked) == without_place(shards.trials(tmp_path / "out", "dev"))
+    repacked = shards.CORPUS.trials(tmp_path / "again", "dev")
+    assert without_place(repacked) == without_place(shards.CORPUS.trials(tmp_path / "out", "dev"))
     assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
 
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_phases_are_kept(corpus, format, tmp_path):
-    files = [trial.path for trial in asvspoof2019_la.trials(corpus, "dev")]
+    files = [trial.path for trial in asvspoof2019_la.CORPUS.trials(corpus, "dev")]
     phases = [("eval", "eval"), ("eval", "progress"), ("train", "train"), ("track1", "track1")]
     parts = {split: [] for split, _ in phases}
     for (split, phase), path in zip(phases, files):
         parts[split].append(Trial(path.stem, path, "spoof", phase=phase))
     out = tmp_path / "out"
     pack.pack(parts, out, title="phases", format=format)
-    assert shards.find_splits(out) == ("train", "eval")
-    assert [trial.phase for trial in shards.trials(out, "train")] == ["train"]
-    assert [trial.phase for trial in shards.trials(out, "eval")] == ["eval", "progress", "track1"]  # all are scored
+    assert shards.CORPUS.find_splits(out) == ("train", "eval")
+    assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
+    assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == [
+        "eval",
+        "progress",
+        "track1",
+    ]  # all are scored
     for phase in ("eval", "progress", "track1"):
-        assert [trial.phase for trial in shards.keys(out, phase)] == [phase]
-        shards.CORPUS.check_phase(phase, shards.keys(out))
+        assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
+        shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
     with pytest.raises(InputError, match="no phase 'hidden'; it has train, dev, eval, progress, track1, all"):
-        shards.CORPUS.check_phase("hidden", shards.keys(out))
+        shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
 
 
 def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch, capsys):
-    parts = {"eval": asvspoof2019_la.trials(corpus, "dev")}
+    parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
     expected = pack.pack(parts, tmp_path / "at_once", title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
@@ -93,7 +100,7 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch, capsys):
 
 
 def test_wrong_calls(corpus, tmp_path, capsys):
-    trial = asvspoof2019_la.trials(corpus, "dev")[0]
+    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     gone = Trial("gone", tmp_path / "gone.flac")
     (tmp_path / "odd.bin").write_bytes(b"x")
     odd = Trial("odd", tmp_path / "odd.bin")
@@ -113,5 +120,5 @@ def test_wrong_calls(corpus, tmp_path, capsys):
     assert main([*command, "--split", "eval"]) == 2 and main([*command, "--keys", str(corpus)]) == 2
     id = Trial("../a b.c", trial.path, "spoof")
     pack.pack({"all": [id]}, tmp_path / "all", title="x", format="tar")
-    assert os.listdir(tmp_path / "all") and shards.trials(tmp_path / "all")[0].label == "spoof"
-    assert shards.trials(tmp_path / "all")[0].path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+    assert os.listdir(tmp_path / "all") and shards.CORPUS.trials(tmp_path / "all")[0].label == "spoof"
+    assert shards.CORPUS.trials(tmp_path / "all")[0].path.name.startswith("%2E%2E%2Fa%20b%2Ec")

@@ -21,11 +21,11 @@ def test_trials_and_keys(tmp_path, given, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
     audio = folder(tmp_path / "database" / split / "con_wav")
-    assert partialspoof.trials(tmp_path / given, split) == [
+    assert partialspoof.CORPUS.trials(tmp_path / given, split) == [
         Trial("LA_E_2834763", audio / "LA_E_2834763.wav", "bonafide", "LA_0039", phase=split),
         Trial("CON_E_0033629", audio / "CON_E_0033629.wav", "spoof", "LA_0014", "CON", phase=split),
     ]
-    assert [t.label for t in partialspoof.keys(protocols, split)] == ["bonafide", "spoof"]
+    assert [t.label for t in partialspoof.CORPUS.keys(protocols, split)] == ["bonafide", "spoof"]
 
 
 @pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])

@@ -12,7 +12,7 @@ from nes2net.audio.packed import is_there
 from nes2net.audio.read import load_audio
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.protocol import NotFound
-from nes2net.corpora.shards import CORPUS, find_splits, keys, trials
+from nes2net.corpora.shards import CORPUS
 from nes2net.corpora.trial import Trial
 from nes2net.registry import corpora
 
@@ -38,20 +38,22 @@ def test_the_layout_of_the_arena(tmp_path):
     shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
     (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
     first, second = (tmp_path / "data" / f"test-0000{i}-of-00002.parquet" for i in (0, 1))
-    found = trials(tmp_path, "eval")
+    found = CORPUS.trials(tmp_path, "eval")
     assert found[0] == Trial(
         "a%201", first / "0", "bonafide", speaker="s", attack=None, phase="eval", extra=(("year", "2021"),)
     )
     names = [f"data/{first.name}/{i}" for i in (1, 2)]
     assert [t.id for t in found] == ["a%201", *names, "d", "e"] and found[-1].path == second / "1"
     assert [t.target for t in found] == [1, 0, 1, 1, 0] and [t.phase for t in found] == ["eval"] * 5
-    assert trials(tmp_path) == found == keys(tmp_path, "eval") and find_splits(tmp_path) == ("eval",)
-    assert trials(first, "eval") == [
+    assert CORPUS.trials(tmp_path) == found == CORPUS.keys(tmp_path, "eval") and CORPUS.find_splits(tmp_path) == (
+        "eval",
+    )
+    assert CORPUS.trials(first, "eval") == [
         Trial(t.id.removeprefix("data/"), t.path, t.label, speaker=t.speaker, phase=t.phase, extra=t.extra)
         for t in found[:3]
     ]
     with pytest.raises(InputError, match="no shard of the split 'train' is there, only of eval"):
-        trials(tmp_path, "train")
+        CORPUS.trials(tmp_path, "train")
     check = check_corpus(corpora.get("shards"), tmp_path)
     assert check.complete and len(check.splits[0].present) == 5 and all(map(is_there, check.splits[0].present))
     decoded = check_corpus(CORPUS, tmp_path, decode=True, workers=0)
@@ -73,8 +75,8 @@ def test_the_layout_of_the_arena(tmp_path):
 def test_labels(labels, features, expected, tmp_path):
     rows = shards.table(arena_rows("abc", labels), features)
     shards.write_parquet(tmp_path / "x.parquet", rows)
-    assert [trial.label for trial in trials(tmp_path)] == expected
-    assert [trial.label for trial in keys(tmp_path)] == [label for label in expected if label]
+    assert [trial.label for trial in CORPUS.trials(tmp_path)] == expected
+    assert [trial.label for trial in CORPUS.keys(tmp_path)] == [label for label in expected if label]
 
 
 def test_arrow_and_columns(tmp_path):
@@ -92,17 +94,17 @@ def test_arrow_and_columns(tmp_path):
         }
         shards.write_arrow(tmp_path / split / "data-00000-of-00001.arrow", shards.table(columns))
         shards.write_arrow(tmp_path / split / "cache-1.arrow", shards.table(columns))
-    assert find_splits(tmp_path) == ("train", "dev")
+    assert CORPUS.find_splits(tmp_path) == ("train", "dev")
     path = tmp_path / "validation" / "data-00000-of-00001.arrow"
-    assert trials(tmp_path, "dev") == [
+    assert CORPUS.trials(tmp_path, "dev") == [
         Trial("validation_1", path / "0", "bonafide", speaker="p1", phase="dev", extra=(("snr", "1.5"),)),
         Trial("validation_2", path / "1", "spoof", speaker="p2", attack="A07", codec="opus", phase="dev"),
     ]
     shards.write_arrow(
         tmp_path / "all" / "x.arrow", shards.table({**columns, "split": ["Train", "test"]}), stream=False
     )
-    assert find_splits(tmp_path / "all") == ("train", "eval")
-    assert [trial.id for trial in trials(tmp_path / "all", "eval")] == ["validation_2"]
+    assert CORPUS.find_splits(tmp_path / "all") == ("train", "eval")
+    assert [trial.id for trial in CORPUS.trials(tmp_path / "all", "eval")] == ["validation_2"]
 
 
 def test_webdataset(tmp_path):
@@ -121,7 +123,7 @@ def test_webdataset(tmp_path):
             "._utt1.flac": b"",
         },
     )
-    assert trials(tmp_path, "eval") == [
+    assert CORPUS.trials(tmp_path, "eval") == [
         Trial(
             "test-000.tar/a/utt1.flac",
             shard / "a/utt1.flac",
@@ -163,7 +165,7 @@ def test_webdataset(tmp_path):
 def test_wrong_tables(columns, message, tmp_path):
     path = shards.write_parquet(tmp_path / "x.parquet", shards.table(columns))
     with pytest.raises(InputError, match=message) as error:
-        keys(tmp_path)
+        CORPUS.keys(tmp_path)
     assert str(path) in str(error.value) or str(tmp_path) in str(error.value)
 
 
@@ -171,7 +173,7 @@ def test_names_of_labels_that_cannot_be_understood(tmp_path):
     for names in (["A01", "A02"], ["bonafide", "vocoded"]):
         shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("ab"), {"label": {"names": names}}))
         with pytest.raises(InputError, match=f"the names of its labels are '{', '.join(names)}'"):
-            trials(tmp_path)
+            CORPUS.trials(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_names_of_labels_that_cannot_be_understood(tmp_path):
 def test_wrong_tar_files(members, message, tmp_path):
     shards.write_tar(tmp_path / "x.tar", members)
     with pytest.raises(InputError, match=message):
-        trials(tmp_path)
+        CORPUS.trials(tmp_path)
 
 
 def test_refused_memory_is_no_damage(tmp_path, monkeypatch):
@@ -198,34 +200,34 @@ def test_refused_memory_is_no_damage(tmp_path, monkeypatch):
         raise pyarrow.lib.ArrowMemoryError("malloc of size 9 failed")
 
     monkeypatch.setattr(tables.ParquetTable, "batches", refuse)
-    for read in (lambda: trials(path), lambda: load_audio(path / "0")):
+    for read in (lambda: CORPUS.trials(path), lambda: load_audio(path / "0")):
         with pytest.raises(InputError, match=r"needs more memory than there is \(malloc of size 9 failed\)$"):
             read()
 
 
 def test_shards_that_cannot_be_read(tmp_path):
     with pytest.raises(NotFound, match="no shards; expected"):
-        trials(tmp_path)
+        CORPUS.trials(tmp_path)
     shards.write_tar(tmp_path / "x.tar.gz", {"a.flac": b""}, "w:gz")
     with pytest.raises(InputError, match=r"x.tar.gz is compressed.*decompress"):
-        trials(tmp_path)
+        CORPUS.trials(tmp_path)
     table = shards.table(arena_rows("ab"))
     for name, write in (("x.parquet", shards.write_parquet), ("x.arrow", shards.write_arrow)):
         path = write(tmp_path / name.replace(".", "_") / name, table)
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(InputError, match=f"shard {path} cannot be read .*cut off or damaged"):
-            trials(path)
+            CORPUS.trials(path)
         assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
     path = shards.write_tar(tmp_path / "tar" / "x.tar", {"a.flac": bytes(2000)})
     path.write_bytes(path.read_bytes()[:1500])
     with pytest.raises(InputError, match="x.tar cannot be read .*cut off or damaged"):
-        trials(path)
+        CORPUS.trials(path)
     with pytest.raises(InputError, match=r"shards of several kinds \(.arrow, .parquet, .tar\)"):
-        trials(tmp_path)
+        CORPUS.trials(tmp_path)
     with pytest.raises(InputError, match="leave out `protocols`"):
-        trials(path, protocols=tmp_path)
+        CORPUS.trials(path, protocols=tmp_path)
     first = shards.write_parquet(tmp_path / "two" / "test-0.parquet", table)
     second = shards.write_parquet(tmp_path / "two" / "train-0.parquet", table)
     with pytest.raises(InputError, match=f"'a' stands in {first.name}/0 and in {second.name}/0"):
-        trials(tmp_path / "two")
-    assert len(trials(tmp_path / "two", "train")) == 2
+        CORPUS.trials(tmp_path / "two")
+    assert len(CORPUS.trials(tmp_path / "two", "train")) == 2

@@ -74,7 +74,7 @@ def test_other_numbers_of_trials(corpus, tmp_path, tiny):
 
 
 def test_other_trials_of_the_same_number(corpus, tmp_path, tiny):
-    digest = key_digest(asvspoof2021_la.keys(corpus / "keys"))
+    digest = key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))
     tiny(key_digests={"eval": digest})
     assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
     keys = tmp_path / "keys" / "LA" / "CM"

@@ -252,7 +252,7 @@ def write_journal(path, run, lines, trials):
 
 
 def test_interrupted_scoring_resumes(file, corpus, tmp_path):
-    trials, whole = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole"
+    trials, whole = asvspoof2021_la.CORPUS.trials(corpus, "eval"), tmp_path / "whole"
     score_trials(OnnxDetector(file), trials, whole, num_samples=8000, batch_size=2, num_workers=0)
     run = json.loads((tmp_path / "whole.json").read_text())["run"]
     lines = whole.read_text().splitlines()
@@ -263,7 +263,7 @@ def test_interrupted_scoring_resumes(file, corpus, tmp_path):
 
 
 def test_there_is_no_train_mode(file, corpus, tmp_path):
-    trials = asvspoof2021_la.trials(corpus, "eval")
+    trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     with pytest.raises(InputError, match="eval mode"):
         score_trials(OnnxDetector(file), trials, tmp_path / "s", num_samples=8000, legacy_train_mode=True)
 
@@ -366,7 +366,7 @@ def test_a_file_with_other_scores_does_not_replace_the_old_one(detector, file, t
 
 
 def test_runs_on_two_providers_have_two_identities(file, corpus):
-    trials, exported = asvspoof2021_la.trials(corpus, "eval"), OnnxDetector(file)
+    trials, exported = asvspoof2021_la.CORPUS.trials(corpus, "eval"), OnnxDetector(file)
     assert exported.device == exported.computes_on == torch.device("cpu")
     on_cpu = run_identity(exported, trials, 8000, False, False)
     exported.computes_on = device_in_use({"CUDAExecutionProvider": {"device_id": "0"}, "CPUExecutionProvider": {}})
@@ -430,7 +430,7 @@ def test_an_int8_file_says_so(int8_file, file, capsys):
 
 @pytest.mark.slow
 def test_int8_scores_are_the_same_for_any_batch_size_and_after_an_interruption(int8_file, corpus, tmp_path):
-    trials, whole, scored = asvspoof2021_la.trials(corpus, "eval"), tmp_path / "whole", OnnxDetector(int8_file)
+    trials, whole, scored = asvspoof2021_la.CORPUS.trials(corpus, "eval"), tmp_path / "whole", OnnxDetector(int8_file)
     score_trials(scored, trials, whole, num_samples=8000, batch_size=1, num_workers=0)
     score_trials(scored, trials, tmp_path / "batches", num_samples=8000, batch_size=5, num_workers=0)
     assert (tmp_path / "batches").read_bytes() == whole.read_bytes()

@@ -83,8 +83,8 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     model.write_bytes(b"weights")
     shard = write_shard(tmp_path / "x.tar", {"a": b"", "b": b""})
     write_results(out, shards_of(shard)[0], [TABLE])
-    asked = {"model": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
-    asked |= {"dtype": "auto", "architecture": None, "base": None}
+    asked = {"name": str(model), "files": _stamps(model), "num_samples": "auto", "batch_size": None, "device": "auto"}
+    asked |= {"dtype": "auto", "config": None, "base": None}
     write_record(out, {"run": RUN, "asked": asked})
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["scale", str(shard), "--model", str(model), "--out", str(out), "--scores", str(tmp_path / "s.txt")]
@@ -178,7 +178,9 @@ def test_a_collection_is_killed_and_goes_on_to_the_scores_of_nes2net_score(
         assert f"239 of 240 recordings have scores, in {out}; 30 of 31 shards, {len(written)} of them by" in told.out
         assert f"1 shard could not be read: {cut}" in told.err
         assert all(path.stat().st_mtime_ns == when for path, when in written.items())
-        mine = scale.score(scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, num_actors=1)
+        mine = scale.score(
+            scale.read(source / "test-00007.parquet"), tmp_path / "model", batch_size=4, resources=Resources(1)
+        )
         rows = {row["id"]: row for row in mine.take_all()}
     assert not ray.is_initialized() and started
     wait_until(lambda: not any(map(alive, started)))

@@ -37,7 +37,7 @@ def test_a_shard_in_pieces_from_a_disk_and_a_url(tmp_path, kind):
     assert [str(row["label"]) for row in rows] == ["0", "1"] * 5
     expected = [f"x.tar/utt%20{n}.flac" if kind == ".tar" else f"utt%20{n}" for n in range(10)]
     assert [row["id"] for row in rows] == expected
-    assert [row["id"] for row in rows] == [trial.id for trial in shards.trials(tmp_path)]
+    assert [row["id"] for row in rows] == [trial.id for trial in shards.CORPUS.trials(tmp_path)]
     fsspec.filesystem("memory").pipe(f"/x{kind}", path.read_bytes())
     (shard,) = shards_of(f"memory://x{kind}")
     assert [row["content"] for row in rows_of(pieces_of(shard, 4, 2))] == list(RECORDINGS.values())

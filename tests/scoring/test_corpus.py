@@ -23,7 +23,7 @@ def detector(small_model):
 
 @pytest.fixture
 def trials(corpus):
-    return asvspoof2021_la.trials(corpus, "eval")
+    return asvspoof2021_la.CORPUS.trials(corpus, "eval")
 
 
 def read(path):
@@ -60,7 +60,7 @@ def test_workers_do_not_change_scores(detector, trials, tmp_path):
 
 
 def test_in_the_wild_order_is_that_of_sorted_names(detector, corpus, tmp_path):
-    trials = in_the_wild.trials(corpus)
+    trials = in_the_wild.CORPUS.trials(corpus)
     score_trials(detector, trials, tmp_path / "s", num_samples=8000, num_workers=0)
     names = [name for name, _ in read(tmp_path / "s")]
     assert [f"{n}.wav" for n in names] == sorted(f"{n}.wav" for n in names) and names[1] == "1" and names[2] == "10"
@@ -199,7 +199,7 @@ def test_bad_files_are_named_and_left_out(detector, corpus, tmp_path, capsys):
     good = (folder / "LA_E_1000004.flac").read_bytes()
     (folder / "LA_E_1000002.flac").unlink()
     (folder / "LA_E_1000004.flac").write_bytes(good[:100])
-    trials, out = asvspoof2021_la.trials(root), tmp_path / "scores.txt"
+    trials, out = asvspoof2021_la.CORPUS.trials(root), tmp_path / "scores.txt"
     result = score_trials(detector, trials, out, num_samples=8000, num_workers=0)
     assert result.done == 10
     assert list(result.failures) == ["LA_E_1000002", "LA_E_1000004"]

@@ -280,7 +280,7 @@ def detector(checkpoint):
 def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys: the bar must not write to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
     resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
-    trials, out = in_the_wild.trials(wild)[:60], tmp_path / "out.txt"
+    trials, out = in_the_wild.CORPUS.trials(wild)[:60], tmp_path / "out.txt"
     options = {"num_samples": None, "num_workers": 0, "batch_size": 4}
     score_trials(detector, trials, tmp_path / "whole.txt", **options)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -347,7 +347,7 @@ def test_the_record_repeats_the_facts_of_the_checkpoint(wild, checkpoint, tmp_pa
         scorer = Detector.from_pretrained(tmp_path / name, "cpu")
         about = {"checkpoint": {**scorer.record, "path": str(tmp_path / name)}}
         options = {"num_samples": 8000, "num_workers": 0, "overwrite": True, "about": about}
-        result = score_trials(scorer, in_the_wild.trials(wild)[:2], out, **options)
+        result = score_trials(scorer, in_the_wild.CORPUS.trials(wild)[:2], out, **options)
         record = json.loads(result.record_path.read_text())
         assert record["checkpoint"] == {"path": str(tmp_path / name), **expected}
 
@@ -364,7 +364,7 @@ def test_the_gpu_of_a_process(monkeypatch):
 @pytest.mark.slow
 def test_a_compiled_detector(wild, tmp_path):
     detector = Detector.from_config({"frontend": {"name": "lps", "num_bins": 32}, "backend": "asp_mlp"}).eval()
-    trials = in_the_wild.trials(wild)[:15]
+    trials = in_the_wild.CORPUS.trials(wild)[:15]
     trials[2] = trials[2].__class__(trials[2].id, wild / "none.wav")
     options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4}
     score_trials(detector, trials, tmp_path / "plain.txt", **options)
@@ -381,7 +381,7 @@ def test_a_compiled_detector(wild, tmp_path):
 
 def test_compiled_batches_are_not_filled_up_in_train_mode(detector, wild, tmp_path):
     """Repeated waveforms would enter the statistics of the batch and draw random numbers."""
-    trials = in_the_wild.trials(wild)[:2]
+    trials = in_the_wild.CORPUS.trials(wild)[:2]
     options = {"num_samples": 8000, "num_workers": 0, "legacy_train_mode": True}
     score_trials(detector, trials, tmp_path / "plain.txt", **options)
     detector.compile = partial(detector.compile, backend="eager")
@@ -400,7 +400,7 @@ def test_whole_utterances_are_not_compiled(command, tmp_path, capsys):
 
 def test_too_little_memory(detector, wild, tmp_path):
     """A batch that does not fit is scored in halves, and so are later ones; a single utterance is left out."""
-    trials = in_the_wild.trials(wild)[:8]
+    trials = in_the_wild.CORPUS.trials(wild)[:8]
     scores, sizes = detector.scores, []
 
     def small_memory(waveforms):
@@ -426,7 +426,7 @@ def test_each_utterance_has_its_own_random_numbers_in_train_mode(wild, tmp_path,
     """Dropout draws for an utterance do not depend on what was scored before it."""
     small_model["frontend"]["dropout"] = 0.1
     detector = Detector.from_config(small_model)
-    trials = in_the_wild.trials(wild)[:6]
+    trials = in_the_wild.CORPUS.trials(wild)[:6]
     options = {"num_samples": 8000, "num_workers": 0, "legacy_train_mode": True}
     state = torch.random.get_rng_state()
     score_trials(detector, trials, tmp_path / "all.txt", **options)

@@ -18,7 +18,7 @@ from nes2net.scoring.waveforms import WaveformReader
 
 @pytest.fixture
 def trials(corpus):
-    return asvspoof2021_la.trials(corpus, "eval")
+    return asvspoof2021_la.CORPUS.trials(corpus, "eval")
 
 
 def embed(detector, trials, out, of="frontend", layer="last", **options):

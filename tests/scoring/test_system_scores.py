@@ -130,9 +130,9 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     assert score(root, model, out, "--system-scores", *system_files) == 0
     ids, found = read_scores(out)
     detector = Detector.from_pretrained(model, device="cpu")
-    from nes2net.corpora.asvspoof2021_la import trials
+    from nes2net.corpora.asvspoof2021_la import CORPUS
 
-    of_trials = with_system_scores(trials(root), system_files, detector.record["score_ranges"])
+    of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.record["score_ranges"])
     from nes2net.scoring.waveforms import WaveformReader
 
     reader = WaveformReader.of(detector, 8000)
@@ -183,12 +183,12 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, small_m
 
 
 def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
-    from nes2net.corpora.asvspoof2021_la import trials
+    from nes2net.corpora.asvspoof2021_la import CORPUS
 
     frontend = {**small_model["frontend"], "normalize": "batch"}
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "frontend": frontend}).eval()
-    given = trials(root)
+    given = CORPUS.trials(root)
     found = []
     for size in (1, 6):
         score_trials(detector, given, tmp_path / str(size), num_samples=8000, batch_size=size, num_workers=0)

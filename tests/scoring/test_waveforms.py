@@ -31,7 +31,7 @@ class Reversed:
 
 @pytest.fixture
 def trials(corpus):
-    return asvspoof2019_la.trials(corpus, "dev")
+    return asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
 
 @pytest.mark.parametrize("num_samples", [8000, 64600, None])

@@ -39,15 +39,15 @@ def test_demonstration(tmp_path):
         assert human >= (80 if part == "dev" else 130) and len(trials) - human >= (150 if part == "dev" else 270)
 
     # exactly the published layouts, read by the corpus modules
-    sizes = {split: len(asvspoof2019_la.trials(corpus, split)) for split in ("train", "dev")}
+    sizes = {split: len(asvspoof2019_la.CORPUS.trials(corpus, split)) for split in ("train", "dev")}
     assert sizes["train"] > 800 and sizes["dev"] > 150
     parts = {
-        "LA": (asvspoof2021_la.trials(corpus), asvspoof2021_la.keys(corpus / "keys")),
-        "DF": (asvspoof2021_df.trials(corpus), asvspoof2021_df.keys(corpus / "keys")),
-        "in_the_wild": (in_the_wild.trials(corpus), in_the_wild.keys(corpus / "release_in_the_wild")),
+        "LA": (asvspoof2021_la.CORPUS.trials(corpus), asvspoof2021_la.CORPUS.keys(corpus / "keys")),
+        "DF": (asvspoof2021_df.CORPUS.trials(corpus), asvspoof2021_df.CORPUS.keys(corpus / "keys")),
+        "in_the_wild": (in_the_wild.CORPUS.trials(corpus), in_the_wild.CORPUS.keys(corpus / "release_in_the_wild")),
     }
-    speakers = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.trials(corpus, split)}
-    attacks = {t.attack for t in asvspoof2019_la.trials(corpus, "train")}
+    speakers = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(corpus, split)}
+    attacks = {t.attack for t in asvspoof2019_la.CORPUS.trials(corpus, "train")}
     for part, (trials, keys) in parts.items():
         assert {t.id for t in trials} == {t.id for t in keys}
         assert all(t.path.is_file() for t in trials)

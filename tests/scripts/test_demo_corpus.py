@@ -202,7 +202,7 @@ class TestCorpus:
         seen = {synthesis.METHODS[m].attack for m in methods if not synthesis.METHODS[m].unseen}
         every = {synthesis.METHODS[m].attack for m in methods}
         for split in ("train", "dev"):
-            trials = asvspoof2019_la.trials(built, split)
+            trials = asvspoof2019_la.CORPUS.trials(built, split)
             assert sum(t.label == "bonafide" for t in trials) == 8
             assert {t.attack for t in trials if t.label == "spoof"} == seen
             assert all(t.id.startswith(f"LA_{split[0].upper()}_1") for t in trials)
@@ -216,17 +216,17 @@ class TestCorpus:
             assert {t.codec for t in keys} <= set(names)
             assert {t.phase for t in keys} <= {"eval", "progress"}
             check_audio(trials)
-        wild = in_the_wild.trials(built)
+        wild = in_the_wild.CORPUS.trials(built)
         assert {t.label for t in wild} == {"bonafide", "spoof"}
         assert sorted(int(t.id) for t in wild) == list(range(len(wild)))
         check_audio(wild)
 
     def test_evaluation_speakers_are_kept_apart(self, built):
-        learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.trials(built, split)}
+        learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(built, split)}
         keys = [
-            *asvspoof2021_la.keys(built / "keys"),
-            *asvspoof2021_df.keys(built / "keys"),
-            *in_the_wild.trials(built),
+            *asvspoof2021_la.CORPUS.keys(built / "keys"),
+            *asvspoof2021_df.CORPUS.keys(built / "keys"),
+            *in_the_wild.CORPUS.trials(built),
         ]
         assert learnt and not learnt & {t.speaker for t in keys}
 
@@ -236,14 +236,14 @@ class TestCorpus:
         assert np.abs(np.concatenate([target, nontarget, spoof])).max() <= 1  # cosines
         assert target.mean() > nontarget.mean()
         rng = np.random.default_rng(0)
-        keys = asvspoof2021_la.keys(built / "keys")
+        keys = asvspoof2021_la.CORPUS.keys(built / "keys")
         (tmp_path / "scores.txt").write_text("".join(f"{t.id} {rng.normal() + 2 * t.target}\n" for t in keys))
         result = evaluation.evaluate("asvspoof2021_la", tmp_path / "scores.txt", built / "keys")
         assert 0 < result.min_tdcf <= 1
 
     def test_readme_names_the_attacks_and_calls_the_corpus_a_toy(self, built):
         text = (built / "README.md").read_text()
-        for trial in asvspoof2021_la.keys(built / "keys"):
+        for trial in asvspoof2021_la.CORPUS.keys(built / "keys"):
             assert trial.label == "bonafide" or f"| {trial.attack} |" in text
         assert "toy" in text
 

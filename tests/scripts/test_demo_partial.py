@@ -91,7 +91,7 @@ def built(bonafide, tmp_path_factory):
 def test_layout_is_that_of_partialspoof(built):
     speakers = {}
     for part, count in (("train", 4), ("dev", 2), ("eval", 6)):
-        trials = partialspoof.trials(built, part)
+        trials = partialspoof.CORPUS.trials(built, part)
         assert len(trials) == count and {trial.label for trial in trials} == {"bonafide", "spoof"}
         speakers[part] = {trial.speaker for trial in trials}
         fine = partialspoof.segment_labels(built, part, 10)

@@ -16,7 +16,7 @@ from builders import PATIENCE, noise_folders
 
 from nes2net import InputError
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import CROPS, head_crop, random_crop
+from nes2net.audio.crop import head_crop, random_crop
 from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
@@ -37,7 +37,7 @@ from nes2net.training.sampling import EpochBatches, StepShare
 
 @pytest.fixture(scope="module")
 def trials(corpus):
-    return asvspoof2019_la.trials(corpus, "train")
+    return asvspoof2019_la.CORPUS.trials(corpus, "train")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_trial_without_a_label_is_refused(trials):
 # ---- what is read, and where
 
 
-@pytest.mark.parametrize("crop", CROPS)
+@pytest.mark.parametrize("crop", ["head", "random", "random_tiled"])
 @pytest.mark.parametrize("algo", [0, 5])
 def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     cache = AudioCache(tmp_path)
@@ -244,7 +244,7 @@ from nes2net.corpora import asvspoof2019_la
 from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
-trials = asvspoof2019_la.trials(sys.argv[1], "train")
+trials = asvspoof2019_la.CORPUS.trials(sys.argv[1], "train")
 loader = training_loader(TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), EpochBatches(len(trials), 2, 0, True), 2, False)
 kept = iter(loader)
 loader.cycle = loader, kept
@@ -276,7 +276,7 @@ def other(ready):
 ready = multiprocessing.Event()
 multiprocessing.Process(target=other, args=(ready,), daemon=True).start()
 ready.wait()
-trials = asvspoof2019_la.trials(sys.argv[1], "train")
+trials = asvspoof2019_la.CORPUS.trials(sys.argv[1], "train")
 next(iter(training_loader(TrainingSet(Examples(trials), 8000), EpochBatches(len(trials), 2, 0, True), 1, False)))
 """
     assert run(program, corpus, tmp_path / "file") == 0
@@ -301,7 +301,7 @@ def published(trial, algo, rng, gates):
 
 @pytest.mark.parametrize("algo, accumulate", [(4, 1), (10, 1), (8, 2)])
 def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, corpus, algo, accumulate):
-    dev = asvspoof2019_la.trials(corpus, "dev")
+    dev = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     stream = LegacyStream(77)
     batches = EpochBatches(len(trials), 4, 77, True, share=StepShare(accumulate=accumulate))
     train_loader = training_loader(
@@ -372,7 +372,7 @@ def recipe(corpus, small_model, tmp_path):
 def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corpus, folders):
     from nes2net.training.data import development_batches, examples, training_batches
 
-    dev_trials = asvspoof2019_la.trials(corpus, "dev")
+    dev_trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
     def batches(recipe):
         training = training_batches(recipe, examples(recipe.data, trials), None)

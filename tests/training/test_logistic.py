@@ -48,10 +48,10 @@ def weights(folder):
 def test_scores_are_scikit_learns_decision_function(probe, corpus):
     folder = train(probe(), device="cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    targets = np.array([trial.target for trial in asvspoof2019_la.trials(corpus, "train")])
+    targets = np.array([trial.target for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")])
     embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e6, max_iter=10_000)).fit(embeddings, targets)
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     scores = np.array([detector.score(trial.path) for trial in trials])
     with torch.inference_mode():
         waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in trials]
@@ -111,7 +111,7 @@ def test_two_logits_differ_by_the_log_odds(probe, corpus, tmp_path):
         output=str(tmp_path / "b"),
     )
     two = train(recipe, device="cpu")
-    trial = asvspoof2019_la.trials(corpus, "dev")[0]
+    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     scores = [Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").score(trial.path) for folder in (one, two)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
     rows = [json.loads((folder / "history.json").read_text())[0] for folder in (one, two)]
@@ -146,7 +146,7 @@ def test_an_interrupted_run_goes_on(probe, tmp_path, monkeypatch, capsys):
 def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(corpus, copy)
-    first = asvspoof2019_la.trials(copy, "train")[0]
+    first = asvspoof2019_la.CORPUS.trials(copy, "train")[0]
     first.path.write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")
     assert f"left out: {first.id}" in capsys.readouterr().err

@@ -60,7 +60,7 @@ def test_losses_are_the_published_means(recipe, corpus):
 
     folder = train(recipe(train={"epochs": 1, "batch_size": 5}))
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     criterion, total = WeightedCrossEntropy(), 0.0
     for start in range(0, len(trials), 5):
         batch = trials[start : start + 5]

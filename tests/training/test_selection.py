@@ -184,14 +184,14 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
 def test_a_history_from_elsewhere(tmp_path):
     """Rows without a finite value do not count, and a file that is no history is refused."""
     path = tmp_path / HISTORY_FILE
-    for epoch in range(8):
+    for epoch in range(1, 9):
         (tmp_path / f"epoch_{epoch}.pth").touch()
     values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
-    path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values)) + "]")
-    assert best_epochs(tmp_path, 2, "val_loss") == [6, 7]
-    with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(6, 7\), not of 3"):
+    path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values, 1)) + "]")
+    assert best_epochs(tmp_path, 2, "val_loss") == [7, 8]
+    with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(7, 8\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
-    for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1" + "0" * 300, "[1]"):  # 0 is there already
+    for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]"):
         path.write_text(f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
         with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")

@@ -73,7 +73,7 @@ def small_detector():
 
 
 def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size=BATCH, num_workers=0):
-    trials = asvspoof2019_la.trials(corpus, "dev") * copies
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev") * copies
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
@@ -94,7 +94,7 @@ def test_values_are_the_published_ones(detector, corpus):
     """
     recipe = recipe_of(augment={"algo": 4})
     values = make(detector, corpus, recipe).run(1)
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     detector.eval()
     dataset = TrainingSet(Examples(trials), SAMPLES)
     waveforms = torch.stack([torch.from_numpy(dataset.prepare(index, 1)[0]) for index in range(len(trials))])
@@ -125,10 +125,12 @@ def test_each_of_several_corpora_has_its_values(detector, own_corpus):
     """Also if a file is left out: scores are told apart by their trials."""
     trials = [
         replace(trial, id=f"{name}:{trial.id}", extra=(("corpus", name),), attack="A1" if trial.target == 0 else None)
-        for name, trial in zip(["la", "wild", "wild"] * 4, asvspoof2019_la.trials(own_corpus, "dev"), strict=True)
+        for name, trial in zip(
+            ["la", "wild", "wild"] * 4, asvspoof2019_la.CORPUS.trials(own_corpus, "dev"), strict=True
+        )
     ] + [
         replace(trial, id=f"bona:{trial.id}", extra=(("corpus", "bona"),))
-        for trial in asvspoof2019_la.trials(own_corpus, "dev")[:2]
+        for trial in asvspoof2019_la.CORPUS.trials(own_corpus, "dev")[:2]
     ]
     trials[4].path.write_bytes(b"damaged")
     validator = make(detector, own_corpus, recipe_of())
@@ -185,7 +187,8 @@ def test_two_processes_have_the_values_of_one(corpus, tmp_path):
 
 def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
     trials = [
-        type(t)(t.id, t.path, t.label, speaker=f"s{i}") for i, t in enumerate(asvspoof2019_la.trials(corpus, "dev"))
+        type(t)(t.id, t.path, t.label, speaker=f"s{i}")
+        for i, t in enumerate(asvspoof2019_la.CORPUS.trials(corpus, "dev"))
     ]
     validator = make(detector, corpus, recipe_of())
     rng = np.random.default_rng(0)
@@ -230,7 +233,7 @@ def own_corpus(corpus, tmp_path):
 
 
 def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys):
-    trials = asvspoof2019_la.trials(own_corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(own_corpus, "dev")
     trials[0].path.write_bytes(b"damaged")
     validator = make(detector, own_corpus, recipe_of(augment={"algo": 4}))
     values = validator.run(1)
@@ -246,7 +249,7 @@ def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys)
 
 def test_speakers_are_not_drawn_where_files_are_left_out(detector, own_corpus):
     """The interval does not know whose scores are missing."""
-    trials = asvspoof2019_la.trials(own_corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(own_corpus, "dev")
     trials[0].path.write_bytes(b"damaged")
     found = []
     for speakers in (False, True):
@@ -273,7 +276,7 @@ def test_in_train_mode_batch_statistics_learn_from_the_development_set(corpus):
     detector, other = small_detector(), small_detector()
     other.load_state_dict(detector.state_dict())
     values = make(detector, corpus, recipe).run(1)
-    trials = asvspoof2019_la.trials(corpus, "dev")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     total, criterion = 0.0, Objective(other, recipe).criterion
     other.train()
     with torch.no_grad():

@@ -95,7 +95,7 @@ def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namesp
 
 
 def _evaluate_2021_la(options: argparse.Namespace) -> None:
-    matched = _match_2021(asvspoof2021_la.keys, options)
+    matched = _match_2021(asvspoof2021_la.CORPUS.keys, options)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
     if np.unique(matched.scores).size < 3:
         raise _Stop(error="ERROR: You should provide soft CM scores - not binary decisions")
@@ -117,14 +117,14 @@ def _evaluate_2021_la(options: argparse.Namespace) -> None:
 
 
 def _evaluate_2021_df(options: argparse.Namespace) -> None:
-    matched = _match_2021(asvspoof2021_df.keys, options)
+    matched = _match_2021(asvspoof2021_df.CORPUS.keys, options)
     eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
     print(f"eer: {100 * eer:.2f}\n")
 
 
 def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
     ids, scores = read_scores(options.path)
-    trials = in_the_wild.keys(options.labels_file or _find_labels(Path(options.path)))
+    trials = in_the_wild.CORPUS.keys(options.labels_file or _find_labels(Path(options.path)))
     matched = match(trials, ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
     eer, _ = metrics.compute_eer(

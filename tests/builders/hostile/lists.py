@@ -68,13 +68,13 @@ def _sparse(name: str, size: int, start: bytes = b"") -> Callable[[Path], Path]:
 def _keys_of(path: Path) -> Any:
     from nes2net.corpora import generic
 
-    return generic.trials(path)
+    return generic.CORPUS.trials(path)
 
 
 def _protocol_of(path: Path) -> Any:
     from nes2net.corpora import asvspoof5
 
-    return len(asvspoof5.keys(path))
+    return len(asvspoof5.CORPUS.keys(path))
 
 
 def _arrays_of(path: Path) -> Any:

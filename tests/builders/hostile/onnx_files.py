@@ -20,7 +20,10 @@ if find_spec("onnx") and find_spec("onnxruntime"):
     from onnx import TensorProto, helper
 
 CONFIG = {"frontend": {"name": "lfcc"}, "aggregation": {"name": "last"}, "backend": {"name": "asp_mlp"}}
-DESCRIPTION = {"config": CONFIG, "min_samples": 4, "max_samples": None, "external_data": None}
+DESCRIPTION = {
+    **{"config": CONFIG, "min_samples": 4, "max_samples": None, "external_data": None},
+    **{"quantize": None, "score_rule": "logit", "training": {}},
+}
 INT8 = {**DESCRIPTION, "quantize": "int8"}
 WEIGHTS = "weights.data"
 
