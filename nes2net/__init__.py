@@ -9,13 +9,9 @@ that ``import nes2net`` does not import torch.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-try:
-    __version__ = version("nes2net")
-except PackageNotFoundError:  # run from a source tree that was not installed
-    __version__ = "0+unknown"
+from nes2net.version import __version__ as __version__
 
 __all__ = [
     "Detector",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from nes2net import __version__
 from nes2net.cli import (
     arena,
     augment,
@@ -36,6 +35,7 @@ from nes2net.cli import (
 from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
 from nes2net.cli.flags import add_command
 from nes2net.cli.published import command as published
+from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
 nes2net train asvspoof2019_nes2net_x data.root=DB"""

@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from nes2net import metrics
 from nes2net.audio.crop import LONGEST_CUT
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
@@ -28,6 +27,14 @@ from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
+from nes2net.metrics import (
+    compute_act_dcf,
+    compute_cllr,
+    compute_eer,
+    compute_min_cllr,
+    compute_min_dcf,
+    wilson_interval,
+)
 
 _FORMAT = "nes2net linear calibration"
 _FEWEST = 20  # trials of a class, from which on weights and figures are worth something
@@ -364,7 +371,7 @@ def few_trials(num_bonafide: int, num_spoof: int) -> str:
     number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
     if number >= _FEWEST:
         return ""
-    _, high = metrics.wilson_interval(0.0, number)
+    _, high = wilson_interval(0.0, number)
     return (
         f"there are only {number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
         f"interval). Weights and figures are worth little; take {_FEWEST} or more of each class"
@@ -378,11 +385,11 @@ def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof")
     and ``act_dcf`` of ASVspoof 5, track 1, and ``min_cllr`` and ``cllr`` in bits.
     """
     return {
-        "eer": metrics.compute_eer(bonafide, spoof, eer_method)[0],
-        "min_dcf": metrics.compute_min_dcf(bonafide, spoof),
-        "act_dcf": metrics.compute_act_dcf(bonafide, spoof),
-        "min_cllr": metrics.compute_min_cllr(bonafide, spoof),
-        "cllr": metrics.compute_cllr(bonafide, spoof),
+        "eer": compute_eer(bonafide, spoof, eer_method)[0],
+        "min_dcf": compute_min_dcf(bonafide, spoof),
+        "act_dcf": compute_act_dcf(bonafide, spoof),
+        "min_cllr": compute_min_cllr(bonafide, spoof),
+        "cllr": compute_cllr(bonafide, spoof),
     }
 
 

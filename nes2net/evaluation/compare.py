@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nes2net import __version__, metrics
+from nes2net import metrics
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import BONAFIDE
 from nes2net.errors import InputError, counted
@@ -29,6 +29,7 @@ from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, T
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.metrics.intervals import Draws
+from nes2net.version import __version__
 
 #: Kind of the inputs that min t-DCF needs beside the key.
 ASV_SCORES = "speaker-verification scores"

@@ -17,7 +17,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net import __version__
 from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.part import Part
 from nes2net.detector import Detector
@@ -40,6 +39,7 @@ from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
 from nes2net.training.selection import Selection, best_epochs
 from nes2net.training.validation import passes
+from nes2net.version import __version__
 
 _LARGEST_REPORT = 64 << 20  # bytes
 

@@ -26,7 +26,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net import __version__
 from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import NATURE, ScoreRule
@@ -38,6 +37,7 @@ from nes2net.machine.files import replacing, writing
 from nes2net.published_models import start_of
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.version import __version__
 
 #: The opset that torch.onnx translates to; it only converts to later ones.
 OPSET = 18

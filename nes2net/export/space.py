@@ -6,7 +6,6 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from nes2net import __version__
 from nes2net.backends.base import NATURE
 from nes2net.decisions import calibration as calibrations
 from nes2net.decisions.decision import Decider
@@ -14,6 +13,7 @@ from nes2net.detector import Detector
 from nes2net.machine.files import write_text
 from nes2net.machine.installation import requirement
 from nes2net.scoring.calibrated import check_belongs
+from nes2net.version import __version__
 
 _GRADIO = "6.0.0"  # the oldest that the page works with, if none is installed here
 _APP = '''\

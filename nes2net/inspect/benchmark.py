@@ -20,7 +20,6 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from nes2net import __version__
 from nes2net.audio.read import SAMPLE_RATE, load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
@@ -38,6 +37,7 @@ from nes2net.scoring.engine import Share
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.scoring.waveforms import WaveformReader
+from nes2net.version import __version__
 
 # Size of the square matrices whose product is the yardstick, by kind of device.
 _PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}

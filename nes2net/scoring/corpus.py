@@ -40,10 +40,10 @@ class ScoreOutput(Output[float]):
     def check(self, trials: Sequence[Trial]) -> None:
         check_ids(trial.id for trial in trials)
 
-    def kept(self, value: float) -> float:
+    def to_json(self, value: float) -> float:
         return float(value)
 
-    def value(self, kept: Any) -> float:
+    def from_json(self, kept: Any) -> float:
         if not isinstance(kept, float) or not math.isfinite(kept):
             raise ValueError(kept)
         return kept
@@ -73,10 +73,10 @@ class FrameOutput(Output[NDArray]):
     def check(self, trials: Sequence[Trial]) -> None:
         check_ids(trial.id for trial in trials)
 
-    def kept(self, value: NDArray) -> list[float]:
+    def to_json(self, value: NDArray) -> list[float]:
         return value.tolist()
 
-    def value(self, kept: Any) -> NDArray:
+    def from_json(self, kept: Any) -> NDArray:
         scores = np.array(kept, np.float32)
         if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
             raise ValueError(kept)

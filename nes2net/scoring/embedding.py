@@ -58,10 +58,10 @@ class EmbeddingOutput(Output[NDArray]):
         self.suffix = suffix
         self.beside = (".csv",) if suffix == ".npy" else ()
 
-    def kept(self, value: NDArray) -> str:
+    def to_json(self, value: NDArray) -> str:
         return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
 
-    def value(self, kept: Any) -> NDArray:
+    def from_json(self, kept: Any) -> NDArray:
         return np.frombuffer(b64decode(kept, validate=True), _FLOAT)
 
     def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:

@@ -31,7 +31,7 @@ from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.processes import ALONE, Processes, joined
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable
-from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, remove_journals, stamp
+from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
 from nes2net.scoring.record import audio_digest, check_unchanged, plain, read_record
 
 _ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
@@ -121,12 +121,12 @@ class Output(ABC, Generic[T]):
             seen.add(trial.id)
 
     @abstractmethod
-    def kept(self, value: T) -> Any:
+    def to_json(self, value: T) -> Any:
         """``value`` as JSON holds it, in a journal."""
 
     @abstractmethod
-    def value(self, kept: Any) -> T:
-        """The value of :meth:`kept`; ValueError or TypeError if that is damaged."""
+    def from_json(self, kept: Any) -> T:
+        """The value of :meth:`to_json`; ValueError or TypeError if that is damaged."""
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
@@ -227,7 +227,7 @@ def run_over(
         failed = {} if way.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
         bar = way.display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
-        with Journal(journal_path(out, processes.rank), run, output.kept) as journal:
+        with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
                 kept = earlier.finished(output)
                 while part := dict(islice(kept, _ROWS_AT_ONCE)):
@@ -307,16 +307,19 @@ def _earlier(
         except InputError:
             if not overwrite:
                 raise
-    with open_journals(out, run, output.value) as journalled:
+    with open_journals(out, run, output.from_json) as journalled:
         pass
     if result.already_complete:  # journals of another run are those of one that was to overwrite the file
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
     if journalled is None:
         if not overwrite:
+            left = [journal for journal in journals(out) if run_of(journal) != run]
+            theirs = run_of(left[0]) if left else None
+            other = _differing(theirs, run) if isinstance(theirs, dict) else ""
             raise InputError(
-                f"{journal_path(out)} was left by a run of another model, protocol or corpus, length, precision or device: "
-                "pass `overwrite=True` or remove it"
+                f"{left[0] if left else journal_path(out)} was left by another run or program{other}: pass "
+                "`overwrite=True` or remove it"
             )
         return nothing._replace(audio=stamps or {}, out=finished)
     known = {trial.id: trial for trial in trials if trial.id in journalled.places}
@@ -432,7 +435,7 @@ def _finish(
         InputError: if they cannot be written; the journals then keep the rows.
     """
     out = result.path
-    with open_journals(out, facts["run"], output.value, without=replaced) as journalled:
+    with open_journals(out, facts["run"], output.from_json, without=replaced) as journalled:
         assert journalled is not None
         used = [trial for trial in trials if trial.id in journalled.places]
         lost = "what was kept of it cannot be read back"  # a journal was damaged meanwhile, or a row is too long

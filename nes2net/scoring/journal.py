@@ -52,14 +52,14 @@ class Journal(Generic[T]):
     Args:
         path: the file. If it exists, it is of the same ``run``; :func:`open_journals` tells.
         run: plain data that is equal for two runs if and only if their rows may share a file.
-        kept: a value as JSON holds it.
+        to_json: a value as JSON holds it.
 
     Raises:
         InputError: if the file cannot be written.
     """
 
-    def __init__(self, path: Path, run: Mapping[str, Any], kept: Callable[[T], Any]) -> None:
-        self.path, self.kept = path, kept
+    def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
+        self.path, self.to_json = path, to_json
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
@@ -72,7 +72,7 @@ class Journal(Generic[T]):
 
     def add(self, rows: Mapping[str, Row[T]], failures: Mapping[str, str] | None = None) -> None:
         """Hand the rows and failures of a batch to the operating system."""
-        lines = [[id, self.kept(value), audio] for id, (value, audio) in rows.items()]
+        lines = [[id, self.to_json(value), audio] for id, (value, audio) in rows.items()]
         lines += map(list, (failures or {}).items())
         self._write("".join(f"{json.dumps(line, separators=(',', ':'))}\n" for line in lines).encode())
 
@@ -192,6 +192,15 @@ def open_journals(
         # A run that was killed at once left the beginning of the header.
         same = all(header.startswith(file.readline(len(header))) for file in files)
         yield Journalled(files, value, without) if same else None
+
+
+def run_of(path: Path) -> Any:
+    """What the journal ``path`` says of its run; None if that is damaged."""
+    with open(path, "rb") as file:
+        try:
+            return _parsed(file.readline(_LONGEST_LINE))
+        except ValueError:
+            return None
 
 
 def _header(run: Mapping[str, Any]) -> bytes:

@@ -59,21 +59,21 @@ class TraitsOutput(Output[Traits]):
 
     doing, done, what = "measuring", "measured", "traits"
 
-    def kept(self, value: Traits) -> list[float]:
+    def to_json(self, value: Traits) -> list[float]:
         return [getattr(value, name) for name in SCALARS]
 
-    def value(self, kept: Any) -> Traits:
+    def from_json(self, kept: Any) -> Traits:
         return Traits(*_SCALARS.validate_python(kept))
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
         with open(out, encoding="utf-8") as file:
             for line in file:
                 id, *scalars = parsed_json(line, "a line")
-                yield id, self.value(scalars)
+                yield id, self.from_json(scalars)
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, Traits]]) -> dict[str, Any]:
         with open(files[0], "w", encoding="utf-8") as file:
-            file.writelines(json_text([trial.id, *self.kept(traits)]) + "\n" for trial, traits in rows)
+            file.writelines(json_text([trial.id, *self.to_json(traits)]) + "\n" for trial, traits in rows)
         return {}
 
 

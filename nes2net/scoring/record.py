@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict
 
-from nes2net import __version__
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.machine.files import sha256_of
@@ -22,6 +21,7 @@ from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.precision import float32_settings
 from nes2net.machine.processors import processor_name
 from nes2net.scoring.scorer import Scorer
+from nes2net.version import __version__
 
 _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it

@@ -16,13 +16,13 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from nes2net import __version__
 from nes2net.errors import InputError, readable_size
 from nes2net.machine.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.serve.guard import Admit, Guard, Refused
 from nes2net.serve.page import JOIN, mounted
 from nes2net.serve.uploads import Uploads
+from nes2net.version import __version__
 
 _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE = "/api/score"

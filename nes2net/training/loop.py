@@ -131,7 +131,7 @@ class Trainer:
             number = place * self.accelerator.num_processes + self.accelerator.process_index
             part = self.objective.mixed(part, epoch, step, number)
         targets = part.targets.cpu() if self.objective.specmix else batch.targets
-        return part, self.objective.weights(targets, carried)
+        return part, self.objective.denominators(targets, carried)
 
     def moved(self, values: Tensor) -> Tensor:
         return values.to(self.accelerator.device, non_blocking=True)

@@ -83,7 +83,7 @@ class Objective(nn.Module):
     >>> model = {"frontend": {"name": "lps", "num_bins": 64}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     >>> objective = Objective(Detector.from_config(model), Recipe())
     >>> numerators = objective(torch.randn(2, 16000), torch.tensor([0, 1]))
-    >>> numerators.shape, [round(weight, 6) for weight in objective.weights(torch.tensor([0, 1]))]
+    >>> numerators.shape, [round(weight, 6) for weight in objective.denominators(torch.tensor([0, 1]))]
     (torch.Size([1]), [1.0])
 
     Raises:
@@ -161,7 +161,7 @@ class Objective(nn.Module):
         sequence = np.random.SeedSequence(stream_of_epoch(self.seed, epoch, step, stream, *numbers))
         return int(sequence.generate_state(1)[0])
 
-    def weights(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         """The denominator of each term of the loss, which is known before any forward pass.
 
         Args:
@@ -179,7 +179,7 @@ class Objective(nn.Module):
     ) -> Tensor:
         """Compute the numerators of the terms of the loss of a :class:`Part`.
 
-        The loss is the sum of their quotients with :meth:`weights`. The penalty of the aggregation, if
+        The loss is the sum of their quotients with :meth:`denominators`. The penalty of the aggregation, if
         it has one, is added to the loss of the utterance.
         """
         part = Part(inputs, targets, carried, iteration, latent_seed)

@@ -188,7 +188,7 @@ def test_a_complete_file_is_kept(detector, trials, tmp_path, small_model):
     assert score_trials(other, trials, out, num_samples=8000, num_workers=0).already_complete
     assert (tmp_path / "scores.txt.partial").exists()
     (tmp_path / "x.partial").write_text("something else\n")
-    with pytest.raises(InputError, match=r"x\.partial was left by a run of another model"):
+    with pytest.raises(InputError, match=r"x\.partial was left by another run or program"):
         score_trials(detector, trials, tmp_path / "x", num_samples=8000, num_workers=0)
 
 

@@ -33,14 +33,14 @@ def test_names_and_reasons_are_read_back(tmp_path):
     scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
     output = ScoreOutput()
-    with Journal(journal_path(out), run, output.kept) as journal:
+    with Journal(journal_path(out), run, output.to_json) as journal:
         journal.add(scores, failures)
         journal.add({}, {"later": "not found"})
         journal.add({"later": Row(7.0, "-")})  # a score is more than a failure, whichever came first
         journal.add({}, {"plain": "gone"})
 
     def kept():
-        with open_journals(out, run, output.value) as found:
+        with open_journals(out, run, output.from_json) as found:
             return {id: Row(found.value(id), place.audio) for id, place in found.places.items()}, found.failures
 
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
@@ -48,7 +48,7 @@ def test_names_and_reasons_are_read_back(tmp_path):
         file.write('damaged\n["one"]\n[1, 2, 3]\n{}\n["x", NaN, "-"]\n["x", Infinity, "-"]\n["x", "1.5", "-"]\n')
         file.write(f'{"[" * 10**5}\n["x",{"1" * 5 * 10**6},"-"]\n["x",[{"9" * 400}],"-"]\n["torn", "rea')
     assert kept() == ({**scores, "later": Row(7.0, "-")}, failures)
-    with open_journals(out, {"model": "another"}, output.value) as found:
+    with open_journals(out, {"model": "another"}, output.from_json) as found:
         assert found is None
 
 

@@ -81,7 +81,7 @@ def test_losses_equal_the_published_code(case):
 
     def parts(segments, targets):
         part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
-        return zip(objective.frame_numerators(segments, part), objective.weights(part.targets, part.carried)[1:])
+        return zip(objective.frame_numerators(segments, part), objective.denominators(part.targets, part.carried)[1:])
 
     targets = [case["labels"][factor] for factor in factors]
     quotients = [a / b for a, b in parts(segments, targets)]

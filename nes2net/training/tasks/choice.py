@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nes2net.errors import InputError
+import inspect
+
+from nes2net.errors import InputError, check_known
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import Registry
 from nes2net.training.tasks.task import Task
@@ -33,4 +35,8 @@ def create_task(recipe: Recipe) -> Task:
     asked |= {named.pop("name")} if named else set()
     if len(asked) > 1:
         raise InputError(f"settings of the recipe ask for the tasks {' and '.join(sorted(asked))}: take those of one")
-    return tasks.create(asked.pop() if asked else "utterance", recipe=recipe, **named)
+    name = asked.pop() if asked else "utterance"
+    if named:
+        options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
+        check_known(named, options, f"task '{name}' has no option")
+    return tasks.create(name, recipe=recipe, **named)

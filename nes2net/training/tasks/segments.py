@@ -42,7 +42,7 @@ class SegmentObjective(Objective):
     >>> detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     >>> objective = SegmentObjective(detector, recipe)
     >>> carried = objective.ready({"frames": torch.ones(2, 100, dtype=torch.int8)}, 16000)
-    >>> carried["20"].shape, [round(weight, 3) for weight in objective.weights(torch.tensor([0, 1]), carried)]
+    >>> carried["20"].shape, [round(weight, 3) for weight in objective.denominators(torch.tensor([0, 1]), carried)]
     (torch.Size([2, 45]), [1.0, 45.0])
     """
 
@@ -84,9 +84,9 @@ class SegmentObjective(Objective):
         labels, counts = carried[FRAMES], self.detector.num_segments(num_samples)
         return {str(ms): pooled_targets(labels, ms // _LABEL_MS)[:, : counts[ms]] for ms in self.resolutions}
 
-    def weights(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
+    def denominators(self, targets: Tensor, carried: Mapping[str, Tensor] = {}) -> list[float]:
         frames = [self.of_frames.weight_of(_shares(labels)).item() for labels in carried.values()]
-        return [*super().weights(targets), *(frames or [0.0] * len(self.resolutions))]
+        return [*super().denominators(targets), *(frames or [0.0] * len(self.resolutions))]
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> tuple[dict[float, Tensor], Tensor]:
         """Compute the logits of frames by resolution, and what the loss of the utterance takes, in one pass."""
