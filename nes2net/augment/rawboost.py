@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, fields
+from itertools import accumulate, repeat
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -319,15 +320,14 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
-    padded = np.pad(x, (margin - 1, blocks * hop + margin + 1 - len(x)))
+    padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
+    padded[margin - 1 :][: len(x)] = x
     filtered = np.empty((blocks, hop))
     for first in range(0, blocks, at_once):
         rows = filtered[first : first + at_once]
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
-        power = np.ones_like(segment)
         total = np.zeros((len(rows), size + 2), dtype)
-        for response in responses:
-            power *= segment
+        for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
             spectrum = fft.rfft(_frames(power.astype(dtype, copy=False), size, hop)).view(dtype)
             spectrum *= response
             total += spectrum
