@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
 from nes2net.backends.frame_backend import FrameBackend
-from nes2net.errors import InputError, check_known
+from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers
 from nes2net.machine.autocast import at_least_float32, without_autocast
-from nes2net.options import Size, Takes
+from nes2net.options import Size, Takes, name_and_options
 from nes2net.registry import create_backend, create_frontend
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
@@ -69,8 +69,15 @@ class TeacherStudent(Frontend):
                 "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
                 "trained detector with `train.teacher`"
             )
-        first = _create_frontend("teacher", *_name_and_options("teacher", teacher))
-        second = _create_frontend("student", *_student_of(first.config, student))
+        name, options = _half("teacher", teacher, given="checkpoint")
+        first = create_frontend(name, **options)
+        if student is None:
+            deeper = first.config.get("encoder_layers", 0) > _STUDENT_LAYERS
+            student = {"encoder_layers": _STUDENT_LAYERS} if deeper else {}
+        if not isinstance(student, str) and student.get("name", first.config["name"]) == first.config["name"]:
+            student = {**first.config, **student}
+        name, options = _half("student", student, given="checkpoint")
+        second = create_frontend(name, **options)
         if len({any(True for _ in part.parameters()) for part in (first, second)}) == 2:
             raise InputError("either teacher and student learn, or neither does: give both front-ends of one kind")
         for fact in ("out_dim", "hop_length", "min_samples", "used_samples"):
@@ -158,9 +165,9 @@ class OneClassDistillation(Backend):
         frontend_level: bool = True,
         num_logits: Annotated[int, Field(ge=2, le=2), Takes("2, the negative and the positive similarity")] = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim, self.frontend_level = feature_dim, frontend_level
-        name, options = _name_and_options("backend", backend, given=("feature_dim",))
+        super().__init__(feature_dim)
+        self.frontend_level = frontend_level
+        name, options = _half("backend", backend, given="feature_dim")
         self.teacher, self.student = (_headless(name, feature_dim, options) for _ in HALVES)
         self.teacher.requires_grad_(False)
         self.wants_final_norm, self.receptive_field = self.student.wants_final_norm, self.student.receptive_field
@@ -220,40 +227,16 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(dim=1)
 
 
-def _name_and_options(
-    half: str, part: str | Mapping[str, Any], given: Sequence[str] = ()
-) -> tuple[str, dict[str, Any]]:
-    """Name and options of the part that the option ``half`` describes.
-
-    Args:
-        given: what the part is given besides its options.
+def _half(option: str, part: str | Mapping[str, Any], given: str) -> tuple[str, dict[str, Any]]:
+    """Name and options of the part that ``option`` describes, and that gets ``given`` from elsewhere.
 
     Raises:
         InputError: if it has no name, or is itself made of teacher and student.
     """
-    options = {"name": part} if isinstance(part, str) else dict(part)
-    name = options.pop("name", None)
-    if not isinstance(name, str):
-        raise InputError(f"`{half}` has no name: write '{half}: {{name: …}}'")
+    name, options = name_and_options({option: part}, option, given=(given,), owner=f"`{option}`")
     if name in ("teacher_student", "one_class_distillation"):
-        raise InputError(f"`{half}` is '{name}': a teacher or student cannot itself be made of teacher and student")
-    check_known([key for key in options if key in given], (), f"`{half}` has no option")
+        raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
     return name, options
-
-
-def _student_of(teacher: Mapping[str, Any], student: str | Mapping[str, Any] | None) -> tuple[str, dict[str, Any]]:
-    """Name and options of the student's front-end, where the ``teacher`` has the configuration given."""
-    if student is None:
-        layers = teacher.get("encoder_layers", 0)
-        student = {"encoder_layers": _STUDENT_LAYERS} if layers > _STUDENT_LAYERS else {}
-    if isinstance(student, str) or student.get("name", teacher["name"]) != teacher["name"]:
-        return _name_and_options("student", student)
-    return _name_and_options("student", {**teacher, **student})
-
-
-def _create_frontend(half: str, name: str, options: dict[str, Any]) -> Frontend:
-    check_known([key for key in options if key == "checkpoint"], (), f"`{half}` has no option")
-    return create_frontend(name, **options)
 
 
 def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backend:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from functools import cache, partial
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -28,6 +28,9 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from nes2net.errors import InputError, check_known, nearest, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,13 @@ Logits = Annotated[int, Field(ge=1, le=1000)]
 """Number of logits."""
 Probability = Annotated[float, Field(ge=0, lt=1)]
 """Chance of dropping something."""
+
+
+def odd_or_zero(number: int) -> int:
+    """Check a whole number, for ``pydantic.AfterValidator``; a range says whether 0 is possible."""
+    if number and number % 2 == 0:
+        raise ValueError("even")
+    return number
 
 
 @dataclass(frozen=True)
@@ -194,6 +204,30 @@ def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner
             raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
 
 
+class Settings:
+    """Settings with declared types and ranges: the fields of a frozen dataclass that inherits from this class.
+
+    Raises:
+        InputError: if a setting has another type or is out of its range.
+    """
+
+    owner: ClassVar[str]
+    """Begins the messages, such as ``"Specmix"``."""
+
+    def __post_init__(self) -> None:
+        check_options(type(self), vars(self), self.owner)
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """Build it from settings by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value out of range.
+        """
+        check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
+        return cls(**settings)
+
+
 PARTS = ("frontend", "aggregation", "backend")
 
 
@@ -213,6 +247,27 @@ def check_model(model: Any) -> Any:
         if wrong := [key for key in options if not isinstance(key, str)]:
             raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
     return model
+
+
+def name_and_options(
+    config: Mapping[str, Any], part: str, default: str | None = None, given: Sequence[str] = (), owner: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part in ``config``, which may be the name alone.
+
+    Args:
+        given: what the part is given besides its options.
+        owner: the part's name in messages; empty for that of a part of a model.
+
+    Raises:
+        InputError: if it has no name, or an option that it is given.
+    """
+    value, owner = config.get(part, default), owner or f"the model's {part}"
+    options = {"name": value} if isinstance(value, str) else dict(value or {})
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"{owner} has no name: write '{part}: {{name: …}}'")
+    check_known([key for key in options if key in given], (), f"{owner} has no option")
+    return name, options
 
 
 class PartDescription(BaseModel):

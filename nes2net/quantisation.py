@@ -108,9 +108,9 @@ def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, d
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-@_call_onednn.register_fake
-def _(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
-    return values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
+_call_onednn.register_fake(
+    lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
+)
 
 
 def plain_product(weight: Tensor, scale: Tensor) -> Product:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.aggregations.base import Aggregation
-from nes2net.errors import InputError
 
 
 class AttentiveMerging(Aggregation):
@@ -25,10 +24,10 @@ class AttentiveMerging(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    min_layers = 2  # the gates squeeze them to a half
+
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
-        if num_layers < 2:
-            raise InputError(f"aggregation 'attm' squeezes the layers to a half and needs at least 2, got {num_layers}")
         self.W = nn.Parameter(torch.empty(feature_dim, 1))
         self.W1 = nn.Parameter(torch.empty(num_layers, num_layers // 2))
         self.W2 = nn.Parameter(torch.empty(num_layers // 2, num_layers))
@@ -38,11 +37,10 @@ class AttentiveMerging(Aggregation):
         self.linear_proj = nn.Linear(feature_dim * num_layers, feature_dim)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The :meth:`gates`; a linear map of each layer follows them."""
-        return self.gates(hidden_states)
+        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time.
 
-    def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Gate of each utterance and layer, B×L in (0, 1), from the layers' means over time."""
+        A linear map of each layer follows its gate.
+        """
         means = torch.stack([layer.mean(dim=1) for layer in hidden_states], dim=1)  # B×L×D
         scores = F.silu(means @ self.W).squeeze(2)  # B×L
         return torch.sigmoid(F.silu(scores @ self.W1) @ self.W2)
@@ -55,9 +53,8 @@ class AttentiveMerging(Aggregation):
         return self.linear_proj.weight.unflatten(1, (self.feature_dim, self.num_layers)).movedim(2, 0).contiguous()
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
-        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         merged: Tensor = self.linear_proj.bias
         for layer, gate, weight in zip(hidden_states, gates, self.maps().unbind()):
             merged = merged + F.linear(layer * gate, weight)

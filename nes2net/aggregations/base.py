@@ -20,17 +20,27 @@ class Aggregation(nn.Module):
     Args:
         num_layers: L, the front-end's ``num_layers``.
         feature_dim: D, the front-end's ``out_dim``.
+
+    Raises:
+        InputError: if there are fewer than :attr:`min_layers` hidden states.
     """
 
     config: dict[str, Any]
     """The name and options that build it again; :func:`nes2net.create_aggregation` sets them."""
     wants_layers: Literal["last", "all"] = "all"
     """``"last"`` if it reads the last hidden state only."""
+    min_layers: int = 1
+    """Smallest L."""
     penalty: Tensor | None = None
     """What its last forward pass in train mode adds to the loss; None for nothing."""
 
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__()
+        if num_layers < self.min_layers:
+            raise InputError(
+                f"this aggregation needs at least {self.min_layers} hidden states, and the front-end gives {num_layers}: "
+                "take a front-end with more layers, or another aggregation"
+            )
         self.num_layers = num_layers
         self.feature_dim = feature_dim
 

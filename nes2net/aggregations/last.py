@@ -22,9 +22,5 @@ class Last(Aggregation):
 
     wants_layers = "last"
 
-    def layer_weights(self, hidden_states: Sequence[Tensor]) -> None:
-        """None: one layer is read."""
-
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Return the last of ``hidden_states``, B×T×D."""
         return hidden_states[-1]

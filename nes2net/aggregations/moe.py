@@ -28,7 +28,6 @@ class Expert(nn.Module):
         self.conv2 = nn.Linear(hidden_dim, feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``x`` …×D to …×D."""
         return self.conv2(F.relu(self.conv1(x)))
 
 
@@ -72,6 +71,7 @@ class MixtureOfExperts(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    min_layers = 2  # the last one feeds the gate alone
     mean: Tensor
     std: Tensor
 
@@ -88,10 +88,6 @@ class MixtureOfExperts(Aggregation):
         balance_weight: Annotated[float, Field(ge=0)] = 0.0,
     ) -> None:
         super().__init__(num_layers, feature_dim)
-        if num_layers < 2:
-            raise InputError(
-                f"aggregation 'moe' reads layers and a gate's state: at least 2 hidden states, not {num_layers}"
-            )
         self.num_experts = (num_layers - 1) * experts_per_layer
         if top_k > self.num_experts:
             raise InputError(f"aggregation 'moe' has {self.num_experts} experts, so top_k is at most that, not {top_k}")

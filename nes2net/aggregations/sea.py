@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.aggregations.base import Aggregation, gated_sum
-from nes2net.errors import InputError
 
 
 class SqueezeExcitationAggregation(Aggregation):
@@ -22,10 +21,10 @@ class SqueezeExcitationAggregation(Aggregation):
     torch.Size([2, 5, 16])
     """
 
+    min_layers = 3  # the gates squeeze them to a third
+
     def __init__(self, num_layers: int, feature_dim: int) -> None:
         super().__init__(num_layers, feature_dim)
-        if num_layers < 3:
-            raise InputError(f"aggregation 'sea' squeezes the layers to a third and needs at least 3, got {num_layers}")
         self.fc_att_merge = nn.Sequential(
             nn.Linear(num_layers, num_layers // 3, bias=False),
             nn.ReLU(),
@@ -39,7 +38,6 @@ class SqueezeExcitationAggregation(Aggregation):
         return self.fc_att_merge(means)
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Aggregate ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
         gates = self.layer_weights(hidden_states)[:, :, None, None]  # B×L×1×1
         return gated_sum(hidden_states, gates.unbind(dim=1))

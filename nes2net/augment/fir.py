@@ -8,29 +8,22 @@ frequencies and probability are assumptions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import check_known
-from nes2net.options import Takes, check_options
+from nes2net.options import Settings, Takes, odd_or_zero
 
 Band = Literal["telephone", "wide"]
 #: Lowest and highest cut-off frequency in Hz.
 CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
 
 
-def _odd(number: int) -> int:
-    if number % 2 == 0:
-        raise ValueError("even")
-    return number
-
-
 @dataclass(frozen=True)
-class LowPass:
+class LowPass(Settings):
     """A low-pass filter over some utterances, with a Hamming window.
 
     The cut-off frequency, at which it passes half of the amplitude, is drawn anew for each
@@ -38,33 +31,20 @@ class LowPass:
     for ``wide``. The filter delays nothing, and what lies before and after the utterance counts as
     silence.
 
-    Raises:
-        InputError: if a setting is out of its range.
-
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
     (16000,)
     """
+
+    owner: ClassVar[str] = "low-pass filter"
 
     band: Band = "telephone"
     """Band that the cut-off frequency is drawn for."""
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Chance of an utterance to be filtered."""
-    taps: Annotated[int, Field(ge=3, le=10_001), AfterValidator(_odd), Takes("an odd number from 3 to 10001")] = 101
+    taps: Annotated[
+        int, Field(ge=3, le=10_001), AfterValidator(odd_or_zero), Takes("an odd number from 3 to 10001")
+    ] = 101
     """Length of the filter in samples."""
-
-    def __post_init__(self) -> None:
-        check_options(type(self), vars(self), "low-pass filter")
-
-    @classmethod
-    def of(cls, **settings: Any) -> LowPass:
-        """Build it from settings by name.
-
-        Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value out of
-                range.
-        """
-        check_known(settings, [field.name for field in fields(cls)], "a low-pass filter has no setting")
-        return cls(**settings)
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Filter ``x`` (N,), or return ``x`` itself; all draws come from ``rng``."""

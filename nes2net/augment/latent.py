@@ -8,16 +8,16 @@ code is published: the kinds are remembered from the paper, all numbers are assu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError, check_known
-from nes2net.options import Takes, check_options
+from nes2net.errors import InputError
+from nes2net.options import Settings, Takes
 
 Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
 _KINDS: tuple[Kind, ...] = ("noise", "affine", "mixup", "interpolation", "extrapolation")
@@ -25,7 +25,7 @@ Size = Annotated[float, Field(ge=0, le=10)]
 
 
 @dataclass(frozen=True)
-class LatentAugmentation:
+class LatentAugmentation(Settings):
     """Latent augmentation with these settings.
 
     One of the ``kinds`` is drawn for each batch; each spoofed utterance is perturbed with
@@ -39,14 +39,13 @@ class LatentAugmentation:
     - ``interpolation``: x + λ(x' − x) with λ uniform from 0 to ``factor``
     - ``extrapolation``: x − λ(x' − x), likewise
 
-    Raises:
-        InputError: if a setting is out of its range.
-
     >>> embeddings, targets = torch.randn(4, 8), torch.tensor([0, 1, 0, 1])
     >>> perturbed = LatentAugmentation(probability=1.0)(embeddings, targets, np.random.default_rng(0))
     >>> (perturbed == embeddings).all(1)
     tensor([False,  True, False,  True])
     """
+
+    owner: ClassVar[str] = "latent augmentation"
 
     kinds: Annotated[Sequence[Kind], Field(min_length=1, max_length=5), Takes(f"a list of {', '.join(_KINDS)}")] = (
         _KINDS
@@ -62,20 +61,6 @@ class LatentAugmentation:
     """Both parameters of the beta distribution."""
     factor: Size = 0.5
     """Largest step towards the other utterance, or away from it."""
-
-    def __post_init__(self) -> None:
-        check_options(type(self), vars(self), "latent augmentation")
-
-    @classmethod
-    def of(cls, **settings: Any) -> LatentAugmentation:
-        """Build it from settings by name.
-
-        Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value out of
-                range.
-        """
-        check_known(settings, [field.name for field in fields(cls)], "latent augmentation has no setting")
-        return cls(**settings)
 
     def __call__(self, embeddings: Tensor, targets: Tensor, rng: np.random.Generator) -> Tensor:
         """Perturb ``embeddings`` B×E, in their type.
@@ -100,16 +85,13 @@ class LatentAugmentation:
             g, h = _moved(rng.standard_normal((2, size)), x)
             x = (1 + self.affine * g) * x + self.affine * level * h
         else:
-            share = _moved(self._draw_shares(kind, batch, rng), x).unsqueeze(1)
-            x = x + share * (x[_partners(spoof, order)] - x)
+            if kind == "mixup":
+                share = rng.beta(self.mixup, self.mixup, batch)
+            else:
+                share = self.factor * rng.random(batch) * (1 if kind == "interpolation" else -1)
+            x = x + _moved(share, x).unsqueeze(1) * (x[_partners(spoof, order)] - x)
         chosen = spoof & (chance < self.probability)
         return torch.where(chosen.unsqueeze(1), x, embeddings)
-
-    def _draw_shares(self, kind: Kind, batch: int, rng: np.random.Generator) -> np.ndarray:
-        """How far each embedding goes towards the other one: (batch,)."""
-        if kind == "mixup":
-            return rng.beta(self.mixup, self.mixup, batch)
-        return self.factor * rng.random(batch) * (1 if kind == "interpolation" else -1)
 
 
 def _moved(draws: np.ndarray, like: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ once, at the start. Only those excerpts of the noises that are used are read.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,28 +89,24 @@ class NoiseAugmentation:
         Raises:
             InputError: if a noise or impulse response cannot be used; the message names its file.
         """
-        effects = []
-        if self.noises:
-            effects.append(self._with_background)
-        if self.impulse_responses:
-            effects.append(self._reverberated)
-        if not effects or rng.random() >= self.probability:
-            return x
-        return effects[rng.integers(len(effects))](x, rng)
-
-    def _with_background(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        name = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
-        category, files = CATEGORIES[name], self.noises[name]
-        fewest, most = category.num_files
-        chosen = rng.choice(len(files), rng.integers(fewest, most + 1), replace=False)
-        excerpts = [draw_excerpt(files[i], len(x), rng) for i in chosen]
-        return add_noise(x, np.mean(excerpts, axis=0), rng.uniform(*category.snr))
-
-    def _reverberated(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         from nes2net.audio.read import load_audio  # start-up: `nes2net.augment` is imported for --help
 
-        path = self.impulse_responses[rng.integers(len(self.impulse_responses))]
-        return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
+        effects = ["noise"] * bool(self.noises) + ["reverberation"] * bool(self.impulse_responses)
+        if not effects or rng.random() >= self.probability:
+            return x
+        if effects[rng.integers(len(effects))] == "reverberation":
+            path = self.impulse_responses[rng.integers(len(self.impulse_responses))]
+            return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
+        category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
+        noise = draw_noise(self.noises[category], category, len(x), rng)
+        return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
+
+
+def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Average excerpts (``num_samples``,) of as many of ``files`` as noise of this ``category`` is made of."""
+    fewest, most = CATEGORIES[category].num_files
+    chosen = rng.choice(len(files), rng.integers(fewest, most + 1), replace=False)
+    return np.mean([draw_excerpt(files[i], num_samples, rng) for i in chosen], axis=0)
 
 
 def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -206,7 +203,11 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
         InputError: if the folder is missing or has no audio, or a file has no samples.
     """
     root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
-    paths = [path for path in recordings_below(root) if not _is_noise(path.relative_to(root))]
+    paths = [
+        path
+        for path in recordings_below(root)
+        if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name
+    ]
     if not paths:
         raise InputError(
             f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
@@ -214,10 +215,6 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
     for path in paths:
         _checked_length(path)
     return paths
-
-
-def _is_noise(path: Path) -> bool:
-    return "pointsource_noises" in path.parts or "_noise_" in path.name
 
 
 def _folder(root: str | Path, what: str, example: str) -> Path:

@@ -20,10 +20,9 @@ The results are those of the published code. The computation differs, because ``
 from __future__ import annotations
 
 import math
-import operator
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from itertools import accumulate, repeat
 from numbers import Integral, Real
 from typing import Any, TypeAlias
 
@@ -165,8 +164,7 @@ def rawboost(
     ((16000,), dtype('float64'))
     """
     p = RawBoostParameters.of(**parameters)
-    _check_band(p, sample_rate)
-    _check_generators(algo, rng, gate_rng)
+    _check_draws(algo, rng, gate_rng, p, sample_rate)
     x = _check_waveform(x, p.N_f, utterance)
 
     def apply(kind: int, wave: np.ndarray) -> np.ndarray:
@@ -174,7 +172,13 @@ def rawboost(
             return convolutive_noise(wave, rng, p, sample_rate)
         return impulsive_noise(wave, rng, p) if kind == 2 else stationary_noise(wave, rng, p, sample_rate)
 
-    in_series, in_parallel = _combination(algo, rng if gate_rng is None else gate_rng, p)
+    in_series, in_parallel = _SERIES.get(algo, ()), _PARALLEL.get(algo, ())
+    gates = rng if gate_rng is None else gate_rng
+    if algo == 10:  # the published code has ≤ here and < in algorithm 11
+        in_parallel = tuple(kind for kind, ratio in enumerate((p.LnL_ratio, p.ISD_ratio), 1) if gates.random() <= ratio)
+    if algo == 11:
+        ratios = p.LnL_ratio, p.ISD_ratio, p.SSI_ratio
+        in_series = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() < ratio)
     if in_parallel:
         total = apply(in_parallel[0], x)
         for kind in in_parallel[1:]:
@@ -183,26 +187,6 @@ def rawboost(
     for kind in in_series:
         x = apply(kind, x)
     return x if in_series else x.copy()
-
-
-def _combination(algo: int, gates: random.Random | NumPyRandom, p: RawBoostParameters) -> tuple[Kinds, Kinds]:
-    """The kinds of noise that ``algo`` applies in series, and those that it applies in parallel."""
-    if algo == 10:
-        return (), _drawn_kinds(gates, (p.LnL_ratio, p.ISD_ratio), operator.le)
-    if algo == 11:
-        return _drawn_kinds(gates, (p.LnL_ratio, p.ISD_ratio, p.SSI_ratio), operator.lt), ()
-    return _SERIES.get(algo, ()), _PARALLEL.get(algo, ())
-
-
-def _drawn_kinds(
-    gates: random.Random | NumPyRandom, ratios: tuple[float, ...], hits: Callable[[float, float], bool]
-) -> Kinds:
-    """Draw a number for each kind of noise and return the kinds whose draw ``hits`` their ratio.
-
-    The published code has ≤ in algorithm 10 and < in algorithm 11.
-    """
-    draws = [gates.random() for _ in ratios]
-    return tuple(kind for kind, (draw, ratio) in enumerate(zip(draws, ratios), 1) if hits(draw, ratio))
 
 
 def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
@@ -336,37 +320,20 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 
+    padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
+    padded[margin - 1 :][: len(x)] = x
     filtered = np.empty((blocks, hop))
     for first in range(0, blocks, at_once):
         rows = filtered[first : first + at_once]
-        start = first * hop - margin + 1
-        segment = _zero_padded(x, start, start + len(rows) * hop + 2 * margin)
+        segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
-        for response, power in zip(responses, _powers(segment)):
+        for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
             spectrum = fft.rfft(_frames(power.astype(dtype, copy=False), size, hop)).view(dtype)
             spectrum *= response
             total += spectrum
         wrapped = fft.irfft(total.view(np.result_type(dtype, np.complex64)), size)
         rows[:] = wrapped[:, margin : margin + hop]
     return filtered.reshape(-1)[: len(x)]
-
-
-def _zero_padded(x: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """x[start:stop] with zeros for the samples before and after ``x``."""
-    inside = x[max(start, 0) : stop]
-    if len(inside) == stop - start:
-        return inside
-    padded = np.zeros(stop - start, x.dtype)
-    padded[max(-start, 0) :][: len(inside)] = inside
-    return padded
-
-
-def _powers(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield x, x², … endlessly, in the type of ``x``; an array is valid until the next one."""
-    power = x.copy()
-    while True:
-        yield power
-        power *= x
 
 
 def _frames(x: np.ndarray, size: int, hop: int) -> np.ndarray:
@@ -392,14 +359,11 @@ def _limit_peak(y: np.ndarray) -> np.ndarray:
     return y
 
 
-def _check_band(p: RawBoostParameters, sample_rate: float) -> None:
+def _check_draws(algo: int, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float) -> None:
     for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
         if not value <= sample_rate / 2:
             limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
             raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
-
-
-def _check_generators(algo: int, rng: object, gate_rng: object) -> None:
     if algo not in ALGORITHMS:
         raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
     if not isinstance(rng, (np.random.Generator, np.random.RandomState)):

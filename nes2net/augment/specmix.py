@@ -10,15 +10,15 @@ that are selected at random.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError, check_known
-from nes2net.options import check_options
+from nes2net.errors import InputError
+from nes2net.options import Settings
 
 Bands = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,7 @@ class Mixed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Specmix:
+class Specmix(Settings):
     """Specmix with these settings; the defaults are the paper's.
 
     :data:`RANDOM_SPECMIX` is random Specmix.
@@ -47,14 +47,13 @@ class Specmix:
     frames, and its position any that fits. Bands may overlap. The abstract of random Specmix does
     not give these distributions; they are assumptions, see DEVIATIONS.md.
 
-    Raises:
-        InputError: if a setting is out of its range.
-
     >>> generator = torch.Generator().manual_seed(0)
     >>> mixed = Specmix(time_bands=0)(torch.randn(4, 100, 45), torch.tensor([0, 0, 1, 1]), generator)
     >>> mixed.targets.sum(1)
     tensor([1., 1., 1., 1.])
     """
+
+    owner: ClassVar[str] = "Specmix"
 
     frequency_bands: Bands = 3
     """Largest number of frequency bands; 0 for none."""
@@ -66,20 +65,6 @@ class Specmix:
     """Probability that a sample is mixed."""
     mix_labels: bool = True
     """Mix the labels in proportion to the area kept; otherwise a sample keeps its own label."""
-
-    def __post_init__(self) -> None:
-        check_options(type(self), vars(self), "Specmix")
-
-    @classmethod
-    def of(cls, **settings: Any) -> Specmix:
-        """Build Specmix from settings by name.
-
-        Raises:
-            InputError: if a name is unknown (the message has the nearest one), or a value out of
-                range.
-        """
-        check_known(settings, [field.name for field in fields(cls)], "Specmix has no setting")
-        return cls(**settings)
 
     def __call__(
         self, spectrograms: Tensor, targets: Tensor, generator: torch.Generator, num_classes: int = 2

@@ -35,7 +35,6 @@ class ResidualBlock(nn.Module):
         self.reshape_skip = in_channels != out_channels
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode ``x`` B×C×F×T to B×C'×F×T."""
         if self.training and not self.first:
             self.bn1(x)  # the published code drops the result: only the running statistics move
         y = self.conv2(F.selu(self.bn2(self.conv1(x))))  # conv1 gives F + 1 rows, conv2 F again
@@ -86,7 +85,6 @@ class GraphAttention(nn.Module):
         self.input_drop = nn.Dropout(0.2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Update the nodes ``x`` B×N×D to B×N×D'."""
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
         attention = torch.softmax(scores / self.temperature, dim=2)
@@ -123,32 +121,18 @@ class HeterogeneousGraphAttention(nn.Module):
         """Update ``type1`` B×N₁×D, ``type2`` B×N₂×D and ``master`` B×1×D to D' dimensions each."""
         n1, n2 = type1.shape[1], type2.shape[1]
         x = self.input_drop(torch.cat([self.proj_type1(type1), self.proj_type2(type2)], dim=1))  # B×(N₁+N₂)×D
-        master = self._update_master(x, master)
-        x = self.proj_with_att(self._attention(x, n1) @ x) + self.proj_without_att(x)
-        type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
-        return type1, type2, master
+        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×(N₁+N₂)×1
+        gathered = torch.softmax(scores / self.temperature, dim=1).transpose(1, 2) @ x
+        master = self.proj_with_attM(gathered) + self.proj_without_attM(master)
 
-    def _attention(self, x: Tensor, n1: int) -> Tensor:
-        """Attention weights B×N×N of N = N₁ + N₂ nodes ``x``; each pair of types has a vector."""
-        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D'
+        h = torch.tanh(self.att_proj(_pairs(x)))  # B×N×N×D' of N = N₁ + N₂; each pair of types has a vector
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
         scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
-        return torch.softmax(scores / self.temperature, dim=2)
-
-    def _update_master(self, x: Tensor, master: Tensor) -> Tensor:
-        """Update ``master`` B×1×D from all nodes ``x`` B×N×D: B×1×D'."""
-        scores = torch.tanh(self.att_projM(x * master)) @ self.att_weightM  # B×N×1
-        attention = torch.softmax(scores / self.temperature, dim=1)
-        return self.proj_with_attM(attention.transpose(1, 2) @ x) + self.proj_without_attM(master)
-
-
-def _floor_of_product(nodes: int, ratio: float) -> int:
-    """⌊nodes·ratio⌋ in floating point: ⌊90·0.7⌋ is 62, also for a traced number of nodes.
-
-    A half is an integer division, with which tracing is several times faster.
-    """
-    return nodes // 2 if ratio == 0.5 else torch.sym_int(nodes * ratio)
+        attention = torch.softmax(scores / self.temperature, dim=2)
+        x = self.proj_with_att(attention @ x) + self.proj_without_att(x)
+        type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
+        return type1, type2, master
 
 
 class GraphPool(nn.Module):
@@ -166,8 +150,11 @@ class GraphPool(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pool the nodes ``x`` B×N×D."""
         scores = torch.sigmoid(self.proj(self.drop(x)))  # B×N×1
-        kept = max(_floor_of_product(x.shape[1], self.ratio), 1)
-        best = scores.topk(kept, dim=1).indices
+        # In floating point ⌊90·0.7⌋ is 62, as published, also for a traced number of nodes. A half is
+        # an integer division, with which tracing is several times faster.
+        nodes = x.shape[1]
+        kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
+        best = scores.topk(max(kept, 1), dim=1).indices
         return (x * scores).gather(1, best.expand(-1, -1, x.shape[2]))
 
 
@@ -175,6 +162,7 @@ class SpectroTemporalGraph(Backend):
     """The graph part that both AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
     Args:
+        feature_dim: of the back-end.
         channels: C, size of a node.
         spectral_nodes: N_S.
         num_logits: n.
@@ -187,13 +175,14 @@ class SpectroTemporalGraph(Backend):
 
     def __init__(
         self,
+        feature_dim: int,
         channels: int,
         spectral_nodes: int,
         num_logits: int,
         gat_dims: tuple[int, int],
         pool_ratios: Sequence[float],
     ) -> None:
-        super().__init__()
+        super().__init__(feature_dim)
         dim, mixed_dim = gat_dims
         self.pos_S = nn.Parameter(torch.randn(1, spectral_nodes, channels))
         self.master1 = nn.Parameter(torch.randn(1, 1, dim))
@@ -265,13 +254,13 @@ class Aasist(SpectroTemporalGraph):
     def __init__(self, *, feature_dim: FeatureDim = 1024, num_logits: Logits = 2) -> None:
         reduced, channels = 128, 64
         super().__init__(
+            feature_dim,
             channels,
             spectral_nodes=reduced // 3,
             num_logits=num_logits,
             gat_dims=(64, 32),
             pool_ratios=(0.5, 0.5, 0.5),
         )
-        self.feature_dim = feature_dim
         self.LL = nn.Linear(feature_dim, reduced)
         self.first_bn = nn.BatchNorm2d(1)
         self.first_bn1 = nn.BatchNorm2d(channels)

@@ -45,7 +45,6 @@ class Res2NetBlock(nn.Module):
         self.skip = nn.Identity() if in_channels == out_channels else nn.Conv2d(in_channels, out_channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode ``x`` B×C×F×T to B×C'×F×T."""
         first, *parts = F.selu(self.bn1(self.conv1(self.bn_in(x)))).chunk(self.scale, dim=1)
         outputs = [first]
         for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):

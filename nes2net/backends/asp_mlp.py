@@ -41,8 +41,7 @@ class AspMlp(Backend):
         hidden_dim: Size = 256,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.pooling = AttentiveStatisticsPooling(feature_dim, bottleneck_dim)
         self.mlp = nn.Sequential(
             nn.Linear(self.pooling.out_dim, hidden_dim),

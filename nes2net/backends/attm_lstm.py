@@ -32,7 +32,6 @@ class SiLU(nn.Module):
         self.inplace = nn.Linear(unused_dim, unused_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Apply SiLU to each element of ``x``."""
         return F.silu(x)
 
 
@@ -49,9 +48,8 @@ class Merging(AttentiveMerging):
         )
 
     def forward(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Merge ``hidden_states``, L tensors B×T×D, to B×T×D."""
         self.check_hidden_states(hidden_states)
-        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
         gated = torch.stack([layer * gate for layer, gate in zip(hidden_states, gates)], dim=3)  # B×T×D×L
         return self.linear_proj(gated.flatten(2))  # B×T×D·L → B×T×D
 
@@ -65,7 +63,6 @@ class Decoder(nn.Module):
         self.LL = LogitLayer(lstm_dim, num_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The means B×H of ``x`` B×T×D."""
         outputs, _ = self.lstm(x)
         return outputs.mean(dim=1)
 
@@ -107,8 +104,7 @@ class AttMLSTM(Backend):
         lstm_dim: Size = 192,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.num_layers, self.num_states = num_layers, num_layers + 1
         self.feat_merge = Merging(num_layers, feature_dim)
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
@@ -116,7 +112,7 @@ class AttMLSTM(Backend):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The gates B×L; 0 for the first state and those after the layers that it reads."""
         read = hidden_states[1 : self.num_layers + 1]
-        return F.pad(self.feat_merge.gates(read), (1, len(hidden_states) - 1 - self.num_layers))
+        return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×H of L + 1 or more ``hidden_states`` B×T×D; H is ``lstm_dim``."""

@@ -30,6 +30,9 @@ class Backend(nn.Module):
     subclass defines :meth:`embed` and names its last layer. A back-end with ``wants_layers =
     "all"`` takes the sequence of hidden states instead of the features. State-dict keys are the
     published ones, without :attr:`checkpoint_prefix`.
+
+    Args:
+        feature_dim: D; None if the class says it, or the back-end does not.
     """
 
     config: dict[str, Any]
@@ -63,6 +66,11 @@ class Backend(nn.Module):
     unless its recipe says otherwise."""
     last_layer_name: str = ""
     """Name of its last layer, as in ``get_submodule``; empty if it has none that can be replaced."""
+
+    def __init__(self, feature_dim: int | None = None) -> None:
+        super().__init__()
+        if feature_dim is not None:
+            self.feature_dim = feature_dim
 
     if TYPE_CHECKING:  # torch.nn.Module says no more than that it can be called
 
@@ -133,11 +141,16 @@ class Backend(nn.Module):
         self.check_frames(features.shape[1])
 
     def check_frames(self, num_frames: int) -> None:
-        """Raise :class:`InputError` if there are too few frames, of 20 ms after XLS-R or WavLM."""
+        """Raise :class:`InputError` if there are too few or too many frames."""
         if num_frames < self.min_frames:
             raise InputError(
                 f"{counted(num_frames, 'frame is', 'frames are')} too few, this back-end needs at least {self.min_frames}; "
                 "pad or repeat the waveform"
+            )
+        if self.max_frames is not None and num_frames > self.max_frames:
+            raise InputError(
+                f"{num_frames} frames are too many, this back-end takes at most {self.max_frames} "
+                f"({self.max_frames * 0.02:g} s in frames of 20 ms); score shorter pieces"
             )
 
     def check_hidden_states(self, hidden_states: Sequence[Tensor]) -> None:
@@ -224,13 +237,14 @@ def check_score_rule(rule: ScoreRule, num_logits: int) -> None:
         )
 
 
-def check_positive(**options: int) -> None:
-    """Raise :class:`InputError` for the first option that is not a whole number of at least 1.
+def check_divides(option: str, divisor: int, what: str, number: int) -> None:
+    """Raise :class:`InputError` if ``option`` = ``divisor`` does not divide ``what`` = ``number``.
 
-    For parts of other packages whose options have no annotation that says so.
-
-    >>> check_positive(num_logits=2, num_heads=4)
+    >>> check_divides("num_heads", 4, "embed_dim", 150)
+    Traceback (most recent call last):
+    nes2net.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
     """
-    for name, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if number % divisor:
+        divisors = ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0)
+        possible = f"it can be divided by {divisors}" if divisors else f"give another {what}"
+        raise InputError(f"{what} = {number} cannot be divided by {option} = {divisor}; {possible}")

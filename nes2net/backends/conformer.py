@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, LogitLayer
-from nes2net.errors import InputError
+from nes2net.backends.base import Backend, LogitLayer, check_divides
 from nes2net.options import FeatureDim, Logits, Probability
 
 MAX_FRAMES = 10_000
@@ -72,7 +71,6 @@ class SelfAttention(nn.Module):
         self.proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend from each token of ``x`` B×N×E to all tokens."""
         heads = self.qkv(x).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×N×d, h·d = E
         query, key, value = heads.unbind(dim=2)
         attended = F.scaled_dot_product_attention(query, key, value)  # B×h×N×d
@@ -120,7 +118,6 @@ class DepthwiseConv(nn.Module):
         self.conv = nn.Conv1d(channels, channels, kernel_size, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×N over its tokens."""
         return self.conv(F.pad(x, self.padding))
 
 
@@ -223,21 +220,6 @@ class Encoder(nn.Module):
         return x[:, 0]
 
 
-def check_num_frames(num_frames: int) -> None:
-    """Raise :class:`InputError` if there are more frames than positions."""
-    if num_frames > MAX_FRAMES:
-        raise InputError(
-            f"{num_frames} frames are too many, this back-end has positions for {MAX_FRAMES} (200 s); "
-            "score shorter pieces"
-        )
-
-
-def check_heads(option: str, dim: int, num_heads: int) -> None:
-    """Raise :class:`InputError` if ``num_heads`` do not divide ``dim``, the value of ``option``."""
-    if dim % num_heads:
-        raise InputError(f"{option} {dim} cannot be split among num_heads {num_heads}; give a multiple of num_heads")
-
-
 class Conformer(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``, T at most 10,000 frames (200 s).
 
@@ -277,9 +259,8 @@ class Conformer(Backend):
         dropout: Probability = 0.0,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        check_heads("embed_dim", embed_dim, num_heads)
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
+        check_divides("num_heads", num_heads, "embed_dim", embed_dim)
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
         blocks = [
@@ -290,7 +271,6 @@ class Conformer(Backend):
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D, the class token."""
         self.check_features(features)
-        check_num_frames(features.shape[1])
         image = self.LL(features).unsqueeze(1)  # B×1×T×E: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 

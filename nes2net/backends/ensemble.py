@@ -130,20 +130,14 @@ class Ensemble(LayerSum):
 
     def summary(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The last output of the LSTM, B×H, for L + 1 or more ``hidden_states`` B×T×D."""
-        return _lstm(self.lstm, self.trunk(hidden_states))[:, -1]
-
-
-def _lstm(lstm: nn.LSTM, x: Tensor) -> Tensor:
-    """The outputs of ``lstm`` for ``x``.
-
-    In an export, layer by layer: torch.onnx leaves the number of frames free for one layer only.
-    """
-    if not torch.compiler.is_exporting():
-        return lstm(x)[0]
-    zeros = x.new_zeros(1, x.shape[0], lstm.hidden_size)
-    for weights in lstm.all_weights:
-        x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
-    return x
+        x = self.trunk(hidden_states)
+        if not torch.compiler.is_exporting():
+            return self.lstm(x)[0][:, -1]
+        # Layer by layer: torch.onnx leaves the number of frames free for one layer only.
+        zeros = x.new_zeros(1, x.shape[0], self.lstm.hidden_size)
+        for weights in self.lstm.all_weights:
+            x = torch.lstm(x, (zeros, zeros), tuple(weights), True, 1, 0.0, False, False, True)[0]
+        return x[:, -1]
 
 
 def _perceptron(hidden_dim: int, last: nn.Linear) -> nn.Sequential:

@@ -35,8 +35,7 @@ class GF(Backend):
     last_layer_name = "m_output_act.0"
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, hidden_dim: Size = 128, num_logits: Logits = 2) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         # Lists of one, because the published code has one entry for each of several front-ends.
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_output_act = nn.ModuleList([LogitLayer(hidden_dim, num_logits)])
@@ -55,7 +54,6 @@ class BLSTM(nn.Module):
         self.l_blstm = nn.LSTM(dim, dim // 2, bidirectional=True, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The outputs of both directions for ``x`` B×T×E."""
         return self.l_blstm(x)[0]
 
 
@@ -90,7 +88,6 @@ class MaxFeatureMap(nn.Module):
     """The maximum of channel c and channel c + C/2, B×C×T×H → B×C/2×T×H (X. Wu et al., TIFS 2018)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve the channels of ``x`` B×C×T×H."""
         return torch.maximum(*x.chunk(2, dim=1))
 
 
@@ -156,8 +153,7 @@ class LLGF(Backend):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.7,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
         self.m_transform = nn.ModuleList([nn.Sequential(*_light_cnn(), nn.Dropout(dropout))])
         dim = 32 * (hidden_dim // 16)

@@ -54,7 +54,6 @@ class AngularHead(Head):
         self.weight = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Logits B×n of ``embeddings`` B×E."""
         unit = F.normalize(at_least_float32(self.weight), dim=1)
         return precise_linear(embeddings, unit - unit[:1])
 
@@ -73,7 +72,6 @@ class CosineHead(Head):
         self.centers = nn.Parameter(torch.randn(out_features, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Cosines B×2 of ``embeddings`` B×E."""
         return cosines(embeddings, self.centers)
 
 
@@ -92,7 +90,6 @@ class OneClassHead(Head):
         nn.init.kaiming_uniform_(self.center, 0.25)
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """(−s, s) B×2 of ``embeddings`` B×E."""
         bonafide = self.cosine(embeddings, self.center)
         return torch.cat([-bonafide, bonafide], dim=1)
 
@@ -138,7 +135,6 @@ class P2SGradHead(Head):
         self.weight = nn.Parameter(torch.empty(in_features, out_features).uniform_(-1, 1))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Cosines B×2 of ``embeddings`` B×E."""
         return renormed_cosines(embeddings, self.weight)
 
 
@@ -163,7 +159,6 @@ class PrototypeHead(Head):
         self.spoof = nn.Parameter(torch.randn(spoof_prototypes, in_features))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Largest cosines B×2 of ``embeddings`` B×E."""
         return nearest_cosines(embeddings, self.spoof, self.bonafide)
 
 

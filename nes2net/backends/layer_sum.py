@@ -39,8 +39,8 @@ class LayerSum(Backend):
     wants_layers = "all"
 
     def __init__(self, feature_dim: int, num_layers: int, projection_dim: int, layer_weights: LayerWeights) -> None:
-        super().__init__()
-        self.feature_dim, self.num_states, self._divisor = feature_dim, num_layers + 1, layer_weights
+        super().__init__(feature_dim)
+        self.num_states, self._divisor = num_layers + 1, layer_weights
         first = torch.zeros if layer_weights == "softmax" else torch.rand
         self.pesos_capas_W2V = nn.Parameter(first(1, num_layers, 1, 1))
         self.LL = nn.Linear(feature_dim, projection_dim)

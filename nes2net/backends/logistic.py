@@ -30,8 +30,7 @@ class Logistic(Backend):
     last_layer_name = "linear"
 
     def __init__(self, *, feature_dim: FeatureDim = 1024, num_logits: Logits = 2) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.linear = LogitLayer(feature_dim, num_logits)
 
     def embed(self, features: Tensor) -> Tensor:

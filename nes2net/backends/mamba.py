@@ -38,9 +38,10 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
     return selective_scan_fn
 
 
-def inverse_softplus(x: Tensor) -> Tensor:
-    """What softplus makes ``x``, positive numbers, of."""
-    return x + torch.log(-torch.expm1(-x))
+def draw_delta_bias(count: int) -> Tensor:
+    """Draw ``count`` numbers whose softplus is log-uniform in ``DELTA_RANGE``."""
+    delta = torch.empty(count).uniform_(*map(math.log, DELTA_RANGE)).exp()
+    return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
 
 
 class Mixer(nn.Module):
@@ -60,21 +61,11 @@ class Mixer(nn.Module):
         self.x_proj = nn.Linear(inner, self.delta_rank + 2 * STATE_DIM, bias=False)
         self.dt_proj = nn.Linear(self.delta_rank, inner)
         self.out_proj = nn.Linear(inner, embed_dim, bias=False)
-        self._init_delta()
-
-    @torch.no_grad()
-    def _init_delta(self) -> None:
-        """Draw the bias so that softplus(bias) is log-uniform in ``DELTA_RANGE``.
-
-        The weights are drawn so that they keep the variance of their input.
-        """
-        bound = self.delta_rank**-0.5
-        self.dt_proj.weight.uniform_(-bound, bound)
-        low, high = map(math.log, DELTA_RANGE)
-        self.dt_proj.bias.copy_(inverse_softplus(torch.empty_like(self.dt_proj.bias).uniform_(low, high).exp()))
+        bound = self.delta_rank**-0.5  # weights in it keep the variance of their input
+        nn.init.uniform_(self.dt_proj.weight, -bound, bound)
+        self.dt_proj.bias = nn.Parameter(draw_delta_bias(inner))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E over time."""
         x, z = self.in_proj(x).chunk(2, dim=2)  # B×T×2E each
         x = F.silu(self.conv1d(F.pad(x.transpose(1, 2), (CONV_KERNEL - 1, 0)))).transpose(1, 2)
         delta, B, C = self.x_proj(x).split([self.delta_rank, STATE_DIM, STATE_DIM], dim=2)
@@ -151,7 +142,6 @@ class DualColumn(nn.Module):
                 layer.mixer.out_proj.weight.div_(math.sqrt(layers_per_column))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The embedding B×E of the frames ``x`` B×T×E."""
         forwards = self.column(x, x, self.forward_layers)
         backwards = self.column(x.flip(1), x, self.backward_layers)
         pooled = [attend(forwards, self.f_attention_pool), attend(backwards, self.b_attention_pool)]  # B×E each
@@ -207,8 +197,7 @@ class Mamba(Backend):
         final_norm: Literal["published", "output"] = "published",
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.LL = nn.Linear(feature_dim, embed_dim)
         self.first_bn = nn.BatchNorm2d(1)
         # "conformer" is its name in the published checkpoints.

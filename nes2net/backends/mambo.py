@@ -7,7 +7,6 @@ the utterance in both directions, and Mamba.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Literal
 
 import torch
@@ -15,11 +14,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend, LogitLayer
-from nes2net.backends.conformer import check_heads
-from nes2net.backends.mamba import DELTA_RANGE, NORM_EPS, Mixer, inverse_softplus
+from nes2net.backends.base import Backend, LogitLayer, check_divides
+from nes2net.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
 from nes2net.backends.state_space_dual import state_space_dual
-from nes2net.errors import InputError
 from nes2net.machine.autocast import at_least_float32, without_autocast
 from nes2net.options import FeatureDim, Logits, Probability
 
@@ -44,7 +41,6 @@ class CausalConv(nn.Conv1d):
         super().__init__(channels, channels, CAUSAL_KERNEL, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×T×C over time."""
         return super().forward(F.pad(x.transpose(1, 2), (CAUSAL_KERNEL - 1, 0))).transpose(1, 2)
 
 
@@ -55,7 +51,6 @@ class CentredConv(nn.Conv1d):
         super().__init__(channels, channels, HYDRA_KERNEL, padding=HYDRA_KERNEL // 2, groups=channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×T×C over time."""
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -73,14 +68,13 @@ class Mamba2(nn.Module):
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
         self.conv1d = CausalConv(self.sizes[1])
-        self.dt_bias = _dt_bias(heads)
+        self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
         self.norm = Norm(inner)
         self.out_proj = nn.Linear(inner, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E over time."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         xBC = F.silu(self.conv1d(xBC))
         with without_autocast(x.device):  # states decay over hundreds of frames
@@ -106,7 +100,7 @@ class Hydra(nn.Module):
         self.sizes = [inner, inner + 4 * state_dim, 2 * heads]  # of z, of x, B and C of both scans, and of both Δ
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
         self.conv1d = CentredConv(self.sizes[1])
-        self.dt_bias = _dt_bias(heads)
+        self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         self.A_log = nn.Parameter(torch.zeros(heads))
         self.D = nn.Parameter(torch.ones(heads))
         self.fc_D = nn.Linear(inner, heads, bias=False)
@@ -114,7 +108,6 @@ class Hydra(nn.Module):
         self.out_proj = nn.Linear(inner, embed_dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Mix the frames ``x`` B×T×E over time."""
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
         inner = self.sizes[0]
         x, BC = F.silu(self.conv1d(xBC)).split([inner, self.sizes[1] - inner], dim=2)
@@ -141,11 +134,6 @@ class Hydra(nn.Module):
 def _and_reversed(x: Tensor, other: Tensor) -> Tensor:
     """``x`` B×T×… and ``other``, reversed in time, as one batch of 2B."""
     return torch.cat([x, other.flip(1)])
-
-
-def _dt_bias(heads: int) -> nn.Parameter:
-    """Draw h numbers whose softplus is log-uniform in ``DELTA_RANGE``."""
-    return nn.Parameter(inverse_softplus(torch.empty(heads).uniform_(*map(math.log, DELTA_RANGE)).exp()))
 
 
 class GatedPerceptron(nn.Module):
@@ -182,7 +170,6 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend from each frame of ``x`` B×T×E to all frames."""
         heads = self.conv1d(self.in_proj(x)).unflatten(2, (3, self.num_heads, -1)).transpose(1, 3)  # B×h×3×T×d
         attended = F.scaled_dot_product_attention(*heads.unbind(dim=2))  # B×h×T×d
         return self.out_proj(attended.transpose(1, 2).flatten(2))
@@ -298,14 +285,10 @@ class MamBo(Backend):
         dropout: Probability = 0.1,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        check_heads("embed_dim", embed_dim, num_heads)
-        if mixer != "mamba" and expand * embed_dim % head_dim:
-            raise InputError(
-                f"the {expand * embed_dim} channels of a mixer (expand {expand} · embed_dim {embed_dim}) cannot be split "
-                f"into heads of head_dim {head_dim}; give a divisor"
-            )
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
+        check_divides("num_heads", num_heads, "embed_dim", embed_dim)
+        if mixer != "mamba":
+            check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
         def create_mixer() -> nn.Module:
             if mixer == "mamba":

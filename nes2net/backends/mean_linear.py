@@ -58,8 +58,7 @@ class MeanLinear(FrameBackend):
         pool: Annotated[Literal["mean"] | None, Takes("mean or null")] = "mean",
         utterance: Utterance = "mean",
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.projector = nn.Linear(feature_dim, projection_dim) if projection_dim else None
         embedding_dim = projection_dim or feature_dim
         self.build_pooling(pool, utterance, embedding_dim)

@@ -43,7 +43,6 @@ class ThirdPartyPooling(Pooling):
         self.attention = Attention(feature_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pool ``x`` B×D×T to B×2D."""
         x = x.transpose(1, 2)
         weights = self.attention(x)
         mean = (weights * x).mean(dim=1)
@@ -62,7 +61,6 @@ class MultiFusion(nn.Module):
         self.batch_norm = nn.BatchNorm1d(feature_dim)
 
     def forward(self, layers: Sequence[Tensor]) -> Tensor:
-        """Pool ``layers``, L tensors B×T×D, to B×D."""
         pooled = [pool(layer.transpose(1, 2)) for pool, layer in zip(self.t_asp, layers)]  # L tensors B×2D
         over_layers = self.l_asp(self.lin_proj1(torch.stack(pooled, dim=1)).transpose(1, 2))  # B×L×D → B×2D
         return self.batch_norm(self.lin_proj2(over_layers))
@@ -102,8 +100,7 @@ class MFA(Backend):
         bottleneck_dim: Size = 128,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim, self.num_layers = feature_dim, num_layers
+        super().__init__(feature_dim)
         self.first = 1 if variant == "paper" else 0
         self.num_states = self.first + num_layers
         poolings: list[Pooling] = [

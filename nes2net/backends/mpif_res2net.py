@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import HeadOption, create_head
 from nes2net.errors import InputError
-from nes2net.options import FeatureDim, Logits, Takes
+from nes2net.options import FeatureDim, Logits, Takes, odd_or_zero
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
@@ -27,12 +27,6 @@ _BOTTLENECK_FLOOR = 4  # channels
 _MOST_STAGES = 8
 _MOST_NUMBERS = 5 * 10**8  # of an utterance between two layers; 479 million on the features of XLS-R 2B
 _ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
-
-
-def _odd_or_zero(number: int) -> int:
-    if number and number % 2 == 0:
-        raise ValueError("even")
-    return number
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -64,7 +58,6 @@ class PerspectiveFusion(nn.Module):
         )
 
     def forward(self, own: Tensor, previous: Tensor) -> Tensor:
-        """Fuse ``own`` and ``previous``, both B×C×T×F."""
         both = own + previous
         gates = [torch.sigmoid(gate(both.mean(_POOLED[name], keepdim=True))) for name, gate in self.gates.items()]
         return previous + sum(gates) / len(gates) * (own - previous)
@@ -81,7 +74,6 @@ class LocalChannelAttention(nn.Module):
         self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale each channel of ``x`` B×C×T×F by its gate."""
         gate = torch.sigmoid(self.conv(x.mean((2, 3)).unsqueeze(1))).squeeze(1)  # B×C
         return x * gate[:, :, None, None]
 
@@ -130,7 +122,6 @@ class Res2NetBlock(nn.Module):
             )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add the output of the bottleneck to the shortcut of ``x`` B×C×T×F."""
         parts = F.relu(self.bn1(self.conv1(x))).chunk(self.scale, dim=1)  # B×width×T×F each
         outputs: list[Tensor] = []
         for index, (part, conv, bn) in enumerate(zip(parts, self.convs, self.bns)):
@@ -212,12 +203,12 @@ class MpifRes2Net(Backend):
         ] = ("channel", "time", "frequency"),
         fusion_reduction: Channels = 4,
         attention_kernel: Annotated[
-            int, Field(ge=0, le=255), AfterValidator(_odd_or_zero), Takes("an odd number up to 255, or 0 for none")
+            int, Field(ge=0, le=255), AfterValidator(odd_or_zero), Takes("an odd number up to 255, or 0 for none")
         ] = 3,
         head: HeadOption = "angular",
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(feature_dim)
         if not len(planes) == len(blocks) == len(strides):
             raise InputError(
                 "planes, blocks and strides are lists of one length, one number per stage, not of "
@@ -230,7 +221,7 @@ class MpifRes2Net(Backend):
                 f"{most} channels are too many for {num_frames or _ASSUMED_FRAMES} frames of {feature_dim}: "
                 f"their product is at most {_MOST_NUMBERS:,}"
             )
-        self.feature_dim, self.num_frames = feature_dim, num_frames
+        self.num_frames = num_frames
 
         layers: list[nn.Module] = []
         channels = 1

@@ -59,7 +59,6 @@ class GmlpBlock(nn.Module):
         self.proj2 = nn.Linear(dim // 4, dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add to ``x`` B×T×d what the block makes of it."""
         return x + self.proj2(self.sgu(F.gelu(self.proj1(self.norm(x)))))
 
 
@@ -72,7 +71,6 @@ class GmlpNet(nn.Module):
         self.fc = nn.Linear(dim, dim // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embeddings of the frames ``x`` B×T×d."""
         return self.fc(self.layers(x))
 
     def mean(self, x: Tensor) -> Tensor:
@@ -91,7 +89,6 @@ class Halving(nn.Module):
         self.padding = (1, 0) if padding else (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve ``x`` B×T×d in both axes."""
         return F.max_pool2d(x.unsqueeze(1), 2, padding=self.padding).squeeze(1)
 
 
@@ -118,9 +115,7 @@ class Scales(nn.Module):
 
     def utterance(self, maps: Sequence[Tensor]) -> Tensor:
         """Embeddings B×d/2 of the utterances, from the last of ``maps``, B×T×d."""
-        net = self.post_nets_utt
-        assert isinstance(net, GmlpNet)
-        return net.mean(self.dropout(maps[-1]))
+        return self.post_nets_utt.mean(self.dropout(maps[-1]))
 
 
 class MultiresGmlp(Backend):
@@ -184,8 +179,8 @@ class MultiresGmlp(Backend):
         dropout: Probability = 0.7,
         num_logits: Annotated[int, Field(ge=2, le=2), Takes("2, the cosines of spoof and bona fide")] = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim, self.num_states = feature_dim, num_layers
+        super().__init__(feature_dim)
+        self.num_states = num_layers
         self.max_frames = _LONGEST * (max_frames // _LONGEST) - 1
         self.resolutions = tuple(sorted({resolution // RESOLUTIONS[0] for resolution in resolutions}))
         dims = [feature_dim // 2**i for i in range(len(RESOLUTIONS))]
@@ -201,15 +196,6 @@ class MultiresGmlp(Backend):
         """Shares of 1, B×L, the same for every utterance; 0 for states that it does not read."""
         weights = F.pad(self._shares(), (0, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
-
-    def check_frames(self, num_frames: int) -> None:
-        super().check_frames(num_frames)
-        assert self.max_frames is not None
-        if num_frames > self.max_frames:
-            raise InputError(
-                f"{num_frames} frames are too many, this back-end has weights for {self.max_frames} "
-                f"({self.max_frames * 0.02:.1f} s of frames of 20 ms); score shorter pieces"
-            )
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×E of utterances, E = ``feature_dim``/64."""

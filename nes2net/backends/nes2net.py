@@ -19,13 +19,12 @@ from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import LogitLayer
+from nes2net.backends.base import LogitLayer, check_divides
 from nes2net.backends.frame_backend import FrameBackend, Utterance
-from nes2net.errors import InputError
-from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of
+from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or_zero
 
 Split = Annotated[int, Field(ge=2, le=64)]
 SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
@@ -39,7 +38,6 @@ class Conv(nn.Conv1d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T over time."""
         return F.conv2d(
             x, self.weight.unsqueeze(2), self.bias, padding=(0, *self.padding), dilation=(1, *self.dilation)
         )
@@ -54,7 +52,6 @@ class ColumnConv(nn.Conv2d):
     padding: tuple[int, ...]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve ``x`` B×C×1×T over time."""
         return F.conv2d(x, self.weight.mT, self.bias, padding=self.padding[::-1], dilation=self.dilation[::-1])
 
 
@@ -68,7 +65,6 @@ class SqueezeExcitation(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scale each channel of ``x`` B×C×1×T by its gate."""
         return x * self.se(x)  # gates are B×C×1×1
 
 
@@ -103,7 +99,6 @@ class Res2NetBlock(nn.Module):
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
-        """Add to ``x`` B×C×1×T the output of the bottleneck."""
         return self.bottleneck(x) + x
 
     def bottleneck(self, x: Tensor) -> Tensor:
@@ -189,12 +184,12 @@ class Nes2Net(FrameBackend):
         se_floor: Size = 1,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(feature_dim)
         groups, scale = nes_ratio
-        _check_splits(groups, scale, feature_dim)
         channels = feature_dim // groups
+        check_divides("nes_ratio[0]", groups, "feature_dim", feature_dim)
+        check_divides("nes_ratio[1]", scale, "feature_dim / nes_ratio[0]", channels)
         se_channels = max(channels // se_ratio, se_floor)
-        self.feature_dim = feature_dim
         # Without squeeze-excitation, which sees all frames.
         self.receptive_field = 1 + 2 * dilation * (scale - 1) * (groups - 1)
         self.groups = groups
@@ -224,26 +219,6 @@ class Nes2Net(FrameBackend):
         """The embeddings of frames, B×T×D, of ``groups`` B×C×1×T."""
         y = torch.cat([*groups], dim=1)  # B×D×1×T
         return self.activation(self.bn(y)).squeeze(2).transpose(1, 2)
-
-
-def _check_splits(groups: int, scale: int, feature_dim: int) -> None:
-    """Check that the outer groups and the inner scale split ``feature_dim`` evenly."""
-    if feature_dim % groups:
-        raise InputError(
-            f"feature_dim {feature_dim} cannot be split into nes_ratio[0] = {groups} equal groups; "
-            f"{_divisors(feature_dim)}"
-        )
-    channels = feature_dim // groups
-    if channels % scale:
-        raise InputError(
-            f"the {channels} channels of a group (feature_dim {feature_dim} / {groups}) cannot be split into "
-            f"nes_ratio[1] = {scale} equal parts; {_divisors(channels)}"
-        )
-
-
-def _divisors(number: int) -> str:
-    divisors = [str(n) for n in range(2, min(number, 64) + 1) if number % n == 0]
-    return f"{number} can be split into {', '.join(divisors)}" if divisors else f"{number} cannot be split at all"
 
 
 class DropoutBlock(Res2NetXBlock):
@@ -316,7 +291,7 @@ class Nes2NetLA(Nes2Net):
         num_logits: n.
 
     Raises:
-        InputError: if a split does not divide evenly, or ``window`` is even.
+        InputError: if a split does not divide evenly.
 
     >>> Nes2NetLA(feature_dim=64, nes_ratio=(4, 4))(torch.randn(2, 50, 64)).shape
     torch.Size([2, 2])
@@ -327,7 +302,9 @@ class Nes2NetLA(Nes2Net):
         *,
         feature_dim: SplitDim = 1024,
         nes_ratio: Annotated[Sequence[Split], Field(min_length=2, max_length=2)] = (8, 8),
-        window: Annotated[int, Field(ge=1, le=63), Takes("an odd number from 1 to 63")] = 3,
+        window: Annotated[
+            int, Field(ge=1, le=63), AfterValidator(odd_or_zero), Takes("an odd number from 1 to 63")
+        ] = 3,
         dilation: Annotated[int, Field(ge=1, le=1000)] = 2,
         pool: Literal["mean", "astp"] | None = "mean",
         utterance: Utterance = "mean",
@@ -347,8 +324,6 @@ class Nes2NetLA(Nes2Net):
             se_floor=se_floor,
             num_logits=num_logits,
         )
-        if window % 2 == 0:
-            raise InputError(f"window {window} has no middle; give an odd number")
         self.local_block_attn = LocalBlockAttention(self.groups, feature_dim // self.groups, window)
         # Its tensors are the same for any number of heads.
         self.global_attn = nn.MultiheadAttention(feature_dim, 1).requires_grad_(False)

@@ -14,15 +14,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from nes2net.backends.base import Backend
-from nes2net.backends.conformer import (
-    MAX_FRAMES,
-    ConformerBlock,
-    Encoder,
-    HeadTokenAttention,
-    check_heads,
-    check_num_frames,
-)
+from nes2net.aggregations.base import gated_sum
+from nes2net.backends.base import Backend, check_divides
+from nes2net.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
 from nes2net.options import FeatureDim, Logits, Probability, multiple_of
 
 
@@ -70,9 +64,9 @@ class Raptor(Backend):
         final_norm: bool = True,
         num_logits: Logits = 2,
     ) -> None:
-        super().__init__()
-        check_heads("feature_dim", feature_dim, num_heads)
-        self.feature_dim, self.wants_final_norm = feature_dim, final_norm
+        super().__init__(feature_dim)
+        check_divides("num_heads", num_heads, "feature_dim", feature_dim)
+        self.wants_final_norm = final_norm
         self.attn_scores = nn.Linear(feature_dim, 1, bias=False)
         self.fc0 = nn.Linear(feature_dim, 1)
         self.first_bn = nn.BatchNorm2d(1)
@@ -85,23 +79,15 @@ class Raptor(Backend):
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Embeddings B×D of the ``hidden_states`` B×T×D, the class token."""
         self.check_hidden_states(hidden_states)
-        check_num_frames(hidden_states[0].shape[1])
         image = self.merge(hidden_states).unsqueeze(1)  # B×1×T×D: one mean and variance for all channels
         return self.conformer(F.selu(self.first_bn(image)).squeeze(1))
 
     def merge(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The sum of the ``hidden_states`` B×T×D times their gates, B×T×D."""
-        gates = self.gates(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
-        merged = torch.zeros_like(hidden_states[0])
-        for gate, state in zip(gates, hidden_states):
-            merged = torch.addcmul(merged, gate, state)
-        return merged
+        gates = self.layer_weights(hidden_states)[:, :, None, None].unbind(dim=1)  # L tensors B×1×1
+        return gated_sum(hidden_states, gates)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The :meth:`gates`."""
-        return self.gates(hidden_states)
-
-    def gates(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """The gates B×L of L ``hidden_states`` B×T×D, each from 0 to 1."""
         pooled = [
             (torch.softmax(self.attn_scores(state), dim=1) * state).sum(dim=1) for state in hidden_states

@@ -76,20 +76,23 @@ class RawAasist(SpectroTemporalGraph):
         num_logits: Logits = 2,
     ) -> None:
         super().__init__(
+            feature_dim,
             channels[-1],
             spectral_nodes=self.num_filters // 3,
             num_logits=num_logits,
             gat_dims=gat_dims,
             pool_ratios=pool_ratios,
         )
-        self.feature_dim = feature_dim
         filters = sinc_filters(self.num_filters, self.num_taps, self.sample_rate)
         self.register_buffer("filters", filters, persistent=False)
         self.first_bn = nn.BatchNorm2d(1)
         self.encoder = residual_encoder(channels, after_block=[nn.MaxPool2d((1, 3))])
 
-    def embedding(self, waveform: Tensor) -> Tensor:
-        """Output of the last hidden layer, B×160, before its dropout."""
+    def embed(self, waveform: Tensor) -> Tensor:
+        """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
+
+        N is 64,600 in training.
+        """
         if waveform.ndim == 3 and waveform.shape[2] == 1:
             waveform = waveform.squeeze(2)
         if waveform.ndim != 2 or waveform.shape[1] < self.min_frames:
@@ -100,14 +103,7 @@ class RawAasist(SpectroTemporalGraph):
         image = F.conv1d(waveform.unsqueeze(1), self.filters).abs().unsqueeze(1)  # B×1×70×(N − 128)
         x = self.encoder(F.selu(self.first_bn(F.max_pool2d(image, 3)))).abs()  # B×C×23×frames
         spectral, temporal = x.amax(dim=3).transpose(1, 2), x.amax(dim=2).transpose(1, 2)  # B×23×C, B×frames×C
-        return self.readout(spectral, temporal)
-
-    def embed(self, waveform: Tensor) -> Tensor:
-        """Embeddings B×160 of ``waveform`` B×N or B×N×1, after dropout in training.
-
-        N is 64,600 in training.
-        """
-        return self.drop(self.embedding(waveform))
+        return self.drop(self.readout(spectral, temporal))
 
 
 raw_aasist = partial(RawAasist, (32, 32, 64, 64, 64, 64), (64, 32), (0.5, 0.7, 0.5))

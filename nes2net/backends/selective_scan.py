@@ -15,7 +15,6 @@ Every operation has a deterministic implementation on CUDA. ``torch.cumsum`` of 
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,18 +97,20 @@ def _run(transitions: Iterable[tuple[Tensor, Tensor]], state: Tensor | None = No
         yield state
 
 
-def _steps(x: Tensor) -> Tensor:
-    """Cut time into K chunks, B×T×… → CHUNK×B×K×…, with zeros after the end.
-
-    Δ = 0 leaves a state unchanged.
+def chunks(x: Tensor, size: int) -> Tensor:
+    """Cut time into K chunks of ``size`` frames, B×T×… → B×K×…×``size``, with zeros after the end.
 
     One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
-    single chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to
-    T, hence unfolding here and negative padding in :func:`_in_order`.
+    single chunk as a special case. It can follow neither a reshape to K×``size`` nor a slice back to
+    T, hence unfolding here and negative padding on the way back.
     """
-    num_chunks = x.shape[1] // CHUNK + 2
-    padded = F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * CHUNK - x.shape[1]])
-    return padded.unfold(1, CHUNK, CHUNK).movedim(-1, 0)
+    num_chunks = x.shape[1] // size + 2
+    return F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * size - x.shape[1]]).unfold(1, size, size)
+
+
+def _steps(x: Tensor) -> Tensor:
+    """The frames of all chunks, B×T×… → CHUNK×B×K×…; behind the end, Δ = 0 leaves a state unchanged."""
+    return chunks(x, CHUNK).movedim(-1, 0)
 
 
 def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tensor:
@@ -183,22 +184,9 @@ def _backward_operator(
     return for_x, for_delta, grad_A.contiguous(), grad_B.contiguous(), grad_C.contiguous()
 
 
-@_scan_operator.register_fake
-def _(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-@_backward_operator.register_fake
-def _(grad: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-    return tuple(tensor.new_empty(tensor.shape) for tensor in inputs)
-
-
-def _save_inputs(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
-    return _backward_operator(grad, *ctx.saved_tensors)
-
-
-_scan_operator.register_autograd(_differentiate, setup_context=_save_inputs)
+_scan_operator.register_fake(lambda x, *_: x.new_empty(x.shape))
+_backward_operator.register_fake(lambda _, *inputs: tuple(tensor.new_empty(tensor.shape) for tensor in inputs))
+_scan_operator.register_autograd(
+    lambda ctx, grad: _backward_operator(grad, *ctx.saved_tensors),
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+)

@@ -68,8 +68,7 @@ class SLS(Backend):
             int, Field(ge=2, le=1000), Takes("a whole number from 2 to 1000, as sls ends in a log-softmax")
         ] = 2,
     ) -> None:
-        super().__init__()
-        self.feature_dim = feature_dim
+        super().__init__(feature_dim)
         self.num_layers = self.num_states = num_layers
         self.min_frames = self.fixed_frames = self.num_frames = num_frames
         self.first_bn = nn.BatchNorm2d(1)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nes2net.backends.selective_scan import chunks
+
 CHUNK = 32
 
 
@@ -37,9 +39,9 @@ def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) 
     tensor([1.0000, 1.5000, 1.7500])
     """
     num_frames = x.shape[1]
-    log_decay = _chunks(delta * A).movedim(3, 2)  # B×K×h×Q, K chunks of Q frames
-    u = _chunks(delta.unsqueeze(3) * x).movedim(3, 2)  # B×K×h×Q×P
-    b, c = _chunks(B), _chunks(C)  # B×K×Q×N each
+    log_decay = chunks(delta * A, CHUNK)  # B×K×h×Q, K chunks of Q frames
+    u = chunks(delta.unsqueeze(3) * x, CHUNK).mT  # B×K×h×Q×P
+    b, c = chunks(B, CHUNK).mT, chunks(C, CHUNK).mT  # B×K×Q×N each
     within = _decays(log_decay)  # B×K×h×Q×Q
     y = ((c @ b.mT).unsqueeze(2) * within) @ u  # what a frame reads of its own chunk
     left = (within[..., -1, :, None] * u).mT @ b.unsqueeze(2)  # B×K×h×P×N, states that a chunk leaves from zero
@@ -59,15 +61,3 @@ def _decays(log_decay: Tensor) -> Tensor:
     total = log_decay.double() @ (~ahead).double().mT  # sums of the first 1, 2, … of them
     log_weight = (total.unsqueeze(-1) - total.unsqueeze(-2)).to(log_decay.dtype)
     return torch.exp(log_weight.masked_fill(ahead, -torch.inf))
-
-
-def _chunks(x: Tensor) -> Tensor:
-    """Cut time into K chunks, B×T×… → B×K×CHUNK×…, with zeros after the end.
-
-    One or two chunks are spare, so that K is at least 2 for any T: torch.export would treat a
-    single chunk as a special case. It can follow neither a reshape to K×CHUNK nor a slice back to
-    T, hence unfolding here and negative padding at the end.
-    """
-    num_chunks = x.shape[1] // CHUNK + 2
-    padded = F.pad(x, [0, 0] * (x.ndim - 2) + [0, num_chunks * CHUNK - x.shape[1]])
-    return padded.unfold(1, CHUNK, CHUNK).movedim(-1, 2)

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.conditions.base import Condition
-from nes2net.errors import InputError
 
 
 class OneOf:
@@ -17,16 +16,9 @@ class OneOf:
 
     Args:
         probability: that an utterance meets one.
-
-    Raises:
-        InputError: if there are no conditions, or ``probability`` is not from 0 to 1.
     """
 
     def __init__(self, conditions: Sequence[Condition], probability: float = 0.5) -> None:
-        if not conditions:
-            raise InputError("`augment.conditions` is empty: name a condition, such as mp3:16")
-        if not 0 <= probability <= 1:
-            raise InputError(f"`augment.condition_probability` is a number from 0 to 1, not {probability}")
         self.conditions, self.probability = conditions, probability
 
     def __call__(self, x: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.floating]:

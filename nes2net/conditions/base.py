@@ -36,7 +36,8 @@ class Sources:
 class Condition(ABC):
     """A change of a recording at one strength, pickled to the processes that read audio.
 
-    A subclass states its class variables and defines ``__call__``. Its first docstring line is what
+    A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs
+    files or a library. Its first docstring line is what
     ``nes2net info`` and the manual say of it.
 
     Args:
@@ -63,10 +64,15 @@ class Condition(ABC):
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
         self.check_strength(strength)
-        self.strength, self.sources = strength, sources or Sources()
+        self.strength = math.nan if strength is None else strength
+        self.sources = sources or Sources()
         for name in self.needs:
             if not getattr(self.sources, name):
                 raise InputError(f"needs {_NEEDED[name]}")
+        self.prepare()
+
+    def prepare(self) -> None:  # noqa: B027  # most conditions need nothing
+        """Get what it needs beside its strength, or raise :class:`InputError` if that is not there."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:

@@ -15,5 +15,4 @@ class RawBoost(Condition):
     strengths = choices = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         return rawboost(x, int(self.strength), rng).astype(np.float32)

@@ -36,6 +36,5 @@ class Resample(Condition):
     limits = (1.0, 16.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         rate = 1000 * self.strength
         return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))

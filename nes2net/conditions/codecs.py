@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nes2net.audio.crop import padded
 from nes2net.audio.ffmpeg import samples_of
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.conditions.base import Condition, Sources
+from nes2net.conditions.base import Condition
 from nes2net.errors import MissingLibrary
 
 # Silence behind the recording, in seconds: more than any of the delays, so that its end comes through.
@@ -43,18 +43,12 @@ class Codec(Condition):
     delay: ClassVar[int] = 0
     """Samples at ``sample_rate`` by which the result is late and of which the container says nothing."""
 
-    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        super().__init__(strength, sources)
-        self.check_encoder()
-
-    @classmethod
-    def check_encoder(cls) -> None:
-        """Raise :class:`MissingLibrary` if the encoder is not there."""
+    def prepare(self) -> None:
         try:
-            av.Codec(cls.encoder, "w")
+            av.Codec(self.encoder, "w")
         except av.codec.codec.UnknownCodecError:
             raise MissingLibrary(
-                f"the FFmpeg that PyAV brings has no encoder '{cls.encoder}': install PyAV with another FFmpeg, or leave "
+                f"the FFmpeg that PyAV brings has no encoder '{self.encoder}': install PyAV with another FFmpeg, or leave "
                 "the condition out"
             ) from None
 
@@ -78,7 +72,7 @@ class Codec(Condition):
         with av.open(file, "w", format=self.container) as container:
             stream = container.add_stream(self.encoder, rate=self.sample_rate, layout="mono")
             stream.codec_context.thread_count = 1
-            if self.strength is not None:
+            if self.strengths:
                 stream.bit_rate = round(1000 * self.strength)
             frame = av.AudioFrame.from_ndarray(x[None], format="flt", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, 0, Fraction(1, self.sample_rate)
@@ -154,8 +148,7 @@ class Gsm(Codec):
     unit = ""
     sample_rate = 8000
 
-    @classmethod
-    def check_encoder(cls) -> None:
+    def prepare(self) -> None:
         if "GSM610" not in soundfile.available_subtypes("WAV"):
             raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
 

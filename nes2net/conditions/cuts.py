@@ -20,7 +20,6 @@ class Trim(Condition):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         frames = np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)
         powers = np.square(frames).mean(1)
         (loud,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
@@ -36,5 +35,4 @@ class Cut(Condition):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         return x[: round(self.strength * SAMPLE_RATE)].copy()

@@ -16,7 +16,6 @@ class Gain(Condition):
     limits = (-100.0, 40.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         return x * np.float32(10 ** (self.strength / 20))
 
 
@@ -28,6 +27,5 @@ class Clip(Condition):
     limits = (0.0, 99.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
         return np.clip(x, -limit, limit) if limit else x.copy()  # mostly digital silence stays

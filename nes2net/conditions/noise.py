@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.augment.noise import CATEGORIES, NoiseFile, draw_excerpt, find_noises
-from nes2net.conditions.base import Condition, Sources
+from nes2net.augment.noise import draw_noise, find_noises
+from nes2net.conditions.base import Condition
 from nes2net.errors import InputError
 
+_noises_of = lru_cache(maxsize=4)(find_noises)  # listed once for all conditions of a process
 _TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes
 _LOWEST_PINK = 20.0  # Hz
 
@@ -33,7 +34,6 @@ class Noise(Condition):
     limits = (-50.0, 100.0)
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         noise = self.draw(x, rng)
         powers = [float(np.mean(np.square(wave, dtype=np.float64))) for wave in (x, noise)]
         if not all(powers):
@@ -67,8 +67,7 @@ class Babble(Noise):
 
     needs = ("speech",)
 
-    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        super().__init__(strength, sources)
+    def prepare(self) -> None:
         if len(self.sources.speech) <= _TALKERS[0]:
             raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
 
@@ -100,8 +99,7 @@ class MusanNoise(Noise):
     needs = ("musan",)
     category: ClassVar[str] = "noise"
 
-    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        super().__init__(strength, sources)
+    def prepare(self) -> None:
         assert self.sources.musan is not None
         self.files = _noises_of(Path(self.sources.musan))[self.category]
 
@@ -110,9 +108,7 @@ class MusanNoise(Noise):
         return [file.path for file in self.files]
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
-        fewest, most = CATEGORIES[self.category].num_files
-        chosen = rng.choice(len(self.files), rng.integers(fewest, most + 1), replace=False)
-        return np.mean([draw_excerpt(self.files[i], len(x), rng) for i in chosen], axis=0)
+        return draw_noise(self.files, self.category, len(x), rng)
 
 
 class MusanMusic(MusanNoise):
@@ -125,9 +121,3 @@ class MusanSpeech(MusanNoise):
     """Babble of three to eight speakers of MUSAN."""
 
     category = "speech"
-
-
-@lru_cache(maxsize=4)
-def _noises_of(root: Path) -> dict[str, list[NoiseFile]]:
-    """The recordings of MUSAN, listed once for all conditions of a process."""
-    return find_noises(root)

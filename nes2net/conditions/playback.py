@@ -25,7 +25,6 @@ class Speed(Condition):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         y = change_speed(x, self.strength)
         return y if len(y) and y is not x else x.copy()
 
@@ -38,7 +37,6 @@ class Pitch(Condition):
     time_moves = True
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
 
 

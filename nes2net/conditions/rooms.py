@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.augment.noise import find_impulse_responses, reverberate
-from nes2net.conditions.base import Condition, Sources
+from nes2net.conditions.base import Condition
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
 
+_responses_of = lru_cache(maxsize=4)(find_impulse_responses)  # listed once for all conditions of a process
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
 _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
@@ -46,12 +47,10 @@ class Room(Condition):
     strengths = (0.3, 0.6, 1.0)
     limits = (0.2, 3.0)
 
-    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        super().__init__(strength, sources)
+    def prepare(self) -> None:
         _library()
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        assert self.strength is not None
         return reverberate(x, room_response(self.strength, rng))
 
 
@@ -60,8 +59,7 @@ class MeasuredRoom(Condition):
 
     needs = ("rir",)
 
-    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
-        super().__init__(strength, sources)
+    def prepare(self) -> None:
         assert self.sources.rir is not None
         self.files = _responses_of(Path(self.sources.rir))
 
@@ -117,9 +115,3 @@ def _library() -> ModuleType:
             f"needs pyroomacoustics ({error}): {how_to_install('robustness')}, or leave the condition out"
         ) from error
     return pyroomacoustics  # type: ignore[no-any-return]
-
-
-@lru_cache(maxsize=4)
-def _responses_of(root: Path) -> list[Path]:
-    """The impulse responses of a folder, listed once for all conditions of a process."""
-    return find_impulse_responses(root)

@@ -27,13 +27,13 @@ from nes2net.checkpoints.state_dict import (
     read_record,
     save_state_dict,
 )
-from nes2net.detector.network import Network, name_and_options
+from nes2net.detector.network import Network
 from nes2net.detector.recognition import named_architecture, recognised, sound_description
 from nes2net.errors import InputError, check_known
 from nes2net.frontends.adaptation import merge
 from nes2net.machine.devices import choose_device
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
-from nes2net.options import check_model
+from nes2net.options import check_model, name_and_options
 from nes2net.published_models import (
     PUBLISHED_MODELS,
     RECORD_KEY,
@@ -120,8 +120,9 @@ class SavedNetwork(Network):
         names = self.base_names()
         if names:
             return names if not names & state_dict.keys() else set()
-        names = set(self._frontend_tensors())
-        return names if self.state_dict().keys() - names == state_dict.keys() else set()
+        own = self.state_dict()
+        names = set(of_frontend(own))
+        return names if own.keys() - names == state_dict.keys() else set()
 
     def is_partial(self, state_dict: Mapping[str, Tensor]) -> bool:
         """Whether ``state_dict`` leaves tensors out, see :meth:`left_out`."""
@@ -147,8 +148,15 @@ class SavedNetwork(Network):
             InputError: if they are not found, or are others.
         """
         checkpoint, frontend = Path(checkpoint), self.config["frontend"]
-        if not self.frontend.adapted:
-            self._load_frontend(checkpoint, base)
+        if not self.frontend.adapted:  # the whole front-end was left out
+            if base is None or not Path(base).exists():
+                raise InputError(
+                    f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
+                    + (f"; {base} was not found" if base is not None else "")
+                )
+            tensors = of_frontend(_tensors_of_base(Path(base), frontend))
+            check_fit(tensors, of_frontend(self.state_dict()), str(base))
+            self.load_state_dict(tensors, strict=False, assign=True)
             return
         found = find_base(record, checkpoint, base, remedy)
         tensors = read_base(
@@ -157,20 +165,6 @@ class SavedNetwork(Network):
         check_fit(tensors, self._base_tensors(), str(found))
         self.load_state_dict(tensors, strict=False, assign=True)
         self.base = dict(record)
-
-    def _load_frontend(self, checkpoint: Path, path: str | Path | None) -> None:
-        """Load the front-end from ``path``, because ``checkpoint`` leaves it out."""
-        if path is None or not Path(path).exists():
-            raise InputError(
-                f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
-                + (f"; {path} was not found" if path is not None else "")
-            )
-        tensors = of_frontend(_tensors_of_base(Path(path), self.config["frontend"]))
-        check_fit(tensors, self._frontend_tensors(), str(path))
-        self.load_state_dict(tensors, strict=False, assign=True)
-
-    def _frontend_tensors(self) -> dict[str, Tensor]:
-        return of_frontend(self.state_dict())
 
     def _base_tensors(self) -> dict[str, Tensor]:
         names = self.base_names()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -23,14 +23,14 @@ from nes2net.checkpoints.published_names import (
 from nes2net.checkpoints.state_dict import (
     digest,
 )
-from nes2net.errors import InputError, check_known
+from nes2net.errors import InputError
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
-from nes2net.options import Input, declared, fitted
+from nes2net.options import Input, declared, fitted, name_and_options
 from nes2net.published_models import (
     PublishedModel,
     published_model,
@@ -118,12 +118,19 @@ class Network(nn.Module):
         }
 
     def __repr__(self) -> str:
+        name = self.backend.config["name"]
+        known = declared(backends.get(name)) if name in backends.names() else {}
+        options = ", ".join(  # also those with their default, but for the size that the front-end gives
+            f"{key}={list(value) if isinstance(value, tuple) else value}"
+            for key, value in ({key: option.default for key, option in known.items()} | self.backend.config).items()
+            if key not in ("name", "feature_dim")
+        )
         states = f"{self.frontend.num_layers} hidden state{'s' * (self.frontend.num_layers > 1)}"
         unused = "" if self.backend.wants_layers == "last" else "not used: the back-end reads all layers"
         parts = [
             _part_line("front-end", self.frontend, f"{states} of {self.frontend.out_dim}"),
             _part_line("aggregation", self.aggregation, unused),
-            _part_line("back-end", self.backend, _main_options(self.backend)),
+            _part_line("back-end", self.backend, options),
         ]
         size = f"{_count(self):,} parameters, {self.precision} on {self.device}, {'train' if self.training else 'eval'} mode"
         origin = [f"from {printable_name(self.source)}"] if self.source else []
@@ -397,18 +404,6 @@ def _part_line(role: str, part: Frontend | Aggregation | Backend, about: str) ->
     )
 
 
-def _main_options(backend: Backend) -> str:
-    """The options of ``backend``, also those with their default, but for the size that its front-end gives."""
-    name = backend.config["name"]
-    known = declared(backends.get(name)) if name in backends.names() else {}
-    options = {key: option.default for key, option in known.items()} | backend.config
-    return ", ".join(
-        f"{key}={list(value) if isinstance(value, tuple) else value}"
-        for key, value in options.items()
-        if key not in ("name", "feature_dim")
-    )
-
-
 def _count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -420,20 +415,3 @@ def _write_published_names(network: Network, state_dict: dict, prefix: str, _met
 def _read_published_names(network: Network, state_dict: dict, prefix: str, *_: object) -> None:
     network.forget_recordings()
     read_published_names(state_dict, prefix, network.backend.checkpoint_prefix)
-
-
-def name_and_options(
-    config: Mapping[str, Any], part: str, default: str | None = None, given: Sequence[str] = ()
-) -> tuple[str, dict[str, Any]]:
-    """Name and options of a part in ``config``, which may be the name alone.
-
-    Args:
-        given: what the part is given besides its options.
-    """
-    value = config.get(part, default)
-    if value is None:
-        raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}'")
-    options = {"name": value} if isinstance(value, str) else dict(value)
-    name = options.pop("name")
-    check_known([key for key in options if key in given], (), f"the model's {part} has no option")
-    return name, options

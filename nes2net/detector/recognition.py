@@ -21,9 +21,10 @@ from nes2net.checkpoints.state_dict import (
     Misfit,
     compare,
 )
-from nes2net.detector.network import Network, name_and_options
+from nes2net.detector.network import Network
 from nes2net.errors import InputError, MissingLibrary, did_you_mean, first_line
 from nes2net.frontends.base import Frontend
+from nes2net.options import name_and_options
 from nes2net.published_models import (
     CODES,
     PUBLISHED_MODELS,

@@ -226,7 +226,7 @@ def test_compiled_form_has_the_same_values_and_gradients():
 def test_sizes_that_do_not_go_together_are_named():
     with pytest.raises(InputError, match="12 experts, so top_k is at most that, not 13"):
         MixtureOfExperts(4, 8, top_k=13)
-    with pytest.raises(InputError, match="at least 2 hidden states, not 1"):
+    with pytest.raises(InputError, match="at least 2 hidden states, and the front-end gives 1"):
         MixtureOfExperts(1, 8)
     with pytest.raises(InputError, match="aggregation 'moe': underflow is one of exact, floor"):
         create_aggregation("moe", 4, 8, underflow="flor")

@@ -52,7 +52,7 @@ def test_published_weights_give_their_outputs(shared, name):
     model = RAW[name]().eval()
     model.load_state_dict(torch.load(file, weights_only=True, map_location="cpu"))
     with torch.no_grad():
-        hidden = model.embedding(waveforms)
+        hidden = model.embed(waveforms)
         torch.testing.assert_close(hidden, expected["last_hidden"], rtol=0, atol=1e-5)
         torch.testing.assert_close(model.out_layer(hidden), expected["logits"], rtol=0, atol=1e-5)
         logits = model.double()(waveforms[:1].double())

@@ -74,7 +74,7 @@ def test_merges_the_outputs_of_the_first_layers_only():
 
 def test_layers_are_interleaved_with_the_layer_index_fastest():
     merging, layers = Merging(4, 8), states(4)
-    gates = merging.gates(layers)
+    gates = merging.layer_weights(layers)
     row = [gates[1, layer] * layers[layer][1, 2, channel] for channel in range(8) for layer in range(4)]
     torch.testing.assert_close(merging(layers)[1, 2], merging.linear_proj(torch.stack(row)))
 

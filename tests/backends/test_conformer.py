@@ -104,11 +104,11 @@ def test_dropout_is_off_unless_asked_for():
 
 @pytest.mark.parametrize("factory", [conformer, tcm])
 def test_heads_that_do_not_divide_the_channels_are_named(factory):
-    with pytest.raises(InputError, match="embed_dim 144 cannot be split among num_heads 5"):
+    with pytest.raises(InputError, match="embed_dim = 144 cannot be divided by num_heads = 5"):
         factory(embed_dim=144, num_heads=5)
 
 
 def test_more_frames_than_positions_are_an_error():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
-    with pytest.raises(InputError, match="10001 frames are too many, this back-end has positions for 10000"):
+    with pytest.raises(InputError, match="10001 frames are too many, this back-end takes at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

@@ -98,7 +98,7 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     ("frames", "message"),
     [
         (15, "15 frames are too few, this back-end needs at least 16"),
-        (64, r"64 frames are too many, this back-end has weights for 63 \(1\.3 s"),
+        (64, r"64 frames are too many, this back-end takes at most 63 \(1\.26 s"),
     ],
 )
 def test_too_few_and_too_many_frames_are_named(frames, message):

@@ -18,6 +18,7 @@ from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.backends.nes2net import LocalBlockAttention, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
 from nes2net.errors import InputError
+from nes2net.registry import create_backend
 
 VARIANTS = {"nes2net": nes2net, "nes2net_x": nes2net_x, "nes2net_x_selu": nes2net_x_selu}
 SVDD = {"dilation": 1, "num_logits": 1}
@@ -142,13 +143,13 @@ def test_any_ratio_and_dimension(factory):
     [
         (
             {"feature_dim": 1000, "nes_ratio": (16, 8)},
-            "feature_dim 1000 cannot be split into .* 16 .* split into 2, 4, 5, 8",
+            r"feature_dim = 1000 cannot be divided by nes_ratio\[0\] = 16; .* by 2, 4, 5, 8",
         ),
         (
             {"feature_dim": 1024, "nes_ratio": (8, 24)},
-            "the 128 channels of a group .* 24 .* split into 2, 4, 8, 16, 32, 64",
+            r"feature_dim / nes_ratio\[0\] = 128 cannot be divided by nes_ratio\[1\] = 24; .* by 2, 4, 8, 16, 32, 64$",
         ),
-        ({"feature_dim": 14, "nes_ratio": (2, 3)}, r"the 7 channels .* split into 7$"),
+        ({"feature_dim": 14, "nes_ratio": (2, 3)}, r"= 7 cannot be divided by .* = 3; it can be divided by 7$"),
     ],
 )
 def test_options_that_do_not_fit_are_named(options, message):
@@ -253,5 +254,5 @@ def test_a_group_reads_the_groups_in_its_window(window):
 
 
 def test_a_window_without_a_middle_is_named():
-    with pytest.raises(InputError, match="window 4 has no middle; give an odd number"):
-        Nes2NetLA(feature_dim=64, window=4)
+    with pytest.raises(InputError, match="window is an odd number from 1 to 63, not 4"):
+        create_backend("nes2net_la", feature_dim=64, window=4)

@@ -39,7 +39,7 @@ def test_eval_equals_published_code(name):
     for case in file["cases"].values():
         states = case["hidden_states"].unbind(1)
         with torch.no_grad():
-            zoo.close(backend.gates(states), case["gates"], zoo.AGREES)
+            zoo.close(backend.layer_weights(states), case["gates"], zoo.AGREES)
             zoo.close(backend.merge(states), case["merged"], zoo.AGREES)
             logits = backend(states)
         zoo.close(logits, case["output"], zoo.AGREES)
@@ -82,7 +82,7 @@ def test_the_last_state_may_be_that_before_the_final_norm():
 
 
 def test_bad_sizes_are_named():
-    with pytest.raises(InputError, match="feature_dim 10 cannot be split among num_heads 4"):
+    with pytest.raises(InputError, match="feature_dim = 10 cannot be divided by num_heads = 4"):
         create_backend("raptor", feature_dim=10)
     backend = create_backend("raptor", feature_dim=4, num_blocks=1)
     with pytest.raises(InputError, match="10001 frames are too many"):
