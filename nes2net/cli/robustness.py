@@ -83,7 +83,7 @@ def robustness(
         num_workers: processes that read and change audio; one per processor, at most 8, if not given
     """
     from nes2net.decisions import OperatingPoint
-    from nes2net.evaluation.robustness_page import write_robustness
+    from nes2net.evaluation.page import write_robustness
     from nes2net.experiments.robustness import plan, run
     from nes2net.registry import corpora
 

@@ -63,8 +63,7 @@ class OverSeeds:
         """
         figures = [figure for _, figure in values]
         seed, best = min(values, key=lambda pair: pair[1])
-        deviation = stdev(figures) if len(figures) > 1 else None
-        return cls(best, seed, mean(figures), deviation, len(figures), interval)
+        return cls(best, seed, mean(figures), stdev(figures) if len(figures) > 1 else None, len(figures), interval)
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,7 @@ class ExperimentResult:
                 across = self.across(row, metric)
                 found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
         cells = {column: self._column([found[row.system, column] for row in self.rows], write) for column in columns}
-        rows: list[list[str | Cell]] = [
-            [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
-        ]
+        rows = [[row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)]
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
         return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
@@ -177,8 +174,7 @@ class ExperimentResult:
                         percent(one.deviation),
                         f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
                     ]
-                seeds = f"{one.num_seeds if one else 0} of {cell.num_expected}"
-                rows.append([row.system, column, *texts, seeds])
+                rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
         caption = (
             f"{self.title}: EER in %. The interval is that of the best seed, from {self.num_resamples} bootstrap draws; "
             "deviation: standard deviation over the seeds; trials: bona fide + spoofed."

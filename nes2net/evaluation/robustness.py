@@ -192,7 +192,7 @@ class Robustness:
     def text(self) -> str:
         """Write the table, the most damaging condition first."""
         table = self.table([self.clean, *self.by_damage]).lines()
-        failed = [f"no figures of {condition}: {reason}" for condition, reason in self.failed.items()]
+        failed = (f"no figures of {condition}: {reason}" for condition, reason in self.failed.items())
         return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
 
     def markdown(self) -> str:
@@ -203,9 +203,7 @@ class Robustness:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""
-        plain = asdict(self)
-        plain["origin"] = origin_facts(self.origin)
-        return plain
+        return asdict(self) | {"origin": origin_facts(self.origin)}
 
 
 def origin_facts(origin: Origin | None) -> dict[str, str]:
