@@ -107,7 +107,6 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        """Those to write."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path]
 
     def check(

@@ -149,7 +149,6 @@ def _on_slurm(plan: Plan, left: list[Job], command: list[str]) -> int:
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:
-    """Do one task in this process."""
     from nes2net.errors import check_known
     from nes2net.experiments.jobs import unfinished
     from nes2net.experiments.running import do_here

@@ -301,7 +301,6 @@ class Population:
 
     @property
     def has_embeddings(self) -> bool:
-        """Whether embeddings count."""
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
@@ -349,7 +348,6 @@ class Population:
         return words
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
         plain: dict[str, Any] = {
             "num_recordings": self.num_recordings,
             "usual": {name: list(spread) for name, spread in self.usual.items()},
@@ -428,7 +426,6 @@ class SavedPopulation(BaseModel):
         return self
 
     def population(self) -> Population:
-        """Make the population of it."""
         found, model = self.embeddings, None
         if found is not None:
             directions = np.array(found.directions).reshape(len(found.directions), len(found.means[0]))

@@ -78,7 +78,6 @@ class Report:
 
     @property
     def names(self) -> list[str]:
-        """The names of the systems."""
         return [system.system for system in self.systems] or [table.system for table in self.transfers]
 
     def to_dict(self) -> dict[str, Any]:

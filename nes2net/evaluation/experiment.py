@@ -182,7 +182,6 @@ class ExperimentResult:
         return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, as plain data for JSON."""
         rows = []
         for row in self.rows:
             cells = {}

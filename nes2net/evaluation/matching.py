@@ -83,12 +83,10 @@ class Matched:
 
     @property
     def bonafide(self) -> NDArray:
-        """Scores of the bona fide trials."""
         return self.scores[self.is_bonafide]
 
     @property
     def spoof(self) -> NDArray:
-        """Scores of the spoofed trials."""
         return self.scores[~self.is_bonafide]
 
     @property

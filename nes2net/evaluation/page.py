@@ -117,7 +117,6 @@ def page_of(template: str, title: str, **facts: Any) -> str:
 
 
 def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
-    """Make the page of ``report``."""
     systems = report.systems
     tables = breakdowns(systems)
     return page_of(

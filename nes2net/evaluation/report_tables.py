@@ -35,7 +35,6 @@ class SystemRows:
 
     @property
     def worst(self) -> float:
-        """The highest EER."""
         return max((row.eer for row in self.rows.values() if row.eer is not None), default=0)
 
     def values(self, position: int) -> list[str]:
@@ -52,17 +51,14 @@ class Breakdown:
 
     @property
     def title(self) -> str:
-        """Its heading."""
         return "Official table" if self.fields == OFFICIAL else "By " + " and ".join(map(words, self.fields))
 
     @property
     def longest(self) -> int:
-        """The largest number of rows of a system."""
         return max(len(system.rows) for system in self.systems)
 
     @property
     def worst(self) -> float:
-        """The highest EER of all systems."""
         return max(system.worst for system in self.systems)
 
     @property
@@ -97,7 +93,6 @@ def breakdowns(systems: Sequence[Evaluation]) -> list[Breakdown]:
 
 
 def title_of(report: Report) -> str:
-    """Name the corpus and the phase of ``report``."""
     return f"{corpora.get(report.corpus).title}, {report.phase}"
 
 

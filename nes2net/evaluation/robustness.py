@@ -65,7 +65,6 @@ class Figures:
 
     @property
     def family(self) -> str:
-        """Name without strength."""
         return self.condition.partition(":")[0]
 
     @property
@@ -112,7 +111,6 @@ class Robustness:
 
     @property
     def title(self) -> str:
-        """Corpus and phase."""
         return f"{corpora.get(self.corpus).title}, {self.phase}: robustness"
 
     @property
@@ -202,7 +200,6 @@ class Robustness:
         return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
         return asdict(self) | {"origin": origin_facts(self.origin)}
 
 

@@ -78,8 +78,6 @@ class AtThreshold:
 
     @property
     def table(self) -> Table:
-        """The figures, a row each."""
-
         def figure(value: float | None, bounds: tuple[float, float] | None) -> str:
             if value is None:
                 return "–"
@@ -164,7 +162,6 @@ class SegmentEvaluation:
 
     @property
     def table(self) -> Table:
-        """The equal error rates."""
         rows = [
             [
                 rate.name,
@@ -250,8 +247,6 @@ def evaluate_segments(
 
 
 class _Figures(NamedTuple):
-    """All figures of the utterances."""
-
     rates: list[Rate]
     """Of points at each resolution, of utterances, and of seconds."""
     at: list[AtThreshold]

@@ -44,7 +44,6 @@ class Table(NamedTuple):
 
     @property
     def texts(self) -> list[list[str]]:
-        """The texts of the cells."""
         return [[cell.text for cell in row] for row in self.rows]
 
     def lines(self, align: str = "lr") -> list[str]:
@@ -141,7 +140,6 @@ def words(field: str) -> str:
 
 
 def cost(cost: float | None, absent: str = "–") -> str:
-    """Write a cost."""
     return absent if cost is None else f"{cost:.4f}"
 
 

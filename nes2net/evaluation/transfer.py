@@ -68,8 +68,6 @@ class ScoredSet(NamedTuple):
 
 
 class FurtherSet(NamedTuple):
-    """Where a further test set is."""
-
     corpus: str
     scores: str
     keys: str
@@ -352,7 +350,6 @@ def _transfer(
 
 
 def _named_apart(rows: list[_Row]) -> list[_Row]:
-    """Number the sets that share a name."""
     names = [row.name for row in rows]
     return [
         replace(row, name=f"{row.name} ({names[: number + 1].count(row.name)})") if names.count(row.name) > 1 else row

@@ -151,7 +151,6 @@ def _adaptation_facts(identity: Identity) -> dict[str, Any]:
 
 
 def _published_models(config: Mapping[str, Any]) -> list[str]:
-    """The published models with this architecture."""
     backend = config.get("backend", {}).get("name")
     near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
     with torch.device("meta"):

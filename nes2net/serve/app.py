@@ -138,7 +138,6 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
 
 
 def about(desk: Desk, model: str) -> dict[str, Any]:
-    """What is served, as plain data."""
     limits = desk.limits
     config = desk.detector.config
     return {
