@@ -144,7 +144,9 @@ class ExperimentResult:
                 across = self.across(row, metric)
                 found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
         cells = {column: self._column([found[row.system, column] for row in self.rows], write) for column in columns}
-        rows = [[row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)]
+        rows: list[list[str | Cell]] = [
+            [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
+        ]
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
         return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)

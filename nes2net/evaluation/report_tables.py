@@ -123,8 +123,9 @@ def calibration(report: Report) -> Table:
     """The figures that read scores as log-likelihood ratios; the best one is marked."""
     systems = report.systems
     columns = {"actDCF": _column(systems, "act_dcf", cost), "Cllr, bits": _column(systems, "cllr", cost)}
-    caption = f"Scores read as log-likelihood ratios. actDCF with the costs of {ASVSPOOF5_COSTS}."
-    return _by_system(caption, systems, columns)
+    return _by_system(
+        f"Scores read as log-likelihood ratios. actDCF with the costs of {ASVSPOOF5_COSTS}.", systems, columns
+    )
 
 
 def _column(systems: Sequence[Evaluation], name: str, write: Callable[[float | None], str]) -> list[Cell]:
@@ -132,8 +133,7 @@ def _column(systems: Sequence[Evaluation], name: str, write: Callable[[float | N
 
 
 def _by_system(caption: str, systems: Sequence[Evaluation], columns: dict[str, list[Cell]]) -> Table:
-    rows = zip((system.system for system in systems), *columns.values())
-    return Table.of(caption, ["system", *columns], rows)
+    return Table.of(caption, ["system", *columns], zip((system.system for system in systems), *columns.values()))
 
 
 def paper_tables(report: Report) -> list[Table]:

@@ -307,8 +307,9 @@ def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) ->
     if not num_bonafide or not num_spoof:
         return Rate(name, None, None, None, how, num_bonafide, num_spoof)
     found = point_eer(scores, labels)
-    bounds = point_eer_interval(scores, labels, **draws)
-    return Rate(name, found.eer, found.threshold, bounds, how, num_bonafide, num_spoof)
+    return Rate(
+        name, found.eer, found.threshold, point_eer_interval(scores, labels, **draws), how, num_bonafide, num_spoof
+    )
 
 
 def _at_threshold(

@@ -239,8 +239,7 @@ def thresholds(
                 "file of recordings"
             )
         found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further = [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
-    return found, further
+    return found, [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
 
 
 def read_set(
