@@ -161,8 +161,7 @@ def _task(name: str, plan: Plan, machine: Machine) -> int:
     task = tasks[name]
     if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
-    failures = do_here(task.jobs, machine, plan.out / "logs", say=lambda line: print(printable(f"== {line}")))
-    return _say(failures)
+    return _say(do_here(task.jobs, machine, plan.out / "logs", say=lambda line: print(printable(f"== {line}"))))
 
 
 def _say(failures: list[Failure]) -> int:

@@ -121,8 +121,7 @@ def robustness(
     write_robustness(result, *written)
     for path in (*written, Path(out, "scores")):
         say_written(path, beside_data=True)
-    impossible = result.failed.keys() - planned.left_out.keys()
-    return INCOMPLETE if impossible or result.left_out else 0
+    return INCOMPLETE if (result.failed.keys() - planned.left_out.keys()) or result.left_out else 0
 
 
 def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:
