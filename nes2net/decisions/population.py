@@ -183,8 +183,7 @@ class Spread(NamedTuple):
     def distance(self, values: NDArray, least: float) -> NDArray:
         """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
         above = (values - self.middle) / max(least, self.high - self.middle)
-        below = (self.middle - values) / max(least, self.middle - self.low)
-        return np.maximum(above, below)
+        return np.maximum(above, (self.middle - values) / max(least, self.middle - self.low))
 
 
 @dataclass(frozen=True, eq=False)

@@ -161,5 +161,4 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
 
 def _failed(name: str, error: InputError) -> JSONResponse:
     status = _STATUS.get(type(error), 422)
-    headers = {"Retry-After": "10"} if status == 503 else None
-    return JSONResponse({"file": name, "error": str(error)}, status, headers)
+    return JSONResponse({"file": name, "error": str(error)}, status, {"Retry-After": "10"} if status == 503 else None)
