@@ -22,8 +22,8 @@ from nes2net.decisions.calibration import LinearCalibration, ScoredBy, few_trial
 from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
-from nes2net.evaluation.aligned import labelled_scores, labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.labelled_frames import labelled_frames
+from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.machine.devices import own_device
 from nes2net.machine.files import sha256_of
@@ -309,8 +309,10 @@ def apply_calibration(
     if labels and corpus:
         phase = canonical_phase(labels.phase)
         if any(trial.label and (phase == WHOLE or trial.phase in (None, phase)) for trial in key):
-            bonafide, spoof = labelled_scores(key, names, labels.phase, allow_partial=allow_partial)
-            rows = _before_and_after(labels.phase, calibration, bonafide, spoof, corpus.eer_method)
+            trials, values = labelled_trials(key, names, labels.phase, allow_partial=allow_partial)
+            is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
+            classes = values[is_bonafide], values[~is_bonafide]
+            rows = _before_and_after(labels.phase, calibration, *classes, corpus.eer_method)
         else:
             notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)

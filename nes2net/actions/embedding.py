@@ -105,5 +105,4 @@ def frontend_alone(
     with torch.no_grad():  # so that the same front-end has the same fingerprint again
         for parameter in detector.backend.parameters():
             parameter.zero_()
-    detector = detector.to(choose_device(own_device(device)))
-    return detector.set_precision("float32" if dtype == "auto" else dtype).eval()
+    return detector.to(choose_device(own_device(device))).set_precision("float32" if dtype == "auto" else dtype).eval()

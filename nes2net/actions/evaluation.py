@@ -11,8 +11,7 @@ from nes2net.actions.calibration import Labels
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.embedding_map import map_embeddings
-from nes2net.evaluation.page import write_report
-from nes2net.evaluation.segment_page import write_segment_report
+from nes2net.evaluation.page import write_report, write_segment_report
 from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.machine.files import check_writable
@@ -108,7 +107,6 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        """Those to write."""
         return [path for path in (self.html, self.json, self.latex, self.markdown) if path]
 
     def check(

@@ -146,7 +146,12 @@ def predict(
             hysteresis=way.hysteresis,
             min_duration=way.min_duration,
         )
-        about_stretches = _about_stretches(detector, rule, resolution_ms)
+        goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
+        about_stretches = [
+            *([] if detector.trained_on_segments else [_UNTRAINED]),
+            f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
+            f"least; frames of {resolution_ms:g} ms",
+        ]
         rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
     else:
         long = replace(way.long, window=usual if way.long.window is None else way.long.window)
@@ -278,15 +283,6 @@ class _Recording:
     def _meaning(self, score: float, traits: Traits | None) -> dict[str, Any]:
         """The score of a recording and, with a calibration, what it means."""
         return self.decider(score, traits).row() if self.decider else {"score": score}
-
-
-def _about_stretches(detector: Detector, rule: StretchRule, resolution_ms: float) -> list[str]:
-    goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
-    return [
-        *([] if detector.trained_on_segments else [_UNTRAINED]),
-        f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
-        f"least; frames of {resolution_ms:g} ms",
-    ]
 
 
 def _failed(path: Path, error: InputError) -> Prediction:

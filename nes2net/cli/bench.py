@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from nes2net.cli.flags import Count, File, Flag, FromZero, Precision, called
 from nes2net.errors import InputError, counted
-
-if TYPE_CHECKING:
-    from nes2net.detector import Detector
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
@@ -57,7 +54,10 @@ def bench(
         num_workers: processes that read audio; those of `nes2net score` if not given
     """
     from nes2net.audio.waveform import SAMPLE_RATE
+    from nes2net.detector import Detector
+    from nes2net.detector.recognition import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table
+    from nes2net.machine.devices import choose_device
     from nes2net.scoring.batches import default_batch_size
 
     if model and frontend:
@@ -65,11 +65,13 @@ def bench(
     if model and architecture:
         raise InputError("argument --architecture: not allowed with argument --model")
     if model:
-        from nes2net.detector import Detector
-
         detector = Detector.from_pretrained(model, device, dtype, base=base)
     else:
-        detector = _random_detector(architecture or _DEFAULT, frontend, device, dtype)
+        chosen, config = choose_device(device), dict(named_architecture(architecture or _DEFAULT))
+        if frontend:
+            config["frontend"] = frontend
+        print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
+        detector = Detector.from_config(config).to(chosen).set_precision("float32" if dtype == "auto" else dtype).eval()
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
         shortest = detector.min_samples / SAMPLE_RATE
@@ -80,18 +82,6 @@ def bench(
     what = f"{len(paths)} {'files' if files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {what}, medians of {counted(rounds, 'round')} by turns", ""]
     print("\n".join([*lines, *table(measured, product, detector)]))
-
-
-def _random_detector(architecture: str, frontend: str | None, device: str, dtype: str) -> Detector:
-    from nes2net.detector import Detector
-    from nes2net.detector.recognition import named_architecture
-    from nes2net.machine.devices import choose_device
-
-    chosen, config = choose_device(device), dict(named_architecture(architecture))
-    if frontend:
-        config["frontend"] = frontend
-    print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
-    return Detector.from_config(config).to(chosen).set_precision("float32" if dtype == "auto" else dtype).eval()
 
 
 @contextmanager

@@ -66,7 +66,6 @@ def check_data(
 
 
 def report(check: CorpusCheck) -> str:
-    """Write the outcome of ``check`` as text."""
     lines = [f"{check.title} in {check.root}"]
     for name, text in (("licence", check.licence), ("source", check.source)):
         lines += _row(name, text) if text else []

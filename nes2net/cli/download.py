@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from nes2net.corpora.download import Plan
 
 
-def _with_a_home() -> list[str]:
-    return [name for name in corpora.names() if name not in ("generic", "shards")]
-
-
 def download(
-    corpus: Annotated[str, Flag(choices=_with_a_home)],
+    corpus: Annotated[
+        str, Flag(choices=lambda: [name for name in corpora.names() if name not in ("generic", "shards")])
+    ],
     folder: Folder,
     *,
     dry_run: bool = False,

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from nes2net.cli.entry import report_finished
 from nes2net.cli.flags import Batches, CorpusName, Count, File, Flag, Loading, OnError, located
 from nes2net.errors import InputError
-
-if TYPE_CHECKING:
-    from nes2net.detector import Detector
 
 
 def embed(
@@ -71,7 +68,8 @@ def embed(
     The detector:
         dtype: precision of weights and computation; auto is that of the checkpoint, or float32
     """
-    from nes2net.actions.embedding import check_layer, embed_recordings, trials_of_files
+    from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
+    from nes2net.machine.yaml_text import read_value
     from nes2net.registry import corpora
 
     if whole and num_samples is not None:
@@ -92,7 +90,10 @@ def embed(
     if model is None:
         if of != "frontend":
             raise InputError(f"a front-end alone has no {of}: take a trained detector with `model`")
-        detector = _frontend_alone(str(frontend), ssl_checkpoint, loading)
+        if loading.base:
+            raise InputError("a front-end alone has no base: leave `base` out")
+        named = read_value(str(frontend), None, "`frontend`")
+        detector = frontend_alone(named, ssl_checkpoint, loading.device, loading.dtype)
         source["frontend"] = {"ssl_checkpoint": ssl_checkpoint}
     else:
         if ssl_checkpoint:
@@ -112,12 +113,3 @@ def embed(
         **vars(batches),
     )
     return report_finished(result)
-
-
-def _frontend_alone(frontend: str, ssl_checkpoint: str | None, loading: Loading) -> Detector:
-    from nes2net.actions.embedding import frontend_alone
-    from nes2net.machine.yaml_text import read_value
-
-    if loading.base:
-        raise InputError("a front-end alone has no base: leave `base` out")
-    return frontend_alone(read_value(frontend, None, "`frontend`"), ssl_checkpoint, loading.device, loading.dtype)

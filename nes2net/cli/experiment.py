@@ -149,7 +149,6 @@ def _on_slurm(plan: Plan, left: list[Job], command: list[str]) -> int:
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:
-    """Do one task in this process."""
     from nes2net.errors import check_known
     from nes2net.experiments.jobs import unfinished
     from nes2net.experiments.running import do_here
@@ -162,8 +161,7 @@ def _task(name: str, plan: Plan, machine: Machine) -> int:
     task = tasks[name]
     if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
-    failures = do_here(task.jobs, machine, plan.out / "logs", say=lambda line: print(printable(f"== {line}")))
-    return _say(failures)
+    return _say(do_here(task.jobs, machine, plan.out / "logs", say=lambda line: print(printable(f"== {line}"))))
 
 
 def _say(failures: list[Failure]) -> int:

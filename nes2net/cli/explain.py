@@ -137,7 +137,6 @@ def explain(
 
 
 def _lines(path: Path, found: Explanation) -> list[str]:
-    """What is printed of an explanation."""
     from nes2net.explanation.picture import TITLES
 
     part = f" from {found.start:.2f} s on" if found.start else ""

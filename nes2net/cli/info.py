@@ -67,8 +67,8 @@ def _published(as_json: bool) -> None:
     for row in way_rows(tables):
         cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
         ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
-    further: dict[str, list[dict[str, Any]]] = {"notes": notes, "how they are measured again": ways}
-    print(Sheet("Published results", facts, tables=rows | further, commands=commands).text())
+    rows |= {"notes": notes, "how they are measured again": ways}
+    print(Sheet("Published results", facts, tables=rows, commands=commands).text())
 
 
 def _sheets(name: str) -> list[Sheet]:

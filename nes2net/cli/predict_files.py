@@ -114,7 +114,7 @@ class FilesBeside:
 
         It is written after an interruption, too, which would lose hours of work.
         """
-        from nes2net.localisation.audacity import write_audacity
+        from nes2net.localisation.label_files import write_audacity
         from nes2net.localisation.stretches import with_bonafide
 
         found: dict[str, list[Segment]] = {}
@@ -143,7 +143,7 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, found)
 
     def _write_rttm(self, place: Path, segments: dict[str, list[Segment]]) -> None:
-        from nes2net.localisation.rttm import write_rttm
+        from nes2net.localisation.label_files import write_rttm
 
         with writing(place, "name another file or folder with --rttm"):
             write_rttm(place, segments)

@@ -83,7 +83,7 @@ def robustness(
         num_workers: processes that read and change audio; one per processor, at most 8, if not given
     """
     from nes2net.decisions import OperatingPoint
-    from nes2net.evaluation.robustness_page import write_robustness
+    from nes2net.evaluation.page import write_robustness
     from nes2net.experiments.robustness import plan, run
     from nes2net.registry import corpora
 
@@ -121,8 +121,7 @@ def robustness(
     write_robustness(result, *written)
     for path in (*written, Path(out, "scores")):
         say_written(path, beside_data=True)
-    impossible = result.failed.keys() - planned.left_out.keys()
-    return INCOMPLETE if impossible or result.left_out else 0
+    return INCOMPLETE if (result.failed.keys() - planned.left_out.keys()) or result.left_out else 0
 
 
 def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:

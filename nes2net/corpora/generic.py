@@ -51,7 +51,7 @@ from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, listed, shown
-from nes2net.localisation.rttm import read_reco2dur, read_rttm
+from nes2net.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.localisation.segments import Segment
 from nes2net.machine.progress import ProgressDisplay
 

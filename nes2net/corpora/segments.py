@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS, pool_labels
-from nes2net.localisation.rttm import read_rttm
+from nes2net.localisation.label_files import read_rttm
 from nes2net.localisation.segments import ROUNDING, Segment, frame_labels
 
 #: What the time is that no segment covers; None: only a file that lists nothing but spoof may leave

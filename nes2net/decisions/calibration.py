@@ -320,7 +320,15 @@ def fit(
             f"scores of {bonafide.shape[1]} systems for bona fide, but of {spoof.shape[1]} for spoofed trials"
         )
     names = tuple(systems) if systems is not None else tuple(f"system {i + 1}" for i in range(spoof.shape[1]))
-    _check_settings(prior, l2, names, spoof.shape[1])
+    if not 0 < prior < 1:
+        raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
+    if not 0 <= l2 < math.inf:
+        raise InputError(f"`l2` must be 0 or more, got {l2}")
+    if len(names) != spoof.shape[1]:
+        raise InputError(
+            f"{counted(spoof.shape[1], 'system has', 'systems have')} scores, but "
+            f"{counted(len(names), 'name is', 'names are')} given"
+        )
     scores = np.concatenate((bonafide, spoof))
     constant = [name for name, low, high in zip(names, scores.min(0), scores.max(0)) if low == high]
     if constant:
@@ -437,14 +445,3 @@ def _matrix(scores: ArrayLike, what: str) -> NDArray:
     if bad:
         raise InputError(f"{bad} of {scores.size} {what}scores are NaN or infinite; leave these trials out")
     return scores
-
-
-def _check_settings(prior: float, l2: float, names: tuple[str, ...], num_systems: int) -> None:
-    if not 0 < prior < 1:
-        raise InputError(f"`prior` must lie between 0 and 1, got {prior}")
-    if not 0 <= l2 < math.inf:
-        raise InputError(f"`l2` must be 0 or more, got {l2}")
-    if len(names) != num_systems:
-        raise InputError(
-            f"{counted(num_systems, 'system has', 'systems have')} scores, but {counted(len(names), 'name is', 'names are')} given"
-        )

@@ -82,7 +82,6 @@ class Decider:
 
     @property
     def point(self) -> OperatingPoint:
-        """The operating point."""
         return self.operating_point or OperatingPoint("cost", prior=self.prior)
 
     @cached_property

@@ -183,8 +183,7 @@ class Spread(NamedTuple):
     def distance(self, values: NDArray, least: float) -> NDArray:
         """Distance from the middle: 0 there, 1 at the edge of the usual range on that side."""
         above = (values - self.middle) / max(least, self.high - self.middle)
-        below = (self.middle - values) / max(least, self.middle - self.low)
-        return np.maximum(above, below)
+        return np.maximum(above, (self.middle - values) / max(least, self.middle - self.low))
 
 
 @dataclass(frozen=True, eq=False)
@@ -301,7 +300,6 @@ class Population:
 
     @property
     def has_embeddings(self) -> bool:
-        """Whether embeddings count."""
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
@@ -349,7 +347,6 @@ class Population:
         return words
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
         plain: dict[str, Any] = {
             "num_recordings": self.num_recordings,
             "usual": {name: list(spread) for name, spread in self.usual.items()},
@@ -428,7 +425,6 @@ class SavedPopulation(BaseModel):
         return self
 
     def population(self) -> Population:
-        """Make the population of it."""
         found, model = self.embeddings, None
         if found is not None:
             directions = np.array(found.directions).reshape(len(found.directions), len(found.means[0]))

@@ -18,13 +18,12 @@ from nes2net import metrics
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import BONAFIDE
 from nes2net.errors import InputError, counted
-from nes2net.evaluation.aligned import system_names
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import Evaluation, evaluate_scores
 from nes2net.evaluation.key import Key, score_input
+from nes2net.evaluation.matching import system_names
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.plain import plain
-from nes2net.evaluation.tables import format_p
+from nes2net.evaluation.tables import format_p, plain
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
@@ -80,12 +79,11 @@ class Report:
 
     @property
     def names(self) -> list[str]:
-        """The names of the systems."""
         return [system.system for system in self.systems] or [table.system for table in self.transfers]
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, with DET curves thinned to what a plot can show."""
-        from nes2net.evaluation.det import thinned_det  # for start-up time: the text needs no SciPy
+        from nes2net.evaluation.curves import thinned_det  # for start-up time: the text needs no SciPy
 
         systems = []
         for system, origin in zip(self.systems, self.origins):

@@ -16,8 +16,7 @@ from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import OFFICIAL, Row, Table, speaker_groups, tables
 from nes2net.evaluation.key import Key, describe_excluded
 from nes2net.evaluation.matching import Matched
-from nes2net.evaluation.plain import plain
-from nes2net.evaluation.tables import MOST_LINES, percent, percent_interval
+from nes2net.evaluation.tables import MOST_LINES, percent, percent_interval, plain
 from nes2net.machine.terminal import text_table
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
@@ -183,8 +182,9 @@ def evaluate_scores(
     official = []
     if definition.official_table is not None:
         parts = definition.official_table(complete.trials, complete.scores)
-        rows = [Row({"part": p.part}, p.num_bonafide, p.num_spoof, p.eer, None, p.min_dcf) for p in parts]
-        official = [Table(OFFICIAL, rows)]
+        official = [
+            Table(OFFICIAL, [Row({"part": p.part}, p.num_bonafide, p.num_spoof, p.eer, None, p.min_dcf) for p in parts])
+        ]
     return Evaluation(
         system=Path(scores_path).stem,
         corpus=key.corpus,

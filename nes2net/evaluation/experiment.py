@@ -63,8 +63,7 @@ class OverSeeds:
         """
         figures = [figure for _, figure in values]
         seed, best = min(values, key=lambda pair: pair[1])
-        deviation = stdev(figures) if len(figures) > 1 else None
-        return cls(best, seed, mean(figures), deviation, len(figures), interval)
+        return cls(best, seed, mean(figures), stdev(figures) if len(figures) > 1 else None, len(figures), interval)
 
 
 @dataclass(frozen=True)
@@ -177,8 +176,7 @@ class ExperimentResult:
                         percent(one.deviation),
                         f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
                     ]
-                seeds = f"{one.num_seeds if one else 0} of {cell.num_expected}"
-                rows.append([row.system, column, *texts, seeds])
+                rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
         caption = (
             f"{self.title}: EER in %. The interval is that of the best seed, from {self.num_resamples} bootstrap draws; "
             "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
@@ -186,7 +184,6 @@ class ExperimentResult:
         return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Every figure, as plain data for JSON."""
         rows = []
         for row in self.rows:
             cells = {}

@@ -68,7 +68,6 @@ class Key:
 
     @property
     def definition(self) -> Corpus:
-        """The corpus."""
         return corpora.get(self.corpus)
 
     @property

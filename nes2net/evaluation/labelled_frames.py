@@ -48,7 +48,6 @@ class LabelledFrames:
 
     @property
     def trials(self) -> list[Trial]:
-        """The utterances with their labels."""
         kept = {utterance.name for utterance in self.utterances}
         return [trial for trial in select_phase(self.key.trials, self.key.phase) if trial.id in kept]
 

@@ -42,7 +42,6 @@ class Errors(NamedTuple):
         return wilson_interval(self.rate, self.number)
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
         return {**self._asdict(), "rate": self.rate, "interval": list(self.interval)}
 
 

@@ -78,7 +78,6 @@ class OverCorpora:
         return "\n".join(text_table([["corpus", "EER %", ""], *cells], "lrl"))
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
         return {
             "corpora": dict(self.eers),
             "groups": dict(self.groups),

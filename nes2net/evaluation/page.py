@@ -1,25 +1,36 @@
-"""A report as one HTML page without scripts or links: styles and plots are inside.
+"""Reports as HTML pages without scripts or links: styles and plots are inside.
 
-The template ``page.html.jinja`` escapes all text from files (names of systems, attacks, utterances,
+There is a template for each: of score files, of frame scores, under conditions, and of an experiment.
+Templates escape all text from files (names of systems, attacks, utterances,
 paths), and the page's own policy forbids scripts and requests. The same report gives the same
 bytes.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
-from nes2net.evaluation.breakdown import Row
 from nes2net.evaluation.compare import ASV_SCORES, Report
 from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
+from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
-from nes2net.evaluation.plots import det_svg, distribution_svg, reliability_svg, swatch_svg, threshold_svg
+from nes2net.evaluation.plots import (
+    Curve,
+    det_svg,
+    distribution_svg,
+    reliability_svg,
+    strengths_svg,
+    swatch_svg,
+    threshold_svg,
+)
 from nes2net.evaluation.report_tables import (
     Breakdown,
     breakdowns,
@@ -29,12 +40,15 @@ from nes2net.evaluation.report_tables import (
     summary,
     title_of,
 )
+from nes2net.evaluation.robustness import Figures, Robustness, origin_facts
+from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.evaluation.tables import (
     cost,
     count,
     format_p,
     latex,
     markdown,
+    markdown_text,
     percent,
     percent_interval,
     points,
@@ -42,11 +56,13 @@ from nes2net.evaluation.tables import (
 )
 from nes2net.evaluation.transfer import in_words
 from nes2net.evaluation.transfer_tables import tables_of
-from nes2net.machine.files import json_text, write_output
+from nes2net.localisation.metrics import ScoredUtterance
+from nes2net.localisation.segments import BONAFIDE
+from nes2net.machine.files import json_text, write_output, write_text
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.registry import corpora
+from nes2net.registry import conditions, corpora
 
 # Tables of more rows start folded; matrices of more than ten times as many cells do.
 _LONG = 40
@@ -101,7 +117,6 @@ def page_of(template: str, title: str, **facts: Any) -> str:
 
 
 def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
-    """Make the page of ``report``."""
     systems = report.systems
     tables = breakdowns(systems)
     return page_of(
@@ -167,10 +182,6 @@ def _starts_open(breakdown: Breakdown) -> bool | None:
     return len(breakdown.systems) == 1 and breakdown.longest <= 10 * _LONG
 
 
-def _trials(row: Row) -> str:
-    return f"{count(row.num_bonafide)} + {count(row.num_spoof)}"
-
-
 def _date(scored_at: str) -> str:
     """Shorten a date and time of ISO 8601 to minutes; other text stays.
 
@@ -195,6 +206,151 @@ FILTERS = {
     "points": points,
     "starts_open": _starts_open,
     "swatch": swatch_svg,
-    "trials": _trials,
+    "trials": lambda row: f"{count(row.num_bonafide)} + {count(row.num_spoof)}",
     "words": words,
 }
+
+
+def write_robustness(
+    result: Robustness,
+    page: str | Path | None = None,
+    data: str | Path | None = None,
+    markdown: str | Path | None = None,
+) -> None:
+    """Write the page, the JSON and the Markdown of ``result``, each whole or not at all, or to a pipe.
+
+    Raises:
+        InputError: if one of the files cannot be written.
+    """
+    write_forms(
+        (page, lambda: robustness_page(result)), (data, lambda: json_of(result.to_dict())), (markdown, result.markdown)
+    )
+
+
+def robustness_page(result: Robustness) -> str:
+    """Make the page of ``result``; the same result gives the same bytes."""
+    return page_of(
+        "robustness.html.jinja",
+        result.title,
+        result=result,
+        families=[_family(name, rows, result.clean) for name, rows in result.families.items()],
+        most=max((one.difference for one in result.results), default=0.0),
+        origin=origin_facts(result.origin),
+    )
+
+
+def _family(name: str, rows: list[Figures], clean: Figures) -> dict[str, Any]:
+    """Conditions of one name, with a plot of the rates unless there are fewer than two strengths, or these number methods."""
+    condition = conditions.get(name)
+    meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
+    plot = None
+    numbered = bool(condition.choices) and not condition.unit  # methods, in no order: RawBoost's algorithms
+    if len(rows) > 1 and not numbered:
+        curves = [
+            Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
+            Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
+        ]
+        axis = f"strength, {condition.unit}" if condition.unit else "strength"
+        identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
+        plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
+    return {"name": name, "meaning": meaning, "rows": rows, "plot": plot}
+
+
+# Of a strip, in its own units.
+_WIDTH, _HEIGHT = 1000, 100
+_MOST_POINTS = 500  # of a line; each of more frames is the lowest of its neighbours
+
+
+def write_segment_report(
+    result: SegmentEvaluation, page: str | Path | None = None, data: str | Path | None = None
+) -> None:
+    """Write the page and the JSON of ``result``, each whole or not at all, or to a pipe.
+
+    Raises:
+        InputError: if one of the files cannot be written.
+    """
+    write_forms((page, lambda: segment_page(result)), (data, lambda: json_of(result.to_dict())))
+
+
+def segment_page(result: SegmentEvaluation) -> str:
+    """Make the page of ``result``; the same result gives the same bytes."""
+    low, high = score_limits([one for found in result.examples.values() for one, _ in found])
+    return page_of(
+        "segments.html.jinja",
+        f"{corpora.get(result.corpus).title}, {result.phase}: where is it fake",
+        corpus=corpora.get(result.corpus),
+        result=result,
+        strips={
+            kind: [(strip(one, result.resolution_ms, result.own.threshold, low, high), wrong) for one, wrong in found]
+            for kind, found in result.examples.items()
+        },
+    )
+
+
+def score_limits(utterances: list[ScoredUtterance]) -> tuple[float, float]:
+    """The lowest and the highest score, which are apart."""
+    values = [np.asarray(one.scores) for one in utterances]
+    low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    return (low, high) if low < high else (low - 0.5, high + 0.5)
+
+
+def strip(
+    one: ScoredUtterance, resolution_ms: float, threshold: float | None, low: float, high: float
+) -> dict[str, Any]:
+    """Place the segments and scores of an utterance on a ground of 1000 × 100.
+
+    Args:
+        low, high: the scores at the bottom and the top.
+
+    Returns:
+        What the page draws: ``parts`` are CSS class, left edge and width of each segment, ``points`` a
+        step for each frame, and ``threshold`` a height, or None if it is not within the limits.
+    """
+    scale = _WIDTH / one.duration
+    parts = [
+        ("bonafide" if label == BONAFIDE else "spoof", round(start * scale, 1), round((end - start) * scale, 1))
+        for label, start, end, *_ in one.segments
+    ]
+    scores = np.asarray(one.scores, np.float64)
+    factor = -(-len(scores) // _MOST_POINTS)
+    lowest = np.minimum.reduceat(scores, np.arange(0, len(scores), factor))
+    heights = _HEIGHT * (1 - (lowest - low) / (high - low))
+    edges = np.minimum(np.arange(len(lowest) + 1) * factor * resolution_ms / 1000 * scale, _WIDTH)
+    steps = zip(edges[:-1].tolist(), edges[1:].tolist(), heights.tolist())
+    points = " ".join(f"{left:.1f},{height:.1f} {right:.1f},{height:.1f}" for left, right, height in steps)
+    within = threshold is not None and low <= threshold <= high
+    height = round(_HEIGHT * (1 - (threshold - low) / (high - low)), 1) if within and threshold is not None else None
+    return {"name": one.name, "duration": one.duration, "parts": parts, "points": points, "threshold": height}
+
+
+def write_experiment(result: ExperimentResult, folder: Path) -> list[Path]:
+    """Write ``table.html``, ``.json``, ``.md`` and ``.tex`` of ``result`` to ``folder``, and return their paths.
+
+    Raises:
+        InputError: if one of the files cannot be written.
+    """
+    notes = "".join(f"\n- {markdown_text(note)}" for note in result.notes)
+    texts = {
+        "html": experiment_page(result),
+        "json": json_of(result.to_dict()),
+        "md": markdown(result.tables()) + (f"{notes}\n" if notes else ""),
+        "tex": latex(result.tables()),
+    }
+    paths = [folder / f"table.{suffix}" for suffix in texts]
+    for path, text in zip(paths, texts.values()):
+        write_text(path, printable(text))
+    return paths
+
+
+def experiment_page(result: ExperimentResult) -> str:
+    """Make the page of ``result``; the same result gives the same bytes."""
+    *tables, details = both = result.tables()
+    return page_of(
+        "experiment.html.jinja",
+        result.title,
+        result=result,
+        tables=tables,
+        details=details,
+        latex=latex(both),
+        markdown=markdown(both),
+    )

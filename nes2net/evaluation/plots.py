@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from nes2net.evaluation.det import RATES, det_range, thinned_det
+from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
-from nes2net.evaluation.reliability import reliability
 from nes2net.evaluation.transfer import Transfer
 
 

@@ -35,7 +35,6 @@ class SystemRows:
 
     @property
     def worst(self) -> float:
-        """The highest EER."""
         return max((row.eer for row in self.rows.values() if row.eer is not None), default=0)
 
     def values(self, position: int) -> list[str]:
@@ -52,17 +51,14 @@ class Breakdown:
 
     @property
     def title(self) -> str:
-        """Its heading."""
         return "Official table" if self.fields == OFFICIAL else "By " + " and ".join(map(words, self.fields))
 
     @property
     def longest(self) -> int:
-        """The largest number of rows of a system."""
         return max(len(system.rows) for system in self.systems)
 
     @property
     def worst(self) -> float:
-        """The highest EER of all systems."""
         return max(system.worst for system in self.systems)
 
     @property
@@ -97,7 +93,6 @@ def breakdowns(systems: Sequence[Evaluation]) -> list[Breakdown]:
 
 
 def title_of(report: Report) -> str:
-    """Name the corpus and the phase of ``report``."""
     return f"{corpora.get(report.corpus).title}, {report.phase}"
 
 
@@ -128,8 +123,9 @@ def calibration(report: Report) -> Table:
     """The figures that read scores as log-likelihood ratios; the best one is marked."""
     systems = report.systems
     columns = {"actDCF": _column(systems, "act_dcf", cost), "Cllr, bits": _column(systems, "cllr", cost)}
-    caption = f"Scores read as log-likelihood ratios. actDCF with the costs of {ASVSPOOF5_COSTS}."
-    return _by_system(caption, systems, columns)
+    return _by_system(
+        f"Scores read as log-likelihood ratios. actDCF with the costs of {ASVSPOOF5_COSTS}.", systems, columns
+    )
 
 
 def _column(systems: Sequence[Evaluation], name: str, write: Callable[[float | None], str]) -> list[Cell]:
@@ -137,8 +133,7 @@ def _column(systems: Sequence[Evaluation], name: str, write: Callable[[float | N
 
 
 def _by_system(caption: str, systems: Sequence[Evaluation], columns: dict[str, list[Cell]]) -> Table:
-    rows = zip((system.system for system in systems), *columns.values())
-    return Table.of(caption, ["system", *columns], rows)
+    return Table.of(caption, ["system", *columns], zip((system.system for system in systems), *columns.values()))
 
 
 def paper_tables(report: Report) -> list[Table]:

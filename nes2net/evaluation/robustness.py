@@ -65,7 +65,6 @@ class Figures:
 
     @property
     def family(self) -> str:
-        """Name without strength."""
         return self.condition.partition(":")[0]
 
     @property
@@ -112,7 +111,6 @@ class Robustness:
 
     @property
     def title(self) -> str:
-        """Corpus and phase."""
         return f"{corpora.get(self.corpus).title}, {self.phase}: robustness"
 
     @property
@@ -192,7 +190,7 @@ class Robustness:
     def text(self) -> str:
         """Write the table, the most damaging condition first."""
         table = self.table([self.clean, *self.by_damage]).lines()
-        failed = [f"no figures of {condition}: {reason}" for condition, reason in self.failed.items()]
+        failed = (f"no figures of {condition}: {reason}" for condition, reason in self.failed.items())
         return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
 
     def markdown(self) -> str:
@@ -202,10 +200,7 @@ class Robustness:
         return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
 
     def to_dict(self) -> dict[str, Any]:
-        """Convert to plain data for JSON."""
-        plain = asdict(self)
-        plain["origin"] = origin_facts(self.origin)
-        return plain
+        return asdict(self) | {"origin": origin_facts(self.origin)}
 
 
 def origin_facts(origin: Origin | None) -> dict[str, str]:

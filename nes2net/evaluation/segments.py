@@ -22,8 +22,7 @@ from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import versions
 from nes2net.evaluation.labelled_frames import RTTM, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.plain import plain
-from nes2net.evaluation.tables import Table, percent, percent_interval
+from nes2net.evaluation.tables import Table, percent, percent_interval, plain
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
@@ -79,19 +78,19 @@ class AtThreshold:
 
     @property
     def table(self) -> Table:
-        """The figures, a row each."""
-
         def figure(value: float | None, bounds: tuple[float, float] | None) -> str:
             if value is None:
                 return "–"
             return f"{value:.4f}" if bounds is None else f"{value:.4f} ({bounds[0]:.4f} to {bounds[1]:.4f})"
 
         error = "–" if self.boundary_error is None else f"{1000 * self.boundary_error:.1f} ms"
-        within = f"F1 of boundaries within {1000 * self.tolerance:g} ms"
         rows = [
             ["F1", figure(self.f1, self.f1_interval)],
             ["intersection over union", figure(self.iou, self.iou_interval)],
-            [within, figure(self.boundary_f1, self.boundary_f1_interval)],
+            [
+                f"F1 of boundaries within {1000 * self.tolerance:g} ms",
+                figure(self.boundary_f1, self.boundary_f1_interval),
+            ],
             ["boundary error", error],
         ]
         return Table.of(f"Figures at {self.name}", ["figure of spoofed time", "value (95 % interval)"], rows)
@@ -137,11 +136,12 @@ class SegmentEvaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON, without scores."""
-        kinds = {
-            kind: [{"utterance": one.name, "wrong": wrong} for one, wrong in found]
-            for kind, found in self.examples.items()
+        return plain(self) | {
+            "examples": {
+                kind: [{"utterance": one.name, "wrong": wrong} for one, wrong in found]
+                for kind, found in self.examples.items()
+            }
         }
-        return plain(self) | {"examples": kinds}
 
     def text(self) -> str:
         """Write the figures as a table and lines of text."""
@@ -162,7 +162,6 @@ class SegmentEvaluation:
 
     @property
     def table(self) -> Table:
-        """The equal error rates."""
         rows = [
             [
                 rate.name,
@@ -175,8 +174,9 @@ class SegmentEvaluation:
             ]
             for rate in (*self.points, self.utterance, self.range_based)
         ]
-        head = ["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"]
-        return Table.of("Equal error rates", head, rows)
+        return Table.of(
+            "Equal error rates", ["", "EER %", "95 % interval", "threshold", "bona fide", "spoof", "scores"], rows
+        )
 
 
 def evaluate_segments(
@@ -247,8 +247,6 @@ def evaluate_segments(
 
 
 class _Figures(NamedTuple):
-    """All figures of the utterances."""
-
     rates: list[Rate]
     """Of points at each resolution, of utterances, and of seconds."""
     at: list[AtThreshold]
@@ -309,8 +307,9 @@ def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) ->
     if not num_bonafide or not num_spoof:
         return Rate(name, None, None, None, how, num_bonafide, num_spoof)
     found = point_eer(scores, labels)
-    bounds = point_eer_interval(scores, labels, **draws)
-    return Rate(name, found.eer, found.threshold, bounds, how, num_bonafide, num_spoof)
+    return Rate(
+        name, found.eer, found.threshold, point_eer_interval(scores, labels, **draws), how, num_bonafide, num_spoof
+    )
 
 
 def _at_threshold(

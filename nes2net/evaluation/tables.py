@@ -1,10 +1,12 @@
-"""Tables of figures, and their writers: text, Markdown and LaTeX; pages draw the same tables."""
+"""Tables of figures, and their writers: text, Markdown and LaTeX, and plain data for JSON; pages draw the same tables."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, NamedTuple
 
 from nes2net.evaluation.figures import Figure
 from nes2net.machine.terminal import markdown_table, printable_name, text_table
@@ -42,7 +44,6 @@ class Table(NamedTuple):
 
     @property
     def texts(self) -> list[list[str]]:
-        """The texts of the cells."""
         return [[cell.text for cell in row] for row in self.rows]
 
     def lines(self, align: str = "lr") -> list[str]:
@@ -139,7 +140,6 @@ def words(field: str) -> str:
 
 
 def cost(cost: float | None, absent: str = "–") -> str:
-    """Write a cost."""
     return absent if cost is None else f"{cost:.4f}"
 
 
@@ -187,3 +187,23 @@ def best_marked(
     known = [value for value in values if value is not None]
     best = write(min(known)) if mark and len(known) > 1 else None
     return [Cell(text, text == best) for text in map(write, values)]
+
+
+def plain(value: Any) -> Any:
+    """Convert a result to plain data: a dataclass or named tuple to a mapping of its fields.
+
+    Fields that are not in the representation of a dataclass, such as scores, are left out. A number
+    that is not finite becomes None.
+
+    >>> plain({"interval": (0.25, math.inf)})
+    {'interval': [0.25, None]}
+    """
+    if is_dataclass(value):
+        return {one.name: plain(getattr(value, one.name)) for one in fields(value) if one.repr}
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return plain(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Collection) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -24,14 +24,13 @@ from nes2net.decisions.decision import INVERTED, Decider
 from nes2net.decisions.operating_point import OperatingPoint
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.curves import Bin, reliability
 from nes2net.evaluation.figures import Figure, Measured
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.plain import plain
-from nes2net.evaluation.reliability import Bin, reliability
-from nes2net.evaluation.tables import points
+from nes2net.evaluation.tables import plain, points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
@@ -69,8 +68,6 @@ class ScoredSet(NamedTuple):
 
 
 class FurtherSet(NamedTuple):
-    """Where a further test set is."""
-
     corpus: str
     scores: str
     keys: str
@@ -126,7 +123,6 @@ class Transfer:
     false_alarm: Figure
     accuracy: Figure
     f1: Figure
-    """Of spoof."""
     act_dcf: Figure
     """By the costs of ASVspoof 5, track 1, at their own threshold."""
     own_cost: Figure | None
@@ -134,15 +130,13 @@ class Transfer:
     cllr: Figure
     """Of the calibrated scores, in bits."""
     min_cllr: Figure
-    """The part of Cllr that is lost by discrimination."""
+    """The part of Cllr that is lost by discrimination; the rest is ``calibration_loss``."""
     calibration_loss: Figure
-    """The rest of Cllr."""
     raw_cllr: float | None
     """Cllr of the scores before calibration, read as ratios; None if they are not known."""
     eer_llr: float
     """Log-likelihood ratio at which misses and false alarms of this set are nearest to equal."""
     reliability: list[Bin]
-    """Of the calibrated scores."""
     llrs: Llrs = field(repr=False, compare=False)
     raw: Llrs | None = field(repr=False, compare=False)
     """The scores before calibration; None if they are not known."""
@@ -179,8 +173,8 @@ class TransferTable:
         """Convert to plain data for JSON, without scores."""
         (weight,), offset = self.decider.calibration.weights, self.decider.calibration.offset
         basis = self.decider.basis() | {"weight": weight, "offset": offset}
-        one_class = [one.to_dict() for one in self.one_class]
-        return {"system": self.system, "basis": basis, **plain(self), "one_class": one_class}
+        figures = plain(self) | {"one_class": [one.to_dict() for one in self.one_class]}
+        return {"system": self.system, "basis": basis, **figures}
 
 
 class Threshold(NamedTuple):
@@ -224,7 +218,18 @@ def thresholds(
         )
         if development.only_label is not None:
             raise InputError(f"{path}: has trials of one class only; a threshold is chosen on both")
-        decider = Decider(_fit(development), operating_point=source.operating_point)
+        matched = development.matched
+        calibration = replace(
+            fit(matched.bonafide, matched.spoof, systems=[development.scores.stem]),
+            trained_on={
+                "corpus": development.corpus,
+                "phase": development.phase,
+                "num_bonafide": matched.bonafide.size,
+                "num_spoof": matched.spoof.size,
+            },
+            scored_by=read_scored_by(development.scores, development.sha256),
+        )
+        decider = Decider(calibration, operating_point=source.operating_point)
         found.append(Threshold(decider, development, development.inputs))
     for path in source.calibrations:
         decider = Decider(load(path), operating_point=source.operating_point)
@@ -234,8 +239,7 @@ def thresholds(
                 "file of recordings"
             )
         found.append(Threshold(decider, None, [score_input(Path(path), sha256_of(path), "calibration")]))
-    further = [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
-    return found, further
+    return found, [read_set(place, "further", None, allow_partial=allow_partial) for place in source.further]
 
 
 def read_set(
@@ -256,15 +260,6 @@ def read_set(
         matched = key.match(path, allow_partial=allow_partial).matched
     inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
     return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs)
-
-
-def _fit(development: ScoredSet) -> LinearCalibration:
-    """The calibration that ``nes2net calibrate`` makes of these scores."""
-    matched = development.matched
-    calibration = fit(matched.bonafide, matched.spoof, systems=[development.scores.stem])
-    facts = {"num_bonafide": matched.bonafide.size, "num_spoof": matched.spoof.size}
-    trained_on = {"corpus": development.corpus, "phase": development.phase, **facts}
-    return replace(calibration, trained_on=trained_on, scored_by=read_scored_by(development.scores, development.sha256))
 
 
 def transfer_table(
@@ -312,9 +307,13 @@ def transfer_table(
         judge_one_class(decider, one.matched, one.name, one.corpus, one.phase) for one in sets if one.only_label
     ]
     tests = [None if one.only_label else judge(one) for one in sets]
-    warnings = _warnings(decider.calibration, development, sets, tests)
-    rows = _named_apart(rows + [row for row in tests if row is not None])
-    return TransferTable(system, decider, rows, _named_apart(one_class), warnings)
+    return TransferTable(
+        system,
+        decider,
+        _named_apart(rows + [row for row in tests if row is not None]),
+        _named_apart(one_class),
+        _warnings(decider.calibration, development, sets, tests),
+    )
 
 
 def _transfer(
@@ -350,7 +349,6 @@ def _transfer(
 
 
 def _named_apart(rows: list[_Row]) -> list[_Row]:
-    """Number the sets that share a name."""
     names = [row.name for row in rows]
     return [
         replace(row, name=f"{row.name} ({names[: number + 1].count(row.name)})") if names.count(row.name) > 1 else row

@@ -61,7 +61,6 @@ class Average(_Section):
 
     @property
     def words(self) -> str:
-        """How a table calls it."""
         text = "single" if self.best == 1 else f"{self.best} averaged"
         text += " as published" if self.mode == "legacy" and self.best > 1 else ""
         return text if self.by == _BY else f"{text}, best by {self.by}"
@@ -113,12 +112,10 @@ class EvaluationSet(_Section):
 
     @property
     def key_path(self) -> Path:
-        """Where the labels are."""
         return Path(self.root if self.keys is None else self.keys)
 
     @property
     def key_phase(self) -> str:
-        """Phase of the labels."""
         return self.split if self.phase is None else self.phase
 
 
@@ -261,7 +258,6 @@ def load_experiment(
 
 
 def packaged_experiments() -> list[str]:
-    """Names of the packaged experiments."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
-from nes2net.evaluation.experiment_page import write_experiment
+from nes2net.evaluation.page import write_experiment
 from nes2net.experiments.durations import estimates, in_words
 from nes2net.experiments.jobs import EvaluateJob, Job, unfinished
 from nes2net.experiments.missing import Missing, Search

@@ -71,11 +71,9 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Its run folder."""
         return Path(self.recipe.output) / self.recipe.tag
 
     def history(self) -> list[Row]:
-        """The epochs so far."""
         path = self.folder / HISTORY_FILE
         return read_history(path) if path.is_file() else []
 
@@ -117,7 +115,6 @@ class TrainJob(Job):
 
     @property
     def name(self) -> str:
-        """``train`` and the run."""
         return f"train {self.run.name}"
 
     def is_done(self) -> bool:
@@ -132,12 +129,10 @@ class TrainJob(Job):
         return selection.is_done
 
     def do(self, machine: Machine) -> None:
-        """Train, or go on."""
         _detector.cache_clear()  # its memory
         train(self.run.recipe, machine.device)
 
     def missing(self, search: Search) -> list[Missing]:
-        """Corpora and pre-training."""
         return missing_for_training(self.run.recipe, self.run.recipe.name, search)
 
 
@@ -151,7 +146,6 @@ class AverageJob(Job):
 
     @property
     def name(self) -> str:
-        """``average``, the run and the choice."""
         return f"{'choose' if self.average.best == 1 else 'average'} {self.run.name} {self.average.name}"
 
     def epochs(self) -> list[int]:
@@ -201,7 +195,6 @@ class ScoreJob(Job):
 
     @property
     def name(self) -> str:
-        """``score``, the run, the choice and the set."""
         return f"score {self.run.name} {self.average.name} {self.tested.title}"
 
     @property
@@ -214,12 +207,10 @@ class ScoreJob(Job):
 
     @property
     def scores(self) -> Path:
-        """The score file."""
         return self.out / "scores" / self.run.name / self.average.name / f"{self.tested.title}.txt"
 
     @property
     def part(self) -> Part:
-        """What is scored."""
         one = self.tested
         return Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
 
@@ -241,7 +232,6 @@ class ScoreJob(Job):
         )
 
     def do(self, machine: Machine) -> None:
-        """Score, or go on."""
         one, part, checkpoint = self.tested, self.part, self.needs.checkpoint()
         trials = corpora.get(part.corpus).trials(part.root, part.split, protocols=part.protocols)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
@@ -282,7 +272,6 @@ class ScoreJob(Job):
         return any(record.run.get(key) != value for key, value in expected.items())
 
     def missing(self, search: Search) -> list[Missing]:
-        """The recordings and their protocol."""
         one, found = self.tested, search.part(self.part)
         return [m for m in found if not (one.allow_partial and m.spares_some)]
 
@@ -360,17 +349,14 @@ class EvaluateJob(Job):
 
     @property
     def run(self) -> Run:  # type: ignore[override]
-        """The run whose detector was scored."""
         return self.scoring.run
 
     @property
     def needs(self) -> Job:  # type: ignore[override]
-        """The scoring."""
         return self.scoring
 
     @property
     def name(self) -> str:
-        """``evaluate``, the run, the choice and the set."""
         return f"evaluate {self.run.name} {self.scoring.average.name} {self.tested.title}"
 
     @property
@@ -380,7 +366,6 @@ class EvaluateJob(Job):
         return of.out / "reports" / of.run.name / of.average.name / f"{self.tested.title}.html"
 
     def asked(self) -> Asked:
-        """What is asked for."""
         one = self.tested
         return Asked(
             corpus=one.corpus,
@@ -413,7 +398,6 @@ class EvaluateJob(Job):
         return bool(own) and not changed and sha256_of(self.scoring.scores) == own[0].sha256
 
     def do(self, machine: Machine) -> None:
-        """Evaluate, and write page and figures."""
         one, asked = self.tested, self.asked()
         report = evaluate_systems(
             one.corpus,
@@ -433,7 +417,6 @@ class EvaluateJob(Job):
         write_text(self.page.with_suffix(".json"), printable(text) + "\n")
 
     def missing(self, search: Search) -> list[Missing]:
-        """The keys."""
         one = self.tested
         return search.keys(one.corpus, one.key_path, one.key_phase)
 

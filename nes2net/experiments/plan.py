@@ -34,7 +34,6 @@ class System:
 
     @property
     def title(self) -> str:
-        """How the table calls it."""
         return f"{self.point}, {self.average.words}" if self.point else self.average.words
 
 
@@ -88,7 +87,6 @@ class Plan:
 
     @property
     def systems(self) -> list[System]:
-        """The rows of the table."""
         points = dict.fromkeys(run.point for run in self.runs)
         return [System(point, average) for point in points for average in self.experiment.averages]
 

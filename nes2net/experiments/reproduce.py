@@ -42,7 +42,6 @@ class Places:
     recipe: Path | None = None
 
     def root(self, corpus: str) -> Path:
-        """Return the folder of ``corpus``."""
         own = self.data / corpus
         return own if own.is_dir() else self.data
 

@@ -53,7 +53,6 @@ class UnderCondition:
 
     @property
     def identity(self) -> str:
-        """Name, seed and sources."""
         return f"{self.name}, seed {self.seed}{self.sources}"
 
     def __call__(self, waveform: np.ndarray, id: str) -> np.ndarray:

@@ -154,11 +154,10 @@ def explain(
     else:
         relevance, difference = attribute(subject, parts, method, how.steps)
     checks = check(subject, parts, score, relevance, draws, how.seed)
-    seconds = len(subject.waveform) / SAMPLE_RATE
     return Explanation(
         score,
         start,
-        seconds,
+        len(subject.waveform) / SAMPLE_RATE,
         method,
         how.baseline,
         relevance.shifted(start),

@@ -48,7 +48,6 @@ class Check:
         return float(np.mean(np.array(self.random_changes) < self.change))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "of": self.of,
             "change": self.change,

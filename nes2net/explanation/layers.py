@@ -28,7 +28,6 @@ class Layers:
         return [int(layer) for layer in np.argsort(-self.shares, kind="stable")[:most]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
         return {"weights": self.weights.tolist(), "shares": self.shares.tolist()}
 
 

@@ -29,8 +29,7 @@ def occlude(subject: Subject, parts: Removable, score: float) -> Relevance:
     windows, bands, blocks = (subject.changes(parts, cells, score) for cells in masks)
     windows_cover, blocks_cover = masks[0][:, 0].astype(float), masks[2].astype(float)
     over_time = windows @ windows_cover / windows_cover.sum(0)
-    cells = np.tensordot(blocks, blocks_cover, 1)
-    return Relevance(parts.times, parts.bands, over_time, bands, cells, additive=False)
+    return Relevance(parts.times, parts.bands, over_time, bands, np.tensordot(blocks, blocks_cover, 1), additive=False)
 
 
 def num_occlusions(parts: Removable) -> int:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.explanation.explain import Explanation
-from nes2net.explanation.layers import Layers
 from nes2net.scoring.track_plot import BONAFIDE, SPOOF, drawable
 
 _INK, _BAR = "#1f2933", "#6b7785"
@@ -65,7 +64,13 @@ def draw(
     bands.set_xlabel("relevance", color=_INK)
     bands.tick_params(labelleft=False)
     if layers is not None:
-        _draw_layers(figure.add_subplot(grid[2, 0]), layers)
+        numbers, axes = np.arange(len(layers.shares)), figure.add_subplot(grid[2, 0])
+        axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
+        axes.plot(numbers, layers.weights, color=_INK, marker="o", markersize=3, linewidth=1, label="weight")
+        axes.set_xlabel("hidden state (0: input of the first layer)", color=_INK)
+        axes.set_ylabel("layers", color=_INK)
+        axes.legend(frameon=False, fontsize="x-small", ncols=2)
+        axes.spines[["top", "right"]].set_visible(False)
     for axes in (time, bands):
         axes.grid(linewidth=0.4, alpha=0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -112,13 +117,3 @@ def _coloured(cells: NDArray) -> NDArray:
     opacity = 0.6 * np.clip(np.abs(cells) / strong, 0, 1)
     colours = np.where((cells > 0)[..., None], to_rgb(BONAFIDE), to_rgb(SPOOF))
     return np.concatenate([colours, opacity[..., None]], axis=2)
-
-
-def _draw_layers(axes: Axes, layers: Layers) -> None:
-    numbers = np.arange(len(layers.shares))
-    axes.bar(numbers, layers.shares, color=_BAR, label="share of the weighted sum")
-    axes.plot(numbers, layers.weights, color=_INK, marker="o", markersize=3, linewidth=1, label="weight")
-    axes.set_xlabel("hidden state (0: input of the first layer)", color=_INK)
-    axes.set_ylabel("layers", color=_INK)
-    axes.legend(frameon=False, fontsize="x-small", ncols=2)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -59,7 +59,6 @@ class Relevance:
         return _strongest(self.bands, self.over_bands, most, together=False, additive=self.additive)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data."""
         return {
             "times": self.times.tolist(),
             "bands": self.bands.tolist(),

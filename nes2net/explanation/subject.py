@@ -56,7 +56,6 @@ class Subject:
         return waveforms[:, self._places.to(waveforms.device)]
 
     def score(self) -> float:
-        """The score of the recording as it is."""
         return float(self.scores(self.waveform[None])[0])
 
     def scores(self, waveforms: Tensor) -> NDArray:

@@ -90,9 +90,8 @@ def measure(
     flops = _flops(detector, num_samples)
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE
-    stages: list[tuple[Callable[[], Any], dict[str, Any]]] = []
     decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
-    stages.append((lambda: [load_audio(file) for file in files], decoding))
+    stages: list[tuple[Callable[[], Any], dict[str, Any]]] = [(lambda: [load_audio(file) for file in files], decoding)]
 
     def head(hidden_states: list[Tensor]) -> Tensor:
         return detector.logits(detector.features(hidden_states))
@@ -110,8 +109,12 @@ def measure(
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
     size = max(batch_sizes)
     given = [*files] * -(-size // len(files))  # at least one batch
-    end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
-    end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
+    end = {
+        "stage": f"files to scores, batch {size}",
+        "utterances": len(given),
+        "audio": len(given) * seconds,
+        "flops": len(given) * (flops["front-end"] + flops["back-end"]),
+    }
     trials = [Trial(str(number), path) for number, path in enumerate(given)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
@@ -119,7 +122,11 @@ def measure(
     stages.append((lambda: _scored(score(read(trials, (), ALONE))), end))
     product = _PRODUCT_SIZE.get(detector.device.type, 2048)
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
-    stages.append((partial(_linear(matrix), matrix), {}))
+    linear = nn.Linear(product, product, bias=False, device="meta")
+    linear.weight = nn.Parameter(matrix, requires_grad=False)
+    stages.append(
+        (partial(OneDNNLinear(linear), matrix), {})
+    )  # oneDNN computes it if it computes the detector's layers
 
     taken: list[list[float]] = [[] for _ in stages]
     with (
@@ -147,14 +154,6 @@ def _scored(shares: Iterable[Share]) -> None:
     for share in shares:
         for name, reason in share.failures.items():
             raise InputError(f"{name}: {reason}")
-
-
-def _linear(matrix: Tensor) -> nn.Module:
-    """Layer for a product by ``matrix``; oneDNN computes it if it computes the detector's layers."""
-    rows, columns = matrix.shape
-    linear = nn.Linear(columns, rows, bias=False, device="meta")
-    linear.weight = nn.Parameter(matrix, requires_grad=False)
-    return OneDNNLinear(linear)
 
 
 def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
@@ -186,16 +185,19 @@ def table(measured: Sequence[Measured], product: float, detector: Detector) -> l
         rows.append([stage.stage, f"{stage.per_second:,.2f}", f"{stage.times_real_time:,.1f}", speed, share])
     product_in = "tf32" if detector.precision == "tf32" else str(detector.dtype).removeprefix("torch.")
     rows.append([f"matrix product, {product_in}", "–", "–", f"{product / 1e9:,.1f}", "100%"])
-    head = ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
-    return markdown_table(head, rows).splitlines()
+    return markdown_table(
+        ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"], rows
+    ).splitlines()
 
 
 def environment(detector: Detector) -> list[str]:
     """List the versions and hardware that the figures depend on, as lines of a Markdown list."""
-    versions = f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
-    versions += f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}"
-    threads = f"{counted(usable_processors(), 'processor')}, {counted(torch.get_num_threads(), 'thread')}"
-    lines = [versions, f"{platform.system()} {platform.release()}, {processor_name()}, {threads}"]
+    lines = [
+        f"nes2net {__version__}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"transformers {transformers.__version__}, NumPy {np.__version__}, libsndfile {soundfile.__libsndfile_version__}",
+        f"{platform.system()} {platform.release()}, {processor_name()}, "
+        f"{counted(usable_processors(), 'processor')}, {counted(torch.get_num_threads(), 'thread')}",
+    ]
     if detector.device.type == "cuda":
         lines.append(
             f"{torch.cuda.get_device_name(detector.device)}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"
@@ -203,15 +205,8 @@ def environment(detector: Detector) -> list[str]:
     parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     size = sum(p.numel() for p in detector.parameters())
     lines.append(f"{parts}, {size:,} parameters, {detector.precision} on {detector.device}")
-    if memory := peak_memory(detector.device):
-        lines.append(memory)
-    return [f"- {line}" for line in lines]
-
-
-def peak_memory(device: torch.device) -> str:
-    """Peak memory of this process and of its part of the GPU; empty if the system keeps no count."""
-    peak = peak_bytes()
-    text = f"peak memory {peak / 2**30:.2f} GiB" if peak else ""
-    if device.type == "cuda":
-        text += f", on the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.2f} GiB"
-    return text.removeprefix(", ")
+    peak = peak_bytes()  # None or 0 if the system keeps no count
+    memory = [f"peak memory {peak / 2**30:.2f} GiB"] if peak else []
+    if detector.device.type == "cuda":
+        memory.append(f"on the GPU {torch.cuda.max_memory_allocated(detector.device) / 2**30:.2f} GiB")
+    return [f"- {line}" for line in [*lines, ", ".join(memory)] if line]

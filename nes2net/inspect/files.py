@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -68,7 +69,10 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         return sheet
     if path.suffix == ".json":
-        return _json_sheet(path)
+        for describe in (_calibration_sheet, _history_sheet, _record_sheet):
+            with suppress(InputError):
+                return describe(path)
+        raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
     if path.suffix not in (".onnx", ".safetensors") and _is_text(path):
         return _scores_sheet(path)
     return _detector_sheet(identify(path), results)
@@ -147,7 +151,6 @@ def _adaptation_facts(identity: Identity) -> dict[str, Any]:
 
 
 def _published_models(config: Mapping[str, Any]) -> list[str]:
-    """The published models with this architecture."""
     backend = config.get("backend", {}).get("name")
     near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
     with torch.device("meta"):
@@ -238,23 +241,15 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
     ]
 
 
-def _json_sheet(path: Path) -> Sheet:
-    """A calibration, a history, or the record of a score file: the first whose reader takes it."""
-    problems = []
-    for describe in (_calibration_sheet, _history_sheet, _record_sheet):
-        try:
-            return describe(path)
-        except InputError as error:
-            problems.append(str(error))
-    raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
-
-
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
     facts = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
-    trained = {key: value for key, value in calibration.trained_on.items() if not isinstance(value, (dict, list))}
-    facts |= {f"trained on, {key}": value for key, value in trained.items()}
+    facts |= {
+        f"trained on, {key}": value
+        for key, value in calibration.trained_on.items()
+        if not isinstance(value, (dict, list))
+    }
     facts |= _content_facts(calibration)
     rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
     figures = calibration.trained_on.get("figures")

@@ -157,7 +157,6 @@ def _meanings(docstring: str) -> dict[str, str]:
 
 
 def page() -> str:
-    """The page in Markdown."""
     from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
     from nes2net.frontends.adaptation import Adaptation  # start-up, as above
 

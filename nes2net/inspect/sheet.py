@@ -64,7 +64,6 @@ class Sheet:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """The description as plain data."""
         parts = {"title": self.title, **self.facts, "notes": self.notes, **self.tables, "next": self.commands}
         return {key: value for key, value in parts.items() if value not in ("", None, [])}
 

@@ -4,7 +4,6 @@ Everywhere a label is 1 for bona fide and 0 for spoof, a score is higher for bon
 are in seconds. Arrays of one utterance are NumPy arrays.
 """
 
-from nes2net.localisation.audacity import audacity_text, write_audacity
 from nes2net.localisation.detection import (
     Boundaries,
     Detection,
@@ -21,6 +20,15 @@ from nes2net.localisation.frames import (
     refine_scores,
 )
 from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
+from nes2net.localisation.label_files import (
+    audacity_text,
+    map_rttm,
+    read_reco2dur,
+    read_rttm,
+    rttm_text,
+    write_audacity,
+    write_rttm,
+)
 from nes2net.localisation.metrics import (
     PointEer,
     RangeEer,
@@ -28,13 +36,6 @@ from nes2net.localisation.metrics import (
     measured_frames,
     point_eer,
     range_eer,
-)
-from nes2net.localisation.rttm import (
-    map_rttm,
-    read_reco2dur,
-    read_rttm,
-    rttm_text,
-    write_rttm,
 )
 from nes2net.localisation.segments import (
     Segment,

@@ -52,8 +52,7 @@ def range_eer_interval(
         InputError: as the metric, or if a setting is out of range.
     """
     time = timed_frames(utterances, resolution_ms, tail)
-    values = _resample(time, _range_eer_of, num_resamples, seed)
-    return percentiles(values, confidence)
+    return percentiles(_resample(time, _range_eer_of, num_resamples, seed), confidence)
 
 
 def point_eer_interval(

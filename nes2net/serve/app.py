@@ -138,7 +138,6 @@ async def _tidy(desk: Desk, uploads: Uploads) -> None:
 
 
 def about(desk: Desk, model: str) -> dict[str, Any]:
-    """What is served, as plain data."""
     limits = desk.limits
     config = desk.detector.config
     return {
@@ -162,5 +161,4 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
 
 def _failed(name: str, error: InputError) -> JSONResponse:
     status = _STATUS.get(type(error), 422)
-    headers = {"Retry-After": "10"} if status == 503 else None
-    return JSONResponse({"file": name, "error": str(error)}, status, headers)
+    return JSONResponse({"file": name, "error": str(error)}, status, {"Retry-After": "10"} if status == 503 else None)

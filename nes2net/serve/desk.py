@@ -95,7 +95,6 @@ class Fakes:
     rule: StretchRule
 
     def facts(self) -> dict[str, Any]:
-        """Plain data for the row of a recording."""
         return {
             "segments": [
                 {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
@@ -113,7 +112,6 @@ class Meaning:
     decider: Decider
 
     def row(self) -> dict[str, Any]:
-        """Plain data for the row of a recording."""
         return {**self.decision.row(), "basis": self.decider.basis()}
 
 
@@ -248,8 +246,6 @@ class Desk:
             return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes, remark)
 
     def _track(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Track:
-        """The scores along a recording."""
-
         def scored(seconds: float) -> None:
             watch.check()
             share = seconds / duration / (2 if self.detector.trained_on_segments else 1)

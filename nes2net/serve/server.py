@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import uvicorn
 
@@ -69,7 +69,7 @@ def serve(
     host = address.host
     local = is_loopback(host)
     with _listening(host, address.port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
-        signal.signal(signal.SIGTERM, _terminated)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         detector = Detector.from_pretrained(model, **loading)
@@ -133,10 +133,6 @@ class _Server(uvicorn.Server):
         # Open pages are answered without end: that this is cut off now is no error to tell of.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
-
-
-def _terminated(*_: Any) -> NoReturn:
-    sys.exit(128 + signal.SIGTERM)  # so that temporary files are removed
 
 
 def _listening(host: str, port: int | None) -> socket.socket:

@@ -6,7 +6,7 @@ from statistics import stdev
 import pytest
 
 from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
-from nes2net.evaluation.experiment_page import experiment_page, write_experiment
+from nes2net.evaluation.page import experiment_page, write_experiment
 
 
 def measured(seed: int, eer: float, **changes) -> Measured:

@@ -12,7 +12,7 @@ from nes2net.audio.read import load_audio
 from nes2net.conditions import Sources
 from nes2net.corpora.part import Part
 from nes2net.corpora.trial import BONAFIDE
-from nes2net.evaluation.robustness_page import write_robustness
+from nes2net.evaluation.page import write_robustness
 from nes2net.experiments.robustness import plan, run
 from nes2net.registry import create_condition
 from nes2net.scoring.journal import Journal

@@ -124,7 +124,14 @@ def _evaluate_2021_df(options: argparse.Namespace) -> None:
 
 def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
     ids, scores = read_scores(options.path)
-    trials = in_the_wild.CORPUS.keys(options.labels_file or _find_labels(Path(options.path)))
+    here = Path(options.path).parent
+    folders = [here, Path("."), Path("release_in_the_wild"), here / "release_in_the_wild"]
+    labels = options.labels_file or first_file(
+        [folder / "meta.csv" for folder in folders],
+        what="key of In-the-Wild",
+        remedy="give --labels_file the path of meta.csv, which comes with the audio",
+    )
+    trials = in_the_wild.CORPUS.keys(labels)
     matched = match(trials, ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
     eer, _ = metrics.compute_eer(
@@ -176,12 +183,3 @@ def _say_if_partial(matched: Matched) -> None:
     if matched.mismatch:
         evaluated = f"{len(matched.trials)} of {matched.num_expected} trials"
         print(f"partial: rests on {evaluated}; {matched.mismatch.describe(matched.num_expected)}", file=sys.stderr)
-
-
-def _find_labels(scores: Path) -> Path:
-    folders = [scores.parent, Path("."), Path("release_in_the_wild"), scores.parent / "release_in_the_wild"]
-    return first_file(
-        [folder / "meta.csv" for folder in folders],
-        what="key of In-the-Wild",
-        remedy="give --labels_file the path of meta.csv, which comes with the audio",
-    )

@@ -1,4 +1,4 @@
-"""RTTM and reco2dur: the published text, what comes back, and what is refused."""
+"""RTTM, reco2dur and label files of Audacity: the published text, what comes back, and what is refused."""
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from nes2net.localisation import (
     read_rttm,
     rttm_text,
     segments_of_frames,
+    write_audacity,
     write_rttm,
 )
 
@@ -74,3 +75,9 @@ def test_malformed_durations(tmp_path):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
     with pytest.raises(InputError, match="line 1: expected 2 fields .utterance, seconds., found 1"):
         read_reco2dur(write(tmp_path / "reco2dur", "a\n"))
+
+
+def test_a_line_for_each_segment(tmp_path):
+    segments = [Segment("spoof", 0.123456, 1.5), Segment("a  b\n", 1.5, 3599.999999, -2.5)]
+    write_audacity(tmp_path / "a.txt", segments)
+    assert (tmp_path / "a.txt").read_text() == "0.123456\t1.500000\tspoof\n1.500000\t3599.999999\ta b\n"

@@ -1,9 +1,13 @@
-"""RTTM files, which list the segments of utterances, and ``reco2dur``, which lists their durations.
+"""Files of segments: RTTM, ``reco2dur`` with the durations of utterances, and label files of Audacity.
 
 A line of RTTM has ten fields, ``SPEAKER utterance 1 start duration <NA> <NA> label <NA> <NA>``,
 times in seconds (NIST, "Rich Transcription 2009 Evaluation Plan", appendix A). The PartialSpoof
 database and diarisation tools use it. Files do not depend on the order of their lines: labels keep
 their names.
+
+A line of a label file of the audio editor Audacity has three fields separated by tabs, ``start end label``,
+for the segments of one recording. A label over a range of frequencies would have a second line
+(Audacity manual, "Importing and Exporting Labels").
 """
 
 from __future__ import annotations
@@ -122,3 +126,23 @@ def seconds(number: str, path: Path, line: int, what: str) -> float:
 
 def _word(text: str) -> str:
     return printable("%20".join(text.split())) or "<NA>"
+
+
+def audacity_text(segments: Iterable[tuple]) -> str:
+    """Write the segments of a recording as the text of a label file, times with six decimals.
+
+    White space within a label becomes one space. Scores are left out.
+
+    >>> audacity_text([("spoof", 0.5, 1.25)])
+    '0.500000\\t1.250000\\tspoof\\n'
+    """
+    return "".join(f"{start:.6f}\t{end:.6f}\t{' '.join(label.split())}\n" for label, start, end, *_ in segments)
+
+
+def write_audacity(path: str | Path, segments: Iterable[tuple]) -> None:
+    """Write the segments of a recording as a label file, whole or not at all.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    write_text(path, audacity_text(segments))
