@@ -31,6 +31,8 @@ def create_task(recipe: Recipe) -> Task:
     """
     chosen = recipe.train.task
     named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
+    if named and not isinstance(named.get("name"), str):
+        raise InputError("`train.task` needs a `name`, which says whose options the others are")
     asked = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     asked |= {named.pop("name")} if named else set()
     if len(asked) > 1:

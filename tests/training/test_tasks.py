@@ -1,0 +1,41 @@
+"""Which task a recipe trains."""
+
+import pytest
+
+from nes2net import InputError
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training.tasks.choice import create_task
+
+SEGMENTS = {"segments": {"resolutions": [20]}}
+SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
+
+
+@pytest.mark.parametrize(
+    "settings, name",
+    [
+        ({}, "Task"),
+        ({"train": {"task": "utterance"}}, "Task"),
+        (SEGMENTS, "Segments"),
+        ({**SEGMENTS, "train": {"task": {"name": "segments"}}}, "Segments"),
+        (SCORES, "Fusion"),
+        ({"train": {"loss": "distillation", "teacher": "teacher.pth"}}, "Distillation"),
+        ({"train": {"optimizer": "logistic", "epochs": 1}}, "Logistic"),
+    ],
+)
+def test_the_settings_choose_the_task(settings, name):
+    assert type(create_task(recipe_from_dict(settings))).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: take those of one"),
+        ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
+        ({"train": {"task": "rank"}}, "unknown task 'rank'"),
+        ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "task 'utterance' has no option 'recipe'"),
+        ({"train": {"task": {"margin": 1}}}, "`train.task` needs a `name`"),
+    ],
+)
+def test_what_is_no_task_is_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        create_task(recipe_from_dict(settings))
