@@ -92,7 +92,7 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
     unheard = traits[trials[1].id]._replace(level=-110.0)
     path, audio = tmp_path / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
     run = {"traits": "duration level bandwidth", "trials": recordings_digest(trials), "num_samples": SAMPLES}
-    with Journal(path, run, TraitsOutput().kept) as earlier:
+    with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
     wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
     damaged = ["", "\0\0", "3", *map(json.dumps, wrong)]

@@ -68,7 +68,9 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(segment_detector, trials, 
     with pytest.raises(KeyboardInterrupt):
         score(segment_detector, trials, tmp_path / "f.txt", batch_size=2)
     assert (tmp_path / "f.txt.partial").stat().st_size > 0 and not (tmp_path / "f.txt").exists()
-    with pytest.raises(InputError, match="another model, protocol"):  # scores of utterances are another run
+    with pytest.raises(
+        InputError, match=r"another run or program \(another resolution_ms\)"
+    ):  # scores of utterances are another run
         score_trials(segment_detector, trials, tmp_path / "f.txt", num_samples=None, num_workers=0)
     calls.append(0)
     score(segment_detector, trials, tmp_path / "f.txt", batch_size=2)

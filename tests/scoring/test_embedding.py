@@ -142,7 +142,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
 
     later = []
     detector.embeddings = lambda x, *arguments: (later.extend(range(len(x))), compute(x, *arguments))[1]
-    with pytest.raises(InputError, match="another model, protocol or corpus, length, precision"):
+    with pytest.raises(InputError, match=r"another run or program \(another num_samples\)"):
         embed(detector, trials, out, num_samples=9000)
     embed(detector, trials, out, num_samples=8000, batch_size=2)
     assert len(later) == 10  # the batch of the broken row again, and the eight others

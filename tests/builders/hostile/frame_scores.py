@@ -83,7 +83,7 @@ _RECORDS = {
     "deep": ("[" * 100_000, "not a record of frame scores"),
     "a word as resolution": ('{"run": {}, "failures": {}, "resolution_ms": "20"}', "resolution_ms"),
     "negative": ('{"run": {}, "failures": {}, "resolution_ms": -20.0}', "a number of ms above 0"),
-    "not a number": ('{"run": {}, "failures": {}, "resolution_ms": NaN}', "resolution_ms|not a record"),
+    "not a number": ('{"run": {}, "failures": {}, "resolution_ms": NaN}', "a number of ms above 0|not a record"),
     "another": ('{"run": {}, "failures": {}, "resolution_ms": 40.0}', "frames of 40 ms, not of 20 ms"),
 }
 
