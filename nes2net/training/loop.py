@@ -91,9 +91,8 @@ class Trainer:
                 in any process. Nothing of the step is done or saved.
         """
         accelerator, progress = self.accelerator, self.state.progress
-        iteration = (epoch - 1) * self.steps_per_epoch + step
         seed_step(self.recipe.seed, epoch, step, accelerator.process_index)
-        progress.lr = self.learning_rate(iteration) * self.decay()
+        progress.lr = self.learning_rate(self.iteration(epoch, step)) * self.decay()
         set_learning_rate(self.state.optimizer, progress.lr)
         parts, weights = zip(*(self.prepared(batch, epoch, step, place) for place, batch in enumerate(batches)))
         lost = [why for batch in batches for why in batch.lost]
@@ -121,20 +120,16 @@ class Trainer:
         """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        part = Part(
-            self.moved(batch.waveforms),
-            self.moved(batch.targets),
-            {name: self.moved(values) for name, values in carried.items()},
-            (epoch - 1) * self.steps_per_epoch + step,
-        )
+        part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
         if len(batch.targets):
             number = place * self.accelerator.num_processes + self.accelerator.process_index
             part = self.objective.mixed(part, epoch, step, number)
         targets = part.targets.cpu() if self.objective.specmix else batch.targets
         return part, self.objective.denominators(targets, carried)
 
-    def moved(self, values: Tensor) -> Tensor:
-        return values.to(self.accelerator.device, non_blocking=True)
+    def iteration(self, epoch: int, step: int) -> int:
+        """The number of a step over all epochs, from 0."""
+        return (epoch - 1) * self.steps_per_epoch + step
 
     def backward(self, parts: Sequence[Part], plan: StepPlan) -> Tensor:
         """Add up the gradients of the loss of a step, over its parts and all processes; return the loss."""

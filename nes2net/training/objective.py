@@ -30,6 +30,7 @@ from nes2net.losses import (
 )
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
+from nes2net.training.dataset import Batch
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).
@@ -57,6 +58,16 @@ class Part(NamedTuple):
     iteration: int | None = None
     #: seed of latent augmentation; None leaves the embeddings as they are
     latent_seed: int | None = None
+
+    @classmethod
+    def of(
+        cls, batch: Batch, carried: Mapping[str, Tensor], device: torch.device, iteration: int | None = None
+    ) -> Part:
+        """Move ``batch`` to ``device``, with what is ``carried`` of it."""
+        waveforms, targets, *values = (
+            tensor.to(device, non_blocking=True) for tensor in (batch.waveforms, batch.targets, *carried.values())
+        )
+        return cls(waveforms, targets, dict(zip(carried, values)), iteration)
 
 
 class Outcome(NamedTuple):

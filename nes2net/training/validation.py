@@ -185,13 +185,10 @@ class Validator:
             outcome = Outcome(torch.zeros(()), torch.zeros(0))
             if len(batch.targets):
                 carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-                waveforms, targets, *values = (
-                    tensor.to(accelerator.device, non_blocking=True)
-                    for tensor in (batch.waveforms, batch.targets, *carried.values())
-                )
+                part = Part.of(batch, carried, accelerator.device)
                 if self.mode == "train":
                     seed_validation(self.seed, epoch, place, list(self.loaders).index(name))
-                outcome = self.objective.validated(Part(waveforms, targets, dict(zip(carried, values))))
+                outcome = self.objective.validated(part)
             # A worker's tensor keeps a file open until it is freed, so keep a copy.
             results.append((outcome, batch.targets.clone(), batch.errors, batch.lost, batch.places))
             meter.update(len(batch.targets) * accelerator.num_processes)

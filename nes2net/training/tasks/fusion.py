@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,11 @@ class Fusion(Task):
     def is_asked_for(cls, recipe: Recipe) -> bool:
         return bool(recipe.data.train_scores)
 
+    @cached_property
+    def ranges(self) -> Ranges:
+        """The ranges by which scores of other systems are normalised, read once."""
+        return score_ranges(self.recipe.data)
+
     def objective(self, detector: Detector) -> Objective:
         return FusionObjective(detector, self.recipe)
 
@@ -52,7 +58,7 @@ class Fusion(Task):
                     f"`data.{part}_scores` names {path}, which is not there: give a score file of each of the other "
                     "systems, in the order of the recipe"
                 )
-        return with_system_scores(trials, files, score_ranges(data))
+        return with_system_scores(trials, files, self.ranges)
 
     @staticmethod
     def carries(trial: Trial) -> Mapping[str, Tensor]:
@@ -60,7 +66,7 @@ class Fusion(Task):
 
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         super().check(detector, trials)
-        detector.record["score_ranges"] = score_ranges(self.recipe.data)  # scoring needs them
+        detector.record["score_ranges"] = self.ranges  # scoring needs them
 
 
 def score_ranges(data: DataConfig) -> Ranges:
