@@ -53,9 +53,10 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     train = recipe.train
     with torch.device("meta"):
         model = with_head(adapted(recipe.model, train.adapt), train.loss)
-        # Losses differ by next to nothing, and some compute numbers when they are made.
-        plain = recipe.model_copy(update={"train": train.model_copy(update={"loss": "cross_entropy"})})
-        task = create_task(plain)
+        # Losses differ by next to nothing, and some compute numbers when they are made; a logistic regression has
+        # no steps, and its last layer may be one that cross-entropy refuses.
+        loss = train.loss if train.optimizer == "logistic" else "cross_entropy"
+        task = create_task(recipe.model_copy(update={"train": train.model_copy(update={"loss": loss})}))
         objective = task.objective(Detector.from_config(model))
     reduced = _TYPES.get(train.precision)
     with torch.device("meta") if reduced is None else FakeTensorMode():

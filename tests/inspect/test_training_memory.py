@@ -34,3 +34,11 @@ def test_settings_that_take_less(estimate):
     assert estimate(**lora, precision="bf16").activations < estimate(**lora).activations
     assert estimate(freeze_frontend=True).activations < 0.2 * whole
     assert whole < estimate(accumulate=1).activations * 1.01
+
+
+def test_logistic_regression_keeps_nothing(small_model):
+    """Its last layer of one logit is none that the cross-entropy of steps takes."""
+    model = {**small_model, "backend": {"name": "logistic", "num_logits": 1}}
+    train = TrainConfig(optimizer="logistic", loss="focal", epochs=1)
+    found = training_memory(Recipe(model=model, train=train))
+    assert found.trained > 0 and found.optimizer == found.activations == 0

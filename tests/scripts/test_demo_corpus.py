@@ -207,7 +207,7 @@ class TestCorpus:
             assert {t.attack for t in trials if t.label == "spoof"} == seen
             assert all(t.id.startswith(f"LA_{split[0].upper()}_1") for t in trials)
             check_audio(trials)
-        tracks = (("LA", asvspoof2021_la, codecs.LA_CODECS), ("DF", asvspoof2021_df, codecs.DF_CODECS))
+        tracks = (("LA", asvspoof2021_la.CORPUS, codecs.LA_CODECS), ("DF", asvspoof2021_df.CORPUS, codecs.DF_CODECS))
         for track, corpus, names in tracks:
             trials, keys = corpus.trials(built), corpus.keys(built / "keys")
             assert [t.id for t in trials] == [t.id for t in keys]
