@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
 _CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from nes2net import Detector, InputError, registry
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.frontends.base import Frontend
 from nes2net.options import Input, declared, fitted

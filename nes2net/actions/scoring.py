@@ -17,8 +17,8 @@ from nes2net.decisions.decision import Decider
 from nes2net.errors import InputError
 from nes2net.evaluation.seen import seen
 from nes2net.machine.files import sha256_of
-from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import print_note, print_warnings
+from nes2net.machine.this_process import is_first
 from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
 from nes2net.scoring.calibrated import notes_on

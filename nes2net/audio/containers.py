@@ -1,8 +1,106 @@
-"""ASF (WMA) and FLV: FFmpeg reads a file that was cut off as a shorter one."""
+"""Audio formats made of chunks, boxes or elements: WAV, AIFF, AVI, ASF (WMA), FLV, MP4 and Matroska.
+
+Decoders read a file that was cut off as a shorter one, without a word. FFmpeg lists all frames of an
+MP4 file before it reads the first, and goes on behind damaged elements of Matroska.
+"""
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections import Counter
+from collections.abc import Iterator
+from typing import BinaryIO, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+_ByteOrder: TypeAlias = Literal["little", "big"]
+
+#: First bytes of the file → byte order of its sizes.
+RIFF_FORMATS: dict[bytes, _ByteOrder] = {
+    **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
+    **dict.fromkeys((b"RIFX", b"FORM"), "big"),
+}
+# Programs that do not know how long a chunk will be write this size or more; with sizes of 64 bits,
+# the second.
+_UNKNOWN_SIZE, _UNKNOWN_LONG_SIZE = 0x7FFFF000, 1 << 62
+_MOST_CHUNKS = 10_000  # a file of zeros would seem to have more
+_FORMATS_OF_WHOLE_SAMPLES = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, μ-law, extensible
+
+
+def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
+    """Announced and present length and their unit, if a WAV, RF64, BW64, AIFF or AVI file was cut off.
+
+    None for a whole file, a file that does not know its length (written to a pipe), and other
+    formats.
+    """
+    file.seek(0)
+    start = file.read(12)
+    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
+        return _missing_video(file)
+    order = RIFF_FORMATS.get(start[:4])
+    if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
+        return None
+    unit_bytes, unit, long_size = 1, "bytes", None
+    size_of_file = file.seek(0, 2)
+    for name, size, place in _chunks(file, order):
+        body = file.read(min(size, 32))
+        if name in (b"data", b"SSND"):
+            present, limit = size_of_file - place, _UNKNOWN_SIZE
+            # libsndfile and FFmpeg then read to the end
+            if size == 0xFFFFFFFF and long_size is not None:
+                size, limit = long_size, _UNKNOWN_LONG_SIZE
+            # Some programs count the chunk's own header, the header of the file, or the whole file.
+            if size >= limit or size in (present + 8, size_of_file - 8, size_of_file):
+                return None
+            announced, present = size // unit_bytes, max(0, present) // unit_bytes
+            return (announced, present, unit) if announced > present else None
+        if name == b"ds64" and len(body) >= 16:
+            long_size = int.from_bytes(body[8:16], "little")
+        if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in _FORMATS_OF_WHOLE_SAMPLES:
+            unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
+    return None
+
+
+def _missing_video(file: BinaryIO) -> tuple[int, int, str] | None:
+    """The same of an AVI file, which may consist of several RIFF chunks."""
+    size_of_file, position = file.seek(0, 2), 0
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        head = file.read(8)
+        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+            return None
+        if size > present + 8:  # see above
+            return size, present, "bytes"
+        position += 8 + size + size % 2
+    return None
+
+
+def lacks_length(file: BinaryIO) -> bool:
+    """Whether a WAV file holds samples but announces none, as after a recorder was killed."""
+    for name, size, _ in _chunks(file, "little"):
+        if name == b"data":
+            head = file.read(8)
+            # another chunk may follow an empty one
+            return size == 0 and len(head) > 0 and not _is_chunk(head)
+    return False
+
+
+def _chunks(file: BinaryIO, order: _ByteOrder) -> Iterator[tuple[bytes, int, int]]:
+    """Name, size and place of the body of each chunk, up to what cannot be a chunk."""
+    position = 12
+    for _ in range(_MOST_CHUNKS):
+        file.seek(position)
+        head = file.read(8)
+        if not _is_chunk(head):
+            return
+        size = int.from_bytes(head[4:], order)
+        yield head[:4], size, position + 8
+        position += 8 + size + size % 2
+
+
+def _is_chunk(head: bytes) -> bool:
+    return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
+
 
 # ASF specification, Sec. 10
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
@@ -49,3 +147,190 @@ def _flv_size(file: BinaryIO, start: int, size: int) -> int:
         if position >= size:
             return position
         position += 4  # the size once more
+
+
+# Those boxes of boxes in which FFmpeg reads tables.
+_ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
+_DEEPEST = 10  # FFmpeg goes no deeper
+_FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
+_OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
+# A fragment for each frame of speech takes 45 bytes a box.
+_MANY_BOXES, _BOX_BYTES = 1 << 20, 32
+# Table → where it counts its entries.
+_TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
+_COUNTED = {b"hdlr", *_TABLES}
+# Of 40 bytes of FFmpeg's memory each. 24 hours of AAC at 48 kHz have 4 million frames.
+_MOST_ENTRIES = 10_000_000
+# Samples of PCM are listed in blocks of 160 or more, mostly 1024, of 24 bytes of memory each.
+_BLOCK, _MOST_BLOCKS = 160, 16_000_000
+_NO_SOUND = {b"vide", b"subp", b"clcp"}
+
+
+class _Box(NamedTuple):
+    name: bytes
+    depth: int
+    position: int
+    body: int
+    """Where its content begins."""
+    end: int
+    """Where it says to end, maybe behind the end of the file."""
+
+
+class _Track:
+    def __init__(self) -> None:
+        self.entries: Counter[bytes] = Counter()
+        self.kinds: set[bytes] = set()
+        self.steps: set[bytes] = set()
+        """Of each table of durations: how many entries it has, and the first duration."""
+        self.longest_chunk = 0
+        """Frames."""
+
+    def add(self, file: BinaryIO, box: _Box) -> None:
+        """Count the entries of a table, or note what ``hdlr`` says that the track holds."""
+        file.seek(box.body)
+        head = file.read(16)
+        if box.name == b"hdlr":
+            self.kinds.add(head[8:12])
+            return
+        count = int.from_bytes(head[_TABLES[box.name] :][:4], "big")
+        self.entries[box.name] += count
+        if box.name == b"stts":
+            self.steps.add(head[4:8] + head[12:])
+        if box.name == b"stsc" and 0 < count <= _MOST_ENTRIES:
+            file.seek(box.body + 8)
+            table = np.frombuffer(file.read(12 * count), ">u4")
+            self.longest_chunk = max(self.longest_chunk, int(table[1::3].max(initial=0)))
+
+    def listed(self) -> tuple[int, int]:
+        """Entries and blocks of PCM that FFmpeg lists."""
+        frames = self.entries[b"stsz"] + self.entries[b"stz2"]
+        is_pcm = b"soun" in self.kinds and not self.kinds & _NO_SOUND and self.steps == {b"\0\0\0\1" * 2}
+        chunks = self.entries[b"stco"] + self.entries[b"co64"]
+        blocks = chunks * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
+        return self.entries.total() - (frames if is_pcm else 0), blocks
+
+
+def mp4_fault(file: BinaryIO) -> str | None:
+    """The fault of an MP4 file, in words that follow its name; None if there is none or it is another format.
+
+    A box that leads behind the end of the file is one, and so are tables for which FFmpeg would
+    take hundreds of megabytes: a few bytes can announce a thousand million frames.
+    """
+    size = file.seek(0, 2)
+    tracks = [_Track()]  # the first for what lies outside of tracks
+    last = None
+    for number, box in enumerate(_boxes(file, 0, size)):
+        if number == 0 and box.name not in _FIRST:
+            return None
+        if number > _MANY_BOXES + size // _BOX_BYTES:
+            return f"has more than {number:,} boxes in {size:,} bytes"
+        if box.depth == 0:
+            last = box
+            if box.end > size and (box.name in _OUTERMOST or len(box.name) < 4):
+                return f"is cut off: its box at byte {box.position:,} lacks {box.end - size:,} bytes"
+        if box.name == b"trak":
+            tracks.append(_Track())
+        elif box.name in _COUNTED:
+            tracks[-1].add(file, box)
+    if last and last.name == b"moof":
+        return f"is cut off: its fragment at byte {last.position:,} lacks its data"
+    entries, blocks = map(sum, zip(*(track.listed() for track in tracks)))
+    for count, what, most in ((entries, "frames", min(size, _MOST_ENTRIES)), (blocks, "blocks of PCM", _MOST_BLOCKS)):
+        if count > most:
+            return f"announces {count:,} {what} in {size:,} bytes; at most {most:,} are accepted"
+    return None
+
+
+def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
+    """The boxes from ``position`` to ``end``, each followed by those in it; what is none ends them."""
+    while position < end:
+        file.seek(position)
+        head = file.read(min(16, end - position))
+        padded = head.ljust(16, b"\0")  # as the file may end within it
+        length, header = int.from_bytes(padded[:4], "big"), 8
+        if length == 1:
+            length, header = int.from_bytes(padded[8:], "big"), 16
+        elif length == 0:
+            length = end - position
+        if length < header or (len(head) < 8 and head[0]):
+            return
+        yield _Box(head[4:8], depth, position, position + header, position + length)
+        if head[4:8] in _ENTERED and depth < _DEEPEST:
+            yield from _boxes(file, position + header, min(end, position + length), depth + 1)
+        position += length
+
+
+_EBML, _SEGMENT, _CLUSTER, _INFO = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1549A966
+# The other elements in a segment: lists of places, tracks, cues, attachments, chapters, tags.
+_IN_SEGMENT = {0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
+# Those in a cluster: its time, silent tracks, position, size of the one before, blocks.
+_IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
+_ANYWHERE = {0xEC, 0xBF}  # void, CRC-32
+_KNOWN = {_EBML, _SEGMENT, _CLUSTER, _INFO} | _IN_SEGMENT | _IN_CLUSTER | _ANYWHERE
+# A block of silence takes 7 bytes or more.
+_MANY_ELEMENTS, _ELEMENT_BYTES = 1 << 20, 7
+_DURATION = b"\x44\x89"
+_MOST_INFO = 1 << 16  # bytes
+
+
+class _Element(NamedTuple):
+    id: int
+    body: int
+    """Where its content begins."""
+    size: int | None
+    """Bytes of its content; None: unknown, as written to a pipe."""
+
+
+def matroska_fault(file: BinaryIO) -> str | None:
+    """The fault of a Matroska file, in words that follow its name; None if it is whole or another format.
+
+    Its elements must follow each other to the end of the file, or of the segment if it states its
+    size. A stream that does not may end behind any block.
+    """
+    size_of_file = end = file.seek(0, 2)
+    position = number = 0
+    while not number or position < end:
+        if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
+            return f"has more than {number:,} elements in {size_of_file:,} bytes"
+        element = _element(file, position)
+        if element is None or element.id not in _KNOWN or (element.id != _EBML and not number):
+            return f"is damaged: no element of Matroska begins at byte {position:,}" if number else None
+        if element.size is not None and element.body + element.size > size_of_file:
+            missing = element.body + element.size - size_of_file
+            return f"is cut off: its element at byte {position:,} lacks {missing:,} bytes"
+        if element.id == _SEGMENT:
+            end = size_of_file if element.size is None else element.body + element.size
+        entered = element.id in (_SEGMENT, _CLUSTER)
+        position = element.body if entered else element.body + (element.size or 0)
+        number += 1
+    return None
+
+
+def states_duration(file: BinaryIO) -> bool:
+    """Whether a Matroska file states its duration, which a program that writes to a pipe leaves out."""
+    size_of_file, position = file.seek(0, 2), 0
+    for number in range(_MANY_ELEMENTS):
+        element = _element(file, position) if position < size_of_file else None
+        if element is None or element.id == _CLUSTER or (element.id != _EBML and not number):
+            return False
+        if element.id == _INFO:
+            file.seek(element.body)
+            return _DURATION in file.read(min(element.size or 0, _MOST_INFO))
+        position = element.body if element.id == _SEGMENT else element.body + (element.size or 0)
+    return False
+
+
+def _element(file: BinaryIO, position: int) -> _Element | None:
+    """The element at ``position`` (RFC 8794, Sec. 5 and 6); None if there can be none."""
+    file.seek(position)
+    head = file.read(12)
+    id_bytes = 9 - head[0].bit_length() if head else 9
+    if id_bytes > 4 or len(head) <= id_bytes:
+        return None
+    size_bytes = 9 - head[id_bytes].bit_length()
+    if size_bytes > 8 or len(head) < id_bytes + size_bytes:
+        return None
+    most = (1 << 7 * size_bytes) - 1
+    size = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
+    body = position + id_bytes + size_bytes
+    return _Element(int.from_bytes(head[:id_bytes], "big"), body, None if size == most else size)

@@ -27,8 +27,8 @@ from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
 
 from nes2net.audio.tables import open_table, pyarrow_module
 from nes2net.errors import InputError, MissingLibrary, first_line, readable_size, shown
-from nes2net.machine.budget import Budget
-from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.files import Budget
+from nes2net.machine.this_process import is_out_of_memory
 from nes2net.machine.unpacking import open_tar, tar_headers
 
 #: Suffixes of shards, in lower case.

@@ -18,10 +18,17 @@ from typing import NamedTuple, TypeAlias, TypeVar
 import numpy as np
 import soundfile
 
-from nes2net.audio.ffmpeg import ffmpeg_blocks
-from nes2net.audio.flac import FlacHeader, md5_content, read_flac_header
-from nes2net.audio.integrity import DamagedAudio, check_whole
-from nes2net.audio.libsndfile import LIBSNDFILE_ERRORS, MP3, check_length, libsndfile_blocks, open_with_libsndfile
+from nes2net.audio.decoders import (
+    LIBSNDFILE_ERRORS,
+    MP3,
+    DamagedAudio,
+    check_length,
+    check_whole,
+    ffmpeg_blocks,
+    libsndfile_blocks,
+    open_with_libsndfile,
+)
+from nes2net.audio.frames import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError

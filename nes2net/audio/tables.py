@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.errors import InputError, MissingLibrary
-from nes2net.machine.budget import Budget
+from nes2net.machine.files import Budget
 from nes2net.machine.installation import how_to_install
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nes2net.audio.crop import head_crop
 from nes2net.audio.files import recordings_below
+from nes2net.audio.waveform import head_crop
 from nes2net.errors import InputError
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.errors import InputError, counted
-from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.machine.devices import at_least_float32, without_autocast
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """How a score is made of logits, see :func:`scores_of`."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
 from nes2net.errors import InputError, check_known
-from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.machine.devices import at_least_float32, without_autocast
 from nes2net.options import check_options
 
 

@@ -10,11 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from nes2net.checkpoints.metadata import content_of, plain
 from nes2net.checkpoints.model_types import check_type, is_openai
 from nes2net.checkpoints.state_dict import state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.checkpoints.unpickling import Record
+from nes2net.checkpoints.unpickling import Record, content_of, plain
 from nes2net.errors import InputError, shown
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any, ClassVar
 
-from nes2net.machine.budget import Budget
+from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import LONGEST_NUMBER
 
 # Written in Python, where a huge memo index costs no memory. The types of the library do not

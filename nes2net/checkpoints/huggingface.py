@@ -9,9 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.checkpoints.fairseq import to_fairseq
-from nes2net.checkpoints.model_types import MODEL_TYPES, check_type
+from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.checkpoints.transformers_library import from_transformers
 from nes2net.errors import InputError, shown
 from nes2net.machine.plain_data import read_json
 

@@ -1,12 +1,12 @@
-"""The types of pre-trained models that front-ends read, by Hugging Face's names."""
+"""The types of pre-trained models that front-ends read, by Hugging Face's names, and the library that has them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from nes2net.errors import InputError, listed, shown
+from nes2net.errors import InputError, MissingLibrary, first_line, listed, shown
 
 
 class ModelType(NamedTuple):
@@ -56,3 +56,38 @@ def check_type(path: str | Path, found: object, wanted: Iterable[str] = ()) -> s
         title, frontend = MODEL_TYPES[found]
         raise InputError(f"{path} holds {title}, not {titles}: `model.frontend={frontend}` reads any size of it")
     return found
+
+
+def from_transformers(*names: str) -> list[Any]:
+    """Return classes of the transformers library by their names.
+
+    The library imports torchaudio if it is installed, which fails if it was built for another
+    torch.
+
+    Raises:
+        MissingLibrary: if the library cannot be imported; the message says what to do.
+    """
+    try:
+        import transformers  # start-up: takes seconds
+
+        return [getattr(transformers, name) for name in names]
+    except (ImportError, OSError, RuntimeError) as error:
+        if _torchaudio_fails():
+            raise MissingLibrary(
+                "the installed torchaudio does not fit the installed torch, so the transformers library cannot be "
+                "imported: pip uninstall torchaudio (nothing here needs it)"
+            ) from error
+        raise MissingLibrary(
+            f"the transformers library cannot be imported ({first_line(error)}): pip install --upgrade transformers"
+        ) from error
+
+
+def _torchaudio_fails() -> bool:
+    """Whether torchaudio is installed but cannot be imported."""
+    try:
+        import torchaudio  # noqa: F401  (optional: installed with some other packages)
+    except ModuleNotFoundError as error:
+        return error.name != "torchaudio"
+    except Exception:
+        return True
+    return False

@@ -24,8 +24,8 @@ from torch import Tensor
 from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
 from nes2net.errors import InputError, first_line
-from nes2net.machine.budget import Budget
-from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.files import Budget
+from nes2net.machine.this_process import is_out_of_memory
 
 #: Gives a tensor's storage for its key and number of bytes.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]

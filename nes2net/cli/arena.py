@@ -65,7 +65,7 @@ def arena(
         dtype: precision of weights and computation; auto is that of the checkpoint
         batch_size: recordings that the client gives at once
     """
-    from nes2net.audio.crop import ASVSPOOF_SAMPLES
+    from nes2net.audio.waveform import ASVSPOOF_SAMPLES
     from nes2net.detector import Detector
     from nes2net.export.arena import ADAPTER, META, About, check_meta, lacking, write_arena
 

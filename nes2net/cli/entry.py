@@ -25,9 +25,8 @@ from nes2net.errors import (
     worded,
 )
 from nes2net.machine.files import no_empty_folders
-from nes2net.machine.launch import is_first
-from nes2net.machine.memory import is_out_of_memory
 from nes2net.machine.terminal import printable
+from nes2net.machine.this_process import is_first, is_out_of_memory
 
 if TYPE_CHECKING:
     from nes2net.scoring.engine import Finished

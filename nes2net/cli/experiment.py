@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT
 from nes2net.cli.flags import Batches, Count, Flag, Folder, called
 from nes2net.errors import InputError, worded
-from nes2net.machine.launch import process_count
 from nes2net.machine.terminal import printable, say_written, text_table
+from nes2net.machine.this_process import process_count
 
 if TYPE_CHECKING:
     from nes2net.experiments.jobs import Job, Machine
@@ -74,7 +74,7 @@ def experiment(
     from nes2net.experiments.experiment import missing_for, work_table
     from nes2net.experiments.jobs import Machine, unfinished
     from nes2net.experiments.plan import plan_experiment
-    from nes2net.machine.locks import exclusive_lock
+    from nes2net.machine.files import exclusive_lock
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")

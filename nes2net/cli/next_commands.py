@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import printable_name
+from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.corpora.corpus import Corpus

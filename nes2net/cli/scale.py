@@ -61,7 +61,7 @@ def scale(
         gpus_per_actor: a part of a GPU, or several; 1 if there are GPUs
         address: of a Ray cluster, such as auto; RAY_ADDRESS or, without it, this machine if not given
     """
-    from nes2net.audio.crop import ASVSPOOF_SAMPLES
+    from nes2net.audio.waveform import ASVSPOOF_SAMPLES
     from nes2net.scale.cluster import Resources
     from nes2net.scale.collection import score_collection
     from nes2net.scale.engine import Model

@@ -6,8 +6,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from nes2net.audio.crop import padded
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.audio.waveform import SAMPLE_RATE, padded
 from nes2net.conditions.base import Condition
 
 _LINE_RATE = 8000  # Hz

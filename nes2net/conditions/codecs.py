@@ -16,9 +16,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from nes2net.audio.crop import padded
-from nes2net.audio.ffmpeg import samples_of
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.audio.decoders import samples_of
+from nes2net.audio.waveform import SAMPLE_RATE, padded
 from nes2net.conditions.base import Condition
 from nes2net.errors import MissingLibrary
 
@@ -66,7 +65,7 @@ class Codec(Condition):
         """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
 
         PyAV converts to the encoder's format by filters with threads. They end with this call, so that
-        a process can be forked later (:func:`nes2net.audio.ffmpeg.samples_of`).
+        a process can be forked later (:func:`nes2net.audio.decoders.samples_of`).
         """
         file = io.BytesIO()
         with av.open(file, "w", format=self.container) as container:

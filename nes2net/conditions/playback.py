@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.audio.crop import padded
+from nes2net.audio.waveform import padded
 from nes2net.augment.speed import change_speed
 from nes2net.conditions.base import Condition
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError

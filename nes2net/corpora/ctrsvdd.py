@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from numpy.typing import NDArray
 
-from nes2net.audio.crop import IN_THE_WILD_SAMPLES
+from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.corpora.corpus import Counts, Download, OfficialRow
 from nes2net.corpora.layout import Columns, ListedCorpus, Part
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial

@@ -22,10 +22,9 @@ from pydantic import BaseModel, Field
 
 from nes2net.corpora.corpus import Corpus, Download
 from nes2net.errors import InputError, Unfinished, counted, listed, readable_size, shown
-from nes2net.machine.files import write_text
+from nes2net.machine.files import exclusive_lock, write_text
 from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.machine.hub_errors import hub_errors
-from nes2net.machine.locks import exclusive_lock
 from nes2net.machine.plain_data import read_json_as, validated_json
 from nes2net.machine.unpacking import is_archive, unpack
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from nes2net.audio.crop import IN_THE_WILD_SAMPLES
+from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import ListedCorpus, Part, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
 from nes2net.errors import InputError, first_line, shown
-from nes2net.machine.budget import Budget
-from nes2net.machine.files import read_bounded
+from nes2net.machine.files import Budget, read_bounded
 from nes2net.machine.text_files import MOST_BYTES
 
 

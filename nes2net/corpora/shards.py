@@ -50,9 +50,9 @@ from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, SPLITS
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, first_line, listed, readable_size, shown
-from nes2net.machine.budget import Budget
-from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import parsed_json
+from nes2net.machine.this_process import is_out_of_memory
 
 _IDS, _SPLITS, _NOTES = ("utterance_id", "id", "utt_id", "__key__"), ("split", "phase"), "notes"
 _SAME = {"speaker_id": "speaker"}

@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from nes2net.audio.crop import LONGEST_CUT
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.decisions.population import Population, SavedPopulation
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, write_output

@@ -14,8 +14,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.base import NAME_IT, base_digest, find_base, read_base
-from nes2net.checkpoints.folder import CONFIG, download, read_folder, upload, write_folder
+from nes2net.checkpoints.folder import (
+    CONFIG,
+    NAME_IT,
+    base_digest,
+    download,
+    find_base,
+    read_base,
+    read_folder,
+    upload,
+    write_folder,
+)
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.checkpoints.published_names import (
     of_frontend,
@@ -31,8 +40,7 @@ from nes2net.detector.network import Network
 from nes2net.detector.recognition import named_architecture, recognised, sound_description
 from nes2net.errors import InputError, check_known
 from nes2net.frontends.adaptation import merge
-from nes2net.machine.devices import choose_device
-from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
+from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.options import check_model, name_and_options
 from nes2net.published_models import (
     PUBLISHED_MODELS,

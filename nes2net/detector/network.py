@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.published_names import (
     read_published_names,
@@ -26,9 +26,8 @@ from nes2net.checkpoints.state_dict import (
 from nes2net.errors import InputError
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.machine.autocast import at_least_float32
 from nes2net.machine.cuda_graph import Replayed
-from nes2net.machine.precision import PRECISIONS, check_precision, named_precision
+from nes2net.machine.devices import PRECISIONS, at_least_float32, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
 from nes2net.options import Input, declared, fitted, name_and_options
 from nes2net.published_models import (
@@ -166,7 +165,7 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.machine.precision.PRECISIONS`. ``"float32"`` has its
+            precision: one of :data:`nes2net.machine.devices.PRECISIONS`. ``"float32"`` has its
                 whole mantissa also on a GPU, ``"tf32"`` is faster there. ``"int8"`` quantises the
                 weights, see :mod:`nes2net.quantisation`, which cannot be undone.
 

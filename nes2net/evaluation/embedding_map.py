@@ -23,7 +23,7 @@ from nes2net.audio.tables import ParquetTable, pyarrow_module
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, first_line
 from nes2net.evaluation.plots import SERIES
-from nes2net.machine.budget import Budget
+from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.text_files import MOST_LINES, read_text
 

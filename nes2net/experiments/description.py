@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from nes2net.audio.crop import LONGEST_CUT
+from nes2net.audio.waveform import LONGEST_CUT
 from nes2net.errors import InputError, check_known, did_you_mean, shown
 from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import first_problem

@@ -15,8 +15,7 @@ from typing import Any
 from nes2net.errors import InputError
 from nes2net.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.experiments.jobs import AverageJob, EvaluateJob, Job, Run, ScoreJob, TrainJob
-from nes2net.machine.budget import Budget
-from nes2net.machine.files import json_text
+from nes2net.machine.files import Budget, json_text
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 

@@ -22,12 +22,10 @@ from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, counted, listed, one_line
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
-from nes2net.machine.files import json_text, write_text
-from nes2net.machine.launch import process_count
-from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.files import exclusive_lock, json_text, write_text
 from nes2net.machine.plain_data import read_json
-from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.this_process import process_count, usable_processors
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone

@@ -16,8 +16,8 @@ from nes2net.errors import InputError, Unfinished, first_line, one_line
 from nes2net.experiments.jobs import Job, Machine, unfinished
 from nes2net.experiments.plan import Task
 from nes2net.machine.files import writing
-from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
 _POLL = 0.1  # seconds between looks at the processes

@@ -15,7 +15,7 @@ from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers
 from nes2net.frontends.onednn import with_onednn
-from nes2net.machine.autocast import at_least_float32, without_autocast
+from nes2net.machine.devices import at_least_float32, without_autocast
 from nes2net.options import check_options
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.checkpoints.mel_encoders import W2V_BERT2
-from nes2net.checkpoints.transformers_library import from_transformers
+from nes2net.checkpoints.model_types import from_transformers
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, WINDOW, kaldi_log_mel

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from nes2net.checkpoints.huggingface import library_options
-from nes2net.checkpoints.transformers_library import from_transformers
+from nes2net.checkpoints.model_types import from_transformers
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.base import Layers
 from nes2net.frontends.onednn import with_onednn

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from nes2net.checkpoints.huggingface import library_options
-from nes2net.checkpoints.transformers_library import from_transformers
+from nes2net.checkpoints.model_types import from_transformers
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.frontends.ssl import (

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
-from nes2net.checkpoints.transformers_library import from_transformers
+from nes2net.checkpoints.model_types import from_transformers
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, whisper_log_mel

@@ -26,11 +26,10 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops
-from nes2net.machine.memory import peak_bytes
 from nes2net.machine.processes import ALONE
-from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
+from nes2net.machine.this_process import peak_bytes, processor_name, usable_processors
 from nes2net.scoring.batches import Plan, waveforms_for
 from nes2net.scoring.compute import compute_scores
 from nes2net.scoring.engine import Share

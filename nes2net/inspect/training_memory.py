@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.recipes.recipe import Recipe

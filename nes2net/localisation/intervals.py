@@ -16,8 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 from nes2net.localisation.metrics import ScoredUtterance, Tail, TimedFrames, pooled_frames, timed_frames
-from nes2net.machine.launch import is_first
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.this_process import is_first
 from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric

@@ -15,7 +15,7 @@ from torch.nn.modules.module import (
 )
 
 from nes2net.errors import InputError
-from nes2net.machine.memory import enough_memory
+from nes2net.machine.this_process import enough_memory
 
 MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 3_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
 

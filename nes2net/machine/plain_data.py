@@ -10,8 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from nes2net.errors import InputError, first_line, shown
-from nes2net.machine.budget import Budget
-from nes2net.machine.files import read_bounded
+from nes2net.machine.files import Budget, read_bounded
 
 MOST_BYTES = 1_000_000  # of a configuration's file
 MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it

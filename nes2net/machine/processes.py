@@ -11,7 +11,7 @@ from typing import Any
 import torch.distributed as dist
 
 from nes2net.errors import InputError
-from nes2net.machine.launch import process_count
+from nes2net.machine.this_process import process_count
 
 # Long enough to wait for the slowest process; when one dies, torchrun ends the others.
 _PATIENCE = timedelta(days=30)

@@ -18,10 +18,9 @@ from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple
 
 from nes2net.errors import InputError, Unfinished, counted, first_line, shown
-from nes2net.machine.budget import Budget
-from nes2net.machine.files import replacing
-from nes2net.machine.memory import is_out_of_memory
+from nes2net.machine.files import Budget, replacing
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.this_process import is_out_of_memory
 
 #: Suffixes of the archives that :func:`unpack` reads.
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")

@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
 from nes2net.errors import InputError, Unfinished, first_line, readable_size, worded
-from nes2net.machine.processors import usable_processors
+from nes2net.machine.this_process import usable_processors
 
 # Seconds without any batch after which waiting ends: hours of audio are decoded in less.
 _PATIENCE = 1800.0

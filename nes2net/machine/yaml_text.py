@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from nes2net.errors import InputError, shown
-from nes2net.machine.budget import Budget
+from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import check_plain, read_small_text
 
 _TAG = "tag:yaml.org,2002:"

@@ -20,9 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from nes2net.errors import InputError
-from nes2net.machine.launch import is_first
-from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.this_process import is_first, usable_processors
 from nes2net.metrics.eer import checked_classes, compute_eer
 from nes2net.metrics.resampling import any_metric, quick_metric
 

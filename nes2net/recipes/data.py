@@ -10,7 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError
 from nes2net.options import Takes
 from nes2net.recipes.keys import AlsoCalled, Source, UsedWith

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nes2net.errors import InputError, first_line
-from nes2net.machine.processors import usable_processors
+from nes2net.machine.this_process import usable_processors
 from nes2net.scale.libraries import library
 from nes2net.training.interruption import StopRequests
 

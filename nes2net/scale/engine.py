@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError

@@ -12,8 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.audio.tables import ParquetTable
 from nes2net.errors import InputError, first_line
-from nes2net.machine.budget import Budget
-from nes2net.machine.files import check_no_device, json_text, read_bounded, replacing, write_text, writing
+from nes2net.machine.files import Budget, check_no_device, json_text, read_bounded, replacing, write_text, writing
 from nes2net.machine.plain_data import parsed_json, read_json_as, validated_json
 from nes2net.scale.libraries import library
 from nes2net.scale.sources import Shard

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.packed import is_there, size_of
 from nes2net.audio.read import stated_length
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, one_line
 from nes2net.machine.processes import ALONE, Processes
-from nes2net.machine.processors import usable_processors
+from nes2net.machine.this_process import usable_processors
 from nes2net.machine.workers import Loader, stacked
 from nes2net.scoring.journal import stamp
 from nes2net.scoring.waveforms import WaveformReader

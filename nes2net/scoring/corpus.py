@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
-from nes2net.machine.launch import is_first
+from nes2net.machine.this_process import is_first
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.batches import Plan, ReadBatch, default_batch_size, waveforms_for
 from nes2net.scoring.compute import Compute, FramesOfBatch, compute_frames, compute_scores

@@ -26,8 +26,7 @@ from tqdm import tqdm
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted, shown, worded
-from nes2net.machine.files import check_no_device, json_text, replacing, sha256_of
-from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
 from nes2net.machine.processes import ALONE, Processes, joined
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable

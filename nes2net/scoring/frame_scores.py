@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.remarks import Listener
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, listed
 from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_batch_size

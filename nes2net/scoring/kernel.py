@@ -21,8 +21,8 @@ from torch import Tensor
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.machine.memory import is_out_of_memory
-from nes2net.machine.precision import float32_products
+from nes2net.machine.devices import float32_products
+from nes2net.machine.this_process import is_out_of_memory
 from nes2net.scoring.scorer import Scorer, depends_on_batch
 
 #: A score, or the reason why it is missing.
@@ -236,7 +236,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 
     Any number of threads may be inside: the first one makes the changes, the last one undoes them.
     A detector that is already in eval mode is not touched. Products are those of
-    :func:`nes2net.machine.precision.float32_products`.
+    :func:`nes2net.machine.devices.float32_products`.
 
     Args:
         train: put it into train mode instead. Batch normalisation then changes its running

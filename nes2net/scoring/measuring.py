@@ -19,7 +19,7 @@ from nes2net.errors import InputError, one_line
 from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.processes import Processes
-from nes2net.machine.processors import usable_processors
+from nes2net.machine.this_process import usable_processors
 from nes2net.machine.workers import Loader
 from nes2net.scoring.batches import Item, Plan
 from nes2net.scoring.embedding import EmbeddingOutput, embed_trials

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ConfigDict
 
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
+from nes2net.machine.devices import float32_settings
 from nes2net.machine.files import sha256_of
 from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.precision import float32_settings
-from nes2net.machine.processors import processor_name
+from nes2net.machine.this_process import processor_name
 from nes2net.scoring.scorer import Scorer
 from nes2net.version import __version__
 

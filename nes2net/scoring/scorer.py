@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
     @property
     def precision(self) -> str:
-        """Precision of the computation, one of :data:`nes2net.machine.precision.PRECISIONS`."""
+        """Precision of the computation, one of :data:`nes2net.machine.devices.PRECISIONS`."""
 
     @property
     def config(self) -> dict[str, Any]:

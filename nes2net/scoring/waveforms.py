@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes2net.audio.crop import head_crop, random_crop
 from nes2net.audio.packed import AnyRecording, RecordingBytes
 from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
-from nes2net.audio.waveform import fault_of, to_mono_16k
+from nes2net.audio.waveform import fault_of, head_crop, random_crop, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.scorer import Scorer

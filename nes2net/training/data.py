@@ -11,9 +11,9 @@ from typing import Literal
 from numpy.typing import NDArray
 
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import pieces
 from nes2net.audio.packed import is_there
 from nes2net.audio.read import count_samples
+from nes2net.audio.waveform import pieces
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoostParameters
 from nes2net.corpora.trial import Trial

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import head_crop, padded, random_crop, random_tiled_crop
 from nes2net.audio.packed import is_there, open_recording, size_of
 from nes2net.audio.read import load_audio, load_excerpt, load_head
+from nes2net.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked

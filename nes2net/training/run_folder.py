@@ -14,8 +14,7 @@ from typing import Any
 import yaml
 
 from nes2net.errors import InputError
-from nes2net.machine.files import no_empty_folders, write_text
-from nes2net.machine.locks import exclusive_lock
+from nes2net.machine.files import exclusive_lock, no_empty_folders, write_text
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.history import HISTORY_FILE

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 
 from nes2net.errors import one_line
-from nes2net.machine.processors import processor_name, usable_processors
 from nes2net.machine.progress import LOGGER
 from nes2net.machine.terminal import printable_name
+from nes2net.machine.this_process import processor_name, usable_processors
 from nes2net.version import __version__
 
 LOG_FILE = "train.log"

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.base import base_digest
+from nes2net.checkpoints.folder import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector

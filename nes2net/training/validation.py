@@ -20,7 +20,7 @@ from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.over_corpora import over_corpora
-from nes2net.machine.precision import float32_products
+from nes2net.machine.devices import float32_products
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig

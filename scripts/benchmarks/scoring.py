@@ -41,12 +41,12 @@ from _published import PublishedNes2NetX
 from frontends import PEAK_SIZE, fairseq_model, matrix_products
 from torch import Tensor, nn
 
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.inspect.info import count_flops
-from nes2net.machine.memory import peak_bytes
+from nes2net.machine.this_process import peak_bytes
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores
 

@@ -33,8 +33,8 @@ from _published import FEATURE_DIM, PublishedNes2NetX, fairseq_model, seconds_by
 from torch import Tensor, nn
 
 from nes2net import Detector
-from nes2net.audio.crop import ASVSPOOF_SAMPLES
 from nes2net.audio.read import SAMPLE_RATE
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.nes2net import nes2net_x
 from nes2net.corpora.trial import Trial
 from nes2net.training.augmentation import Augmentation

@@ -7,7 +7,7 @@ import pytest
 from builders import golden
 
 from nes2net import InputError
-from nes2net.audio.crop import (
+from nes2net.audio.waveform import (
     ASVSPOOF_SAMPLES,
     IN_THE_WILD_SAMPLES,
     head_crop,

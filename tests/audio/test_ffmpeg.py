@@ -9,7 +9,7 @@ from builders import PATIENCE
 from builders.recordings import bw64, encode, read_every_way, tone
 
 from nes2net import InputError
-from nes2net.audio.ffmpeg import ffmpeg_blocks
+from nes2net.audio.decoders import ffmpeg_blocks
 from nes2net.audio.read import load_audio, measure_audio
 
 

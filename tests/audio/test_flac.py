@@ -6,7 +6,7 @@ import soundfile
 from builders.recordings import encode, tone
 
 from nes2net import InputError
-from nes2net.audio.flac import exceeds_length, read_flac_header
+from nes2net.audio.frames import exceeds_length, read_flac_header
 from nes2net.audio.read import count_samples, load_audio, load_head, measure_audio, stream_audio
 from nes2net.corpora.decoding import decode
 

@@ -6,7 +6,7 @@ import soundfile
 from builders.recordings import read_every_way, tone
 
 from nes2net import InputError
-from nes2net.audio.libsndfile import open_with_libsndfile
+from nes2net.audio.decoders import open_with_libsndfile
 from nes2net.audio.read import (
     count_samples,
     load_audio,

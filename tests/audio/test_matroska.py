@@ -5,7 +5,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
-from nes2net.audio.matroska import matroska_fault, states_duration
+from nes2net.audio.containers import matroska_fault, states_duration
 from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: list(stream_audio(path)))

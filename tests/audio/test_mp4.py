@@ -8,7 +8,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
-from nes2net.audio.mp4 import mp4_fault
+from nes2net.audio.containers import mp4_fault
 from nes2net.audio.read import count_samples, load_audio
 
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "300000"}

@@ -5,7 +5,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
-from nes2net.audio.mpeg import missing_of_last_frame
+from nes2net.audio.frames import missing_of_last_frame
 from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 

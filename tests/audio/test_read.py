@@ -8,7 +8,7 @@ import soundfile
 from builders.recordings import encode
 
 from nes2net import InputError
-from nes2net.audio.libsndfile import libsndfile_blocks
+from nes2net.audio.decoders import libsndfile_blocks
 from nes2net.audio.read import (
     LongAudio,
     count_samples,
@@ -183,7 +183,7 @@ def test_one_channel_of_several(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3"])
 def test_a_recording_that_is_too_long_is_not_read_to_its_end(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 4000)
+    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 4000)
     path = tmp_path / f"recording.{suffix}"
     soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(40000), 16000)
     whole = load_audio(path)
@@ -229,8 +229,8 @@ def test_blocks_have_the_bits_of_the_whole(tmp_path, monkeypatch, rate, file_for
         soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
     whole = load_audio(path)
     for values in (5000, 1 << 16):
-        monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", values)
-        monkeypatch.setattr("nes2net.audio.ffmpeg.BLOCK_VALUES", values)
+        monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", values)
+        monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", values)
         np.testing.assert_array_equal(load_audio(path), whole)
         np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), whole)
         for length in (1, 1000, 9000, len(whole) + 5):
@@ -245,7 +245,7 @@ def test_blocks_have_the_bits_of_the_whole(tmp_path, monkeypatch, rate, file_for
 def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):
     """Where the header states their length; a stream is read to its end to know it."""
     samples = 0.1 * np.random.default_rng(0).standard_normal(30000)
-    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 1000)
+    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 1000)
     monkeypatch.setattr("nes2net.audio.read._SEARCHED_VALUES", 5000)
     for name in ("noise.flac", "noise.mp3"):
         path = tmp_path / name

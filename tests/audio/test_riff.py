@@ -8,9 +8,9 @@ import pytest
 from builders.recordings import bw64, read_every_way, tone, wav
 
 from nes2net import InputError
-from nes2net.audio.flac import read_flac_header
+from nes2net.audio.containers import missing_audio
+from nes2net.audio.frames import read_flac_header
 from nes2net.audio.read import count_samples, load_audio, stream_audio
-from nes2net.audio.riff import missing_audio
 
 LIST = b"LIST" + struct.pack("<I", 12) + b"INFOISFT" + bytes(4)
 

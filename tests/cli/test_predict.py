@@ -16,7 +16,7 @@ from builders import PATIENCE
 from matplotlib.image import imread
 
 from nes2net import Detector
-from nes2net.audio.libsndfile import libsndfile_blocks
+from nes2net.audio.decoders import libsndfile_blocks
 from nes2net.cli.main import main
 from nes2net.decisions import (
     CANNOT_TELL,
@@ -421,7 +421,7 @@ def test_a_threshold_is_drawn(predict, tmp_path):
 HOUR = """
 import sys
 from nes2net.cli.main import main
-from nes2net.machine.memory import peak_bytes
+from nes2net.machine.this_process import peak_bytes
 
 def taken(name):
     assert main(["predict", name, "--model", "model.pth", "--device", "cpu", *sys.argv[1:]]) == 0

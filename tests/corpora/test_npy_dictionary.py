@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nes2net.corpora import npy_dictionary
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.errors import InputError
-from nes2net.machine.budget import Budget
+from nes2net.machine.files import Budget
 
 ARRAYS = {
     "text": np.array(list("01101")),

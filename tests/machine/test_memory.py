@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nes2net import InputError
-from nes2net.machine.memory import enough_memory, is_out_of_memory
+from nes2net.machine.this_process import enough_memory, is_out_of_memory
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from builders import PATIENCE
 
 from nes2net.errors import InputError
-from nes2net.machine.precision import check_precision, float32_products, float32_settings, named_precision
+from nes2net.machine.devices import check_precision, float32_products, float32_settings, named_precision
 
 CPU = torch.device("cpu")
 needs_new_settings = pytest.mark.skipif(
@@ -85,7 +85,7 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
 def test_a_container_that_allows_tf32_everywhere():
     """NVIDIA's containers set the variable, which PyTorch reads when it is loaded."""
     code = (
-        "import torch; from nes2net.machine.precision import float32_products as exact\n"
+        "import torch; from nes2net.machine.devices import float32_products as exact\n"
         "before = torch.backends.cuda.matmul.allow_tf32\n"
         "with exact(): inside = torch.backends.cuda.matmul.allow_tf32\n"
         "print(before, inside, torch.backends.cuda.matmul.allow_tf32)"

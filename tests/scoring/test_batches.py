@@ -12,8 +12,8 @@ import soundfile
 import torch
 
 from nes2net import Detector, InputError, registry
-from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
+from nes2net.audio.waveform import head_crop
 from nes2net.corpora.trial import Trial
 from nes2net.errors import Unfinished
 from nes2net.frontends.base import UsedSamples

@@ -385,8 +385,8 @@ def test_legacy_train_mode_uses_the_statistics_of_one_utterance(detector, trials
     assert not any(module.training for module in detector.modules())
     assert score_trials(detector, trials, out, **options).already_complete  # the detector is what it was
     detector.train()
-    from nes2net.audio.crop import head_crop
     from nes2net.audio.read import load_audio
+    from nes2net.audio.waveform import head_crop
 
     for trial, (_, score) in zip(trials, read(out)):
         with torch.no_grad():

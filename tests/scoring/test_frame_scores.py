@@ -98,7 +98,7 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     assert detector.training
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
     assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
-    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 70_001)
+    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 70_001)
     found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 2

@@ -112,7 +112,7 @@ def test_the_mode_does_not_change_scores(detector, waveform):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
 def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
-    monkeypatch.setattr("nes2net.audio.libsndfile.BLOCK_VALUES", 6002)
+    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 6002)
     path = tmp_path / f"recording.{suffix}"
     samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
     soundfile.write(path, samples, rate, subtype=subtype)
@@ -149,7 +149,7 @@ import sys
 import numpy as np
 from nes2net import Detector
 from nes2net.scoring.track import sliding_windows
-from nes2net.machine.memory import peak_bytes
+from nes2net.machine.this_process import peak_bytes
 
 detector = Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).eval()
 short, long = sys.argv[1:]

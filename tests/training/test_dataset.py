@@ -16,8 +16,8 @@ from builders import PATIENCE, noise_folders
 
 from nes2net import InputError
 from nes2net.audio.cache import AudioCache
-from nes2net.audio.crop import head_crop, random_crop
 from nes2net.audio.read import load_audio
+from nes2net.audio.waveform import head_crop, random_crop
 from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
 from nes2net.augment.fir import LowPass
 from nes2net.augment.legacy import LegacyStream

@@ -54,8 +54,8 @@ def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
 
 def test_losses_are_the_published_means(recipe, corpus):
     """Σ(batch loss × batch size)/N over the development set, recomputed from the saved weights."""
-    from nes2net.audio.crop import head_crop
     from nes2net.audio.read import load_audio
+    from nes2net.audio.waveform import head_crop
     from nes2net.corpora import asvspoof2019_la
 
     folder = train(recipe(train={"epochs": 1, "batch_size": 5}))

@@ -12,8 +12,8 @@ from builders.files import folder, write
 from builders.recipes import short_run
 
 from nes2net import Detector, InputError, create_backend, metrics
-from nes2net.audio.crop import head_crop
 from nes2net.audio.read import load_audio
+from nes2net.audio.waveform import head_crop
 from nes2net.corpora import partialspoof
 from nes2net.localisation import write_rttm
 from nes2net.recipes.recipe import Recipe

@@ -70,8 +70,8 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
 
 
 def test_the_development_loss_is_that_of_bona_fide_speech(student):
-    from nes2net.audio.crop import head_crop
     from nes2net.audio.read import load_audio
+    from nes2net.audio.waveform import head_crop
     from nes2net.registry import corpora
 
     recipe = student(train={"epochs": 1, "batch_size": 3})

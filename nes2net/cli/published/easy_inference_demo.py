@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from nes2net.audio.crop import IN_THE_WILD_SAMPLES
+from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
 from nes2net.cli.published.lines import print_device, print_loaded, print_score
 from nes2net.cli.published.main import add_model_flags, backend_from_flags

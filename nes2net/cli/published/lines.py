@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.machine.launch import is_first
+from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector

@@ -21,7 +21,7 @@ from nes2net.cli.published.lines import (
     print_saved_scores,
 )
 from nes2net.errors import InputError
-from nes2net.machine.launch import is_first
+from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.recipes.recipe import Recipe

@@ -24,7 +24,7 @@ from nes2net.audio.read import (
     stated_length,
     stream_audio,
 )
-from nes2net.machine.memory import peak_bytes
+from nes2net.machine.this_process import peak_bytes
 from nes2net.scoring.waveforms import WaveformReader
 
 _DAY = 24 * 3600

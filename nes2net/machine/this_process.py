@@ -1,13 +1,44 @@
-"""The memory of this process: its peak, and running out of it, reported in one line."""
+"""What this process has: its share of the processors, its memory, and its place among those of ``torchrun``."""
 
 from __future__ import annotations
 
+import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nes2net.errors import InputError
+
+
+def usable_processors() -> int:
+    """Count the processors for this process: its share among the processes on this machine."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Set by torchrun and accelerate.
+    return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def processor_name() -> str:
+    """Name the processor as the system does."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def process_count() -> int:
+    """The number of processes that were started together; 1 for a process alone."""
+    # All four must be set, because schedulers set some of them too.
+    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    return int(os.environ["WORLD_SIZE"]) if started else 1
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that reports: number 0, or alone."""
+    return process_count() == 1 or os.environ["RANK"] == "0"
+
 
 if sys.platform != "win32":
     import resource

@@ -1,0 +1,307 @@
+"""Audio formats made of frames or pages: MPEG (MP1, MP2, MP3), AAC in ADTS, Ogg and FLAC.
+
+Their headers are read here because decoders are lenient. No header states how many frames a stream
+of MPEG or ADTS has; each frame states its own length. Both decoders leave out damaged pages of Ogg,
+up to a second of audio each, without a word, and FFmpeg's ``err_detect`` does not change that.
+libsndfile guesses a length that an MP3 file does not state, and reads no further.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import BinaryIO, NamedTuple
+
+import numpy as np
+
+_MOST_TAGS = 16
+# Bytes by which a file may be longer than its header says: a frame or two, an ID3v1 tag, padding.
+_SLACK = 4096
+
+
+def skip_id3v2(file: BinaryIO, position: int = 0) -> int:
+    """Leave ``file`` behind the ID3v2 tags that begin at ``position``; return where they end.
+
+    Such tags may stand before FLAC, too.
+    """
+    for _ in range(_MOST_TAGS):
+        file.seek(position)
+        tag = file.read(10)
+        if tag[:3] != b"ID3" or len(tag) < 10:
+            break
+        # 28 bits, seven in each byte
+        position += 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0)))
+    return file.seek(position)
+
+
+def tag_fault(file: BinaryIO) -> str | None:
+    """The fault of a file that begins with too many ID3v2 tags, in words that follow its name.
+
+    libmpg123 would write a line on standard error about each one that is empty.
+    """
+    skip_id3v2(file)
+    return f"begins with more than {_MOST_TAGS} ID3v2 tags" if file.read(3) == b"ID3" else None
+
+
+def states_length(file: BinaryIO) -> bool:
+    """Whether the first frame states how many frames there are, in a Xing or Info header.
+
+    If more follows than the header counts, such as a second file joined to the first, the answer is
+    no.
+    """
+    start = skip_id3v2(file)
+    # behind the side information, whose length depends on the version and the channels
+    header = re.match(rb"\xff[\xe0-\xff].{11,34}(?:Xing|Info)(.{12})", file.read(60), re.DOTALL)
+    if header is None:
+        return False
+    flags, _, counted = struct.unpack(">III", header[1])
+    has_frames, has_bytes = flags & 1, flags & 2
+    return bool(has_frames) and (not has_bytes or file.seek(0, 2) - start <= counted + _SLACK)
+
+
+_HEADER_BYTES = 6
+_MOST_PADDING = 1 << 16  # bytes of zeros before the first frame; libmpg123 gives up earlier
+# ISO 11172-3 and 13818-3: kilobits a second by the version (1, 2) and the layer.
+_BIT_RATES = {
+    (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (1, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = (44100, 48000, 32000)
+_RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the code of the version: 1, 2, 2.5
+
+
+def missing_of_last_frame(file: BinaryIO) -> int | None:
+    """Bytes that the last frame of a stream lacks at least; None if it is complete or there are no frames."""
+    position, count = skip_id3v2(file), 0
+    padding = file.read(_MOST_PADDING)
+    position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
+    size_of_file = file.seek(0, 2)
+    while True:
+        file.seek(position)
+        head = file.read(_HEADER_BYTES)
+        length = _frame_length(head)
+        if length is None:
+            is_cut = count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff")
+            return _HEADER_BYTES - len(head) if is_cut else None
+        position, count = position + length, count + 1
+        if position > size_of_file:  # one header alone may stand in any file
+            return position - size_of_file if count > 1 else None
+
+
+def _frame_length(head: bytes) -> int | None:
+    """Bytes of the frame that begins with ``head``; None if no frame does, or it does not say."""
+    if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    layer = 4 - (head[1] >> 1 & 3)
+    if layer == 4:  # ADTS: ISO 13818-7, Sec. 6.2
+        length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+        return length if head[1] & 0xF0 == 0xF0 and length >= 7 else None
+    divisor = _RATE_DIVISORS.get(head[1] >> 3 & 3)
+    bit_rate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if divisor is None or not 0 < bit_rate < 15 or rate == 3:
+        return None
+    bits = 1000 * _BIT_RATES[1 if divisor == 1 else 2, layer][bit_rate - 1]
+    hertz = _RATES[rate] // divisor
+    if layer == 1:
+        return 4 * (12 * bits // hertz + padding)
+    return (144 if layer == 2 or divisor == 1 else 72) * bits // hertz + padding
+
+
+_END_OF_STREAM = 4  # among the flags of a page
+_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+def ogg_fault(file: BinaryIO) -> str | None:
+    """The fault of an Ogg file, in words that follow its name; None if it is whole or not Ogg.
+
+    An Ogg file is whole if all its pages are. Its last page need not end the stream: recorders that
+    are stopped leave that page out.
+    """
+    position, ended = 0, False
+    file.seek(0)
+    while (head := file.read(27))[:4] == b"OggS":
+        segments = file.read(head[26]) if len(head) == 27 else b""
+        body = file.read(sum(segments))
+        if len(head) < 27 or len(segments) < head[26] or len(body) < sum(segments):
+            return f"is cut off within its page at byte {position:,}"
+        # RFC 3533, Sec. 6: its own checksum counts as 0
+        page = head[:22] + bytes(4) + head[26:] + segments + body
+        if _crc32(page) != int.from_bytes(head[22:26], "little"):
+            return f"is damaged: the checksum of its page at byte {position:,} is wrong"
+        ended = bool(head[5] & _END_OF_STREAM)
+        position += len(page)
+    if position and head and not ended:  # tags may follow the end of the stream
+        return f"is damaged: no page begins at byte {position:,}"
+    return None
+
+
+def _crc32(page: bytes) -> int:
+    """Ogg's CRC-32: zlib's with the bits of all bytes and of the result reversed, not inverted."""
+    reverse = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reverse:032b}"[::-1], 2)
+
+
+# Sec. 9.1.2, code of the sampling rate → Hz. With the codes 12 to 14 the rate follows at the end of
+# the header.
+_RATES_OF_CODES = dict(
+    enumerate((88200, 176400, 192000, 8000, 16000, 22050, 24000, 32000, 44100, 48000, 96000), start=1)
+)
+_RATES_AT_END = {12: (1, 1000), 13: (2, 1), 14: (2, 10)}  # code → bytes, factor
+# Sec. 9.1.1, code of the block size → samples. With the codes 6 and 7 the size follows in so many
+# bytes.
+_BLOCK_SIZES = {1: 192} | {n: 144 << n for n in range(2, 6)} | {n: 1 << n for n in range(8, 16)}
+_BLOCK_SIZES_AT_END = {6: 1, 7: 2}
+_INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type of the samples in the MD5 sum
+_FRAME_HEADER_BYTES = 16  # at most
+_STREAM_INFO_BYTES = 34
+_BEHIND_LAST_FRAME = 1024  # bytes of tags looked through for the last frame
+_MOST_METADATA = 1024  # of metadata; a file of zeros would seem to have more
+
+
+class FlacHeader(NamedTuple):
+    """STREAMINFO (Sec. 8.2) and the beginning of the first frame."""
+
+    block_size: int
+    """Samples in every frame but the last, unless the frames state where they begin."""
+    largest_frame: int
+    """Bytes; 0: unknown."""
+    sample_rate: int
+    """Hz."""
+    bits: int
+    """Bits of a sample."""
+    num_samples: int
+    """Samples per channel; 0: unknown."""
+    md5: bytes
+    """MD5 sum of all samples; zeros: unknown."""
+    first_frame: bytes = b""
+    """The first bytes of the first frame."""
+
+    @property
+    def has_md5(self) -> bool:
+        return any(self.md5) and self.bits in _INTEGERS
+
+    @property
+    def first_frame_rate(self) -> int | None:
+        """Sampling rate in Hz that the first frame states, None if it states none."""
+        frame = self.first_frame
+        code = frame[2] & 15 if _begins_frame(frame) else 0
+        if code not in _RATES_AT_END:
+            return _RATES_OF_CODES.get(code)
+        size, factor = _RATES_AT_END[code]
+        end = _header_end(frame)
+        return factor * int.from_bytes(frame[end - size : end], "big")
+
+
+def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
+    """What ``samples`` (channels, N), float32 in [−1, 1), contribute to the MD5 sum in ``header``.
+
+    It is that of the interleaved samples as integers in the fewest bytes that hold them.
+    """
+    scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
+    integers = scaled.astype(_INTEGERS[header.bits], order="C")
+    if header.bits == 24:
+        integers = np.ascontiguousarray(integers[..., None].view(np.uint8)[..., :3])
+    return integers.data
+
+
+def read_flac_header(file: BinaryIO) -> FlacHeader | None:
+    """The header of a FLAC file, before which ID3v2 tags may stand; None for other formats."""
+    skip_id3v2(file)
+    start = file.read(8 + _STREAM_INFO_BYTES)
+    if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
+        return None
+    last_block = start[4] & 0x80
+    for _ in range(_MOST_METADATA):
+        block = b"" if last_block else file.read(4)
+        if len(block) < 4:
+            break
+        last_block = block[0] & 0x80
+        file.seek(int.from_bytes(block[1:], "big"), 1)
+    return parse_stream_info(start[8:])._replace(
+        first_frame=file.read(_FRAME_HEADER_BYTES).ljust(_FRAME_HEADER_BYTES, b"\0")
+    )
+
+
+def parse_stream_info(block: bytes) -> FlacHeader:
+    """The header in a STREAMINFO block of 34 bytes."""
+    # rate 20 bits, channels − 1: 3, bits − 1: 5, samples: 36
+    packed = int.from_bytes(block[10:18], "big")
+    return FlacHeader(
+        block_size=int.from_bytes(block[:2], "big"),
+        largest_frame=int.from_bytes(block[7:10], "big"),
+        sample_rate=packed >> 44,
+        bits=(packed >> 36 & 31) + 1,
+        num_samples=packed & (1 << 36) - 1,
+        md5=block[18:34],
+    )
+
+
+def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
+    """Whether the file goes on behind the announced samples, where libsndfile stops reading.
+
+    The last frame is sought from the end of the file. Samples may look like the header of a frame;
+    a wrong yes comes about once in a million files.
+    """
+    first = header.first_frame
+    if not header.num_samples or not _begins_frame(first):
+        return False
+    size = file.seek(0, 2)
+    file.seek(max(0, size - (header.largest_frame or 1 << 16) - _BEHIND_LAST_FRAME))
+    tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter
+    place = len(tail)
+    while (place := tail.rfind(first[:2], 0, place)) >= 0:
+        frame = tail[place : place + _FRAME_HEADER_BYTES]
+        same_format = _begins_frame(frame) and frame[2] & 15 == first[2] & 15 and frame[3] & 15 == first[3] & 15
+        if same_format and _crc8(frame[: _header_end(frame)]) == frame[_header_end(frame)]:
+            states_sample = frame[1] & 1
+            start = _coded_number(frame) * (1 if states_sample else header.block_size)
+            return start + _block_size(frame) > header.num_samples
+    return False
+
+
+def _begins_frame(data: bytes) -> bool:
+    return len(data) == _FRAME_HEADER_BYTES and data[0] == 0xFF and data[1] & 0xFE == 0xF8
+
+
+def _number_bytes(frame: bytes) -> int:
+    """Bytes of the number of the frame, or of its first sample, coded like a character in UTF-8."""
+    return min(7, max(1, 8 - (frame[4] ^ 0xFF).bit_length()))
+
+
+def _coded_number(frame: bytes) -> int:
+    count = _number_bytes(frame)
+    number = frame[4] & (0x7F if count == 1 else 0x7F >> count)
+    for byte in frame[5 : 4 + count]:
+        number = number << 6 | byte & 0x3F
+    return number
+
+
+def _block_size(frame: bytes) -> int:
+    """Samples per channel in a frame (Sec. 9.1.1); 0 for the reserved code."""
+    code = frame[2] >> 4
+    if code in _BLOCK_SIZES_AT_END:
+        start = 4 + _number_bytes(frame)
+        return 1 + int.from_bytes(frame[start : start + _BLOCK_SIZES_AT_END[code]], "big")
+    return _BLOCK_SIZES.get(code, 0)
+
+
+def _header_end(frame: bytes) -> int:
+    """Where the header of a frame ends with its checksum."""
+    block_size_bytes = _BLOCK_SIZES_AT_END.get(frame[2] >> 4, 0)
+    rate_bytes, _ = _RATES_AT_END.get(frame[2] & 15, (0, 1))
+    return 4 + _number_bytes(frame) + block_size_bytes + rate_bytes
+
+
+def _crc8(data: bytes) -> int:
+    """The checksum of a frame's header, polynomial x⁸ + x² + x + 1."""
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value << 1 ^ (0x107 if value & 0x80 else 0)
+    return value
