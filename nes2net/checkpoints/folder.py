@@ -22,7 +22,7 @@ from nes2net.machine.files import replacing, write_text, writing
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
-#: If there is a file of the head, the weights are those of the front-end alone, under the names of
+#: If there is a file of the head, the weights belong to the front-end alone, under the names of
 #: the transformers library.
 WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
 _HUB = "https://huggingface.co/"
@@ -68,7 +68,7 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"{folder} is not a detector folder: it has no {CONFIG} (to use a run folder, name one of its epoch_N.pth)"
         )
-    description = read_yaml_file(config_file, None, str(config_file), aliases=True)
+    description = read_yaml_file(config_file, None, str(config_file))
     model = description.get("model") if isinstance(description, dict) else None
     frontend = model.get("frontend") if isinstance(model, dict) else None
     if not isinstance(frontend, dict) or not isinstance(kind := frontend.get("name"), str):
@@ -82,7 +82,15 @@ def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def write_description(folder: Path, config: dict[str, Any], record: dict[str, Any] | None = None) -> None:
     """Write the architecture and the model card of a detector's folder."""
-    write_text(folder / "README.md", _model_card(config))
+    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    card = (
+        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
+        f"Speech anti-spoofing detector: {parts}.\n\n"
+        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
+        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
+        "print(detector.score('speech.flac'))\n```\n"
+    )
+    write_text(folder / "README.md", card)
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
@@ -114,17 +122,6 @@ def download(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=[WEIGHTS, HEAD, CONFIG, CONFIG_FILE, "pytorch_model.bin"]))
 
 
-def _model_card(config: dict[str, Any]) -> str:
-    parts = " → ".join(config[part]["name"] for part in ("frontend", "aggregation", "backend"))
-    return (
-        "---\ntags: [anti-spoofing, deepfake-speech-detection]\nlibrary_name: nes2net\n---\n\n"
-        f"Speech anti-spoofing detector: {parts}.\n\n"
-        "Input: 16 kHz mono waveform in [−1, 1]. Output: a score, higher means more bona fide; not calibrated.\n\n"
-        "```python\nfrom nes2net import Detector\n\ndetector = Detector.from_pretrained('THIS FOLDER')\n"
-        "print(detector.score('speech.flac'))\n```\n"
-    )
-
-
 _SHOWN = 12  # digits of a SHA-256 in a message
 #: End of the message about a base that is not there or is another one, where a user can name it.
 NAME_IT = "name the base with `base`"
@@ -140,7 +137,7 @@ def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: s
 
     Args:
         record: ``{"digest": …, "file": …}`` of the checkpoint; the file may also stand beside it.
-        given: what the user names instead; None for that of the record.
+        given: the base that the user names; None for the base in the record.
         remedy: what to do if it is not there, for the message.
 
     Raises:

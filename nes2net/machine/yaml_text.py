@@ -79,33 +79,32 @@ def write_yaml(values: dict[str, Any]) -> str:
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
 
 
-def read_yaml_file(path: Path, hint: Any, what: str, aliases: bool = False) -> Any:
+def read_yaml_file(path: Path, hint: Any, what: str) -> Any:
     """Read a small YAML file, as :func:`read_yaml`."""
-    return read_yaml(read_small_text(path, _MAX_BYTES), hint, what, aliases)
+    return read_yaml(read_small_text(path, _MAX_BYTES), hint, what)
 
 
-def read_yaml(text: str, hint: Any, what: str, aliases: bool = False) -> Any:
+def read_yaml(text: str, hint: Any, what: str) -> Any:
     """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
 
     Args:
         hint: the model or the type that the data is for.
         what: names the text in messages.
-        aliases: whether a value may refer to another one, as in folders of older versions.
 
     Raises:
-        InputError: if the text is not valid YAML, has tags or forbidden aliases, has too many
-            values, also when its aliases are written out, is nested too deep, or names a key twice.
+        InputError: if the text is not valid YAML, has tags or aliases, has too many values, is nested
+            too deep, or names a key twice.
 
     >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        _check_events(text, aliases, Budget(what, _MAX_BYTES, 2 * _MAX_VALUES))
+        _check_events(text, Budget(what, _MAX_BYTES, 2 * _MAX_VALUES))
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
             return None
-        _prepare(node, hint, set())
+        _prepare(node, hint)
         values = loader.construct_document(node)
     except InputError:
         raise
@@ -137,40 +136,33 @@ def hint_of(hint: Any, key: str) -> Any:
     return fields[key].annotation if key in fields else None
 
 
-def _model_of_items(hint: Any) -> Any:
-    """The model of the items of a list; None for a list of anything else."""
-    items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
-    return items[0] if items and isinstance(items[0], type(BaseModel)) else None
-
-
 def _has_text(hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_has_text(option) for option in typing.get_args(hint))
     return hint is str
 
 
-def _check_events(text: str, aliases: bool, budget: Budget) -> None:
+def _check_events(text: str, budget: Budget) -> None:
     depth = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         budget.take("values", steps=1)
         has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
-        if has_tag or (isinstance(event, yaml.AliasEvent) and not aliases):
-            _refuse(f"{'no tags' if aliases else 'no aliases and no tags'} are read here", event)
+        if has_tag or isinstance(event, yaml.AliasEvent):
+            _refuse("no aliases and no tags are read here", event)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _MAX_DEPTH:
             _refuse(f"nested more than {_MAX_DEPTH} deep", event)
 
 
-def _prepare(node: yaml.Node, hint: Any, done: set[yaml.Node]) -> None:
+def _prepare(node: yaml.Node, hint: Any) -> None:
     """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
-    if node in done:  # an alias
-        return
-    done.add(node)
     if isinstance(node, yaml.ScalarNode) and _has_text(hint) and node.tag != f"{_TAG}null":
         node.tag = f"{_TAG}str"
     elif isinstance(node, yaml.SequenceNode):
+        items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
+        model = items[0] if items and isinstance(items[0], type(BaseModel)) else None
         for item in node.value:
-            _prepare(item, _model_of_items(hint), done)
+            _prepare(item, model)
     elif isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
@@ -179,7 +171,7 @@ def _prepare(node: yaml.Node, hint: Any, done: set[yaml.Node]) -> None:
             if key.value in seen:
                 _refuse(f"the key {shown(key.value)} stands there twice", key)
             seen.add(key.value)
-            _prepare(value, hint_of(hint, key.value), done)
+            _prepare(value, hint_of(hint, key.value))
 
 
 def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:
