@@ -69,7 +69,10 @@ class AudioCache:
             _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
             with suppress(RuntimeError):  # shared memory is full: then each process warns for itself
                 full.share_memory_()
-            _remove_unfinished(self.folder)
+            with suppress(OSError):  # another process may be doing the same
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # of processes that were killed
+                    if time.time() - temporary.stat().st_mtime > _STALE:
+                        temporary.unlink()
         self._full = full
 
     def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
@@ -103,7 +106,10 @@ class AudioCache:
     def _write(self, entry: Path, waveform: np.ndarray) -> None:
         if self._full[0]:
             return
-        samples = _smallest(waveform)
+        steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
+        again = steps.astype(np.float32) / _FULL_SCALE
+        # int16 if no bit is lost; compared as bits, because −0 is not 0
+        samples = steps if np.array_equal(again.view(np.uint32), waveform.view(np.uint32)) else waveform
         try:
             with replacing(entry) as temporary, open(temporary, "wb") as file:
                 file.write(_header(samples.dtype, len(samples)))
@@ -124,23 +130,6 @@ class AudioCache:
                 "recordings not yet in it are decoded every time",
                 file=sys.stderr,
             )
-
-
-def _remove_unfinished(folder: Path) -> None:
-    """Remove temporary files of processes that were killed."""
-    with suppress(OSError):  # another process may be doing the same
-        for temporary in folder.glob("??/.*.npy.*.tmp"):
-            if time.time() - temporary.stat().st_mtime > _STALE:
-                temporary.unlink()
-
-
-def _smallest(waveform: np.ndarray) -> np.ndarray:
-    """``waveform`` (N,) float32 as int16 in units of 1/32768 if no bit is lost, otherwise as it is."""
-    steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
-    same = np.array_equal(
-        (steps.astype(np.float32) / _FULL_SCALE).view(np.uint32), waveform.view(np.uint32)
-    )  # compared as bits: −0 is not 0
-    return steps if same else waveform
 
 
 def _header(dtype: np.dtype, length: int) -> bytes:

@@ -115,22 +115,17 @@ def missing_bytes(file: BinaryIO) -> int | None:
     file.seek(0)
     start = file.read(30)
     if start[:16] == _ASF_HEADER:
-        expected = _asf_size(file, int.from_bytes(start[16:24], "little"))
+        header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
+        place = header.find(_ASF_FILE_PROPERTIES)
+        fields = header[place + 24 : place + 104]
+        if place < 0 or len(fields) < 68 or fields[64] & _ASF_BROADCAST:
+            return None  # the size is not stated
+        expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
         expected = _flv_size(file, int.from_bytes(start[5:9], "big"), size)
     else:
         return None
     return expected - size if expected > size else None
-
-
-def _asf_size(file: BinaryIO, header_bytes: int) -> int:
-    """The size that the file properties state; 0 if they do not."""
-    header = file.read(min(header_bytes, _MOST_HEADER))
-    place = header.find(_ASF_FILE_PROPERTIES)
-    fields = header[place + 24 : place + 104]
-    if place < 0 or len(fields) < 68 or fields[64] & _ASF_BROADCAST:
-        return 0
-    return int.from_bytes(fields[16:24], "little")
 
 
 def _flv_size(file: BinaryIO, start: int, size: int) -> int:
@@ -149,7 +144,7 @@ def _flv_size(file: BinaryIO, start: int, size: int) -> int:
         position += 4  # the size once more
 
 
-# Those boxes of boxes in which FFmpeg reads tables.
+# The boxes of boxes in which FFmpeg reads tables.
 _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mvex", b"moof", b"traf"}
 _DEEPEST = 10  # FFmpeg goes no deeper
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
@@ -211,10 +206,10 @@ class _Track:
 
 
 def mp4_fault(file: BinaryIO) -> str | None:
-    """The fault of an MP4 file, in words that follow its name; None if there is none or it is another format.
+    """The fault of an MP4 file, in words that follow its name; None if it is sound or of another format.
 
-    A box that leads behind the end of the file is one, and so are tables for which FFmpeg would
-    take hundreds of megabytes: a few bytes can announce a thousand million frames.
+    A box that ends behind the end of the file is a fault. So are tables for which FFmpeg would take
+    hundreds of megabytes: a few bytes can announce a thousand million frames.
     """
     size = file.seek(0, 2)
     tracks = [_Track()]  # the first for what lies outside of tracks
@@ -242,7 +237,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
 
 
 def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[_Box]:
-    """The boxes from ``position`` to ``end``, each followed by those in it; what is none ends them."""
+    """The boxes from ``position`` to ``end``, each followed by the boxes in it. Anything else ends them."""
     while position < end:
         file.seek(position)
         head = file.read(min(16, end - position))
@@ -263,7 +258,7 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
 _EBML, _SEGMENT, _CLUSTER, _INFO = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1549A966
 # The other elements in a segment: lists of places, tracks, cues, attachments, chapters, tags.
 _IN_SEGMENT = {0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-# Those in a cluster: its time, silent tracks, position, size of the one before, blocks.
+# The elements in a cluster: its time, silent tracks, position, size of the one before, blocks.
 _IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
 _ANYWHERE = {0xEC, 0xBF}  # void, CRC-32
 _KNOWN = {_EBML, _SEGMENT, _CLUSTER, _INFO} | _IN_SEGMENT | _IN_CLUSTER | _ANYWHERE
@@ -287,37 +282,49 @@ def matroska_fault(file: BinaryIO) -> str | None:
     Its elements must follow each other to the end of the file, or of the segment if it states its
     size. A stream that does not may end behind any block.
     """
-    size_of_file = end = file.seek(0, 2)
-    position = number = 0
-    while not number or position < end:
+    size_of_file = file.seek(0, 2)
+    for number, (position, element) in enumerate(_elements(file, size_of_file)):
         if number > _MANY_ELEMENTS + size_of_file // _ELEMENT_BYTES:
             return f"has more than {number:,} elements in {size_of_file:,} bytes"
-        element = _element(file, position)
         if element is None or element.id not in _KNOWN or (element.id != _EBML and not number):
             return f"is damaged: no element of Matroska begins at byte {position:,}" if number else None
         if element.size is not None and element.body + element.size > size_of_file:
             missing = element.body + element.size - size_of_file
             return f"is cut off: its element at byte {position:,} lacks {missing:,} bytes"
-        if element.id == _SEGMENT:
-            end = size_of_file if element.size is None else element.body + element.size
-        entered = element.id in (_SEGMENT, _CLUSTER)
-        position = element.body if entered else element.body + (element.size or 0)
-        number += 1
     return None
 
 
 def states_duration(file: BinaryIO) -> bool:
     """Whether a Matroska file states its duration, which a program that writes to a pipe leaves out."""
-    size_of_file, position = file.seek(0, 2), 0
-    for number in range(_MANY_ELEMENTS):
-        element = _element(file, position) if position < size_of_file else None
-        if element is None or element.id == _CLUSTER or (element.id != _EBML and not number):
+    for number, (_, element) in enumerate(_elements(file, file.seek(0, 2))):
+        if (
+            element is None
+            or element.id == _CLUSTER
+            or (element.id != _EBML and not number)
+            or number == _MANY_ELEMENTS
+        ):
             return False
         if element.id == _INFO:
             file.seek(element.body)
             return _DURATION in file.read(min(element.size or 0, _MOST_INFO))
-        position = element.body if element.id == _SEGMENT else element.body + (element.size or 0)
     return False
+
+
+def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
+    """The elements up to ``end``, or to the end of the segment, and where each begins.
+
+    Those in segments and clusters follow them. The last one is None if there can be none.
+    """
+    position, size_of_file = 0, end
+    while position < end or not position:
+        element = _element(file, position)
+        yield position, element
+        if element is None:
+            return
+        if element.id == _SEGMENT:
+            end = size_of_file if element.size is None else element.body + element.size
+        entered = element.id in (_SEGMENT, _CLUSTER)
+        position = element.body if entered else element.body + (element.size or 0)
 
 
 def _element(file: BinaryIO, position: int) -> _Element | None:

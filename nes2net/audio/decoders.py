@@ -152,7 +152,7 @@ def libsndfile_blocks(
     """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
 
     Args:
-        header: that of a FLAC file.
+        header: the header of a FLAC file; None for other formats.
 
     Raises:
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
@@ -285,7 +285,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """The duration in the header; 0 if it states none, whatever FFmpeg makes of the bit rate.
+    """The duration in the header; 0 if it states none, even if FFmpeg guesses one from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states one.
@@ -310,24 +310,19 @@ def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
     threads for ever. ``frame.to_ndarray`` ends the process at 8 planes and more (PyAV 18) or raises
     an error (PyAV 19).
     """
-    name, count = frame.format.name, frame.samples
-    planar = name.endswith("p")
+    name = frame.format.name
     dtype = np.dtype(_TYPES[name.removesuffix("p")])
-    samples = np.empty((channels, count), np.float32)
-    if planar:
-        for i in range(channels):
-            samples[i] = _plane(frame, i, dtype, count)
-    else:
-        samples[:] = _plane(frame, 0, dtype, count * channels).reshape(count, channels).T
+    planar = name.endswith("p")
+    planes: list[np.ndarray] = [
+        np.frombuffer(AudioPlane(frame, i), dtype, frame.samples * (1 if planar else channels))  # type: ignore[call-overload]  # a buffer
+        for i in range(channels if planar else 1)
+    ]
+    samples = np.array(planes if planar else planes[0].reshape(-1, channels).T, np.float32, order="C")
     if dtype == np.uint8:
         samples -= 128
     if dtype.kind != "f":
         samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
     return samples
-
-
-def _plane(frame: av.AudioFrame, index: int, dtype: np.dtype, count: int) -> np.ndarray:
-    return np.frombuffer(AudioPlane(frame, index), dtype, count)  # type: ignore[call-overload]  # it is a buffer
 
 
 def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:

@@ -13,7 +13,7 @@ AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .au 
 
 
 def is_recording(name: str) -> bool:
-    """Whether the name is that of a recording and not hidden, as ``._1.wav`` made by macOS.
+    """Whether a file of this name is a recording, and not hidden like the ``._1.wav`` of macOS.
 
     >>> is_recording("LA_E_1.FLAC"), is_recording("._1.wav"), is_recording("meta.csv")
     (True, False, False)
@@ -24,8 +24,8 @@ def is_recording(name: str) -> bool:
 def recordings_below(folder: Path) -> list[Path]:
     """The recordings in and below ``folder``, sorted by the parts of their paths.
 
-    What has the name of a recording counts, also a pipe or a link to nowhere: reading it says so.
-    Links to folders are not followed. A missing folder holds none.
+    Anything with the name of a recording is listed, even a pipe or a broken link: reading it reports
+    the problem. Links to folders are not followed. A missing folder has no recordings.
 
     Raises:
         InputError: if a folder cannot be listed.

@@ -76,7 +76,7 @@ _RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the code of the version: 1, 2, 2.5
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
-    """Bytes that the last frame of a stream lacks at least; None if it is complete or there are no frames."""
+    """The fewest bytes that the last frame of a stream lacks; None if it is complete or there are no frames."""
     position, count = skip_id3v2(file), 0
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
@@ -131,19 +131,15 @@ def ogg_fault(file: BinaryIO) -> str | None:
             return f"is cut off within its page at byte {position:,}"
         # RFC 3533, Sec. 6: its own checksum counts as 0
         page = head[:22] + bytes(4) + head[26:] + segments + body
-        if _crc32(page) != int.from_bytes(head[22:26], "little"):
+        # Ogg's CRC-32 is zlib's with the bits of all bytes and of the result reversed, not inverted.
+        reverse = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        if int(f"{reverse:032b}"[::-1], 2) != int.from_bytes(head[22:26], "little"):
             return f"is damaged: the checksum of its page at byte {position:,} is wrong"
         ended = bool(head[5] & _END_OF_STREAM)
         position += len(page)
     if position and head and not ended:  # tags may follow the end of the stream
         return f"is damaged: no page begins at byte {position:,}"
     return None
-
-
-def _crc32(page: bytes) -> int:
-    """Ogg's CRC-32: zlib's with the bits of all bytes and of the result reversed, not inverted."""
-    reverse = zlib.crc32(page.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{reverse:032b}"[::-1], 2)
 
 
 # Sec. 9.1.2, code of the sampling rate → Hz. With the codes 12 to 14 the rate follows at the end of
@@ -188,19 +184,44 @@ class FlacHeader(NamedTuple):
     @property
     def first_frame_rate(self) -> int | None:
         """Sampling rate in Hz that the first frame states, None if it states none."""
-        frame = self.first_frame
-        code = frame[2] & 15 if _begins_frame(frame) else 0
-        if code not in _RATES_AT_END:
-            return _RATES_OF_CODES.get(code)
-        size, factor = _RATES_AT_END[code]
-        end = _header_end(frame)
-        return factor * int.from_bytes(frame[end - size : end], "big")
+        frame = _flac_frame(self.first_frame)
+        return frame.sample_rate if frame else None
+
+
+class _FlacFrame(NamedTuple):
+    """The header of a frame (Sec. 9.1)."""
+
+    number: int
+    """The number of the frame, or of its first sample."""
+    block_size: int
+    """Samples per channel; 0 for the reserved code."""
+    sample_rate: int | None
+    end: int
+    """Where the checksum of the header stands."""
+
+
+def _flac_frame(data: bytes) -> _FlacFrame | None:
+    """Read the header of a frame; None if ``data`` does not begin with one."""
+    if len(data) != _FRAME_HEADER_BYTES or data[0] != 0xFF or data[1] & 0xFE != 0xF8:
+        return None
+    num_bytes = min(7, max(1, 8 - (data[4] ^ 0xFF).bit_length()))  # coded like a character in UTF-8
+    number = data[4] & (0x7F if num_bytes == 1 else 0x7F >> num_bytes)
+    for byte in data[5 : 4 + num_bytes]:
+        number = number << 6 | byte & 0x3F
+    size_code, rate_code = data[2] >> 4, data[2] & 15
+    size_bytes, (rate_bytes, factor) = _BLOCK_SIZES_AT_END.get(size_code, 0), _RATES_AT_END.get(rate_code, (0, 1))
+    size_place = 4 + num_bytes
+    rate_place = size_place + size_bytes
+    end = rate_place + rate_bytes
+    size = 1 + int.from_bytes(data[size_place:rate_place], "big") if size_bytes else _BLOCK_SIZES.get(size_code, 0)
+    rate = factor * int.from_bytes(data[rate_place:end], "big") if rate_bytes else _RATES_OF_CODES.get(rate_code)
+    return _FlacFrame(number, size, rate, end)
 
 
 def md5_content(samples: np.ndarray, header: FlacHeader) -> memoryview:
     """What ``samples`` (channels, N), float32 in [−1, 1), contribute to the MD5 sum in ``header``.
 
-    It is that of the interleaved samples as integers in the fewest bytes that hold them.
+    The sum covers the interleaved samples as integers, each in the fewest bytes that hold it.
     """
     scaled = samples.T * np.float32(2 ** (header.bits - 1))  # exact: float32 holds 24 bits
     integers = scaled.astype(_INTEGERS[header.bits], order="C")
@@ -248,53 +269,21 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     a wrong yes comes about once in a million files.
     """
     first = header.first_frame
-    if not header.num_samples or not _begins_frame(first):
+    if not header.num_samples or not _flac_frame(first):
         return False
     size = file.seek(0, 2)
     file.seek(max(0, size - (header.largest_frame or 1 << 16) - _BEHIND_LAST_FRAME))
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter
     place = len(tail)
     while (place := tail.rfind(first[:2], 0, place)) >= 0:
-        frame = tail[place : place + _FRAME_HEADER_BYTES]
-        same_format = _begins_frame(frame) and frame[2] & 15 == first[2] & 15 and frame[3] & 15 == first[3] & 15
-        if same_format and _crc8(frame[: _header_end(frame)]) == frame[_header_end(frame)]:
-            states_sample = frame[1] & 1
-            start = _coded_number(frame) * (1 if states_sample else header.block_size)
-            return start + _block_size(frame) > header.num_samples
+        data = tail[place : place + _FRAME_HEADER_BYTES]
+        frame = _flac_frame(data)
+        if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
+            continue
+        if _crc8(data[: frame.end]) == data[frame.end]:
+            states_sample = data[1] & 1
+            return frame.number * (1 if states_sample else header.block_size) + frame.block_size > header.num_samples
     return False
-
-
-def _begins_frame(data: bytes) -> bool:
-    return len(data) == _FRAME_HEADER_BYTES and data[0] == 0xFF and data[1] & 0xFE == 0xF8
-
-
-def _number_bytes(frame: bytes) -> int:
-    """Bytes of the number of the frame, or of its first sample, coded like a character in UTF-8."""
-    return min(7, max(1, 8 - (frame[4] ^ 0xFF).bit_length()))
-
-
-def _coded_number(frame: bytes) -> int:
-    count = _number_bytes(frame)
-    number = frame[4] & (0x7F if count == 1 else 0x7F >> count)
-    for byte in frame[5 : 4 + count]:
-        number = number << 6 | byte & 0x3F
-    return number
-
-
-def _block_size(frame: bytes) -> int:
-    """Samples per channel in a frame (Sec. 9.1.1); 0 for the reserved code."""
-    code = frame[2] >> 4
-    if code in _BLOCK_SIZES_AT_END:
-        start = 4 + _number_bytes(frame)
-        return 1 + int.from_bytes(frame[start : start + _BLOCK_SIZES_AT_END[code]], "big")
-    return _BLOCK_SIZES.get(code, 0)
-
-
-def _header_end(frame: bytes) -> int:
-    """Where the header of a frame ends with its checksum."""
-    block_size_bytes = _BLOCK_SIZES_AT_END.get(frame[2] >> 4, 0)
-    rate_bytes, _ = _RATES_AT_END.get(frame[2] & 15, (0, 1))
-    return 4 + _number_bytes(frame) + block_size_bytes + rate_bytes
 
 
 def _crc8(data: bytes) -> int:

@@ -1,7 +1,7 @@
 """Recordings in files, in memory, and in shards: Parquet, Arrow and tar files of many recordings.
 
-A recording in a shard has an address that is a path: that of the shard, then a row, counted from 0,
-or the name of a member: ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
+A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the name
+of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
 ``shard-000.tar/utt1.flac``. Everything that reads audio takes such a path. Nothing is unpacked to
 files; a name in a tar is never used as the name of a file.
 
@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeAlias
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.audio.tables import open_table, pyarrow_module
 from nes2net.errors import InputError, MissingLibrary, first_line, readable_size, shown
@@ -46,12 +46,12 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordingBytes:
-    """A recording in memory: the content of an audio file, and the name of it for messages."""
+    """A recording in memory: the content of an audio file, and its name for messages."""
 
     name: str
     content: bytes
     suffix: str | None = None
-    """As of a file, ``.flac``; that of ``name`` if not given."""
+    """The suffix of a file, such as ``.flac``; by default the suffix of ``name``."""
 
     def __str__(self) -> str:
         return self.name
@@ -84,7 +84,7 @@ class _InMemory(io.BytesIO):
 def shard_of(path: str | Path) -> tuple[Path, str] | None:
     """The shard of an address and the row or member in it; None for the path of a file.
 
-    Whether the shard has this row is not asked.
+    The shard may lack this row or member.
     """
     text = os.fspath(path)
     for match in _SHARD.finditer(text):
@@ -157,7 +157,7 @@ def size_of(path: str | Path) -> int:
 
 
 def status_of(path: str | Path) -> Status:
-    """Size and time of the last change of a file; of a recording in a shard, those of the shard.
+    """Size and time of the last change of a file, or of the shard that holds a recording.
 
     Raises:
         OSError: if there is no such file.
@@ -166,19 +166,6 @@ def status_of(path: str | Path) -> Status:
     found = shard_of(path)
     status = os.stat(path if found is None else found[0])
     return Status(status.st_size, status.st_mtime_ns)
-
-
-class _Open(Protocol):
-    """An open shard. Its recordings are called by their row or the name of their member."""
-
-    def content(self, inner: str) -> tuple[bytes, str]:
-        """The bytes of a recording, and the suffix of its file."""
-
-    def size(self, inner: str) -> int:
-        """Bytes of a recording."""
-
-    def has(self, inner: str) -> bool:
-        """Whether there is such a recording."""
 
 
 def audio_column(schema: Any, shard: Path) -> str:
@@ -297,19 +284,17 @@ def tar_members(path: Path) -> list[Member]:
     with open(path, "rb") as file, open_tar(file, str(path)) as archive:
         for entry in tar_headers(archive):
             if entry.isreg() and not entry.issparse():
-                members.append(Member(_name_of(entry.name, path), entry.offset_data, entry.size))
+                name = entry.name
+                if name.startswith("/"):
+                    raise InputError(
+                        f"{path} has a member with an absolute name, {shown(name)}: write it with relative names"
+                    )
+                members.append(Member(str(PurePosixPath(name)), entry.offset_data, entry.size))
         # tarfile stops at anything that cannot be a member; zeros mark the end.
         file.seek(archive.offset)
         if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
             raise tarfile.ReadError("its end is missing")
     return members
-
-
-def _name_of(name: str, path: Path) -> str:
-    """The name of a member as it stands in an address: ``./a.flac`` is ``a.flac``."""
-    if name.startswith("/"):
-        raise InputError(f"{path} has a member with an absolute name, {shown(name)}: write it with relative names")
-    return str(PurePosixPath(name))
 
 
 class _Tar:
@@ -339,6 +324,10 @@ class _Tar:
         if inner not in self.members:
             raise InputError("there is no such member")
         return self.members[inner]
+
+
+#: An open shard. Its recordings are called by their row or the name of their member.
+_Open: TypeAlias = _Table | _Tar
 
 
 class _State:

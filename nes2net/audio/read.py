@@ -132,10 +132,29 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         if not file.seekable() or file.format in _INEXACT_SEEK:
             return None
-        return _sought_excerpt(file, path, start, num_samples)
+        check_rate(file.samplerate, f"audio file {path}")
+        divisor = math.gcd(SAMPLE_RATE, file.samplerate)
+        ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
+        # From a position that is a whole sample at both rates.
+        margin = 0 if ours == theirs else _RESAMPLING_MARGIN
+        first = max(0, start - margin) // ours
+        last = -(-(start + num_samples + margin) // ours)
+        position = file.seek(min(first * theirs, file.frames))
+        wanted = min((last - first) * theirs, file.frames - position)
+        if wanted <= 0:
+            return np.zeros(0, np.float32)
+        if wanted * file.channels > _MOST_VALUES:
+            return None
+        samples = file.read(wanted, dtype="float32", always_2d=True)
+        if len(samples) != wanted:
+            raise DamagedAudio(
+                f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded"
+            )
+        skipped = start - first * ours
+        return to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
 
     found = _with_libsndfile(path, excerpt)
-    return _decoded_excerpt(path, start, num_samples)[0] if found is None else _finite(found, path)
+    return load_head_and_length(path, num_samples, start)[0] if found is None else _finite(found, path)
 
 
 def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
@@ -163,16 +182,39 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     return load_head_and_length(path, num_samples)[0] if found is None else found
 
 
-def load_head_and_length(path: AnyRecording, num_samples: int) -> tuple[np.ndarray, int]:
-    """``load_audio(path)[:num_samples]`` to the last bit, and the length of the whole.
+def load_head_and_length(path: AnyRecording, num_samples: int, start: int = 0) -> tuple[np.ndarray, int]:
+    """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the whole.
 
-    What follows the head is decoded as well, because damage anywhere is an error, but not kept. Of
-    hours of audio it is decoded in part, if the header states the length.
+    What lies around the excerpt is decoded as well, because damage anywhere is an error, but not
+    kept. Of hours of audio it is decoded in part, if the header states the length.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
     """
-    return _decoded_excerpt(path, 0, num_samples)
+
+    def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
+        pieces: list[np.ndarray] = []
+        end = searched = 0
+
+        def counted() -> Iterator[tuple[np.ndarray, int]]:
+            nonlocal searched
+            for samples, rate in blocks:
+                searched += samples.size
+                yield samples, rate
+
+        for block in blocks_at_16k(counted(), f"audio file {path}"):
+            piece = _finite(block, path)[max(0, start - end) : max(0, start + num_samples - end)]
+            # A copy of a part: a view would keep the whole block in memory.
+            if len(piece) or not pieces:
+                pieces.append(piece if len(piece) == len(block) else piece.copy())
+            end += len(block)
+            if searched > _SEARCHED_VALUES and end >= start + num_samples:
+                if (stated := _stated_samples(path)) is not None:
+                    return _joined(pieces), stated
+                searched = 0
+        return _joined(pieces), end
+
+    return _read(path, excerpt)[0]
 
 
 def count_samples(path: AnyRecording) -> int:
@@ -189,7 +231,7 @@ def count_samples(path: AnyRecording) -> int:
 
 
 def stated_length(path: AnyRecording) -> int | None:
-    """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it does not.
+    """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it announces no length.
 
     None also for MP3, whose length libsndfile may only guess.
     """
@@ -308,58 +350,6 @@ def _stated_samples(path: AnyRecording) -> int | None:
     return _with_libsndfile(path, length)
 
 
-def _decoded_excerpt(path: AnyRecording, start: int, num_samples: int) -> tuple[np.ndarray, int]:
-    """The excerpt, and the length of the whole, see :func:`load_head_and_length`."""
-
-    def excerpt(blocks: _Blocks) -> tuple[np.ndarray, int]:
-        pieces: list[np.ndarray] = []
-        end = searched = 0
-
-        def counted() -> Iterator[tuple[np.ndarray, int]]:
-            nonlocal searched
-            for samples, rate in blocks:
-                searched += samples.size
-                yield samples, rate
-
-        for block in blocks_at_16k(counted(), f"audio file {path}"):
-            piece = _finite(block, path)[max(0, start - end) : max(0, start + num_samples - end)]
-            # A copy of a part: a view would keep the whole block in memory.
-            if len(piece) or not pieces:
-                pieces.append(piece if len(piece) == len(block) else piece.copy())
-            end += len(block)
-            if searched > _SEARCHED_VALUES and end >= start + num_samples:
-                if (stated := _stated_samples(path)) is not None:
-                    return _joined(pieces), stated
-                searched = 0
-        return _joined(pieces), end
-
-    return _read(path, excerpt)[0]
-
-
-def _sought_excerpt(file: soundfile.SoundFile, path: AnyRecording, start: int, num_samples: int) -> np.ndarray | None:
-    """The excerpt, read from a position that is a whole sample at both rates.
-
-    None if that would be too much to read in one piece.
-    """
-    check_rate(file.samplerate, f"audio file {path}")
-    divisor = math.gcd(SAMPLE_RATE, file.samplerate)
-    ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
-    margin = 0 if ours == theirs else _RESAMPLING_MARGIN
-    first = max(0, start - margin) // ours
-    last = -(-(start + num_samples + margin) // ours)
-    position = file.seek(min(first * theirs, file.frames))
-    wanted = min((last - first) * theirs, file.frames - position)
-    if wanted <= 0:
-        return np.zeros(0, np.float32)
-    if wanted * file.channels > _MOST_VALUES:
-        return None
-    samples = file.read(wanted, dtype="float32", always_2d=True)
-    if len(samples) != wanted:
-        raise DamagedAudio(f"{wanted:,} samples from {position:,} on were asked for, {len(samples):,} could be decoded")
-    skipped = start - first * ours
-    return to_mono_16k(samples.T, file.samplerate, f"audio file {path}")[skipped : skipped + num_samples]
-
-
 def _joined(blocks: Iterable[np.ndarray]) -> np.ndarray:
     """``blocks`` in one array, without holding the samples twice."""
     blocks = iter(blocks)
@@ -397,7 +387,7 @@ def _read(path: AnyRecording, read: Callable[[_Blocks], _T], *, verify_md5: bool
 
 
 def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
-    """The blocks of a file; if a decoder fails, those of the next one go on where it stopped."""
+    """The blocks of a file; if a decoder fails, the next one goes on where it stopped."""
     failures: list[Exception] = []
     given = 0
     with _opened(path) as (path, header):
@@ -432,7 +422,7 @@ def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5
 
 
 def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
-    """``blocks``; :class:`DamagedAudio` behind the last one if their MD5 sum is not that of ``header``."""
+    """``blocks``; raise :class:`DamagedAudio` after the last one if their MD5 sum differs from the header's."""
     md5 = hashlib.md5(usedforsecurity=False)
     with closing(blocks):
         for samples, rate in blocks:

@@ -39,13 +39,10 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
         raise MissingLibrary(f"{file} needs pyarrow: {how_to_install('parquet')}") from error
 
 
-def _check_columns(schema: Any) -> None:
+def _flat_schema(schema: Any, part: str, budget: Budget) -> Any:
+    """``schema`` with the "index_type" or the "value_type" (``part``) as the type of each column of dictionaries."""
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"it has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
-
-
-def _without_dictionaries(schema: Any, part: str, budget: Budget) -> Any:
-    """``schema`` with ``part`` of their type, "index_type" or "value_type", for columns of dictionaries."""
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):
@@ -84,8 +81,7 @@ class ParquetTable:
             thrift_container_size_limit=_MOST_ELEMENTS,
         )
         self._size, self._is_remote = size, not isinstance(source, Path)
-        _check_columns(self._file.schema_arrow)
-        self.schema = _without_dictionaries(self._file.schema_arrow, "value_type", budget)
+        self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
         metadata = self._file.metadata
         self.counts = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
@@ -142,7 +138,7 @@ class ParquetTable:
 
 
 class _Chunks:
-    """A file of which some parts are held, so that a remote one is asked only once for each."""
+    """A file that holds some of its parts, so that a remote file is asked only once for each part."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._at = file, 0
@@ -271,13 +267,12 @@ class ArrowMessages:
         self._reader = self._ipc.MessageReader.open_stream(source)
         first = self._reader.read_next_message()
         header = _header(first)
-        if first.type != "schema" or header is None:  # pyarrow would read a schema in whatever it is
+        if first.type != "schema" or header is None:  # pyarrow would take any message for a schema
             raise ValueError("it does not begin with a schema")
         if _at(header, 0, "<h"):
             raise ValueError("its numbers are big-endian")
         self.schema = self._ipc.read_schema(first)
-        _check_columns(self.schema)
-        self._flat = _without_dictionaries(self.schema, "index_type", budget)  # a batch holds indices
+        self._flat = _flat_schema(self.schema, "index_type", budget)  # a batch holds indices
 
     def __iter__(self) -> Iterator[tuple[Any, int]]:
         dictionaries = 0
@@ -304,7 +299,7 @@ class ArrowMessages:
             raise ValueError("its end is missing")
 
     def batch(self, message: Any, columns: Sequence[str]) -> Any:
-        """The ``columns`` of the record batch of ``message``; those of dictionaries have their indices."""
+        """The ``columns`` of the record batch of ``message``; columns of dictionaries hold indices."""
         return _validated(self._ipc.read_record_batch(message, self._flat), columns)
 
     def stream(self, columns: Sequence[str]) -> Iterator[Any]:

@@ -23,7 +23,7 @@ _LOUDEST = 16.0
 def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
     """The mean of the channels of ``samples`` ((N,) or (channels, N)), resampled to 16 kHz.
 
-    The result is that of ``librosa.load``: soxr in high quality, and a last sample of 0 if soxr
+    ``librosa.load`` gives the same result: soxr in high quality, and a last sample of 0 if soxr
     gives one sample less than the length asks for.
 
     Raises:

@@ -72,19 +72,15 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
         raise InputError(f"{path} cannot be averaged: {listed(other, 3)} are neither weights nor counters")
     if like is not None:
         check_fit(state, like, f"{path} (averaged with others)")
-        ours, theirs = (_digest_of_base(checkpoint) for checkpoint in (state, like))
+        bases = (read_record(checkpoint).get("base") for checkpoint in (state, like))
+        # First digits of the SHA-256 of the base of an adapted detector; "none" for other checkpoints.
+        ours, theirs = (str(base.get("digest"))[:12] if isinstance(base, dict) else "none" for base in bases)
         if ours != theirs:
             raise InputError(
                 f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {ours}, not {theirs}; "
                 "merge each with its own base first (`nes2net merge`)"
             )
     return state
-
-
-def _digest_of_base(state: Mapping[str, Tensor]) -> str:
-    """First digits of the SHA-256 of the base of an adapted detector; ``"none"`` for other checkpoints."""
-    base = read_record(state).get("base")
-    return str(base.get("digest"))[:12] if isinstance(base, dict) else "none"
 
 
 def _mean(paths: Sequence[str | Path], shares: Sequence[float] | None = None) -> OrderedDict[str, Tensor]:

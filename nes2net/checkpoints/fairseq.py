@@ -139,7 +139,7 @@ def read_ssl_checkpoint(
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM), running nothing.
 
     A bare state dict of torchaudio's wav2vec 2.0 is read too. It has no configuration and no
-    tensors of pre-training alone, so the options have to be those of its model.
+    tensors of pre-training alone, so the options have to be given as its model has them.
 
     Args:
         types: the types of models (:data:`nes2net.checkpoints.model_types.MODEL_TYPES`) that are
@@ -150,7 +150,7 @@ def read_ssl_checkpoint(
         The state dict under its own names; the options that the file's configuration holds, with
         fairseq's defaults for those that a configuration of fairseq leaves out; and the type. The
         option ``pretraining_heads`` says whether the file has the mask embedding and the heads of its
-        type; those of UniSpeech-SAT are left out.
+        type; the heads of UniSpeech-SAT are left out.
 
     Raises:
         InputError: if the file is missing, is not such a checkpoint, is of another type, or asks for
@@ -275,25 +275,10 @@ def parse_convolutions(text: str) -> list[tuple[int, int, int]]:
         return layers
 
     try:
-        return check_convolutions(value(ast.parse(text if len(text) <= _LONGEST_EXPRESSION else "", mode="eval").body))
+        layers = value(ast.parse(text if len(text) <= _LONGEST_EXPRESSION else "", mode="eval").body)
+        sound = [len(layer) == 3 and all(isinstance(n, int) and 0 < n <= 65536 for n in layer) for layer in layers]
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-        raise InputError(
-            f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}"
-        ) from None
-
-
-def check_convolutions(layers: Any) -> Any:
-    """Return ``layers`` unchanged.
-
-    Raises:
-        InputError: unless they are 1 to 64 triples of whole numbers from 1 to 65,536.
-    """
-    sequence = isinstance(layers, (list, tuple)) and 0 < len(layers) <= _MOST_CONVOLUTIONS
-    if not sequence or not all(_is_convolution(layer) for layer in layers):
-        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(layers)}")
-    return layers
-
-
-def _is_convolution(layer: Any) -> bool:
-    triple = isinstance(layer, (list, tuple)) and len(layer) == 3
-    return triple and all(isinstance(n, int) and 0 < n <= 65536 for n in layer)
+        sound = []
+    if not all(sound) or not 0 < len(sound) <= _MOST_CONVOLUTIONS:
+        raise InputError(f"conv_feature_layers must be a list of (channels, kernel, stride), not {shown(text)}")
+    return layers  # type: ignore[no-any-return]

@@ -1,15 +1,15 @@
 """The common part of our unpicklers of untrusted files.
 
-A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. Whatever
-they are, it sets state and items only of objects that are meant for it, and its cost in memory and
-time is limited: the number of steps, keys that are quick to hash, and lines and names of a length.
+A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. In every
+case, state and items are set only on permitted classes, and memory and time are limited: there are
+limits on the number of steps and the length of lines and names, and all keys are quick to hash.
 """
 
 from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar
 
 from nes2net.machine.files import Budget
@@ -43,6 +43,16 @@ class Exceeded(ValueError):
     """The pickle has other keys than files of its kind, and they may be slow to hash."""
 
 
+def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """``load``, the method of an instruction, with ``check`` of the stack before it."""
+
+    def checked(self: Any) -> None:
+        check(self)
+        load(self)
+
+    return checked
+
+
 class GuardedUnpickler(_Unpickler):
     """Reads one pickle of ``stream``, which has ``size`` bytes.
 
@@ -70,7 +80,7 @@ class GuardedUnpickler(_Unpickler):
             self.memo.clear()
 
     def copied(self, items: Collection) -> Any:
-        """Return ``items``, a copy of which is about to be made, and count them as steps."""
+        """Return ``items``, which are about to be copied, and count them as steps."""
         self.budget.take("steps", steps=len(items))
         return items
 
@@ -102,38 +112,6 @@ class GuardedUnpickler(_Unpickler):
             raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
         super().load_build()
 
-    def load_setitem(self) -> None:
-        self._check_items(self.stack[-3], self.stack[-2:-1])
-        super().load_setitem()
-
-    def load_setitems(self) -> None:
-        self._check_items(self.metastack[-1][-1], self.stack[::2])
-        super().load_setitems()
-
-    def load_dict(self) -> None:
-        self.check_keys(self.stack[::2])
-        super().load_dict()
-
-    def load_additems(self) -> None:
-        self.check_keys(self.stack)
-        super().load_additems()
-
-    def load_frozenset(self) -> None:
-        self.check_keys(self.stack)
-        super().load_frozenset()
-
-    def load_reduce(self) -> None:
-        self._check_arguments(self.stack[-1])
-        super().load_reduce()
-
-    def load_newobj(self) -> None:
-        self._check_arguments(self.stack[-1])
-        super().load_newobj()
-
-    def load_newobj_ex(self) -> None:
-        self._check_arguments(self.stack[-2])
-        super().load_newobj_ex()
-
     def load_bytearray8(self) -> None:
         (length,) = struct.unpack("<Q", self.read(8))
         data = self.read(length)  # the library's own reserves the claimed length before it reads
@@ -154,15 +132,20 @@ class GuardedUnpickler(_Unpickler):
     instructions: ClassVar = {
         **_Unpickler.dispatch,
         pickle.BUILD[0]: load_build,
-        pickle.SETITEM[0]: load_setitem,
-        pickle.SETITEMS[0]: load_setitems,
-        pickle.DICT[0]: load_dict,
-        pickle.ADDITEMS[0]: load_additems,
-        pickle.FROZENSET[0]: load_frozenset,
-        pickle.REDUCE[0]: load_reduce,
-        pickle.NEWOBJ[0]: load_newobj,
-        pickle.NEWOBJ_EX[0]: load_newobj_ex,
         pickle.BYTEARRAY8[0]: load_bytearray8,
+        **{
+            getattr(pickle, name)[0]: _checked(check, _Unpickler.dispatch[getattr(pickle, name)[0]])
+            for name, check in {
+                "SETITEM": lambda self: self._check_items(self.stack[-3], self.stack[-2:-1]),
+                "SETITEMS": lambda self: self._check_items(self.metastack[-1][-1], self.stack[::2]),
+                "DICT": lambda self: self.check_keys(self.stack[::2]),
+                "ADDITEMS": lambda self: self.check_keys(self.stack),
+                "FROZENSET": lambda self: self.check_keys(self.stack),
+                "REDUCE": lambda self: self._check_arguments(self.stack[-1]),
+                "NEWOBJ": lambda self: self._check_arguments(self.stack[-1]),
+                "NEWOBJ_EX": lambda self: self._check_arguments(self.stack[-2]),
+            }.items()
+        },
     }
 
 

@@ -81,7 +81,7 @@ _SUPPORTED = {
 
 
 def library_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Translate fairseq's options to those of the transformers library.
+    """Translate fairseq's options to the transformers library's.
 
     What the library would do in training alone (masking, layer drop) is switched off.
     """
@@ -140,7 +140,19 @@ def read_huggingface_folder(
         name = name.removeprefix(prefix)
         if not name.startswith(heads_of_kind):
             state_dict[from_library(name, mode)] = tensor
-    options = _options(config, folder)
+    modes = {theirs: ours for ours, theirs in EXTRACTOR_MODES.items()}
+    try:
+        options = {
+            **{ours: config[theirs] for ours, theirs in _OPTIONS.items() if theirs in config},
+            "extractor_mode": modes[config["feat_extract_norm"]],
+            "conv_feature_layers": list(
+                zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True)
+            ),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
+        ) from error
     heads = "mask_emb" in state_dict and (kind == "wavlm" or "quantizer.vars" in state_dict)
     if not heads:
         state_dict.pop("mask_emb", None)
@@ -171,23 +183,8 @@ def from_library(name: str, extractor_mode: str = "layer_norm") -> str:
     return _RENAMED.get(name) or to_fairseq(name, extractor_mode)
 
 
-def _options(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    modes = {theirs: ours for ours, theirs in EXTRACTOR_MODES.items()}
-    try:
-        layers = list(zip(config["conv_dim"], config["conv_kernel"], config["conv_stride"], strict=True))
-        return {
-            **{ours: config[theirs] for ours, theirs in _OPTIONS.items() if theirs in config},
-            "extractor_mode": modes[config["feat_extract_norm"]],
-            "conv_feature_layers": layers,
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / CONFIG_FILE} does not describe the convolutions as transformers does ({error})"
-        ) from error
-
-
 def holds_other_model(folder: Path) -> bool:
-    """Whether a folder holds tensors as Hugging Face folders do, but not those of a front-end alone."""
+    """Whether a folder holds tensors as Hugging Face folders do, but of another model than a front-end."""
     if not any((folder / name).is_file() for name in (*_WEIGHT_FILES, *_INDEX_FILES)):
         return False
     if not (folder / CONFIG_FILE).is_file():

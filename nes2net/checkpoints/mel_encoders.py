@@ -42,7 +42,7 @@ class Family:
     prefixes: tuple[str, ...]
     """What the encoder's tensors begin with in models that hold more."""
     left_out: tuple[str, ...]
-    """Beginnings of the names, without these prefixes, of tensors that are no part of the encoder."""
+    """Beginnings of the names, without these prefixes, of tensors outside the encoder."""
     extractor: str
     """Class of the feature extractor."""
     features: Mapping[str, Any]
@@ -223,15 +223,10 @@ def _read_openai(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     state_dict = {}
     for name, tensor in state_dict_of(content["model_state_dict"], path).items():
         if name.startswith("encoder."):
-            state_dict[_from_openai(name.removeprefix("encoder."))] = tensor
+            own = name.removeprefix("encoder.")
+            theirs = next((pattern for pattern in _OPENAI if re.match(pattern, own)), None)
+            state_dict[re.sub(theirs, _OPENAI[theirs], own) if theirs else own] = tensor
     return state_dict, options
-
-
-def _from_openai(name: str) -> str:
-    for theirs, ours in _OPENAI.items():
-        if re.match(theirs, name):
-            return re.sub(theirs, ours, name)
-    return name
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

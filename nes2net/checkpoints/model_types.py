@@ -41,7 +41,7 @@ def check_type(path: str | Path, found: object, wanted: Iterable[str] = ()) -> s
     """Return ``found``, the type of the model in ``path``.
 
     Args:
-        wanted: types that are expected; all of them if there is none.
+        wanted: the expected types; by default all types are.
 
     Raises:
         InputError: if it is another one; the message names the front-end that reads it.

@@ -63,13 +63,24 @@ class OnnxFile:
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
         self.path = Path(path)
-        _check_name(self.path)
+        if self.path.suffix != ".onnx":
+            raise InputError(
+                f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
+            )
+        if not os.path.isfile(path):
+            raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
         self._files = [self.path] + ([self.path.parent / beside] if beside else [])
         self.precision: str = self.description["quantize"] or "float32"
         if self.precision == "int8":
-            device = _device_for_int8(device, self.path)
+            # On a GPU, onnxruntime computes quantised graphs through TensorRT only.
+            if device != "auto" and named_device(device).type == "cuda":
+                raise InputError(
+                    f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without "
+                    "`quantize`"
+                )
+            device = "cpu" if device == "auto" else device
         self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
         _check_interface(self.session, self.path)
         self.computes_on = device_in_use(self.session.get_provider_options())
@@ -100,15 +111,6 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
     if shortest == longest:
         return f"only {shortest}"
     return f"{shortest} to {longest}" if longest else f"at least {shortest}"
-
-
-def _check_name(path: Path) -> None:
-    if path.suffix != ".onnx":
-        raise InputError(
-            f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
-        )
-    if not os.path.isfile(path):
-        raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
 
 
 def _open(path: Path, device: str, size: int) -> InferenceSession:
@@ -161,15 +163,6 @@ def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
     device(type='cuda', index=1)
     """
     return torch.device("cuda", int(options[_CUDA]["device_id"])) if _CUDA in options else torch.device("cpu")
-
-
-def _device_for_int8(device: str, path: Path) -> str:
-    """The CPU; on a GPU, onnxruntime computes quantised graphs through TensorRT only."""
-    if device != "auto" and named_device(device).type == "cuda":
-        raise InputError(
-            f"{path} is quantised to int8, which computes on the CPU only: take `device=cpu`, or export without `quantize`"
-        )
-    return "cpu" if device == "auto" else device
 
 
 class _Description(BaseModel):

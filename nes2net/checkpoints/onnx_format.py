@@ -60,7 +60,7 @@ def read_onnx(path: Path) -> OnnxContent:
     """Read an ONNX file up to its tensors.
 
     Raises:
-        InputError: if it is damaged, or holds anything that an export of this toolkit does not.
+        InputError: if it is damaged, or holds anything that this toolkit does not export.
     """
     size = path.stat().st_size
     if size > _LARGEST_FILE:
@@ -69,7 +69,9 @@ def read_onnx(path: Path) -> OnnxContent:
         raise InputError(f"{path} is not an ONNX file: it is empty")
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return _Reader(path, content).read()
+            reader = _Reader(path, content)
+            reader.message("ModelProto", (0, len(content)), 0)
+            return reader.found
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check its permissions and its disk") from error
     except (_Damaged, UnicodeDecodeError) as error:
@@ -89,10 +91,6 @@ class _Reader:
         self.path, self.content = path, content
         self.budget = Budget(str(path), _LARGEST_METADATA, _MOST_NUMBERS)
         self.found = OnnxContent({}, {})
-
-    def read(self) -> OnnxContent:
-        self.message("ModelProto", (0, len(self.content)), 0)
-        return self.found
 
     def message(self, kind: str, where: _Slice, depth: int) -> None:
         if depth > _DEEPEST:

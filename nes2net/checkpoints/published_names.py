@@ -60,9 +60,9 @@ class Layout:
     parts: Mapping[str, str]
     """Beginning of a name → beginning of the name here; other names stay as they are."""
     library_encoder: str = ""
-    """Beginning of the encoder's names, if they are those of the transformers library."""
+    """Beginning of the encoder's names, if it names tensors as the transformers library does."""
     torchaudio_encoder: str = ""
-    """Beginning of the encoder's names, if they are those of torchaudio."""
+    """Beginning of the encoder's names, if it names tensors as torchaudio does."""
     unused: str = r"(?!)"
     """Pattern of the names of tensors that no part of a detector has."""
     code: str = ""
@@ -125,7 +125,7 @@ _LAYOUTS = (
 
 
 def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
-    """The published layout of a whole-model file; None if its code has none of its own."""
+    """The published layout of a whole-model file; None if its code has no layout of its own."""
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 

@@ -30,7 +30,7 @@ _METADATA = "nes2net"
 _MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
 _MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
 
-#: Types of the numbers of weights, and of counters such as that of a batch normalisation.
+#: Types of the numbers of weights, and of counters such as those in batch normalisation.
 WEIGHTS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -59,7 +59,7 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     """Return the state dict in the content of a checkpoint file.
 
     Raises:
-        InputError: if there is no state dict in it, or its metadata are endless.
+        InputError: if there is no state dict in it, or too much metadata.
     """
     for key in ("model", "state_dict", "model_state"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
@@ -140,7 +140,7 @@ def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any
     """Copy plain data so that equal parts are one object, whether they were or not.
 
     A pickle tells objects apart: the record of a run that went on was made of other texts, and its
-    file differed from that of a run without a break. The time is linear in the number of objects,
+    file differed from the file of a run without a break. The time is linear in the number of objects,
     also for lists that hold one list many times.
 
     Args:
@@ -189,13 +189,13 @@ def save_atomically(content: Any, path: str | Path) -> None:
 
 @dataclass
 class Misfit:
-    """The difference between a state dict and that of a model.
+    """How a state dict differs from the state dict of a model.
 
     Attributes:
         missing: names that only the model has.
         left_over: names that only the state dict has.
         shapes: for each tensor of another shape, its name and both shapes.
-        types: for each tensor that is no weight or counter where one is needed, its name and type.
+        types: name and type of each tensor that is not a weight or counter where one is needed.
     """
 
     missing: list[str] = field(default_factory=list)
@@ -235,7 +235,9 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misf
         types=[
             f"{k} {named_type(found[k])} where {named_type(expected[k])} is needed"
             for k in expected
-            if k in found and not _can_stand_for(found[k].dtype, expected[k].dtype)
+            if k in found
+            and not (found[k].dtype == expected[k].dtype or {found[k].dtype, expected[k].dtype} <= {*COUNTERS})
+            and not (found[k].dtype in WEIGHTS and expected[k].dtype in WEIGHTS + COUNTERS)
         ],
     )
 
@@ -243,12 +245,6 @@ def compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Misf
 def named_type(tensor: Tensor) -> str:
     """Name of the type of a tensor's numbers, such as ``"float32"``."""
     return str(tensor.dtype).removeprefix("torch.")
-
-
-def _can_stand_for(found: torch.dtype, expected: torch.dtype) -> bool:
-    return (
-        found == expected or (found in WEIGHTS and expected in WEIGHTS + COUNTERS) or {found, expected} <= {*COUNTERS}
-    )
 
 
 def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str) -> None:

@@ -32,7 +32,7 @@ _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]
 
 # What torch.save wrote before PyTorch 1.6, in front of everything else.
 _LEGACY_MAGIC, _LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-# Bytes that tensors may take, as a multiple of those of the file. A tensor that repeats its storage
+# Bytes that tensors may take, as a multiple of the file's. A tensor that repeats its storage
 # (a stride of 0) or shares it (tied weights) takes memory wherever it is copied.
 _MOST_EXPANSION, _ALWAYS_FIT = 4, 1 << 28
 # What files of other kinds begin with: place, bytes, kind.
@@ -146,7 +146,9 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
                 member = members[f"data/{key}"]
                 if num_bytes > member.file_size:
                     raise ValueError(f"storage {key} has {member.file_size} bytes, not {num_bytes}")
-                start = _data_offset(file, member)
+                file.seek(member.header_offset + 26)
+                # The bytes stand after a local header of variable length.
+                start = member.header_offset + 30 + sum(struct.unpack("<HH", file.read(4)))
                 storage = mapped[start : start + num_bytes] if num_bytes else torch.UntypedStorage(0, device="cpu")
                 storages[key] = storage if start % 8 == 0 else storage.clone()
             return storages[key]
@@ -171,13 +173,6 @@ def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     if sum(member.file_size for member in members.values()) > size:
         raise ValueError("its members claim more bytes than the file has")
     return members
-
-
-def _data_offset(file: BinaryIO, member: zipfile.ZipInfo) -> int:
-    """Return where a stored member's bytes start: after a local header of variable length."""
-    file.seek(member.header_offset + 26)
-    name, extra = struct.unpack("<HH", file.read(4))
-    return member.header_offset + 30 + name + extra
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:

@@ -43,7 +43,7 @@ def named_device(device: str) -> torch.device:
 def own_device(device: str) -> str:
     """Name the device of this process: its own GPU if ``torchrun`` started it and GPUs are there.
 
-    That is the GPU of the process's number on its machine, for ``auto`` and ``cuda``; processes
+    For ``auto`` and ``cuda``, a process gets the GPU with its number on the machine; processes
     beyond the last GPU share GPUs. Every other ``device`` stays as it is.
 
     >>> own_device("cpu")
@@ -73,8 +73,8 @@ def without_autocast(device: torch.device) -> AbstractContextManager[None]:
     return torch.autocast(device.type, enabled=False)
 
 
-#: Names of precisions → the type of the weights. Those of ``int8`` are quantised
-#: (:mod:`nes2net.quantisation`), which the type does not tell.
+#: Names of precisions → the type of the weights. The weights of ``int8`` are
+#: quantised (:mod:`nes2net.quantisation`), which the type does not show.
 PRECISIONS = {
     "float32": torch.float32,
     "tf32": torch.float32,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import Any, TextIO
+from typing import Any
 
 from nes2net.errors import InputError, readable_size
 
@@ -80,8 +80,8 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary file to write to, which replaces ``path`` at the end of this context.
 
     An interruption leaves the old file, or none. The file gets the permissions that the umask gives
-    to new files, whatever wrote it. A symbolic link is replaced, and what it leads to stays: in a
-    folder from elsewhere it may lead anywhere.
+    to new files. A symbolic link is replaced, and the file that it leads to stays: in a folder from
+    elsewhere, a link may lead anywhere.
 
     Args:
         durable: whether this holds after a power cut too. The data is then on the disk before the
@@ -214,8 +214,11 @@ def write_output(path: str | Path, text: str) -> None:
     if not _is_stream(path):
         write_text(os.path.realpath(path) if os.path.islink(path) else path, text)
         return
-    with writing(path), _stream(path) as stream:
-        stream.write(text)
+    with writing(path):
+        own = _own_stream(os.stat(path))
+        # Opened anew, a file behind /dev/stdout would be written from its start.
+        with open(os.open(path, os.O_WRONLY) if own is None else os.dup(own), "w", encoding="utf-8") as stream:
+            stream.write(text)
 
 
 def _is_stream(path: str | Path) -> bool:
@@ -224,13 +227,6 @@ def _is_stream(path: str | Path) -> bool:
     except OSError:
         return False
     return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode) or _own_stream(status) is not None
-
-
-def _stream(path: str | Path) -> TextIO:
-    own = _own_stream(os.stat(path))
-    # Opened anew, a file behind /dev/stdout would be written from its start.
-    opened = os.open(path, os.O_WRONLY) if own is None else os.dup(own)
-    return open(opened, "w", encoding="utf-8")
 
 
 def _own_stream(status: os.stat_result) -> int | None:

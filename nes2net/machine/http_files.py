@@ -54,7 +54,7 @@ class _Busy(Exception):
 
 
 class HttpFiles:
-    """A client of HTTP servers, none of which is trusted.
+    """A client that trusts no HTTP server.
 
     A redirection from HTTPS to HTTP, or to anything else, is refused. A server that is busy, breaks
     off or stalls is asked again, up to six times with hardly a byte in between, after 1, 2, 4 … seconds.
@@ -339,7 +339,7 @@ def _length(answer: httpx.Response) -> int | None:
 
 
 def _validators(answer: httpx.Response) -> dict[str, str]:
-    """What tells later whether the file is still the same. Weak tags do not (RFC 9110, 13.1.5)."""
+    """What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5)."""
     tag, modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")
     if tag.startswith('"') and len(tag) < 1000:
         return {"etag": tag}

@@ -114,7 +114,7 @@ def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, re
         remedy: ends the message with what to do.
 
     Raises:
-        InputError: as :func:`nes2net.machine.files.read_bounded`, or if the file is no such JSON.
+        InputError: as :func:`nes2net.machine.files.read_bounded`, or if ``model`` does not describe its content.
     """
     content = read_bounded(path, most, remedy)
     try:
@@ -127,7 +127,7 @@ def validated_json(model: type[_Model], content: bytes) -> _Model:
     """Read JSON from outside as ``model`` describes it, after :func:`check_json`.
 
     Raises:
-        ValueError: if it is no such JSON; the message says what is wrong with it.
+        ValueError: if ``model`` does not describe it; the message says what is wrong with it.
     """
     check_json(content, "it")
     try:

@@ -17,7 +17,7 @@ from nes2net.errors import InputError, shown
 
 #: Environment variable with the seconds from one line to the next; 0 for no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
-#: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps those of a run.
+#: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
 LOGGER = logging.getLogger("nes2net")
 _SECONDS, _FIRST = 60.0, 10.0  # a first line soon, so that one sees that the work goes on
 _NARROWEST = 10  # columns of a bar
@@ -43,9 +43,9 @@ class ProgressDisplay(Generic[T]):
         later_seconds: other work that follows.
 
     Args:
-        steps: what to iterate over, if this object is.
+        steps: what iterating over this object gives.
         total: number of all steps; by default ``len(steps)``, if they have a length.
-        start: number of those done before.
+        start: number of steps done before.
         shown: False for a display that counts only.
         leave: whether a bar stays on the terminal.
         delay: seconds before the bar appears.
@@ -156,7 +156,7 @@ class _Bar(tqdm):
 
 
 def _columns() -> int:
-    """Columns of the terminal of standard error; 80 if it does not tell, as some of containers do not."""
+    """Columns of the terminal of standard error; 80 if it does not tell, as in some containers."""
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return int(given)

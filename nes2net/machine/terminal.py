@@ -52,7 +52,7 @@ def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", g
 def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
     """Lay out ``rows`` of as many cells each as lines, every column as wide as its longest cell.
 
-    ``align`` is that of :func:`table_line`.
+    ``align`` is explained at :func:`table_line`.
 
     >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
     attack  EER %
@@ -87,9 +87,9 @@ def printable_name(name: object) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Escape what a terminal obeys, and the bytes of a file name that are no UTF-8, as ``\udcff``.
+    r"""Escape what a terminal obeys, and the bytes of a file name that are not UTF-8, as ``\udcff``.
 
-    Ends of lines and tabs stay. The escapes are those of JSON.
+    Ends of lines and tabs stay. JSON has the same escapes.
 
     >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
     ('take\\udcff.wav', '\\u001b[2J')

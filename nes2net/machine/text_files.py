@@ -38,7 +38,7 @@ def read_text(path: Path) -> str:
     """The text of ``path`` (UTF-8, with or without a byte-order mark), with ``\\n`` as line ends.
 
     Raises:
-        InputError: if it cannot be read, is no text, or is longer than any list.
+        InputError: if it cannot be read, is not text, or is longer than any list.
     """
     text = decoded_text(path)
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text

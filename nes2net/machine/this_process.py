@@ -1,4 +1,4 @@
-"""What this process has: its share of the processors, its memory, and its place among those of ``torchrun``."""
+"""What this process has: its share of the processors, its memory, and its place among ``torchrun``'s processes."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
 def peak_bytes() -> int | None:
     """The most memory, in bytes, that this process has held so far; None if the system keeps no count.
 
-    Linux counts it in ``/proc/self/status``; there ``ru_maxrss`` is that of the parent, too, if that
-    was more when this process was started.
+    Linux counts it in ``/proc/self/status``; there ``ru_maxrss`` may be the
+    parent's, if the parent held more when it started this process.
 
     >>> peak = peak_bytes()
     >>> peak is None or peak > 2**20

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from stat import S_IFMT, S_ISLNK
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 from nes2net.errors import InputError, Unfinished, counted, first_line, shown
 from nes2net.machine.files import Budget, replacing
@@ -46,7 +46,7 @@ class _Member(NamedTuple):
 
 
 def is_archive(name: str) -> bool:
-    """Whether the name is that of an archive that can be unpacked here.
+    """Whether a file of this name is an archive that can be unpacked here.
 
     >>> is_archive("flac_T_aa.tar"), is_archive("LA.ZIP"), is_archive("habla.rar")
     (True, True, False)
@@ -73,20 +73,31 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         size,
         "no archive of recordings grows like that; unpack it by hand if you trust it",
     )
-    with _readable(archive), open(archive, "rb") as file:
-        total = max(1, size // _MB)
-        with ProgressDisplay[Any](title=title, unit="MB", total=total) as display:
-            for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
-                target = _place(member.name, folder, archive)
-                if member.open is None:
-                    with _room_for(target, archive):
-                        target.mkdir(parents=True, exist_ok=True)
-                    continue
-                count += 1
-                if not (target.is_file() and target.stat().st_size == member.size):
-                    _write(member, target, archive)
-                display.facts = [counted(count, "file")]
-                display.update(max(0, file.tell() // _MB - display.done))
+    try:
+        with open(archive, "rb") as file:
+            total = max(1, size // _MB)
+            with ProgressDisplay[Any](title=title, unit="MB", total=total) as display:
+                for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
+                    target = _place(member.name, folder, archive)
+                    if member.open is None:
+                        with _room_for(target, archive):
+                            target.mkdir(parents=True, exist_ok=True)
+                        continue
+                    count += 1
+                    if not (target.is_file() and target.stat().st_size == member.size):
+                        _write(member, target, archive)
+                    display.facts = [counted(count, "file")]
+                    display.update(max(0, file.tell() // _MB - display.done))
+    except (InputError, Unfinished):
+        raise
+    except Exception as error:  # a damaged archive can cause any
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
+            ) from error
+        raise InputError(
+            f"{archive}: cannot be unpacked ({first_line(error)}); remove it and run the same command again"
+        ) from error
     return count
 
 
@@ -117,13 +128,15 @@ def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]
             if info.isdir():
                 yield _Member(info.name, 0, None)
             elif info.isfile() and not info.issparse():
-                yield _Member(info.name, info.size, partial(_content, opened, info))
+                yield _Member(
+                    info.name, info.size, cast(Any, partial(opened.extractfile, info))
+                )  # None only of a folder
             else:
                 raise _refused(archive, info.name, "a link or a device")
 
 
 def open_tar(file: Any, name: str) -> tarfile.TarFile:
-    """Open a tar file that is not compressed, of which :func:`tar_headers` gives the members.
+    """Open a tar file that is not compressed; :func:`tar_headers` gives its members.
 
     Args:
         name: of the file, for messages.
@@ -176,12 +189,6 @@ class _TarSource:
         return content
 
 
-def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
-    content = opened.extractfile(info)
-    assert content is not None  # of a file
-    return content
-
-
 def _place(name: str, folder: Path, archive: Path) -> Path:
     """Where a member goes, in ``folder`` or below."""
     parts = name.replace("\\", "/").split("/")
@@ -231,20 +238,4 @@ def _room_for(target: Path, archive: Path) -> Iterator[None]:
             ) from error
         raise InputError(
             f"{target}: cannot be written ({reason}); mend that, and run the same command again"
-        ) from error
-
-
-@contextmanager
-def _readable(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except (InputError, Unfinished):
-        raise
-    except Exception as error:  # a damaged archive can cause any
-        if is_out_of_memory(error):
-            raise InputError(
-                f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
-            ) from error
-        raise InputError(
-            f"{archive}: cannot be unpacked ({first_line(error)}); remove it and run the same command again"
         ) from error

@@ -50,7 +50,7 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     """``torch.stack``; in a reading process in shared memory, where the main process takes it from.
 
     If there is no room, the tensor goes through a pipe instead. PyTorch would move it later, in a
-    thread whose errors lose the batch, for which the main process would wait for ever.
+    thread whose errors lose the batch, and the main process would wait for it for ever.
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
@@ -86,7 +86,7 @@ class Loader(DataLoader[Any]):
     """A ``DataLoader`` whose reading processes may fail: waiting for them then ends with an error.
 
     Args:
-        collate: makes a batch, each tensor of which :func:`stacked` makes.
+        collate: makes a batch; it makes each tensor by :func:`stacked`.
         num_workers: processes that read; 0 for reading in this process.
         setting: name of the setting for the number of processes, for messages.
 
@@ -237,8 +237,8 @@ def _check_locks(num_workers: int) -> None:
 def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
     """Call ``check`` when a process of this one ends, and list signals whose handler only notes them.
 
-    PyTorch's own handler raises wherever the main thread is, such as amid a step; it goes with this
-    context. The list has the numbers of the signals, and the time of each.
+    PyTorch's own handler may raise in the middle of a step; this context replaces it. The list has the
+    numbers of the signals, and the time of each.
     """
     noted: list[tuple[int, float]] = []
     if threading.current_thread() is not threading.main_thread():
