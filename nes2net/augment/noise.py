@@ -1,9 +1,9 @@
 """Additive noise at a signal-to-noise ratio: generated, made of the corpus, or of MUSAN.
 
-The ratio of a condition is 10·log10 of the mean power of all samples of the utterance over the noise's.
-To digital silence nothing is added, because there is no ratio. The ASVspoof 5 recipe, of which
-:class:`NoiseAugmentation` is, adds a floor to both powers instead. Only those excerpts of the noises
-that are used are read.
+The ratio of a condition is that of the mean powers of all samples of utterance and noise. Nothing is
+added to digital silence, because there is no ratio. The ASVspoof 5 recipe
+(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only those excerpts of MUSAN that are
+used are read.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Speed perturbation in training: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for
 speech recognition", Interspeech 2015. There the speeds are 0.9, 1 and 1.1; here they are drawn from a
-range. For the pitch, the time scale is changed by WSOLA: W. Verhelst, M. Roelands, "An overlap-add technique based on
-waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
+range. For the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An overlap-add technique
+based on waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
 """
 
 from __future__ import annotations
