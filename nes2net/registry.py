@@ -1,9 +1,9 @@
-"""The names of front-ends, aggregations, back-ends, corpora and conditions, and building parts by name.
+"""The names of front-ends, aggregations, back-ends, corpora and effects, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.corpora`` and ``nes2net.conditions`` (see
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.corpora`` and ``nes2net.effects`` (see
 CONTRIBUTING.md).
 """
 
@@ -21,8 +21,8 @@ from nes2net.frontends.sizes import SIZES, check_exists, check_size
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
+    from nes2net.augment import Effect, Sources
     from nes2net.backends.base import Backend
-    from nes2net.conditions.base import Condition, Sources
     from nes2net.corpora.corpus import Corpus
     from nes2net.frontends.base import Frontend
 
@@ -202,35 +202,35 @@ corpora = CorpusRegistry(
         "shards": "nes2net.corpora.shards:CORPUS",
     },
 )
-conditions: Registry[type[Condition]] = Registry(
+effects: Registry[type[Effect]] = Registry(
     "condition",
-    "nes2net.conditions",
+    "nes2net.effects",
     {
-        "mp3": "nes2net.conditions.codecs:Mp3",
-        "aac": "nes2net.conditions.codecs:Aac",
-        "opus": "nes2net.conditions.codecs:Opus",
-        "g722": "nes2net.conditions.codecs:G722",
-        "alaw": "nes2net.conditions.codecs:ALaw",
-        "ulaw": "nes2net.conditions.codecs:MuLaw",
-        "gsm": "nes2net.conditions.codecs:Gsm",
-        "amr_nb": "nes2net.conditions.codecs:AmrNb",
-        "telephone": "nes2net.conditions.channels:Telephone",
-        "resample": "nes2net.conditions.channels:Resample",
-        "white": "nes2net.conditions.noise:White",
-        "pink": "nes2net.conditions.noise:Pink",
-        "babble": "nes2net.conditions.noise:Babble",
-        "noise": "nes2net.conditions.noise:MusanNoise",
-        "music": "nes2net.conditions.noise:MusanMusic",
-        "speech": "nes2net.conditions.noise:MusanSpeech",
-        "room": "nes2net.conditions.rooms:Room",
-        "rir": "nes2net.conditions.rooms:MeasuredRoom",
-        "gain": "nes2net.conditions.level:Gain",
-        "clip": "nes2net.conditions.level:Clip",
-        "trim": "nes2net.conditions.cuts:Trim",
-        "cut": "nes2net.conditions.cuts:Cut",
-        "speed": "nes2net.conditions.playback:Speed",
-        "pitch": "nes2net.conditions.playback:Pitch",
-        "rawboost": "nes2net.conditions.boosted:RawBoost",
+        "mp3": "nes2net.augment.codecs:Mp3",
+        "aac": "nes2net.augment.codecs:Aac",
+        "opus": "nes2net.augment.codecs:Opus",
+        "g722": "nes2net.augment.codecs:G722",
+        "alaw": "nes2net.augment.codecs:ALaw",
+        "ulaw": "nes2net.augment.codecs:MuLaw",
+        "gsm": "nes2net.augment.codecs:Gsm",
+        "amr_nb": "nes2net.augment.codecs:AmrNb",
+        "telephone": "nes2net.augment.channels:Telephone",
+        "resample": "nes2net.augment.channels:Resample",
+        "white": "nes2net.augment.noise:White",
+        "pink": "nes2net.augment.noise:Pink",
+        "babble": "nes2net.augment.noise:Babble",
+        "noise": "nes2net.augment.noise:MusanNoise",
+        "music": "nes2net.augment.noise:MusanMusic",
+        "speech": "nes2net.augment.noise:MusanSpeech",
+        "room": "nes2net.augment.rooms:Room",
+        "rir": "nes2net.augment.rooms:MeasuredRoom",
+        "gain": "nes2net.augment.channels:Gain",
+        "clip": "nes2net.augment.channels:Clip",
+        "trim": "nes2net.augment.timing:Trim",
+        "cut": "nes2net.augment.timing:Cut",
+        "speed": "nes2net.augment.timing:Speed",
+        "pitch": "nes2net.augment.timing:Pitch",
+        "rawboost": "nes2net.augment.rawboost:RawBoost",
     },
 )
 
@@ -326,14 +326,14 @@ def create_backend(name: str, **options: Any) -> Backend:
     return backend
 
 
-def create_condition(text: str, sources: Sources | None = None) -> Condition:
-    """Build the condition ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
+def create_condition(text: str, sources: Sources | None = None) -> Effect:
+    """Build a condition, an effect at one strength: ``NAME`` or ``NAME:STRENGTH``, such as ``"mp3:16"``.
 
     Raises:
         InputError: if there is no such name, or the strength or a source does not fit.
     """
     name, colon, strength = text.partition(":")
-    condition = conditions.get(name)
+    condition = effects.get(name)
     try:
         number = float(strength) if colon else None
     except ValueError:
@@ -359,13 +359,13 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
     """
-    from nes2net.conditions.base import Sources  # start-up: names are listed without NumPy
+    from nes2net.augment import Sources  # start-up: names are listed without NumPy
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})
-    own = list(conditions._own)
-    for name in own + [name for name in conditions.names() if name not in own]:
-        condition = conditions.get(name)
+    own = list(effects._own)
+    for name in own + [name for name in effects.names() if name not in own]:
+        condition = effects.get(name)
         if missing := [source for source in condition.needs if not getattr(sources, source)]:
             suite.left_out[name] = f"needs {' and '.join(missing)}"
             continue

@@ -10,9 +10,9 @@ numpy=${NUMPY:-1.26.4}
 below=$(realpath "${VENV:-.venv}")
 venv=$below-numpy-$numpy
 # What computes with arrays: not the readers of containers and protocols, nor how processes share the reading.
-tests=(tests/augment tests/audio/test_{cache,crop,ffmpeg,flac,libsndfile,mp4,read}.py tests/conditions)
+tests=(tests/augment tests/audio/test_{cache,crop,ffmpeg,flac,libsndfile,mp4,read}.py)
 tests+=(tests/corpora/test_{npy_dictionary,partialspoof,segments,subset}.py tests/decisions tests/localisation tests/metrics)
-tests+=(nes2net/augment nes2net/audio nes2net/conditions nes2net/corpora nes2net/decisions nes2net/localisation nes2net/metrics)
+tests+=(nes2net/augment nes2net/audio nes2net/corpora nes2net/decisions nes2net/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py
 tests+=("$dataset::test_speed_then_noise_then_rawboost_then_filter_then_crop_from_one_stream" "$dataset::test_nan_names_the_file")
 tests+=("$dataset::test_a_cache_changes_nothing" "$dataset::test_pieces_are_the_samples_of_their_recordings")

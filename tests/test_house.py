@@ -25,7 +25,6 @@ FLOORS = {
     "augment": 3,
     "corpora": 3,
     "backends": 4,
-    "conditions": 4,
     "decisions": 4,
     "frontends": 4,
     "published_models": 4,

@@ -1,62 +1,44 @@
-"""Background noise of MUSAN and room impulse responses, as in the ASVspoof 5 recipe.
+"""Additive noise at a signal-to-noise ratio: generated, made of the corpus, or of MUSAN.
 
-The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
-impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). They are listed
-once, at the start. Only those excerpts of the noises that are used are read.
+The ratio of a condition is that of the mean powers of all samples of utterance and noise. Nothing is
+added to digital silence, because there is no ratio. The ASVspoof 5 recipe
+(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only those excerpts of MUSAN that are
+used are read.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nes2net.audio.files import recordings_below
-from nes2net.audio.waveform import head_crop
+from nes2net.audio.waveform import SAMPLE_RATE, head_crop
+from nes2net.augment.effect import Effect, OneOf
+from nes2net.augment.rooms import MeasuredRoom
+from nes2net.augment.sources import CATEGORIES, NoiseFile, Sources
 from nes2net.errors import InputError
 
-
-class Category(NamedTuple):
-    """How noise of one category of MUSAN is mixed in; ranges include both ends."""
-
-    num_files: tuple[int, int]
-    """How many files are averaged to make the noise."""
-    snr: tuple[float, float]
-    """Signal-to-noise ratio in dB."""
-
-
-CATEGORIES = {
-    "noise": Category((1, 1), (0, 15)),
-    "speech": Category((3, 8), (13, 20)),
-    "music": Category((1, 1), (5, 25)),
-}
-
 _POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
+_TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes
+_LOWEST_PINK = 20.0  # Hz
 
 
-class NoiseFile(NamedTuple):
-    """A recording and its length in samples at 16 kHz."""
-
-    path: Path
-    num_samples: int
-
-
-class NoiseAugmentation:
+class NoiseAugmentation(OneOf):
     """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
 
     If both folders are given, noise and reverberation are equally likely.
 
     Args:
-        musan: folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder
-            ``musan``; None for no noise.
-        rir: folder of impulse responses, see :func:`find_impulse_responses`; None for no
-            reverberation.
+        musan: folder of MUSAN, see :class:`nes2net.augment.Sources`; None for no noise.
+        rir: folder of impulse responses; None for no reverberation.
         probability: that an utterance is changed.
         aligned: reverberate without the delay of the direct sound, so that labels of frames stay
-            true (:func:`reverberate`).
+            true (:func:`nes2net.augment.rooms.reverberate`).
 
     Raises:
         InputError: if a folder or category is missing or too small, or a file has no samples.
@@ -72,34 +54,104 @@ class NoiseAugmentation:
     ) -> None:
         if not 0 <= probability <= 1:
             raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
-        self.probability, self.aligned = probability, aligned
-        self.noises = {} if musan is None else find_noises(musan)
-        self.impulse_responses = [] if rir is None else find_impulse_responses(rir)
+        sources = Sources(musan, rir)
+        effects: list[Effect] = [] if musan is None else [AnyMusan(sources=sources)]
+        super().__init__(
+            effects if rir is None else [*effects, MeasuredRoom(sources=sources, aligned=aligned)], probability
+        )
 
-    def __bool__(self) -> bool:
-        """Whether there is anything to add."""
-        return bool(self.noises or self.impulse_responses)
 
-    def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Augment ``x``, shape (N,) with N ≥ 1, of any float type; all draws come from ``rng``.
+class AnyMusan(Effect):
+    """Noise, speech or music of MUSAN, at a ratio drawn from the range of the ASVspoof 5 recipe."""
 
-        Returns:
-            An array of the same shape and type; ``x`` itself if it is left unchanged.
+    needs = ("musan",)
 
-        Raises:
-            InputError: if a noise or impulse response cannot be used; the message names its file.
-        """
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
+        noise = draw_noise(self.sources.noises[category], category, len(x), rng)
+        return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
+
+
+class Noise(Effect):
+    """Noise at a signal-to-noise ratio."""
+
+    unit = "dB"
+    strengths = (20.0, 10.0, 5.0, 0.0)
+    limits = (-50.0, 100.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
+
+    @abstractmethod
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Noise for ``x`` (N,), of any level: (N,)."""
+
+
+class White(Noise):
+    """White Gaussian noise."""
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        return rng.standard_normal(len(x), np.float32)
+
+
+class Pink(Noise):
+    """Pink noise: equal power in each octave, from 20 Hz up."""
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        spectrum = np.fft.rfft(rng.standard_normal(len(x)))
+        frequencies = np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE)
+        return np.fft.irfft(spectrum / np.sqrt(np.maximum(frequencies, _LOWEST_PINK)), len(x))
+
+
+class Babble(Noise):
+    """Babble: three to eight other recordings of the corpus at once, all at one level."""
+
+    needs = ("speech",)
+
+    def prepare(self) -> None:
+        if len(self.sources.speech) <= _TALKERS[0]:
+            raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         from nes2net.audio.read import load_audio  # start-up: `nes2net.augment` is imported for --help
 
-        effects = ["noise"] * bool(self.noises) + ["reverberation"] * bool(self.impulse_responses)
-        if not effects or rng.random() >= self.probability:
-            return x
-        if effects[rng.integers(len(effects))] == "reverberation":
-            path = self.impulse_responses[rng.integers(len(self.impulse_responses))]
-            return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
-        category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
-        noise = draw_noise(self.noises[category], category, len(x), rng)
-        return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
+        files = self.sources.speech
+        talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
+        total, mixed = np.zeros(len(x)), 0
+        for index in rng.permutation(len(files)) if len(files) < 100 else rng.choice(len(files), 2 * talkers, False):
+            voice = load_audio(files[index])
+            if np.array_equal(voice, x):
+                continue
+            power = float(np.mean(np.square(voice, dtype=np.float64)))
+            start = int(rng.integers(len(voice)))
+            if power:
+                total += np.resize(np.roll(voice, -start), len(x)) / np.sqrt(power)
+                mixed += 1
+            if mixed == talkers:
+                break
+        return total
+
+
+class MusanNoise(Noise):
+    """Noises of MUSAN: machines, weather, animals."""
+
+    needs = ("musan",)
+    category: ClassVar[str] = "noise"
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
+
+
+class MusanMusic(MusanNoise):
+    """Music of MUSAN."""
+
+    category = "music"
+
+
+class MusanSpeech(MusanNoise):
+    """Babble of three to eight speakers of MUSAN."""
+
+    category = "speech"
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -118,116 +170,24 @@ def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) ->
     return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
 
 
-def level_db(x: np.ndarray) -> float:
-    """Level of ``x`` in dB as the ASVspoof 5 recipe defines it, 10·log10(mean(x²) + 10⁻⁴).
+def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
+    """Level of ``x`` in dB, 10·log10(mean(x²) + ``floor``); the ASVspoof 5 recipe has the floor 10⁻⁴.
 
-    >>> level_db(np.zeros(3))
-    -40.0
+    >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
+    (-40.0, -inf)
     """
-    return 10 * math.log10(float(np.mean(np.square(x, dtype=np.float64))) + _POWER_FLOOR)
+    power = float(np.mean(np.square(x, dtype=np.float64))) + floor
+    return 10 * math.log10(power) if power else -math.inf
 
 
-def add_noise(x: np.ndarray, noise: np.ndarray, snr: float) -> np.ndarray:
+def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference of their levels (:func:`level_db`).
+    The ratio is the difference of their levels (:func:`level_db`); if one of them has none, ``x`` stays.
 
     The result has the type of ``x``. It is not normalised and may exceed 1.
     """
-    gain = 10 ** ((level_db(x) - level_db(noise) - snr) / 20)
-    return x + gain * noise.astype(x.dtype, copy=False)
-
-
-def reverberate(
-    x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
-) -> np.ndarray:
-    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
-
-    The result is the first N samples of the convolution, in the type of ``x``.
-
-    Args:
-        name: of the impulse response, for the message.
-        aligned: leave out as many samples as lie before the peak of the impulse response, its
-            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is
-            late by the way of the sound, 3 ms for each metre.
-
-    Raises:
-        InputError: if the impulse response is silent.
-    """
-    from scipy import fft  # start-up: `nes2net.augment` is imported for --help
-
-    h = impulse_response.astype(np.float64)
-    energy = float(np.sum(h**2))
-    if energy == 0:
-        raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
-    h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
-    size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
-    y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
-    first = int(np.abs(h).argmax()) if aligned else 0
-    return y[first : first + len(x)].astype(x.dtype, copy=False)
-
-
-def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
-    """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
-
-    Raises:
-        InputError: if the folder or a category is missing or has too few files, or a file has no
-            samples.
-    """
-    root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
-    if (root / "musan").is_dir():
-        root = root / "musan"
-    found = {name: recordings_below(root / name) for name in CATEGORIES}
-    if missing := [name for name, paths in found.items() if not paths]:
-        raise InputError(
-            f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav "
-            "and so on: unpack the whole corpus (openslr.org/17)"
-        )
-    for name, paths in found.items():
-        most = CATEGORIES[name].num_files[1]
-        if len(paths) < most:
-            raise InputError(
-                f"{root / name} has {len(paths)} audio files, at least {most} are needed: complete the corpus"
-            )
-    return {name: [NoiseFile(path, _checked_length(path)) for path in paths] for name, paths in found.items()}
-
-
-def find_impulse_responses(root: str | Path) -> list[Path]:
-    """Find the audio files at any depth below ``root``, sorted by their path.
-
-    The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
-    ``pointsource_noises`` and those with ``_noise_`` in their name, such as
-    ``RVB2014_type1_noise_largeroom1_1.wav``. Of a file with several channels the first one is used.
-
-    Raises:
-        InputError: if the folder is missing or has no audio, or a file has no samples.
-    """
-    root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
-    paths = [
-        path
-        for path in recordings_below(root)
-        if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name
-    ]
-    if not paths:
-        raise InputError(
-            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
-        )
-    for path in paths:
-        _checked_length(path)
-    return paths
-
-
-def _folder(root: str | Path, what: str, example: str) -> Path:
-    root = Path(root)
-    if not root.is_dir():
-        raise InputError(f"{what} folder {root} not found; give the unpacked corpus ({example})")
-    return root
-
-
-def _checked_length(path: Path) -> int:
-    from nes2net.audio.read import count_samples  # start-up: `nes2net.augment` is imported for --help
-
-    num_samples = count_samples(path)
-    if num_samples == 0:
-        raise InputError(f"audio file {path} has no samples; take it out of its folder")
-    return num_samples
+    decibels = level_db(x, floor) - level_db(noise, floor) - snr
+    if not math.isfinite(decibels):
+        return x.copy()
+    return x + 10 ** (decibels / 20) * noise.astype(x.dtype, copy=False)

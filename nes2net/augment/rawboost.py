@@ -24,11 +24,17 @@ import random
 from dataclasses import dataclass, fields
 from itertools import accumulate, repeat
 from numbers import Integral, Real
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from nes2net.augment.effect import Effect
+from nes2net.augment.sources import Sources
 from nes2net.errors import InputError, check_known
+
+if TYPE_CHECKING:
+    from nes2net.augment.legacy import LegacyStream
 
 #: NumPy's generators: today's, and the one whose order of draws the published code has.
 NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
@@ -94,22 +100,20 @@ class RawBoostParameters:
         for name, value in values.items():
             if not isinstance(value, Real) or not math.isfinite(value):
                 raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
-        for name in ("N_f", "nBands"):
-            self._require(name, isinstance(values[name], Integral) and values[name] >= 1, "an integer ≥ 1")
-        self._require("minF", self.minF >= 0, "≥ 0 Hz")
-        self._require("minBW", self.minBW > 0, "> 0 Hz")
-        self._require("minCoeff", self.minCoeff >= 1, "≥ 1")
-        self._require("P", 0 <= self.P <= 100, "a percentage from 0 to 100")
-        self._require("g_sd", self.g_sd >= 0, "≥ 0")
-        for name in ("LnL_ratio", "ISD_ratio", "SSI_ratio"):
-            self._require(name, 0 <= values[name] <= 1, "a probability from 0 to 1")
-        for low in ("minF", "minBW", "minCoeff", "minG", "minBiasLinNonLin", "SNRmin"):
-            high = low.replace("min", "max")
-            self._require(low, values[low] <= values[high], f"at most {high}={values[high]}")
-
-    def _require(self, name: str, holds: bool, expected: str) -> None:
-        if not holds:
-            raise InputError(f"RawBoost parameter {name}={vars(self)[name]} must be {expected}")
+        pairs = ((low, low.replace("min", "max")) for low in values if "min" in low)
+        required = (
+            *((n, isinstance(values[n], Integral) and values[n] >= 1, "an integer ≥ 1") for n in ("N_f", "nBands")),
+            ("minF", self.minF >= 0, "≥ 0 Hz"),
+            ("minBW", self.minBW > 0, "> 0 Hz"),
+            ("minCoeff", self.minCoeff >= 1, "≥ 1"),
+            ("P", 0 <= self.P <= 100, "a percentage from 0 to 100"),
+            ("g_sd", self.g_sd >= 0, "≥ 0"),
+            *((n, 0 <= values[n] <= 1, "a probability from 0 to 1") for n in values if n.endswith("_ratio")),
+            *((low, values[low] <= values[high], f"at most {high}={values[high]}") for low, high in pairs),
+        )
+        for name, holds, expected in required:
+            if not holds:
+                raise InputError(f"RawBoost parameter {name}={values[name]} must be {expected}")
 
     @classmethod
     def of(cls, **parameters: Any) -> RawBoostParameters:
@@ -123,6 +127,34 @@ class RawBoostParameters:
         return cls(**parameters)
 
 
+class RawBoost(Effect):
+    """RawBoost, the augmentation that many detectors were trained with, by the number of its algorithm.
+
+    Args:
+        parameters: the published ones if not given.
+        stream: what it draws from, in the order of reading (``augment.rng: legacy``).
+    """
+
+    strengths = tuple(map(float, range(1, 9)))
+    choices = tuple(map(float, ALGORITHMS[1:]))
+
+    def __init__(
+        self,
+        strength: float | None = None,
+        sources: Sources | None = None,
+        *,
+        parameters: RawBoostParameters | None = None,
+        stream: LegacyStream | None = None,
+    ) -> None:
+        super().__init__(strength, sources)
+        self.parameters, self.stream, self.in_turn = parameters, stream, stream is not None
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
+        parameters = vars(self.parameters) if self.parameters else {}
+        return rawboost(x, int(self.strength), draws, gate_rng=gates, **parameters).astype(np.float32)
+
+
 def rawboost(
     x: np.ndarray,
     algo: int,
@@ -130,7 +162,6 @@ def rawboost(
     *,
     gate_rng: random.Random | None = None,
     sample_rate: float = 16000,
-    utterance: str | None = None,
     **parameters: float,
 ) -> np.ndarray:
     """Augment one whole waveform with RawBoost, before it is cropped or padded.
@@ -148,7 +179,6 @@ def rawboost(
             the published code. The default is ``rng`` if that is a ``Generator``; with a
             ``RandomState`` it must be given.
         sample_rate: in Hz.
-        utterance: a name for error messages.
         parameters: fields of :class:`RawBoostParameters`.
 
     Returns:
@@ -165,7 +195,7 @@ def rawboost(
     """
     p = RawBoostParameters.of(**parameters)
     _check_draws(algo, rng, gate_rng, p, sample_rate)
-    x = _check_waveform(x, p.N_f, utterance)
+    x = _check_waveform(x, p.N_f)
 
     def apply(kind: int, wave: np.ndarray) -> np.ndarray:
         if kind == 1:
@@ -328,18 +358,14 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
         total = np.zeros((len(rows), size + 2), dtype)
         for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
-            spectrum = fft.rfft(_frames(power.astype(dtype, copy=False), size, hop)).view(dtype)
+            samples = power.astype(dtype, copy=False)  # contiguous; the frames (B, size) overlap in it
+            strides = (hop * samples.itemsize, samples.itemsize)
+            spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)
             spectrum *= response
             total += spectrum
         wrapped = fft.irfft(total.view(np.result_type(dtype, np.complex64)), size)
         rows[:] = wrapped[:, margin : margin + hop]
     return filtered.reshape(-1)[: len(x)]
-
-
-def _frames(x: np.ndarray, size: int, hop: int) -> np.ndarray:
-    """View of a contiguous ``x`` as overlapping frames (B, ``size``)."""
-    count = (len(x) - size) // hop + 1
-    return np.ndarray((count, size), x.dtype, x, strides=(hop * x.itemsize, x.itemsize))
 
 
 def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
@@ -374,19 +400,18 @@ def _check_draws(algo: int, rng: object, gate_rng: object, p: RawBoostParameters
         raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
 
 
-def _check_waveform(x: np.ndarray, highest_power: int, utterance: str | None) -> np.ndarray:
-    name = "the waveform" if utterance is None else f"utterance '{utterance}'"
+def _check_waveform(x: np.ndarray, highest_power: int) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != 1:
-        raise InputError(f"{name} has shape {x.shape}; RawBoost takes one channel, shape (N,)")
+        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
     if x.dtype not in (np.float32, np.float64):
-        raise InputError(f"{name} is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
+        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
     if len(x) == 0:
-        raise InputError(f"{name} is empty; RawBoost needs at least one sample")
+        raise InputError("the waveform is empty; RawBoost needs at least one sample")
     peak = float(_peak(x))
     if not math.isfinite(peak):
-        raise InputError(f"{name} has NaN or infinite samples; repair or leave out its audio file")
+        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
     # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
     if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(highest_power, 2)):
-        raise InputError(f"{name} has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
+        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
     return x

@@ -42,10 +42,11 @@ class Wanted:
 
 @called(
     names={
-        "augment.musan": "--musan",
-        "augment.rir": "--rir",
+        **{f"augment.{key}": f"--{key}" for key in ("algo", "speed", "musan", "rir", "fir")},
+        "augment.noise_probability": "--noise-probability",
+        "augment.conditions": "--condition",
+        "augment.parameters": "--set",
         "sources.speech": "--speech",
-        "conditions": "--condition",
     }
 )
 def augment(
@@ -84,17 +85,23 @@ def augment(
 
     from nes2net.audio.read import load_audio
     from nes2net.audio.waveform import SAMPLE_RATE
-    from nes2net.augment import RawBoostParameters
-    from nes2net.training.preview import Augmentations
+    from nes2net.recipes.augment import AugmentConfig
     from nes2net.training.preview import augment as augmented
     from nes2net.training.preview import plot as draw
 
-    parameters = RawBoostParameters.of(**dict(_parameter(text) for text in set_))
-    given = {name: value for name, value in vars(wanted).items() if name != "condition"}
-    what = Augmentations(parameters=parameters, conditions=wanted.condition, **given)
+    settings = AugmentConfig(
+        algo=wanted.algo,
+        parameters=dict(_parameter(text) for text in set_),
+        speed=wanted.speed,  # type: ignore[arg-type]  # the section checks it
+        musan=wanted.musan,
+        rir=wanted.rir,
+        noise_probability=wanted.noise_probability,
+        conditions=list(wanted.condition),
+        fir={"band": wanted.fir, "probability": wanted.fir_probability} if wanted.fir else None,
+    )
     path, cropped = Path(file), f"{crop} {num_samples}" if num_samples else ""
     before = load_audio(path)
-    after = augmented(path, what, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
+    after = augmented(path, settings, speech=wanted.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
     parts = [*_parts(wanted, set_), f"seed {seed}", f"epoch {epoch}", *filter(None, [cropped])]
     name = Path(out, "_".join([path.stem, *(part.replace(" ", "") for part in parts)]))
     writers: dict[Path, Callable[[Path], None]] = {

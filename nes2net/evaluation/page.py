@@ -62,7 +62,7 @@ from nes2net.machine.files import json_text, write_output, write_text
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
-from nes2net.registry import conditions, corpora
+from nes2net.registry import corpora, effects
 
 # Tables of more rows start folded; matrices of more than ten times as many cells do.
 _LONG = 40
@@ -241,7 +241,7 @@ def robustness_page(result: Robustness) -> str:
 
 def _family(name: str, rows: list[Figures], clean: Figures) -> dict[str, Any]:
     """Conditions of one name, with a plot of the rates unless there are fewer than two strengths, or these number methods."""
-    condition = conditions.get(name)
+    condition = effects.get(name)
     meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
     plot = None
     numbered = bool(condition.choices) and not condition.unit  # methods, in no order: RawBoost's algorithms

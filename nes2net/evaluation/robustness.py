@@ -30,7 +30,7 @@ from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
 from nes2net.metrics.intervals import two_sided_p
-from nes2net.registry import conditions, corpora
+from nes2net.registry import corpora, effects
 
 #: Name of the trials as they are.
 CLEAN = "clean"
@@ -75,7 +75,7 @@ class Figures:
     @property
     def unit(self) -> str:
         """Unit of the strength; empty if there is none."""
-        return conditions.get(self.family).unit if self.strength else ""
+        return effects.get(self.family).unit if self.strength else ""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.conditions import Condition, Sources
+from nes2net.augment import Effect, Sources
 from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.subset import stratified_subset
@@ -26,7 +26,7 @@ from nes2net.machine.files import exclusive_lock, json_text, write_text
 from nes2net.machine.plain_data import read_json
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import process_count, usable_processors
-from nes2net.registry import conditions, corpora, create_condition, default_conditions
+from nes2net.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
 
@@ -44,7 +44,7 @@ class UnderCondition:
     """
 
     name: str
-    condition: Condition
+    condition: Effect
     seed: int
     sources: str = ""
     """What it mixes in, in one text."""
@@ -159,7 +159,7 @@ def plan(
 def _expanded(text: str) -> list[str]:
     """The conditions that ``text`` names, with strengths as ``%g`` writes them."""
     name, colon, strength = text.partition(":")
-    condition = conditions.get(name)
+    condition = effects.get(name)
     if not colon:
         return [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     try:

@@ -23,7 +23,7 @@ from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
-from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
+from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 _PLURALS = {"corpus": "corpora"}
@@ -67,7 +67,7 @@ def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
         "model": list(PUBLISHED_MODELS),
         **{registry.kind: registry.names() for registry in REGISTRIES.values()},
         "corpus": corpora.names(),
-        "condition": conditions.names(),
+        "condition": effects.names(),
         "published result": [result.id for result in results],
     }
 
@@ -145,7 +145,7 @@ def _corpus_line(name: str) -> str:
 
 
 def _condition_line(name: str) -> str:
-    condition = conditions.get(name)
+    condition = effects.get(name)
     strengths = ", ".join(f"{strength:g}" for strength in condition.strengths)
     what = plain((inspect.getdoc(condition) or name).partition("\n\n")[0]).rstrip(".")
     return f"{what} ({f'{strengths} {condition.unit}'.rstrip()})" if strengths else what
@@ -210,11 +210,11 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
 
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a condition does to a recording, at which strengths, and what it needs."""
-    condition = conditions.get(name)
+    condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     folders = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
     facts = {
-        "what": about(conditions, name),
+        "what": about(effects, name),
         "strength": condition.takes() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),

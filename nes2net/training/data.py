@@ -15,7 +15,7 @@ from nes2net.audio.packed import is_there
 from nes2net.audio.read import count_samples
 from nes2net.audio.waveform import pieces
 from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.rawboost import RawBoostParameters
+from nes2net.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
@@ -24,7 +24,7 @@ from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import LABEL_SAMPLES
 from nes2net.recipes.train import TrainConfig
 from nes2net.registry import corpora
-from nes2net.training.augmentation import Augmentation, training_augmentation
+from nes2net.training.augmentation import training_effects
 from nes2net.training.balance import balance_of
 from nes2net.training.dataset import (
     BatchLoader,
@@ -233,11 +233,10 @@ def training_batches(
     data = recipe.data
     balance = balance_of(data, training.trials)
     check_fills_a_batch(len(training.trials) if balance is None else balance.draws, recipe.train)
-    augmentation = training_augmentation(recipe, training.trials, stream, labelled=training.labels is not None)
     dataset = TrainingSet(
         training,
         data.num_samples,
-        augmentation,
+        training_effects(recipe, training.trials, stream, labelled=training.labels is not None),
         seed=recipe.seed,
         crop=data.crop,
         cache=AudioCache(data.cache) if data.cache else None,
@@ -282,11 +281,10 @@ def development_batches(
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         parameters = RawBoostParameters.of(**recipe.augment.parameters)
-        boosted = Augmentation(algo=recipe.augment.algo, parameters=parameters, stream=stream)
         dataset = TrainingSet(
             development,
             None if whole else data.num_samples,
-            boosted if name == "w_aug" else None,
+            [RawBoost(recipe.augment.algo, parameters=parameters, stream=stream)] if name == "w_aug" else (),
             seed=recipe.seed,
             part="dev",
             cache=AudioCache(data.cache) if data.cache else None,

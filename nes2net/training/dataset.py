@@ -16,10 +16,10 @@ from nes2net.audio.cache import AudioCache
 from nes2net.audio.packed import is_there, open_recording, size_of
 from nes2net.audio.read import load_audio, load_excerpt, load_head
 from nes2net.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
+from nes2net.augment.effect import Effect, InOrder
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.machine.workers import Loader, stacked
-from nes2net.training.augmentation import Augmentation
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretched
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 
@@ -98,6 +98,7 @@ class TrainingSet(Dataset):
     of their frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown, as are zeros behind a piece.
 
     Args:
+        effects: what happens to a waveform, in this order.
         num_samples: length of an example; None keeps the length of each utterance. A piece that is
             shorter is padded with zeros at the end.
         part: distinguishes the streams of training and development.
@@ -111,7 +112,7 @@ class TrainingSet(Dataset):
         self,
         found: Examples,
         num_samples: int | None,
-        augmentation: Augmentation | None = None,
+        effects: Sequence[Effect] = (),
         *,
         seed: int = 0,
         part: str = "train",
@@ -120,7 +121,7 @@ class TrainingSet(Dataset):
         carries: Carries = nothing,
     ) -> None:
         self.found, self.trials, self.num_samples = found, found.trials, num_samples
-        self.augmentation = augmentation or Augmentation()
+        self.augmentation = InOrder(effects)
         self.seed, self.part, self.crop, self.cache, self.carries = seed, part, crop, cache, carries
         self.samples_to_read = num_samples if crop == "head" and not self.augmentation else None
 
@@ -165,10 +166,10 @@ class TrainingSet(Dataset):
             whole = self.samples_to_read is None or len(waveform) < self.samples_to_read
             labels = labelled.of_samples(trial.id, len(waveform), whole)
         try:
-            waveform = self.augmentation(waveform, rng, trial.id)
-        except InputError:
-            _check_there(*self.augmentation.files())
-            raise
+            waveform = self.augmentation(waveform, rng)
+        except InputError as error:
+            _check_there(*self.augmentation.recordings)
+            raise InputError(f"utterance '{trial.id}': {error}") from error
         labels = None if labels is None else stretched(labels, len(waveform))
         if num_samples is not None:
             if excerpt is not None:
@@ -265,5 +266,5 @@ def training_loader(dataset: TrainingSet, batches: EpochBatches, num_workers: in
     A data set with a :class:`LegacyStream` is read in this process, one batch at a time, whatever
     ``num_workers``.
     """
-    workers = 0 if dataset.augmentation.stream is not None else num_workers
+    workers = 0 if dataset.augmentation.in_turn else num_workers
     return BatchLoader(dataset, batches, collate, workers, pin_memory=pin_memory, setting="data.num_workers")

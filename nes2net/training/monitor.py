@@ -155,7 +155,7 @@ class Monitor:
                 remark=True,
             )
             self.unused = 0
-        data, most = loader.dataset, None if loader.dataset.augmentation.stream is None else 0
+        data, most = loader.dataset, 0 if loader.dataset.augmentation.in_turn else None
         line = advice(
             meter.wait_share, loader.num_workers, waited=meter.waited, cached=data.cache is not None, most=most
         )

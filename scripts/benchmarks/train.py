@@ -35,9 +35,9 @@ from torch import Tensor, nn
 from nes2net import Detector
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.augment.rawboost import RawBoost
 from nes2net.backends.nes2net import nes2net_x
 from nes2net.corpora.trial import Trial
-from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.progress import WAIT_LIMIT, Meter
 from nes2net.training.sampling import EpochBatches
@@ -175,7 +175,7 @@ def data(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trials = generated_trials(Path(folder), count)
         batches = EpochBatches(count, batch, seed=0, shuffle=True)
-        dataset = TrainingSet(Examples(trials), 32000, Augmentation(algo=4))
+        dataset = TrainingSet(Examples(trials), 32000, [RawBoost(4)])
         alone = utterances_per_second(training_loader(dataset, batches, 1, False))
         meter = Meter(training_loader(dataset, batches, 1, False), title="train")
         for waveforms, targets, _ in meter:

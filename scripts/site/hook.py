@@ -87,8 +87,11 @@ API = {
     ),
     "augment": (
         "Augmentation",
-        "What training does to a waveform. `nes2net augment` makes it heard.",
+        "What may happen to a waveform, in training and under `nes2net robustness`. `nes2net augment` makes it heard; "
+        "[how to add an effect](../CONTRIBUTING.md#an-effect).",
         [
+            "nes2net.augment.effect",
+            "nes2net.augment.sources.Sources",
             "nes2net.augment.rawboost.rawboost",
             "nes2net.augment.rawboost.RawBoostParameters",
             "nes2net.augment.noise.NoiseAugmentation",

@@ -18,16 +18,9 @@ from scipy import signal
 
 from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation
-from nes2net.augment.noise import (
-    CATEGORIES,
-    NoiseFile,
-    add_noise,
-    draw_excerpt,
-    find_impulse_responses,
-    find_noises,
-    level_db,
-    reverberate,
-)
+from nes2net.augment.noise import add_noise, draw_excerpt, level_db
+from nes2net.augment.rooms import reverberate
+from nes2net.augment.sources import CATEGORIES, NoiseFile, find_impulse_responses, find_noises
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -346,9 +339,8 @@ def test_impossible_probabilities(probability):
 def test_a_file_that_went_bad_is_named(musan, tmp_path):
     shutil.copytree(musan, tmp_path / "m")
     augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
-    for files in augmentation.noises.values():
-        for file in files:
-            os.truncate(file.path, 44)  # the header alone
+    for path in augmentation.recordings:
+        os.truncate(path, 44)  # the header alone
     with pytest.raises(InputError, match=r"(noise|speech|music)-.*\.wav"):
         augmentation(white(100), np.random.default_rng(0))
 

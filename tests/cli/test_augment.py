@@ -9,13 +9,12 @@ from builders import noise_folders
 from matplotlib.image import imread
 
 from nes2net.audio.files import recordings_below
-from nes2net.augment import NoiseAugmentation, RawBoostParameters
+from nes2net.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.augment.rawboost import RawBoost
+from nes2net.augment.timing import DrawnSpeed
 from nes2net.cli.main import main
-from nes2net.conditions import Sources
-from nes2net.conditions.augmentation import InOrder
 from nes2net.corpora import asvspoof2019_la
 from nes2net.registry import create_condition
-from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.preview import spectrogram_db
 
@@ -38,10 +37,10 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     noise = NoiseAugmentation(**folders)
     sources = Sources(folders["musan"], speech=recordings_below(Path(folders["musan"], "speech")))
     cases = [
-        ("--algo 4 --seed 1", TrainingSet(Examples(trials), None, Augmentation(algo=4), seed=1), 1),
+        ("--algo 4 --seed 1", TrainingSet(Examples(trials), None, [RawBoost(4)], seed=1), 1),
         (
             "--algo 8 --seed 7 --epoch 3 --samples 64600",
-            TrainingSet(Examples(trials), 64600, Augmentation(algo=8), seed=7),
+            TrainingSet(Examples(trials), 64600, [RawBoost(8)], seed=7),
             3,
         ),
         (
@@ -49,7 +48,7 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
             TrainingSet(
                 Examples(trials),
                 9000,
-                Augmentation(algo=5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5)),
+                [RawBoost(5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5))],
                 seed=1234,
                 crop="random",
             ),
@@ -58,18 +57,18 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
         *(
             (
                 f"--musan {folders['musan']} --rir {folders['rir']} --epoch {epoch}",
-                TrainingSet(Examples(trials), None, Augmentation(noise=noise), seed=1234),
+                TrainingSet(Examples(trials), None, [noise], seed=1234),
                 epoch,
             )
             for epoch in range(1, 5)
         ),
-        ("--speed 0.9 1.1 --seed 2", TrainingSet(Examples(trials), None, Augmentation(speed=(0.9, 1.1)), seed=2), 1),
+        ("--speed 0.9 1.1 --seed 2", TrainingSet(Examples(trials), None, [DrawnSpeed(0.9, 1.1)], seed=2), 1),
         (
             f"--algo 3 --musan {folders['musan']} --noise-probability 1",
             TrainingSet(
                 Examples(trials),
                 None,
-                Augmentation(noise=NoiseAugmentation(folders["musan"], probability=1), algo=3),
+                [NoiseAugmentation(folders["musan"], probability=1), RawBoost(3)],
                 seed=1234,
             ),
             1,
@@ -80,12 +79,7 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
             TrainingSet(
                 Examples(trials),
                 None,
-                Augmentation(
-                    algo=2,
-                    conditions=InOrder(
-                        [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
-                    ),
-                ),
+                [RawBoost(2), *(create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10"))],
                 seed=1234,
             ),
             1,
@@ -165,8 +159,8 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("a.wav --condition babble:3 --speech none", "there is no folder none"),
         ("a.wav --condition alaw --musan none", "--musan changes nothing, because no --condition needs it"),
         ("a.wav --algo 4 --speech .", "--speech changes nothing, because no --condition needs it: leave it out"),
-        ("a.wav --algo 12", "--algo is 0 (no RawBoost) to 11, not 12"),
-        ("a.wav --speed 2 1", "`augment.speed` is the lowest and the highest speed"),
+        ("a.wav --algo 12", "--algo is a whole number from 0 to 11, not 12"),
+        ("a.wav --speed 2 1", "--speed is the lowest and the highest speed"),
         ("a.wav --algo 4 --set N=3", "no parameter 'N'"),
         ("a.wav --algo 4 --set N_f", "'N_f' is not of the form KEY=NUMBER"),
         ("a.wav --algo 4 --set N_f=many", "'N_f=many' is not of the form KEY=NUMBER"),
@@ -176,7 +170,7 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("a.wav --algo 4 --samples 0", "--samples is at least 1, not 0"),
         ("a.wav --musan nowhere", "MUSAN folder nowhere not found"),
         ("a.wav --rir nowhere", "impulse response folder nowhere not found"),
-        ("a.wav --rir . --noise-probability 3", "--noise-probability 3.0 must be a probability"),
+        ("a.wav --rir . --noise-probability 3", "--noise-probability is a number from 0 to 1, or null, not 3.0"),
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ],
 )

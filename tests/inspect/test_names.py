@@ -13,7 +13,7 @@ from nes2net.inspect import names
 from nes2net.inspect.part_options import option_rows
 from nes2net.published_models import PUBLISHED
 from nes2net.recipes.reading import load_recipe, packaged_recipes
-from nes2net.registry import backends, conditions, corpora, frontends
+from nes2net.registry import backends, corpora, effects, frontends
 
 RESULTS = _results()
 KINDS = names.names(RESULTS)
@@ -152,10 +152,10 @@ def test_a_corpus_says_how_to_check_it(name, capsys):
     assert found["next"] == [f"nes2net check-data {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
 
 
-@pytest.mark.parametrize("name", conditions.names())
+@pytest.mark.parametrize("name", effects.names())
 def test_a_condition_says_its_strengths_and_needs(name, capsys):
     found = json.loads(shown_json(capsys, name))
-    condition = conditions.get(name)
+    condition = effects.get(name)
     assert found["title"] == f"{name}: condition" and found["what"]
     assert found["strength"] == (condition.takes() or "none")
     assert found.get("needs", "") == " and ".join(condition.needs)

@@ -18,19 +18,19 @@ from nes2net import InputError
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop, random_crop
-from nes2net.augment import NoiseAugmentation, RawBoostParameters, rawboost
-from nes2net.augment.fir import LowPass
+from nes2net.augment import NoiseAugmentation, RawBoostParameters, Sources, rawboost
+from nes2net.augment.channels import LowPass
+from nes2net.augment.effect import OneOf
 from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.speed import change_speed, draw_speed
-from nes2net.conditions import Sources
-from nes2net.conditions.augmentation import OneOf
+from nes2net.augment.rawboost import RawBoost
+from nes2net.augment.timing import DrawnSpeed
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.trial import Trial
 from nes2net.machine.workers import reading_processes
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module
-from nes2net.training.augmentation import Augmentation, training_augmentation
+from nes2net.training.augmentation import training_effects
 from nes2net.training.dataset import Examples, TrainingSet, longest_first, training_loader
 from nes2net.training.sampling import EpochBatches, StepShare
 
@@ -54,13 +54,13 @@ def stream(seed, epoch, name):
 def test_speed_then_noise_then_rawboost_then_filter_then_crop_from_one_stream(trials, folders):
     noise, fir = NoiseAugmentation(**folders, probability=1), LowPass("wide", probability=1.0)
     dataset = TrainingSet(
-        Examples(trials), 8000, Augmentation(speed=(0.8, 1.2), noise=noise, algo=4, fir=fir), seed=5, crop="random"
+        Examples(trials), 8000, [DrawnSpeed(0.8, 1.2), noise, RawBoost(4), fir], seed=5, crop="random"
     )
     for epoch, index in ((1, 0), (1, 7), (4, 7)):
         trial = trials[index]
         rng = stream(5, epoch, f"train/{trial.id}")
-        expected = change_speed(load_audio(trial.path), draw_speed((0.8, 1.2), rng))
-        expected = fir(rawboost(noise(expected, rng), 4, rng), rng)
+        expected = DrawnSpeed(0.8, 1.2)(load_audio(trial.path), rng)
+        expected = fir(rawboost(noise(expected, rng), 4, rng).astype(np.float32), rng)
         expected = random_crop(expected, 8000, rng).astype(np.float32)
         example = dataset[epoch, index]
         assert (example.target, example.error) == (trial.target, None)
@@ -74,12 +74,11 @@ def test_a_condition_comes_behind_rawboost_and_before_the_filter(trials, folders
     sources = Sources(folders["musan"], folders["rir"], [trial.path for trial in trials])
     names = ("mp3:16", "white:10", "babble:5", "noise:5", "rir", "cut:0.5", "speed:1.05")
     conditions = OneOf([create_condition(name, sources) for name in names], 0.8)
-    augmentation = Augmentation(noise=noise, algo=4, conditions=conditions, fir=fir)
-    dataset = TrainingSet(Examples(trials), 8000, augmentation, seed=5, crop="random")
+    dataset = TrainingSet(Examples(trials), 8000, [noise, RawBoost(4), conditions, fir], seed=5, crop="random")
     unchanged = 0
     for epoch, index in ((1, 0), (1, 7), (4, 7), (2, 1), (2, 2), (2, 3)):
         rng = stream(5, epoch, f"train/{trials[index].id}")
-        boosted = rawboost(noise(load_audio(trials[index].path), rng), 4, rng)
+        boosted = rawboost(noise(load_audio(trials[index].path), rng), 4, rng).astype(np.float32)
         expected = conditions(boosted, rng)
         unchanged += expected is boosted
         expected = random_crop(fir(expected, rng), 8000, rng).astype(np.float32)
@@ -94,7 +93,7 @@ def test_a_recording_for_a_condition_that_is_gone_is_lost_and_a_damaged_one_is_n
     for path in paths:
         soundfile.write(path, np.full(100, 0.1), 16000)
     conditions = OneOf([create_condition("babble:5", Sources(speech=paths))], 1.0)
-    dataset = TrainingSet(Examples(trials), 8000, Augmentation(conditions=conditions))
+    dataset = TrainingSet(Examples(trials), 8000, [conditions])
     assert dataset[1, 0].error is None and dataset[1, 0].lost is None
     paths[2].write_text("damaged")
     assert "2.wav was read by neither" in dataset[1, 0].error
@@ -106,11 +105,11 @@ def test_every_step_can_be_left_out(trials):
     waveform = load_audio(trials[0].path)
     np.testing.assert_array_equal(TrainingSet(Examples(trials), None)[1, 0].waveform.numpy(), waveform)
     np.testing.assert_array_equal(TrainingSet(Examples(trials), 8000)[1, 0].waveform.numpy(), head_crop(waveform, 8000))
-    off = TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation()))
+    off = TrainingSet(Examples(trials), 8000, [NoiseAugmentation()])
     np.testing.assert_array_equal(off[1, 0].waveform.numpy(), head_crop(waveform, 8000))
     boosted = rawboost(waveform, 5, stream(0, 2, f"dev/{trials[0].id}")).astype(np.float32)
     np.testing.assert_array_equal(
-        TrainingSet(Examples(trials), None, Augmentation(algo=5), part="dev")[2, 0].waveform.numpy(), boosted
+        TrainingSet(Examples(trials), None, [RawBoost(5)], part="dev")[2, 0].waveform.numpy(), boosted
     )
 
 
@@ -124,7 +123,7 @@ def test_the_same_whatever_the_workers_and_the_order(trials, folders):
     dataset = TrainingSet(
         Examples(trials),
         8000,
-        Augmentation(noise=NoiseAugmentation(**folders, probability=0.8), algo=5),
+        [NoiseAugmentation(**folders, probability=0.8), RawBoost(5)],
         seed=3,
         crop="random",
     )
@@ -134,24 +133,24 @@ def test_the_same_whatever_the_workers_and_the_order(trials, folders):
     rows = {tuple(row[:50].tolist()) for batch in alone for row in batch}
     assert rows <= {tuple(waveform[:50].tolist()) for waveform in backwards}
     assert not any(torch.equal(a, b) for a, b in zip(alone, heard(dataset, 0, epoch=2)))
-    subset = TrainingSet(
-        Examples(trials[5:]), 8000, Augmentation(noise=dataset.augmentation.noise, algo=5), seed=3, crop="random"
-    )
+    subset = TrainingSet(Examples(trials[5:]), 8000, dataset.augmentation.effects, seed=3, crop="random")
     assert torch.equal(subset[1, 2].waveform, backwards[7])  # what other trials there are does not matter
 
 
 def test_a_bad_noise_file_leaves_the_trial_out_and_is_named(trials, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16000)
-    dataset = TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation(rir=tmp_path, probability=1)))
+    dataset = TrainingSet(Examples(trials), 8000, [NoiseAugmentation(rir=tmp_path, probability=1)])
     example = dataset[1, 0]
-    assert example.waveform is None and "silent.wav is silent" in example.error
+    assert (
+        example.waveform is None
+        and f"utterance '{trials[0].id}': " in example.error
+        and "silent.wav is silent" in example.error
+    )
 
 
 def test_nan_names_the_file(tmp_path):
     soundfile.write(tmp_path / "LA_T_9.wav", np.array([0.1, np.nan]), 16000, subtype="FLOAT")
-    example = TrainingSet(Examples([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")]), 8000, Augmentation(algo=4))[
-        1, 0
-    ]
+    example = TrainingSet(Examples([Trial("LA_T_9", tmp_path / "LA_T_9.wav", "spoof")]), 8000, [RawBoost(4)])[1, 0]
     assert example.waveform is None and "LA_T_9.wav holds NaN" in example.error
 
 
@@ -168,7 +167,8 @@ def test_a_trial_without_a_label_is_refused(trials):
 def test_a_cache_changes_nothing(trials, tmp_path, monkeypatch, crop, algo):
     cache = AudioCache(tmp_path)
     plain, cached = (
-        TrainingSet(Examples(trials), 8000, Augmentation(algo=algo), seed=3, crop=crop, cache=c) for c in (None, cache)
+        TrainingSet(Examples(trials), 8000, [RawBoost(algo)] if algo else (), seed=3, crop=crop, cache=c)
+        for c in (None, cache)
     )
     expected = heard(plain, 0)
     assert all(torch.equal(a, b) for a, b in zip(expected, heard(cached, 2)))
@@ -183,12 +183,11 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, monkeypa
     monkeypatch.setattr(dataset_module, "load_audio", None)
     for dataset in (
         TrainingSet(Examples(trials), 8000),
-        TrainingSet(Examples(trials), 8000, Augmentation(noise=NoiseAugmentation())),
+        TrainingSet(Examples(trials), 8000, [NoiseAugmentation()]),
     ):
         for index in range(len(trials)):
             np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), whole[index])
-    changes = ({"algo": 5}, {"speed": (0.9, 1.1)}, {"noise": noise})
-    others = [{"augmentation": Augmentation(**change)} for change in changes]
+    others = [{"effects": [effect]} for effect in (RawBoost(5), DrawnSpeed(0.9, 1.1), noise)]
     for options in (*others, {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
             TrainingSet(Examples(trials), **{"num_samples": 8000, **options})[1, 0]
@@ -215,7 +214,7 @@ def test_workers_share_the_processors_of_the_machine(monkeypatch):
 
 def test_a_signal_to_all_processes_leaves_the_workers_reading(trials):
     loader = training_loader(
-        TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), EpochBatches(len(trials), 2, 0, True), 2, False
+        TrainingSet(Examples(trials), 8000, [RawBoost(5)]), EpochBatches(len(trials), 2, 0, True), 2, False
     )
     batches = iter(loader)
     first = [next(batches), next(batches)]  # one of each worker, so that both are under way
@@ -241,11 +240,11 @@ def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus):
     program = """
 import os, signal, sys
 from nes2net.corpora import asvspoof2019_la
-from nes2net.training.augmentation import Augmentation
+from nes2net.augment.rawboost import RawBoost
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
 trials = asvspoof2019_la.CORPUS.trials(sys.argv[1], "train")
-loader = training_loader(TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), EpochBatches(len(trials), 2, 0, True), 2, False)
+loader = training_loader(TrainingSet(Examples(trials), 8000, [RawBoost(5)]), EpochBatches(len(trials), 2, 0, True), 2, False)
 kept = iter(loader)
 loader.cycle = loader, kept
 next(kept), next(kept)
@@ -260,7 +259,7 @@ def test_other_processes_of_the_program_may_end_as_they_like(corpus, tmp_path):
     program = """
 import multiprocessing, pathlib, signal, sys
 from nes2net.corpora import asvspoof2019_la
-from nes2net.training.augmentation import Augmentation
+from nes2net.augment.rawboost import RawBoost
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.sampling import EpochBatches
 
@@ -287,7 +286,7 @@ next(iter(training_loader(TrainingSet(Examples(trials), 8000), EpochBatches(len(
 def test_reading_draws_nothing_from_the_global_stream(trials, workers):
     """Weights and dropout draw from that stream."""
     before = torch.get_rng_state()
-    heard(TrainingSet(Examples(trials), 8000, Augmentation(algo=5)), workers)
+    heard(TrainingSet(Examples(trials), 8000, [RawBoost(5)]), workers)
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -305,10 +304,10 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, cor
     stream = LegacyStream(77)
     batches = EpochBatches(len(trials), 4, 77, True, share=StepShare(accumulate=accumulate))
     train_loader = training_loader(
-        TrainingSet(Examples(trials), 8000, Augmentation(algo=algo, stream=stream), seed=77), batches, 2, False
+        TrainingSet(Examples(trials), 8000, [RawBoost(algo, stream=stream)], seed=77), batches, 2, False
     )
     dev_loader = training_loader(
-        TrainingSet(Examples(dev), 8000, Augmentation(algo=algo, stream=stream), seed=77, part="dev"),
+        TrainingSet(Examples(dev), 8000, [RawBoost(algo, stream=stream)], seed=77, part="dev"),
         EpochBatches(len(dev), 5, 77, False),
         2,
         False,
@@ -330,7 +329,7 @@ def test_legacy_goes_on_from_any_batch(trials):
         dataset = TrainingSet(
             Examples(trials),
             8000,
-            Augmentation(algo=11, parameters=RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream),
+            [RawBoost(11, parameters=RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream)],
         )
         return training_loader(dataset, EpochBatches(len(trials), 3, 0, True), 0, False)
 
@@ -397,9 +396,9 @@ def test_speed_noise_and_random_crop_are_for_training_alone(recipe, trials, corp
 def test_conditions_that_move_time_are_refused_beside_labels_of_frames(recipe, trials):
     for name in ("cut:1", "speed:1.05", "trim:30", "pitch:0.95"):
         values = recipe({"conditions": ["alaw", name]})
-        assert training_augmentation(values, trials, None).conditions.probability == 0.5
+        assert [effect.probability for effect in training_effects(values, trials, None)[1:]] == [0.5]
         with pytest.raises(InputError, match=f"'{name}' .*which `segments.resolutions` does not follow"):
-            training_augmentation(values, trials, None, labelled=True)
+            training_effects(values, trials, None, labelled=True)
 
 
 def test_a_run_with_noise_goes_on_where_the_folders_have_moved(recipe, folders, tmp_path, capsys):
@@ -447,7 +446,11 @@ def test_a_run_from_before_a_key_was_there_goes_on(recipe):
         ({"conditions": ["mp3:17"]}, {}, "condition 'mp3:17': its strength is one of"),
         ({"conditions": ["noise:10"]}, {}, "'noise:10': needs MUSAN .* `augment.musan`"),
         ({"conditions": ["noise:10"], "musan": "none"}, {}, "MUSAN folder none not found"),
-        ({"conditions": ["mp3:16"], "rir": "none"}, {}, "`augment.rir` changes nothing: no condition needs it"),
+        (
+            {"conditions": ["mp3:16"], "rir": "none"},
+            {},
+            "`augment.rir` changes nothing, because no `augment.conditions` needs it",
+        ),
         ({"conditions": ["cut:1"]}, {"crop": "pieces"}, "'cut:1' .*which `data.crop=pieces` does not follow"),
     ],
 )

@@ -5,15 +5,15 @@ import pytest
 import soundfile
 import torch
 
-from nes2net.augment.fir import low_pass
-from nes2net.augment.noise import add_noise, reverberate
+from nes2net.augment.channels import low_pass
+from nes2net.augment.noise import add_noise
 from nes2net.augment.rawboost import rawboost
-from nes2net.conditions.augmentation import OneOf
+from nes2net.augment.rooms import reverberate
+from nes2net.augment.timing import DrawnSpeed
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.localisation import pool_labels
 from nes2net.registry import create_condition
-from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
 from nes2net.training.frame_labels import FrameLabels, drawn_start, pooled_targets
 
@@ -49,7 +49,7 @@ def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
     """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
     trial = labelled_file(tmp_path, 16160)
     waveform, found = TrainingSet(
-        Examples([trial], labels=FrameLabels({"a": LABELS})), None, Augmentation(speed=(speed, speed))
+        Examples([trial], labels=FrameLabels({"a": LABELS})), None, [DrawnSpeed(speed, speed)]
     ).prepare(0, 1)
     middles = waveform[80::160][: len(found)]
     assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
@@ -67,7 +67,7 @@ def test_conditions_that_keep_time_keep_labels(text, tmp_path):
     data = TrainingSet(
         Examples([Trial("a", tmp_path / "a.wav", "spoof")], labels=FrameLabels({"a": LABELS})),
         None,
-        Augmentation(conditions=OneOf([condition], 1.0)),
+        [condition],
     )
     waveform, found = data.prepare(0, 1)
     levels = np.sqrt(np.mean(waveform.reshape(-1, 160) ** 2, axis=1))

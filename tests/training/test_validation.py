@@ -15,12 +15,12 @@ from accelerate import Accelerator
 from builders import golden
 
 from nes2net import Detector, InputError, metrics
+from nes2net.augment.rawboost import RawBoost
 from nes2net.corpora import asvspoof2019_la
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.recipes.train import TrainConfig
 from nes2net.recipes.validation import ValidationConfig
-from nes2net.training.augmentation import Augmentation
 from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.monitor import Monitor
 from nes2net.training.objective import Objective
@@ -77,7 +77,7 @@ def make(detector, corpus, recipe, rank=0, world_size=1, *, copies=1, batch_size
     loaders = {}
     for name in passes(recipe.augment, recipe.validation):
         algo = recipe.augment.algo if name == "w_aug" else 0
-        dataset = TrainingSet(Examples(trials), SAMPLES, Augmentation(algo=algo), seed=recipe.seed, part="dev")
+        dataset = TrainingSet(Examples(trials), SAMPLES, [RawBoost(algo)] if algo else (), seed=recipe.seed, part="dev")
         batches = EpochBatches(
             len(trials), batch_size, recipe.seed, False, share=StepShare(rank=rank, world_size=world_size)
         )

@@ -10,15 +10,15 @@ from builders import noise_folders
 from builders.voices import voice
 
 from nes2net import InputError
-from nes2net.conditions import Sources
+from nes2net.augment import Sources
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
-from nes2net.registry import conditions, create_condition, default_conditions
+from nes2net.registry import create_condition, default_conditions, effects
 
 NAMES = [
     f"{name}:{strength:g}" if strength is not None else name
-    for name in conditions._own
-    for strength in conditions.get(name).strengths or (None,)
+    for name in effects._own
+    for strength in effects.get(name).strengths or (None,)
 ]
 
 
@@ -55,9 +55,9 @@ def test_what_every_condition_promises(text, sources):
             assert not np.abs(changed).max() > 1e-4  # silence stays silence; these codecs have none
 
 
-@pytest.mark.parametrize("name", conditions._own)
+@pytest.mark.parametrize("name", effects._own)
 def test_facts_of_a_class(name):
-    condition = conditions.get(name)
+    condition = effects.get(name)
     assert (condition.__doc__ or "").strip().splitlines()[0].endswith((".", ":")) and set(condition.needs) <= {
         "musan",
         "rir",
@@ -110,7 +110,7 @@ def test_the_default_suite(sources):
 
 
 def test_what_a_library_lacks_is_left_out(monkeypatch):
-    codec = conditions.get("amr_nb")
+    codec = effects.get("amr_nb")
     monkeypatch.setattr(codec, "encoder", "libnone")
     assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
     with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
@@ -120,22 +120,22 @@ def test_what_a_library_lacks_is_left_out(monkeypatch):
 
 
 def test_a_condition_of_another_package(monkeypatch, tmp_path):
-    (tmp_path / "my_conditions.py").write_text(
-        "from nes2net.conditions import Condition\n\n\n"
-        'class Backwards(Condition):\n    """Played backwards."""\n\n    time_moves = True\n\n'
+    (tmp_path / "my_effects.py").write_text(
+        "from nes2net.augment import Effect\n\n\n"
+        'class Backwards(Effect):\n    """Played backwards."""\n\n    time_moves = True\n\n'
         "    def __call__(self, x, rng):\n        return x[::-1].copy()\n"
     )
-    meta = tmp_path / "my_conditions-1.dist-info"
+    meta = tmp_path / "my_effects-1.dist-info"
     meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-conditions\nVersion: 1\n")
-    (meta / "entry_points.txt").write_text("[nes2net.conditions]\nbackwards = my_conditions:Backwards\n")
+    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-effects\nVersion: 1\n")
+    (meta / "entry_points.txt").write_text("[nes2net.effects]\nbackwards = my_effects:Backwards\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(conditions.__dict__, "_table", raising=False)
+    monkeypatch.delitem(effects.__dict__, "_table", raising=False)
     try:
         assert create_condition("backwards")(np.arange(3, dtype=np.float32), None).tolist() == [2, 1, 0]
         assert default_conditions().names[-1] == "backwards"
     finally:
-        conditions.__dict__.pop("_table", None)
+        effects.__dict__.pop("_table", None)
 
 
 def test_the_page_has_a_row_for_every_condition():
@@ -143,5 +143,5 @@ def test_the_page_has_a_row_for_every_condition():
     rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
     assert rows == [
         [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]
-        for name, of in ((name, conditions.get(name)) for name in conditions._own)
+        for name, of in ((name, effects.get(name)) for name in effects._own)
     ]

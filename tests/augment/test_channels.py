@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.augment.fir import CUTOFFS, LowPass, low_pass
+from nes2net.augment.channels import CUTOFFS, LowPass, low_pass
 
 
 def sine(frequency, num_samples=16000):

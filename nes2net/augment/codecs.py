@@ -1,4 +1,4 @@
-"""Conditions of lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
+"""Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
 
 The length stays, and the delay of encoder and decoder is taken out: either the container states it,
 or it is measured (``Codec.delay``).
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from nes2net.audio.decoders import samples_of
 from nes2net.audio.waveform import SAMPLE_RATE, padded
-from nes2net.conditions.base import Condition
+from nes2net.augment.effect import Effect
 from nes2net.errors import MissingLibrary
 
 # Silence behind the recording, in seconds: more than any of the delays, so that its end comes through.
 _BEHIND = 0.25
 
 
-class Codec(Condition):
+class Codec(Effect):
     """An encoder of FFmpeg, whose file a decoder of FFmpeg reads.
 
     Raises:

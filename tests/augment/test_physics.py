@@ -11,12 +11,12 @@ from builders.voices import voice
 from scipy.signal import correlate
 
 from nes2net import InputError
-from nes2net.conditions import Sources
-from nes2net.conditions.augmentation import InOrder, OneOf
-from nes2net.conditions.playback import stretch
-from nes2net.conditions.rooms import room_response
+from nes2net.augment import Sources
+from nes2net.augment.effect import InOrder, OneOf
+from nes2net.augment.rooms import room_response
+from nes2net.augment.timing import stretch
 from nes2net.errors import MissingLibrary
-from nes2net.registry import conditions, create_condition
+from nes2net.registry import create_condition, effects
 
 
 def rng(seed=0):
@@ -79,7 +79,7 @@ def test_no_thread_of_a_codec_is_left():
 def test_fewer_bits_are_worse():
     x = voice(seconds=2.0)
     for name in ("mp3", "opus", "aac"):
-        errors = [power(conditions.get(name)(kbit)(x, rng()) - x) for kbit in conditions.get(name).strengths]
+        errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
         assert errors == sorted(errors) and errors[0] > 0
 
 

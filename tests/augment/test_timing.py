@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nes2net.augment.speed import change_speed, draw_speed
+from nes2net.augment import timing
+from nes2net.augment.timing import DrawnSpeed, change_speed
 
 
 @pytest.mark.parametrize("speed", [0.5, 0.8, 1.1, 2.0])
@@ -22,9 +23,10 @@ def test_speed_1_changes_nothing():
     np.testing.assert_array_equal(change_speed(x, 1.0), x)
 
 
-def test_draws():
-    rng = np.random.default_rng(0)
-    drawn = np.array([draw_speed((0.5, 2.0), rng) for _ in range(4000)])
+def test_draws(monkeypatch):
+    monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
+    rng, change = np.random.default_rng(0), DrawnSpeed(0.5, 2.0)
+    drawn = np.array([change(None, rng) for _ in range(4000)])
     assert 0.5 <= drawn.min() < 0.51 and 1.96 < drawn.max() <= 2
     assert np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)  # as often slower as faster
-    assert draw_speed((1.1, 1.1), rng) == pytest.approx(1.1)
+    assert DrawnSpeed(1.1, 1.1)(None, rng) == pytest.approx(1.1)

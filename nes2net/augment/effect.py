@@ -1,17 +1,17 @@
-"""The contract of a condition: a change of a recording at one strength."""
+"""The contract of an effect, a change of a waveform, and effects by chance or one after the other."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.augment.sources import Sources
 from nes2net.errors import InputError
 
 _NEEDED = {
@@ -21,27 +21,14 @@ _NEEDED = {
 }
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Recordings that conditions mix in. What is not there is None or empty."""
+class Effect(ABC):
+    """A change of a waveform, pickled to the processes that read audio.
 
-    musan: Path | None = None
-    """Folder of MUSAN (openslr.org/17)."""
-    rir: Path | None = None
-    """Folder of measured impulse responses, such as RIRS_NOISES (openslr.org/28)."""
-    speech: Sequence[Path] = ()
-    """Recordings of the corpus itself, of which babble is made."""
-
-
-class Condition(ABC):
-    """A change of a recording at one strength, pickled to the processes that read audio.
-
-    A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs
-    files or a library. Its first docstring line is what
-    ``nes2net info`` and the manual say of it.
+    A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs a
+    library. The first line of its docstring is what ``nes2net info`` and the manual say of it.
 
     Args:
-        strength: in ``unit``; None for a condition without strengths.
+        strength: in ``unit``; None for an effect without strengths.
         sources: what it may mix in.
 
     Raises:
@@ -59,20 +46,25 @@ class Condition(ABC):
     """The only strengths that are possible, if not all between the limits are."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Names of the :class:`Sources` that it cannot do without."""
-    time_moves: ClassVar[bool] = False
+    time_moves: bool = False
     """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
+    in_turn: bool = False
+    """Whether it draws in the order of reading, so that one process has to read all utterances."""
+    strength: float = math.nan
+    sources: Sources = Sources()
 
     def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
         self.check_strength(strength)
-        self.strength = math.nan if strength is None else strength
+        if strength is not None:
+            self.strength = strength
         self.sources = sources or Sources()
         for name in self.needs:
-            if not getattr(self.sources, name):
+            if not self.sources.recordings(name):
                 raise InputError(f"needs {_NEEDED[name]}")
         self.prepare()
 
-    def prepare(self) -> None:  # noqa: B027  # most conditions need nothing
-        """Get what it needs beside its strength, or raise :class:`InputError` if that is not there."""
+    def prepare(self) -> None:  # noqa: B027  # most effects need nothing
+        """Get what it needs beside strength and sources, or raise :class:`InputError` if that is not there."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
@@ -101,12 +93,55 @@ class Condition(ABC):
     @property
     def recordings(self) -> Sequence[Path]:
         """The files that it may mix in."""
-        return ()
+        return [path for name in self.needs for path in self.sources.recordings(name)]
 
     @abstractmethod
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` itself stays as it is.
 
-        All that is random comes from ``rng``. The samples may leave [−1, 1] only if the condition is
+        All that is random comes from ``rng``. The samples may leave [−1, 1] only if the effect is
         about that; codecs clip as real ones do.
+
+        Raises:
+            InputError: if a recording cannot be used; the message names it.
         """
+
+
+class OneOf(Effect):
+    """One of the ``effects``, all equally likely, or none of them.
+
+    Args:
+        probability: that an utterance meets one.
+    """
+
+    def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:
+        self.effects, self.probability = effects, probability
+        self.time_moves = any(effect.time_moves for effect in effects)
+        self.in_turn = any(effect.in_turn for effect in effects)
+
+    def __bool__(self) -> bool:
+        """Whether it can change anything."""
+        return bool(self.effects)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Change ``x`` (N,), or return ``x`` itself."""
+        if not self.effects or rng.random() >= self.probability:
+            return x
+        return self.effects[int(rng.integers(len(self.effects)))](x, rng)
+
+    @property
+    def recordings(self) -> list[Path]:
+        """The recordings that the effects mix in, each once."""
+        return list(dict.fromkeys(path for effect in self.effects for path in effect.recordings))
+
+
+class InOrder(OneOf):
+    """All ``effects`` that can change anything, one after the other."""
+
+    def __init__(self, effects: Sequence[Effect]) -> None:
+        super().__init__([effect for effect in effects if effect], 1.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        for effect in self.effects:
+            x = effect(x, rng)
+        return x

@@ -1,27 +1,19 @@
-"""Conditions of rooms: simulated and measured impulse responses.
-
-The result is aligned to the direct sound, and the impulse response has unit energy
-(:func:`nes2net.augment.noise.reverberate`).
-"""
+"""Rooms: simulated and measured impulse responses, which have unit energy (:func:`reverberate`)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
+import math
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.augment.noise import find_impulse_responses, reverberate
-from nes2net.conditions.base import Condition
-from nes2net.errors import MissingLibrary
+from nes2net.augment.effect import Effect
+from nes2net.augment.sources import Sources
+from nes2net.errors import InputError, MissingLibrary
 from nes2net.machine.installation import how_to_install
 
-_responses_of = lru_cache(maxsize=4)(find_impulse_responses)  # listed once for all conditions of a process
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
 _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
@@ -32,7 +24,7 @@ _MOST_REFLECTIONS = 17
 _JOINT = 0.02  # s: where the level of the tail is measured
 
 
-class Room(Condition):
+class Room(Effect):
     """A simulated room by its reverberation time RT60, of another size and with other places each time.
 
     Early reflections are those of the image method in a box (Allen and Berkley, 1979), up to 17 one
@@ -54,23 +46,53 @@ class Room(Condition):
         return reverberate(x, room_response(self.strength, rng))
 
 
-class MeasuredRoom(Condition):
-    """A measured room: an impulse response of the folder, another one each time."""
+class MeasuredRoom(Effect):
+    """A measured room: an impulse response of the folder, another one each time.
+
+    Args:
+        aligned: see :func:`reverberate`.
+    """
 
     needs = ("rir",)
 
-    def prepare(self) -> None:
-        assert self.sources.rir is not None
-        self.files = _responses_of(Path(self.sources.rir))
-
-    @property
-    def recordings(self) -> Sequence[Path]:
-        return self.files
+    def __init__(self, strength: float | None = None, sources: Sources | None = None, *, aligned: bool = True) -> None:
+        super().__init__(strength, sources)
+        self.aligned = aligned
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        path = self.files[rng.integers(len(self.files))]
-        h = load_audio(path, channel=0)
-        return reverberate(x, h[np.abs(h).argmax() :], str(path))
+        from nes2net.audio.read import load_audio  # start-up: `nes2net.augment` is imported for --help
+
+        path = self.sources.impulse_responses[rng.integers(len(self.sources.impulse_responses))]
+        return reverberate(x, load_audio(path, channel=0), str(path), aligned=self.aligned)
+
+
+def reverberate(
+    x: np.ndarray, impulse_response: np.ndarray, name: str = "the impulse response", *, aligned: bool = False
+) -> np.ndarray:
+    """Convolve ``x`` (N,) with ``impulse_response`` (M,), scaled to unit energy.
+
+    The result is the first N samples of the convolution, in the type of ``x``.
+
+    Args:
+        name: of the impulse response, for the message.
+        aligned: leave out as many samples as lie before the peak of the impulse response, its
+            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is
+            late by the way of the sound, 3 ms for each metre.
+
+    Raises:
+        InputError: if the impulse response is silent.
+    """
+    from scipy import fft  # start-up: `nes2net.augment` is imported for --help
+
+    h = impulse_response.astype(np.float64)
+    energy = float(np.sum(h**2))
+    if energy == 0:
+        raise InputError(f"{name} is silent and cannot be an impulse response; take it out of its folder")
+    h = h[: len(x)] / math.sqrt(energy)  # later samples have no effect on the first N samples
+    size = fft.next_fast_len(len(x) + len(h) - 1, real=True)
+    y = fft.irfft(fft.rfft(x.astype(np.float64), size) * fft.rfft(h, size), size)
+    first = int(np.abs(h).argmax()) if aligned else 0
+    return y[first : first + len(x)].astype(x.dtype, copy=False)
 
 
 def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -93,18 +115,13 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     early = images[first:][: len(response)]
     response[: len(early)] = early
     if reflections > _MOST_REFLECTIONS:
-        complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, int(_JOINT * SAMPLE_RATE))
-        if complete < len(response):
-            response[complete:] = _tail(response[:complete], len(response) - complete, rt60, rng)
+        joint = int(_JOINT * SAMPLE_RATE)
+        complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, joint)
+        if (rest := len(response) - complete) > 0:  # noise goes on from the level at the end
+            level = np.sqrt(np.mean(response[complete - joint : complete] ** 2))
+            decay = 10 ** (-3 * (np.arange(rest) + joint / 2) / (rt60 * SAMPLE_RATE))
+            response[complete:] = level * decay * rng.standard_normal(rest)
     return response
-
-
-def _tail(early: NDArray[np.float64], length: int, rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Noise that goes on from the level at the end of ``early`` and decays by 60 dB in ``rt60`` s: (``length``,)."""
-    joint = int(_JOINT * SAMPLE_RATE)
-    level = np.sqrt(np.mean(early[-joint:] ** 2))
-    decay = 10 ** (-3 * (np.arange(length) + joint / 2) / (rt60 * SAMPLE_RATE))
-    return level * decay * rng.standard_normal(length)
 
 
 def _library() -> ModuleType:
