@@ -16,7 +16,7 @@ from nes2net.experiments.missing import Missing, missing_for_training, missing_k
 from nes2net.experiments.published import PublishedRow
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs

@@ -30,7 +30,7 @@ from nes2net.machine.processors import usable_processors
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.registry import conditions, corpora, create_condition, default_conditions
 from nes2net.scoring.engine import NothingDone
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
 _MOST_TALKERS = 200

@@ -12,10 +12,9 @@ from nes2net.decisions.decision import Decider, Decision
 from nes2net.errors import InputError
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.published_models import HeardPart, samples_to_score
-from nes2net.scoring.frame_scores import chosen_resolution
-from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer, SegmentScorer, check_takes_audio_alone
-from nes2net.scoring.traits import Measurer
+from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.track import chosen_resolution
 from nes2net.scoring.waveforms import Audio, WaveformReader
 
 
@@ -82,34 +81,6 @@ def decide(
     return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)
 
 
-def frame_threshold(
-    scorer: Scorer,
-    calibration: LinearCalibration | Decider,
-    resolution_ms: float | None = None,
-    threshold: float | None = None,
-) -> tuple[float, float]:
-    """The score at which fake stretches begin, and the length of a frame in ms, by a calibration of frames.
-
-    Raises:
-        InputError: if the calibration is not of frames of that length of ``scorer``; the operating
-            point has no such score; or there is a ``threshold`` already.
-    """
-    decider = as_decider(calibration)
-    if threshold is not None:
-        raise InputError(
-            "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
-        )
-    if resolution_ms is None:
-        resolution_ms = decider.calibration.resolution_ms
-    resolution_ms = chosen_resolution(scorer, resolution_ms)
-    check_belongs(scorer, decider.calibration, resolution_ms)
-    if decider.threshold is None:
-        raise InputError(
-            f"the operating point {decider.point.name} is at no score of this calibration: take another `operating_point`"
-        )
-    return decider.threshold, resolution_ms
-
-
 def stretch_rule(
     scorer: SegmentScorer,
     calibration: LinearCalibration | Decider | None = None,
@@ -127,13 +98,27 @@ def stretch_rule(
 
     Raises:
         InputError: if ``scorer`` sees no segments, or was not trained on them and nobody says at
-            which score a stretch is fake; if a number is out of its range; or as
-            :func:`frame_threshold`.
+            which score a stretch is fake; if a number is out of its range; if the calibration is
+            not of frames of that length of ``scorer``, or its operating point has no such score; or
+            if there is a ``threshold`` beside it.
     """
-    if calibration is not None:
-        threshold, resolution_ms = frame_threshold(scorer, calibration, resolution_ms, threshold)
-    else:
-        resolution_ms = chosen_resolution(scorer, resolution_ms)
+    decider = None if calibration is None else as_decider(calibration)
+    if decider is not None:
+        if threshold is not None:
+            raise InputError(
+                "the operating point of a calibration is the threshold: leave out `threshold` or `calibration`"
+            )
+        if resolution_ms is None:
+            resolution_ms = decider.calibration.resolution_ms
+    resolution_ms = chosen_resolution(scorer, resolution_ms)
+    if decider is not None:
+        check_belongs(scorer, decider.calibration, resolution_ms)
+        threshold = decider.threshold
+        if threshold is None:
+            raise InputError(
+                f"the operating point {decider.point.name} is at no score of this calibration: take another "
+                "`operating_point`"
+            )
     if threshold is None and not scorer.trained_on_segments:
         raise InputError(
             "this detector was trained on whole recordings, so the scores of its frames have no threshold of their own: take "

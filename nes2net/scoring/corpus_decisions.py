@@ -21,10 +21,9 @@ from nes2net.decisions.decision import CANNOT_TELL, Decider
 from nes2net.decisions.population import Traits
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.machine.plain_data import parsed_json
-from nes2net.scoring.measuring import forget_traits, measure_trials
+from nes2net.scoring.kernel import Scorer
+from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
-from nes2net.scoring.scorer import Scorer
-from nes2net.scoring.traits import Measurer
 
 #: Columns of the table.
 COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value")

@@ -67,7 +67,7 @@ API = {
             "nes2net.scoring.corpus.score_trials",
             "nes2net.scoring.engine.Finished",
             "nes2net.scoring.score_file.read_scores",
-            "nes2net.scoring.embedding.embed_trials",
+            "nes2net.scoring.corpus.embed_trials",
             "nes2net.scoring.track.Track",
         ],
     ),
