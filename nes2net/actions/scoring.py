@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.part import Part
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import Part, Trial
 from nes2net.decisions.decision import Decider
 from nes2net.errors import InputError
 from nes2net.evaluation.seen import seen

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.corpora.trial import Trial
 
 _TYPES = {"Noise_Addition": 15, "Reverberation": 3, "Recompression": 6, "Resampling": 4, "Filtering": 1}
@@ -42,7 +42,7 @@ CORPUS = ListedCorpus(
     title="ASVspoof Laundered",
     rows=_rows,
     parts={
-        "eval": Part(
+        "eval": Files(
             protocols=[f"{_LIST}{type}.txt" for type in _TYPES],
             folders=[f"{folder}/{place}" for folder in _FOLDERS for place in ("protocols", ".")],
             together=True,

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
@@ -60,7 +60,7 @@ CORPUS = ListedCorpus(
     title="Codecfake",
     rows=_rows,
     parts={
-        split: Part(
+        split: Files(
             protocols=[f"{name}.txt" for name in lists],
             folders=("label", "."),
             together=True,

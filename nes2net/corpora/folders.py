@@ -20,7 +20,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -136,22 +135,17 @@ class FolderCorpus(Corpus):
         return any(entry.is_dir() and any(level.fullmatch(entry.name) for level in first) for entry in _listed(folder))
 
     def _expression(self, level: str) -> re.Pattern[str]:
-        return _compiled(level, tuple(self.split_folders), tuple(self.labels))
-
-
-@cache
-def _compiled(level: str, phases: tuple[str, ...], labels: tuple[str, ...]) -> re.Pattern[str]:
-    words = {"phase": phases, "label": labels}
-    pattern = ""
-    for part in re.split(r"(\{\w+\}|\*)", level):
-        name = part.strip("{}")
-        if part == "*":
-            pattern += ".*"
-        elif part.startswith("{"):
-            pattern += f"(?P<{name}>{'|'.join(map(re.escape, words[name])) if name in words else '.+?'})"
-        else:
-            pattern += re.escape(part)
-    return re.compile(pattern, re.DOTALL)
+        words = {"phase": self.split_folders, "label": self.labels}
+        pattern = ""
+        for part in re.split(r"(\{\w+\}|\*)", level):
+            name = part.strip("{}")
+            if part == "*":
+                pattern += ".*"
+            elif part.startswith("{"):
+                pattern += f"(?P<{name}>{'|'.join(map(re.escape, words[name])) if name in words else '.+?'})"
+            else:
+                pattern += re.escape(part)
+        return re.compile(pattern, re.DOTALL)
 
 
 def _matches(

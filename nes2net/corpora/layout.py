@@ -3,7 +3,7 @@
 CORPUS = ListedCorpus(
     title="Mine",
     rows=Columns("utterance, label"),
-    parts={"eval": Part(["list.txt"], ["audio"])},
+    parts={"eval": Files(["list.txt"], ["audio"])},
 )
 """
 
@@ -58,7 +58,7 @@ class Columns:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
             if of_phase is not None:
                 phase = files.checked_word(row[of_phase], self.phases, "phase", path, line)
-            yield Trial(id, files.audio_path(audio, id, self.suffix), phase=phase, **values)
+            yield Trial(id, None if audio is None else audio / f"{id}{self.suffix}", phase=phase, **values)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Table:
     """What separates the fields of a list with a header (:func:`~nes2net.corpora.protocol.read_csv`)."""
     names: str = ""
     """The columns of a list without header, separated by ``, ``; white space separates its fields."""
+    inner: Callable[[str], str] = str
+    """What the column of the paths says → the path below the folder of the audio, or InputError."""
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""
@@ -102,7 +104,11 @@ class Table:
                 row_label = self._word(row[label], self.labels, self.otherwise, "label", path, line)
                 if row_label is None:
                     continue
-            name = files.checked_path(row[file], path, line)
+            try:
+                inner = self.inner(row[file])
+            except InputError as error:
+                raise InputError(f"{path}, line {line}: {error}") from error
+            name = files.checked_path(inner, path, line)
             values: dict[str, Any] = {
                 field: words[row[i]] if row[i] in words else files.or_none(row[i], "") for field, i, words in further
             }
@@ -142,7 +148,7 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
-class Part:
+class Files:
     """Where the files of a split are, in the order in which the places are tried."""
 
     protocols: Sequence[str]
@@ -168,7 +174,7 @@ class Part:
 class ListedCorpus(Corpus):
     """A corpus whose trials stand in lists."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Files]
     """Split → its files."""
     rows: Rows
     """What the rows of a protocol mean: :class:`Columns`, a :class:`Table`, or a function."""
@@ -260,10 +266,11 @@ class ListedCorpus(Corpus):
             for folder in part.folders
             for place in (roots if folder.endswith(_BELOW) else roots[:1])
         ]
-        found = files.first_existing(
+        found = files.first_file(
             [folder / place / name for folder, place, name in product(roots, inner, part.protocols)],
             what=f"protocol of {what}",
             remedy=f"give `protocols` the folder that holds {part.protocols[0]}",
+            exists=Path.exists,
         )
         return found.parent if part.together else found
 
@@ -272,21 +279,23 @@ class ListedCorpus(Corpus):
         part, _, what = self._part(split)
         roots = [_place(self.place(root), folder, is_recording) for folder in part.audio]
         places = {place / inner: place for place in roots for inner in part.holds}
-        found = files.first_folder(
+        found = files.first_file(
             places,
             what=f"audio of {what}",
             remedy=part.remedy or f"give the folder that holds {part.audio[0].removesuffix(_BELOW)}",
+            exists=Path.is_dir,
         )
         return places[found]
 
-    def _part(self, split: str) -> tuple[Part, str, str]:
+    def _part(self, split: str) -> tuple[Files, str, str]:
         """The part ``split``, its name here, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
         return self.parts[split], split, f"{self.title} {split}" if len(self.parts) > 1 else self.title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """As of every corpus; of a folder of lists, the trials of those of ``split`` (None: all)."""
-        phase = None if self.key or split is None else files.canonical_phase(split)
+        no_phase = self.key or self.files_are_trials or split is None  # the list names none
+        phase = None if no_phase else files.canonical_phase(split)
         parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
         lists = [path]
         if path.is_dir():

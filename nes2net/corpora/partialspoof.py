@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part
+from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
 from nes2net.errors import InputError, counted, listed
@@ -135,7 +135,7 @@ CORPUS = ListedCorpus(
     title="PartialSpoof",
     rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
     parts={
-        split: Part(
+        split: Files(
             protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
             folders=_PROTOCOL_FOLDERS,
             audio=(f"database/{split}/con_wav", f"{split}/con_wav"),

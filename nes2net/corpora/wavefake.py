@@ -16,8 +16,6 @@ it is that of all trials by the rule of ASVspoof, and the page by ``--html`` has
 systems.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import evaluate_systems

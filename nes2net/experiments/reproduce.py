@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import Report, evaluate_systems

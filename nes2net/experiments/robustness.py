@@ -15,10 +15,8 @@ import numpy as np
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.conditions import Condition, Sources
-from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.subset import stratified_subset
-from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
+from nes2net.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, counted, listed, one_line
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
