@@ -14,7 +14,7 @@ from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there, shard_of
 from nes2net.corpora.corpus import Corpus, Counts, count
 from nes2net.corpora.decoding import Decoding, decode_all
-from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
+from nes2net.corpora.protocol import WHOLE, NotFound, corpus_root, known_split
 from nes2net.corpora.segments import any_spoof, check_labels
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted, listed
@@ -172,9 +172,7 @@ def check_corpus(
     lists = protocols if protocols is not None or corpus.key_files else keys
     if not splits:
         splits = corpus.find_splits(root, lists)
-    names = [canonical_phase(split) for split in splits]
-    for split in names:
-        check_split(split, corpus.accepted_splits, corpus.title)
+    names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     parts: list[SplitCheck] = []
     ids: dict[str, None] = {}
     for split in names:

@@ -179,7 +179,7 @@ def segments(
             them.
         NotFound: if there is no RTTM.
     """
-    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
     path = _find_rttm(
         CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split
     )
@@ -254,7 +254,7 @@ class UserCorpus(Corpus):
                 the split has no trials.
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
-        files.check_split(split, self.accepted_splits, self.title)
+        split = files.known_split(split, self.accepted_splits, self.title)
         path = self.find_protocol(root, split, protocols)
         return self.read_protocol(path, split, self.find_audio(root, split))
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
@@ -182,6 +182,8 @@ class ListedCorpus(Corpus):
     """The columns of protocols whose lines have another number of fields."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
+    folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
+    """Name of a list without suffix → folders below the audio's, of which the first that is there, or the last, holds its recordings."""
     files_are_trials: bool = False
     """Whether all ``unlisted`` recordings are trials, and no others, so that a list only labels them."""
 
@@ -250,7 +252,7 @@ class ListedCorpus(Corpus):
     def check_known_phase(self, phase: str | None) -> None:
         """Raise :class:`InputError` if no label is of ``phase``."""
         if self.key is None and phase is not None:
-            files.check_split(phase, self.splits, self.title)
+            files.known_split(phase, self.splits, self.title)
         elif self.key is not None and phase is not None and phase not in self.key.phases:
             phases = dict.fromkeys(self.key.phases.values())
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
@@ -303,7 +305,11 @@ class ListedCorpus(Corpus):
             lists = [file for file in together if file.is_file()] or lists
         number = _num_fields(path) if self.variants else None
         rows = next((one for one in self.variants if len(one.names.split(", ")) == number), self.rows)
-        return files.checked_trials((trial for file in lists for trial in rows(file, phase, audio)), path)
+        found: list[Iterable[Trial]] = []
+        for file in lists:
+            places = [] if audio is None else [audio / inner for inner in self.folders_of(file.stem)]
+            found.append(rows(file, phase, next((place for place in places if place.is_dir()), (None, *places)[-1])))
+        return files.checked_trials(chain.from_iterable(found), path)
 
 
 def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:

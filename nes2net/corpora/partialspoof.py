@@ -59,7 +59,7 @@ def segment_labels(
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
             not hold labels.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
     path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
@@ -108,7 +108,7 @@ def segments(
             the protocol contradicts them.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root) / inner / "con_data" for inner in (f"database/{split}", split)] + [Path(root)]
     what = f"of PartialSpoof {split}"
     path = files.first_file(

@@ -189,12 +189,6 @@ def canonical_phase(phase: str) -> str:
     return {"hidden_track": "hidden", "test": "eval"}.get(phase, phase)
 
 
-def check_split(split: str, splits: Sequence[str], title: str) -> None:
-    """:class:`InputError` if the corpus ``title`` has no ``split``."""
-    if split not in splits:
-        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
-
-
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
     """The corpus's own name of ``split``; :class:`InputError` if it has no such split.
 
@@ -202,7 +196,8 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
     'eval'
     """
     split = canonical_phase(split)
-    check_split(split, splits, title)
+    if split not in splits:
+        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
     return split
 
 
