@@ -20,9 +20,8 @@ from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import print_note, print_warnings
 from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
-from nes2net.scoring.calibrated import notes_on
+from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.corpus_decisions import CorpusDecisions, decide_trials
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores

@@ -17,7 +17,7 @@ systems.
 """
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.folders import FolderCorpus, Place
+from nes2net.corpora.layout import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _LJSPEECH = {"source": "ljspeech", "speaker": "LJ"}

@@ -331,14 +331,11 @@ def embed_trials(
             about={**plain(about or {}), "architecture": plain(scorer.config), **circumstances(scorer, batch_size)},
             way=way,
         )
-    size = _size_of(out)
-    return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)
-
-
-def _size_of(out: Path) -> int:
     if out.suffix == ".npy":
-        return np.load(out, mmap_mode="r").shape[1]
-    return pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
+        size = np.load(out, mmap_mode="r").shape[1]
+    else:
+        size = pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
+    return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)
 
 
 def _write_npy(path: Path, listing: Path, shape: tuple[int, int], parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
