@@ -31,7 +31,14 @@ from nes2net.scoring.batches import (
     waveforms_for,
 )
 from nes2net.scoring.engine import Finished, Output, Share, Way, run_over
-from nes2net.scoring.kernel import Scorer, default_batch_size, depends_on_batch, scoring_mode, start_rows
+from nes2net.scoring.kernel import (
+    Scorer,
+    chosen_batch_size,
+    default_batch_size,
+    depends_on_batch,
+    scoring_mode,
+    start_rows,
+)
 from nes2net.scoring.record import circumstances, plain, run_identity
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.segment_file import read_segment_scores
@@ -314,9 +321,7 @@ def embed_trials(
     if out.suffix == ".parquet":
         pyarrow_module("pyarrow.parquet", out)  # before hours of work
     way = Way(**options)
-    batch_size = way.batch_size or default_batch_size(scorer.computes_on)
-    if depends_on_batch(scorer):  # each utterance alone
-        batch_size = 1
+    batch_size = chosen_batch_size(scorer, way.batch_size)
     plan = Plan(batch_size, whole=num_samples is None)
     with scoring_mode(scorer):
         result = run_over(

@@ -221,7 +221,16 @@ def run_over(
             return result
         failed = {} if way.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
-        bar = way.display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
+        num_already = sum(trial.id in already for trial in trials)
+        alone = processes.count == 1  # else the first process shows its own share
+        bar = way.display or ProgressDisplay[None](
+            title=f"{output.doing}{'' if alone else f' (process 1 of {processes.count})'}",
+            unit="utterance",
+            total=len(trials) if alone else -(-(len(trials) - num_already) // processes.count),
+            start=num_already if alone else 0,
+            shown=processes.rank == 0,
+            leave=True,
+        )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
                 kept = earlier.finished(output)
@@ -387,19 +396,6 @@ def _walk(
             display.facts.append(f"{len(failures)} left out")
         display.update(sum(id not in already for id in (*share.rows, *share.failures)))
     return Share({}, failures, num_samples)
-
-
-def _display(doing: str, total: int, already: int, processes: Processes) -> ProgressDisplay[None]:
-    """Counts the trials; only the first process shows it, for its share."""
-    alone = processes.count == 1
-    return ProgressDisplay[None](
-        title=f"{doing}{'' if alone else f' (process 1 of {processes.count})'}",
-        unit="utterance",
-        total=total if alone else -(-(total - already) // processes.count),
-        start=already if alone else 0,
-        shown=processes.rank == 0,
-        leave=True,
-    )
 
 
 def _finish(

@@ -22,8 +22,7 @@ from nes2net.scoring.kernel import (
     Result,
     Scorer,
     check_takes_audio_alone,
-    default_batch_size,
-    depends_on_batch,
+    chosen_batch_size,
     score_batch,
 )
 from nes2net.scoring.measuring import Measurer
@@ -89,16 +88,13 @@ def score_files(
         raise InputError(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
+    batch_size = chosen_batch_size(scorer, batch_size)
     workers = max(2, default_workers(scorer.computes_on)) if workers is None else workers
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
-        if value < 1:
-            raise InputError(f"`{name}` is at least 1, not {value}")
+    if workers < 1:
+        raise InputError(f"`workers` is at least 1, not {workers}")
     if on_error != "raise" and not callable(on_error):
         raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
     check_takes_audio_alone(scorer)
-    if depends_on_batch(scorer):  # each file alone
-        batch_size = 1
     reader = WaveformReader.of(scorer, num_samples, longest)
     trained_on = length_of_training(scorer.record)
 

@@ -359,3 +359,16 @@ def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
 def default_batch_size(device: torch.device) -> int:
     """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8
+
+
+def chosen_batch_size(scorer: Scorer, asked: int | None, usual: int | None = None) -> int:
+    """How many waveforms to compute at once: what is ``asked``, else ``usual``, else what keeps the device busy.
+
+    It is 1 if a score depends on the utterances that share its batch.
+
+    Raises:
+        InputError: if ``asked`` is below 1.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"`batch_size` is at least 1, not {asked}")
+    return 1 if depends_on_batch(scorer) else asked or usual or default_batch_size(scorer.computes_on)

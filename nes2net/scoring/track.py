@@ -23,8 +23,8 @@ from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,
     check_takes_audio_alone,
+    chosen_batch_size,
     default_batch_size,
-    depends_on_batch,
     score_or_raise,
     scoring_mode,
     start_rows,
@@ -89,11 +89,7 @@ def score_track(
     check_takes_audio_alone(scorer)
     trained_on = length_of_training(scorer.record)
     length, step = window_samples(scorer, trained_on / SAMPLE_RATE if window is None else window, hop)
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    if batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    if depends_on_batch(scorer):  # each window alone
-        batch_size = 1
+    batch_size = chosen_batch_size(scorer, batch_size)
     blocks = stream_of(audio, sample_rate)
     listener = Listener()
     starts: list[int] = []
@@ -246,12 +242,9 @@ def frame_scores(
     check_takes_audio_alone(scorer)
     resolution_ms = chosen_resolution(scorer, resolution_ms)
     grid = Grid.of(scorer)
-    if batch_size is None:  # as many samples as in scoring utterances of 4 s
-        batch_size = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
-    if batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    if depends_on_batch(scorer):  # each window alone
-        batch_size = 1
+    # As many samples as in scoring utterances of 4 s.
+    usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
+    batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
     blocks = stream_of(audio, sample_rate)
     listener = Listener()
