@@ -312,8 +312,8 @@ class ListedCorpus(Corpus):
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """As of every corpus; of a folder of lists, the trials of those of ``split`` (None: all)."""
-        no_phase = self.key or self.files_are_trials or split is None  # the list names none
-        phase = None if no_phase else files.canonical_phase(split)
+        # Trials whose labels come from a key, or whose list only labels files, have no phase of their own.
+        phase = None if split is None or self.key or self.files_are_trials else files.canonical_phase(split)
         parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
         lists = [path]
         if path.is_dir():

@@ -192,7 +192,7 @@ def start_rows(
 
     Args:
         scorer: whose parts ``compute`` computes with; B×N → B×K.
-        what: a row is, for messages: ``"score"`` or ``"embedding"``.
+        what: names what a row is in messages: ``"score"`` or ``"embedding"``.
         compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
 
