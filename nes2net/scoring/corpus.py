@@ -323,13 +323,14 @@ def embed_trials(
     way = Way(**options)
     batch_size = chosen_batch_size(scorer, way.batch_size)
     plan = Plan(batch_size, whole=num_samples is None)
+    compute: Compute[NDArray] = Compute(
+        scorer, plan, lambda group, rows: start_rows(scorer, "embedding", embed, group.waveforms, rows=rows)
+    )
     with scoring_mode(scorer):
         result = run_over(
             trials,
             waveforms_for(scorer.device, WaveformReader.of(scorer, num_samples), plan, way.num_workers),
-            Compute(
-                scorer, plan, lambda group, rows: start_rows(scorer, "embedding", embed, group.waveforms, rows=rows)
-            ),
+            compute,
             EmbeddingOutput(out.suffix),
             out,
             run={**run_identity(scorer, trials, num_samples, False, False), "embedding": what},

@@ -125,7 +125,8 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """The software and hardware of a run; all of it may change the last digits of scores."""
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
-    device, device_name = scorer.computes_on, None  # None: a GPU that onnxruntime has and this torch has not
+    device = scorer.computes_on
+    device_name: str | None = None  # of a GPU that onnxruntime has and this torch has not
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():
