@@ -177,7 +177,7 @@ def start(
     """
 
     def results_of(scores: Tensor) -> list[Result]:
-        return [score if math.isfinite(score) else _not_finite("score", score) for score in scores.tolist()]
+        return [score if math.isfinite(score) else _not_finite("score is {}", score) for score in scores.tolist()]
 
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
     return _start(scorer, scorer.scores, results_of, inputs, stream, rows)
@@ -192,7 +192,7 @@ def start_rows(
 
     Args:
         scorer: whose parts ``compute`` computes with; B×N → B×K.
-        what: names what a row is in messages: ``"score"`` or ``"embedding"``.
+        what: says what is wrong with a row that holds a number {} which is not finite, such as ``"score is {}"``.
         compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
 
@@ -285,7 +285,7 @@ class _Pending:
 
 
 def _not_finite(what: str, number: float) -> str:
-    return f"the detector's {what} is {number}: its weights are damaged, or its precision is too low"
+    return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
 
 
 def _filled_up(x: Tensor, rows: int | None) -> Tensor:
