@@ -124,7 +124,9 @@ class Detector(SavedNetwork):
         reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
-            (row,) = start_rows(self, "embedding", lambda waveforms: self.embeddings(waveforms, of, layer), waveform)()
+            (row,) = start_rows(
+                self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
+            )()
         if isinstance(row, str):
             raise InputError(row)
         return row

@@ -442,7 +442,7 @@ class FramesOfBatch:
         most = -(-num_samples // round(self.resolution_ms * SAMPLE_RATE / 1000))
         return start_rows(
             self.scorer,
-            "score",
+            "score is {}",
             lambda x: self.scorer.segment_scores(x)[self.resolution_ms][:, :most],
             waveforms,
             rows=rows,

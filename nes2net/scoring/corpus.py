@@ -319,12 +319,14 @@ def embed_trials(
     if out.suffix not in SUFFIXES:
         raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
     if out.suffix == ".parquet":
-        pyarrow_module("pyarrow.parquet", out)  # before hours of work
+        pyarrow_module("pyarrow", out)  # before hours of work
     way = Way(**options)
     batch_size = chosen_batch_size(scorer, way.batch_size)
     plan = Plan(batch_size, whole=num_samples is None)
     compute: Compute[NDArray] = Compute(
-        scorer, plan, lambda group, rows: start_rows(scorer, "embedding", embed, group.waveforms, rows=rows)
+        scorer,
+        plan,
+        lambda group, rows: start_rows(scorer, "embedding is not finite", embed, group.waveforms, rows=rows),
     )
     with scoring_mode(scorer):
         result = run_over(

@@ -223,7 +223,7 @@ class Measurer:
         if self.embed is None:
             return list(traits)
         with scoring_mode(self.scorer):
-            rows = start_rows(self.scorer, "embedding", self.embed, torch.from_numpy(waveforms))()
+            rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         return [
             one if isinstance(row, str) else one._replace(embedding=row)  # one that is not finite has no row
             for one, row in zip(traits, rows)

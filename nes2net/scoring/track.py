@@ -257,7 +257,7 @@ def frame_scores(
                 waveforms = np.resize(waveforms, (1, scorer.min_samples))
             computed = start_rows(
                 scorer,
-                "score",
+                "score is {}",
                 lambda waveform: scorer.segment_scores(waveform)[resolution_ms],
                 torch.from_numpy(waveforms),
             )
