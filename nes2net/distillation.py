@@ -217,14 +217,10 @@ class Similarity(nn.Module):
     def forward(self, embeddings: Tensor) -> Tensor:
         """(−s, s) B×2 of ``embeddings`` B×2E, in at least float32."""
         with without_autocast(embeddings.device):
-            cosines = [_cosine(teacher, student) for teacher, student in self.levels(embeddings)]
+            normal = [[F.normalize(half, dim=1) for half in level] for level in self.levels(embeddings)]
+            cosines = [(teacher * student).sum(dim=1) for teacher, student in normal]  # (B,) each
             similarity = torch.stack(cosines, dim=1).mean(dim=1, keepdim=True)  # B×1
             return torch.cat([-similarity, similarity], dim=1)
-
-
-def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosines (B,) of the rows of ``a`` and ``b``, both B×E."""
-    return (F.normalize(a, dim=1) * F.normalize(b, dim=1)).sum(dim=1)
 
 
 def _half(option: str, part: str | Mapping[str, Any], given: str) -> tuple[str, dict[str, Any]]:

@@ -234,14 +234,6 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return compute(x) if len(x) <= utterances else torch.cat([compute(part) for part in x.split(utterances)])
 
 
-def _with_constant_weight(conv: nn.Conv1d) -> nn.Conv1d:
-    """A convolution with the weight that ``conv`` computes anew in each call, from norm and direction."""
-    plain = nn.Conv1d(conv.in_channels, conv.out_channels, conv.kernel_size[0], groups=conv.groups, device="meta")
-    plain.padding, plain._reversed_padding_repeated_twice = conv.padding, conv._reversed_padding_repeated_twice
-    plain.weight, plain.bias = nn.Parameter(conv.weight.detach()), conv.bias
-    return plain
-
-
 def quantise(model: nn.Module) -> nn.Module:
     """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
@@ -269,7 +261,13 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                setattr(module, name, _with_constant_weight(child))
+                # With the weight that ``child`` computes anew in each call, from norm and direction.
+                shape = child.in_channels, child.out_channels, child.kernel_size[0]
+                plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
+                padding = child._reversed_padding_repeated_twice
+                plain.padding, plain._reversed_padding_repeated_twice = child.padding, padding
+                plain.weight, plain.bias = nn.Parameter(child.weight.detach()), child.bias
+                setattr(module, name, plain)
     if not any(isinstance(module, Int8Linear) for module in model.modules()):
         raise InputError("this detector has no transformer layers to quantise to int8: take bfloat16 or float32")
     return model.to(torch.bfloat16 if has_fast_bfloat16() else torch.float32).eval()

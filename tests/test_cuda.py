@@ -24,8 +24,7 @@ from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
-from nes2net.scoring.batches import Group, Plan, ReadBatch
-from nes2net.scoring.compute import compute_scores
+from nes2net.scoring.batches import Group, Plan, ReadBatch, compute_scores
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import scoring_mode
 from nes2net.training import loop

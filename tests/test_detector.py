@@ -14,7 +14,7 @@ from builders.small_parts import frontend_families, small_options
 from nes2net import Detector, InputError
 from nes2net.checkpoints.fairseq import to_transformers
 from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.detector.recognition import recognise
+from nes2net.detector.loading import recognise
 from nes2net.machine.devices import choose_device
 from nes2net.published_models import PUBLISHED_MODELS
 
@@ -518,7 +518,7 @@ def test_checkpoints_without_a_record_of_their_model(detector, tmp_path, monkeyp
     with pytest.raises(InputError, match=r"fits no published model.*`config`"):
         Detector.from_pretrained(tmp_path / "bare.pth")
     published = {"A": detector.config}
-    monkeypatch.setattr("nes2net.detector.recognition.PUBLISHED_MODELS", published)
+    monkeypatch.setattr("nes2net.detector.loading.PUBLISHED_MODELS", published)
     assert Detector.from_pretrained(tmp_path / "bare.pth", device="cpu").config == detector.config
     published["B"] = detector.config
     with pytest.raises(InputError, match="fits A and B, .*`config`"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 
@@ -16,11 +16,7 @@ from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device, own_device
 from nes2net.machine.terminal import print_note
 from nes2net.published_models import samples_to_score
-from nes2net.scoring.embedding import EmbeddingResult, embed_trials
-from nes2net.scoring.engine import WayOptions
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from nes2net.scoring.corpus import EmbeddingResult, embed_trials
 
 #: What is embedded: the mean over time of a hidden state of the front-end, or of the aggregation; or
 #: the input of the back-end's last layer.
@@ -36,9 +32,9 @@ def embed_recordings(
     layer: int | Literal["last", "all"] = "last",
     num_samples: int | Literal["auto"] | None = "auto",
     about: Mapping[str, Any] | None = None,
-    **options: Unpack[WayOptions],
+    **options: Any,
 ) -> EmbeddingResult:
-    """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.embedding.embed_trials` does.
+    """Embed ``trials`` into the file ``out``, as :func:`nes2net.scoring.corpus.embed_trials` does.
 
     Args:
         layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer),

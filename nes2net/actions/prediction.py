@@ -28,10 +28,9 @@ from nes2net.machine.terminal import printable_name
 from nes2net.published_models import length_of_training, published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files
-from nes2net.scoring.frame_scores import frame_scores
-from nes2net.scoring.scorer import check_takes_audio_alone
-from nes2net.scoring.track import LONG_RECORDING, Track, score_track, window_samples
-from nes2net.scoring.traits import Measurer
+from nes2net.scoring.kernel import check_takes_audio_alone
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 
 _MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
 _BEGINNING = "{}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.part import Part
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.trial import Part, Trial
 from nes2net.decisions.decision import Decider
 from nes2net.errors import InputError
 from nes2net.evaluation.seen import seen
@@ -21,16 +20,12 @@ from nes2net.machine.terminal import print_note, print_warnings
 from nes2net.machine.this_process import is_first
 from nes2net.published_models import published_model, samples_to_score
 from nes2net.registry import corpora
-from nes2net.scoring.calibrated import notes_on
-from nes2net.scoring.corpus import ScoringOptions, score_trials
-from nes2net.scoring.corpus_decisions import CorpusDecisions, decide_trials
+from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
+from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.engine import Finished
-from nes2net.scoring.frame_scores import chosen_resolution
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
+from nes2net.scoring.track import chosen_resolution
 
 
 class CorpusScores(NamedTuple):
@@ -57,7 +52,7 @@ def score_corpus(
     calibration: str | Path = "",
     about: Mapping[str, Any] | None = None,
     say: bool = True,
-    **options: Unpack[ScoringOptions],
+    **options: Any,
 ) -> CorpusScores:
     """Score a part of a corpus into the file ``out``, as :func:`nes2net.scoring.corpus.score_trials` does.
 

@@ -55,10 +55,10 @@ def bench(
     """
     from nes2net.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
-    from nes2net.detector.recognition import named_architecture
+    from nes2net.detector.loading import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table
     from nes2net.machine.devices import choose_device
-    from nes2net.scoring.batches import default_batch_size
+    from nes2net.scoring.kernel import default_batch_size
 
     if model and frontend:
         raise InputError("--frontend goes with --architecture: a checkpoint has its front-end")

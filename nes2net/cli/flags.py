@@ -17,7 +17,7 @@ from nes2net.cli.entry import CorpusNames, OneLineParser, add_debug, check_at_le
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
-    from nes2net.corpora.part import Part
+    from nes2net.corpora.trial import Part
     from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
 
@@ -178,7 +178,7 @@ def _options(hint: Any) -> dict[str, Any]:
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
     """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
-    from nes2net.corpora.part import Part
+    from nes2net.corpora.trial import Part
     from nes2net.registry import corpora
 
     definition = corpora.get(corpus)

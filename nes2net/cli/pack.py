@@ -11,8 +11,7 @@ from nes2net.errors import InputError, counted, readable_size
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
-    from nes2net.corpora.part import Part
-    from nes2net.corpora.trial import Trial
+    from nes2net.corpora.trial import Part, Trial
 
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 

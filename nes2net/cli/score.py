@@ -24,7 +24,7 @@ from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
-    from nes2net.scoring.scorer import Scorer
+    from nes2net.scoring.kernel import Scorer
 
 
 @called(names={"resolution_ms": "--segments"})

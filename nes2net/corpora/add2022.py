@@ -16,7 +16,7 @@ meaning was not checked; it is not read. Track 2 (partly fake) and the adaptatio
 from __future__ import annotations
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
@@ -25,8 +25,8 @@ _TEAM = Table("file", {"label": "label"}, labels=LABELS, names="file, label, num
 _REMEDY = "give `root` the folder into which the archives were unpacked"
 
 
-def _evaluation(split: str, lists: str, folder: str) -> Part:
-    return Part(
+def _evaluation(split: str, lists: str, folder: str) -> Files:
+    return Files(
         protocols=(lists,),
         # Archives unpacked into a folder of their own name give track1test/track1test.
         audio=(*(f"{place}{folder}" for place in (f"{split}/{folder}/", f"{folder}/")), f"{split}/**", f"{folder}/**"),
@@ -41,7 +41,7 @@ CORPUS = ListedCorpus(
     variants=(_TEAM,),
     parts={
         **{
-            split: Part(
+            split: Files(
                 protocols=(f"{split}_label.txt",),
                 audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
                 folders=("ADD_train_dev/**", "label", ".", split, "train_dev"),

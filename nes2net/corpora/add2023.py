@@ -9,11 +9,9 @@ suffix. Other names of the folders of an archive do not matter if it was unpacke
 ``testR2``, as ``nes2net download`` does.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.add2022 import TABLE
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part
+from nes2net.corpora.layout import Files, ListedCorpus
 
 _FOLDERS = {"train": "train", "dev": "dev", "round1": "testR1", "round2": "testR2"}
 
@@ -21,7 +19,7 @@ CORPUS = ListedCorpus(
     title="ADD 2023",
     rows=TABLE,
     parts={
-        split: Part(
+        split: Files(
             protocols=("label.txt",),
             audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),
             folders=(f"Track1.2/{folder}", f"{folder}/**"),

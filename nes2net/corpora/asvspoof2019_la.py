@@ -15,7 +15,7 @@ import numpy as np
 
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.machine.text_files import checked_float, read_rows
 
 # The first and third as in the published code's folder database/, the second as in the corpus.
@@ -55,7 +55,7 @@ CORPUS = ListedCorpus(
     title="ASVspoof 2019 LA",
     rows=COLUMNS,
     parts={
-        split: Part(
+        split: Files(
             protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
             folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
             audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),

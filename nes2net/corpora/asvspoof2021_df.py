@@ -8,8 +8,6 @@ labels come in an archive of their own, the keys: ``DF/CM/trial_metadata.txt``. 
 533,928 of them in phase ``eval``.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora import asvspoof2021_la as la
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import Columns, ListedCorpus

@@ -17,7 +17,7 @@ import numpy as np
 
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.errors import InputError
 from nes2net.machine.text_files import checked_float, read_rows
 
@@ -28,7 +28,7 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 def layout(track: str, key: Columns) -> dict[str, Any]:
     """The layout of the track ``"LA"`` or ``"DF"``, as arguments of its corpus."""
     folder = f"ASVspoof2021_{track}_eval"
-    part = Part(
+    part = Files(
         protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
         folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
         audio=(f"{folder}/flac", "flac"),

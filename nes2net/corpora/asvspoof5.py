@@ -9,10 +9,8 @@ codec quality, codec seed, attack tag, attack label, ``bonafide`` or ``spoof``, 
 182,357 / 140,950 / 680,774 trials.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 
 _FOLDERS = (".", "ASVspoof5_protocols", "protocols")
 
@@ -30,9 +28,9 @@ CORPUS = ListedCorpus(
         },
     ),
     parts={
-        "train": Part(("ASVspoof5.train.tsv",), ("flac_T",), _FOLDERS),
-        "dev": Part(("ASVspoof5.dev.track_1.tsv",), ("flac_D",), _FOLDERS),
-        "eval": Part(("ASVspoof5.eval.track_1.tsv",), ("flac_E_eval", "flac_E"), _FOLDERS),
+        "train": Files(("ASVspoof5.train.tsv",), ("flac_T",), _FOLDERS),
+        "dev": Files(("ASVspoof5.dev.track_1.tsv",), ("flac_D",), _FOLDERS),
+        "eval": Files(("ASVspoof5.eval.track_1.tsv",), ("flac_E_eval", "flac_E"), _FOLDERS),
     },
     # Classes as in the paper's table of the database; codecs as counted in the published protocol
     # of the evaluation set.

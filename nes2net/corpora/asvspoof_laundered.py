@@ -14,35 +14,22 @@ the lists (``protocols``) is an evaluation on these. The copy on the Hugging Fac
 (hashim19/ASVspoofLD) is in Parquet with columns of its own, which is not read here.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
-from pathlib import Path
-
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
-from nes2net.corpora.trial import Trial
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 
 _TYPES = {"Noise_Addition": 15, "Reverberation": 3, "Recompression": 6, "Resampling": 4, "Filtering": 1}
-_COLUMNS = Columns(
-    "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
-)
 _LIST = "ASVspoofLauneredDatabase_"
 _FOLDERS = (".", "ASVspoofLauneredDatabase", "ASVspoofLD")
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterable[Trial]:
-    if audio is not None:
-        own = audio / path.stem.removeprefix(_LIST) / "flac"
-        audio = own if own.is_dir() else audio / "flac"
-    return _COLUMNS(path, "eval", audio)
-
-
 CORPUS = ListedCorpus(
     title="ASVspoof Laundered",
-    rows=_rows,
+    rows=Columns(
+        "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
+    ),
+    folders_of=lambda stem: (f"{stem.removeprefix(_LIST)}/flac", "flac"),
     parts={
-        "eval": Part(
+        "eval": Files(
             protocols=[f"{_LIST}{type}.txt" for type in _TYPES],
             folders=[f"{folder}/{place}" for folder in _FOLDERS for place in ("protocols", ".")],
             together=True,

@@ -8,16 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-
-from numpy.typing import NDArray
 
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there, shard_of
 from nes2net.corpora.corpus import Corpus, Counts, count
 from nes2net.corpora.decoding import Decoding, decode_all
-from nes2net.corpora.protocol import WHOLE, NotFound, canonical_phase, check_split, corpus_root
+from nes2net.corpora.protocol import WHOLE, NotFound, corpus_root, known_split
 from nes2net.corpora.segments import any_spoof, check_labels
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted, listed
@@ -175,9 +172,7 @@ def check_corpus(
     lists = protocols if protocols is not None or corpus.key_files else keys
     if not splits:
         splits = corpus.find_splits(root, lists)
-    names = [canonical_phase(split) for split in splits]
-    for split in names:
-        check_split(split, corpus.accepted_splits, corpus.title)
+    names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     parts: list[SplitCheck] = []
     ids: dict[str, None] = {}
     for split in names:
@@ -278,8 +273,12 @@ def _check_segments(
         readers.append(("RTTM", lambda: any_spoof(segments(root, part.split, protocols=protocols))))
     if (labels := corpus.segment_labels) is not None and not corpus.user_defined:
         for ms in RESOLUTIONS:
-            found = partial(labels, root, part.split, ms, protocols=protocols)
-            readers.append((f"labels of {ms} ms", partial(_spoofed_frames, found)))
+
+            def of_frames(ms: int = ms) -> dict[str, bool]:
+                found = labels(root, part.split, ms, protocols=protocols)
+                return {utterance: bool((frames == 0).any()) for utterance, frames in found.items()}
+
+            readers.append((f"labels of {ms} ms", of_frames))
     for name, read in readers:
         try:
             spoofed = read()
@@ -298,10 +297,6 @@ def _check_segments(
         if name != "RTTM":
             break
     return there
-
-
-def _spoofed_frames(labels: Callable[[], Mapping[str, NDArray]]) -> dict[str, bool]:
-    return {utterance: bool((frames == 0).any()) for utterance, frames in labels().items()}
 
 
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:

@@ -25,7 +25,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _CODECS = tuple(f"C{n}" for n in range(1, 8))
@@ -48,19 +48,16 @@ def _folders(name: str) -> tuple[str, ...]:
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
     name = path.stem
     phase = name if name in ("train", "dev") else "eval"
-    folder = None
-    if audio is not None:
-        places = [audio / inner for inner in _folders(name)]
-        folder = next((place for place in places if place.is_dir()), places[0])
-    for trial in _TABLE(path, phase, folder):
+    for trial in _TABLE(path, phase, audio):
         yield trial if phase != "eval" else replace(trial, id=f"{name}/{trial.id}", source=name)
 
 
 CORPUS = ListedCorpus(
     title="Codecfake",
     rows=_rows,
+    folders_of=lambda name: (*_folders(name), _folders(name)[0]),
     parts={
-        split: Part(
+        split: Files(
             protocols=[f"{name}.txt" for name in lists],
             folders=("label", "."),
             together=True,

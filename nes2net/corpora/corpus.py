@@ -130,7 +130,7 @@ class Download:
 class Corpus(ABC):
     """The facts of a corpus, and its trials.
 
-    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.folders.FolderCorpus`
+    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.layout.FolderCorpus`
     derive the trials from a declaration of the files.
 
     Methods raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
@@ -323,16 +323,12 @@ class Corpus(ABC):
                 f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
             )
         if not self.user_defined and all(trial.phase is None for trial in key):
-            self._check_numbers(phase, count(key))
-
-    def _check_numbers(self, phase: str, found: Counts) -> None:
-        """Raise :class:`~nes2net.errors.InputError` if labels without phases are those of another phase."""
-        known = {name: counts for name, counts in (self.key_counts or self.counts).items() if counts.labelled}
-        fits = [
-            name for name, counts in known.items() if (found.bonafide, found.spoof) == (counts.bonafide, counts.spoof)
-        ]
-        if fits and phase not in fits:
-            raise InputError(
-                f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} spoofed) are "
-                f"those of phase {fits[0]} of {self.title}, not of {phase}; ask for `phase={fits[0]}`"
-            )
+            # Labels without phases may be those of another phase, which their numbers tell.
+            found = count(key)
+            known_counts = {name: n for name, n in (self.key_counts or self.counts).items() if n.labelled}
+            fits = [name for name, n in known_counts.items() if (found.bonafide, found.spoof) == (n.bonafide, n.spoof)]
+            if fits and phase not in fits:
+                raise InputError(
+                    f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} spoofed) are "
+                    f"those of phase {fits[0]} of {self.title}, not of {phase}; ask for `phase={fits[0]}`"
+                )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.corpora.corpus import Counts, Download, OfficialRow
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
 
@@ -30,11 +30,11 @@ _BONAFIDE = (
 _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
 
 
-def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Part:
+def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Files:
     # Archives unpacked into a folder of their own name give train_set/train_set.
     folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
     remedy = f"give the folder that holds {audio[0]}"
-    return Part(protocols, folders, (".", *audio), remedy, unlisted=unlisted)
+    return Files(protocols, folders, (".", *audio), remedy, unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:

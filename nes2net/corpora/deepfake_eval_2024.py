@@ -15,9 +15,7 @@ numbers of trials were not found in the paper, and a copy is behind an agreement
 none here.
 """
 
-from __future__ import annotations
-
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FILES = ("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv")
@@ -31,7 +29,7 @@ CORPUS = ListedCorpus(
         phases={"Train": "train", "Test": "eval", "": None},
     ),
     parts={
-        split: Part(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
+        split: Files(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
         for split in ("train", "eval")
     },
     obtain={

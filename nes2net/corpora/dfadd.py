@@ -11,10 +11,8 @@ name begins with its speaker (``p345_251_pflow.wav``).
 evaluation has numbers here, 755 and 3,000, as benchmarks on it report them.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.folders import FolderCorpus, Place
+from nes2net.corpora.layout import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = FolderCorpus(

@@ -129,7 +129,10 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         elif record := _INVENIO.fullmatch(download.url):
             files += _files_of_record(download, client, *record.groups())
         else:
-            files.append(_single_file(download, client))
+            remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
+            name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
+            name = _checked_name(name, download.url)
+            files.append(PlannedFile(remote, name, download.what, download.licence, download.unpack))
     names = [file.name for file in files]
     if len(set(names)) < len(names):
         raise InputError(f"{corpus.title}: several files would have the same name: {listed(sorted(names))}")
@@ -138,23 +141,18 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
         hub_sets = [hub_set for hub_set in hub_sets if hub_set.files]
         if not files and not hub_sets:
             raise InputError(f"`only` matches no file of {corpus.title}; it has {listed(names) if names else 'none'}")
-    return Plan(files, hub_sets, _steps(corpus, files))
-
-
-def _matches(name: str, only: Sequence[str]) -> bool:
-    return not only or any(fnmatch(name, pattern) for pattern in only)
-
-
-def _steps(corpus: Corpus, files: Sequence[PlannedFile]) -> list[str]:
-    """What remains to be done by hand."""
     if not corpus.downloads and not corpus.by_hand:
-        return [f"{what}: get {where}" for what, where in corpus.obtain.items()]
+        return Plan(files, hub_sets, [f"{what}: get {where}" for what, where in corpus.obtain.items()])
     packed = [
         f"unpack {file.name} into the folder by hand"
         for file in files
         if file.unpack is not None and not is_archive(file.name)
     ]
-    return [*packed, *corpus.by_hand]
+    return Plan(files, hub_sets, [*packed, *corpus.by_hand])
+
+
+def _matches(name: str, only: Sequence[str]) -> bool:
+    return not only or any(fnmatch(name, pattern) for pattern in only)
 
 
 def _files_of_record(
@@ -185,12 +183,6 @@ def _files_of_record(
             PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
         )
     return planned
-
-
-def _single_file(download: Download, client: HttpFiles) -> PlannedFile:
-    remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
-    name = _checked_name(download.name or unquote(PurePosixPath(urlsplit(download.url).path).name), download.url)
-    return PlannedFile(remote, name, download.what, download.licence, download.unpack)
 
 
 def _stated(download: Download) -> dict[str, str]:

@@ -12,10 +12,8 @@ The numbers are those in circulation for the editions on the publishers' server;
 counted from files here. The paper judges by accuracy; the EER is that of ASVspoof.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.folders import FolderCorpus, Place
+from nes2net.corpora.layout import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = FolderCorpus(

@@ -17,48 +17,40 @@ not read here. 348,135 trials, say those who evaluate on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
-from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import ListedCorpus, Part
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.corpora.layout import Files, ListedCorpus, Table
+from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.errors import InputError, shown
 
-_COLUMNS = ("Speaker", "Source", "Label", "AudioPath")
-_LABELS = {"bonafide": BONAFIDE, "bona-fide": BONAFIDE, "spoof": SPOOF}
 _BONAFIDE = "Bonafide"
 
 
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    rows = files.read_csv(path, "\t")
-    line, header = next(rows, (1, []))
-    if set(_COLUMNS) - set(header):
-        raise InputError(
-            f"{path}, line {line}: expected the columns {', '.join(_COLUMNS)}, found {shown(', '.join(header))}"
-        )
-    speaker, source, label, place = (header.index(name) for name in _COLUMNS)
-    for line, row in rows:
-        parts = PurePosixPath(row[place]).parts[-3:]
-        if len(parts) < 3 or ".." in parts or parts[0] == "/":
-            raise InputError(f"{path}, line {line}: expected a path SPEAKER/SOURCE/NAME.wav, found {shown(row[place])}")
-        inner = PurePosixPath(parts[0], _BONAFIDE if parts[1] == "-" else parts[1], parts[2])
-        yield Trial(
-            files.id_of(inner),
-            None if audio is None else audio / inner,
-            files.checked_word(row[label].strip().lower(), _LABELS, "label", path, line),
-            row[speaker],
-            attack=files.or_none(row[source], _BONAFIDE),
-            phase="eval",
-        )
+def _inner(place: str) -> str:
+    """The path below the folder of the speakers, of an ``AudioPath``."""
+    parts = PurePosixPath(place).parts[-3:]
+    if len(parts) < 3 or ".." in parts or parts[0] == "/":
+        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(place)}")
+    return "/".join([parts[0], _BONAFIDE if parts[1] == "-" else parts[1], parts[2]])
 
 
 CORPUS = ListedCorpus(
     title="Famous Figures",
-    rows=_rows,
+    rows=Table(
+        "AudioPath",
+        {"speaker": "Speaker", "attack": "Source", "label": "Label"},
+        labels={
+            form(word): label
+            for word, label in (("bonafide", BONAFIDE), ("bona-fide", BONAFIDE), ("spoof", SPOOF))
+            for form in (str.lower, str.capitalize, str.title, str.upper)
+        },
+        words={"attack": {_BONAFIDE: None}},
+        delimiter="\t",
+        inner=_inner,
+    ),
     parts={
-        "eval": Part(
+        "eval": Files(
             protocols=["protocol.txt"],
             folders=(".", "famousfigures"),
             audio=("famousfigures", "."),

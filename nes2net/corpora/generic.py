@@ -35,6 +35,7 @@ the fields of score files.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -178,7 +179,7 @@ def segments(
             them.
         NotFound: if there is no RTTM.
     """
-    files.check_split(split, CORPUS.accepted_splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
     path = _find_rttm(
         CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split
     )
@@ -228,51 +229,69 @@ def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenericCorpus(Corpus):
-    """A user's own recordings in one of the layouts above."""
+class UserCorpus(Corpus):
+    """A user's own recordings: ``root`` may be a file, and ``"all"`` is a part."""
 
     splits = SPLITS
+    user_defined: bool = True
 
     def trials(
         self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """The trials of ``split`` in the order of the list, or sorted by path.
+        """The trials of ``split`` in the order of the list, shard by shard, or sorted by path.
 
-        They have the paths of their audio; no audio file is touched.
+        They have the paths of their audio, or addresses in shards (:mod:`nes2net.audio.packed`); no audio is read.
 
         Args:
-            root: A list, or a folder in one of the layouts above.
+            root: A list or shard, or a folder in one of the layouts of this module.
             split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
                 parts is the whole corpus.
             protocols: The list or the folder of the lists, if they are not in ``root``; the paths in
                 them are then relative to ``root``.
 
         Raises:
-            InputError: if ``root`` has none of the layouts, a line of a list is malformed, or the split
-                has no trials.
+            InputError: if ``root`` has none of the layouts, a row is malformed, an id stands twice, or
+                the split has no trials.
+            MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
-        files.check_split(split, self.accepted_splits, self.title)
+        split = files.known_split(split, self.accepted_splits, self.title)
         path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(
-            path, split, self.find_audio(root, split) if protocols is not None or path.is_dir() else path.parent
-        )
+        return self.read_protocol(path, split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials, for evaluation; parameters and errors are those of :meth:`trials`."""
-        labelled = [trial for trial in self.trials(path, phase or WHOLE) if trial.label is not None]
+        """The labelled trials, for evaluation; errors are those of :meth:`trials`."""
+        split = phase if phase in self.accepted_splits else WHOLE  # else a phase such as `progress`
+        labelled = [trial for trial in self.trials(path, split or WHOLE) if trial.label is not None]
         if not labelled:
             raise InputError(f"{path}: no trial has a label; fill the column 'label'")
-        return labelled
+        return files.select_phase(labelled, phase)
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
         """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
-        place = self.place(root if protocols is None else protocols)
-        if place.is_dir():
-            own = tuple(split for split in self.splits if _own(place, split))
-            if own:
-                return own
-        named = {trial.phase for trial in self.trials(root, protocols=protocols)} - {None}
+        named = self.named_splits(root, protocols)
+        if None in named:
+            named = {trial.phase for trial in self.trials(root, protocols=protocols)}
         return tuple(split for split in self.splits if split in named) or (WHOLE,)
+
+    @abstractmethod
+    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+        """The splits that names of files and folders tell; None among them if rows tell them."""
+
+    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
+        """The folder from which paths start."""
+        root = self.place(root)
+        return root.parent if root.is_file() else files.corpus_root(root)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenericCorpus(UserCorpus):
+    """A user's own recordings in one of the layouts above."""
+
+    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+        """As of every corpus of a user."""
+        place = self.place(root if protocols is None else protocols)
+        own: set[str | None] = {split for split in self.splits if place.is_dir() and _own(place, split)}
+        return own or {None}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
@@ -299,11 +318,6 @@ class GenericCorpus(Corpus):
             [place],
         )
 
-    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
-        """The folder from which the paths of a list start."""
-        root = self.place(root)
-        return root.parent if root.is_file() else files.corpus_root(root)
-
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
         """The trials of a list, or of a folder of lists or classes.
 
@@ -321,7 +335,6 @@ class GenericCorpus(Corpus):
 
 CORPUS = GenericCorpus(
     title="Generic corpus",
-    user_defined=True,
     segments=segments,
     segment_labels=segment_labels,
 )

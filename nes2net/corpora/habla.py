@@ -13,10 +13,8 @@ target, ``language`` of a bona fide trial the country. An id is the path below
 The corpus has no parts: all is ``eval``. Whoever trains on it divides it, by speakers at best.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.folders import FolderCorpus, Place
+from nes2net.corpora.layout import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDER = "FinalDataset_16khz"

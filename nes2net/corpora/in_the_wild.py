@@ -9,27 +9,17 @@ file name without suffix. Every recording in the folder is a trial; ``meta.csv``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part, Table
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.corpora.layout import Files, ListedCorpus, Table
+from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDER = "release_in_the_wild"
-_TABLE = Table("file", {"speaker": "speaker", "label": "label"}, labels={"bona-fide": BONAFIDE, "spoof": SPOOF})
-
-
-def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterable[Trial]:
-    return _TABLE(path, None, audio)  # meta.csv names no parts
-
-
 CORPUS = ListedCorpus(
     title="In-the-Wild",
-    rows=_rows,
+    rows=Table("file", {"speaker": "speaker", "label": "label"}, labels={"bona-fide": BONAFIDE, "spoof": SPOOF}),
     parts={
-        "eval": Part(
+        "eval": Files(
             protocols=["meta.csv"],
             folders=(".", _FOLDER),
             audio=(_FOLDER, "."),

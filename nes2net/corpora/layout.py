@@ -1,19 +1,35 @@
-"""A corpus with lists, declared: where its files lie, what a row of its lists means, and its facts::
+"""A corpus, declared: where its files lie, what a row of its lists or the names of its folders mean, and its facts.
 
-CORPUS = ListedCorpus(
-    title="Mine",
-    rows=Columns("utterance, label"),
-    parts={"eval": Part(["list.txt"], ["audio"])},
-)
+With lists::
+
+    CORPUS = ListedCorpus(
+        title="Mine",
+        rows=Columns("utterance, label"),
+        parts={"eval": Files(["list.txt"], ["audio"])},
+    )
+
+Without lists, the folders themselves stand for protocol and key::
+
+    CORPUS = FolderCorpus(
+        title="Mine",
+        places=(Place("{phase}/real/*", BONAFIDE), Place("{phase}/{attack}/*", SPOOF)),
+        split_folders={"train": "train", "test": "eval"},
+        remedy="give `root` the folder that holds train and test",
+    )
+
+An id is then the path below the folder of the corpus without suffix; where two recordings differ in
+the suffix alone, they keep it.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from pathlib import Path, PurePath
+from itertools import chain, product
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, TypeAlias
 
 from nes2net.audio.files import is_recording
@@ -58,7 +74,7 @@ class Columns:
                 values["label"] = files.checked_word(row[label], self.labels, "label", path, line)
             if of_phase is not None:
                 phase = files.checked_word(row[of_phase], self.phases, "phase", path, line)
-            yield Trial(id, files.audio_path(audio, id, self.suffix), phase=phase, **values)
+            yield Trial(id, None if audio is None else audio / f"{id}{self.suffix}", phase=phase, **values)
 
 
 @dataclass(frozen=True)
@@ -84,6 +100,8 @@ class Table:
     """What separates the fields of a list with a header (:func:`~nes2net.corpora.protocol.read_csv`)."""
     names: str = ""
     """The columns of a list without header, separated by ``, ``; white space separates its fields."""
+    inner: Callable[[str], str] = str
+    """What the column of the paths says → the path below the folder of the audio, or InputError."""
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""
@@ -102,7 +120,11 @@ class Table:
                 row_label = self._word(row[label], self.labels, self.otherwise, "label", path, line)
                 if row_label is None:
                     continue
-            name = files.checked_path(row[file], path, line)
+            try:
+                inner = self.inner(row[file])
+            except InputError as error:
+                raise InputError(f"{path}, line {line}: {error}") from error
+            name = files.checked_path(inner, path, line)
             values: dict[str, Any] = {
                 field: words[row[i]] if row[i] in words else files.or_none(row[i], "") for field, i, words in further
             }
@@ -142,7 +164,7 @@ Rows: TypeAlias = Callable[[Path, str | None, Path | None], Iterable[Trial]]
 
 
 @dataclass(frozen=True)
-class Part:
+class Files:
     """Where the files of a split are, in the order in which the places are tried."""
 
     protocols: Sequence[str]
@@ -168,7 +190,7 @@ class Part:
 class ListedCorpus(Corpus):
     """A corpus whose trials stand in lists."""
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Files]
     """Split → its files."""
     rows: Rows
     """What the rows of a protocol mean: :class:`Columns`, a :class:`Table`, or a function."""
@@ -176,6 +198,8 @@ class ListedCorpus(Corpus):
     """The columns of protocols whose lines have another number of fields."""
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
+    folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
+    """Name of a list without suffix → folders below the audio's, of which the first that is there, or the last, holds its recordings."""
     files_are_trials: bool = False
     """Whether all ``unlisted`` recordings are trials, and no others, so that a list only labels them."""
 
@@ -244,7 +268,7 @@ class ListedCorpus(Corpus):
     def check_known_phase(self, phase: str | None) -> None:
         """Raise :class:`InputError` if no label is of ``phase``."""
         if self.key is None and phase is not None:
-            files.check_split(phase, self.splits, self.title)
+            files.known_split(phase, self.splits, self.title)
         elif self.key is not None and phase is not None and phase not in self.key.phases:
             phases = dict.fromkeys(self.key.phases.values())
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
@@ -260,10 +284,11 @@ class ListedCorpus(Corpus):
             for folder in part.folders
             for place in (roots if folder.endswith(_BELOW) else roots[:1])
         ]
-        found = files.first_existing(
+        found = files.first_file(
             [folder / place / name for folder, place, name in product(roots, inner, part.protocols)],
             what=f"protocol of {what}",
             remedy=f"give `protocols` the folder that holds {part.protocols[0]}",
+            exists=Path.exists,
         )
         return found.parent if part.together else found
 
@@ -272,21 +297,23 @@ class ListedCorpus(Corpus):
         part, _, what = self._part(split)
         roots = [_place(self.place(root), folder, is_recording) for folder in part.audio]
         places = {place / inner: place for place in roots for inner in part.holds}
-        found = files.first_folder(
+        found = files.first_file(
             places,
             what=f"audio of {what}",
             remedy=part.remedy or f"give the folder that holds {part.audio[0].removesuffix(_BELOW)}",
+            exists=Path.is_dir,
         )
         return places[found]
 
-    def _part(self, split: str) -> tuple[Part, str, str]:
+    def _part(self, split: str) -> tuple[Files, str, str]:
         """The part ``split``, its name here, and its name in messages."""
         split = files.known_split(split, self.splits, self.title)
         return self.parts[split], split, f"{self.title} {split}" if len(self.parts) > 1 else self.title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
         """As of every corpus; of a folder of lists, the trials of those of ``split`` (None: all)."""
-        phase = None if self.key or split is None else files.canonical_phase(split)
+        # Trials whose labels come from a key, or whose list only labels files, have no phase of their own.
+        phase = None if split is None or self.key or self.files_are_trials else files.canonical_phase(split)
         parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
         lists = [path]
         if path.is_dir():
@@ -294,7 +321,11 @@ class ListedCorpus(Corpus):
             lists = [file for file in together if file.is_file()] or lists
         number = _num_fields(path) if self.variants else None
         rows = next((one for one in self.variants if len(one.names.split(", ")) == number), self.rows)
-        return files.checked_trials((trial for file in lists for trial in rows(file, phase, audio)), path)
+        found: list[Iterable[Trial]] = []
+        for file in lists:
+            places = [] if audio is None else [audio / inner for inner in self.folders_of(file.stem)]
+            found.append(rows(file, phase, next((place for place in places if place.is_dir()), (None, *places)[-1])))
+        return files.checked_trials(chain.from_iterable(found), path)
 
 
 def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:
@@ -321,3 +352,146 @@ def _num_fields(path: Path) -> int | None:
         return None  # the reader of the file will say why
     lines = start.splitlines() if len(start) < _SNIFFED else start.splitlines()[:-1]  # the last one may be cut
     return next((len(line.split()) for line in lines if line.strip()), None)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where recordings are whose folders and names are alike."""
+
+    pattern: str
+    """Path from the folder of the corpus: ``{name}`` is a field of the trial, or part of one level,
+    ``*`` is anything within a level. The last level is the file's name without suffix."""
+    label: str | None = None
+    """Their label; None if ``{label}`` is in the pattern."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """Further fields of their trials."""
+
+    @property
+    def levels(self) -> list[str]:
+        """The pattern's folders and, last, the file."""
+        return self.pattern.split("/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderCorpus(Corpus):
+    """A corpus whose trials are the recordings in its folders."""
+
+    places: Sequence[Place]
+    """Where recordings are; of several that fit one, the first counts."""
+    split_folders: Mapping[str, str] = field(default_factory=dict)
+    """Name of a folder at ``{phase}`` → split. Empty: all recordings are of the split ``eval``."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Name of a folder at ``{label}`` → our label."""
+    roots: Sequence[str] = (".",)
+    """Folders below the given one in which the patterns may begin; only one of them may be there."""
+    remedy: str
+    """What to give as ``root``."""
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that folders name."""
+        return tuple(split for split in ("train", "dev", "eval") if split in self.split_folders.values()) or ("eval",)
+
+    def trials(
+        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """The trials of ``split``, sorted by path, with label and path of audio.
+
+        ``protocols`` takes the place of ``root`` if given: folders are protocol and audio in one.
+        """
+        split = files.known_split(split, self.splits, self.title)
+        files.corpus_root(self.place(root))
+        folder = self.find_protocol(root, split, protocols)
+        return self.read_protocol(folder, split, folder)
+
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """The trials without audio of ``phase`` (None: all), from the folders of the audio."""
+        phase = None if phase is None else files.known_split(phase, self.splits, self.title)
+        return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
+
+    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+        """The folder in which the patterns begin, or :class:`~nes2net.corpora.protocol.NotFound`."""
+        split = files.known_split(split, self.splits, self.title)
+        root = self.place(root if protocols is None else protocols)
+        tried = [root / inner for inner in self.roots]
+        found = [folder for folder in tried if self._begins(folder)]
+        if len(found) > 1:
+            raise InputError(f"{root}: holds several editions of {self.title}; {self.remedy}, such as {found[0]}")
+        if not found:
+            begin = ", ".join(dict.fromkeys(place.levels[0] for place in self.places))
+            raise files.NotFound(
+                f"audio of {self.title} not found; looked for {begin} in {', '.join(map(str, tried))}; {self.remedy}",
+                tried,
+            )
+        return found[0]
+
+    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+        """As :meth:`find_protocol`."""
+        return self.find_protocol(root, split)
+
+    def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
+        """The trials of the recordings below ``path`` of ``split`` (None: all)."""
+        found: dict[str, tuple[Place, dict[str, str]]] = {}
+        wanted = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
+        for place in self.places:
+            levels = [self._expression(level) for level in place.levels]
+            for name, values in _matches(path, levels, wanted, {}):
+                found.setdefault(name, (place, values))
+        if not found:
+            patterns = ", ".join(place.pattern for place in self.places)
+            raise InputError(f"{path}: holds no recordings of {self.title} {split or ''} ({patterns}); {self.remedy}")
+        ids = {name: files.id_of(PurePosixPath(name)) for name in found}
+        shared = {id for id, number in Counter(ids.values()).items() if number > 1}
+        trials = []
+        for name, (place, values) in sorted(found.items()):
+            values = {**place.values, **values}
+            label = self.labels[values.pop("label")] if "label" in values else place.label
+            phase = self.split_folders[values.pop("phase")] if "phase" in values else "eval"
+            id = "%20".join(name.split()) if ids[name] in shared else ids[name]
+            further: dict[str, Any] = values
+            trials.append(Trial(id, None if audio is None else audio / name, label, phase=phase, **further))
+        return files.checked_trials(trials, path)
+
+    def _begins(self, folder: Path) -> bool:
+        first = [self._expression(place.levels[0]) for place in self.places if len(place.levels) > 1]
+        if not folder.is_dir():
+            return False
+        return any(entry.is_dir() and any(level.fullmatch(entry.name) for level in first) for entry in _listed(folder))
+
+    def _expression(self, level: str) -> re.Pattern[str]:
+        words = {"phase": self.split_folders, "label": self.labels}
+        pattern = ""
+        for part in re.split(r"(\{\w+\}|\*)", level):
+            name = part.strip("{}")
+            if part == "*":
+                pattern += ".*"
+            elif part.startswith("{"):
+                pattern += f"(?P<{name}>{'|'.join(map(re.escape, words[name])) if name in words else '.+?'})"
+            else:
+                pattern += re.escape(part)
+        return re.compile(pattern, re.DOTALL)
+
+
+def _matches(
+    folder: Path, levels: Sequence[re.Pattern[str]], phases: frozenset[str], values: dict[str, str], below: str = ""
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """Path below the first folder and fields of each recording that ``levels`` fit."""
+    first, *further = levels
+    for entry in _listed(folder):
+        name = entry.name if further else os.path.splitext(entry.name)[0]
+        match = first.fullmatch(name)
+        if not match or match.groupdict().get("phase") not in {None, *phases}:
+            continue
+        found = values | match.groupdict()
+        if further and entry.is_dir():
+            yield from _matches(folder / entry.name, further, phases, found, f"{below}{entry.name}/")
+        elif not further and is_recording(entry.name):
+            yield f"{below}{entry.name}", found
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputError(f"folder {folder} cannot be listed ({error.strerror})") from error

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part
+from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.machine.text_files import read_rows
 
@@ -56,7 +56,7 @@ CORPUS = ListedCorpus(
     title="LibriSeVoc",
     rows=_rows,
     parts={
-        split: Part(
+        split: Files(
             protocols=[name],
             folders=(".", "LibriSeVoc", "lists"),
             audio=(".", "LibriSeVoc"),

@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Download
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 
 _BONAFIDE = ("real", "M-AILABS", "m-ailabs")
@@ -68,7 +68,7 @@ CORPUS = ListedCorpus(
     title="MLAAD",
     rows=_rows,
     # The folder fake stands for the lists in it.
-    parts={"eval": Part(["fake"], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"])},
+    parts={"eval": Files(["fake"], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"])},
     obtain={
         "audio": "https://huggingface.co/datasets/mueller91/MLAAD; M-AILABS, unpacked into the folder real beside fake, from "
         "https://github.com/i-celeste-aurora/m-ailabs-dataset",

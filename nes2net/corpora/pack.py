@@ -87,7 +87,13 @@ def pack(
     out = Path(out)
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
-    check_unique(parts)
+    split_of: dict[str, str] = {}
+    for split, trials in parts.items():
+        if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
+            raise InputError(
+                f"{counted(len(twice), 'id stands', 'ids stand')} in {split_of[twice[0]]} and in {split}, but each "
+                f"recording needs its own: {listed(twice)}; pack one `split`"
+            )
     found = {split: _sizes(trials, split) for split, trials in parts.items()}
     if format == "tar":
         wrong = [p.trial.id for part in found.values() for p in part if not is_recording(f"x{p.suffix}")]
@@ -112,17 +118,6 @@ def pack(
             _write_eval(out / "eval.yaml", title, parts)
     size = sum(packed.size for shard in planned.values() for packed in shard)
     return PackResult(list(planned), total, size, len(there))
-
-
-def check_unique(parts: Mapping[str, Sequence[Trial]]) -> None:
-    """Raise :class:`InputError` if an id stands in two parts."""
-    split_of: dict[str, str] = {}
-    for split, trials in parts.items():
-        if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
-            raise InputError(
-                f"{counted(len(twice), 'id stands', 'ids stand')} in {split_of[twice[0]]} and in {split}, but each "
-                f"recording needs its own: {listed(twice)}; pack one `split`"
-            )
 
 
 def _sizes(trials: Sequence[Trial], split: str) -> list[_Packed]:
@@ -150,14 +145,7 @@ def _planned(
 ) -> Iterator[tuple[Path, list[_Packed]]]:
     """Yield the path of each shard, and what goes into it."""
     for split, part in parts.items():
-        shards: list[list[_Packed]] = []
-        held = 0
-        for packed in part:
-            if not shards or held + packed.size > shard_bytes:
-                shards.append([])
-                held = 0
-            shards[-1].append(packed)
-            held += packed.size
+        shards = list(_groups(part, shard_bytes))
         # The first word tells the split: of `track1`, a further evaluation part, notes tell the rest.
         name = _NAMES.get(split, split if split == WHOLE else f"test-{split}")
         for number, shard in enumerate(shards):
@@ -242,7 +230,7 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
         "notes": "snappy",
     }
     with parquet.ParquetWriter(path, schema, compression=compression, use_dictionary=False) as writer:
-        for group in _row_groups(shard):
+        for group in _groups(shard, _GROUP_BYTES, _GROUP_ROWS):
             names = [_name(packed) for packed in group]
             columns: list[list[Any]] = [
                 names,
@@ -254,16 +242,18 @@ def _write_parquet(path: Path, shard: Sequence[_Packed]) -> None:
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=len(group))
 
 
-def _row_groups(shard: Sequence[_Packed]) -> Iterator[list[_Packed]]:
+def _groups(recordings: Sequence[_Packed], most_bytes: int, most: int | None = None) -> Iterator[list[_Packed]]:
+    """Consecutive ``recordings`` of at most so many bytes and number together; at least one is in a group."""
     group: list[_Packed] = []
     held = 0
-    for packed in shard:
-        if group and (len(group) == _GROUP_ROWS or held + packed.size > _GROUP_BYTES):
+    for packed in recordings:
+        if group and (len(group) == most or held + packed.size > most_bytes):
             yield group
             group, held = [], 0
         group.append(packed)
         held += packed.size
-    yield group
+    if group:
+        yield group
 
 
 def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:

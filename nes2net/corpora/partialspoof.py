@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import ListedCorpus, Part
+from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
 from nes2net.errors import InputError, counted, listed
@@ -59,7 +59,7 @@ def segment_labels(
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
             not hold labels.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     if resolution not in RESOLUTIONS:
         raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
     path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
@@ -108,7 +108,7 @@ def segments(
             the protocol contradicts them.
         NotFound: if there is no RTTM or no ``reco2dur``.
     """
-    files.check_split(split, CORPUS.splits, CORPUS.title)
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
     folders = [Path(root) / inner / "con_data" for inner in (f"database/{split}", split)] + [Path(root)]
     what = f"of PartialSpoof {split}"
     path = files.first_file(
@@ -135,7 +135,7 @@ CORPUS = ListedCorpus(
     title="PartialSpoof",
     rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
     parts={
-        split: Part(
+        split: Files(
             protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
             folders=_PROTOCOL_FOLDERS,
             audio=(f"database/{split}/con_wav", f"{split}/con_wav"),

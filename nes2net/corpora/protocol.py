@@ -40,22 +40,10 @@ def corpus_root(root: str | Path) -> Path:
     return root
 
 
-def first_file(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
-    """The first of ``candidates`` that is a file, or :class:`NotFound` with the ``remedy``."""
-    return _first(candidates, Path.is_file, what, remedy)
-
-
-def first_folder(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
-    """The first of ``candidates`` that is a folder, or :class:`NotFound` with the ``remedy``."""
-    return _first(candidates, Path.is_dir, what, remedy)
-
-
-def first_existing(candidates: Iterable[Path], *, what: str, remedy: str) -> Path:
-    """The first of ``candidates`` that is there, or :class:`NotFound` with the ``remedy``."""
-    return _first(candidates, Path.exists, what, remedy)
-
-
-def _first(candidates: Iterable[Path], exists: Callable[[Path], bool], what: str, remedy: str) -> Path:
+def first_file(
+    candidates: Iterable[Path], *, what: str, remedy: str, exists: Callable[[Path], bool] = Path.is_file
+) -> Path:
+    """The first of ``candidates`` that ``exists`` as a file, or :class:`NotFound` with the ``remedy``."""
     tried = list(dict.fromkeys(candidates))
     for path in tried:
         if exists(path):
@@ -201,12 +189,6 @@ def canonical_phase(phase: str) -> str:
     return {"hidden_track": "hidden", "test": "eval"}.get(phase, phase)
 
 
-def check_split(split: str, splits: Sequence[str], title: str) -> None:
-    """:class:`InputError` if the corpus ``title`` has no ``split``."""
-    if split not in splits:
-        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
-
-
 def known_split(split: str, splits: Sequence[str], title: str) -> str:
     """The corpus's own name of ``split``; :class:`InputError` if it has no such split.
 
@@ -214,7 +196,8 @@ def known_split(split: str, splits: Sequence[str], title: str) -> str:
     'eval'
     """
     split = canonical_phase(split)
-    check_split(split, splits, title)
+    if split not in splits:
+        raise InputError(f"{title} has no split '{split}'; it has {', '.join(splits)}")
     return split
 
 
@@ -235,8 +218,3 @@ def select_phase(trials: Sequence[Trial], phase: str | None) -> list[Trial]:
             f"no trials in phase '{phase}'; the key has {', '.join(sorted({str(t.phase) for t in trials}))}"
         )
     return selected
-
-
-def audio_path(audio: Path | None, utterance: str, suffix: str = ".flac") -> Path | None:
-    """``audio/utterance.flac``; None if there is no folder of audio."""
-    return None if audio is None else audio / f"{utterance}{suffix}"

@@ -45,8 +45,7 @@ from nes2net.audio.files import is_recording
 from nes2net.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
 from nes2net.audio.tables import Table, open_table, pyarrow_module
 from nes2net.corpora import protocol as files
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, SPLITS
+from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, UserCorpus
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, first_line, listed, readable_size, shown
@@ -134,16 +133,6 @@ def _check_numbers(paths: list[Path], root: Path) -> None:
 def _split_of(path: PurePosixPath) -> str | None:
     words = (match[0].lower() for part in reversed(path.parts) if (match := _WORD.match(part)))
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
-
-
-def _name_first_twice(found: list[Trial], root: Path) -> None:
-    first: dict[str, Trial] = {}
-    for trial in found:
-        if (other := first.setdefault(trial.id, trial)) is not trial:
-            places = [os.path.relpath(t.audio_path(), root) for t in (other, trial)]
-            raise InputError(
-                f"{root}: the id {shown(trial.id)} stands in {places[0]} and in {places[1]}; give each recording its own"
-            )
 
 
 def _read(shard: Shard, root: Path) -> Iterator[Trial]:
@@ -357,46 +346,12 @@ def _text(file: Any, member: Member, place: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardCorpus(Corpus):
+class ShardCorpus(UserCorpus):
     """The recordings of a folder of shards."""
 
-    splits = SPLITS
-
-    def trials(
-        self, root: str | Path | None, split: str = WHOLE, *, protocols: str | Path | None = None
-    ) -> list[Trial]:
-        """The trials of ``split``, shard by shard, in the order of their rows or members.
-
-        Their paths are addresses in the shards (:mod:`nes2net.audio.packed`).
-
-        Args:
-            root: A folder of shards, or one shard.
-            split: ``"train"``, ``"dev"``, ``"eval"``, or ``"all"``. Every split of a corpus without
-                parts is the whole corpus.
-            protocols: Nothing; the shards hold their labels.
-
-        Raises:
-            InputError: if ``root`` has no shards, a shard is cut off or damaged, it has no audio, a row
-                or member is malformed, an id stands twice, or the split has no trials.
-            MissingLibrary: if Parquet or Arrow files need pyarrow.
-        """
-        files.check_split(split, self.accepted_splits, self.title)
-        return self.read_protocol(self.find_protocol(root, split, protocols), split)
-
-    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials, for evaluation; parameters and errors are those of :meth:`trials`."""
-        labelled = [trial for trial in self.trials(path) if trial.label is not None]
-        if not labelled:
-            raise InputError(f"{path}: no trial has a label; write a column 'label'")
-        return files.select_phase(labelled, phase)
-
-    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that are there: some of ``train``, ``dev``, ``eval``, or ``("all",)``."""
-        shards = shards_below(self.find_protocol(root, protocols=protocols))
-        named = {shard.split for shard in shards}
-        if None in named:
-            named = {trial.phase for trial in self.trials(root)}
-        return tuple(split for split in self.splits if split in named) or (WHOLE,)
+    def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
+        """As of every corpus of a user."""
+        return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` if there are none."""
@@ -405,11 +360,6 @@ class ShardCorpus(Corpus):
         root = self.place(root)
         shards_below(root)
         return root
-
-    def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
-        """The folder of the shards."""
-        root = self.place(root)
-        return root.parent if root.is_file() else files.corpus_root(root)
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
         """The trials of the shards in ``path``; errors are those of :meth:`trials`."""
@@ -428,13 +378,17 @@ class ShardCorpus(Corpus):
             everything = shard.split is not None or split in (None, WHOLE)
             of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
         if len({trial.id for trial in found}) < len(found):
-            _name_first_twice(found, root)
+            first: dict[str, Trial] = {}
+            one, other = next((first[t.id], t) for t in found if first.setdefault(t.id, t) is not t)
+            places = [os.path.relpath(trial.audio_path(), root) for trial in (one, other)]
+            raise InputError(
+                f"{root}: the id {shown(one.id)} stands in {places[0]} and in {places[1]}; give each recording its own"
+            )
         files.checked_trials(found, path)
         return of_split or files.select_phase(found, split)
 
 
 CORPUS = ShardCorpus(
     title="Corpus in shards",
-    user_defined=True,
     eer_method="arena",
 )

@@ -10,10 +10,8 @@ folder of its part, without suffix; the parts have no speaker in common.
 2,540,421 / 55,741 / 91,130 trials.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import ListedCorpus, Part, Table
+from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = ListedCorpus(
@@ -26,7 +24,7 @@ CORPUS = ListedCorpus(
         words={"attack": {"a00": None}},
     ),
     parts={
-        split: Part(
+        split: Files(
             protocols=(f"{folder}.csv",),
             audio=(f"flac/{folder}", f"spoofceleb/flac/{folder}"),
             folders=("metadata", "spoofceleb/metadata", "."),

@@ -16,10 +16,8 @@ it is that of all trials by the rule of ASVspoof, and the page by ``--html`` has
 systems.
 """
 
-from __future__ import annotations
-
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.folders import FolderCorpus, Place
+from nes2net.corpora.layout import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _LJSPEECH = {"source": "ljspeech", "speaker": "LJ"}

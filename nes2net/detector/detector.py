@@ -20,10 +20,8 @@ from nes2net.published_models import (
 )
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
-from nes2net.scoring.frame_scores import FrameScores, frame_scores
-from nes2net.scoring.kernel import score_each, score_or_raise, scoring_mode, start_embedding
-from nes2net.scoring.scorer import check_takes_audio_alone
-from nes2net.scoring.track import Track, score_track
+from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
+from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Audio, Crop, WaveformReader
 
 if TYPE_CHECKING:
@@ -126,7 +124,9 @@ class Detector(SavedNetwork):
         reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples)
         waveform = torch.from_numpy(reader.take(audio, sample_rate).waveform)[None]
         with scoring_mode(self):
-            (row,) = start_embedding(self, lambda waveforms: self.embeddings(waveforms, of, layer), waveform)()
+            (row,) = start_rows(
+                self, "embedding is not finite", lambda waveforms: self.embeddings(waveforms, of, layer), waveform
+            )()
         if isinstance(row, str):
             raise InputError(row)
         return row

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.compare import evaluate_systems
@@ -31,8 +31,8 @@ from nes2net.machine.terminal import printable
 from nes2net.published_models import samples_to_score
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
-from nes2net.scoring.scorer import check_takes_audio_alone
 from nes2net.training.averaging import average_path, average_run
 from nes2net.training.history import HISTORY_FILE, Row, read_history
 from nes2net.training.run import train

@@ -9,8 +9,8 @@ from pathlib import Path
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Part
 from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.evaluation.compare import Report, evaluate_systems
@@ -16,7 +16,7 @@ from nes2net.experiments.missing import Missing, missing_for_training, missing_k
 from nes2net.experiments.published import PublishedRow
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs

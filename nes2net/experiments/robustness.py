@@ -15,10 +15,8 @@ import numpy as np
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.augment import Effect, Sources
-from nes2net.corpora.part import Part
 from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.subset import stratified_subset
-from nes2net.corpora.trial import BONAFIDE, Trial, trials_digest
+from nes2net.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.errors import InputError, counted, listed, one_line
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
@@ -28,7 +26,7 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import process_count, usable_processors
 from nes2net.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.engine import NothingDone
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone
+from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 
 # Recordings of which babble is made, at most.
 _MOST_TALKERS = 200

@@ -12,9 +12,7 @@ from torch import Tensor
 from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.explanation.removal import Removable
-from nes2net.scoring.batches import default_batch_size
-from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise
 from nes2net.scoring.waveforms import WaveformReader
 
 

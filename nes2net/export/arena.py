@@ -24,8 +24,7 @@ from nes2net.machine.files import write_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 from nes2net.published_models import PUBLISHED, published_model
-from nes2net.scoring.kernel import score_each
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
 ADAPTER, META, DETECTOR = "arena_model.py", "meta.yaml", "detector"

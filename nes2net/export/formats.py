@@ -11,7 +11,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.export.space import write_space
 from nes2net.frontends.ssl import SSLFrontend
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone
 
 FORMATS = ("pth", "safetensors", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file

@@ -35,8 +35,7 @@ from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.machine.files import replacing, writing
 from nes2net.published_models import start_of
-from nes2net.scoring.kernel import scoring_mode
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
 
 #: The opset that torch.onnx translates to; it only converts to later ones.

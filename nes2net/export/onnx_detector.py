@@ -19,7 +19,7 @@ from nes2net.machine.this_process import is_out_of_memory
 class OnnxDetector(OnnxFile):
     """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`.
 
-    It is a :class:`nes2net.scoring.scorer.Scorer`, always in eval mode. Arguments and errors are
+    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments and errors are
     those of :class:`OnnxFile`.
 
     A quantised file computes one waveform after another. onnxruntime quantises activations with one

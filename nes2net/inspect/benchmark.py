@@ -30,11 +30,9 @@ from nes2net.machine.processes import ALONE
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
 from nes2net.machine.this_process import peak_bytes, processor_name, usable_processors
-from nes2net.scoring.batches import Plan, waveforms_for
-from nes2net.scoring.compute import compute_scores
+from nes2net.scoring.batches import Plan, compute_scores, waveforms_for
 from nes2net.scoring.engine import Share
-from nes2net.scoring.kernel import scoring_mode
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.scoring.waveforms import WaveformReader
 from nes2net.version import __version__
 

@@ -17,7 +17,7 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import Detector
-from nes2net.detector.recognition import sound_description
+from nes2net.detector.loading import sound_description
 from nes2net.errors import InputError, counted
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config

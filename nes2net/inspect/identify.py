@@ -20,7 +20,7 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
-from nes2net.detector.recognition import leaves_out_frontend, recognise, sound_description
+from nes2net.detector.loading import leaves_out_frontend, recognise, sound_description
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of

@@ -24,11 +24,16 @@ from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked
 from nes2net.scale.reading import OWN_COLUMNS, pieces_of
 from nes2net.scale.sources import Shard, Source, shards_of
-from nes2net.scoring.batches import Plan, Read, collate, default_batch_size
-from nes2net.scoring.compute import compute_scores
-from nes2net.scoring.kernel import Result, scoring_mode
+from nes2net.scoring.batches import Plan, Read, collate, compute_scores
+from nes2net.scoring.kernel import (
+    Result,
+    Scorer,
+    check_takes_audio_alone,
+    default_batch_size,
+    depends_on_batch,
+    scoring_mode,
+)
 from nes2net.scoring.record import circumstances, plain
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
 from nes2net.scoring.waveforms import WaveformReader
 
 if TYPE_CHECKING:

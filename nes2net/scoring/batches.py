@@ -1,4 +1,4 @@
-"""A corpus in batches of equal lengths: planned over all trials, read by worker processes.
+"""A corpus in batches of equal lengths: planned over all trials, read by worker processes, computed one after another.
 
 Equal lengths need no padding, so the score of an utterance does not depend on its batch.
 """
@@ -7,27 +7,32 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Container, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.audio.packed import is_there, size_of
-from nes2net.audio.read import stated_length
+from nes2net.audio.read import SAMPLE_RATE, stated_length
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, one_line
 from nes2net.machine.processes import ALONE, Processes
 from nes2net.machine.this_process import usable_processors
 from nes2net.machine.workers import Loader, stacked
-from nes2net.scoring.journal import stamp
+from nes2net.scoring.engine import Share
+from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.kernel import Scorer, SegmentScorer, start, start_rows
+from nes2net.scoring.track import Grid, chosen_resolution, frame_scores
 from nes2net.scoring.waveforms import WaveformReader
 
 # Whole utterances are sorted by length within a window of at most so many batches and trials. That
@@ -257,14 +262,14 @@ def collate(read: Sequence[Read]) -> ReadBatch:
     failures = {id: found for id, found, _ in read if isinstance(found, str)}
     usable = [(id, audio, found) for id, found, audio in read if not isinstance(found, str)]
     groups = []
-    for _, same in groupby(sorted(usable, key=_length), key=_length):
+
+    def length(read: tuple[str, str, Tensor]) -> int:
+        return len(read[2])
+
+    for _, same in groupby(sorted(usable, key=length), key=length):
         ids, audio, waveforms = zip(*same)
         groups.append(Group(list(ids), list(audio), stacked(waveforms)))
     return ReadBatch(groups, failures)
-
-
-def _length(read: tuple[str, str, Tensor]) -> int:
-    return len(read[2])
 
 
 def read_batches(
@@ -311,16 +316,6 @@ def default_workers(device: torch.device) -> int:
     return 1 if device.type == "cpu" else max(1, min(4, usable_processors() - 1))
 
 
-def default_batch_size(device: torch.device) -> int:
-    """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
-    return 64 if device.type == "cuda" else 8
-
-
-def default_threads(device: torch.device) -> int:
-    """Number of threads that read files for ``device``, where no processes do."""
-    return max(2, default_workers(device))
-
-
 def filled_rows(device: torch.device, count: int, most: int) -> int:
     """How many rows, at most ``most``, to compute for ``count`` waveforms: on a CPU just those.
 
@@ -333,3 +328,122 @@ def filled_rows(device: torch.device, count: int, most: int) -> int:
     if device.type != "cuda":
         return count
     return next((rows for rows in _ROWS if count <= rows < most), max(count, most))
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Compute(Generic[T]):
+    """Computes one batch after another, in the current mode of ``scorer``.
+
+    Args:
+        plan: how many rows are computed for a group.
+        start: starts to compute a group, so many rows of it; the result waits for the values, or the
+            reasons why they are missing.
+        ahead: how many further batches are started before the values of one are waited for; None for
+            one on a GPU, which is then never idle, and 0 on a CPU.
+    """
+
+    scorer: Scorer
+    plan: Plan
+    start: Callable[[Group, int | None], Callable[[], Sequence[T | str]]]
+    ahead: int | None = None
+
+    def __call__(self, batches: Iterable[ReadBatch]) -> Generator[Share[T], None, None]:
+        ahead = int(self.scorer.device.type == "cuda") if self.ahead is None else self.ahead
+        under_way: deque[Callable[[], Share[T]]] = deque()
+        for batch in batches:
+            under_way.append(self._started(batch))
+            if len(under_way) > ahead:
+                yield under_way.popleft()()
+        while under_way:
+            yield under_way.popleft()()
+
+    def _started(self, batch: ReadBatch) -> Callable[[], Share[T]]:
+        device = self.scorer.computes_on
+        started = [(group, self.start(group, self.plan.rows(device, group.waveforms))) for group in batch.groups]
+
+        def wait() -> Share[T]:
+            rows: dict[str, Row[T]] = {}
+            failures = dict(batch.failures)
+            for group, values in started:
+                for id, audio, value in zip(group.ids, group.audio, values()):
+                    if isinstance(value, str):
+                        failures[id] = value
+                    else:
+                        rows[id] = Row(value, audio)
+            return Share(rows, failures, sum(group.waveforms.numel() for group in batch.groups))
+
+        return wait
+
+
+def compute_scores(
+    scorer: Scorer,
+    plan: Plan,
+    *,
+    random_streams: bool = False,
+    system_scores: Mapping[str, Sequence[float]] | None = None,
+    ahead: int | None = None,
+) -> Compute[float]:
+    """Compute the scores of utterances.
+
+    Args:
+        random_streams: for a detector in train mode: the first id of a batch names its stream of
+            random numbers.
+        system_scores: by id of the trial, for a detector that takes scores of other systems.
+        ahead: as of :class:`Compute`.
+    """
+
+    def start_group(group: Group, rows: int | None) -> Callable[[], Sequence[float | str]]:
+        inputs = [group.waveforms]
+        if system_scores is not None:
+            inputs.append(torch.tensor([system_scores[id] for id in group.ids]))
+        stream = group.ids[0] if random_streams else None
+        return start(scorer, *inputs, stream=stream, rows=rows)
+
+    return Compute(scorer, plan, start_group, ahead)
+
+
+class FramesOfBatch:
+    """Scores frames of ``resolution_ms`` with ``scorer``.
+
+    Raises:
+        InputError: if ``scorer`` does not score frames of that length, or none at all.
+    """
+
+    def __init__(self, scorer: Scorer, resolution_ms: float | None) -> None:
+        self.scorer: SegmentScorer = scorer  # type: ignore[assignment]  # chosen_resolution refuses others
+        self.resolution_ms = chosen_resolution(self.scorer, resolution_ms)
+        self.longest = Grid.of(self.scorer).longest
+
+    def start(self, waveforms: Tensor, rows: int | None = None) -> Callable[[], Sequence[NDArray | str]]:
+        """Start to score ``waveforms`` B×N on the CPU; the results are scores (T,) float32, or why they are missing.
+
+        There are ⌈N / frame⌉ scores at most. A waveform that is too short for the detector is
+        repeated, one that is too long for one piece is scored in windows.
+
+        Args:
+            rows: as of :func:`nes2net.scoring.kernel.start`.
+        """
+        num_samples = waveforms.shape[1]
+        if num_samples > self.longest:
+
+            def in_windows(waveform: Tensor) -> NDArray | str:
+                try:
+                    whole = frame_scores(self.scorer, waveform.numpy(), SAMPLE_RATE, resolution_ms=self.resolution_ms)
+                except InputError as error:
+                    return str(error)
+                return whole.scores
+
+            return lambda: list(map(in_windows, waveforms))
+        if (times := -(-self.scorer.min_samples // num_samples)) > 1:
+            waveforms = waveforms.repeat(1, times)[:, : self.scorer.min_samples]
+        most = -(-num_samples // round(self.resolution_ms * SAMPLE_RATE / 1000))
+        return start_rows(
+            self.scorer,
+            "score is {}",
+            lambda x: self.scorer.segment_scores(x)[self.resolution_ms][:, :most],
+            waveforms,
+            rows=rows,
+        )

@@ -1,35 +1,49 @@
-"""A corpus to a file of scores, of utterances or of their frames: a run of :mod:`nes2net.scoring.engine`."""
+"""A corpus to a file of scores, scores of frames or embeddings: runs of :mod:`nes2net.scoring.engine`."""
 
 from __future__ import annotations
 
+import csv
 import math
 import sys
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from tqdm import tqdm
 
+from nes2net.audio.tables import pyarrow_module
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.this_process import is_first
 from nes2net.scoring import score_file, segment_file
-from nes2net.scoring.batches import Plan, ReadBatch, default_batch_size, waveforms_for
-from nes2net.scoring.compute import Compute, FramesOfBatch, compute_frames, compute_scores
-from nes2net.scoring.engine import Finished, Output, Share, Way, WayOptions, run_over
-from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.batches import (
+    Compute,
+    FramesOfBatch,
+    Plan,
+    ReadBatch,
+    compute_scores,
+    waveforms_for,
+)
+from nes2net.scoring.engine import Finished, Output, Share, Way, run_over
+from nes2net.scoring.kernel import (
+    Scorer,
+    chosen_batch_size,
+    default_batch_size,
+    depends_on_batch,
+    scoring_mode,
+    start_rows,
+)
 from nes2net.scoring.record import circumstances, plain, run_identity
 from nes2net.scoring.score_file import check_ids, read_scores
-from nes2net.scoring.scorer import Scorer, depends_on_batch
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.scoring.waveforms import Crop, Transform, WaveformReader
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class ScoreOutput(Output[float]):
@@ -116,16 +130,6 @@ class ScoringWay(Way):
         return crop if self.transform is None else {**crop, "transform": self.transform.identity}
 
 
-class ScoringOptions(WayOptions, total=False):
-    """The fields of :class:`ScoringWay` as arguments."""
-
-    crop: Crop
-    crop_seed: int
-    legacy_train_mode: bool
-    compile: bool
-    transform: Transform | None
-
-
 def score_trials(
     scorer: Scorer,
     trials: Sequence[Trial],
@@ -134,13 +138,13 @@ def score_trials(
     num_samples: int | None,
     resolution_ms: float | None = None,
     about: Mapping[str, Any] | None = None,
-    **options: Unpack[ScoringOptions],
+    **options: Any,
 ) -> Finished:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
     With ``resolution_ms`` it has a line ``utterance frame score`` for each frame of each trial
     (:mod:`nes2net.scoring.segment_file`). A whole utterance of up to 30 s is then scored in one
-    piece, and a longer one in windows (:func:`nes2net.scoring.frame_scores.frame_scores`).
+    piece, and a longer one in windows (:func:`nes2net.scoring.track.frame_scores`).
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
@@ -156,7 +160,7 @@ def score_trials(
         resolution_ms: length of the frames to score, one of the detector's; None for one score an
             utterance.
         about: plain data for ``{out}.json``, such as the corpus, the checkpoint and its recipe.
-        options: see :class:`ScoringWay` and :class:`~nes2net.scoring.engine.Way`.
+        options: the fields of :class:`ScoringWay`.
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
@@ -203,7 +207,8 @@ def score_trials(
         frames = FramesOfBatch(scorer, resolution_ms)
         run["resolution_ms"] = frames.resolution_ms
         reader = replace(reader, min_samples=1)  # a repeated utterance would have frames behind its end
-        output, compute = FrameOutput(frames.resolution_ms), compute_frames(scorer, plan, frames)
+        output = FrameOutput(frames.resolution_ms)
+        compute = Compute(scorer, plan, lambda group, rows: frames.start(group.waveforms, rows))
 
     def begin(batches: Iterator[ReadBatch]) -> Generator[Share[Any], None, None]:
         if batch_matters and is_first():
@@ -221,3 +226,149 @@ def score_trials(
         about |= circumstances(scorer, batch_size)
         read = waveforms_for(scorer.device, reader, plan, way.num_workers)
         return run_over(trials, read, begin, output, out, run=run, about=about, way=way)
+
+
+#: Kinds of files that hold embeddings.
+SUFFIXES = (".npy", ".parquet")
+_FLOAT = np.dtype("<f4")
+_ROWS_AT_ONCE = 8192  # in memory while the finished file is written
+
+
+@dataclass
+class EmbeddingResult(Finished):
+    """The outcome of :func:`embed_trials`."""
+
+    size: int = 0
+    """E, the numbers of an embedding."""
+
+
+class EmbeddingOutput(Output[NDArray]):
+    """One row of E numbers per trial, in float32.
+
+    Args:
+        suffix: that of the file, one of :data:`SUFFIXES`.
+    """
+
+    doing, done, what = "embedding", "embedded", "embeddings"
+
+    def __init__(self, suffix: str) -> None:
+        self.suffix = suffix
+        self.beside = (".csv",) if suffix == ".npy" else ()
+
+    def to_json(self, value: NDArray) -> str:
+        return b64encode(np.ascontiguousarray(value, _FLOAT).data).decode()
+
+    def from_json(self, kept: Any) -> NDArray:
+        return np.frombuffer(b64decode(kept, validate=True), _FLOAT)
+
+    def read(self, out: Path) -> Iterable[tuple[str, NDArray]]:
+        if self.suffix == ".parquet":
+            with pyarrow_module("pyarrow.parquet", out).ParquetFile(out) as file:
+                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=["id", "embedding"]):
+                    rows = batch.column("embedding").values.to_numpy(zero_copy_only=False)
+                    yield from zip(batch.column("id").to_pylist(), rows.reshape(len(batch), -1))
+            return
+        with open(out.with_name(f"{out.name}.csv"), encoding="utf-8", errors="surrogateescape", newline="") as file:
+            ids = (row["id"] for row in csv.DictReader(file))
+            yield from zip(ids, np.load(out, mmap_mode="r"))
+
+    def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
+        first = next(rows)
+        rows, size = chain([first], rows), len(first[1])
+        parts = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
+        if self.suffix == ".parquet":
+            _write_parquet(files[0], size, parts)
+        else:
+            _write_npy(files[0], files[1], (count, size), parts)
+        return {"size": size}
+
+
+def embed_trials(
+    scorer: Scorer,
+    embed: Callable[[Tensor], Tensor],
+    trials: Sequence[Trial],
+    out: str | Path,
+    *,
+    what: str,
+    num_samples: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> EmbeddingResult:
+    """Embed ``trials`` into the file ``out``: one row per trial, in order, in float32.
+
+    Utterances share a batch only if they give the detector the same number of samples, so each
+    embedding equals the one computed alone, up to the rounding of float32. A trial whose file
+    cannot be used has no row.
+
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row. A
+    ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
+
+    Args:
+        scorer: whose parts ``embed`` computes with, in eval mode.
+        embed: embeddings B×E of waveforms B×N.
+        what: names what ``embed`` computes; it belongs to what identifies the run.
+        num_samples, about: as in :func:`nes2net.scoring.corpus.score_trials`.
+        options: the fields of :class:`~nes2net.scoring.engine.Way`.
+
+    Raises:
+        InputError: if ``out`` has another suffix or belongs to another run; if there are no trials,
+            or two of one id; if no trial could be embedded; or if a file cannot be written.
+        Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
+    """
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: embeddings go to a file that ends in {' or '.join(SUFFIXES)}: name another `out`")
+    if out.suffix == ".parquet":
+        pyarrow_module("pyarrow", out)  # before hours of work
+    way = Way(**options)
+    batch_size = chosen_batch_size(scorer, way.batch_size)
+    plan = Plan(batch_size, whole=num_samples is None)
+    compute: Compute[NDArray] = Compute(
+        scorer,
+        plan,
+        lambda group, rows: start_rows(scorer, "embedding is not finite", embed, group.waveforms, rows=rows),
+    )
+    with scoring_mode(scorer):
+        result = run_over(
+            trials,
+            waveforms_for(scorer.device, WaveformReader.of(scorer, num_samples), plan, way.num_workers),
+            compute,
+            EmbeddingOutput(out.suffix),
+            out,
+            run={**run_identity(scorer, trials, num_samples, False, False), "embedding": what},
+            about={**plain(about or {}), "architecture": plain(scorer.config), **circumstances(scorer, batch_size)},
+            way=way,
+        )
+    if out.suffix == ".npy":
+        size = np.load(out, mmap_mode="r").shape[1]
+    else:
+        size = pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
+    return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)
+
+
+def _write_npy(path: Path, listing: Path, shape: tuple[int, int], parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    """Write an array of ``shape`` and the list of its rows, some rows at a time."""
+    with (
+        open(path, "wb") as file,
+        open(listing, "w", encoding="utf-8", errors="surrogateescape", newline="") as list_file,
+    ):
+        header = {"descr": _FLOAT.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        writer = csv.writer(list_file, lineterminator="\n")
+        writer.writerow(["id", "label"])
+        for part in parts:
+            file.write(np.stack([row for _, row in part]).data)
+            writer.writerows([trial.id, trial.label or ""] for trial, _ in part)
+
+
+def _write_parquet(path: Path, size: int, parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
+    arrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+    columns = [("id", arrow.string()), ("label", arrow.string()), ("embedding", arrow.list_(arrow.float32(), size))]
+    schema = arrow.schema(columns)
+    with parquet.ParquetWriter(path, schema) as file:
+        for part in parts:
+            trials = [trial for trial, _ in part]
+            ids = [trial.id.encode(errors="surrogateescape").decode(errors="replace") for trial in trials]
+            numbers = arrow.FixedSizeListArray.from_arrays(arrow.array(np.concatenate([row for _, row in part])), size)
+            labels = arrow.array([trial.label for trial in trials], arrow.string())
+            file.write_table(arrow.Table.from_arrays([arrow.array(ids), labels, numbers], schema=schema))

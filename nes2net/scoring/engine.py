@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypedDict, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from tqdm import tqdm
 
@@ -31,7 +31,7 @@ from nes2net.machine.processes import ALONE, Processes, joined
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable
 from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
-from nes2net.scoring.record import audio_digest, check_unchanged, plain, read_record
+from nes2net.scoring.record import audio_digest, plain, read_record
 
 _ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
 
@@ -72,17 +72,6 @@ class Way:
             raise InputError(f"`batch_size` is at least 1, not {self.batch_size}")
         if self.on_error not in ("skip", "raise"):
             raise InputError(f"`on_error` is 'skip' or 'raise', not {self.on_error!r}")
-
-
-class WayOptions(TypedDict, total=False):
-    """The fields of :class:`Way` as arguments."""
-
-    batch_size: int | None
-    num_workers: int | None
-    on_error: str
-    overwrite: Overwrite
-    alone: bool
-    display: ProgressDisplay[None] | None
 
 
 class NothingDone(InputError):
@@ -207,7 +196,13 @@ def run_over(
         Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
     """
     out, run = Path(out), plain(run)
-    _check(trials, output, out)
+    if not trials:
+        raise InputError("there are no trials: the list is empty")
+    output.check(trials)
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
+    for suffix in ("", ".json", *output.beside):
+        check_no_device(out.with_name(out.name + suffix))
     lock = out.with_name(f".{out.name}.lock")
     refusal = f"another run is writing {out}: wait for it, or name another file"
     with (
@@ -225,7 +220,16 @@ def run_over(
             return result
         failed = {} if way.on_error == "raise" else earlier.failures
         already = earlier.audio.keys() | failed.keys()
-        bar = way.display or _display(output.doing, len(trials), sum(t.id in already for t in trials), processes)
+        num_already = sum(trial.id in already for trial in trials)
+        alone = processes.count == 1  # else the first process shows its own share
+        bar = way.display or ProgressDisplay[None](
+            title=f"{output.doing}{'' if alone else f' (process 1 of {processes.count})'}",
+            unit="utterance",
+            total=len(trials) if alone else -(-(len(trials) - num_already) // processes.count),
+            start=num_already if alone else 0,
+            shown=processes.rank == 0,
+            leave=True,
+        )
         with Journal(journal_path(out, processes.rank), run, output.to_json) as journal:
             if processes.rank == 0:  # the finished file is removed before the new one appears
                 kept = earlier.finished(output)
@@ -239,33 +243,16 @@ def run_over(
                 share = _walk(shares, journal, bar, already, way.on_error, processes.rank == 0)
         shares_of_all = processes.gather(share)
         if processes.rank == 0:
-            facts = {"run": run, "total": result.total, **about, **_speed(shares_of_all, time.monotonic() - began)}
+            # Of this run, without the runs that it continues.
+            seconds = time.monotonic() - began
+            heard = sum(share.num_samples for share in shares_of_all) / SAMPLE_RATE
+            speed = {"seconds": seconds, "audio_seconds": heard, "audio_seconds_per_second": heard / seconds}
+            facts = {"run": run, "total": result.total, **about, **{name: round(n, 3) for name, n in speed.items()}}
             facts |= {"processes": processes.count, "kept_from_earlier_runs": len(earlier.audio)}
             for share in shares_of_all:
                 failed |= share.failures
             _finish(result, trials, output, earlier.replaced, failed, facts)
         return processes.broadcast(result)
-
-
-def _check(trials: Sequence[Trial], output: Output, out: Path) -> None:
-    """Check what :func:`run_over` is given, before hours are spent."""
-    if not trials:
-        raise InputError("there are no trials: the list is empty")
-    output.check(trials)
-    if out.is_dir():
-        raise InputError(f"{out} is a folder: name a file in it for the {output.what}")
-    for suffix in ("", ".json", *output.beside):
-        check_no_device(out.with_name(out.name + suffix))
-
-
-def _speed(shares: Sequence[Share], seconds: float) -> dict[str, float]:
-    """Duration of this run and of the audio of its rows, without the runs that it continues."""
-    heard = sum(share.num_samples for share in shares) / SAMPLE_RATE
-    return {
-        "seconds": round(seconds, 3),
-        "audio_seconds": round(heard, 3),
-        "audio_seconds_per_second": round(heard / seconds, 3),
-    }
 
 
 class _Earlier(NamedTuple):
@@ -350,7 +337,12 @@ def _stamps_of_finished(
         raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
     with_row = [trial for trial in trials if trial.id not in record.failures]
     stamps = _stamps(with_row, processes)
-    check_unchanged(out, record, audio_digest(with_row, stamps), remedy)
+    if sha256_of(out) != record.sha256:
+        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
+    if audio_digest(with_row, stamps) != record.audio_sha256:
+        raise InputError(
+            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
+        )
     result.already_complete = not record.failures
     return stamps
 
@@ -403,19 +395,6 @@ def _walk(
             display.facts.append(f"{len(failures)} left out")
         display.update(sum(id not in already for id in (*share.rows, *share.failures)))
     return Share({}, failures, num_samples)
-
-
-def _display(doing: str, total: int, already: int, processes: Processes) -> ProgressDisplay[None]:
-    """Counts the trials; only the first process shows it, for its share."""
-    alone = processes.count == 1
-    return ProgressDisplay[None](
-        title=f"{doing}{'' if alone else f' (process 1 of {processes.count})'}",
-        unit="utterance",
-        total=total if alone else -(-(total - already) // processes.count),
-        start=already if alone else 0,
-        shown=processes.rank == 0,
-        leave=True,
-    )
 
 
 def _finish(

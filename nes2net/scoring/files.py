@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -18,10 +17,15 @@ from nes2net.audio.remarks import remark_of
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.published_models import length_of_training
-from nes2net.scoring.batches import default_batch_size, default_threads
-from nes2net.scoring.kernel import Result, score_batch
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
-from nes2net.scoring.traits import Measurer
+from nes2net.scoring.batches import default_workers
+from nes2net.scoring.kernel import (
+    Result,
+    Scorer,
+    check_takes_audio_alone,
+    chosen_batch_size,
+    score_batch,
+)
+from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
 #: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
@@ -84,43 +88,33 @@ def score_files(
         raise InputError(
             f"score_files takes several paths; for {paths} alone there is score(), or give [{str(paths)!r}]"
         )
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    workers = default_threads(scorer.computes_on) if workers is None else workers
-    for name, value in (("batch_size", batch_size), ("workers", workers)):
-        if value < 1:
-            raise InputError(f"`{name}` is at least 1, not {value}")
+    batch_size = chosen_batch_size(scorer, batch_size)
+    workers = max(2, default_workers(scorer.computes_on)) if workers is None else workers
+    if workers < 1:
+        raise InputError(f"`workers` is at least 1, not {workers}")
     if on_error != "raise" and not callable(on_error):
         raise InputError(f"`on_error` is 'raise' or a function of a path and an error, not {on_error!r}")
     check_takes_audio_alone(scorer)
-    if depends_on_batch(scorer):  # each file alone
-        batch_size = 1
     reader = WaveformReader.of(scorer, num_samples, longest)
-    reading = _Reading(reader, measurer, length_of_training(scorer.record))
-    return _score_in_order(scorer, iter(paths), reading, batch_size, workers, on_error)
+    trained_on = length_of_training(scorer.record)
+
+    def read(path: str | Path) -> _Read:
+        recording = reader.read(path)
+        traits = measurer.measured(recording) if measurer else None
+        return recording, traits, remark_of(*recording, trained_on)
+
+    return _score_in_order(scorer, iter(paths), read, measurer, batch_size, workers, on_error)
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How a file is read, and measured if wanted.
-
-    Args:
-        trained_on: samples that the detector hears at a time in training.
-    """
-
-    reader: WaveformReader
-    measurer: Measurer | None
-    trained_on: int
-
-    def __call__(self, path: str | Path) -> tuple[Recording, Traits | None, str]:
-        recording = self.reader.read(path)
-        traits = self.measurer.measured(recording) if self.measurer else None
-        return recording, traits, remark_of(*recording, self.trained_on)
+#: A recording, what was measured of it, and what is remarkable about it.
+_Read: TypeAlias = tuple[Recording, Traits | None, str]
 
 
 def _score_in_order(
     scorer: Scorer,
     paths: Iterator[str | Path],
-    reading: _Reading,
+    read: Callable[[str | Path], _Read],
+    measurer: Measurer | None,
     batch_size: int,
     workers: int,
     on_error: OnError,
@@ -134,13 +128,13 @@ def _score_in_order(
                         path = next(paths)
                     except StopIteration:
                         break
-                    waiting.append(_File(path, pool.submit(reading, path)))
+                    waiting.append(_File(path, pool.submit(read, path)))
                 if not waiting:
                     return
                 first = waiting[0]
                 if first.result is None:
                     files = list(islice(waiting, _LOOKED_AT * batch_size))
-                    _score_with_equal_lengths(scorer, files, batch_size, reading.measurer)
+                    _score_with_equal_lengths(scorer, files, batch_size, measurer)
                 waiting.popleft()
                 assert first.result is not None
                 if not isinstance(first.result, InputError):
@@ -159,7 +153,7 @@ class _File:
     It holds its waveform until it has a ``result``: a score or an error.
     """
 
-    def __init__(self, path: str | Path, recording: Future[tuple[Recording, Traits | None, str]]) -> None:
+    def __init__(self, path: str | Path, recording: Future[_Read]) -> None:
         self.path, self._recording = path, recording
         self.result: float | InputError | None = None
         self.traits: Traits | None = None

@@ -1,8 +1,8 @@
-"""From a batch of waveforms to scores, or to the reasons for missing scores: the one way to score.
+"""What can score (:class:`Scorer`), and the one way to score: a batch of waveforms to scores, or why they are missing.
 
 A file, many files, the windows of a long recording and a corpus all go through :func:`start`. It
-runs in :func:`scoring_mode`, and so does validation on a development set. Embeddings are computed
-in the same way, by :func:`start_embedding`, and scores of frames by :func:`start_frames`.
+runs in :func:`scoring_mode`, and so does validation on a development set. Embeddings and scores of frames
+are computed in the same way, by :func:`start_rows`.
 """
 
 from __future__ import annotations
@@ -10,25 +10,118 @@ from __future__ import annotations
 import math
 import threading
 import zlib
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nes2net.audio.read import SAMPLE_RATE
-from nes2net.errors import InputError
+from nes2net.backends.base import Backend
+from nes2net.errors import InputError, counted
+from nes2net.frontends.base import UsedSamples
 from nes2net.machine.devices import float32_products
 from nes2net.machine.this_process import is_out_of_memory
-from nes2net.scoring.scorer import Scorer, depends_on_batch
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str
 
 T = TypeVar("T")
+
+
+class Scorer(Protocol):
+    """A detector as scoring sees it."""
+
+    record: dict[str, Any]
+    """The facts of its training that its checkpoint holds; plain data, empty if there are none."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device on which :meth:`scores` takes waveforms."""
+
+    @property
+    def computes_on(self) -> torch.device:
+        """The device that computes, which may be another one."""
+
+    @property
+    def precision(self) -> str:
+        """Precision of the computation, one of :data:`nes2net.machine.devices.PRECISIONS`."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Plain data from which its architecture can be built again."""
+
+    @property
+    def score_rule(self) -> str:
+        """How its scores are made of its logits, such as ``"logit"``."""
+
+    @property
+    def min_samples(self) -> int:
+        """Samples of the shortest waveform that it takes."""
+
+    @property
+    def used_samples(self) -> UsedSamples:
+        """How many leading samples its scores depend on."""
+
+    @property
+    def num_scores(self) -> int:
+        """How many scores of other systems it takes beside a waveform; 0 for most detectors."""
+
+    def scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
+        """Scores (B,) of ``waveform`` B×N, 16 kHz, in [−1, 1]; higher means more bona fide.
+
+        With ``num_scores`` above 0, ``system_scores`` holds B×``num_scores`` scores of other systems.
+        """
+
+    def fingerprint(self) -> str:
+        """SHA-256 of its architecture and weights, or of its files."""
+
+    def modules(self) -> Iterable[nn.Module]:
+        """Its modules, which have a train and an eval mode; empty if it is always in eval mode."""
+
+    def train(self, mode: bool = True) -> Any:
+        """Put it into train mode, or with ``False`` into eval mode."""
+
+    def compile(self, **options: Any) -> None:
+        """Compile it in place (``torch.compile``)."""
+
+
+class SegmentScorer(Scorer, Protocol):
+    """A detector that can score segments too."""
+
+    @property
+    def backend(self) -> Backend:
+        """Its back-end."""
+
+    @property
+    def trained_on_segments(self) -> bool:
+        """Whether the scores of its segments were trained."""
+
+    @property
+    def resolutions(self) -> tuple[float, ...]:
+        """Lengths in ms of the segments that it scores, the shortest first; empty if it scores none."""
+
+    def segment_scores(self, waveform: Tensor) -> dict[float, Tensor]:
+        """Scores B×T of the segments of ``waveform`` B×N, by the length of a segment in ms."""
+
+
+def depends_on_batch(scorer: Scorer) -> bool:
+    """Whether a score depends on the utterances that share its batch: with ``normalize: batch``."""
+    frontend = scorer.config["frontend"]
+    halves = [frontend, *(part for part in frontend.values() if isinstance(part, dict))]  # of teacher and student
+    return any(half.get("normalize") == "batch" for half in halves)
+
+
+def check_takes_audio_alone(scorer: Scorer) -> None:
+    """Raise :class:`InputError` if ``scorer`` needs scores of other systems beside the audio."""
+    if scorer.num_scores:
+        raise InputError(
+            f"this detector fuses the scores of {counted(scorer.num_scores, 'other system')}, so it cannot score audio alone: score "
+            "a corpus, with `nes2net score … --system-scores FILE …`"
+        )
 
 
 def score_batch(scorer: Scorer, waveforms: Tensor) -> list[Result]:
@@ -82,32 +175,33 @@ def start(
         rows: how many waveforms to compute at once; smaller batches are filled up, because a
             detector is compiled, and a GPU's convolutions are planned, again for each size.
     """
+
+    def results_of(scores: Tensor) -> list[Result]:
+        return [score if math.isfinite(score) else _not_finite("score is {}", score) for score in scores.tolist()]
+
     inputs = [waveforms] if system_scores is None else [waveforms, system_scores]
-    return _start(scorer, scorer.scores, _results_of_scores, inputs, stream, rows)
+    return _start(scorer, scorer.scores, results_of, inputs, stream, rows)
 
 
-def start_embedding(
-    scorer: Scorer, embed: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
+def start_rows(
+    scorer: Scorer, what: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
 ) -> Callable[[], list[np.ndarray | str]]:
-    """Start to embed ``waveforms`` B×N; the results are embeddings (E,) float32, or why one is missing.
+    """Start to compute a row of numbers of each of ``waveforms`` B×N, such as its embedding or the scores of its frames.
+
+    The results are rows (K,) float32, or why they are missing.
 
     Args:
-        scorer: whose parts ``embed`` computes with; B×N → B×E.
-        embed, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
+        scorer: whose parts ``compute`` computes with; B×N → B×K.
+        what: says what is wrong with a row that holds a number {} which is not finite, such as ``"score is {}"``.
+        compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
-    return _start(scorer, embed, _results_of_embeddings, [waveforms], None, rows)
 
+    def results_of(computed: Tensor) -> list[np.ndarray | str]:
+        return [
+            row if np.isfinite(row).all() else _not_finite(what, row[~np.isfinite(row)][0]) for row in computed.numpy()
+        ]
 
-def start_frames(
-    scorer: Scorer, score_frames: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
-) -> Callable[[], list[np.ndarray | str]]:
-    """Start to score the frames of ``waveforms`` B×N; the results are scores (T,) float32, or why they are missing.
-
-    Args:
-        scorer: whose parts ``score_frames`` computes with; B×N → B×T.
-        score_frames, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
-    """
-    return _start(scorer, score_frames, _results_of_frames, [waveforms], None, rows)
+    return _start(scorer, compute, results_of, [waveforms], None, rows)
 
 
 def _start(
@@ -120,7 +214,9 @@ def _start(
 ) -> Callable[[], list[T | str]]:
     """Start to ``compute`` the ``inputs``, waveforms first; ``results_of`` takes what it gives, in float32 on the CPU."""
     waveforms, count = inputs[0], len(inputs[0])
-    most = _most_rows(scorer, waveforms.shape[1])
+    device, precision, fitting = _fitting.get(scorer, (None, "", 0))
+    same = (device, precision) == (scorer.computes_on, scorer.precision)
+    most = max(1, fitting // waveforms.shape[1]) if same else None  # None: all fitted so far
 
     def start_parts(rows: int | None, size: int) -> Callable[[], list[T | str]]:
         splits = zip(*(tensor.split(size) for tensor in inputs))
@@ -159,14 +255,6 @@ def _start(
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
-def _most_rows(scorer: Scorer, num_samples: int) -> int | None:
-    """How many waveforms of ``num_samples`` fit into memory; None if all did so far."""
-    device, precision, fitting = _fitting.get(scorer, (None, "", 0))
-    if (device, precision) != (scorer.computes_on, scorer.precision):
-        return None
-    return max(1, fitting // num_samples)
-
-
 def _on(device: torch.device, waveforms: Tensor) -> Tensor:
     """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, which does not wait for it."""
     if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
@@ -196,21 +284,8 @@ class _Pending:
         return self.rows
 
 
-def _results_of_scores(scores: Tensor) -> list[Result]:
-    return [score if math.isfinite(score) else _not_finite(score) for score in scores.tolist()]
-
-
-def _results_of_embeddings(embeddings: Tensor) -> list[np.ndarray | str]:
-    fault = "its embedding is not finite: the weights are damaged, or the precision is too low"
-    return [row if np.isfinite(row).all() else fault for row in embeddings.numpy()]
-
-
-def _results_of_frames(scores: Tensor) -> list[np.ndarray | str]:
-    return [row if np.isfinite(row).all() else _not_finite(row[~np.isfinite(row)][0]) for row in scores.numpy()]
-
-
-def _not_finite(score: float) -> str:
-    return f"the detector's score is {score}: its weights are damaged, or its precision is too low"
+def _not_finite(what: str, number: float) -> str:
+    return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
 
 
 def _filled_up(x: Tensor, rows: int | None) -> Tensor:
@@ -230,6 +305,12 @@ def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
         yield
 
 
+# The modes in force in this process, by scorer: the number of threads inside, and the function that
+# restores its earlier mode.
+_in_force: dict[tuple[int, bool], tuple[int, Callable[[], None]]] = {}
+_lock = threading.Lock()
+
+
 @contextmanager
 def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
@@ -243,27 +324,12 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
             statistics, on which no score depends; they are restored too.
     """
     key = (id(scorer), train)
-    with _shared(key, lambda: _switch_mode(scorer, train)), float32_products(scorer.precision):
-        yield
-
-
-# The changes in force in this process: the number of threads inside, and the function that undoes
-# each.
-_in_force: dict[Hashable, tuple[int, Callable[[], None]]] = {}
-_lock = threading.Lock()
-
-
-@contextmanager
-def _shared(key: Hashable, change: Callable[[], Callable[[], None]]) -> Iterator[None]:
-    """Call ``change`` unless it is in force under ``key``.
-
-    The last thread to leave calls the result of ``change``, which undoes it.
-    """
     with _lock:
-        users, undo = _in_force.get(key) or (0, change())
+        users, undo = _in_force.get(key) or (0, _switch_mode(scorer, train))
         _in_force[key] = users + 1, undo
     try:
-        yield
+        with float32_products(scorer.precision):
+            yield
     finally:
         with _lock:
             users, undo = _in_force.pop(key)
@@ -288,3 +354,21 @@ def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
                 buffer.copy_(before)
 
     return undo
+
+
+def default_batch_size(device: torch.device) -> int:
+    """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
+    return 64 if device.type == "cuda" else 8
+
+
+def chosen_batch_size(scorer: Scorer, asked: int | None, usual: int | None = None) -> int:
+    """How many waveforms to compute at once: what is ``asked``, else ``usual``, else what keeps the device busy.
+
+    It is 1 if a score depends on the utterances that share its batch.
+
+    Raises:
+        InputError: if ``asked`` is below 1.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"`batch_size` is at least 1, not {asked}")
+    return 1 if depends_on_batch(scorer) else asked or usual or default_batch_size(scorer.computes_on)

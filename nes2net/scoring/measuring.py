@@ -1,19 +1,24 @@
-"""Traits of the recordings of a corpus, measured by reading processes."""
+"""Traits of recordings, measured as those of a calibration's own: of a corpus by reading processes, or one by one."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Container, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from nes2net.audio.read import load_head_and_length, stream_audio
 from nes2net.corpora.trial import Trial
+from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.errors import InputError, one_line
 from nes2net.machine.files import json_text
@@ -22,11 +27,12 @@ from nes2net.machine.processes import Processes
 from nes2net.machine.this_process import usable_processors
 from nes2net.machine.workers import Loader
 from nes2net.scoring.batches import Item, Plan
-from nes2net.scoring.embedding import EmbeddingOutput, embed_trials
+from nes2net.scoring.corpus import EmbeddingOutput, embed_trials
 from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
 from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.record import recordings_digest
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.waveforms import Recording
 
 #: Most recordings that are measured of a corpus; the p-values of so many reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
@@ -185,3 +191,51 @@ class _Measured(Dataset):
         except Exception as error:  # no error of a decoder on a damaged file may end the run
             reason = f"{item.path} could not be read ({type(error).__name__}: {error})"
             return _Found(item.id, one_line(reason), audio)
+
+
+@dataclass(frozen=True)
+class Measurer:
+    """Measures recordings for the decisions of a calibration.
+
+    Args:
+        embed: embeddings B×E of waveforms B×N; None if the calibration compares none, or the
+            detector makes none.
+    """
+
+    scorer: Scorer
+    embed: Callable[[Tensor], Tensor] | None
+
+    @classmethod
+    def of(cls, scorer: Scorer, decider: Decider | None) -> Measurer | None:
+        """The measurer that ``decider`` needs; None if it compares no recordings."""
+        if decider is None or decider.calibration.population is None or not decider.abstain:
+            return None
+        embeddings = getattr(scorer, "embeddings", None)  # exported detectors have none
+        wanted = decider.calibration.population.has_embeddings and embeddings is not None
+        return cls(scorer, partial(embeddings, of="backend") if embeddings is not None and wanted else None)
+
+    def measured(self, recording: Recording) -> Traits:
+        """Measure what the detector hears of ``recording``, without its embedding."""
+        return measure(recording.waveform, recording.num_samples)  # a short one was repeated
+
+    def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
+        """Add the embeddings of ``waveforms`` B×N to their ``traits``."""
+        if self.embed is None:
+            return list(traits)
+        with scoring_mode(self.scorer):
+            rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
+        return [
+            one if isinstance(row, str) else one._replace(embedding=row)  # one that is not finite has no row
+            for one, row in zip(traits, rows)
+        ]
+
+    def of_recording(self, recording: Recording) -> Traits:
+        """All traits of ``recording``."""
+        return self.with_embeddings([self.measured(recording)], recording.waveform[None])[0]
+
+    def along(self, path: str | Path, window: float) -> Traits:
+        """Traits of a long file that is scored in windows of so many seconds, read in pieces.
+
+        The detector hears a window at a time, so that is the duration. There is no embedding.
+        """
+        return measure_blocks(stream_audio(path))._replace(duration=window)

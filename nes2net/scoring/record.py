@@ -17,10 +17,9 @@ from pydantic import BaseModel, ConfigDict
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
 from nes2net.machine.devices import float32_settings
-from nes2net.machine.files import sha256_of
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.this_process import processor_name
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.kernel import Scorer
 from nes2net.version import __version__
 
 _LARGEST_ABOUT = 16 << 20  # bytes
@@ -117,23 +116,6 @@ def read_whole_record(path: Path) -> WholeRecord:
     return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
 
 
-def check_unchanged(out: Path, record: Record, audio: str, remedy: str) -> None:
-    """Check that a finished file and the audio are those of its record.
-
-    Args:
-        audio: the :func:`audio_digest` of the trials with a row, as their files are now.
-
-    Raises:
-        InputError: if they are others.
-    """
-    if sha256_of(out) != record.sha256:
-        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
-    if audio != record.audio_sha256:
-        raise InputError(
-            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
-        )
-
-
 def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
     """SHA-256 of the stamps of ``trials``, which are given by id."""
     return trials_digest(trials, lambda trial: f"{trial.id} {stamps[trial.id]}")
@@ -144,18 +126,16 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.computes_on
+    device_name: str | None = None  # of a GPU that onnxruntime has and this torch has not
+    if device.type != "cuda":
+        device_name = processor_name()
+    elif torch.cuda.is_available():
+        device_name = torch.cuda.get_device_name(device)
     return {
         "versions": {"nes2net": __version__, "python": platform.python_version(), **versions},
         "device": str(device),
-        "device_name": _device_name(device),
+        "device_name": device_name,
         "float32_products": float32_settings(),  # in scoring_mode
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,
     }
-
-
-def _device_name(device: torch.device) -> str | None:
-    """The name of a GPU or processor; None for a GPU that onnxruntime has and this torch has not."""
-    if device.type != "cuda":
-        return processor_name()
-    return torch.cuda.get_device_name(device) if torch.cuda.is_available() else None

@@ -1,21 +1,34 @@
-"""Scores along a long recording, one per window; the recording is read in pieces."""
+"""Scores along a recording, which is read in pieces: one per window, or one per frame.
+
+Frames are scored in one piece, those of a long recording in overlapping windows on a fixed grid.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.remarks import Listener
-from nes2net.errors import InputError
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError, listed
 from nes2net.published_models import length_of_training
-from nes2net.scoring.batches import default_batch_size
-from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.scorer import Scorer, check_takes_audio_alone, depends_on_batch
+from nes2net.scoring.kernel import (
+    Scorer,
+    SegmentScorer,
+    check_takes_audio_alone,
+    chosen_batch_size,
+    default_batch_size,
+    score_or_raise,
+    scoring_mode,
+    start_rows,
+)
 from nes2net.scoring.waveforms import Audio, stream_of
 
 #: Seconds beyond which ``nes2net predict`` scores along a recording. In one piece, the memory and
@@ -76,11 +89,7 @@ def score_track(
     check_takes_audio_alone(scorer)
     trained_on = length_of_training(scorer.record)
     length, step = window_samples(scorer, trained_on / SAMPLE_RATE if window is None else window, hop)
-    batch_size = default_batch_size(scorer.computes_on) if batch_size is None else batch_size
-    if batch_size < 1:
-        raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    if depends_on_batch(scorer):  # each window alone
-        batch_size = 1
+    batch_size = chosen_batch_size(scorer, batch_size)
     blocks = stream_of(audio, sample_rate)
     listener = Listener()
     starts: list[int] = []
@@ -171,3 +180,213 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
             )
         length = most
     return length, step
+
+
+#: Seconds up to which a recording is scored in one piece. The authors' networks score whole
+#: utterances, and those of PartialSpoof are shorter.
+LONGEST_PIECE = 30.0
+#: Seconds from one window of a longer recording to the next, about; a window is twice as long.
+WINDOW_STEP = 10.0
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """Scores of the frames of a recording; higher means more bona fide."""
+
+    scores: np.ndarray = field(repr=False)
+    """(T,) float32. Frame t begins t times the resolution after the beginning of the recording."""
+    resolution_ms: float
+    """Length of a frame in ms."""
+    duration: float
+    """Length of the recording in seconds; the frames may end a little before it."""
+    remark: str = ""
+    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def times(self) -> np.ndarray:
+        """(T,) float64: the beginnings of the frames in seconds."""
+        return np.arange(len(self)) * self.resolution_ms / 1000
+
+    @property
+    def track(self) -> Track:
+        """The same as a track, whose windows are the frames."""
+        window = self.resolution_ms / 1000
+        return Track(self.times + window / 2, self.scores, window, self.duration)
+
+
+def frame_scores(
+    scorer: SegmentScorer,
+    audio: Audio,
+    sample_rate: float | None = None,
+    *,
+    resolution_ms: float | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[float], object] | None = None,
+) -> FrameScores:
+    """Score the frames of a recording, as :meth:`nes2net.Detector.frame_scores`.
+
+    Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
+    begin about every 10 s, of which the middle half is kept, of the first and the last one also
+    the outer quarter. Windows begin at whole frames of every resolution, and their places depend
+    on nothing else, so the scores do not depend on how the recording is read or batched. A detector
+    that reads less at once has shorter pieces and windows.
+
+    Args:
+        batch_size: windows that are computed at once; None for as many as have the samples of 8
+            utterances of 4 s on a CPU, 64 on a GPU.
+        progress: is called after each batch with the seconds up to which frames are scored.
+    """
+    check_takes_audio_alone(scorer)
+    resolution_ms = chosen_resolution(scorer, resolution_ms)
+    grid = Grid.of(scorer)
+    # As many samples as in scoring utterances of 4 s.
+    usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
+    batch_size = chosen_batch_size(scorer, batch_size, usual)
+    frame = round(resolution_ms * SAMPLE_RATE / 1000)
+    blocks = stream_of(audio, sample_rate)
+    listener = Listener()
+    kept: list[np.ndarray] = []
+    end = 0
+    with scoring_mode(scorer):
+        for batch in _batches(windows(listener.heard(blocks), grid.longest, grid.step), batch_size):
+            waveforms = np.stack([window.samples for window in batch])
+            if waveforms.shape[1] < scorer.min_samples:  # one window, repeated as score() does
+                waveforms = np.resize(waveforms, (1, scorer.min_samples))
+            computed = start_rows(
+                scorer,
+                "score is {}",
+                lambda waveform: scorer.segment_scores(waveform)[resolution_ms],
+                torch.from_numpy(waveforms),
+            )
+            for window, scores in zip(batch, computed()):
+                if isinstance(scores, str):
+                    raise InputError(scores)
+                kept.append(_middle(scores, window, grid.step // frame, frame))
+                end = window.start + len(window.samples)
+            if progress is not None:
+                progress(end / SAMPLE_RATE)
+    remark = listener.remark(length_of_training(scorer.record), scorer.min_samples)
+    return FrameScores(np.concatenate(kept)[: -(-end // frame)], resolution_ms, end / SAMPLE_RATE, remark)
+
+
+def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
+    """The length of a frame in ms that is asked for; None for the shortest that ``scorer`` scores.
+
+    Raises:
+        InputError: if ``scorer`` does not score frames of that length, or none at all.
+    """
+    resolutions = tuple(getattr(scorer, "resolutions", ()))  # exported detectors have none
+    if not resolutions:
+        raise InputError(
+            f"this detector ('{scorer.config['backend']['name']}') scores recordings, not their segments: take one that was "
+            "trained on segments (docs/localisation.md), or score along the time with `score_track`"
+        )
+    if resolution_ms is None:
+        return resolutions[0]
+    found = next((known for known in resolutions if math.isclose(known, resolution_ms)), None)
+    if found is None:
+        known = listed([f"{known:g}" for known in resolutions])
+        raise InputError(
+            f"this detector scores segments of {known} ms, not of {resolution_ms:g} ms: change `resolution_ms`"
+        )
+    return found
+
+
+class Window(NamedTuple):
+    """A piece of a recording that is scored at once."""
+
+    start: int
+    """Number of its first sample."""
+    samples: np.ndarray
+    """(N,) float32."""
+    is_last: bool
+
+
+def windows(blocks: Iterable[np.ndarray], longest: int, step: int) -> Iterator[Window]:
+    """Cut a recording into windows of 2·``step`` samples, one every ``step``.
+
+    The last window ends with the recording and has more than ``step`` samples. A recording of at
+    most ``longest`` samples is one window.
+
+    Args:
+        blocks: consecutive pieces of the recording, (N,) each.
+
+    >>> [(w.start, "".join(w.samples)) for w in windows([np.array(list("abcdefghi"))], 6, 2)]
+    [(0, 'abcd'), (2, 'cdef'), (4, 'efgh'), (6, 'ghi')]
+    """
+    held: np.ndarray = np.zeros(0, np.float32)
+    pieces: list[np.ndarray] = []
+    start = end = 0  # ``held`` and ``pieces`` hold the samples from number ``start`` up to ``end``
+    for block in blocks:
+        pieces.append(block)
+        end += len(block)
+        if end <= max(longest, start + 2 * step):
+            continue
+        held, pieces = np.concatenate([*([held] if len(held) else []), *pieces]), []
+        first = start
+        while start + 2 * step < end:
+            yield Window(start, held[start - first : start - first + 2 * step], False)
+            start += step
+        held = held[start - first :].copy()  # a view would keep all samples in memory
+    yield Window(start, np.concatenate([*([held] if len(held) else []), *pieces]), True)
+
+
+class Grid(NamedTuple):
+    """How a recording is cut, in samples."""
+
+    longest: int
+    """Of a recording that is one piece."""
+    step: int
+    """From one window to the next, an even number of frames of every resolution."""
+
+    @classmethod
+    def of(cls, scorer: SegmentScorer) -> Grid:
+        """The grid for ``scorer``.
+
+        Raises:
+            InputError: if it does not read enough at once for a window.
+        """
+        hop = round(scorer.resolutions[0] / min(scorer.backend.resolutions) * SAMPLE_RATE / 1000)
+        most_frames = scorer.backend.max_frames
+        limits = [scorer.used_samples.most, None if most_frames is None else (most_frames - 1) * hop]
+        most = min((limit for limit in limits if limit is not None), default=None)
+        unit = 2 * math.lcm(*scorer.backend.resolutions) * hop  # half a step is whole frames, too
+        step = max(1, round(WINDOW_STEP * SAMPLE_RATE / unit)) * unit
+        longest = round(LONGEST_PIECE * SAMPLE_RATE)
+        if most is not None:
+            step, longest = min(step, most // 2 // unit * unit), min(longest, most)
+            if not step:
+                raise InputError(
+                    f"this detector reads {most / SAMPLE_RATE:g} s at once, less than four of its longest segments of "
+                    f"{scorer.resolutions[-1]:g} ms: it cannot score segments along a recording"
+                )
+        return cls(longest, step)
+
+
+def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    """Batches of at most ``size`` consecutive windows of one length."""
+    for _, equal in groupby(windows, lambda window: len(window.samples)):
+        while batch := list(islice(equal, size)):
+            yield batch
+
+
+def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.ndarray:
+    """The scores (T,) of a window that are kept: not its first and last ``step`` / 2, in frames.
+
+    Raises:
+        InputError: if there are fewer scores than frames of ``frame`` samples to be kept.
+    """
+    first = 0 if window.start == 0 else step // 2
+    if window.is_last:
+        return scores[first : -(-len(window.samples) // frame)].copy()  # a view would keep the logits in memory
+    last = step + step // 2
+    if len(scores) < last:
+        seconds = len(window.samples) / SAMPLE_RATE
+        raise InputError(
+            f"the detector gives {len(scores)} scores of {seconds:g} s, whose frames of {frame} samples are more: its "
+            "back-end declares wrong resolutions"
+        )
+    return scores[first:last].copy()

@@ -18,7 +18,7 @@ from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
 from nes2net.audio.waveform import fault_of, head_crop, random_crop, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
-from nes2net.scoring.scorer import Scorer
+from nes2net.scoring.kernel import Scorer
 
 #: A recording: a file, a file object that is open in binary mode, or samples (N,) or (channels, N).
 Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor"
@@ -119,7 +119,13 @@ class WaveformReader:
             return self._cut(*load_head_and_length(path, self.num_samples), str(path))
         waveform = load_audio(path, longest=self.longest)
         if self.transform is not None:
-            waveform = _transformed(waveform, self.transform, Path(str(path)).stem if id is None else id)
+            waveform = self.transform(waveform, Path(str(path)).stem if id is None else id)
+            shape, dtype = waveform.shape, waveform.dtype
+            if len(shape) != 1 or not shape[0] or dtype != np.float32 or not np.isfinite(waveform).all():
+                raise InputError(
+                    f"{self.transform.identity}: it made {dtype} of shape {shape} of it, or numbers that are not finite, "
+                    "instead of float32 samples (N,)"
+                )
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, audio: Audio, sample_rate: float | None) -> Recording:
@@ -135,16 +141,6 @@ class WaveformReader:
             whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
         # A copy: a view would keep the whole recording in memory.
         return Recording(whole[: self.used(len(whole))].copy(), num_samples)
-
-
-def _transformed(waveform: np.ndarray, transform: Transform, id: str) -> np.ndarray:
-    changed = transform(waveform, id)
-    if changed.ndim != 1 or not changed.size or changed.dtype != np.float32 or not np.isfinite(changed).all():
-        raise InputError(
-            f"{transform.identity}: it made {changed.dtype} of shape {changed.shape} of it, or numbers that are not finite, "
-            "instead of float32 samples (N,)"
-        )
-    return changed
 
 
 def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording | np.ndarray:

@@ -24,10 +24,9 @@ from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
 from nes2net.published_models import length_of_training
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
-from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.kernel import score_or_raise
-from nes2net.scoring.track import LONG_RECORDING, Track, score_track, window_samples
-from nes2net.scoring.traits import Measurer
+from nes2net.scoring.measuring import Measurer
+from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 from nes2net.scoring.waveforms import Recording, WaveformReader
 from nes2net.serve.decoding import TooSlow, decode, readable_time
 from nes2net.serve.picture import Picture, draw

@@ -22,7 +22,7 @@ from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
 from nes2net.errors import InputError, worded
 from nes2net.machine.terminal import printable_name
-from nes2net.scoring.scorer import check_takes_audio_alone
+from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.serve.desk import UPLOADS, Desk, Limits
 from nes2net.serve.guard import is_address, is_loopback
 

@@ -13,7 +13,7 @@ from nes2net.checkpoints.folder import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector
-from nes2net.detector.recognition import recognise
+from nes2net.detector.loading import recognise
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation

@@ -21,8 +21,9 @@ from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import first_line
-from nes2net.scoring.batches import default_batch_size, default_workers, plan_batches, read_batches
+from nes2net.scoring.batches import default_workers, plan_batches, read_batches
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
 SECTION = "files to scores"

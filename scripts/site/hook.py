@@ -67,7 +67,7 @@ API = {
             "nes2net.scoring.corpus.score_trials",
             "nes2net.scoring.engine.Finished",
             "nes2net.scoring.score_file.read_scores",
-            "nes2net.scoring.embedding.embed_trials",
+            "nes2net.scoring.corpus.embed_trials",
             "nes2net.scoring.track.Track",
         ],
     ),
@@ -110,7 +110,7 @@ API = {
     "corpora": (
         "Corpora",
         "What a corpus is to this package; [how to add one](../CONTRIBUTING.md#a-corpus).",
-        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.folders", "nes2net.corpora.trial"],
+        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.trial"],
     ),
     "scale": (
         "Many machines",

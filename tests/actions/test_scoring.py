@@ -7,7 +7,7 @@ import pytest
 from nes2net import Detector, InputError
 from nes2net.actions.scoring import score_corpus
 from nes2net.cli.main import main
-from nes2net.corpora.part import Part
+from nes2net.corpora.trial import Part
 
 CORPUS = "asvspoof2019_la"
 

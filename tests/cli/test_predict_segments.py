@@ -17,7 +17,7 @@ from nes2net.cli.main import main
 from nes2net.decisions import Decider, LinearCalibration, ScoredBy, load
 from nes2net.errors import worded
 from nes2net.localisation import read_rttm
-from nes2net.scoring.frame_scores import frame_scores
+from nes2net.scoring.track import frame_scores
 from nes2net.scoring.track_plot import SPOOF
 
 LOUD = {"a.wav": FAKES, "b.flac": [], "more/a.wav": [(31.0, 33.5)]}

@@ -10,7 +10,7 @@ import pytest
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2019_la
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
-from nes2net.scoring.corpus_decisions import COLUMNS
+from nes2net.scoring.calibrated import COLUMNS
 from nes2net.scoring.journal import Journal, Row, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
 from nes2net.scoring.record import recordings_digest

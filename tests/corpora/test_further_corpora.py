@@ -174,6 +174,6 @@ def test_the_list_of_librisevoc_elsewhere(tmp_path):
 def test_other_columns_of_famous_figures(tmp_path):
     write(tmp_path / "protocol.txt", "AudioName\tLabel\na\tspoof\n")
     with pytest.raises(
-        InputError, match="line 1: expected the columns Speaker, Source, Label, AudioPath, found 'AudioName"
+        InputError, match="line 1: expected the columns AudioPath, Speaker, Source, Label, found 'AudioName"
     ):
         famous_figures.CORPUS.keys(tmp_path)

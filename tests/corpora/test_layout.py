@@ -3,7 +3,7 @@
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora.layout import Columns, ListedCorpus, Part
+from nes2net.corpora.layout import Columns, Files, ListedCorpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 
@@ -15,7 +15,7 @@ MINE = ListedCorpus(
         fields={"voice": "speaker"},
         words={"codec": {"-": "none", "0": None}},
     ),
-    parts={"eval": Part(["list.txt"], ["audio"])},
+    parts={"eval": Files(["list.txt"], ["audio"])},
 )
 
 

@@ -5,8 +5,7 @@ from collections import Counter
 import pytest
 
 from nes2net import InputError
-from nes2net.corpora.subset import stratified_subset
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset
 
 
 def make(sizes):

@@ -10,8 +10,7 @@ import pytest
 from nes2net import InputError
 from nes2net.audio.read import load_audio
 from nes2net.augment import Sources
-from nes2net.corpora.part import Part
-from nes2net.corpora.trial import BONAFIDE
+from nes2net.corpora.trial import BONAFIDE, Part
 from nes2net.evaluation.page import write_robustness
 from nes2net.experiments.robustness import plan, run
 from nes2net.registry import create_condition

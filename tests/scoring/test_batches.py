@@ -21,15 +21,15 @@ from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import (
     Plan,
-    default_batch_size,
+    compute_scores,
     default_workers,
     filled_rows,
     header_length,
     plan_batches,
     read_batches,
 )
-from nes2net.scoring.compute import compute_scores
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.kernel import default_batch_size
 from nes2net.scoring.waveforms import WaveformReader
 
 CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 256 samples hop, 560 receptive field

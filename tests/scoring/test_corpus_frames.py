@@ -10,11 +10,11 @@ import torch
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
-from nes2net.scoring import compute
+from nes2net.scoring import batches
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.frame_scores import frame_scores
 from nes2net.scoring.score_file import read_scores
 from nes2net.scoring.segment_file import read_segment_scores
+from nes2net.scoring.track import frame_scores
 
 SECONDS = (1.0, 0.01, 2.37, 1.0, 34.2, 0.5, 2.37, 1.0)
 
@@ -56,7 +56,7 @@ def test_scores_are_those_of_each_recording(segment_detector, trials, tmp_path, 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(segment_detector, trials, tmp_path, monkeypatch):
     score(segment_detector, trials, tmp_path / "whole.txt", batch_size=2)
-    real, calls = compute.FramesOfBatch.start, []
+    real, calls = batches.FramesOfBatch.start, []
 
     def broken(self, waveforms, rows=None):
         calls.append(len(waveforms))
@@ -64,7 +64,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(segment_detector, trials, 
             raise KeyboardInterrupt
         return real(self, waveforms, rows)
 
-    monkeypatch.setattr(compute.FramesOfBatch, "start", broken)
+    monkeypatch.setattr(batches.FramesOfBatch, "start", broken)
     with pytest.raises(KeyboardInterrupt):
         score(segment_detector, trials, tmp_path / "f.txt", batch_size=2)
     assert (tmp_path / "f.txt.partial").stat().st_size > 0 and not (tmp_path / "f.txt").exists()

@@ -11,8 +11,8 @@ import torch
 
 from nes2net import InputError
 from nes2net.corpora import asvspoof2021_la
-from nes2net.scoring import embedding
-from nes2net.scoring.embedding import embed_trials
+from nes2net.scoring import corpus as embedding
+from nes2net.scoring.corpus import embed_trials
 from nes2net.scoring.waveforms import WaveformReader
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
 from nes2net.backends.mean_linear import MeanLinear
-from nes2net.scoring.frame_scores import frame_scores, windows
+from nes2net.scoring.track import frame_scores, windows
 
 
 class ThreeResolutions(MeanLinear):
@@ -80,7 +80,7 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
 @pytest.mark.parametrize("resolution", [20, 40, 640])
 def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, recording, resolution, monkeypatch):
     long = several.frame_scores(recording, 16000, resolution_ms=resolution)
-    monkeypatch.setattr("nes2net.scoring.frame_scores.LONGEST_PIECE", 100.0)
+    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 100.0)
     whole = several.frame_scores(recording, 16000, resolution_ms=resolution)
     assert long.resolution_ms == resolution and len(whole) >= recording.size // (16 * resolution)
     np.testing.assert_allclose(long.scores, whole.scores, atol=1e-6)
@@ -88,8 +88,8 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
 
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
     """The frames of this detector see all of their window, here of 4 s."""
-    monkeypatch.setattr("nes2net.scoring.frame_scores.LONGEST_PIECE", 6.0)
-    monkeypatch.setattr("nes2net.scoring.frame_scores.WINDOW_STEP", 2.0)
+    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 6.0)
+    monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 2.0)
     recording = recording[: 9 * 16000 + 123]
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "backend": "mean_linear"})

@@ -336,7 +336,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
-    from nes2net.corpora.part import Part
+    from nes2net.corpora.trial import Part
     from nes2net.detector import Detector
     from nes2net.machine.devices import own_device
     from nes2net.registry import corpora

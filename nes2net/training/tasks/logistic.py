@@ -13,7 +13,7 @@ from nes2net.backends.base import LogitLayer
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.recipes.recipe import Recipe
-from nes2net.scoring.embedding import embed_trials
+from nes2net.scoring.corpus import embed_trials
 from nes2net.training.distributed import write_once
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
