@@ -15,7 +15,7 @@ from nes2net.corpora.part import Part
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.decision import Decider
 from nes2net.errors import InputError
-from nes2net.evaluation.seen import seen
+from nes2net.evaluation.origin import seen
 from nes2net.machine.files import sha256_of
 from nes2net.machine.launch import is_first
 from nes2net.machine.terminal import print_note, print_warnings

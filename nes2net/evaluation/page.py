@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from nes2net.evaluation.compare import ASV_SCORES, Report
 from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
+from nes2net.evaluation.evaluate import ASV_SCORES, Report
 from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded

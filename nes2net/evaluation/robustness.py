@@ -20,12 +20,11 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.compare import versions
-from nes2net.evaluation.figures import Measured
+from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import Table, format_p, percent, percent_interval
+from nes2net.evaluation.tables import Measured, Table, format_p, percent, percent_interval
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.errors import InputError, counted
-from nes2net.evaluation.compare import versions
+from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.labelled_frames import RTTM, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
