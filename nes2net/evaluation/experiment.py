@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval
+from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval, plain
 
 #: Metric → its name, and how a figure is written.
 METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
@@ -184,25 +184,19 @@ class ExperimentResult:
         return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON."""
         rows = []
         for row in self.rows:
-            cells = {}
-            for column, cell in row.cells.items():
-                short = {metric: cell.over_seeds(metric) for metric in self.metrics}
-                cells[column] = {
+            cells = {
+                column: {
                     "num_expected": cell.num_expected,
-                    "over_seeds": {metric: None if one is None else asdict(one) for metric, one in short.items()},
-                    "measured": [asdict(one) for one in cell.measured],
+                    "over_seeds": {metric: plain(cell.over_seeds(metric)) for metric in self.metrics},
+                    "measured": plain(cell.measured),
                 }
-            across = (
-                {
-                    metric: {name: asdict(one) for name, one in self.across(row, metric).items()}
-                    for metric in self.metrics
-                }
-                if self.left_out_in_turn
-                else None
-            )
-            rows.append({"system": row.system, "cells": cells, "across": across})
+                for column, cell in row.cells.items()
+            }
+            across = {metric: plain(self.across(row, metric)) for metric in self.metrics}
+            rows.append({"system": row.system, "cells": cells, "across": across if self.left_out_in_turn else None})
         return {
             "title": self.title,
             "seeds": self.seeds,

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Figure(NamedTuple):
-    """A figure and its 95 % bootstrap interval, None if there is none."""
+    """A figure and its 95 % bootstrap interval."""
 
     value: float
-    interval: tuple[float, float] | None
+    interval: tuple[float, float]
 
     def cell(self, write: Callable[[float], str], to: str = "–") -> Cell:
         """Write the figure and both ends of its interval, with ``to`` between them."""
-        return Cell(write(self.value), interval=to.join(map(write, self.interval)) if self.interval else "")
+        return Cell(write(self.value), interval=to.join(map(write, self.interval)))
 
 
 class Measured:
