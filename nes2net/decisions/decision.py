@@ -95,7 +95,12 @@ class OperatingPoint:
                 "`nes2net calibrate … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            return _eer_threshold(llrs.bonafide, llrs.spoof)
+            # The middle between the two trials where the rates are nearest to equal; of several places the lowest.
+            steps = np.unique(np.concatenate(llrs))
+            misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
+            alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
+            nearest = int(np.argmin(np.abs(misses - alarms)))
+            return float(steps[nearest] if nearest == 0 else steps[nearest - 1] / 2 + steps[nearest] / 2)
         of, what = (llrs.spoof, "spoofed") if self.kind == "fa" else (llrs.bonafide, "bona fide")
         if len(of) * self.rate < 1:
             raise InputError(
@@ -108,18 +113,6 @@ class OperatingPoint:
             return float(ordered[allowed])
         at = ordered[len(of) - allowed - 1]  # the highest that must be rejected
         return float(np.nextafter(at, math.inf))
-
-
-def _eer_threshold(bonafide: NDArray, spoof: NDArray) -> float:
-    """The middle between the two trials at which misses and false alarms are nearest to equal.
-
-    Of several such places the lowest is taken.
-    """
-    steps = np.unique(np.concatenate((bonafide, spoof)))
-    misses = np.searchsorted(np.sort(bonafide), steps, side="left") / len(bonafide)
-    alarms = 1 - np.searchsorted(np.sort(spoof), steps, side="left") / len(spoof)
-    nearest = int(np.argmin(np.abs(misses - alarms)))
-    return float(steps[nearest] if nearest == 0 else steps[nearest - 1] / 2 + steps[nearest] / 2)
 
 
 def rounded_up(value: float) -> str:

@@ -143,21 +143,20 @@ class ExperimentResult:
             for row in self.rows:
                 across = self.across(row, metric)
                 found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
-        cells = {column: self._column([found[row.system, column] for row in self.rows], write) for column in columns}
+        cells: dict[str, list[Cell]] = {}
+        for column in columns:  # the best seed and, of several, the mean; the lowest ones are marked
+            seeds = [found[row.system, column] for row in self.rows]
+            best = best_marked([one and one.best for one in seeds], write)
+            cells[column] = [
+                cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
+                for one, cell in zip(seeds, best)
+            ]
         rows: list[list[str | Cell]] = [
             [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
         ]
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
         return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
-
-    def _column(self, found: Sequence[OverSeeds | None], write: Callable[[float | None], str]) -> list[Cell]:
-        """Write the best seed and, of several, the mean; the lowest ones are marked."""
-        best = best_marked([None if one is None else one.best for one in found], write)
-        return [
-            cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
-            for one, cell in zip(found, best)
-        ]
 
     def _details(self) -> Table:
         """A line for each system and set."""
