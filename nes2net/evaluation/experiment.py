@@ -146,7 +146,7 @@ class ExperimentResult:
         cells: dict[str, list[Cell]] = {}
         for column in columns:  # the best seed and, of several, the mean; the lowest ones are marked
             seeds = [found[row.system, column] for row in self.rows]
-            best = best_marked([one and one.best for one in seeds], write)
+            best = best_marked([None if one is None else one.best for one in seeds], write)
             cells[column] = [
                 cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
                 for one, cell in zip(seeds, best)
