@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from nes2net.actions.calibration import Labels
 from nes2net.errors import InputError
-from nes2net.evaluation.compare import Report, evaluate_systems
 from nes2net.evaluation.embedding_map import map_embeddings
+from nes2net.evaluation.evaluate import Report, evaluate_systems
 from nes2net.evaluation.page import write_report, write_segment_report
 from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
@@ -49,7 +49,7 @@ def evaluate(
         num_resamples, seed: draws of the bootstrap, and their seed.
 
     Raises:
-        InputError: as :func:`nes2net.evaluation.compare.evaluate_systems` and
+        InputError: as :func:`nes2net.evaluation.evaluate.evaluate_systems` and
             :func:`nes2net.evaluation.segments.evaluate_segments`, or if arguments do not go together.
     """
     if any(map(holds_frames, scores)):

@@ -14,7 +14,7 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Part, Trial
 from nes2net.decisions.decision import Decider
 from nes2net.errors import InputError
-from nes2net.evaluation.seen import seen
+from nes2net.evaluation.origin import seen
 from nes2net.machine.files import sha256_of
 from nes2net.machine.terminal import print_note, print_warnings
 from nes2net.machine.this_process import is_first

@@ -40,7 +40,7 @@ class Elsewhere:
 
     def source(self) -> ThresholdSource | None:
         """Where thresholds come from; None if nowhere."""
-        from nes2net.decisions.operating_point import OperatingPoint
+        from nes2net.decisions.decision import OperatingPoint
         from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
 
         point = OperatingPoint.parse(self.operating_point)

@@ -289,8 +289,7 @@ class Deciding:
             InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
         """
         from nes2net.decisions.calibration import load
-        from nes2net.decisions.decision import Decider
-        from nes2net.decisions.operating_point import OperatingPoint
+        from nes2net.decisions.decision import Decider, OperatingPoint
 
         settings: dict[str, Any] = {
             key: value for key, value in vars(self).items() if key != "calibration" and value is not None

@@ -6,8 +6,7 @@ points are read off.
 """
 
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load
-from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision
-from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision, OperatingPoint
 from nes2net.decisions.population import Population, Traits, Typicality
 
 __all__ = [

@@ -16,12 +16,12 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from nes2net.audio.waveform import LONGEST_CUT, SAMPLE_RATE
-from nes2net.decisions.population import Population, SavedPopulation
+from nes2net.decisions.population import Population, as_saved
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, write_output
 from nes2net.machine.plain_data import read_json_as
@@ -51,15 +51,20 @@ _MOST_SYSTEMS = 1000
 _MOST_KEPT, _MOST_READ = 1_000_000, 2_500_000
 
 
+_Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
+_Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
+_Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), AfterValidator(np.sort)]
+
+
 class Llrs(NamedTuple):
     """Natural-log likelihood ratios of a calibration's own trials, each class sorted.
 
     Of a class of more than a million trials, such as frames, a million quantiles are kept.
     """
 
-    bonafide: NDArray
+    bonafide: Annotated[NDArray, as_saved(_Sorted)]
     """(B,) float64."""
-    spoof: NDArray
+    spoof: Annotated[NDArray, as_saved(_Sorted)]
     """(S,) float64."""
 
 
@@ -67,13 +72,13 @@ class Llrs(NamedTuple):
 class ScoredBy:
     """The detector whose scores a calibration was made of, and what it scored of each recording."""
 
-    fingerprint: str
+    fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
     """Of the detector, see :meth:`nes2net.Detector.fingerprint`."""
-    precision: str
+    precision: Annotated[str, Field(max_length=50)]
     """In which it computed."""
-    num_samples: int | None
+    num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
     """Leading samples that it scored of each recording; None for whole recordings."""
-    resolution_ms: float | None = None
+    resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
     """Length of the frames that it scored; None for scores of recordings."""
 
 
@@ -89,11 +94,11 @@ class LinearCalibration:
     fusion, and ``population`` is None if the recordings were not measured.
     """
 
-    weights: tuple[float, ...]
-    offset: float
-    prior: float
-    l2: float
-    systems: tuple[str, ...]
+    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
+    offset: _Weight
+    prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
+    l2: Annotated[FiniteFloat, Field(ge=0)]
+    systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
     trained_on: dict[str, Any] = field(default_factory=dict)
     llrs: Llrs | None = field(default=None, repr=False, compare=False)
     scored_by: ScoredBy | None = None
@@ -204,8 +209,8 @@ class LinearCalibration:
             "systems": [printable(name) for name in self.systems],  # file names need not be UTF-8
             "trained_on": self.trained_on,
             "scored_by": asdict(self.scored_by) if self.scored_by else None,
-            "llrs": {name: values.tolist() for name, values in self.llrs._asdict().items()} if self.llrs else None,
-            "population": self.population.to_dict() if self.population else None,
+            "llrs": self.llrs._asdict() if self.llrs else None,
+            "population": asdict(self.population) if self.population else None,
         }
         write_output(path, f"{_lines(plain)}\n")
 
@@ -213,54 +218,25 @@ class LinearCalibration:
 def _lines(value: Any, indent: str = "") -> str:
     """Write plain data as JSON: a mapping with a line for each key, all else on one line."""
     if not isinstance(value, dict) or not value:
-        return json_text(value, ensure_ascii=False)
+        return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     inner = indent + " "
     rows = [f"{inner}{json_text(str(key), ensure_ascii=False)}: {_lines(one, inner)}" for key, one in value.items()]
     return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
 
 
-_Weight = Annotated[FiniteFloat, Field(ge=-_LARGEST_WEIGHT, le=_LARGEST_WEIGHT)]
-_Llr = Annotated[FiniteFloat, Field(ge=-_LARGEST_LLR, le=_LARGEST_LLR)]
-_Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ)]
-
-
-class _SavedLlrs(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    bonafide: _Sorted
-    spoof: _Sorted
-
-
-class _SavedScoredBy(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
-    precision: Annotated[str, Field(max_length=50)]
-    num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
-    resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
-
-
-class _Saved(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class _Saved(LinearCalibration):
     """What a calibration file holds."""
 
-    model_config = ConfigDict(strict=True)
-
     format: Literal["nes2net linear calibration"]
-    weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
-    offset: _Weight
-    prior: Annotated[FiniteFloat, Field(gt=0, lt=1)]
-    l2: Annotated[FiniteFloat, Field(ge=0)]
-    systems: Annotated[tuple[str, ...], Field(max_length=_MOST_SYSTEMS)]
-    trained_on: dict[str, Any] = {}
-    scored_by: _SavedScoredBy | None = None
-    llrs: _SavedLlrs | None = None
-    population: SavedPopulation | None = None
 
-    @model_validator(mode="after")
-    def _check(self) -> _Saved:
+    def __post_init__(self) -> None:
         if len(self.weights) != len(self.systems):
             raise ValueError(f"{len(self.weights)} weights of {len(self.systems)} systems")
-        return self
+
+
+class _File(RootModel[_Saved]):
+    model_config = ConfigDict(strict=True)
 
 
 def load(path: str | Path) -> LinearCalibration:
@@ -270,13 +246,8 @@ def load(path: str | Path) -> LinearCalibration:
         InputError: if the file cannot be read or is not a calibration.
     """
     remedy = "give the path of a file that calibrate or fuse saved"
-    saved = read_json_as(_Saved, path, _MOST_BYTES, "a calibration", remedy)
-    return LinearCalibration(
-        **saved.model_dump(exclude={"format", "scored_by", "llrs", "population"}),
-        llrs=Llrs(np.sort(saved.llrs.bonafide), np.sort(saved.llrs.spoof)) if saved.llrs else None,
-        scored_by=ScoredBy(**saved.scored_by.model_dump()) if saved.scored_by else None,
-        population=saved.population.population() if saved.population else None,
-    )
+    saved = read_json_as(_File, path, _MOST_BYTES, "a calibration", remedy).root
+    return LinearCalibration(**{name: value for name, value in vars(saved).items() if name != "format"})
 
 
 def fit(

@@ -19,8 +19,9 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, GetPydanticSchema
 from scipy.linalg import eigh
+from typing_extensions import TypedDict
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError, counted
@@ -186,6 +187,33 @@ class Spread(NamedTuple):
         return np.maximum(above, (self.middle - values) / max(least, self.middle - self.low))
 
 
+def as_saved(schema: Any) -> GetPydanticSchema:
+    """Give a field the checks and conversions of ``schema`` when Pydantic reads it from a file."""
+    return GetPydanticSchema(lambda _, handler: handler(schema))
+
+
+def _matrix(rows: list[list[float]]) -> NDArray:
+    if len(set(map(len, rows))) > 1:
+        raise ValueError("rows of one width are expected")
+    return np.array(rows)
+
+
+# So far from the ends of float64 that squares, quotients and exponentials stay finite.
+_Number = Annotated[float, Field(ge=-1e30, le=1e30)]
+_Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
+_LogSeconds = Annotated[float, Field(ge=-50, le=50)]
+_Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
+_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS), AfterValidator(np.sort)]
+_Range = Annotated[tuple[_Number, _Number, _Number], AfterValidator(lambda found: Spread(*found))]
+_LogRange = Annotated[tuple[_LogSeconds, _LogSeconds, _LogSeconds], AfterValidator(lambda found: Spread(*found))]
+
+
+class _Ranges(TypedDict):
+    duration: _LogRange
+    level: _Range
+    bandwidth: _Range
+
+
 @dataclass(frozen=True, eq=False)
 class EmbeddingModel:
     """Two normal distributions of embeddings, of bona fide and of spoof, with one covariance.
@@ -194,14 +222,28 @@ class EmbeddingModel:
     the variance is the same (probabilistic PCA: Tipping and Bishop, J. R. Statist. Soc. B 61, 1999).
     """
 
-    means: NDArray
+    means: Annotated[
+        NDArray, as_saved(Annotated[list[_Row], Field(min_length=1, max_length=2), AfterValidator(_matrix)])
+    ]
     """(1 or 2, E): of each class that there is."""
-    directions: NDArray
+    directions: Annotated[
+        NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_matrix)])
+    ]
     """(R, E), orthonormal."""
-    variances: NDArray
+    variances: Annotated[
+        NDArray, as_saved(Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS), AfterValidator(np.array)])
+    ]
     """(R,) along them."""
-    residual: float
+    residual: _Variance
     """Variance along any other direction."""
+
+    def __post_init__(self) -> None:
+        size = self.means.shape[1]
+        if len(self.directions) and self.directions.shape[1] != size:
+            raise ValueError("means and directions of one width are expected")
+        if len(self.directions) != len(self.variances):
+            raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
+        object.__setattr__(self, "directions", self.directions.reshape(-1, size))  # an empty list tells no width
 
     @classmethod
     def fit(cls, embeddings: NDArray, is_bonafide: NDArray) -> EmbeddingModel:
@@ -256,12 +298,20 @@ class Population:
         distances_with_embedding: (N,) sorted, as ``distances``, by all traits and the embedding.
     """
 
-    num_recordings: int
-    usual: dict[str, Spread]
-    distances: NDArray
+    num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
+    usual: Annotated[dict[str, Spread], as_saved(_Ranges)]
+    distances: Annotated[NDArray, as_saved(_Distances)]
     embeddings: EmbeddingModel | None = None
-    usual_embedding: Spread | None = None
-    distances_with_embedding: NDArray | None = None
+    usual_embedding: Annotated[Spread, as_saved(_Range)] | None = None
+    distances_with_embedding: Annotated[NDArray, as_saved(_Distances)] | None = None
+
+    def __post_init__(self) -> None:
+        of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
+        if len({part is None for part in of_embeddings}) > 1:
+            raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
+        for distances in (self.distances, self.distances_with_embedding):
+            if distances is not None and len(distances) != self.num_recordings:
+                raise ValueError(f"{len(distances)} distances of {self.num_recordings} recordings")
 
     @classmethod
     def fit(cls, traits: Sequence[Traits], is_bonafide: ArrayLike) -> Population:
@@ -345,98 +395,6 @@ class Population:
             factor, unit = _SHOWN[name]
             words[name] = f"{factor * low:.1f} to {factor * high:.1f} {unit}"
         return words
-
-    def to_dict(self) -> dict[str, Any]:
-        plain: dict[str, Any] = {
-            "num_recordings": self.num_recordings,
-            "usual": {name: list(spread) for name, spread in self.usual.items()},
-            "distances": self.distances.tolist(),
-        }
-        if self.embeddings is None:
-            return plain
-        assert self.usual_embedding is not None and self.distances_with_embedding is not None
-        model = self.embeddings
-        return plain | {
-            "usual_embedding": list(self.usual_embedding),
-            "distances_with_embedding": self.distances_with_embedding.tolist(),
-            "embeddings": {
-                "means": model.means.tolist(),
-                "directions": model.directions.tolist(),
-                "variances": model.variances.tolist(),
-                "residual": model.residual,
-            },
-        }
-
-
-# So far from the ends of float64 that squares, quotients and exponentials stay finite.
-_Number = Annotated[float, Field(ge=-1e30, le=1e30)]
-_Variance = Annotated[float, Field(ge=1e-60, le=1e60)]
-_Row = Annotated[list[_Number], Field(min_length=1, max_length=_WIDEST)]
-_Distances = Annotated[list[_Number], Field(min_length=1, max_length=_MOST_RECORDINGS)]
-_Range = tuple[_Number, _Number, _Number]
-_LogSeconds = Annotated[float, Field(ge=-50, le=50)]
-
-
-class _SavedRanges(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    duration: tuple[_LogSeconds, _LogSeconds, _LogSeconds]
-    level: _Range
-    bandwidth: _Range
-
-
-class _SavedEmbeddings(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    means: Annotated[list[_Row], Field(min_length=1, max_length=2)]
-    directions: Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS)]
-    variances: Annotated[list[_Variance], Field(max_length=_MOST_DIRECTIONS)]
-    residual: _Variance
-
-    @model_validator(mode="after")
-    def _check(self) -> _SavedEmbeddings:
-        if len({len(row) for row in (*self.means, *self.directions)}) > 1:
-            raise ValueError("means and directions of one width are expected")
-        if len(self.directions) != len(self.variances):
-            raise ValueError(f"{len(self.variances)} variances of {len(self.directions)} directions")
-        return self
-
-
-class SavedPopulation(BaseModel):
-    """What :meth:`Population.to_dict` made, checked."""
-
-    model_config = ConfigDict(strict=True)
-
-    num_recordings: Annotated[int, Field(ge=1, le=_MOST_RECORDINGS)]
-    usual: _SavedRanges
-    distances: _Distances
-    usual_embedding: _Range | None = None
-    distances_with_embedding: _Distances | None = None
-    embeddings: _SavedEmbeddings | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> SavedPopulation:
-        of_embeddings = (self.usual_embedding, self.distances_with_embedding, self.embeddings)
-        if any(part is None for part in of_embeddings) and any(part is not None for part in of_embeddings):
-            raise ValueError("embeddings, usual_embedding and distances_with_embedding belong together")
-        for distances in (self.distances, self.distances_with_embedding):
-            if distances is not None and len(distances) != self.num_recordings:
-                raise ValueError(f"{len(distances)} distances of {self.num_recordings} recordings")
-        return self
-
-    def population(self) -> Population:
-        found, model = self.embeddings, None
-        if found is not None:
-            directions = np.array(found.directions).reshape(len(found.directions), len(found.means[0]))
-            model = EmbeddingModel(np.array(found.means), directions, np.array(found.variances), found.residual)
-        return Population(
-            self.num_recordings,
-            {name: Spread(*getattr(self.usual, name)) for name in SCALARS},
-            np.sort(self.distances),
-            model,
-            Spread(*self.usual_embedding) if self.usual_embedding else None,
-            None if self.distances_with_embedding is None else np.sort(self.distances_with_embedding),
-        )
 
 
 def _scale(name: str, values: NDArray) -> NDArray:

@@ -1,4 +1,4 @@
-"""Error rates of parts of a corpus: by attack, codec, source, vocoder and so on, or by two of them.
+"""Error rates of parts of a corpus, by attack, codec, source, vocoder and so on or by two of them; and over corpora.
 
 >>> from nes2net.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from operator import itemgetter
 from typing import Any
+
+import numpy as np
 
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
+from nes2net.evaluation.tables import Table, cost, percent, percent_interval
 
 #: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
 #: (the first two), ASVspoof 2021 DF and ASVspoof 5.
@@ -60,7 +64,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class Parts:
     """The rows of all combinations of values of ``fields``, sorted by value.
 
     An official table has its parts as rows, in its own order.
@@ -69,23 +73,35 @@ class Table:
     fields: tuple[str, ...]
     rows: list[Row]
 
+    def table(self) -> Table:
+        """The rows for a terminal; columns that no row has a figure for are left out."""
+        columns: dict[str, list[str]] = {name: [row.group[name] for row in self.rows] for name in self.fields}
+        columns["EER %"] = [percent(row.eer, 3) for row in self.rows]
+        if any(row.interval for row in self.rows):
+            columns["95 % interval"] = [percent_interval(row.interval) for row in self.rows]
+        if any(row.min_dcf is not None for row in self.rows):
+            columns["minDCF"] = [cost(row.min_dcf, digits=6) for row in self.rows]
+        columns["bona fide"] = [str(row.num_bonafide) for row in self.rows]
+        columns["spoof"] = [str(row.num_spoof) for row in self.rows]
+        return Table.of("", list(columns), zip(*columns.values()))
 
-def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Table]:
+
+def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Parts]:
     """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
 
     Tables of one field have intervals, but for those beyond the first 500 rows. A field with a
     single value has no table.
     """
-    single: list[Table] = []
+    single: list[Parts] = []
     left = _MOST_INTERVALS
     for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
         left -= num_values
         draws = num_resamples if left >= 0 else 0
         rows = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
-        single.append(Table((name,), rows))
+        single.append(Parts((name,), rows))
     known = {table.fields[0] for table in single}
     pairs = [pair for pair in CROSSED if known.issuperset(pair)]
-    return single + [Table(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
+    return single + [Parts(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
 
 
 def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
@@ -146,3 +162,107 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
         "bonafide_groups": [trial.speaker for trial in trials if trial.label == BONAFIDE],
         "spoof_groups": [trial.speaker for trial in trials if trial.label != BONAFIDE],
     }
+
+
+#: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
+FEWEST = 20
+# Attacks of a corpus with more values are not groups but numbers of trials.
+_MOST_GROUPS = 100
+
+
+@dataclass(frozen=True)
+class OverCorpora:
+    """EERs, as fractions, of one detector on several corpora.
+
+    Attributes:
+        eers: corpus → EER by its own rule; those of one class are left out.
+        groups: corpus and attack, ``for/A07`` → EER of the attack against all bona fide trials of its
+            corpus, if there are at least :data:`FEWEST` of each.
+        pooled: EER of all trials together; None if it is not known.
+    """
+
+    eers: Mapping[str, float]
+    groups: Mapping[str, float] = field(default_factory=dict)
+    pooled: float | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean of the EERs of the corpora; None without any."""
+        return sum(self.eers.values()) / len(self.eers) if self.eers else None
+
+    @property
+    def worst(self) -> tuple[str, float] | None:
+        """The corpus with the highest EER, the first of equal ones; None without any."""
+        return _highest(self.eers)
+
+    @property
+    def worst_group(self) -> tuple[str, float] | None:
+        """The group with the highest EER, the first of equal ones; None without any."""
+        return _highest(self.groups)
+
+    def rows(self) -> list[tuple[str, float]]:
+        """Names and EERs: the corpora, ``mean``, ``worst group (NAME)`` and ``pooled``, as far as they are known."""
+        rows = list(self.eers.items())
+        if self.mean is not None:
+            rows.append(("mean", self.mean))
+        if self.worst_group is not None:
+            rows.append((f"worst group ({self.worst_group[0]})", self.worst_group[1]))
+        if self.pooled is not None:
+            rows.append(("pooled", self.pooled))
+        return rows
+
+    def table(self) -> str:
+        """A table for the terminal, in percent; the worst corpus is marked."""
+        rows = [[name, percent(eer, 3), "worst" if (name, eer) == self.worst else ""] for name, eer in self.rows()]
+        return "\n".join(Table.of("", ["corpus", "EER %", ""], rows).lines("lrl"))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "corpora": dict(self.eers),
+            "groups": dict(self.groups),
+            "mean": self.mean,
+            "worst": self.worst and list(self.worst),
+            "worst_group": self.worst_group and list(self.worst_group),
+            "pooled": self.pooled,
+        }
+
+
+def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> OverCorpora:
+    """Compute the EERs of one detector on the corpora of ``scored``.
+
+    Args:
+        scored: name of a corpus → its trials and scores.
+        methods: name of a corpus → its rule for the EER. If all have the same rule, it is that of all
+            trials pooled too, otherwise this is ``asvspoof``.
+
+    >>> from nes2net.evaluation.matching import match
+    >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]
+    >>> scored = {"one": match(key, ["a", "b", "c"], [1.0, 0.0, 0.5]), "two": match(key, ["a", "b", "c"], [3.0, 4.0, 2.0])}
+    >>> found = over_corpora(scored, {"one": "asvspoof", "two": "asvspoof"})
+    >>> found.eers, found.mean, found.worst, found.pooled
+    ({'one': 0.0, 'two': 0.25}, 0.125, ('two', 0.25), 0.5)
+    """
+    eers, groups = dict[str, float](), dict[str, float]()
+    for name, matched in scored.items():
+        if len(matched.bonafide) and len(matched.spoof):
+            eers[name] = _eer(matched, methods[name])
+            attacks = {trial.attack for trial in matched.trials if trial.target == 0} - {None}
+            for row in breakdown(matched, "attack", method=methods[name]) if 1 < len(attacks) <= _MOST_GROUPS else ():
+                if row.eer is not None and min(row.num_bonafide, row.num_spoof) >= FEWEST:
+                    groups[f"{name}/{row.group['attack']}"] = row.eer
+    parts = list(scored.values())
+    trials = [trial for matched in parts for trial in matched.trials]
+    scores = np.concatenate([matched.scores for matched in parts]) if parts else np.zeros(0)
+    together = Matched(trials, scores, sum(matched.num_expected for matched in parts), parts[0].mismatch)
+    rules = set(methods[name] for name in scored)
+    both = len(together.bonafide) and len(together.spoof)
+    rule = rules.pop() if len(rules) == 1 else "asvspoof"
+    return OverCorpora(eers, groups, _eer(together, rule) if both else None)
+
+
+def _eer(matched: Matched, method: str) -> float:
+    return metrics.compute_eer(matched.bonafide, matched.spoof, method, order=matched.positions)[0]
+
+
+def _highest(values: Mapping[str, float]) -> tuple[str, float] | None:
+    return max(values.items(), key=itemgetter(1), default=None)

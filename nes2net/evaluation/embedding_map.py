@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from pydantic import AliasPath, BaseModel, Field
 
 from nes2net.audio.tables import ParquetTable, pyarrow_module
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -77,17 +77,18 @@ class EmbeddingMap:
     """What each file holds, in words."""
 
     @property
-    def radius(self) -> float:
-        """Of a point, in units of a picture."""
-        return 2.4 if len(self.ids) > 1000 else 3.6
+    def height(self) -> float:
+        """Of a picture, which is 500 wide."""
+        return round(2 * _MARGIN + (_SIZE - 2 * _MARGIN) * float(self.points[:, 1].max()), 1)
 
     def pictures(self) -> list[Picture]:
         """The map by class, and by attack and corpus if there are several."""
-        colourings = {"class": self.classes, "attack": self.attacks, "corpus": self.corpora}
-        different = {title: len(set(values)) > 1 for title, values in colourings.items()}
-        different["class"] = True
-        different["attack"] = bool(set(self.attacks) - {_BONAFIDE, _OTHER})
-        return [self._picture(title, values) for title, values in colourings.items() if different[title]]
+        pictures = [self._picture("class", self.classes)]
+        if set(self.attacks) - {_BONAFIDE, _OTHER}:
+            pictures.append(self._picture("attack", self.attacks))
+        if len(set(self.corpora)) > 1:
+            pictures.append(self._picture("corpus", self.corpora))
+        return pictures
 
     def _picture(self, title: str, values: list[str]) -> Picture:
         counts = Counter(values)
@@ -95,6 +96,7 @@ class EmbeddingMap:
         names = own + sorted(name for name in counts if name not in own)
         numbers = itertools.count()
         places = _MARGIN + (_SIZE - 2 * _MARGIN) * self.points
+        radius = 2.4 if len(self.ids) > 1000 else 3.6
         array, groups = np.array(values), []
         for name in names:
             if name in own:
@@ -102,7 +104,7 @@ class EmbeddingMap:
             else:  # 32 groups have different ones
                 number = next(numbers)
                 colour, shape = SERIES[number % len(SERIES)], _SHAPES[(number + number // len(SERIES)) % len(_SHAPES)]
-            path = "".join(f"M{x:.1f} {y:.1f}{shape(self.radius)}" for x, y in places[array == name])
+            path = "".join(f"M{x:.1f} {y:.1f}{shape(radius)}" for x, y in places[array == name])
             groups.append(Group(name, counts[name], colour, path, f"M6 6{shape(4)}"))
         return Picture(f"By {title}", groups)
 
@@ -111,30 +113,19 @@ _BONAFIDE, _SPOOF, _UNKNOWN, _OTHER = "bona fide", "spoof", "not known", "attack
 _WORDS = {BONAFIDE: _BONAFIDE, SPOOF: _SPOOF}
 
 
-def _dot(radius: float) -> str:
-    arc = f"{radius:g} {radius:g} 0 1 0"
-    return f"m{-radius:g} 0a{arc} {2 * radius:g} 0 {arc} {-2 * radius:g} 0z"
-
-
-def _square(radius: float) -> str:
-    return f"m{-radius:g} {-radius:g}h{2 * radius:g}v{2 * radius:g}h{-2 * radius:g}z"
-
-
-def _triangle(radius: float) -> str:
-    return f"m0 {-1.2 * radius:g}l{1.2 * radius:g} {2.1 * radius:g}h{-2.4 * radius:g}z"
-
-
-def _diamond(radius: float) -> str:
-    size = 1.3 * radius
-    return f"m0 {-size:g}l{size:g} {size:g} {-size:g} {size:g} {-size:g} {-size:g}z"
-
-
-_SHAPES: tuple[Callable[[float], str], ...] = (_dot, _square, _triangle, _diamond)
+# Relative SVG paths of a dot, a square, a triangle and a diamond of a radius.
+_SHAPES: tuple[Callable[[float], str], ...] = (
+    lambda r: f"m{-r:g} 0a{r:g} {r:g} 0 1 0 {2 * r:g} 0 {r:g} {r:g} 0 1 0 {-2 * r:g} 0z",
+    lambda r: f"m{-r:g} {-r:g}h{2 * r:g}v{2 * r:g}h{-2 * r:g}z",
+    lambda r: f"m0 {-1.2 * r:g}l{1.2 * r:g} {2.1 * r:g}h{-2.4 * r:g}z",
+    lambda r: f"m0 {-1.3 * r:g}l{1.3 * r:g} {1.3 * r:g} {-1.3 * r:g} {1.3 * r:g} {-1.3 * r:g} {-1.3 * r:g}z",
+)
+_DOT, _SQUARE, _, _DIAMOND = _SHAPES
 _OWN: dict[str, tuple[str, Callable[[float], str]]] = {
-    _BONAFIDE: ("var(--bonafide)", _dot),
-    _SPOOF: ("var(--spoof)", _diamond),
-    _UNKNOWN: ("var(--quiet)", _square),
-    _OTHER: ("var(--quiet)", _square),
+    _BONAFIDE: ("var(--bonafide)", _DOT),
+    _SPOOF: ("var(--spoof)", _DIAMOND),
+    _UNKNOWN: ("var(--quiet)", _SQUARE),
+    _OTHER: ("var(--quiet)", _SQUARE),
 }
 
 
@@ -183,7 +174,12 @@ def map_embeddings(
         raise InputError(
             f"{counted(len(ids), 'embedding is', 'embeddings are')} too few for a map: at least {_FEWEST_POINTS} are expected"
         )
-    chosen = _stratified([*zip(corpora, classes, attacks)], most, seed)
+    chosen = np.arange(len(ids))
+    if len(ids) > most:  # evenly spaced of the strata side by side, each in a random order
+        _, numbers = np.unique([repr(stratum) for stratum in zip(corpora, classes, attacks)], return_inverse=True)
+        shuffled = np.random.default_rng(seed).permutation(len(ids))
+        order = shuffled[np.argsort(numbers[shuffled], kind="stable")]
+        chosen = np.sort(order[np.arange(most) * len(ids) // most])
     rows, first = [], 0
     for file in files:
         here = chosen[(chosen >= first) & (chosen < first + len(file.ids))] - first
@@ -205,23 +201,6 @@ def map_embeddings(
         seed,
         [file.about for file in files],
     )
-
-
-def drawn(found: EmbeddingMap) -> dict[str, Any]:
-    """What the template ``embedding_map.html.jinja`` shows of a map."""
-    height = 2 * _MARGIN + (_SIZE - 2 * _MARGIN) * float(found.points[:, 1].max())
-    facts = {"pictures": found.pictures(), "width": _SIZE, "height": round(height, 1)}
-    return {"map": found, **facts}
-
-
-def _stratified(strata: Sequence[tuple[str, ...]], most: int, seed: int) -> NDArray:
-    """Places of at most ``most`` of the ``strata``, in order, with about the same share of each stratum."""
-    if len(strata) <= most:
-        return np.arange(len(strata))
-    _, numbers = np.unique([repr(stratum) for stratum in strata], return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(strata))
-    order = shuffled[np.argsort(numbers[shuffled], kind="stable")]
-    return np.sort(order[np.arange(most) * len(strata) // most])
 
 
 def _plane(embeddings: NDArray, seed: int) -> NDArray:
@@ -249,20 +228,12 @@ _REMEDY = "give a file that nes2net embed wrote"
 _MOST_RECORD = 64 << 20  # bytes; it names all files that could not be read
 
 
-class _Corpus(BaseModel):
-    name: str
-    split: str = ""
-
-
-class _Run(BaseModel):
-    embedding: str
-
-
 class _Record(BaseModel):
     """What the record beside a file of embeddings says of it."""
 
-    corpus: _Corpus | None = None
-    run: _Run | None = None
+    name: Annotated[str, Field(validation_alias=AliasPath("corpus", "name"))] = ""
+    split: Annotated[str, Field(validation_alias=AliasPath("corpus", "split"))] = ""
+    embedding: Annotated[str, Field(validation_alias=AliasPath("run", "embedding"))] = ""
 
 
 def _listed(path: Path) -> _File:
@@ -279,8 +250,8 @@ def _listed(path: Path) -> _File:
     record, beside = _Record(), path.with_name(f"{path.name}.json")
     if beside.is_file():
         record = read_json_as(_Record, beside, _MOST_RECORD, "a record of embeddings", "write them again, or remove it")
-    corpus = f"{record.corpus.name} {record.corpus.split}".strip() if record.corpus else path.stem
-    what = f" (the {record.run.embedding})" if record.run else ""
+    corpus = f"{record.name} {record.split}".strip() or path.stem
+    what = f" (the {record.embedding})" if record.embedding else ""
     return _File(path, ids, labels, corpus, f"{path.name}: {counted(len(ids), 'embedding')}{what} of {corpus}")
 
 

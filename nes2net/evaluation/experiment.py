@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from statistics import mean, stdev
 from typing import Any
 
-from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval
+from nes2net.evaluation.tables import Cell, Table, best_marked, cost, count, percent, percent_interval, plain
 
 #: Metric → its name, and how a figure is written.
 METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
@@ -143,21 +143,20 @@ class ExperimentResult:
             for row in self.rows:
                 across = self.across(row, metric)
                 found |= {(row.system, column): across.get(column) for column in ("mean", "worst")}
-        cells = {column: self._column([found[row.system, column] for row in self.rows], write) for column in columns}
+        cells: dict[str, list[Cell]] = {}
+        for column in columns:  # the best seed and, of several, the mean; the lowest ones are marked
+            seeds = [found[row.system, column] for row in self.rows]
+            best = best_marked([None if one is None else one.best for one in seeds], write)
+            cells[column] = [
+                cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
+                for one, cell in zip(seeds, best)
+            ]
         rows: list[list[str | Cell]] = [
             [row.system, *(cells[column][number] for column in columns)] for number, row in enumerate(self.rows)
         ]
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
         return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
-
-    def _column(self, found: Sequence[OverSeeds | None], write: Callable[[float | None], str]) -> list[Cell]:
-        """Write the best seed and, of several, the mean; the lowest ones are marked."""
-        best = best_marked([None if one is None else one.best for one in found], write)
-        return [
-            cell if one is None or one.num_seeds == 1 else cell._replace(text=f"{cell.text} ({write(one.mean)})")
-            for one, cell in zip(found, best)
-        ]
 
     def _details(self) -> Table:
         """A line for each system and set."""
@@ -184,25 +183,19 @@ class ExperimentResult:
         return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
+        """Convert to plain data for JSON."""
         rows = []
         for row in self.rows:
-            cells = {}
-            for column, cell in row.cells.items():
-                short = {metric: cell.over_seeds(metric) for metric in self.metrics}
-                cells[column] = {
+            cells = {
+                column: {
                     "num_expected": cell.num_expected,
-                    "over_seeds": {metric: None if one is None else asdict(one) for metric, one in short.items()},
-                    "measured": [asdict(one) for one in cell.measured],
+                    "over_seeds": {metric: plain(cell.over_seeds(metric)) for metric in self.metrics},
+                    "measured": plain(cell.measured),
                 }
-            across = (
-                {
-                    metric: {name: asdict(one) for name, one in self.across(row, metric).items()}
-                    for metric in self.metrics
-                }
-                if self.left_out_in_turn
-                else None
-            )
-            rows.append({"system": row.system, "cells": cells, "across": across})
+                for column, cell in row.cells.items()
+            }
+            across = {metric: plain(self.across(row, metric)) for metric in self.metrics}
+            rows.append({"system": row.system, "cells": cells, "across": across if self.left_out_in_turn else None})
         return {
             "title": self.title,
             "seeds": self.seeds,

@@ -63,8 +63,21 @@ class Key:
         with recorded_digests() as digests:
             trials = definition.keys(path)
         definition.check_phase(phase, trials)
-        _check_fields(definition.excluded if excluded is None else excluded, trials, check_values=excluded is not None)
-        return cls(corpus, Path(path), phase, trials, definition.excluded if excluded is None else excluded, digests)
+        left_out = definition.excluded if excluded is None else excluded
+        known = [f.name for f in fields(Trial) if f.name not in ("id", "path", "phase", "extra", "system_scores")]
+        columns = {name for trial in trials for name, _ in trial.extra}
+        for name in left_out:
+            if name not in known and name not in columns:
+                raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
+        for name, values in (excluded or {}).items():
+            there = sorted({found for trial in trials if (found := trial.get(name)) is not None})
+            for value in values:
+                if value not in there:
+                    near = did_you_mean(value, there) if len(there) <= _MOST_VALUES else ""
+                    raise InputError(
+                        f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
+                    )
+        return cls(corpus, Path(path), phase, trials, left_out, digests)
 
     @property
     def definition(self) -> Corpus:
@@ -126,20 +139,3 @@ def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
     'attack A14, source acesinger'
     """
     return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
-
-
-def _check_fields(excluded: Mapping[str, Collection[str]], trials: list[Trial], *, check_values: bool) -> None:
-    """Raise :class:`InputError` if trials have no such field, or none has such a value."""
-    known = [f.name for f in fields(Trial) if f.name not in ("id", "path", "phase", "extra", "system_scores")]
-    columns = {name for trial in trials for name, _ in trial.extra}
-    for name in excluded:
-        if name not in known and name not in columns:
-            raise InputError(f"trials have no field '{name}' to exclude by{did_you_mean(name, [*known, *columns])}")
-    for name, values in excluded.items() if check_values else ():
-        there = sorted({found for trial in trials if (found := trial.get(name)) is not None})
-        for value in values:
-            if value not in there:
-                near = did_you_mean(value, there) if len(there) <= _MOST_VALUES else ""
-                raise InputError(
-                    f"no trial of the key has {name} '{value}' to exclude{near or f'; known: {listed(there)}'}"
-                )

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from nes2net.evaluation.compare import ASV_SCORES, Report
-from nes2net.evaluation.embedding_map import EmbeddingMap, drawn
+from nes2net.evaluation.embedding_map import EmbeddingMap
+from nes2net.evaluation.evaluate import ASV_SCORES, Report
 from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
@@ -117,36 +117,15 @@ def page_of(template: str, title: str, **facts: Any) -> str:
 
 
 def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
-    systems = report.systems
+    """Make the page of ``report``; the same report gives the same bytes."""
+    systems, corpus = report.systems, corpora.get(report.corpus)
     tables = breakdowns(systems)
-    return page_of(
-        "page.html.jinja",
-        title_of(report),
-        corpus=corpora.get(report.corpus),
-        report=report,
-        systems=systems,
-        several=len(report.names) > 1,
-        marked=same_trials(systems),
-        notes=dict.fromkeys(note for system in systems for note in system.notes),
-        asvspoof5_costs=ASVSPOOF5_COSTS,
-        asv_system=_asv_system(report),
-        summary_table=summary(report) if systems else None,
-        calibration_table=calibration(report) if systems else None,
-        transfers=_transfers(report),
-        pairs={(pair.first, pair.second): pair for pair in report.pairs},
-        det=det_svg(systems) if systems else None,
-        distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
-        by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
-        by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
-        embedding_map=drawn(embedding_map) if embedding_map else None,
-        latex=latex(paper_tables(report)),
-        markdown=markdown(paper_tables(report)),
-    )
-
-
-def _transfers(report: Report) -> list[dict[str, Any]]:
-    """What the page shows of each system at its transferred threshold."""
-    return [
+    official = corpus.asv_counts.get(report.phase)
+    asv_system = "the organisers’ ASV system"
+    if official is None or any(system.asv_counts not in (None, official) for system in systems):
+        scores = [entry["path"] for entry in report.inputs if entry["kind"] == ASV_SCORES]
+        asv_system = f"the ASV scores of {', '.join(scores)}"
+    transfers = [
         {
             "table": table,
             "tables": list(tables_of(table)),
@@ -164,15 +143,29 @@ def _transfers(report: Report) -> list[dict[str, Any]]:
         }
         for number, table in enumerate(report.transfers)
     ]
-
-
-def _asv_system(report: Report) -> str:
-    """Name the speaker-verification system of min t-DCF: the organisers', or a file."""
-    official = corpora.get(report.corpus).asv_counts.get(report.phase)
-    if official is not None and all(s.asv_counts in (None, official) for s in report.systems):
-        return "the organisers’ ASV system"
-    scores = [entry["path"] for entry in report.inputs if entry["kind"] == ASV_SCORES]
-    return f"the ASV scores of {', '.join(scores)}"
+    return page_of(
+        "page.html.jinja",
+        title_of(report),
+        corpus=corpus,
+        report=report,
+        systems=systems,
+        several=len(report.names) > 1,
+        marked=same_trials(systems),
+        notes=dict.fromkeys(note for system in systems for note in system.notes),
+        asvspoof5_costs=ASVSPOOF5_COSTS,
+        asv_system=asv_system,
+        summary_table=summary(report) if systems else None,
+        calibration_table=calibration(report) if systems else None,
+        transfers=transfers,
+        pairs={(pair.first, pair.second): pair for pair in report.pairs},
+        det=det_svg(systems) if systems else None,
+        distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
+        by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
+        by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
+        embedding_map=embedding_map,
+        latex=latex(paper_tables(report)),
+        markdown=markdown(paper_tables(report)),
+    )
 
 
 def _starts_open(breakdown: Breakdown) -> bool | None:

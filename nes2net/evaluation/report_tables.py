@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from nes2net.evaluation.breakdown import OFFICIAL, Row
-from nes2net.evaluation.compare import Report
-from nes2net.evaluation.evaluate import Evaluation
+from nes2net.evaluation.evaluate import Evaluation, Report
 from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.tables import (
     Cell,

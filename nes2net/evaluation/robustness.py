@@ -20,12 +20,11 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
-from nes2net.evaluation.compare import versions
-from nes2net.evaluation.figures import Measured
+from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import Table, format_p, percent, percent_interval
+from nes2net.evaluation.tables import Measured, Table, format_p, percent, percent_interval, points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import markdown_table
@@ -137,7 +136,7 @@ class Robustness:
         better = [one.condition for one in self.certain if one.difference < 0]
         lines = ["No condition differs for certain: all p-values of the EER are 0.05 or more."]
         if worse:
-            worst = ", ".join(f"{one.condition} ({100 * one.difference:+.1f} points)" for one in worse[:3])
+            worst = ", ".join(f"{one.condition} ({points(one.difference, 1)} points)" for one in worse[:3])
             lines = [f"Most damaging to the EER: {worst}."]
         elif better:
             lines = ["No condition raises the EER for certain."]
@@ -162,7 +161,7 @@ class Robustness:
                 one.condition,
                 percent(one.eer),
                 percent_interval(one.eer_interval),
-                "" if one is self.clean else f"{100 * one.difference:+.2f}",
+                "" if one is self.clean else points(one.difference),
                 "" if one is self.clean else format_p(one.p_value),
                 percent(one.hter),
                 percent_interval(one.hter_interval),

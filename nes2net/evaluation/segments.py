@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.errors import InputError, counted
-from nes2net.evaluation.compare import versions
+from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.labelled_frames import RTTM, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
@@ -217,6 +217,15 @@ def evaluate_segments(
     path, phase, utterances = Path(scores_path), canonical_phase(phase), found.utterances
     sha256 = sha256_of(path)
     figures = _figures(utterances, found.resolution_ms, threshold, found.truth == RTTM, num_resamples, seed)
+    # The utterances with most and with least of their time called wrongly; the best have both classes if any has.
+    order = np.argsort(-figures.wrong, kind="stable").tolist()
+    mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
+    worst = order[:EXAMPLES]
+    best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
+    examples = {
+        kind: [(utterances[i], float(figures.wrong[i])) for i in chosen]
+        for kind, chosen in (("worst", worst), ("best", best))
+    }
     return SegmentEvaluation(
         system=path.stem,
         corpus=corpus,
@@ -242,7 +251,7 @@ def evaluate_segments(
         versions=versions(),
         origin=read_origin(path, sha256, corpus, phase),
         unofficial=found.key.unofficial,
-        examples=_examples(utterances, figures.wrong),
+        examples=examples,
     )
 
 
@@ -344,18 +353,3 @@ def _at_threshold(
 
 def _or_none(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _examples(utterances: Sequence[ScoredUtterance], wrong: NDArray) -> dict[str, list[tuple[ScoredUtterance, float]]]:
-    """The utterances with most and with least of their time called wrongly.
-
-    The best ones have both classes, if any utterance has.
-    """
-    order = np.argsort(-wrong, kind="stable").tolist()
-    mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
-    worst = order[:EXAMPLES]
-    best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
-    return {
-        kind: [(utterances[i], float(wrong[i])) for i in of_kind]
-        for kind, of_kind in (("worst", worst), ("best", best))
-    }

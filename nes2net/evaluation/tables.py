@@ -1,4 +1,7 @@
-"""Tables of figures, and their writers: text, Markdown and LaTeX, and plain data for JSON; pages draw the same tables."""
+"""Figures with their 95 % intervals, tables of them, and the writers of tables: text, Markdown, LaTeX and JSON.
+
+Pages draw the same tables. All intervals of a result come from the same bootstrap draws.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,66 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nes2net.evaluation.figures import Figure
+from numpy.typing import NDArray
+
+from nes2net import metrics
 from nes2net.machine.terminal import markdown_table, printable_name, text_table
+from nes2net.metrics.intervals import Draws, trials_behind
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class Figure(NamedTuple):
+    """A figure and its 95 % bootstrap interval."""
+
+    value: float
+    interval: tuple[float, float]
+
+    def cell(self, write: Callable[[float], str], to: str = "–") -> Cell:
+        """Write the figure and both ends of its interval, with ``to`` between them."""
+        return Cell(write(self.value), interval=to.join(map(write, self.interval)))
+
+
+class Measured:
+    """Metrics of the scores of two classes, and of the same resamples of them.
+
+    Args:
+        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives all its rates by their own
+            names, and of a metric that gives several numbers the first one counts.
+        draws: as for :func:`nes2net.metrics.bootstrap_values`.
+
+    Attributes:
+        values: name → figure.
+        draws: name → that of each resample, (R,). Two systems on the same trials have the same draws.
+    """
+
+    def __init__(
+        self, rules: Mapping[str, Callable[..., Any]], bonafide: NDArray, spoof: NDArray, **draws: Unpack[Draws]
+    ) -> None:
+        self.values: dict[str, float] = {}
+        for name, rule in rules.items():
+            found = rule(bonafide, spoof)
+            is_rates = isinstance(found, metrics.Rates)
+            self.values |= found._asdict() if is_rates else {name: found[0] if isinstance(found, tuple) else found}
+        columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **draws).T
+        self.draws: dict[str, NDArray] = dict(zip(self.values, columns))
+        self._numbers = trials_behind(bonafide.size, spoof.size)
+
+    def figure(self, name: str) -> Figure:
+        """A metric by its name, with the interval of a rate if it is one."""
+        value, draws = self.values[name], self.draws[name]
+        if name in self._numbers:
+            return Figure(value, metrics.rate_interval(value, draws, self._numbers[name]))
+        return Figure(value, metrics.percentiles(draws, 0.95))
+
+    def difference(self, first: str, second: str) -> Figure:
+        """The difference of two metrics, first − second."""
+        draws = self.draws[first] - self.draws[second]
+        return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
+
 
 #: Longer tables are in the page and the JSON only.
 MOST_LINES = 150
@@ -139,8 +198,9 @@ def words(field: str) -> str:
     return field.replace("_", " ")
 
 
-def cost(cost: float | None, absent: str = "–") -> str:
-    return absent if cost is None else f"{cost:.4f}"
+def cost(cost: float | None, absent: str = "–", digits: int = 4) -> str:
+    """Write a cost, or bits."""
+    return absent if cost is None else f"{cost:.{digits}f}"
 
 
 def count(number: int) -> str:
@@ -155,21 +215,16 @@ def percent(rate: float | None, digits: int = 2) -> str:
 
 def percent_interval(interval: Sequence[float] | None) -> str:
     """Write an interval of rates in percent; empty if there is none."""
-    return "" if interval is None else f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f}"
+    return "" if interval is None else "–".join(map(percent, interval))
 
 
-def points(difference: float) -> str:
+def points(difference: float, digits: int = 2) -> str:
     """Write a difference of rates in percent points, with its sign.
 
     >>> points(-0.0123)
     '−1.23'
     """
-    return f"{100 * difference:+.2f}".replace("-", "−")
-
-
-def rate(figure: Figure) -> Cell:
-    """Write a rate in percent with its interval."""
-    return Cell(percent(figure.value), interval=percent_interval(figure.interval))
+    return f"{100 * difference:+.{digits}f}".replace("-", "−")
 
 
 def format_p(p_value: float) -> str:

@@ -20,17 +20,15 @@ from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, few_trials, fit, load
-from nes2net.decisions.decision import INVERTED, Decider
-from nes2net.decisions.operating_point import OperatingPoint
+from nes2net.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.curves import Bin, reliability
-from nes2net.evaluation.figures import Figure, Measured
 from nes2net.evaluation.key import Key, score_input
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.evaluation.tables import plain, points
+from nes2net.evaluation.tables import Figure, Measured, plain, points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
@@ -53,7 +51,7 @@ class ScoredSet(NamedTuple):
     sha256: str
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
-    """The files that were read, as in :class:`~nes2net.evaluation.compare.Report`."""
+    """The files that were read, as in :class:`~nes2net.evaluation.evaluate.Report`."""
 
     @property
     def name(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.one_class import MEASURES, WORDS, Errors
-from nes2net.evaluation.tables import MOST_LINES, Cell, Table, percent, percent_interval, points, rate, words
+from nes2net.evaluation.tables import MOST_LINES, Cell, Figure, Table, cost, percent, points, words
 from nes2net.evaluation.transfer import Transfer, TransferTable, in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -50,16 +51,15 @@ _ONE_CLASS = {
 
 
 def _rates(row: Transfer) -> dict[str, Cell]:
-    low, high = map(points, row.hter_lost.interval)
     return {
         "trials": Cell(f"{row.num_bonafide} + {row.num_spoof}"),
-        "EER": rate(row.eer),
-        "HTER": rate(row.hter),
-        "HTER − EER": Cell(points(row.hter_lost.value), interval=f"{low} to {high}"),
-        "misses": rate(row.miss),
-        "false alarms": rate(row.false_alarm),
-        "accuracy": rate(row.accuracy),
-        "F1 of spoof": rate(row.f1),
+        "EER": row.eer.cell(percent),
+        "HTER": row.hter.cell(percent),
+        "HTER − EER": row.hter_lost.cell(points, " to "),
+        "misses": row.miss.cell(percent),
+        "false alarms": row.false_alarm.cell(percent),
+        "accuracy": row.accuracy.cell(percent),
+        "F1 of spoof": row.f1.cell(percent),
     }
 
 
@@ -71,16 +71,13 @@ def _costs(row: Transfer) -> dict[str, Cell]:
         "by discrimination": row.min_cllr,
         "by calibration": row.calibration_loss,
     }
-    cells = {
-        name: Cell(f"{one.value:.3f}", interval=f"{one.interval[0]:.3f}–{one.interval[1]:.3f}")
-        for name, one in figures.items()
-        if one is not None
-    }
-    return {**cells, "Cllr, uncalibrated": Cell("–" if row.raw_cllr is None else f"{row.raw_cllr:.3f}")}
+    write = functools.partial(cost, digits=3)
+    cells = {name: one.cell(write) for name, one in figures.items() if one is not None}
+    return {**cells, "Cllr, uncalibrated": Cell(write(row.raw_cllr))}
 
 
 def _errors(errors: Errors) -> list[Cell]:
-    return [Cell(str(errors.number)), Cell(percent(errors.rate), interval=percent_interval(errors.interval))]
+    return [Cell(str(errors.number)), Figure(errors.rate, errors.interval).cell(percent)]
 
 
 def text_of(table: TransferTable) -> str:

@@ -21,7 +21,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
-from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.description import Average, EvaluationSet
 from nes2net.experiments.missing import Missing, Search, missing_for_training

@@ -9,7 +9,7 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.evaluation.compare import Report, evaluate_systems
+from nes2net.evaluation.evaluate import Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
 from nes2net.experiments.missing import Missing, missing_for_training, missing_keys, missing_part

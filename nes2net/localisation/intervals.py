@@ -8,6 +8,7 @@ All resamples walk through the frames of these alone. The result is exact.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -138,13 +139,15 @@ def _resample(
         np.bincount(frames.utterance * len(ends) + bins, weights, len(totals) * len(ends)).reshape(len(totals), -1)
         for weights in (frames.bonafide, frames.spoof)
     ]
-    crossed = np.concatenate([_crossings(chunk, in_bins, totals) for chunk in _chunks(totals, num_resamples, seed)])
+    draws = _draws(totals, num_resamples, seed)
+    chunks = iter(lambda: [*itertools.islice(draws, _CHUNK)], [])
+    crossed = np.concatenate([_crossings(np.array(chunk, np.float64), in_bins, totals) for chunk in chunks])
     # Rounding may move a crossing at the edge of a bin to its neighbour.
     first, last = max(0, int(crossed.min()) - 1), min(len(ends), int(crossed.max()) + 2)
     window = slice(ends[first - 1] if first else 0, ends[last - 1])
     below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
     evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in _COLUMNS}), below)
-    draws = ProgressDisplay(
+    display = ProgressDisplay(
         _draws(totals, num_resamples, seed),
         title="bootstrap",
         unit="draw",
@@ -152,7 +155,7 @@ def _resample(
         delay=_SHORT,
         shown=is_first(),
     )
-    return np.array([evaluate(counts) for counts in draws])
+    return np.array([evaluate(counts) for counts in display])
 
 
 _COLUMNS = ("scores", "bonafide", "spoof", "utterance")
@@ -183,17 +186,6 @@ def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
         while not ((counts := draw_counts(rng, len(totals))) @ totals > 0).all():
             pass
         yield counts
-
-
-def _chunks(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
-    chunk: list[NDArray] = []
-    for counts in _draws(totals, num_resamples, seed):
-        chunk.append(counts)
-        if len(chunk) == _CHUNK:
-            yield np.array(chunk, np.float64)
-            chunk = []
-    if chunk:
-        yield np.array(chunk, np.float64)
 
 
 def _range_eer_of(window: TimedFrames, below: NDArray) -> OfUtterances:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from nes2net.errors import InputError, check_known
 from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
@@ -95,7 +95,11 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     if row.ndim != 1 or not np.isfinite(row).all():
         raise InputError(f"scores of frames are a row of finite numbers, got shape {row.shape}")
     begins, goes_on = row <= rule.threshold, row <= rule.threshold + rule.hysteresis
-    inside = np.concatenate([[False], _held(begins, goes_on), [False]]).astype(np.int8)
+    # A frame is within a stretch if one has begun at or before it, and has gone on since.
+    numbers = np.arange(len(row))
+    begun = np.maximum.accumulate(np.where(begins, numbers, -1))
+    ended = np.maximum.accumulate(np.where(goes_on, -1, numbers))
+    inside = np.concatenate([[False], begun > ended, [False]]).astype(np.int8)
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): the first frame of each, and the first behind it
     least = rule.min_duration - _CLOSE
     if len(runs) > 1:
@@ -139,11 +143,3 @@ def drawn_places(stretches: Iterable[Segment], gap: float) -> list[tuple[float, 
         first = places.pop()[0] if places and start - places[-1][1] < gap else start
         places.append((first, end))
     return places
-
-
-def _held(begins: NDArray[np.bool_], goes_on: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(T,) whether frames are within a stretch that ``begins`` at a frame and lasts as long as it ``goes_on``."""
-    numbers = np.arange(len(begins))
-    last_begin = np.maximum.accumulate(np.where(begins, numbers, -1))
-    last_end = np.maximum.accumulate(np.where(goes_on, -1, numbers))
-    return last_begin > last_end

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from nes2net.errors import InputError, check_known, counted
-from nes2net.evaluation.over_corpora import OverCorpora
+from nes2net.evaluation.breakdown import OverCorpora
 from nes2net.machine.files import json_text, write_text
 from nes2net.machine.terminal import text_table
 from nes2net.recipes.train import TrainConfig

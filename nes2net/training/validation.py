@@ -17,9 +17,8 @@ from torch import Tensor
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation.breakdown import speaker_groups
+from nes2net.evaluation.breakdown import over_corpora, speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
-from nes2net.evaluation.over_corpora import over_corpora
 from nes2net.machine.devices import float32_products
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
@@ -139,7 +138,7 @@ class Validator:
         If frames are trained on, ``val_segment_eer_20_…`` is the EER over all frames of 20 ms.
         If there are several corpora, these are values of all trials pooled, and
         ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
-        ``val_eer_wo_aug_worst`` those of :class:`nes2net.evaluation.over_corpora.OverCorpora`; so is
+        ``val_eer_wo_aug_worst`` those of :class:`nes2net.evaluation.breakdown.OverCorpora`; so is
         ``val_min_dcf_wo_aug``, but for attacks.
 
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:

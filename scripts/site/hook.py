@@ -80,9 +80,9 @@ API = {
             "nes2net.decisions",
             "nes2net.evaluation.evaluate.evaluate",
             "nes2net.evaluation.evaluate.Evaluation",
-            "nes2net.evaluation.compare.evaluate_systems",
-            "nes2net.evaluation.compare.Report",
-            "nes2net.evaluation.compare.Pair",
+            "nes2net.evaluation.evaluate.evaluate_systems",
+            "nes2net.evaluation.evaluate.Report",
+            "nes2net.evaluation.evaluate.Pair",
         ],
     ),
     "augment": (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.evaluation.compare import Report, evaluate_systems
+from nes2net.evaluation.evaluate import Report, evaluate_systems
 
 CODECS = ("none", "alaw", "gsm")
 

@@ -10,7 +10,7 @@ import pytest
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation.embedding_map import drawn, map_embeddings
+from nes2net.evaluation.embedding_map import map_embeddings
 from nes2net.machine.templates import page_templates
 
 #: Groups of 15 utterances: label and attack.
@@ -87,7 +87,7 @@ def test_the_section_escapes_names_and_draws_all_points(files):
     trials = [Trial(f"a_{n}", attack=f"<b>{n % 40:02d}") for n in range(15, 45)]
     found = map_embeddings(files, trials)
     macro = page_templates("nes2net.evaluation").get_template("embedding_map.html.jinja").module
-    html = str(macro.embedding_map_section(drawn(found)))
+    html = str(macro.embedding_map_section(found))
     assert "<b>1" not in html and "&lt;b&gt;16" in html
     picture = html.split("<svg role")[1].split("</svg>")[0]
     assert len(re.findall(r"M\d", picture)) == len(found.ids)

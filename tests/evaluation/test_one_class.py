@@ -8,8 +8,7 @@ from scipy.stats import binomtest
 
 from nes2net.cli.main import main
 from nes2net.errors import InputError
-from nes2net.evaluation.compare import evaluate_systems
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown

@@ -5,8 +5,8 @@ import pytest
 
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
+from nes2net.evaluation.breakdown import FEWEST, OverCorpora, over_corpora
 from nes2net.evaluation.matching import match
-from nes2net.evaluation.over_corpora import FEWEST, OverCorpora, over_corpora
 
 
 def scored(seed, attacks):

@@ -17,7 +17,7 @@ from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_la
 from nes2net.corpora.corpus import Counts
 from nes2net.errors import InputError
-from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import html_page, write_report
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown

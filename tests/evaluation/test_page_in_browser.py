@@ -13,7 +13,7 @@ import pytest
 from builders import PATIENCE
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.evaluation.transfer import ThresholdSource
 

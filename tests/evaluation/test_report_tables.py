@@ -9,7 +9,7 @@ import pytest
 from builders.report_case import make_case, report_of
 
 from nes2net.cli.main import main
-from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.report_tables import paper_tables, summary
 from nes2net.evaluation.tables import latex, latex_text, markdown
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nes2net.evaluation.seen import seen
+from nes2net.evaluation.origin import seen
 from nes2net.published_models import start_of
 
 

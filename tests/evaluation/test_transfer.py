@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 from nes2net import metrics
 from nes2net.decisions import OperatingPoint, calibration, load
 from nes2net.errors import InputError
-from nes2net.evaluation.compare import evaluate_systems
+from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
