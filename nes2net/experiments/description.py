@@ -140,10 +140,6 @@ class SlurmSettings(_Section):
     """Further options of `sbatch`, such as `account` and `qos`, that ask for a place or for means."""
 
 
-def _repeated(values: Sequence[Any]) -> list[Any]:
-    return [value for number, value in enumerate(values) if value in values[:number]]
-
-
 def _averages(value: Any) -> Any:
     """A number of checkpoints stands for the section with that number."""
     if not isinstance(value, list):
@@ -193,7 +189,7 @@ class Experiment(_Section):
             *((f"value of the grid's {key}", [json_text(v) for v in values]) for key, values in self.grid.items()),
         ]
         for what, values in lists:
-            if twice := _repeated(values):
+            if twice := [value for number, value in enumerate(values) if value in values[:number]]:
                 raise ValueError(
                     f"the {what} {shown(twice[0])} is named twice: give each another name, or leave one out"
                 )
@@ -222,14 +218,17 @@ def load_experiment(
         InputError: if there is no such file, or something in it is unknown, wrong or without a
             value.
     """
-    path = _find(name)
+    path, packaged = Path(name), packaged_experiments()
+    if not path.is_file():
+        if str(name) not in packaged:
+            near = did_you_mean(path.stem, packaged)
+            raise InputError(f"experiment {name} is neither a YAML file nor a packaged one{near}")
+        path = PACKAGED / f"{name}.yaml"
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
     defaults = values.get("places") or {}
-    known = {
-        found for text in _texts({k: v for k, v in values.items() if k != "places"}) for found in _PLACE.findall(text)
-    }
+    known = set(_PLACE.findall(str([value for key, value in values.items() if key != "places"])))
     given = _pairs(places, "a place")
     check_known(given, known, f"experiment {path} has no place")
     found = {}
@@ -261,17 +260,6 @@ def packaged_experiments() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
 
 
-def _find(name: str | Path) -> Path:
-    path = Path(name)
-    if path.is_file():
-        return path
-    if str(name) in packaged_experiments():
-        return PACKAGED / f"{name}.yaml"
-    raise InputError(
-        f"experiment {name} is neither a YAML file nor a packaged one{did_you_mean(path.stem, packaged_experiments())}"
-    )
-
-
 def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
     pairs = {}
     for text in texts:
@@ -280,14 +268,6 @@ def _pairs(texts: Iterable[str], what: str) -> dict[str, str]:
             raise InputError(f"{what} is of the form NAME=VALUE, not {shown(text)}")
         pairs[name] = value
     return pairs
-
-
-def _texts(value: Any) -> Iterable[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _texts(part)
 
 
 def _filled(value: Any, places: Mapping[str, str]) -> Any:

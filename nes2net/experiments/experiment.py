@@ -1,24 +1,27 @@
-"""An experiment as a whole: what is left to do, what is missing, and the table of what is done."""
+"""An experiment as a whole: what is missing, what is left to do and how long it takes, and the table of what is done.
+
+Nothing is measured for the times: they are what earlier jobs took, seconds per epoch and trials per
+second. If no job of the same kind was done, the length is unknown. Evaluating takes seconds to
+minutes and is left out.
+"""
 
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 from nes2net.errors import InputError, counted
-from nes2net.evaluation.experiment import ExperimentResult, Measured, ResultCell, ResultRow, comparability
+from nes2net.evaluation.experiment import ExperimentResult, ResultCell, ResultRow, comparability
 from nes2net.evaluation.page import write_experiment
-from nes2net.experiments.durations import estimates, in_words
-from nes2net.experiments.jobs import EvaluateJob, Job, unfinished
+from nes2net.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
 from nes2net.experiments.missing import Missing, Search
 from nes2net.experiments.plan import Plan
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import text_table
 from nes2net.machine.yaml_text import write_yaml
-
-DESCRIPTION_FILE = "experiment.yaml"
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Missing]:
@@ -38,21 +41,15 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     for system in plan.systems:
         of_row = [plan.evaluations(system, one) for one in columns]
         measured.append([system.title, *(f"{sum(job not in left for job in jobs)} of {len(jobs)}" for jobs in of_row)])
-    expected = estimates(plan.jobs, left)
+    expected = _estimates(plan.jobs, left)
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
-        if job not in left:
-            rows.append([job.name, "done", "", ""])
-            continue
-        estimate = expected.get(job.name)
-        known = estimate is not None and estimate.seconds is not None
-        time = "short" if estimate is None else in_words(estimate.seconds or 0) if known else "unknown"
-        rows.append([job.name, "to do", time, estimate.basis if estimate else ""])
-    seconds = [estimate.seconds for estimate in expected.values()]
-    total = sum(one for one in seconds if one is not None)
-    unknown = sum(one is None for one in seconds)
-    done = len(plan.jobs) - len(left)
-    text = f"{counted(len(plan.jobs), 'job')}, {done} done, {len(left)} to do"
+        seconds, basis = expected.get(job, (0.0, ""))
+        time = "short" if job not in expected else "unknown" if seconds is None else in_words(seconds)
+        rows.append([job.name, "to do", time, basis] if job in left else [job.name, "done", "", ""])
+    known = [seconds for seconds, _ in expected.values() if seconds is not None]
+    total, unknown = sum(known), len(expected) - len(known)
+    text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
     if left:
         text += f": about {in_words(total)} one after another" if total else ""
         text += (
@@ -63,11 +60,63 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     return [*text_table(measured), text, "", *text_table(rows, "l")]
 
 
-def collect(plan: Plan) -> ExperimentResult:
-    """Read the figures of all evaluations that are done.
+def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[float | None, str]]:
+    """Seconds that each training and scoring of those ``left`` will take, None if unknown, and what that rests on."""
+    done: dict[str, int] = {}
+    epochs: list[tuple[Run, float]] = []  # of runs, with the seconds of an epoch
+    rates: list[tuple[ScoreJob, int, float]] = []  # of scorings, with their trials and how many a second
+    for job in jobs:
+        with suppress(InputError):  # what is damaged says nothing; doing the job will say so
+            if isinstance(job, TrainJob):
+                history = job.run.history()
+                done[job.run.name] = len(history)
+                if seconds := [row["seconds"] for row in history if isinstance(row.get("seconds"), float)]:
+                    epochs.append((job.run, median(seconds)))
+            elif isinstance(job, ScoreJob) and (record := job.record()):
+                said = record.model_extra or {}
+                total, kept, took = (said.get(key) for key in ("total", "kept_from_earlier_runs", "seconds"))
+                if isinstance(total, int) and isinstance(kept, int) and isinstance(took, int | float):
+                    rates += [(job, total, (total - kept) / took)] if total > kept and took > 0 else []
+    found: dict[Job, tuple[float | None, str]] = {}
+    for job in left:
+        if isinstance(job, TrainJob):
+            own, count = job.run, max(job.run.recipe.train.epochs - done.get(job.run.name, 0), 0)
+            found[job] = None, ""
+            # As this run, as one with another seed, as one without another corpus, or as one of the grid.
+            alike = min(
+                epochs,
+                key=lambda of: (of[0].name != own.name, of[0].point != own.point, of[0].sets != own.sets),
+                default=None,
+            )
+            if alike is not None:
+                run, each = alike
+                found[job] = count * each, f"{counted(count, 'epoch')} of {each:.3g} s, as in {run.name}"
+        elif isinstance(job, ScoreJob):
+            found[job] = None, ""
+            for other, total, rate in rates:  # as the same set with another detector
+                if other.tested == job.tested:
+                    found[job] = total / rate, f"{counted(total, 'trial')}, {rate:.3g} a second, as in {other.run.name}"
+                    break
+    return found
+
+
+def in_words(seconds: float) -> str:
+    """Write a duration for a person.
+
+    >>> in_words(4.2), in_words(150), in_words(8000), in_words(200_000)
+    ('4 s', '2.5 min', '2.2 h', '2.3 days')
+    """
+    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def write_tables(plan: Plan) -> tuple[ExperimentResult, list[Path]]:
+    """Write the table of what is done, in all its forms, and what was asked; return result and paths.
 
     Raises:
-        InputError: if a report is damaged.
+        InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
     """
     experiment = plan.experiment
     columns = [one.title for one in experiment.evaluate]
@@ -77,15 +126,17 @@ def collect(plan: Plan) -> ExperimentResult:
         cells = {}
         for one in experiment.evaluate:
             jobs = plan.evaluations(system, one)
-            measured = [_measured(job, plan.out) for job in jobs if job not in left]
-            cells[one.title] = ResultCell(measured, len(jobs))
+            reports = [job.read() for job in jobs if job not in left]
+            cells[one.title] = ResultCell([report.measured for report in reports if report is not None], len(jobs))
         rows.append(ResultRow(system.title, cells))
+    if not any(cell.measured for row in rows for cell in row.cells.values()):
+        raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
     lacking = [
         f"{row.system} on {column}: {len(cell.measured):,} of {counted(cell.num_expected, 'seed is', 'seeds are')} measured"
         for row, column in itertools.product(rows, columns)
         if len((cell := row.cells[column]).measured) < cell.num_expected
     ]
-    return ExperimentResult(
+    result = ExperimentResult(
         experiment.title or experiment.name,
         columns,
         rows,
@@ -95,39 +146,5 @@ def collect(plan: Plan) -> ExperimentResult:
         experiment.leave_one_out,
         [*lacking, *comparability(columns, rows)],
     )
-
-
-def _measured(job: EvaluateJob, out: Path) -> Measured:
-    """The figures of one detector, whose evaluation is done."""
-    report, record = job.read(), job.scoring.record()
-    if report is None or record is None:
-        raise InputError(f"{job.page} was removed meanwhile: give the same command again")
-    system = report.systems[0]
-    metrics = {"eer": system.eer, "min_tdcf": system.min_tdcf, "min_dcf": system.min_dcf}
-    trials = record.run.get("trials")
-    return Measured(
-        run=job.run.name,
-        seed=job.run.seed,
-        metrics={name: value for name, value in metrics.items() if value is not None},
-        interval=system.interval,
-        interval_over=system.interval_over,
-        num_bonafide=system.num_bonafide,
-        num_spoof=system.num_spoof,
-        left_out=system.left_out,
-        trials=trials if isinstance(trials, str) else None,
-        key=next((one.trials_sha256 for one in report.inputs if one.trials_sha256 is not None), None),
-        page=Path(os.path.relpath(job.page, out)).as_posix(),
-    )
-
-
-def write_tables(plan: Plan) -> tuple[ExperimentResult, list[Path]]:
-    """Write the table of what is done, in all its forms, and what was asked; return result and paths.
-
-    Raises:
-        InputError: if nothing is measured yet, a report is damaged, or a file cannot be written.
-    """
-    result = collect(plan)
-    if not any(cell.measured for row in result.rows for cell in row.cells.values()):
-        raise InputError(f"nothing is measured yet in {plan.out}, so there is no table")
-    write_text(plan.out / DESCRIPTION_FILE, write_yaml(plan.experiment.model_dump(mode="json")))
+    write_text(plan.out / "experiment.yaml", write_yaml(experiment.model_dump(mode="json")))
     return result, write_experiment(result, plan.out)

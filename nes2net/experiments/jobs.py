@@ -1,27 +1,28 @@
-"""The jobs of an experiment: train, average, score, evaluate; and whether each is done, by its own records.
+"""The jobs of an experiment: train, score, evaluate; and whether each is done, by its own records.
 
 A look at records, times and checksums of small files tells whether a job is done; no detector is
-loaded and no recording decoded for it. Where that look finds a difference, the job is done again,
-and what it calls (:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …)
-compares the contents.
+loaded and no recording decoded for it. Where that look finds a difference, the job calls its actions
+(:func:`nes2net.training.run.train`, :func:`nes2net.actions.scoring.score_corpus` …), which compare the
+contents and go on from what is finished.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.experiment import Measured
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.description import Average, EvaluationSet
 from nes2net.experiments.missing import Missing, Search, missing_for_training
@@ -46,28 +47,31 @@ _LARGEST_REPORT = 64 << 20  # bytes
 
 @dataclass(frozen=True)
 class Machine:
-    """How this machine computes: nothing of it determines a result."""
+    """How this machine computes: nothing of it determines a result.
+
+    ``batch_size`` and ``num_workers`` are those of scoring. ``overwrite`` scores anew over scores of
+    other recordings or of another device.
+    """
 
     device: str = "auto"
     batch_size: int | None = None
-    """Of scoring."""
     num_workers: int | None = None
-    """Of scoring."""
     overwrite: bool = False
-    """Score anew over scores of other recordings or of another device."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run of the experiment."""
+    """A training run of the experiment.
+
+    ``point`` has the grid's values as a table names them and is empty without a grid. ``sets`` names
+    the evaluation sets that the run's detectors are scored on.
+    """
 
     name: str
     point: str
-    """The grid's values as a table names them; empty without a grid."""
     seed: int
     recipe: Recipe
     sets: frozenset[str]
-    """Names of the evaluation sets that its detectors are scored on."""
 
     @property
     def folder(self) -> Path:
@@ -78,16 +82,16 @@ class Run:
         return read_history(path) if path.is_file() else []
 
 
+@dataclass(frozen=True, eq=False)
 class Job(ABC):
-    """A piece of work with inputs and outputs, which another job may need to be done."""
+    """A piece of work with inputs and outputs, which needs another job to be done before it.
 
+    ``name`` says what it does to what, such as ``score seed1 best3 LA``.
+    """
+
+    name: str
     run: Run
     needs: Job | None
-
-    @property
-    @abstractmethod
-    def name(self) -> str:
-        """What it does to what, such as ``score seed1 best3 LA``."""
 
     @abstractmethod
     def is_done(self) -> bool:
@@ -101,21 +105,13 @@ class Job(ABC):
     def do(self, machine: Machine) -> None:
         """Do it, or what is left of it."""
 
+    @abstractmethod
     def missing(self, search: Search) -> list[Missing]:
         """List what it needs and the disk lacks, apart from what other jobs make."""
-        return []
 
 
-@dataclass(frozen=True, eq=False)
 class TrainJob(Job):
     """Train a run."""
-
-    run: Run
-    needs: None = None
-
-    @property
-    def name(self) -> str:
-        return f"train {self.run.name}"
 
     def is_done(self) -> bool:
         """Whether the run folder holds this run, with all its epochs or stopped early."""
@@ -137,82 +133,28 @@ class TrainJob(Job):
 
 
 @dataclass(frozen=True, eq=False)
-class AverageJob(Job):
-    """Choose the best checkpoints of a run, and average them if they are several."""
-
-    run: Run
-    average: Average
-    needs: TrainJob
-
-    @property
-    def name(self) -> str:
-        return f"{'choose' if self.average.best == 1 else 'average'} {self.run.name} {self.average.name}"
-
-    def epochs(self) -> list[int]:
-        """The chosen epochs.
-
-        Raises:
-            InputError: if the run has not saved as many.
-        """
-        return best_epochs(self.run.folder, self.average.best, self.average.by)
-
-    def checkpoint(self) -> Path:
-        """The file to score.
-
-        Raises:
-            InputError: as :meth:`epochs`.
-        """
-        epochs = self.epochs()
-        if len(epochs) == 1:
-            return self.run.folder / f"epoch_{epochs[0]}.pth"
-        return average_path(self.run.folder, epochs, self.average.mode)
-
-    def is_done(self) -> bool:
-        """Whether the average is there and no checkpoint in it is newer."""
-        path, epochs = self.checkpoint(), self.epochs()
-        if not path.is_file():
-            return False
-        sources = [self.run.folder / f"epoch_{epoch}.pth" for epoch in epochs]
-        return all(source.stat().st_mtime_ns <= path.stat().st_mtime_ns for source in sources)
-
-    def do(self, machine: Machine) -> None:
-        """Average; one checkpoint stays as it is."""
-        epochs = self.epochs()
-        if len(epochs) > 1:
-            made = average_run(self.run.folder, epochs, self.average.mode)
-            made.path.touch()  # confirmed by checksums, also if a checkpoint was copied since
-
-
-@dataclass(frozen=True, eq=False)
 class ScoreJob(Job):
-    """Score an evaluation set with one detector."""
+    """Score an evaluation set with the best checkpoint of a run, or with an average of several, into ``scores``."""
 
-    run: Run
     average: Average
     tested: EvaluationSet
-    needs: AverageJob
-    out: Path
-
-    @property
-    def name(self) -> str:
-        return f"score {self.run.name} {self.average.name} {self.tested.title}"
-
-    @property
-    def num_samples(self) -> int | None:
-        """Samples of an utterance that are scored; None for all."""
-        one, record = self.tested, {"recipe": self.run.recipe.to_dict()}
-        usual = corpora.get(one.corpus).test_samples
-        asked: Any = "auto" if one.samples is None else one.samples
-        return samples_to_score(record, asked, usual, one.protocol).num_samples
-
-    @property
-    def scores(self) -> Path:
-        return self.out / "scores" / self.run.name / self.average.name / f"{self.tested.title}.txt"
+    scores: Path
 
     @property
     def part(self) -> Part:
         one = self.tested
         return Part(one.corpus, Path(one.root), one.split, None if one.protocols is None else Path(one.protocols))
+
+    def checkpoints(self) -> list[Path]:
+        """The chosen checkpoints; the last path is the file to score, which is their average if they are several.
+
+        Raises:
+            InputError: if the run has not saved as many.
+        """
+        folder, average = self.run.folder, self.average
+        epochs = best_epochs(folder, average.best, average.by)
+        files = [folder / f"epoch_{epoch}.pth" for epoch in epochs]
+        return files if len(files) == 1 else [*files, average_path(folder, epochs, average.mode)]
 
     def record(self) -> WholeRecord | None:
         """The record beside the scores; None if there is none."""
@@ -220,30 +162,27 @@ class ScoreJob(Job):
         return read_whole_record(path) if self.scores.is_file() and path.is_file() else None
 
     def is_done(self) -> bool:
-        """Whether these scores are complete, of this checkpoint, which is not newer, and of these trials."""
+        """Whether these scores are complete, of these trials and of these checkpoints, none of which is newer."""
         record = self.record()
-        if record is None or (record.failures and not self.tested.allow_partial):
+        if record is None or (record.failures and not self.tested.allow_partial) or self._differs(record):
             return False
-        checkpoint = self.needs.checkpoint()
-        return (
-            not self._differs(record)
-            and checkpoint.stat().st_mtime_ns <= self.scores.stat().st_mtime_ns
-            and sha256_of(self.scores) == record.sha256
-        )
+        scored = self.scores.stat().st_mtime_ns
+        older = all(path.stat().st_mtime_ns <= scored for path in self.checkpoints())
+        return older and sha256_of(self.scores) == record.sha256
 
     def do(self, machine: Machine) -> None:
-        one, part, checkpoint = self.tested, self.part, self.needs.checkpoint()
-        trials = corpora.get(part.corpus).trials(part.root, part.split, protocols=part.protocols)
+        one, average, record = self.tested, self.average, self.record()
+        *several, checkpoint = self.checkpoints()
+        if several:
+            average_run(self.run.folder, mode=average.mode, best=average.best, by=average.by)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
-        record = self.record()
         result, _ = score_corpus(
             detector,
-            part,
+            self.part,
             self.scores,
             checkpoint=checkpoint,
-            trials=trials,
-            num_samples=self.num_samples,
+            num_samples=self._num_samples(),
             batch_size=machine.batch_size,
             num_workers=machine.num_workers,
             overwrite=machine.overwrite or (record is not None and self._differs(record, detector)),
@@ -254,26 +193,30 @@ class ScoreJob(Job):
                 f"{len(result.failures):,} of {counted(result.total, 'recording')} of {one.title} without a score, as "
                 f"{result.record_path} says; bring them, and the same command goes on, or set `allow_partial: true` for it"
             )
-        self.scores.touch()  # confirmed to be of this checkpoint
+        self.scores.touch()  # confirmed to be of these checkpoints
+
+    def _num_samples(self) -> int | None:
+        """Samples of an utterance that are scored; None for all."""
+        one, record = self.tested, {"recipe": self.run.recipe.to_dict()}
+        asked: Any = "auto" if one.samples is None else one.samples
+        return samples_to_score(record, asked, corpora.get(one.corpus).test_samples, one.protocol).num_samples
 
     def _differs(self, record: WholeRecord, detector: Detector | None = None) -> bool:
         """Whether ``record`` is of another checkpoint or ``detector``, of other trials, or of another part of them."""
-        one = self.tested
         of = (record.model_extra or {}).get("checkpoint")
         # The run folder counts too, for its settings are in its name; those above it do not, for it may be a copy.
         named = Path(str(of.get("path"))).parts[-2:] if isinstance(of, dict) else None
-        if named != self.needs.checkpoint().parts[-2:]:
-            return True
-        expected: dict[str, Any] = {"num_samples": self.num_samples, "legacy_train_mode": one.legacy_train_mode}
-        if (trials := _digest_of(self.part)) is not None:
-            expected["trials"] = trials
-        if detector is not None:
-            expected["model"] = detector.fingerprint()
-        return any(record.run.get(key) != value for key, value in expected.items())
+        expected: dict[str, Any] = {
+            "num_samples": self._num_samples(),
+            "legacy_train_mode": self.tested.legacy_train_mode,
+            "trials": _digest_of(self.part) or record.run.get("trials"),
+            "model": detector.fingerprint() if detector else record.run.get("model"),
+        }
+        differs = any(record.run.get(key) != value for key, value in expected.items())
+        return differs or named != self.checkpoints()[-1].parts[-2:]
 
     def missing(self, search: Search) -> list[Missing]:
-        one, found = self.tested, search.part(self.part)
-        return [m for m in found if not (one.allow_partial and m.spares_some)]
+        return [m for m in search.part(self.part) if not (self.tested.allow_partial and m.spares_some)]
 
 
 @lru_cache(1)
@@ -291,90 +234,36 @@ def _digest_of(part: Part) -> str | None:
         return None
 
 
-class Asked(BaseModel):
-    """What determines an evaluation besides its inputs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    corpus: str
-    keys: str
-    phase: str
-    exclude: dict[str, list[str]] | None
-    allow_partial: bool
-    num_resamples: int
-    nes2net: str = __version__
-
-
-class Input(BaseModel):
-    """A file that an evaluation read."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-    kind: str
-    path: str
-    sha256: str | None = None
-    trials_sha256: str | None = None
-
-
-class ReportedSystem(BaseModel):
-    """The figures of an evaluation, as fractions and normalised costs."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-    num_bonafide: int
-    num_spoof: int
-    num_expected: int
-    eer: float
-    interval: tuple[float, float]
-    interval_over: str
-    min_tdcf: float | None = None
-    min_dcf: float | None = None
-    left_out: str = ""
-
-
 class ReportFile(BaseModel):
-    """What is read of ``report.json``."""
+    """What is read of ``report.json``: what was asked, which files were read, and the figures."""
 
-    model_config = ConfigDict(frozen=True)
-    asked: Asked
-    inputs: list[Input]
-    systems: list[ReportedSystem]
+    asked: dict[str, Any]
+    inputs: list[dict[str, str]]
+    measured: Measured
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluateJob(Job):
-    """Evaluate a score file."""
+    """Evaluate a score file into ``page``, and beside it the figures as ``.json``.
 
-    scoring: ScoreJob
+    ``tested`` may leave out other trials than the set that was scored.
+    """
+
+    needs: ScoreJob
     tested: EvaluationSet
-    """Trials of which the file holds the scores; another set may leave out others of them."""
     num_resamples: int
+    page: Path
 
-    @property
-    def run(self) -> Run:  # type: ignore[override]
-        return self.scoring.run
-
-    @property
-    def needs(self) -> Job:  # type: ignore[override]
-        return self.scoring
-
-    @property
-    def name(self) -> str:
-        return f"evaluate {self.run.name} {self.scoring.average.name} {self.tested.title}"
-
-    @property
-    def page(self) -> Path:
-        """The report page; the figures are beside it as ``.json``."""
-        of = self.scoring
-        return of.out / "reports" / of.run.name / of.average.name / f"{self.tested.title}.html"
-
-    def asked(self) -> Asked:
+    def asked(self) -> dict[str, Any]:
+        """What determines the evaluation besides its inputs."""
         one = self.tested
-        return Asked(
-            corpus=one.corpus,
-            keys=str(one.key_path),
-            phase=one.key_phase,
-            exclude=one.exclude,
-            allow_partial=one.allow_partial,
-            num_resamples=self.num_resamples,
-        )
+        return {
+            **one.model_dump(include={"corpus", "exclude", "allow_partial"}),
+            "keys": str(one.key_path),
+            "phase": one.key_phase,
+            "num_resamples": self.num_resamples,
+            "nes2net": __version__,
+        }
 
     def read(self) -> ReportFile | None:
         """The figures; None if there are none yet.
@@ -392,27 +281,43 @@ class EvaluateJob(Job):
         report = self.read()
         if report is None or not self.page.is_file() or report.asked != self.asked():
             return False
-        files = [one for one in report.inputs if one.sha256 is not None]
-        changed = [one for one in files if Path(one.path).is_file() and sha256_of(one.path) != one.sha256]
-        own = [one for one in files if one.kind == "scores"]
-        return bool(own) and not changed and sha256_of(self.scoring.scores) == own[0].sha256
+        files = [one for one in report.inputs if "sha256" in one]
+        changed = any(Path(one["path"]).is_file() and sha256_of(one["path"]) != one["sha256"] for one in files)
+        own = [one["sha256"] for one in files if one["kind"] == "scores"]
+        return not changed and own == [sha256_of(self.needs.scores)]
 
     def do(self, machine: Machine) -> None:
-        one, asked = self.tested, self.asked()
+        one, scoring = self.tested, self.needs
         report = evaluate_systems(
             one.corpus,
-            [self.scoring.scores],
+            [scoring.scores],
             one.key_path,
             one.key_phase,
             allow_partial=one.allow_partial,
             exclude=one.exclude,
             num_resamples=self.num_resamples,
         )
-        system = f"{self.run.name} {self.scoring.average.name}"
-        report = replace(report, systems=[replace(report.systems[0], system=system)])
+        system = replace(report.systems[0], system=f"{self.run.name} {scoring.average.name}")
+        report = replace(report, systems=[system])
+        metrics = {"eer": system.eer, "min_tdcf": system.min_tdcf, "min_dcf": system.min_dcf}
+        record = scoring.record()
+        trials = None if record is None else record.run.get("trials")
+        measured = Measured(
+            run=self.run.name,
+            seed=self.run.seed,
+            metrics={name: value for name, value in metrics.items() if value is not None},
+            interval=system.interval,
+            interval_over=system.interval_over,
+            num_bonafide=system.num_bonafide,
+            num_spoof=system.num_spoof,
+            left_out=system.left_out,
+            trials=trials if isinstance(trials, str) else None,
+            key=next((entry["trials_sha256"] for entry in report.inputs if "trials_sha256" in entry), None),
+            page=self.page.relative_to(self.page.parents[3]).as_posix(),  # from the experiment's folder
+        )
         self.page.parent.mkdir(parents=True, exist_ok=True)
         write_report(report, self.page)
-        figures: dict[str, Any] = {"asked": asked.model_dump(), **report.to_dict()}
+        figures = {"asked": self.asked(), "measured": asdict(measured), **report.to_dict()}
         text = json_text(figures, indent=1, ensure_ascii=False)
         write_text(self.page.with_suffix(".json"), printable(text) + "\n")
 

@@ -48,13 +48,10 @@ def training_parts(recipe: Recipe) -> list[Part]:
             corpus, split = (
                 (data.dev_corpus, data.dev_split) if of_dev else (data.corpus, getattr(data, f"{place}_split"))
             )
-            root, protocols = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
-            parts.append(Part(str(corpus), _path(root), split, _path(protocols)))
+            places = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
+            root, protocols = (None if place is None else Path(place) for place in places)
+            parts.append(Part(str(corpus), root, split, protocols))
     return list(dict.fromkeys(parts))
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def missing_for_training(recipe: Recipe, name: str, search: Search | None = None) -> list[Missing]:
@@ -102,7 +99,15 @@ def missing_part(part: Part) -> list[Missing]:
         problems["audio"] = _problem(error)
     spares_some = False
     if not problems:
-        problems, spares_some = _missing_files(corpus, part.root, part.split, part.protocols)
+        try:
+            trials = corpus.trials(part.root, part.split, protocols=part.protocols)
+        except InputError as error:
+            problems, trials = {"protocol": str(error)}, []
+        gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
+        if gone:
+            of = counted(len(trials), "file is", "files are")
+            problems["audio"] = f"{len(gone):,} of {of} not in {part.root}: {listed(gone)}"
+            spares_some = len(gone) < len(trials)
     return [
         Missing(f"{kind} of {corpus.title} {part.split}", text, _obtain(corpus, kind), spares_some)
         for kind, text in problems.items()
@@ -138,22 +143,6 @@ def corpus_called(name: str) -> Corpus | None:
 def _problem(error: InputError) -> str:
     tried = error.tried if isinstance(error, NotFound) else []
     return f"not found; looked for {listed([str(path) for path in tried], 4)}" if tried else str(error)
-
-
-def _missing_files(
-    corpus: Corpus, root: str | Path, split: str, protocols: str | Path | None
-) -> tuple[dict[str, str], bool]:
-    """Say what is missing, and whether other files are there."""
-    try:
-        trials = corpus.trials(root, split, protocols=protocols)
-    except InputError as error:
-        return {"protocol": str(error)}, False
-    gone = [trial.path.name for trial in trials if trial.path is not None and not is_there(trial.path)]
-    if not gone:
-        return {}, False
-    return {
-        "audio": f"{len(gone):,} of {counted(len(trials), 'file is', 'files are')} not in {root}: {listed(gone)}"
-    }, len(gone) < len(trials)
 
 
 def _obtain(corpus: Corpus, kind: str) -> str:

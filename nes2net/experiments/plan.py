@@ -1,4 +1,4 @@
-"""The work of an experiment: its runs, and the jobs that train, average, score and evaluate them."""
+"""The work of an experiment: its runs, and the jobs that train, score and evaluate them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from nes2net.errors import InputError
 from nes2net.experiments.description import Average, EvaluationSet, Experiment
-from nes2net.experiments.jobs import AverageJob, EvaluateJob, Job, Run, ScoreJob, TrainJob
+from nes2net.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
 from nes2net.machine.files import Budget, json_text
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
@@ -25,10 +25,9 @@ _MOST_TRAININGS, _MOST_EVALUATIONS = 1000, 10_000  # planning a training takes 8
 
 @dataclass(frozen=True)
 class System:
-    """A row of the table: a grid point, and which checkpoints of its runs are scored."""
+    """A row of the table: a grid point (:class:`Run` has it, too), and which checkpoints of its runs are scored."""
 
     point: str
-    """The grid's values as a table names them; empty without a grid."""
     average: Average
 
     @property
@@ -38,12 +37,14 @@ class System:
 
 @dataclass(frozen=True)
 class Task:
-    """Jobs that one process does one after another: the training of a run, or all about one of its averages."""
+    """Jobs that one process does one after another: the training of a run, or all about one of its averages.
+
+    ``needs`` is the name of the task that comes before it.
+    """
 
     name: str
     jobs: list[Job]
     needs: str | None = None
-    """Name of the task that comes before it."""
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,24 @@ class Plan:
     @cached_property
     def tasks(self) -> list[Task]:
         """The training of each run, and after it a task for each average."""
-        tasks = []
+        tasks, resamples = [], self.experiment.num_resamples
         for run in self.runs:
-            training = TrainJob(run)
+            training = TrainJob(f"train {run.name}", run, None)
             first = f"train_{run.name}"
             tasks.append(Task(first, [training]))
             for average in self.experiment.averages:
-                averaging = AverageJob(run, average, training)
-                jobs: list[Job] = [averaging]
+                place, of_it = Path(run.name, average.name), f"{run.name} {average.name}"
+                jobs: list[Job] = []
                 scored: dict[str, ScoreJob] = {}
                 for one in self.sets_of(run):
                     alike = one.model_dump_json(exclude={"name", "keys", "phase", "exclude"})
                     if alike not in scored:  # sets that differ in their labels alone share the scores
-                        scored[alike] = ScoreJob(run, average, one, averaging, self.out)
+                        scores = self.out / "scores" / place / f"{one.title}.txt"
+                        scored[alike] = ScoreJob(f"score {of_it} {one.title}", run, training, average, one, scores)
                         jobs.append(scored[alike])
-                    jobs.append(EvaluateJob(scored[alike], one, self.experiment.num_resamples))
+                    page = self.out / "reports" / place / f"{one.title}.html"
+                    name = f"evaluate {of_it} {one.title}"
+                    jobs.append(EvaluateJob(name, run, scored[alike], one, resamples, page))
                 tasks.append(Task(f"evaluate_{run.name}_{average.name}", jobs, first))
         return tasks
 
@@ -95,7 +99,7 @@ class Plan:
             job
             for job in self.jobs
             if isinstance(job, EvaluateJob)
-            and (job.run.point, job.scoring.average, job.tested) == (system.point, system.average, one)
+            and (job.run.point, job.needs.average, job.tested) == (system.point, system.average, one)
         ]
 
 
@@ -118,8 +122,8 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
             what, steps=count
         )
     runs = []
-    for values in itertools.product(*columns):
-        settings = dict(zip(keys, values))
+    for chosen in itertools.product(*columns):
+        settings = dict(zip(keys, chosen))
         point = ", ".join(f"{_short(key)} {_word(value)}".strip() for key, value in settings.items())
         overrides = {**experiment.overrides, **settings}
         source = overrides.pop("recipe", experiment.recipe)
@@ -127,22 +131,17 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
         for left_out, sets in _in_turn(experiment, recipe).items():
             label = _label(settings, left_out)
             for seed in experiment.seeds:
+                values = recipe.to_dict()
+                values |= {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard")}
+                values["comment"] = "_".join(filter(None, [recipe.comment, label])) or None
+                if left_out is not None:
+                    others = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]
+                    values["data"] = {**values["data"], "corpora": others}
                 name = f"{label}_seed{seed}" if label else f"seed{seed}"
-                runs.append(Run(name, point, seed, _of_run(recipe, left_out, seed, label, out), sets))
+                runs.append(Run(name, point, seed, recipe_from_dict(values), sets))
     if len({run.folder for run in runs}) < len(runs):
         raise InputError("two runs of the grid would share a folder: name the same values once")
     return Plan(experiment, out, runs)
-
-
-def _of_run(recipe: Recipe, left_out: str | None, seed: int, label: str, out: Path) -> Recipe:
-    """The recipe of one run of a grid point."""
-    values = recipe.to_dict()
-    values |= {"seed": seed, "output": str(out / "models"), "logs": str(out / "tensorboard")}
-    values["comment"] = "_".join(filter(None, [recipe.comment, label])) or None
-    if left_out is not None:
-        others = [corpus for corpus in values["data"]["corpora"] if corpus["alias"] != left_out]
-        values["data"] = {**values["data"], "corpora": others}
-    return recipe_from_dict(values)
 
 
 def _in_turn(experiment: Experiment, recipe: Recipe) -> dict[str | None, frozenset[str]]:

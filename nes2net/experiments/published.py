@@ -87,13 +87,6 @@ class PublishedRow:
         figures = f"{self.metric} on {self.test} {', '.join(filter(None, (best, mean)))}{self._tdcf}"
         return f"{self.system}, trained on {self.train}: {figures} [{self.source}]"
 
-    def describe_result(self) -> str:
-        """One line as ``nes2net info`` prints it."""
-        mean = None if self.mean is None else f"mean {self.percent(self.mean)}"
-        both = f"{self.percent(self.best)} ({mean})" if mean else self.percent(self.best)
-        figures = f"{self.metric} {mean if self.best is None else both} %{self._tdcf}"
-        return f"{self.system}: trained on {self.train}, {self.test}: {figures} [{self.source}]"
-
     @property
     def _tdcf(self) -> str:
         return "" if self.min_tdcf is None else f", min t-DCF {self.min_tdcf:.4f}"
@@ -193,15 +186,6 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise InputError(f"{where}: a mapping is expected, found {shown(value)}")
     return value
-
-
-def results_of(model: str) -> list[str]:
-    """List the published results of a whole model or back-end, one line each.
-
-    >>> [result.split(" min t-DCF ")[1] for result in results_of("mpif_res2net")]
-    ['0.2557 [arXiv 2306.15389]']
-    """
-    return [row.describe_result() for row in published_rows() if row.model == model]
 
 
 def _row(values: Any, where: str) -> PublishedRow:

@@ -1,26 +1,44 @@
-"""Reproduction of a published result: train if necessary, score, evaluate, and compare."""
+"""Reproduction of a published result: train if necessary, score, evaluate, and compare figures and conditions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import inspect
+import json
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from nes2net.actions.scoring import score_corpus
+from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
-from nes2net.errors import InputError
-from nes2net.evaluation.evaluate import Report, evaluate_systems
+from nes2net.errors import InputError, counted, listed
+from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
 from nes2net.evaluation.page import write_report
-from nes2net.experiments.comparability import Conditions, compare_conditions, published_architecture, recipe_path
 from nes2net.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
 from nes2net.experiments.published import PublishedRow
-from nes2net.recipes.reading import load_recipe
+from nes2net.published_models import PUBLISHED_MODELS
+from nes2net.recipes.reading import PACKAGED, load_recipe
 from nes2net.recipes.recipe import Recipe
+from nes2net.registry import Registry, aggregations, backends, corpora, frontends
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.selection import best_epochs
 
+_PARTS: dict[str, tuple[str, Registry[Any]]] = {
+    "frontend": ("front-end", frontends),
+    "aggregation": ("aggregation", aggregations),
+    "backend": ("back-end", backends),
+}
+# Options that no score depends on: the source of the weights, settings of training, and sizes of
+# tensors that only pre-training uses.
+_IRRELEVANT = frozenset(
+    "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
+    "pretraining_heads final_dim latent_vars latent_groups".split()
+)
 _FUSION = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
 
 
@@ -45,13 +63,21 @@ class Places:
         own = self.data / corpus
         return own if own.is_dir() else self.data
 
+    def key(self, row: PublishedRow) -> Path:
+        """The labels of ``row``."""
+        return self.keys or self.root(row.corpus)
+
+    def recipe_of(self, row: PublishedRow) -> Path | None:
+        """The recipe that trains ``row``; None if there is none."""
+        return self.recipe if self.recipe is not None or row.recipe is None else recipe_path(row.recipe)
+
 
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
     """List everything that ``row`` needs and the disk lacks."""
     tested = Part(row.corpus, places.root(row.corpus), row.split, places.protocols)
     missing = [*_missing_model(row, places), *missing_part(tested)]
     known = [m.problem for m in missing]  # the protocol may hold the labels
-    return missing + [m for m in missing_keys(row.corpus, _keys(row, places), row.phase) if m.problem not in known]
+    return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]
 
 
 def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
@@ -62,7 +88,7 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
         if places.checkpoint.exists():
             return []
         return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
-    path = _recipe_path(row, places)
+    path = places.recipe_of(row)
     if path is None:
         return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
     try:
@@ -78,16 +104,6 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     return missing
 
 
-def _keys(row: PublishedRow, places: Places) -> Path:
-    return places.keys or places.root(row.corpus)
-
-
-def _recipe_path(row: PublishedRow, places: Places) -> Path | None:
-    if places.recipe is not None or row.recipe is None:
-        return places.recipe
-    return recipe_path(row.recipe)
-
-
 def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
     """The recipe that trains ``row``, with the folders of ``places``."""
     recipe = load_recipe(path, row.overrides)
@@ -99,6 +115,113 @@ def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
     if places.ssl_checkpoint is not None:
         recipe.ssl_checkpoint = str(places.ssl_checkpoint)
     return recipe
+
+
+@dataclass
+class Conditions:
+    """The differences between a measurement and a published one, and what could not be checked.
+
+    Each is one text.
+    """
+
+    differences: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+
+def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
+    """Compare the conditions of a measurement with those of ``row``.
+
+    Args:
+        config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
+        evaluation: The evaluation of its scores.
+        keys: The file or folder of the labels.
+
+    Raises:
+        InputError: if the keys or the ASV scores cannot be read.
+    """
+    conditions = Conditions()
+    if row.protocol == "unknown":
+        conditions.unchecked.append("the length of what is scored: the source does not say; here whole utterances")
+    if evaluation.is_partial:
+        evaluated = evaluation.num_bonafide + evaluation.num_spoof
+        conditions.differences.append(
+            f"PARTIAL: rests on {evaluated:,} of {counted(evaluation.num_expected, 'trial')}; {evaluation.left_out}"
+        )
+    corpus, phase = corpora.get(row.corpus), canonical_phase(row.phase)
+    if corpus.labelled_counts(phase) is None:
+        conditions.unchecked.append(f"the trials: the official numbers of {corpus.title}, phase {phase}, are not known")
+    elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
+        text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
+        conditions.differences.append(text)
+    _compare_architecture(conditions, row, config)
+    if row.min_tdcf is None or evaluation.min_tdcf is None:
+        return conditions
+    official = corpus.asv_counts.get(phase)
+    if official is None or corpus.asv_scores is None:
+        text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
+        conditions.unchecked.append(text)
+    elif (found := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
+        there, expected = (
+            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (found, official)
+        )
+        text = f"the speaker-verification scores are not the organisers': {there} instead of {expected}"
+        conditions.differences.append(text)
+    return conditions
+
+
+def published_architecture(row: PublishedRow) -> dict[str, Any]:
+    """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
+
+    That of a back-end is the one of the row's recipe, unless the row names a front-end.
+
+    Raises:
+        InputError: if the recipe cannot be read.
+    """
+    if row.model in PUBLISHED_MODELS:
+        return PUBLISHED_MODELS[row.model]
+    if row.recipe is not None and row.frontend is None:
+        return load_recipe(recipe_path(row.recipe), row.overrides).model
+    return {"frontend": row.frontend or "xlsr_300m", "aggregation": "last", "backend": row.model}
+
+
+def recipe_path(recipe: str) -> Path:
+    """Find the ``recipe`` of a row: a packaged one by the name of its file, or any file."""
+    packaged = PACKAGED / Path(recipe).name
+    return packaged if packaged.is_file() else Path(recipe)
+
+
+def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dict[str, Any]) -> None:
+    if row.model is None:
+        conditions.unchecked.append("the architecture: the row names no model")
+        return
+    with torch.device("meta"):
+        expected = _options(Detector.from_config(published_architecture(row)).config)
+    found = _options(config)
+    differences = []
+    for part, (role, _) in _PARTS.items():
+        name, published_name = found[part].pop("name"), expected[part].pop("name")
+        if name != published_name:
+            differences.append(f"{role} {name} instead of {published_name}")
+            continue
+        differences += [
+            f"{role} {option} {found[part].get(option)} instead of {value}"
+            for option, value in expected[part].items()
+            if found[part].get(option) != value
+        ]
+    if differences:
+        conditions.differences.append(f"the architecture is not that of {row.model}: {listed(differences)}")
+
+
+def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Collect the name and the options of each part that scores depend on, as JSON has them."""
+    options = {}
+    for part, (_, registry) in _PARTS.items():
+        parameters = inspect.signature(registry.get(config[part]["name"])).parameters.values()
+        defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+        options[part] = json.loads(
+            json.dumps({name: value for name, value in {**defaults, **config[part]}.items() if name not in _IRRELEVANT})
+        )
+    return options
 
 
 @dataclass(frozen=True)
@@ -170,7 +293,16 @@ def reproduce(
         InputError: if something is missing (:func:`find_missing` lists all of it), malformed, or of
             another run.
     """
-    checkpoint = places.checkpoint or _trained(row, places, device)
+    if (checkpoint := places.checkpoint) is None:  # the best checkpoint, or the average that the row asks for
+        path = places.recipe_of(row)
+        if path is None:
+            raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
+        recipe = _recipe(path, row, places)
+        recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
+        folder = train(recipe, device)
+        best = best_epochs(folder, row.average, row.select)
+        several = len(best) > 1
+        checkpoint = average_run(folder, best, row.average_mode).path if several else folder / f"epoch_{best[0]}.pth"
     scores = places.out / "scores.txt"
     config = None if row.model is None else published_architecture(row)  # for a file that records none
     detector = Detector.from_pretrained(checkpoint, device, config=config)
@@ -189,7 +321,7 @@ def reproduce(
     report = evaluate_systems(
         row.corpus,
         [scores],
-        _keys(row, places),
+        places.key(row),
         row.phase,
         allow_partial=allow_partial,
         exclude=row.exclude,
@@ -197,20 +329,8 @@ def reproduce(
     )
     report = replace(report, systems=[replace(report.systems[0], system=row.system)])
     write_report(report, places.out / "report.html", places.out / "report.json")
-    conditions = compare_conditions(row, detector.config, report.systems[0], _keys(row, places))
+    conditions = compare_conditions(row, detector.config, report.systems[0], places.key(row))
     return Reproduction(row, report, conditions, trained=places.checkpoint is None)
-
-
-def _trained(row: PublishedRow, places: Places, device: str) -> Path:
-    """Train by the row's recipe; return the best checkpoint, or the average the row asks for."""
-    path = _recipe_path(row, places)
-    if path is None:
-        raise InputError(f"there is no recipe to train {row.id}: give `checkpoint` or `recipe`")
-    recipe = _recipe(path, row, places)
-    recipe.output, recipe.logs = str(places.out / "models"), str(places.out / "logs")
-    folder = train(recipe, device)
-    best = best_epochs(folder, row.average, row.select)
-    return average_run(folder, best, row.average_mode).path if len(best) > 1 else folder / f"epoch_{best[0]}.pth"
 
 
 def judge(published: float, low: float, high: float, digits: int = 2) -> str:

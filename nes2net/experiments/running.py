@@ -50,14 +50,12 @@ def do_here(
         Unfinished: if SIGTERM came, or a disk is full.
         KeyboardInterrupt: if Ctrl-C was pressed. What is done is kept in both cases.
     """
-    failures: list[Failure] = []
-    failed: set[int] = set()
+    failures: dict[Job, Failure] = {}
     left = unfinished(jobs)
     with StopRequests():
         for number, job in enumerate(left, 1):
-            if job.needs is not None and id(job.needs) in failed:
-                failed.add(id(job))
-                failures.append(Failure(job.name, f"it needs: {job.needs.name}"))
+            if job.needs in failures:
+                failures[job] = Failure(job.name, f"it needs: {job.needs.name}")
                 continue
             say(f"job {number} of {len(left)}: {job.name}")
             try:
@@ -65,16 +63,14 @@ def do_here(
             except Unfinished:
                 raise
             except InputError as error:
-                failures.append(Failure(job.name, str(error), 2))
-                failed.add(id(job))
+                failures[job] = Failure(job.name, str(error), 2)
             except Exception as error:  # a fault of ours or of a library stops this job alone
                 path = logs / f"{job.name.replace(' ', '_')}.log"
                 with writing(path):
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(traceback.format_exc(), encoding="utf-8")
-                failures.append(Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1))
-                failed.add(id(job))
-    return failures
+                failures[job] = Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1)
+    return list(failures.values())
 
 
 def do_in_processes(
@@ -96,9 +92,9 @@ def do_in_processes(
         Unfinished, KeyboardInterrupt: as :func:`do_here`; the processes got the signal, too, and
             have ended.
     """
-    waiting, running, free = list(tasks), dict[str, _Process](), list(range(num_processes))
+    waiting, free = list(tasks), list(range(num_processes))
+    running: dict[str, tuple[subprocess.Popen, int]] = {}
     failures: dict[str, Failure] = {}
-    names = {task.name for task in tasks}
     with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
@@ -110,68 +106,49 @@ def do_in_processes(
                         waiting.remove(task)
                         failures[task.name] = Failure(task.name, f"it needs: {task.needs}")
                         display.update()
-                    elif free and not (task.needs in names and _is_open(str(task.needs), waiting, running)):
+                    elif free and task.needs not in {*running, *(other.name for other in waiting)}:
                         waiting.remove(task)
                         slot = free.pop(0)
-                        running[task.name] = _Process(
-                            command(task), logs / f"{task.name}.log", slot, num_processes, gpus
-                        )
-                for name, process in list(running.items()):
+                        environment = dict(os.environ)
+                        # Equal shares of the processors: two processes with as many threads as processors hold each
+                        # other up.
+                        threads = max(1, usable_processors() // num_processes)
+                        environment.setdefault("OMP_NUM_THREADS", str(threads))
+                        environment |= {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
+                        running[task.name] = _started(command(task), logs / f"{task.name}.log", environment), slot
+                for name, (process, slot) in list(running.items()):
                     if (status := process.poll()) is None:
                         continue
                     del running[name]
-                    free.append(process.slot)
+                    free.append(slot)
                     if status != 0:
-                        failures[name] = Failure(name, process.reason(), status)
+                        log = logs / f"{name}.log"
+                        said = log.read_bytes()[-_TAIL:].decode("utf-8", "replace").splitlines()
+                        last = next((one_line(line) for line in reversed(said) if line.strip()), "it printed nothing")
+                        failures[name] = Failure(name, f"{last} ({log})", status)
                     display.facts = [f"{len(failures)} failed"] if failures else []
                     display.update()
                 time.sleep(_POLL)
         except BaseException as error:
             number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
-            for process in running.values():
-                process.send(number)
-            for process in running.values():  # training saves first
+            for process, _ in running.values():
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+            for process, _ in running.values():  # training saves first
                 process.wait()
             raise
     return list(failures.values())
 
 
-def _is_open(name: str, waiting: Sequence[Task], running: dict[str, _Process]) -> bool:
-    return name in running or any(task.name == name for task in waiting)
-
-
-class _Process:
-    """A process of this command line, whose output goes to a file."""
-
-    def __init__(self, command: Sequence[str], log: Path, slot: int, num_processes: int, gpus: Sequence[str]) -> None:
-        self.log, self.slot = log, slot
-        environment = dict(os.environ)
-        # Equal shares of the processors, for two processes with as many threads as processors hold each other up.
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, usable_processors() // num_processes)))
-        if gpus:
-            environment["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-        with writing(log), log.open("wb") as file:
-            # A session of its own: Ctrl-C reaches this process, which passes it on once.
-            self._popen = subprocess.Popen(
-                command,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                env=environment,
-                start_new_session=True,
-            )
-
-    def poll(self) -> int | None:
-        return self._popen.poll()
-
-    def send(self, number: int) -> None:
-        with suppress(ProcessLookupError):
-            self._popen.send_signal(number)
-
-    def wait(self) -> None:
-        self._popen.wait()
-
-    def reason(self) -> str:
-        """The last line of the log, and its path."""
-        content = self.log.read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
-        return f"{one_line(content.splitlines()[-1])} ({self.log})" if content else f"it printed nothing ({self.log})"
+def _started(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
+    """Start a process of this command line, whose output goes to the file ``log``."""
+    with writing(log), log.open("wb") as file:
+        # A session of its own: Ctrl-C reaches this process, which passes it on once.
+        return subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        )

@@ -92,9 +92,13 @@ def submit(
     """
     submitit = _submitit()
     kind = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
-    jobs = {task: kind(folder=folder, job_id=id) for task, id in _read(folder, settings.cluster).items()}
-    active = {task: job for task, job in jobs.items() if not job.done()}
-    submitted: dict[str, Any] = dict(active)
+    active: dict[str, Any] = {}
+    if (path := folder / _FILE).is_file():
+        earlier = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
+        if earlier.cluster == settings.cluster:
+            jobs = {task: kind(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
+            active = {task: job for task, job in jobs.items() if not job.done()}
+    submitted = dict(active)
 
     def put(names: Sequence[str], after: str | None, wait_for: Sequence[Any]) -> None:
         names = [one for one in names if one not in active]
@@ -119,11 +123,8 @@ def submit(
         with executor.batch():
             new = [executor.submit(TaskCommand(command(one))) for one in names]
         submitted.update(zip(names, new))
-        write_text(
-            folder / _FILE,
-            json_text({"cluster": settings.cluster, "jobs": {task: job.job_id for task, job in submitted.items()}})
-            + "\n",
-        )
+        ids = {task: job.job_id for task, job in submitted.items()}
+        write_text(path, json_text({"cluster": settings.cluster, "jobs": ids}) + "\n")
 
     try:
         put([task.name for task in tasks if task.needs is None], None, [])
@@ -141,15 +142,6 @@ def submit(
             f"the jobs cannot be submitted ({first_line(error)}): is this a machine of the cluster?"
         ) from error
     return {task: job.job_id for task, job in submitted.items()}
-
-
-def _read(folder: Path, cluster: str) -> dict[str, str]:
-    """The jobs that were submitted to ``cluster`` before."""
-    path = folder / _FILE
-    if not path.is_file():
-        return {}
-    found = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
-    return found.jobs if found.cluster == cluster else {}
 
 
 def _submitit() -> Any:

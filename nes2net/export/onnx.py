@@ -117,6 +117,7 @@ def export_onnx(
     detector = detector.whole()
     shortest, longest = _lengths(detector, num_samples)
     rule = detector.backend.score_rule
+    size = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     description = {
         "nes2net": __version__,
         "torch": torch.__version__,
@@ -129,7 +130,7 @@ def export_onnx(
         "score_rule": rule,
         "quantize": None,
         "training": start_of(detector.record, places=False),
-        "external_data": f"{path.name}.data" if _num_bytes(detector) > LARGEST_FILE else None,
+        "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -172,10 +173,6 @@ def _lengths(detector: Detector, num_samples: int | None) -> tuple[int, int | No
         limit = accepted_lengths(shortest, longest)
         raise InputError(f"this detector takes {limit} samples, so it cannot be exported for {num_samples}")
     return num_samples, num_samples
-
-
-def _num_bytes(detector: Detector) -> int:
-    return sum(t.numel() * t.element_size() for t in (*detector.parameters(), *detector.buffers()))
 
 
 def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[str]:

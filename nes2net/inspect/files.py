@@ -14,7 +14,6 @@ import torch
 
 from nes2net.checkpoints.folder import CONFIG, WEIGHTS
 from nes2net.checkpoints.huggingface import CONFIG_FILE
-from nes2net.decisions.calibration import LinearCalibration
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import Detector
 from nes2net.detector.loading import sound_description
@@ -73,25 +72,24 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
             with suppress(InputError):
                 return describe(path)
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
-    if path.suffix not in (".onnx", ".safetensors") and _is_text(path):
+    start = b""
+    if path.suffix not in (".onnx", ".safetensors"):
+        with suppress(OSError), open(path, "rb") as file:  # the reader of checkpoints says why
+            start = file.read(4096)
+    if start and not any(byte < 9 or 13 < byte < 32 for byte in start):  # a checkpoint begins as an archive or a pickle
         return _scores_sheet(path)
     return _detector_sheet(identify(path), results)
-
-
-def _is_text(path: Path) -> bool:
-    """Whether a file begins as text; a checkpoint begins with a zip archive or a pickle."""
-    try:
-        with open(path, "rb") as file:
-            start = file.read(4096)
-    except OSError:
-        return False  # the reader of checkpoints says why
-    return bool(start) and not any(byte < 9 or 13 < byte < 32 for byte in start)
 
 
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     path, config = identity.path, identity.architecture
     types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
-    published = identity.models if not identity.config else _published_models(config)
+    published = identity.models
+    if identity.config:
+        backend = config.get("backend", {}).get("name")
+        near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
+        with torch.device("meta"):
+            published = [name for name, model in near.items() if Detector.from_config(model).config == config]
     weights = path / WEIGHTS if path.is_dir() else path
     compared = identity.parameters and (config or identity.models)
     loaded_as = published_model(identity.record)
@@ -150,13 +148,6 @@ def _adaptation_facts(identity: Identity) -> dict[str, Any]:
     return facts
 
 
-def _published_models(config: Mapping[str, Any]) -> list[str]:
-    backend = config.get("backend", {}).get("name")
-    near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
-    with torch.device("meta"):
-        return [name for name, model in near.items() if Detector.from_config(model).config == config]
-
-
 def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
     """The recipe in a record; None if there is none that this version can read."""
     try:
@@ -177,7 +168,11 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
         parts = recipe.data.parts("train").values()
         facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" if part.root else part.corpus for part in parts)
     if isinstance(starts := record.get(START_KEY), list):
-        facts["started from"] = [_start(start) for start in starts if isinstance(start, dict)]
+        facts["started from"] = []
+        for start in filter(lambda start: isinstance(start, dict), starts):
+            found, by = published_model(start), start.get("recipe")
+            named = str((isinstance(by, dict) and by.get("name")) or "another detector")
+            facts["started from"].append(f"{found[0]}; licence of its weights: {found[1].licence}" if found else named)
     if isinstance(average, dict):
         ids, of = (
             ", ".join(map(str, listed)) if isinstance(listed := average.get(key), list) else "" for key in ("ids", "of")
@@ -191,14 +186,6 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in record.items() if not isinstance(value, (dict, list))}
     known = ("epoch", "val_eer_wo_aug_low", "val_eer_wo_aug_high", *_HEADINGS)
     return facts | {key: value for key, value in rest.items() if key not in known}
-
-
-def _start(record: Mapping[str, Any]) -> str:
-    """A detector that a training started from, in words."""
-    if found := published_model(record):
-        return f"{found[0]}; licence of its weights: {found[1].licence}"
-    recipe = record.get("recipe")
-    return str((isinstance(recipe, dict) and recipe.get("name")) or "another detector")
 
 
 def _value(name: str, value: Any) -> Any:
@@ -244,13 +231,34 @@ def _epoch_rows(rows: Sequence[Row], checkpoints: set[str]) -> list[dict[str, An
 def _calibration_sheet(path: Path) -> Sheet:
     calibration = load_calibration(path)
     kind = "calibration" if len(calibration.weights) == 1 else "fusion"
-    facts = {"offset": calibration.offset, "prior of bona fide": calibration.prior, "l2": calibration.l2}
+    facts: dict[str, Any] = {
+        "offset": calibration.offset,
+        "prior of bona fide": calibration.prior,
+        "l2": calibration.l2,
+    }
     facts |= {
         f"trained on, {key}": value
         for key, value in calibration.trained_on.items()
         if not isinstance(value, (dict, list))
     }
-    facts |= _content_facts(calibration)
+    by, population = calibration.scored_by, calibration.population
+    if by is not None:
+        heard = "whole recordings" if by.num_samples is None else f"the first {by.num_samples} samples"
+        frames = "" if by.resolution_ms is None else f", in frames of {by.resolution_ms:g} ms"
+        facts["detector"] = f"{by.fingerprint} (SHA-256 of architecture and weights) in {by.precision}"
+        facts["scored"] = heard + frames
+    elif kind == "calibration":
+        facts["detector"] = "not known, so nothing tells whether it is the same one"
+    if calibration.llrs is None:
+        facts["operating points"] = "cost:CMISS,CFA,PRIOR alone: the ratios of its own trials are not kept"
+    elif kind == "calibration":
+        facts["operating points"] = "all"
+    if population is None:
+        facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
+    else:
+        facts["recordings"] = f"{population.num_recordings:,} measured"
+        facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
+        facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
     rows = [{"weight": weight, "system": system} for system, weight in zip(calibration.systems, calibration.weights)]
     figures = calibration.trained_on.get("figures")
     measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
@@ -258,31 +266,6 @@ def _calibration_sheet(path: Path) -> Sheet:
     scores = "SCORES" if len(rows) == 1 else "SCORES …"
     commands = [f"nes2net apply-calibration {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
-
-
-def _content_facts(calibration: LinearCalibration) -> dict[str, Any]:
-    """What a calibration holds of the detector, the trials and the recordings, in words."""
-    facts: dict[str, Any] = {}
-    if (by := calibration.scored_by) is not None:
-        heard = "whole recordings" if by.num_samples is None else f"the first {by.num_samples} samples"
-        if by.resolution_ms is not None:
-            heard += f", in frames of {by.resolution_ms:g} ms"
-        facts["detector"] = f"{by.fingerprint} (SHA-256 of architecture and weights) in {by.precision}"
-        facts["scored"] = heard
-    elif len(calibration.weights) == 1:
-        facts["detector"] = "not known, so nothing tells whether it is the same one"
-    if calibration.llrs is None:
-        facts["operating points"] = "cost:CMISS,CFA,PRIOR alone: the ratios of its own trials are not kept"
-    elif len(calibration.weights) == 1:
-        facts["operating points"] = "all"
-    population = calibration.population
-    if population is None:
-        facts["recordings"] = "not measured, so no recording is called 'cannot tell'"
-        return facts
-    facts["recordings"] = f"{population.num_recordings:,} measured"
-    facts |= {f"usual {name}": text for name, text in population.usual_ranges().items()}
-    facts["embeddings"] = "count as well" if population.has_embeddings else "not computed"
-    return facts
 
 
 def _history_sheet(path: Path) -> Sheet:

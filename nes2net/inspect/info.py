@@ -18,7 +18,7 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.detector import Detector
-from nes2net.errors import InputError, did_you_mean
+from nes2net.errors import InputError, counted, did_you_mean
 from nes2net.frontends.base import Frontend
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.registry import (
@@ -206,7 +206,7 @@ def _describe_frontend(frontend: Frontend) -> PartInfo:
     flops = count_flops(frontend, torch.zeros(1, ASVSPOOF_SAMPLES), "all")
     hop, width = 1e3 * frontend.hop_length / SAMPLE_RATE, 1e3 * frontend.min_samples / SAMPLE_RATE
     notes = [
-        f"{_counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
+        f"{counted(frontend.num_layers, 'hidden state')} of {frontend.out_dim}, a frame of {width:g} ms every {hop:g} ms"
     ]
     if frontend.num_unused:
         notes.append(f"its files hold {frontend.num_unused:,} more numbers, used in pre-training only")
@@ -231,24 +231,17 @@ def _describe_head(
             if width
             else "it sees the whole utterance"
         )
-        notes.append(f"{sees}; it needs at least {_counted(part.min_frames, 'frame')}")
+        notes.append(f"{sees}; it needs at least {counted(part.min_frames, 'frame')}")
         if part.resolutions:
             notes.append(f"it scores segments too; their lengths in frames: {', '.join(map(str, part.resolutions))}")
         notes += _never_trained(part)
-        notes.append("layers: " + ", ".join(_layer(name, child) for name, child in part.named_children()))
+        layers = []
+        for name, child in part.named_children():
+            several = f"{len(child)} × {type(child[0]).__name__}" if isinstance(child, nn.ModuleList) else ""
+            size = f", {trained:,}" if (trained := _parameters(child)) else ""
+            layers.append(f"{name} ({several or type(child).__name__}{size})")
+        notes.append(f"layers: {', '.join(layers)}")
     return PartInfo(role, part.config["name"], _parameters(part), flops / 2 / seconds, notes)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def _layer(name: str, module: nn.Module) -> str:
-    times = (
-        f"{len(module)} × {type(module[0]).__name__}" if isinstance(module, nn.ModuleList) else type(module).__name__
-    )
-    parameters = _parameters(module)
-    return f"{name} ({times}{f', {parameters:,}' if parameters else ''})"
 
 
 def _never_trained(module: nn.Module) -> list[str]:

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from nes2net.corpora.corpus import Corpus, Counts
+from nes2net.corpora.corpus import Counts
 from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
@@ -20,13 +20,11 @@ from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
-from nes2net.recipes.data import DataConfig
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
 from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
-_PLURALS = {"corpus": "corpora"}
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,10 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {
-        _PLURALS.get(kind, f"{kind}s"): [{"name": name, "meaning": line} for name, line in lines.items()]
-        for kind, lines in _lines(results).items()
+        "corpora" if kind.name == "corpus" else f"{kind.name}s": [
+            {"name": name, "meaning": kind.line(name)} for name in kind.names
+        ]
+        for kind in _kinds(results)
     }
     tables["keys of a recipe"] = [
         {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
@@ -60,16 +60,40 @@ def overview(results: Sequence[Result]) -> Sheet:
     return Sheet("What nes2net knows by name", tables=tables, commands=commands, brief=True)
 
 
+class _Kind(NamedTuple):
+    """Things of one kind: their names, the line of each in the map, and what describes one."""
+
+    name: str
+    names: list[str]
+    line: Callable[[str], str]
+    sheet: Callable[[str, Sequence[Result]], Sheet]
+
+
+def _kinds(results: Sequence[Result]) -> list[_Kind]:
+    """Everything with a name, kind by kind."""
+    figures = {result.id: result.figure for result in results}
+    parts = [
+        _Kind(registry.kind, registry.names(), partial(_part_line, registry), partial(part_sheet, registry))
+        for registry in REGISTRIES.values()
+    ]
+    return [
+        _Kind(
+            "recipe",
+            packaged_recipes(),
+            lambda name: plain(comment(name)[0]).partition(". ")[0].rstrip("."),
+            recipe_sheet,
+        ),
+        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
+        *parts,
+        _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
+        _Kind("condition", effects.names(), _condition_line, condition_sheet),
+        _Kind("published result", list(figures), figures.__getitem__, _result_sheet),
+    ]
+
+
 def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
     """Kind → its names."""
-    return {
-        "recipe": packaged_recipes(),
-        "model": list(PUBLISHED_MODELS),
-        **{registry.kind: registry.names() for registry in REGISTRIES.values()},
-        "corpus": corpora.names(),
-        "condition": effects.names(),
-        "published result": [result.id for result in results],
-    }
+    return {kind.name: kind.names for kind in _kinds(results)}
 
 
 def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
@@ -78,46 +102,20 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     Raises:
         InputError: if nothing is called so; the message names what is nearest.
     """
-    describers: dict[str, Callable[[str, Sequence[Result]], Sheet]] = {
-        "recipe": recipe_sheet,
-        "model": model_sheet,
-        **{registry.kind: partial(part_sheet, registry) for registry in REGISTRIES.values()},
-        "corpus": corpus_sheet,
-        "condition": condition_sheet,
-        "published result": _result_sheet,
-    }
-    by_kind = names(results)
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]
-    found = [describers[kind](name, results) for kind, known in by_kind.items() if name in known]
+    kinds = _kinds(results)
+    known = [word for kind in kinds for word in kind.names]
+    found = [kind.sheet(name, results) for kind in kinds if name in kind.names]
     if not found:
-        known = [word for words in by_kind.values() for word in words]
         raise InputError(f"'{name}' is neither a name nor a file or folder{did_you_mean(name, known, 'nes2net info')}")
+    others = [word for word in known if word.lower() == name.lower() and word != name]
     for sheet in found:
-        others = [word for words in by_kind.values() for word in words if word.lower() == name.lower() and word != name]
         if others:
             sheet.facts["not to be confused with"] = f"{others[0]}, which differs in its capital letters"
         if len(found) > 1:
             sheet.facts["note"] = f"{len(found)} things are called {name}; each is described here"
     return found
-
-
-def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
-    """Kind → name → what it is, on one line."""
-    by_kind = names(results)
-    figures = {result.id: result.figure for result in results}
-    parts = {
-        registry.kind: {name: _part_line(registry, name) for name in by_kind[registry.kind]}
-        for registry in REGISTRIES.values()
-    }
-    return {
-        "recipe": {name: plain(comment(name)[0]).partition(". ")[0].rstrip(".") for name in by_kind["recipe"]},
-        "model": {name: _model_line(name) for name in by_kind["model"]},
-        **parts,
-        "corpus": {name: _corpus_line(name) for name in by_kind["corpus"]},
-        "condition": {name: _condition_line(name) for name in by_kind["condition"]},
-        "published result": {name: figures[name] for name in by_kind["published result"]},
-    }
 
 
 def _part_line(registry: Registry, name: str) -> str:
@@ -213,12 +211,18 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     condition = effects.get(name)
     strengths = [f"{name}:{strength:g}" for strength in condition.strengths] or [name]
     folders = "".join(f" augment.{source}=DIR" for source in condition.needs if source != "speech")
+    lacks = ""
+    if not condition.needs:
+        try:
+            create_condition(strengths[0])
+        except MissingLibrary as error:
+            lacks = str(error)
     facts = {
         "what": about(effects, name),
         "strength": condition.takes() or "none",
         "in nes2net robustness": ", ".join(strengths),
         "needs": " and ".join(condition.needs),
-        "not possible here": "" if condition.needs else _missing_library(strengths[0]),
+        "not possible here": lacks,
         "length": "changes, or sounds move in time: not beside labels of segments" if condition.time_moves else "stays",
     }
     commands = [
@@ -226,14 +230,6 @@ def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         f"In a recipe: augment.conditions=[{strengths[0]}]{folders}",
     ]
     return Sheet(f"{name}: condition", facts, commands=commands)
-
-
-def _missing_library(text: str) -> str:
-    try:
-        create_condition(text)
-    except MissingLibrary as error:
-        return str(error)
-    return ""
 
 
 def published_size(name: str) -> dict[str, Any]:
@@ -313,25 +309,21 @@ def recipe_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     return sheet
 
 
-def _trained_on(data: DataConfig) -> str:
-    """The corpora that ``data`` trains on, with their titles and folders, in words."""
-    words = []
-    for part in data.parts("train").values():
-        known = f" ({corpora.get(part.corpus).title})" if part.corpus in corpora.names() else ""
-        words.append(f"{part.corpus}{known}" + (f", from {part.root}" if part.root else ""))
-    return "; ".join(words)
-
-
 def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) -> Sheet:
     """What a recipe trains, on what, and which keys differ from the defaults.
 
     Args:
         sources: key → where its value comes from.
     """
-    known = recipe.data.corpus in corpora.names() and not recipe.data.corpora
+    known = corpora.names()
+    checked = recipe.data.corpus if recipe.data.corpus in known and not recipe.data.corpora else "CORPUS"
+    trains_on = []
+    for part in recipe.data.parts("train").values():
+        titled = f" ({corpora.get(part.corpus).title})" if part.corpus in known else ""
+        trains_on.append(f"{part.corpus}{titled}" + (f", from {part.root}" if part.root else ""))
     nothing = "a trained teacher (train.teacher)" if recipe.train.loss == "distillation" else "random weights"
     facts = {
-        "trains on": _trained_on(recipe.data),
+        "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
         "starts from": recipe.train.init_from or recipe.train.teacher or recipe.ssl_checkpoint or nothing,
         "run folder": f"{recipe.output}/{recipe.tag}",
@@ -347,7 +339,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
-        f"nes2net check-data {recipe.data.corpus if known else 'CORPUS'} FOLDER",
+        f"nes2net check-data {checked} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet("recipe", facts, tables=tables, commands=commands)
@@ -399,25 +391,24 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "recipes": ", ".join(trained),
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
+    layout = [
+        {"part": split, "protocol": " or ".join(part.protocols), "audio": " or ".join(part.audio)}
+        for split, part in (corpus.parts.items() if isinstance(corpus, ListedCorpus) else ())
+    ]
     tables = {
         "reported numbers" if corpus.counts_from else "official numbers": _count_rows(corpus.counts),
         **{f"numbers of {edition}": _count_rows(counts) for edition, counts in corpus.editions.items()},
         "official numbers of the labels": _count_rows(corpus.key_counts),
-        "expected layout, the first that is there": _layout_rows(corpus),
+        "expected layout, the first that is there": layout,
     }
-    notes = _lines_of((sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2])
+    # The lines of the module's docstring without markup, with its columns where they are.
+    notes = (sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2].strip()
+    for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
+        notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
+    notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
     place = "" if corpus.home else " LIST.csv|FOLDER" if name == "generic" else " FOLDER"
     commands = [f"nes2net check-data {name}{place}"]
     return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
-
-
-def _lines_of(docstring: str) -> str:
-    """The lines of a docstring without markup, with its columns where they are."""
-    text = re.sub(r"^=+ =+\n", "", docstring.strip(), flags=re.MULTILINE)
-    text = re.sub(
-        r"^``(.*?)``( +)", r"\1    \2", re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1", text), flags=re.MULTILINE
-    )
-    return text.replace("``", "").replace("=" * 18, "").rstrip("= \n")
 
 
 def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
@@ -426,15 +417,6 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
         by = "; ".join(f"{counted(len(values), 'value')} of {name}" for name, values in of.by.items())
         rows.append({"part": part, "trials": of.trials, "bona fide": of.bonafide, "spoofed": of.spoof, "by": by})
     return rows
-
-
-def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:
-    if not isinstance(corpus, ListedCorpus):
-        return []
-    return [
-        {"part": split, "protocol": " or ".join(part.protocols), "audio": " or ".join(part.audio)}
-        for split, part in corpus.parts.items()
-    ]
 
 
 def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:

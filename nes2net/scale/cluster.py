@@ -94,6 +94,11 @@ def start_ray(resources: Resources) -> bool:
         if resources.address or os.environ.get("RAY_ADDRESS"):
             ray.init(address=resources.address, **quiet)
             return True
+        try:  # an eighth of the memory, at most 4 GiB
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            store = min(_LOCAL_STORE, max(256 << 20, memory // 8))
+        except (AttributeError, ValueError, OSError):
+            store = _LOCAL_STORE // 4
         wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
         with _silent():
             ray.init(
@@ -101,7 +106,7 @@ def start_ray(resources: Resources) -> bool:
                 # One more, so that tasks read and decode even if actors have all processors.
                 num_cpus=max(usable_processors(), wanted) + 1,
                 include_dashboard=False,
-                object_store_memory=_store_size(),
+                object_store_memory=store,
                 **quiet,
             )
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -122,15 +127,6 @@ def _silent() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _store_size() -> int:
-    """Bytes for the store of a Ray that is started here: an eighth of the memory, at most 4 GiB."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return _LOCAL_STORE // 4
-    return min(_LOCAL_STORE, max(256 << 20, memory // 8))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from nes2net.audio.packed import AnyRecording, RecordingBytes
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.errors import InputError, one_line
 from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scale.cluster import Resources, start_ray
-from nes2net.scale.decoding import decoded, waveforms_of
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked
-from nes2net.scale.reading import OWN_COLUMNS, pieces_of
-from nes2net.scale.sources import Shard, Source, shards_of
+from nes2net.scale.reading import OWN_COLUMNS, fetched, pieces_of
+from nes2net.scale.sources import Shard, Source, is_url, shards_of
 from nes2net.scoring.batches import Plan, Read, collate, compute_scores
 from nes2net.scoring.kernel import (
     Result,
@@ -34,7 +35,7 @@ from nes2net.scoring.kernel import (
     scoring_mode,
 )
 from nes2net.scoring.record import circumstances, plain
-from nes2net.scoring.waveforms import WaveformReader
+from nes2net.scoring.waveforms import Recording, WaveformReader
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -44,6 +45,7 @@ BATCHES_OF_PIECE = 8
 # Processors of the tasks that read shards. They mostly wait; and tasks that ask for as much as those
 # that decode would be joined with them, so that a shard would be decoded in one process.
 _READING_CPUS = 0.5
+_FETCHED_AT_ONCE = 16  # URLs; a store answers each after some 50 ms
 _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 
 
@@ -153,7 +155,9 @@ class Scoring:
             piece if piece.table is None else Piece(piece.shard, piece.number, piece.last, self.scored(piece.table))
             for piece in unpacked(table)
         ]
-        return _rows(pieces) if self.as_rows else packed(pieces)
+        if not self.as_rows:
+            return packed(pieces)
+        return library("pyarrow").concat_tables([piece.table for piece in pieces], promote_options="permissive")
 
     def scored(self, table: Any) -> Any:
         """A decoded piece with ``seconds``, ``score`` and ``error`` in place of its waveforms."""
@@ -180,7 +184,8 @@ def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | 
     """Score ``waveforms``, in the batches in which `nes2net score` would; errors stay what they are."""
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     trials = [Trial(str(number)) for number in range(len(waveforms))]
-    batches = plan.batches(trials, lambda trial: _length(waveforms[int(trial.id)]))
+    lengths = [-1 if isinstance(waveform, str) else len(waveform) for waveform in waveforms]
+    batches = plan.batches(trials, lambda trial: lengths[int(trial.id)])
     read = (collate([Read(item.id, waveforms[int(item.id)], "-") for item in batch]) for batch in batches)
     results: list[Result] = [""] * len(waveforms)
     for share in compute_scores(scorer, plan)(read):
@@ -189,10 +194,6 @@ def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | 
         for id, reason in share.failures.items():
             results[int(id)] = reason
     return results
-
-
-def _length(waveform: Tensor | str) -> int:
-    return -1 if isinstance(waveform, str) else len(waveform)
 
 
 def scored_pieces(dataset: Any, model: Model, facts: Facts, resources: Resources, *, as_rows: bool) -> Dataset:
@@ -220,6 +221,60 @@ def _decode(table: Any, reader: WaveformReader) -> Any:
         else Piece(piece.shard, piece.number, piece.last, decoded(piece.table, reader), piece.fault)
         for piece in unpacked(table)
     )
+
+
+def decoded(table: Any, reader: WaveformReader) -> Any:
+    """Replace the columns ``content`` and ``suffix`` of a piece by ``waveform``, ``num_samples`` and ``error``.
+
+    A waveform is bytes of float32 samples, 16 kHz, or null if the ``error`` says why there is none.
+    The number of samples is that of the whole recording.
+    """
+    arrow = library("pyarrow")
+    rows = list(zip(*(table.column(name).to_pylist() for name in ("address", "content", "suffix"))))
+    with ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="nes2net-fetch") as pool:
+        recordings = list(pool.map(lambda row: _recording(*row), rows))
+    found = [_read(reader, recording) for recording in recordings]
+    waveforms = [one.waveform.tobytes() if isinstance(one, Recording) else None for one in found]
+    return (
+        table.drop_columns(["content", "suffix"])
+        .append_column("waveform", arrow.array(waveforms, arrow.large_binary()))
+        .append_column(
+            "num_samples",
+            arrow.array([one.num_samples if isinstance(one, Recording) else None for one in found], arrow.int64()),
+        )
+        .append_column("error", arrow.array([one if isinstance(one, str) else None for one in found], arrow.string()))
+    )
+
+
+def waveforms_of(table: Any) -> list[Tensor | str]:
+    """What :func:`decoded` put into ``table``: waveforms (N,) float32, or errors."""
+    pairs = zip(table.column("waveform"), table.column("error"))
+    return [
+        torch.frombuffer(bytearray(waveform.as_buffer()), dtype=torch.float32) if waveform.is_valid else error.as_py()
+        for waveform, error in pairs
+    ]
+
+
+def _recording(address: str, content: bytes | None, suffix: str) -> AnyRecording | InputError:
+    """The recording, or the error if it cannot be fetched."""
+    if content is not None:
+        return RecordingBytes(address, content, suffix)
+    try:
+        return fetched(address) if is_url(address) else address
+    except InputError as error:
+        return error
+
+
+def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recording | str:
+    """The waveform, or the reason why there is none."""
+    if isinstance(recording, InputError):
+        return str(recording)
+    try:
+        return reader.read(recording)
+    except InputError as error:
+        return str(error)
+    except Exception as error:  # a decoder can raise anything on a damaged file
+        return one_line(f"{recording} could not be read ({type(error).__name__}: {error})")
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
@@ -370,7 +425,3 @@ def with_recordings(table: Any, audio: str | None = None) -> Any:
     for name, values in own.items():
         kept = kept.append_column(name, values)
     return kept
-
-
-def _rows(pieces: list[Piece]) -> Any:
-    return library("pyarrow").concat_tables([piece.table for piece in pieces], promote_options="permissive")

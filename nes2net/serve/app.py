@@ -75,7 +75,9 @@ def build(desk: Desk, model: str, names: Iterable[str] = (), frames: Iterable[st
                     raise TooLarge(f"too large: {readable_size(most)} are taken here at once")
                 row = desk.score(source, name).row()
         except InputError as error:
-            return _failed(name, error)
+            status = _STATUS.get(type(error), 422)
+            later = {"Retry-After": "10"} if status == 503 else None
+            return JSONResponse({"file": name, "error": str(error)}, status, later)
         for key in () if track else ("times", "scores"):
             del row[key]
         return JSONResponse(row)
@@ -157,8 +159,3 @@ def about(desk: Desk, model: str) -> dict[str, Any]:
             "waiting": limits.waiting,
         },
     }
-
-
-def _failed(name: str, error: InputError) -> JSONResponse:
-    status = _STATUS.get(type(error), 422)
-    return JSONResponse({"file": name, "error": str(error)}, status, {"Retry-After": "10"} if status == 503 else None)

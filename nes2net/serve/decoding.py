@@ -72,7 +72,11 @@ def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answe
     try:
         answer.send(_written(source, whole, heard, longest))
     except InputError as error:
-        answer.send(_reason(source, str(error)))
+        # Without the name of the file, which is a temporary one.
+        reason = str(error).removeprefix(f"audio file {source} ").replace(str(source), "the file")
+        if reason.startswith(_UNREADABLE):  # what the two libraries say of it tells their makers more than others
+            reason = "not a recording: neither libsndfile nor FFmpeg reads it"
+        answer.send(reason)
     except OSError as error:
         answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
@@ -96,14 +100,6 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> f
             for output in outputs[1:]:
                 output.write(np.clip(block, -1, 1))
     return length / SAMPLE_RATE
-
-
-def _reason(source: Path, message: str) -> str:
-    """``message`` without the name of the file, which is a temporary one."""
-    reason = message.removeprefix(f"audio file {source} ").replace(str(source), "the file")
-    if reason.startswith(_UNREADABLE):  # what the two libraries say of it tells their makers more than others
-        return "not a recording: neither libsndfile nor FFmpeg reads it"
-    return reason
 
 
 def readable_time(seconds: float) -> str:

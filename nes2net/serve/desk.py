@@ -1,7 +1,8 @@
-"""The one place where uploaded recordings are scored, one at a time and within limits."""
+"""The one place where uploaded recordings are scored and drawn, one at a time and within limits."""
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import shutil
@@ -15,7 +16,10 @@ from secrets import token_urlsafe
 from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import soundfile
 import torch
+from PIL import Image
 
 from nes2net.audio.remarks import remark_of
 from nes2net.audio.waveform import SAMPLE_RATE
@@ -27,9 +31,8 @@ from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
-from nes2net.scoring.waveforms import Recording, WaveformReader
+from nes2net.scoring.waveforms import WaveformReader
 from nes2net.serve.decoding import TooSlow, decode, readable_time
-from nes2net.serve.picture import Picture, draw
 
 if TYPE_CHECKING:
     from nes2net.decisions.decision import Decider, Decision
@@ -41,6 +44,12 @@ HOP = 0.5
 UPLOADS = "uploads"
 _MOST_WAITING = 30  # each waits in a thread, of which the server has 40
 _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
+_COLUMNS = 1200  # pictures are hardly wider on a page
+_FFT = 512
+_FFT_HOP = 160  # samples from one spectrum to the next
+_MOST_FRAMES = 24  # spectra of one column; those of a longer column are spread over it
+_RANGE = 70.0  # dB from white to black
+_LOUD = -10.0  # dB of what is black in a picture of silence; a sine of full scale has 42
 #: Called with the share that is done and what is being done.
 Progress = Callable[[float, str], object]
 
@@ -112,6 +121,18 @@ class Meaning:
 
     def row(self) -> dict[str, Any]:
         return {**self.decision.row(), "basis": self.decider.basis()}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Waveform and spectrogram with the same columns."""
+
+    low: np.ndarray
+    """(C,) the lowest sample of each column."""
+    high: np.ndarray
+    """(C,) the highest one."""
+    spectrogram: bytes
+    """PNG in grey, black is loud: 0 Hz at the bottom, 8 kHz at the top."""
 
 
 @dataclass(frozen=True)
@@ -239,9 +260,17 @@ class Desk:
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 remark = remark_of(*recording, length_of_training(self.detector.record))
             fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
-            meaning = self._meaning(whole, score, track, recording)
+            meaning = None
+            if self.decider is not None:
+                # The recording is compared with those of the calibration: in one piece, or along the track.
+                measurer, traits = Measurer.of(self.detector, self.decider), None
+                if measurer:
+                    traits = measurer.of_recording(recording) if recording else measurer.along(whole, track.window)
+                meaning = Meaning(self.decider(score, traits), self.decider)
             picture = draw(whole, watch.check) if look else None
-            token = self._kept(heard) if heard else ""
+            token = token_urlsafe(16) if heard else ""
+            if heard:
+                self.heard[token] = heard.rename(self._heard_path(token))
             return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes, remark)
 
     def _track(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Track:
@@ -252,19 +281,6 @@ class Desk:
 
         watch.check()
         return score_track(self.detector, path, hop=HOP, progress=scored)
-
-    def _meaning(self, path: Path, score: float, track: Track, recording: Recording | None) -> Meaning | None:
-        """What the score of a recording means, compared with those of the calibration.
-
-        Args:
-            recording: what was scored in one piece; None if the score is the mean along the track.
-        """
-        if self.decider is None:
-            return None
-        measurer, traits = Measurer.of(self.detector, self.decider), None
-        if measurer:
-            traits = measurer.of_recording(recording) if recording else measurer.along(path, track.window)
-        return Meaning(self.decider(score, traits), self.decider)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as those of `nes2net predict --segments`."""
@@ -280,12 +296,6 @@ class Desk:
         frames = frame_scores(self.detector, path, progress=searched)
         stretches = fake_stretches(frames.scores, frames.resolution_ms, frames.duration, rule)
         return Fakes(stretches, frames.resolution_ms, rule)
-
-    def _kept(self, path: Path) -> str:
-        """Keep ``path`` for a player; return its token."""
-        token = token_urlsafe(16)
-        self.heard[token] = path.rename(self._heard_path(token))
-        return token
 
     def _heard_path(self, token: str) -> Path:
         return self.folder / f"{token}.wav"
@@ -367,3 +377,33 @@ def display_name(name: str | None) -> str:
     """
     last = re.split(r"[/\\]", name or "")[-1].strip()[:200]
     return last or "recording"
+
+
+def draw(path: Path, check: Callable[[], object]) -> Picture:
+    """Draw the WAV file ``path``, 16 kHz mono.
+
+    Args:
+        check: called for every column; what it raises ends the drawing.
+    """
+    low, high, spectra = [], [], []
+    window = np.hanning(_FFT).astype(np.float32)
+    before: np.ndarray = np.zeros(_FFT - _FFT_HOP, np.float32)  # with it the shortest column fills a window
+    with soundfile.SoundFile(path) as file:
+        samples_a_column = max(_FFT_HOP, -(-file.frames // _COLUMNS))
+        while len(samples := file.read(samples_a_column, dtype="float32")):
+            check()
+            low.append(samples.min())
+            high.append(samples.max())
+            around = np.concatenate([before, samples, np.zeros(max(0, _FFT_HOP - len(samples)), np.float32)])
+            before = around[-len(before) :]
+            count = min(_MOST_FRAMES, 1 + (len(around) - _FFT) // _FFT_HOP)
+            starts = np.linspace(0, len(around) - _FFT, count).astype(int)
+            frames = around[starts[:, None] + np.arange(_FFT)] * window
+            spectra.append(np.square(np.abs(np.fft.rfft(frames))).mean(0))
+    power = np.array(spectra).T[::-1]  # bins × columns, 8 kHz first
+    decibels = 10 * np.log10(power + 1e-9)
+    loudest = max(_LOUD, np.quantile(decibels, 0.999))
+    grey = np.clip((loudest - decibels) / _RANGE, 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray((255 * grey).astype(np.uint8)).save(buffer, "png")
+    return Picture(np.array(low), np.array(high), buffer.getvalue())

@@ -111,20 +111,17 @@ class Guard:
 
     def _check_sender(self, headers: dict[bytes, str]) -> None:
         host = headers.get(b"host", "")
-        if not self._is_own(host):
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if not (name.rstrip(".") in self.names or is_address(name)):
             known = "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
             raise Refused(421, known)
         origin = headers.get(b"origin")
         foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
         if foreign or (origin is not None and _place(origin) != host.lower()):
             raise Refused(403, "a page of another site may not use this server")
-
-    def _is_own(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        return name.rstrip(".") in self.names or is_address(name)
 
 
 def is_address(name: str) -> bool:

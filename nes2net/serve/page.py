@@ -29,7 +29,6 @@ from nes2net.machine.terminal import printable, printable_name
 from nes2net.scoring.track import LEAST_SPAN, Track
 from nes2net.serve.decoding import readable_time
 from nes2net.serve.desk import Closed, Desk, Scored, display_name
-from nes2net.serve.picture import Picture
 from nes2net.serve.uploads import Uploads
 
 #: Where the page announces what was dropped.
@@ -130,7 +129,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         found: list[Scored | dict[str, str]] = []
 
         def check() -> None:
-            if not _is_open(blocks, request.session_hash):
+            if not any(event.alive for event in _running(blocks) if event.session_hash == request.session_hash):
                 raise Closed("the page was closed")
 
         try:
@@ -174,11 +173,6 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
     return blocks
 
 
-def _is_open(blocks: gradio.Blocks, session: str | None) -> bool:
-    """Whether the page is open whose drop is being scored."""
-    return any(event.alive for event in _running(blocks) if event.session_hash == session)
-
-
 def _named(blocks: gradio.Blocks) -> Iterator[str]:
     """The paths that drops name which wait or are being scored, once for each drop."""
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
@@ -204,7 +198,7 @@ def _row(
     check: Callable[[], object],
 ) -> Scored | dict[str, str]:
     """Score the uploaded file ``path``, which lies at ``taken``, or say why that cannot be done."""
-    name = _name(Path(path))
+    name = printable_name(display_name(Path(path).name))
     which = f"{name}: " if count == 1 else f"{number + 1} of {count}, {name}: "
 
     def tell(share: float, what: str) -> None:
@@ -228,10 +222,6 @@ def _row(
 
 def _tokens(found: Sequence[Scored | dict[str, str]]) -> list[str]:
     return [item.token for item in found if isinstance(item, Scored)]
-
-
-def _name(path: Path) -> str:
-    return printable_name(display_name(path.name))
 
 
 def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
@@ -274,9 +264,16 @@ def _picture(scored: Scored) -> dict[str, Any]:
     def line(values: Sequence[float]) -> list[str]:
         return [f"{x(t)},{y(v)}" for t, v in zip(times, values)]
 
+    loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
+    places = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
+
+    def outline(samples: np.ndarray) -> list[str]:
+        """Points of the polygon of the waveform, in a box of 1000 × 100."""
+        return [f"{place:.1f},{50 - 48 * sample / loudest:.1f}" for place, sample in zip(places, samples)]
+
     return {
         "spectrogram": base64.b64encode(picture.spectrogram).decode(),
-        "waveform": _outline(picture),
+        "waveform": " ".join([*outline(picture.high), *reversed(outline(picture.low))]),
         "line": " ".join(line(middle)),
         "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
         "threshold": None if threshold is None else y(threshold),
@@ -363,15 +360,6 @@ def readable_clock(seconds: float) -> str:
     return f"{text}.{rest}" if rest else text
 
 
-def _outline(picture: Picture) -> str:
-    """The waveform as points of a polygon in a box of 1000 × 100."""
-    loudest = max(1e-4, float(np.abs([picture.low, picture.high]).max()))
-    xs = np.linspace(0, 1000, len(picture.low)) if len(picture.low) > 1 else np.array([500.0])
-    upper = [f"{x:.1f},{50 - 48 * v / loudest:.1f}" for x, v in zip(xs, picture.high)]
-    lower = [f"{x:.1f},{50 - 48 * v / loudest:.1f}" for x, v in zip(xs, picture.low)]
-    return " ".join([*upper, *reversed(lower)])
-
-
 def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     """CSV with a line per file, and JSON with the tracks too, as addresses that hold the content."""
     rows: list[dict[str, Any]] = [item if isinstance(item, dict) else item.row() for item in found]
@@ -393,16 +381,13 @@ def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**line, "file": _cell(line["file"])} for line in lines)
+    for line in lines:  # a spreadsheet computes cells that begin so
+        quoted = "'" if line["file"].startswith(("=", "+", "-", "@")) else ""
+        writer.writerow({**line, "file": quoted + line["file"]})
     return {
         "csv": _address("text/csv", text.getvalue()),
         "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),
     }
-
-
-def _cell(text: str) -> str:
-    """``text`` for a CSV file that a spreadsheet may open, which computes cells that begin so."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _address(kind: str, text: str) -> str:

@@ -90,13 +90,13 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "nothing is missing" and lines[2].split()[-1] == "wild"
     assert lines[3].split("  ")[0] == "single" and lines[3].endswith("1 of 3") and lines[4].endswith("2 of 3")
-    assert lines[5].startswith("21 jobs, 13 done, 8 to do: about ") and "unknown" not in lines[5]
+    assert lines[5].startswith("15 jobs, 9 done, 6 to do: about ") and "unknown" not in lines[5]
     left = [line.split("  ")[0] for line in lines if " to do " in line]
-    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 8 and all("seed3" in line for line in left[1:])
+    assert left[0] == "evaluate seed1 best1 wild" and len(left) == 6 and all("seed3" in line for line in left[1:])
     (training,) = (line for line in lines if line.startswith("train seed3"))
     assert "2 epochs of " in training and training.endswith("as in seed1")
     assert run(path, "--dry-run", "train.lr=0.5") == 0
-    assert "21 jobs, 0 done, 21 to do" in capsys.readouterr().out  # other runs, in folders of their own
+    assert "15 jobs, 0 done, 15 to do" in capsys.readouterr().out  # other runs, in folders of their own
     (tmp_path / "keys").symlink_to(corpus)
     other_keys = [{"name": "wild", **WILD, "protocol": "full", "keys": str(tmp_path / "keys/release_in_the_wild")}]
     assert run(experiment_file(tmp_path / "copy", corpus, evaluate=other_keys), "--dry-run") == 0
@@ -108,7 +108,7 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     text = record.read_text()
     record.write_text(text.replace("_lr0.01_", "_lr0.5_"))
     assert run(path, "--dry-run") == 0
-    assert "21 jobs, 11 done, 10 to do" in capsys.readouterr().out
+    assert "15 jobs, 7 done, 8 to do" in capsys.readouterr().out
     record.write_text(text)
     shutil.copy(record.parents[1] / "best2/wild.txt", record.with_suffix(""))  # scores of another detector
     assert run(path) == 1
@@ -152,10 +152,10 @@ def test_a_failed_job_stops_those_alone_that_need_it(done, corpus, tmp_path, cap
     assert run(path) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(
-        "6 failed or were not begun; the same command goes on:\naverage seed1 best3: exit status 2: "
+        "4 failed or were not begun; the same command goes on:\nscore seed1 best3 wild: exit status 2: "
     )
     assert "has checkpoints of 2 epochs with val_loss_wo_aug (1, 2), not of 3" in captured.err
-    assert "score seed1 best3 wild: not begun: it needs: average seed1 best3" in captured.err
+    assert "evaluate seed1 best3 wild: not begun: it needs: score seed1 best3 wild" in captured.err
     assert "note: 3 averaged on wild: 0 of 2 seeds are measured" in captured.out
     assert [line.split()[-1] for line in captured.out.splitlines() if line.startswith("3 averaged")] == ["–"]
     shutil.rmtree(tmp_path / "out/reports")

@@ -10,8 +10,8 @@ from nes2net import Detector
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.corpora.corpus import Counts, key_digest
 from nes2net.evaluation.evaluate import evaluate
-from nes2net.experiments.comparability import compare_conditions, published_architecture
 from nes2net.experiments.published import PublishedRow, published_rows
+from nes2net.experiments.reproduce import compare_conditions, published_architecture
 from nes2net.recipes.reading import load_recipe
 
 REPOSITORY = Path(__file__).resolve().parents[2]

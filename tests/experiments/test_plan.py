@@ -21,15 +21,14 @@ def test_every_run_has_its_seed_its_folder_and_its_tasks(tmp_path):
     assert all(run.folder.parent == tmp_path / "out" / "models" for run in plan.runs)
     assert [(task.name, task.needs, len(task.jobs)) for task in plan.tasks[:3]] == [
         ("train_seed1", None, 1),
-        ("evaluate_seed1_best1", "train_seed1", 3),
-        ("evaluate_seed1_best2", "train_seed1", 3),
+        ("evaluate_seed1_best1", "train_seed1", 2),
+        ("evaluate_seed1_best2", "train_seed1", 2),
     ]
     assert [job.name for job in plan.tasks[2].jobs] == [
-        "average seed1 best2",
         "score seed1 best2 wild",
         "evaluate seed1 best2 wild",
     ]
-    assert len({job.name for job in plan.jobs}) == len(plan.jobs) == 14
+    assert len({job.name for job in plan.jobs}) == len(plan.jobs) == 10
 
 
 def test_a_grid_is_every_combination(tmp_path):
@@ -77,7 +76,7 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
         "b.html",
         "c.html",
     ]
-    assert plan.evaluations(system, plan.experiment.evaluate[1])[0].scoring is scored[0]
+    assert plan.evaluations(system, plan.experiment.evaluate[1])[0].needs is scored[0]
 
 
 def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):

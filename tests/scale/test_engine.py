@@ -13,8 +13,7 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
-from nes2net.scale.decoding import decoded, waveforms_of
-from nes2net.scale.engine import Model, results_of, with_recordings
+from nes2net.scale.engine import Model, decoded, results_of, waveforms_of, with_recordings
 from nes2net.scale.engine import _facts as facts_here
 from nes2net.scale.reading import pieces_of
 from nes2net.scale.sources import shards_of

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from nes2net.serve.picture import draw
+from nes2net.serve.desk import draw
 
 
 def grey(picture):
