@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import json
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
@@ -130,6 +130,27 @@ class Option:
 
 def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+class Preset(partial):
+    """A constructor with other defaults, without the options that a variant does not have.
+
+    Args:
+        about: begins its docstring; what the options mean is said by the constructor's.
+        without: names of the options that are left out of its signature.
+    """
+
+    __signature__: inspect.Signature
+
+    def __new__(
+        cls, constructor: Callable[..., Any], *given: Any, about: str, without: Iterable[str] = (), **defaults: Any
+    ) -> Self:
+        self = super().__new__(cls, constructor, *given, **defaults)
+        parameters = inspect.signature(partial(constructor, *given, **defaults)).parameters.values()
+        self.__signature__ = inspect.Signature([one for one in parameters if one.name not in without])
+        meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
+        self.__doc__ = "".join((inspect.cleandoc(about), "\n", *meanings[1:]))
+        return self
 
 
 @cache

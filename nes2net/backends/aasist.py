@@ -210,29 +210,18 @@ class SpectroTemporalGraph(Backend):
         """
         spectral = self.pool_S(self.GAT_layer_S(spectral + self.pos_S))
         temporal = self.pool_T(self.GAT_layer_T(temporal))
-        parts1 = self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12
-        parts2 = self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22
-        branches = zip(self._branch(temporal, spectral, *parts1), self._branch(temporal, spectral, *parts2))
-        temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in branches)
+        branches = []
+        for start, first, pool_temporal, pool_spectral, second in (
+            (self.master1, self.HtrgGAT_layer_ST11, self.pool_hT1, self.pool_hS1, self.HtrgGAT_layer_ST12),
+            (self.master2, self.HtrgGAT_layer_ST21, self.pool_hT2, self.pool_hS2, self.HtrgGAT_layer_ST22),
+        ):
+            mixed_temporal, mixed_spectral, master = first(temporal, spectral, start.expand(temporal.shape[0], -1, -1))
+            nodes = pool_temporal(mixed_temporal), pool_spectral(mixed_spectral), master
+            branches.append([x + more for x, more in zip(nodes, second(*nodes))])
+        temporal, spectral, master = (torch.maximum(self.drop_way(a), self.drop_way(b)) for a, b in zip(*branches))
         pooled_temporal = torch.cat([temporal.abs().amax(dim=1), temporal.mean(dim=1)], dim=1)
         pooled_spectral = torch.cat([spectral.abs().amax(dim=1), spectral.mean(dim=1)], dim=1)
         return torch.cat([pooled_temporal, pooled_spectral, master.squeeze(1)], dim=1)
-
-    @staticmethod
-    def _branch(
-        temporal: Tensor,
-        spectral: Tensor,
-        master: Tensor,
-        first: HeterogeneousGraphAttention,
-        pool_temporal: GraphPool,
-        pool_spectral: GraphPool,
-        second: HeterogeneousGraphAttention,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute one of the two branches, whose element-wise maximum is taken afterwards."""
-        temporal, spectral, master = first(temporal, spectral, master.expand(temporal.shape[0], -1, -1))
-        temporal, spectral = pool_temporal(temporal), pool_spectral(spectral)
-        more_temporal, more_spectral, more_master = second(temporal, spectral, master)
-        return temporal + more_temporal, spectral + more_spectral, master + more_master
 
 
 class Aasist(SpectroTemporalGraph):

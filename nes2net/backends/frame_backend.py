@@ -99,16 +99,13 @@ class FrameBackend(Backend):
 
     def pool_frames(self, frames: Tensor) -> Tensor:
         """Embeddings of utterances, B×E, of those of their ``frames``, B×T×E."""
-        return self._lowest(frames) if self.pooling is None else self.pooling(frames.transpose(1, 2))
-
-    def _lowest(self, frames: Tensor) -> Tensor:
-        """The embedding B×E of the frame with the lowest score."""
+        if self.pooling is not None:
+            return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())
         # Probabilities near 1 are equal numbers, whose differences are not.
         rule: ScoreRule = "difference" if self.score_rule == "probability" else self.score_rule
-        scores = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2])  # B×T
-        index = scores.argmin(dim=1)[:, None, None].expand(-1, 1, frames.shape[2])
-        return frames.gather(1, index).squeeze(1)
+        lowest = scores_of(logits.flatten(0, 1), rule).unflatten(0, logits.shape[:2]).argmin(dim=1)  # B
+        return frames.gather(1, lowest[:, None, None].expand(-1, 1, frames.shape[2])).squeeze(1)
 
     def _check_sees_frames(self) -> None:
         if not self.resolutions:

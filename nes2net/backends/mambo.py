@@ -34,24 +34,16 @@ class Norm(nn.RMSNorm):
         return super().forward(x.to(self.weight.dtype))
 
 
-class CausalConv(nn.Conv1d):
-    """A convolution per channel that reads a frame and the three before it: B×T×C → B×T×C."""
+class FrameConv(nn.Conv1d):
+    """A convolution per channel, B×T×C → B×T×C: of frames before and after one, or of those before it."""
 
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, CAUSAL_KERNEL, groups=channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(F.pad(x.transpose(1, 2), (CAUSAL_KERNEL - 1, 0))).transpose(1, 2)
-
-
-class CentredConv(nn.Conv1d):
-    """A convolution per channel that reads a frame and three on each side: B×T×C → B×T×C."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, HYDRA_KERNEL, padding=HYDRA_KERNEL // 2, groups=channels)
+    def __init__(self, channels: int, kernel: int, causal: bool) -> None:
+        super().__init__(channels, channels, kernel, padding=0 if causal else kernel // 2, groups=channels)
+        self.before = kernel - 1 if causal else 0
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+        x = x.transpose(1, 2)
+        return super().forward(F.pad(x, (self.before, 0)) if self.before else x).transpose(1, 2)
 
 
 class Mamba2(nn.Module):
@@ -60,17 +52,22 @@ class Mamba2(nn.Module):
     I = ``expand``·E channels in h heads of ``head_dim``, each with a state ``head_dim``×S.
     """
 
+    both_ways = False
+
     def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
         super().__init__()
-        inner = expand * embed_dim
+        inner, scans = expand * embed_dim, 2 if self.both_ways else 1
         heads = inner // head_dim
-        self.sizes = [inner, inner + 2 * state_dim, heads]  # of z, of x, B and C together, and of Δ
+        # Sizes of z, of x and each scan's B and C together, and of each scan's Δ.
+        self.sizes = [inner, inner + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
-        self.conv1d = CausalConv(self.sizes[1])
+        self.conv1d = FrameConv(self.sizes[1], HYDRA_KERNEL if self.both_ways else CAUSAL_KERNEL, not self.both_ways)
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
-        self.A_log = nn.Parameter(torch.empty(heads).uniform_(1, 16).log())
+        self.A_log = nn.Parameter(torch.zeros(heads) if self.both_ways else torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
+        if self.both_ways:
+            self.fc_D = nn.Linear(inner, heads, bias=False)
         self.norm = Norm(inner)
         self.out_proj = nn.Linear(inner, embed_dim, bias=False)
 
@@ -86,26 +83,14 @@ class Mamba2(nn.Module):
         return self.out_proj(self.norm(y * F.silu(z)))
 
 
-class Hydra(nn.Module):
+class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: two scans, one of them backwards in time.
 
     Each scan is read one frame later, and what a frame is itself is added with a learned factor per
     head. Sizes are those of :class:`Mamba2`.
     """
 
-    def __init__(self, embed_dim: int, state_dim: int, head_dim: int, expand: int) -> None:
-        super().__init__()
-        inner = expand * embed_dim
-        heads = inner // head_dim
-        self.sizes = [inner, inner + 4 * state_dim, 2 * heads]  # of z, of x, B and C of both scans, and of both Δ
-        self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
-        self.conv1d = CentredConv(self.sizes[1])
-        self.dt_bias = nn.Parameter(draw_delta_bias(heads))
-        self.A_log = nn.Parameter(torch.zeros(heads))
-        self.D = nn.Parameter(torch.ones(heads))
-        self.fc_D = nn.Linear(inner, heads, bias=False)
-        self.norm = Norm(inner)
-        self.out_proj = nn.Linear(inner, embed_dim, bias=False)
+    both_ways = True
 
     def forward(self, x: Tensor) -> Tensor:
         z, xBC, delta = self.in_proj(x).split(self.sizes, dim=2)
@@ -166,7 +151,7 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads = num_heads
         self.in_proj = nn.Linear(embed_dim, 3 * embed_dim)
-        self.conv1d = CausalConv(3 * embed_dim)
+        self.conv1d = FrameConv(3 * embed_dim, CAUSAL_KERNEL, causal=True)
         self.out_proj = nn.Linear(embed_dim, embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ from nes2net.explanation.gradients import METHODS, attribute, num_gradients
 from nes2net.explanation.layers import Layers, weigh_layers
 from nes2net.explanation.occlusion import num_occlusions, occlude
 from nes2net.explanation.relevance import Relevance
-from nes2net.explanation.removal import Fill, Removable
-from nes2net.explanation.subject import Subject
+from nes2net.explanation.subject import Fill, Removable, Subject
 from nes2net.published_models import length_of_training, samples_to_score
 from nes2net.scoring.waveforms import Audio, recording_of
 
@@ -146,7 +145,7 @@ def explain(
     parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + found + num_removals(True, draws)
+        total = 1 + found + num_removals(draws)
         subject.progress = lambda count: progress(count, total)
     score, difference = subject.score(), None
     if method == "occlusion":

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nes2net.explanation.relevance import Relevance
-from nes2net.explanation.removal import Removable
-from nes2net.explanation.subject import Subject
+from nes2net.explanation.subject import Removable, Subject
 
 #: Share of a recording that is removed.
 REMOVED = 0.1
@@ -72,36 +70,24 @@ def check(
         draws: random tenths of each kind.
     """
     rng = np.random.default_rng(seed)
-    kinds = {"time": np.broadcast_to(relevance.over_time, parts.shape)}
-    if relevance.cells is not None:
-        kinds["cells"] = relevance.cells
     checks = []
-    for kind, values in kinds.items():
-        by_time = kind == "time"
-        candidates = values[0] if by_time else values.ravel()
-        chosen, sign = _most_relevant(candidates)
-        number = int(chosen.sum())
-        drawn = [chosen]
+    for kind, candidates in (("time", relevance.over_time), ("cells", relevance.cells.ravel())):
+        number = max(1, round(REMOVED * len(candidates)))
+        order = np.argsort(candidates, kind="stable")
+        lowest, highest = order[:number], order[::-1][:number]
+        sign = 1 if candidates[highest].sum() >= -candidates[lowest].sum() else -1
+        drawn = [np.zeros(len(candidates), dtype=bool)]
+        drawn[0][highest if sign > 0 else lowest] = True
         for _ in range(draws):
             drawn.append(np.zeros(len(candidates), dtype=bool))
             drawn[-1][rng.choice(len(candidates), number, replace=False)] = True
-        cells = [np.broadcast_to(one, parts.shape) if by_time else one.reshape(parts.shape) for one in drawn]
+        # A bin of time is one row, which all bands share.
+        cells = [np.broadcast_to(one.reshape(-1, parts.shape[1]), parts.shape) for one in drawn]
         changes = subject.changes(parts, np.array(cells), score)
         checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
     return checks
 
 
-def num_removals(relevance_of_cells: bool, draws: int) -> int:
+def num_removals(draws: int) -> int:
     """How many versions of the recording :func:`check` scores."""
-    return (1 + relevance_of_cells) * (1 + draws)
-
-
-def _most_relevant(values: NDArray) -> tuple[NDArray, int]:
-    """The tenth of ``values`` (K,), as booleans, with the largest sum in one direction, and its sign."""
-    number = max(1, round(REMOVED * len(values)))
-    order = np.argsort(values, kind="stable")
-    lowest, highest = order[:number], order[::-1][:number]
-    sign = 1 if values[highest].sum() >= -values[lowest].sum() else -1
-    chosen = np.zeros(len(values), dtype=bool)
-    chosen[highest if sign > 0 else lowest] = True
-    return chosen, sign
+    return 2 * (1 + draws)

@@ -14,15 +14,14 @@ difference between the scores of recording and baseline).
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nes2net.errors import InputError, MissingLibrary
 from nes2net.explanation.relevance import Relevance
-from nes2net.explanation.removal import Removable
-from nes2net.explanation.subject import Subject
+from nes2net.explanation.subject import Removable, Subject
 from nes2net.machine.installation import how_to_install
 from nes2net.scoring.kernel import scoring_mode
 
@@ -32,21 +31,17 @@ METHODS = ("gradient_x_input", "integrated_gradients")
 _SILENCE = 1e-5
 
 
-class Attribution(NamedTuple):
-    """Relevance by gradients, and what its sum should be."""
-
-    relevance: Relevance
-    difference: float | None
-    """Score of the recording minus that of the baseline; None for gradient × input."""
-
-
-def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) -> Attribution:
+def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) -> tuple[Relevance, float | None]:
     """Compute the relevance of ``parts`` by ``method``.
 
     Args:
         method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
             magnitudes of what ``parts`` has for absence.
         steps: of the path of integrated gradients.
+
+    Returns:
+        The relevance, and the score of the recording minus the score of the baseline, which the
+        relevance should add up to; None for gradient × input.
 
     Raises:
         MissingLibrary: if captum is not installed.
@@ -74,7 +69,9 @@ def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) 
             difference = None
         else:
             phases = torch.polar(torch.ones_like(spectrum.real), spectrum.angle())
-            present, absent = (_levels(cells.to(detector.device)) for cells in (spectrum, parts.absent[None]))
+            present, absent = (
+                cells.to(detector.device).abs().clamp(min=_SILENCE).log() for cells in (spectrum, parts.absent[None])
+            )  # logarithms of magnitudes
             attributor = _captum().IntegratedGradients(lambda levels: score_of(levels.exp() * phases))
             found = attributor.attribute(present, absent, n_steps=steps, internal_batch_size=subject.batch_size)
             ends = subject.scores(parts.waveform_of(torch.cat([present, absent]).exp() * phases).cpu())
@@ -83,12 +80,7 @@ def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) 
         raise InputError(f"a gradient is not finite, so `method={method}` explains nothing: take occlusion")
     of_cells = parts.summed(found[0].detach().cpu())
     relevance = Relevance(parts.times, parts.bands, of_cells.sum(0), of_cells.sum(1), of_cells, additive=True)
-    return Attribution(relevance, difference)
-
-
-def _levels(spectrum: Tensor) -> Tensor:
-    """Logarithms of the magnitudes of ``spectrum``, from that of silence on."""
-    return spectrum.abs().clamp(min=_SILENCE).log()
+    return relevance, difference
 
 
 def num_gradients(method: str, steps: int) -> int:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.explanation.relevance import Relevance
-from nes2net.explanation.removal import Removable
-from nes2net.explanation.subject import Subject
+from nes2net.explanation.subject import Removable, Subject
 
 #: Time bins that are removed together, one bin apart: 0.2 s every 0.1 s.
 WINDOW_BINS = 2

@@ -46,8 +46,7 @@ def draw(
     times = relevance.times
     span = (float(times[0]), float(times[-1]))
     _draw_spectrogram(cells, explanation.waveform, span)
-    if relevance.cells is not None:
-        cells.pcolormesh(times, relevance.bands / 1000, _coloured(relevance.cells), rasterized=True)
+    cells.pcolormesh(times, relevance.bands / 1000, _coloured(relevance.cells), rasterized=True)
     cells.set(xlim=span, ylim=(0, relevance.bands[-1] / 1000))
     cells.set_ylabel("frequency, kHz", color=_INK)
     cells.tick_params(labelbottom=False)

@@ -36,8 +36,8 @@ class Relevance:
     """(T,) float64."""
     over_bands: NDArray
     """(F,) float64."""
-    cells: NDArray | None
-    """(F, T) float64, the lowest band first; None if not computed."""
+    cells: NDArray
+    """(F, T) float64, the lowest band first."""
     additive: bool
     """Whether cells add up to ``over_time`` and ``over_bands``, and these to one difference of scores."""
 
@@ -64,7 +64,7 @@ class Relevance:
             "bands": self.bands.tolist(),
             "over_time": self.over_time.tolist(),
             "over_bands": self.over_bands.tolist(),
-            "cells": None if self.cells is None else self.cells.tolist(),
+            "cells": self.cells.tolist(),
         }
 
 

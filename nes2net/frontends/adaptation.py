@@ -143,7 +143,9 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     }
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
-    frontend.base = base - frozenset(add[kind](frontend, adaptation))
+    add[kind](frontend, adaptation)
+    tensors = frontend.state_dict(keep_vars=True)
+    frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
 
 
@@ -191,7 +193,7 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def _add_lora(frontend: Frontend, adaptation: Adaptation) -> tuple[str, ...]:
+def _add_lora(frontend: Frontend, adaptation: Adaptation) -> None:
     from peft import LoraConfig, inject_adapter_in_model  # start-up: takes seconds
 
     layers = _linear_layers(frontend, adaptation.targets)
@@ -209,7 +211,6 @@ def _add_lora(frontend: Frontend, adaptation: Adaptation) -> tuple[str, ...]:
     del frontend.peft_config
     for _, _, layer in _lora_layers(frontend):
         _rename(layer)
-    return ()
 
 
 def _lora_layers(frontend: Frontend) -> list[tuple[nn.Module, str, Any]]:
@@ -246,30 +247,26 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-def _add_bottlenecks(frontend: Frontend, adaptation: Adaptation) -> tuple[str, ...]:
+def _add_bottlenecks(frontend: Frontend, adaptation: Adaptation) -> None:
     for name, linear in _linear_layers(frontend, "all").items():
         if _last(name) in _LAST_OF_PART:
             parent = frontend.get_submodule(name.rpartition(".")[0])
             setattr(parent, _last(name), _rename(Bottleneck(linear, adaptation.bottleneck)))
-    return ()
 
 
-def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> tuple[str, ...]:
+def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> None:
     like = next(frontend.transformer_layers[0].parameters())
     layers = len(frontend.transformer_layers) if adaptation.deep else 1
     prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
     # As large as what a layer norm gives to the layers, which is an assumption.
     frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
-    return ()
 
 
-def _free_biases(frontend: Frontend, _: Adaptation) -> tuple[str, ...]:
-    free = set()
+def _free_biases(frontend: Frontend, _: Adaptation) -> None:
     for layer in frontend.transformer_layers:
         for name, parameter in layer.named_parameters():
             if _last(name) == "bias":
-                free.add(id(parameter.requires_grad_(True)))
-    return tuple(name for name, tensor in frontend.state_dict(keep_vars=True).items() if id(tensor) in free)
+                parameter.requires_grad_(True)
 
 
 # Names of a layer's tensors in its module → in state dicts.

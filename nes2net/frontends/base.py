@@ -84,6 +84,8 @@ class Frontend(nn.Module):
     """Size of the pre-training tensors that it only keeps for its checkpoints, in numbers."""
     base: frozenset[str] = frozenset()
     """Names in its state dict of the frozen tensors, if it is adapted."""
+    encoder_layerdrop: float = 0.0
+    """Chance of skipping a transformer layer in training."""
     takes_checkpoint: ClassVar[bool] = True
     """Whether there is pre-training for it, in a file that its constructor takes."""
     takes_prompt: bool = False
@@ -143,6 +145,27 @@ class Frontend(nn.Module):
         """Frames B×T×D of ``x`` B×(P+T)×D."""
         prompt = getattr(self.model, "prompt", None)
         return x if prompt is None else x[:, prompt.shape[1] :]
+
+    def run_layer(self, layer: nn.Module, x: Tensor, shared: Any) -> tuple[Tensor, Any]:
+        """Apply one transformer layer to ``x`` B×T×D; each layer passes ``shared`` to the next."""
+        out = layer(x, None)  # no mask
+        return (out[0] if isinstance(out, tuple) else out), shared
+
+    def through_layers(self, x: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+        """Compute the hidden states that :meth:`forward` returns from ``x`` B×T×D, the first layer's input."""
+        hidden_states, shared = [], None
+        for number, layer in enumerate(self.transformer_layers):
+            x = self.with_prompt(x, number)
+            if layers == "all":
+                hidden_states.append(self.without_prompt(x))
+            # Layer drop (arXiv 1909.11556); drawn on the CPU, so that no GPU has to be waited for.
+            if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
+                continue
+            x, shared = self.run_layer(layer, x, shared)
+        x = self.without_prompt(x)
+        for module in self.after_layers if final_norm else ():
+            x = module(x)
+        return [*hidden_states, x]
 
     def checkpoint_activations(self) -> None:
         """From now on compute each transformer layer's activations again in the backward pass.

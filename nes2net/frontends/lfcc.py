@@ -12,16 +12,7 @@ from torch import Tensor
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
-from nes2net.frontends.base import UsedSamples
-from nes2net.frontends.spectrum import (
-    HopLength,
-    LeadingSamples,
-    PreEmphasis,
-    SpectralFrontend,
-    WindowLength,
-    check_frames,
-    check_no_checkpoint,
-)
+from nes2net.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 Filters = Annotated[int, Field(ge=1, le=1024)]
 
@@ -59,6 +50,9 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     [(2, 99, 60)]
     """
 
+    name = "lfcc"
+    length_option = "window_length"
+
     def __init__(
         self,
         checkpoint: str | Path | None = None,
@@ -75,21 +69,14 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         num_samples: LeadingSamples = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__()
-        check_no_checkpoint("lfcc", checkpoint)
-        check_frames(window_length, hop_length, num_samples, "window_length")
+        super().__init__(checkpoint, options)
         if window_length > n_fft:
             raise InputError(f"window_length must be 1 to n_fft, {n_fft}, not {window_length}")
         if num_coefficients > num_filters:
             raise InputError(f"num_coefficients must be 1 to num_filters, {num_filters}, not {num_coefficients}")
-        self.config = {"name": "lfcc", **options}
         self.out_dim = (1 + deltas) * num_coefficients
-        self.hop_length, self.window_length, self.n_fft = hop_length, window_length, n_fft
-        self.min_samples = window_length
-        self.used_samples = UsedSamples(window_length, hop_length, num_samples)
+        self.window_length, self.n_fft, self.deltas, self.delta_scale = window_length, n_fft, deltas, delta_scale
         self.num_filters, self.num_coefficients, self.max_frequency = num_filters, num_coefficients, max_frequency
-        self.pre_emphasis, self.deltas, self.delta_scale = pre_emphasis, deltas, delta_scale
-        self.num_samples = num_samples
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the LFCC of ``x`` B×N: static, Δ and ΔΔ, B×T×D.
@@ -103,7 +90,9 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         log_bands = torch.log10(bands + torch.finfo(torch.float64).eps)
         features = [log_bands @ _cosine_transform(self.num_filters, self.num_coefficients, x)]
         for _ in range(self.deltas):
-            features.append(self.delta_scale * _difference(features[-1]))
+            last = features[-1]
+            padded = torch.cat([last[:, :1], last, last[:, -1:]], dim=1)
+            features.append(self.delta_scale * (padded[:, 2:] - padded[:, :-2]))
         return torch.cat(features, dim=2)
 
 
@@ -122,9 +111,3 @@ def _cosine_transform(length: int, kept: int, like: Tensor) -> Tensor:
     k = torch.arange(kept, dtype=torch.float64, device=like.device)
     matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * length)) * math.sqrt(2 / length)
     return torch.where(k == 0, matrix / math.sqrt(2), matrix).to(like.dtype)
-
-
-def _difference(x: Tensor) -> Tensor:
-    """x[t+1] − x[t−1] of B×T×D, with the first and last frame repeated."""
-    padded = torch.cat([x[:, :1], x, x[:, -1:]], dim=1)
-    return padded[:, 2:] - padded[:, :-2]

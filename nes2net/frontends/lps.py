@@ -10,16 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import UsedSamples
-from nes2net.frontends.spectrum import (
-    HopLength,
-    LeadingSamples,
-    PreEmphasis,
-    SpectralFrontend,
-    WindowLength,
-    check_frames,
-    check_no_checkpoint,
-)
+from nes2net.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 
 _WINDOWS = {
     "blackman": torch.blackman_window,
@@ -54,6 +45,9 @@ class LogPowerSpectrum(SpectralFrontend):
     [(2, 97, 256)]
     """
 
+    name = "lps"
+    length_option = "n_fft"
+
     def __init__(
         self,
         checkpoint: str | Path | None = None,
@@ -67,19 +61,12 @@ class LogPowerSpectrum(SpectralFrontend):
         num_samples: LeadingSamples = None,
     ) -> None:
         options = {k: v for k, v in locals().items() if k not in ("self", "checkpoint", "__class__")}
-        super().__init__()
-        check_no_checkpoint("lps", checkpoint)
-        check_frames(n_fft, hop_length, num_samples, "n_fft")
+        super().__init__(checkpoint, options)
         all_bins = n_fft // 2 + 1
         if num_bins is not None and num_bins > all_bins:
             raise InputError(f"num_bins must be 1 to {all_bins} for n_fft {n_fft}, not {num_bins}")
-        self.config = {"name": "lps", **options}
         self.out_dim = num_bins or all_bins
-        self.hop_length = hop_length
-        self.min_samples = n_fft
-        self.used_samples = UsedSamples(n_fft, hop_length, num_samples)
-        self.n_fft, self.pre_emphasis, self.normalize, self.num_samples = n_fft, pre_emphasis, normalize, num_samples
-        self.window = _WINDOWS[window]
+        self.n_fft, self.normalize, self.window = n_fft, normalize, _WINDOWS[window]
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the log spectrum B×T×bins of ``x`` B×N; T = 1 + (N − n_fft) // hop_length."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
@@ -72,10 +71,6 @@ class MelEncoder(Frontend):
         """Compute the input B×T×D of the first layer."""
         raise TypeError(f"{type(self).__name__} is not a front-end by itself")
 
-    def last_state(self, x: Tensor, final_norm: bool) -> Tensor:
-        """Compute the final output of ``x`` B×T×D, the last layer's own."""
-        return x
-
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the hidden states of ``waveform`` (B×N, 16 kHz, in [−1, 1]).
 
@@ -93,24 +88,8 @@ class MelEncoder(Frontend):
         self.check_length(waveform)
         with without_autocast(waveform.device):
             features = self.features(at_least_float32(waveform)).to(next(self.model.parameters()).dtype)
-        x, hidden_states = self.embed(features), []
-        for number, layer in enumerate(self.transformer_layers):
-            x = self.with_prompt(x, number)
-            if layers == "all":
-                hidden_states.append(self.covering(self.without_prompt(x), waveform))
-            # Layer drop (arXiv 1909.11556); drawn on the CPU, so that no GPU has to be waited for.
-            if self.training and self.encoder_layerdrop and torch.rand(()).item() < self.encoder_layerdrop:
-                continue
-            out = layer(x, None)  # no mask
-            x = out[0] if isinstance(out, tuple) else out
-        hidden_states.append(self.covering(self.last_state(self.without_prompt(x), final_norm), waveform))
-        return hidden_states
+        return [self.covering(x, waveform) for x in self.through_layers(self.embed(features), layers, final_norm)]
 
     def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
         """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
         return x
-
-    @property
-    def transformer_layers(self) -> Sequence[nn.Module]:
-        """Its transformer layers, from the first to the last."""
-        raise TypeError(f"{type(self).__name__} is not a front-end by itself")

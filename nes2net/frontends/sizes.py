@@ -86,11 +86,11 @@ SHAPE = (
     "right_positions",
 )
 
-#: Front-end → the class that builds it, as in the registry.
+#: Front-end → what builds it, as in the registry.
 _CLASSES = {
-    "wav2vec2": "nes2net.frontends.wav2vec2:Wav2Vec2Frontend",
-    "hubert": "nes2net.frontends.hubert:HubertFrontend",
-    "wavlm": "nes2net.frontends.wavlm:WavLMFrontend",
+    "wav2vec2": "nes2net.frontends.ssl:wav2vec2",
+    "hubert": "nes2net.frontends.ssl:hubert",
+    "wavlm": "nes2net.frontends.ssl:wavlm",
     "w2v_bert2": "nes2net.frontends.w2v_bert2:W2VBert2Frontend",
     "whisper": "nes2net.frontends.whisper:WhisperFrontend",
 }
@@ -263,7 +263,10 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         return
     size = SIZES[name]
     differences = _differences(name, config)
-    others = [other for other in sizes_of(model_type, config) if Path(path).name in _names_of_file(other)]
+    own_names = (
+        (other, {SIZES[other].file, SIZES[other].hub.rpartition("/")[2]}) for other in sizes_of(model_type, config)
+    )
+    others = [other for other, names in own_names if Path(path).name in names]
     if not differences and others and name not in others:  # equal networks: nothing but its name tells them apart
         raise InputError(
             f"{path} is by its name {SIZES[others[0]].title} ({others[0]}), not {size.title} ({name}), which has the same "
@@ -317,11 +320,6 @@ def obtain(name: str) -> str:
     size = SIZES[name]
     folder = f"the folder https://huggingface.co/{size.hub}"
     return f"{size.file} from {size.source}, or {folder}" if size.file else folder
-
-
-def _names_of_file(name: str) -> tuple[str, str]:
-    """The names that the pre-training file and the folder of a published size are downloaded under."""
-    return SIZES[name].file, SIZES[name].hub.rpartition("/")[2]
 
 
 def _differences(name: str, config: Mapping[str, Any]) -> list[str]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from nes2net.errors import InputError
-from nes2net.frontends.base import Frontend, Layers, check_hop_length
+from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.machine.devices import at_least_float32, without_autocast
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
@@ -26,13 +26,6 @@ def check_no_checkpoint(name: str, checkpoint: str | Path | None) -> None:
         raise InputError(f"the {name} front-end has no weights and takes no checkpoint: leave out {checkpoint}")
 
 
-def check_frames(length: int, hop_length: int, num_samples: int | None, name: str) -> None:
-    """Check that frames of ``length`` samples, the option ``name``, fit the hop and the samples read."""
-    check_hop_length(hop_length, length // _MOST_OVERLAP)
-    if num_samples is not None and num_samples < length:
-        raise InputError(f"num_samples must be at least {name}, {length}, or null for all, not {num_samples}")
-
-
 class SpectralFrontend(Frontend):
     """Waveform B×N → features of frames B×T×D, after pre-emphasis.
 
@@ -41,10 +34,23 @@ class SpectralFrontend(Frontend):
     """
 
     takes_checkpoint = False
-    pre_emphasis: float
-    """Coefficient in [0, 1)."""
-    num_samples: int | None
-    """How many leading samples of a waveform are read; None for all."""
+    name: str
+    """Name of the front-end in the registry."""
+    length_option: str
+    """The option that says how many samples a frame has."""
+
+    def __init__(self, checkpoint: str | Path | None, options: dict[str, Any]) -> None:
+        super().__init__()
+        check_no_checkpoint(self.name, checkpoint)
+        self.config = {"name": self.name, **options}
+        length, self.hop_length, most = options[self.length_option], options["hop_length"], options["num_samples"]
+        check_hop_length(self.hop_length, length // _MOST_OVERLAP)
+        if most is not None and most < length:
+            raise InputError(
+                f"num_samples must be at least {self.length_option}, {length}, or null for all, not {most}"
+            )
+        self.min_samples = length
+        self.used_samples = UsedSamples(length, self.hop_length, most)
 
     def forward(self, waveform: Tensor, layers: Layers = "last", final_norm: bool = True) -> list[Tensor]:
         """Compute the features of ``waveform`` B×N: one hidden state B×T×D.
@@ -56,13 +62,10 @@ class SpectralFrontend(Frontend):
         """
         self.check_length(waveform)
         with without_autocast(waveform.device):
-            return [self.features(emphasised(at_least_float32(waveform[:, : self.num_samples]), self.pre_emphasis))]
+            x = at_least_float32(waveform[:, : self.config["num_samples"]])
+            x = torch.cat([x[:, :1], x[:, 1:] - self.config["pre_emphasis"] * x[:, :-1]], dim=1)
+            return [self.features(x)]
 
     def features(self, x: Tensor) -> Tensor:
         """Compute the features B×T×D of ``x`` B×N, float32 or float64, after pre-emphasis."""
         raise NotImplementedError
-
-
-def emphasised(waveform: Tensor, coefficient: float) -> Tensor:
-    """Compute x[n] − coefficient·x[n−1] of ``waveform`` B×N."""
-    return torch.cat([waveform[:, :1], waveform[:, 1:] - coefficient * waveform[:, :-1]], dim=1)

@@ -21,7 +21,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, WINDOW, kaldi_log_mel
 from nes2net.frontends.mel_encoder import MelEncoder
-from nes2net.frontends.relative_key_attention import RelativeKeyAttention
+from nes2net.frontends.relative_attention import RelativeKeyAttention
 from nes2net.frontends.ssl import EncoderLayers, Heads, Kernel
 from nes2net.options import Probability, Size
 

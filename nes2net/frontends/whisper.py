@@ -114,10 +114,6 @@ class WhisperFrontend(MelEncoder):
         x = functional.gelu(self.model.conv2(x)).transpose(1, 2) + self.model.embed_positions.weight
         return functional.dropout(x, self.config["dropout"], self.training)
 
-    def last_state(self, x: Tensor, final_norm: bool) -> Tensor:
-        """Compute the final output of ``x`` B×T×D, the last layer's own."""
-        return self.model.layer_norm(x) if final_norm else x
-
     def covering(self, x: Tensor, waveform: Tensor) -> Tensor:
         """Leave out the frames of ``x`` B×T×D after the end of ``waveform`` B×N."""
         return x[:, : waveform.shape[1] // self.hop_length]

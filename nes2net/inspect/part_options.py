@@ -17,7 +17,7 @@ from typing import Any
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.sheet import plain, shown
 from nes2net.machine.terminal import markdown_table
-from nes2net.options import declared
+from nes2net.options import Preset, declared
 from nes2net.registry import Registry, aggregations, backends, frontends
 
 _PAGE = """\
@@ -127,7 +127,7 @@ def source(registry: Registry, name: str) -> str:
 def variant(registry: Registry, name: str) -> str:
     """What a part of a family is made of; empty if the class itself is the part."""
     factory, given = registry.get(name), []
-    while isinstance(factory, partial):
+    while isinstance(factory, partial) and not isinstance(factory, Preset):
         given += [getattr(value, "__name__", shown(value)) for value in factory.args]
         given += [f"{key} {shown(value)}" for key, value in factory.keywords.items() if isinstance(value, (int, str))]
         factory = factory.func
@@ -135,8 +135,8 @@ def variant(registry: Registry, name: str) -> str:
 
 
 def _written(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """The class or function that a registered factory is, or is made of by ``partial``."""
-    while isinstance(factory, partial):
+    """What has the docstring of a registered factory, which ``partial`` may have made of it."""
+    while isinstance(factory, partial) and not isinstance(factory, Preset):
         factory = factory.func
     return factory
 

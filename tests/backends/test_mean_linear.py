@@ -10,7 +10,7 @@ from builders.pinned import check_pinned
 from nes2net import Detector, create_backend
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import InputError
-from nes2net.frontends.wav2vec2 import Wav2Vec2Frontend
+from nes2net.frontends.ssl import wav2vec2
 from nes2net.losses import OneClassSoftmax
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
@@ -36,7 +36,7 @@ def backend_of(name):
 def detector_of(name):
     file = zoo.read(name)
     options = {**DEFAULTS, **file["config"]["model"], "conv_feature_layers": CONVOLUTIONS, "normalize": True}
-    known = inspect.signature(Wav2Vec2Frontend).parameters
+    known = inspect.signature(wav2vec2).parameters
     config = {
         "frontend": {"name": "wav2vec2", **{key: value for key, value in options.items() if key in known}},
         "backend": {"name": "mean_linear", "head": "one_class" if name == ONE_CLASS else "linear"},

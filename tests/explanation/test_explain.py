@@ -7,7 +7,7 @@ from builders import hears_a_tone
 
 from nes2net import Detector, InputError
 from nes2net.explanation import EXPLANATION_METHODS, How, explain
-from nes2net.explanation.removal import Removable
+from nes2net.explanation.subject import Removable
 
 
 def explained(detector, samples, **options):

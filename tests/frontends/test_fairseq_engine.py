@@ -10,7 +10,7 @@ from builders import golden
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq
-from nes2net.frontends.wav2vec2 import SMALL
+from nes2net.frontends.ssl import SMALL
 
 HEADS = {"pretraining_heads": True, "final_dim": 32, "latent_vars": 8}
 GROUP_NORM = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}

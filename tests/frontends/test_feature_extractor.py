@@ -5,7 +5,7 @@ import torch
 
 from nes2net import create_frontend
 from nes2net.frontends.feature_extractor import extract_features
-from nes2net.frontends.wav2vec2 import SMALL
+from nes2net.frontends.ssl import SMALL
 
 
 def extractor(mode):

@@ -15,7 +15,7 @@ from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 from nes2net import create_frontend
 from nes2net.frontends import onednn
 from nes2net.frontends.onednn import OneDNNLinear, with_onednn
-from nes2net.frontends.wav2vec2 import SMALL
+from nes2net.frontends.ssl import SMALL
 from nes2net.inspect.info import count_flops
 
 needs_onednn = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from builders import SHARED, genuine_checkpoint, golden
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import from_torchaudio, to_fairseq, to_transformers
 from nes2net.checkpoints.state_dict import check_fit
-from nes2net.frontends.wav2vec2 import SMALL
+from nes2net.frontends.ssl import SMALL
 
 PACKINGS = ("plain", "namespace", "omegaconf", "taskstate")
 
