@@ -15,7 +15,7 @@ from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
-from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
+from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
@@ -23,10 +23,9 @@ from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
-from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends
+from nes2net.registry import Registry, aggregations, backends, conditions, corpora, create_condition, frontends, losses
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
-_PLURALS = {"corpus": "corpora"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {
-        _PLURALS.get(kind, f"{kind}s"): [{"name": name, "meaning": line} for name, line in lines.items()]
+        PLURALS.get(kind, f"{kind}s"): [{"name": name, "meaning": line} for name, line in lines.items()]
         for kind, lines in _lines(results).items()
     }
     tables["keys of a recipe"] = [
@@ -66,6 +65,7 @@ def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
         "recipe": packaged_recipes(),
         "model": list(PUBLISHED_MODELS),
         **{registry.kind: registry.names() for registry in REGISTRIES.values()},
+        "loss": losses.names(),
         "corpus": corpora.names(),
         "condition": conditions.names(),
         "published result": [result.id for result in results],
@@ -82,6 +82,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
         "recipe": recipe_sheet,
         "model": model_sheet,
         **{registry.kind: partial(part_sheet, registry) for registry in REGISTRIES.values()},
+        "loss": loss_sheet,
         "corpus": corpus_sheet,
         "condition": condition_sheet,
         "published result": _result_sheet,
@@ -108,7 +109,7 @@ def _lines(results: Sequence[Result]) -> dict[str, dict[str, str]]:
     figures = {result.id: result.figure for result in results}
     parts = {
         registry.kind: {name: _part_line(registry, name) for name in by_kind[registry.kind]}
-        for registry in REGISTRIES.values()
+        for registry in (*REGISTRIES.values(), losses)
     }
     return {
         "recipe": {name: plain(comment(name)[0]).partition(". ")[0].rstrip(".") for name in by_kind["recipe"]},
@@ -206,6 +207,21 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     commands = [f"In a recipe: model.{part}.name={name}"]
     commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
+
+
+def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a loss asks for, what it needs of a back-end, and its options."""
+    kind, options = losses.get(name), option_rows(losses, name)
+    facts = {
+        "what": title(losses, name),
+        "about": about(losses, name)[1:],
+        "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
+        f"{counted(kind.num_logits, 'logit')}",
+        "takes": "embeddings" if kind.takes_embeddings else "logits",
+    }
+    commands = [f"In a recipe: train.loss={name}"]
+    commands += [f"An option of it: train.loss.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: loss", facts, tables={"options": options}, commands=commands)
 
 
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
@@ -329,11 +345,14 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         sources: key → where its value comes from.
     """
     known = recipe.data.corpus in corpora.names() and not recipe.data.corpora
-    nothing = "a trained teacher (train.teacher)" if recipe.train.loss == "distillation" else "random weights"
+    from nes2net.training.tasks.choice import create_task  # start-up: most names are described without training
+
+    start = create_task(recipe).start
+    begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"
     facts = {
         "trains on": _trained_on(recipe.data),
         "model": architecture(recipe.model),
-        "starts from": recipe.train.init_from or recipe.train.teacher or recipe.ssl_checkpoint or nothing,
+        "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
     values, defaults = _flat(recipe.to_dict()), _flat(Recipe().to_dict())

@@ -87,11 +87,6 @@ class Recipe(Section):
                 "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
                 "out, or take `data.crop=random`"
             )
-        if self.augment.latent is not None and self.train.loss == "distillation":
-            raise InputError(
-                "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
-                "alone: leave it out"
-            )
         if self.validation.over != "pooled" and len(self.data.parts("dev")) < 2:
             raise InputError(
                 f"`validation.over={self.validation.over}` needs several development corpora in `data.corpora`: leave it out"
@@ -116,12 +111,10 @@ class Recipe(Section):
             raise InputError(
                 "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out"
             )
-        for key, value in (("optimizer", "logistic"), ("loss", "distillation")):
-            if getattr(self.train, key) == value:
-                raise InputError(
-                    f"`segments.resolutions` goes with gradient steps on both classes, not with `train.{key}={value}`: "
-                    "leave one of them out"
-                )
+        if self.train.optimizer == "logistic":
+            raise InputError(
+                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them out"
+            )
         if segments.boundary_share is not None and data.crop not in ("random", "dynamic"):
             raise InputError(
                 f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "

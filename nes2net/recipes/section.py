@@ -72,7 +72,6 @@ NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
 Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
-Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
 Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[

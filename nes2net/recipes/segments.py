@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
@@ -11,8 +11,8 @@ from pydantic import (
 
 from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import Source, UsedWith
-from nes2net.recipes.section import AboveZero, Count, NotNegative, Probability, Section
+from nes2net.recipes.keys import Source
+from nes2net.recipes.section import Count, NotNegative, Probability, Section, Text
 
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160
@@ -32,19 +32,12 @@ class SegmentsConfig(Section):
     trains on whole utterances alone. The corpus needs labels of segments. A frame is spoof if any
     10 ms of it are. The losses of all resolutions are added."""
     loss: Annotated[
-        Literal["cross_entropy", "p2sgrad"],
-        Source("p2sgrad: arXiv 2204.05177; cross_entropy: WeDefense"),
-    ] = "cross_entropy"
-    """Loss of a frame: cross-entropy over two logits, or the mean squared error of the cosines to two
-    class vectors (`p2sgrad`). It is averaged over all frames of a batch that have a label, whichever
-    utterance they are of."""
-    class_weights: Annotated[
-        list[AboveZero],
-        Field(min_length=2, max_length=2),
-        UsedWith("loss", ("cross_entropy",)),
-        Source("assumed: both classes weigh alike"),
-    ] = Field(default=[0.5, 0.5])
-    """Weights of spoof and of bona fide frames in the loss."""
+        Text | dict[str, Any],
+        Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
+    ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
+    """Loss of a frame, one of logits, as `train.loss`: `cross_entropy`, or `cosine_error`, the mean
+    squared error of the cosines to two class vectors. It is averaged over all frames of a batch that
+    have a label, whichever utterance they are of."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
     """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
     alone."""

@@ -44,7 +44,7 @@ from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
-from nes2net.training.start import build_detector, check_layers, without_needless_checkpoint
+from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
 from nes2net.training.tasks.choice import create_task
 from nes2net.training.tasks.task import Task
@@ -81,9 +81,9 @@ def train(
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
-    check_layers(recipe)
     recipe = without_needless_checkpoint(recipe)
     task = create_task(recipe)
+    check_parts(recipe)
     with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark):
         train_trials, dev_trials = task.trials("train"), task.trials("dev")
         if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more

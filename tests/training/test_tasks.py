@@ -18,7 +18,7 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         (SEGMENTS, "Segments"),
         ({**SEGMENTS, "train": {"task": {"name": "segments"}}}, "Segments"),
         (SCORES, "Fusion"),
-        ({"train": {"loss": "distillation", "teacher": "teacher.pth"}}, "Distillation"),
+        ({"train": {"task": {"name": "distillation", "teacher": "teacher.pth"}}}, "Distillation"),
         ({"train": {"optimizer": "logistic", "epochs": 1}}, "Logistic"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -15,6 +15,18 @@ from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
+
+
+class Start(NamedTuple):
+    """A file whose weights a new run starts from."""
+
+    what: str
+    #: of the recipe, which names it
+    key: str
+    #: None if it is not named yet
+    path: str | None
+    #: how to get it for a published result, with {} for the name of its recipe
+    obtain: str
 
 
 class Task:
@@ -34,6 +46,8 @@ class Task:
     classes: ClassVar[tuple[int, ...]] = (0, 1)
     #: how an epoch is trained
     trainer: ClassVar[type[Trainer]] = Trainer
+    #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
+    start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
