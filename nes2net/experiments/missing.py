@@ -15,7 +15,7 @@ from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora, takes_checkpoint
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 
 @dataclass(frozen=True)

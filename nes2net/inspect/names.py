@@ -345,7 +345,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         sources: key → where its value comes from.
     """
     known = recipe.data.corpus in corpora.names() and not recipe.data.corpora
-    from nes2net.training.tasks.choice import create_task  # start-up: most names are described without training
+    from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
 
     start = create_task(recipe).start
     begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"

@@ -167,7 +167,7 @@ def _meanings(docstring: str) -> dict[str, str]:
 def page() -> str:
     from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
     from nes2net.frontends.adaptation import Adaptation  # start-up, as above
-    from nes2net.training.tasks.choice import tasks  # start-up, as above
+    from nes2net.training.tasks.task import tasks  # start-up, as above
 
     parts = [_PAGE, _ADAPTATION, _table(_rows(Adaptation, ())), _GENERAL, _table(_rows(GeneralOptions, ())), _heads()]
     for registry in (frontends, aggregations, backends, losses, tasks):

@@ -16,7 +16,7 @@ from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.objective import Part
 from nes2net.training.start import adapted
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

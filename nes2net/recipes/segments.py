@@ -9,10 +9,8 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import Source
-from nes2net.recipes.section import Count, NotNegative, Probability, Section, Text
+from nes2net.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160
@@ -35,8 +33,8 @@ class SegmentsConfig(Section):
         Text | dict[str, Any],
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
-    """Loss of a frame, one of logits, as `train.loss`: `cross_entropy`, or `cosine_error`, the mean
-    squared error of the cosines to two class vectors. It is averaged over all frames of a batch that
+    """Loss of a frame, one of logits, as `train.loss`, and with the same defaults if only its name is
+    given: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to two class vectors. It is averaged over all frames of a batch that
     have a label, whichever utterance they are of."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
     """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
@@ -47,15 +45,21 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        if not self.resolutions:
-            for name, field in type(self).model_fields.items():
-                if getattr(self, name) != field.get_default(call_default_factory=True):
-                    raise InputError(
-                        f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
-                    )
-        unusable = [ms for ms in self.resolutions if ms % 10]
-        if unusable or len(set(self.resolutions)) < len(self.resolutions):
-            raise InputError(
-                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}"
-            )
+        given = {
+            name: getattr(self, name) != field.get_default(call_default_factory=True)
+            for name, field in type(self).model_fields.items()
+        }
+        refuse(
+            *(
+                (
+                    not self.resolutions and given[name],
+                    f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out",
+                )
+                for name in given
+            ),
+            (
+                any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
+                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}",
+            ),
+        )
         return self

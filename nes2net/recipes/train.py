@@ -9,11 +9,10 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
 from nes2net.recipes.section import (
     AboveZero,
+    AlsoCalled,
     BelowOne,
     Count,
     Decay,
@@ -22,7 +21,10 @@ from nes2net.recipes.section import (
     NotNegative,
     Probability,
     Section,
+    Source,
     Text,
+    UsedWith,
+    refuse,
 )
 
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
@@ -137,9 +139,6 @@ class TrainConfig(Section):
     """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
     for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
     digits. The CPU always repeats itself."""
-    cudnn_benchmark: Annotated[Flag, Source("main.py --cudnn-benchmark-toggle")] = False
-    """Let cuDNN time its algorithms on a GPU and take the fastest, which may be another one the
-    next time."""
     activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
@@ -187,52 +186,56 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.min_lr > self.lr:
-            raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}")
-        if self.warmup_epochs:
-            if self.warmup_epochs >= self.t_max:
-                raise InputError(
-                    f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}"
+        frozen = "`train.freeze_frontend=true`"
+        refuse(
+            (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
+            (
+                self.warmup_epochs and self.warmup_epochs >= self.t_max,
+                f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
+            ),
+            (
+                self.warmup_epochs and self.warmup_steps,
+                "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out",
+            ),
+            (
+                self.warmup_from_zero and not self.warmup_epochs,
+                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them",
+            ),
+            (
+                self.freeze_frontend and self.freeze_frontend_epochs,
+                f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out",
+            ),
+            (
+                self.freeze_frontend and self.activation_checkpointing,
+                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
+                "the front-end: leave it out",
+            ),
+            *(
+                (self.freeze_frontend and given, f"`train.{key}` changes nothing with {frozen}: leave one of them out")
+                for key, given in self.of_layers().items()
+            ),
+            (
+                self.adapt is not None and self.freeze_layers is not None,
+                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
+                "leave one of them out",
+            ),
+            *(
+                (
+                    self.optimizer == "logistic" and given,
+                    f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer alone: "
+                    "leave it out",
                 )
-            if self.warmup_steps:
-                raise InputError(
-                    "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out"
-                )
-        elif self.warmup_from_zero:
-            raise InputError(
-                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them"
-            )
-        self._check_frozen()
+                for key, given in self.of_layers().items()
+            ),
+            (
+                self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs),
+                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
+                f"{frozen} and `train.freeze_frontend_epochs`; leave it out",
+            ),
+        )
         return self
 
-    def _check_frozen(self) -> None:
-        frozen = "`train.freeze_frontend=true`"
-        if self.freeze_frontend and self.freeze_frontend_epochs:
-            raise InputError(f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out")
-        if self.freeze_frontend and self.activation_checkpointing:
-            raise InputError(
-                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
-                "the front-end: leave it out"
-            )
-        for key in ("adapt", "freeze_layers"):
-            if self.freeze_frontend and getattr(self, key) is not None:
-                raise InputError(f"`train.{key}` changes nothing with {frozen}: leave one of them out")
-        if self.adapt is not None and self.freeze_layers is not None:
-            raise InputError(
-                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
-                "leave one of them out"
-            )
-        if self.layer_decay < 1 and self.freeze_frontend:
-            raise InputError(f"`train.layer_decay` changes nothing with {frozen}: leave one of them out")
-        if self.optimizer == "logistic":
-            for key in ("adapt", "freeze_layers", "layer_decay"):
-                if getattr(self, key) != type(self).model_fields[key].default:
-                    raise InputError(
-                        f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer "
-                        "alone: leave it out"
-                    )
-        if self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs):
-            raise InputError(
-                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
-                f"{frozen} and `train.freeze_frontend_epochs`; leave it out"
-            )
+    def of_layers(self) -> dict[str, bool]:
+        """The settings of transformer layers, and whether they are given."""
+        names = ("adapt", "freeze_layers", "layer_decay")
+        return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

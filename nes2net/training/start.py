@@ -22,7 +22,6 @@ from nes2net.losses.by_name import checked_loss, with_head
 from nes2net.machine.terminal import print_note
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
 from nes2net.training.tasks.task import Task
@@ -39,8 +38,7 @@ def check_parts(recipe: Recipe) -> None:
     checked_loss(recipe.train.loss)
     checked_loss(recipe.segments.loss, "segments.loss")
     train, frontend = recipe.train, recipe.model.get("frontend", {})
-    settings = {"adapt": train.adapt, "freeze_layers": train.freeze_layers, "layer_decay": train.layer_decay}
-    given = [key for key, value in settings.items() if value != TrainConfig.model_fields[key].default]
+    given = [key for key, is_given in train.of_layers().items() if is_given]
     if not given:
         return
     if train.adapt is not None:

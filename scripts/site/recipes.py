@@ -20,7 +20,7 @@ from nes2net.machine.terminal import markdown_table
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 PAGE = """\
 # Recipes

@@ -12,7 +12,7 @@ from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 NES = {"name": "nes2net_x", "nes_ratio": [4, 4]}
 
