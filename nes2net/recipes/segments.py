@@ -34,8 +34,9 @@ class SegmentsConfig(Section):
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
     """Loss of a frame, one of logits, as `train.loss`, and with the same defaults if only its name is
-    given: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to two class vectors. It is averaged over all frames of a batch that
-    have a label, whichever utterance they are of."""
+    given: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to two class
+    vectors. It is averaged over all frames of a batch that have a label, whichever utterance they are
+    of."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
     """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
     alone."""
