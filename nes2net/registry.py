@@ -1,15 +1,16 @@
-"""The names of front-ends, aggregations, back-ends, corpora and effects, and building parts by name.
+"""The names of front-ends, aggregations, back-ends, losses, corpora and effects, and building parts by name.
 
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.corpora`` and ``nes2net.effects`` (see
-CONTRIBUTING.md).
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora`` and
+``nes2net.effects`` (see CONTRIBUTING.md).
 """
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from functools import cached_property, partial
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -78,14 +79,13 @@ class Registry(Generic[T]):
         module, _, attribute = self._table[name].partition(":")
         return getattr(import_module(module), attribute)
 
-    def create(self, name: str, **options: Any) -> T:
-        """Call the factory ``name`` with ``options``.
+    def checked(self, name: str, options: Mapping[str, Any]) -> Any:
+        """Get the factory ``name``, and check ``options`` for it.
 
         Raises:
-            InputError: if there is no such name or option, with the nearest one; if an option has
-                another type or range than the factory declares; or if the part is too large.
+            InputError: if there is no such name or option, with the nearest one; or if an option has
+                another type or range than the factory declares.
         """
-        from nes2net.machine.module_size import limited_size  # start-up: names are listed without torch
         from nes2net.options import check_options  # start-up: names are listed without pydantic
 
         factory, owner = self.get(name), f"{self.kind} '{name}'"
@@ -93,7 +93,18 @@ class Registry(Generic[T]):
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
             check_known(options, parameters, f"{owner} has no option", f"nes2net info {name}")
         check_options(factory, options, owner)
-        with limited_size(owner):
+        return factory
+
+    def create(self, name: str, **options: Any) -> T:
+        """Call the factory ``name`` with ``options``.
+
+        Raises:
+            InputError: as :meth:`checked`, or if the part is too large.
+        """
+        from nes2net.machine.module_size import limited_size  # start-up: names are listed without torch
+
+        factory = self.checked(name, options)
+        with limited_size(f"{self.kind} '{name}'"):
             return factory(**options)
 
 
@@ -172,6 +183,20 @@ backends: Registry[Backend] = Registry(
         "llgf": "nes2net.backends.global_feature:LLGF",
         "mfa": "nes2net.backends.mfa:MFA",
         "multires_gmlp": "nes2net.backends.multires_gmlp:MultiresGmlp",
+    },
+)
+losses: Registry[Any] = Registry(  # of nes2net.losses.Criterion, which stands above
+    "loss",
+    "nes2net.losses",
+    {
+        "cross_entropy": "nes2net.losses:WeightedCrossEntropy",
+        "focal": "nes2net.losses:BinaryFocal",
+        "angular_softmax": "nes2net.losses:AngularSoftmax",
+        "am_softmax": "nes2net.losses:AdditiveMarginSoftmax",
+        "oc_softmax": "nes2net.losses:OneClassSoftmax",
+        "p2sgrad": "nes2net.losses:P2SGrad",
+        "cosine_error": "nes2net.losses:CosineError",
+        "prototypes": "nes2net.losses:Prototypes",
     },
 )
 corpora = CorpusRegistry(

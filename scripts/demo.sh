@@ -118,10 +118,10 @@ train_segments() {
 
 train wav2vec2_small 15 --algo 5 --ssl_config small --Nes_ratio 4 4 --batch_size 16 --lr 1e-3 \
   --set data.num_samples=32000 data.crop=random train.schedule=cosine train.warmup_steps=100 train.max_grad_norm=1 \
-  train.class_weights=[0.4,0.6] validation.first_epoch=12 validation.augmented=false \
+  train.loss.class_weights=[0.4,0.6] validation.first_epoch=12 validation.augmented=false \
   model.frontend.conv_feature_layers=[[256,512,128],[128,3,2]]
 train log_spectrum 40 --algo 5 --frontend lps --Nes_ratio 4 4 --batch_size 8 --lr 2e-3 \
-  --set data.num_samples=32000 data.crop=random augment.speed=[0.6,1.2] train.schedule=cosine train.class_weights=[0.4,0.6] \
+  --set data.num_samples=32000 data.crop=random augment.speed=[0.6,1.2] train.schedule=cosine train.loss.class_weights=[0.4,0.6] \
   validation.first_epoch=31 validation.augmented=false \
   model.frontend.n_fft=1024 model.frontend.hop_length=256 model.frontend.num_bins=512 model.frontend.window=hann \
   model.frontend.normalize=true

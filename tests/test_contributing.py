@@ -50,7 +50,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_part_is_named_in_an_entry_point(package):
     parts = {path.stem for path in (package / "my_parts").glob("*.py")} - {"__init__"}
     named = set(re.findall(r'"my_parts\.(\w+):\w+"', (package / "pyproject.toml").read_text()))
-    assert parts == named == {"mean_frame", "band_energy", "layer_mean", "tones", "hum", "ranking"}
+    assert parts == named == {"mean_frame", "band_energy", "layer_mean", "tones", "hum", "hinge", "ranking"}
 
 
 @pytest.mark.slow

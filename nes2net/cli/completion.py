@@ -51,13 +51,13 @@ def _names() -> dict[str, list[str]]:
     from nes2net.experiments.published import published_rows
     from nes2net.published_models import PUBLISHED_MODELS
     from nes2net.recipes.reading import packaged_recipes
-    from nes2net.registry import aggregations, backends, effects, frontends
+    from nes2net.registry import aggregations, backends, effects, frontends, losses
 
     models, recipes = list(PUBLISHED_MODELS), packaged_recipes()
     parts = [*frontends.names(), *aggregations.names(), *backends.names()]
     return {
         "train recipe": recipes,
-        "info model": ["recipe", "published", *models, *parts, *effects.names()],
+        "info model": ["recipe", "published", *models, *parts, *losses.names(), *effects.names()],
         "augment condition": effects.names(),
         "reproduce row": [row.id for row in published_rows()],
         "config": models + recipes,

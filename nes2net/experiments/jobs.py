@@ -35,10 +35,9 @@ from nes2net.registry import corpora
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
 from nes2net.training.averaging import average_path, average_run
-from nes2net.training.history import HISTORY_FILE, Row, read_history
 from nes2net.training.run import train
 from nes2net.training.run_folder import check_recipe
-from nes2net.training.selection import Selection, best_epochs
+from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs, read_history
 from nes2net.training.validation import passes
 from nes2net.version import __version__
 

@@ -15,11 +15,7 @@ from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import obtain
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora, takes_checkpoint
-
-_TEACHER = (
-    "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with `recipe`: "
-    "`base: {}`, `train.teacher: FILE`"
-)
+from nes2net.training.tasks.task import create_task
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,10 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     if start is not None and not Path(start).exists():
         problem = f"{start} not found; name it with `train.init_from`"
         missing.append(Missing("checkpoint to start from", problem, "from whoever trained it"))
-    if recipe.train.loss == "distillation" and not (recipe.train.teacher and Path(recipe.train.teacher).is_file()):
-        problem = f"{recipe.train.teacher} not found" if recipe.train.teacher else "none named (`train.teacher`)"
-        missing.append(Missing("trained teacher", problem, _TEACHER.format(name)))
+    needed = create_task(recipe).start
+    if needed is not None and not (needed.path and Path(needed.path).is_file()):
+        problem = f"{needed.path} not found" if needed.path else f"none named (`{needed.key}`)"
+        missing.append(Missing(needed.what, problem, needed.obtain.format(name)))
     return missing
 
 

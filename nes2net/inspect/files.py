@@ -29,10 +29,9 @@ from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.registry import corpora
 from nes2net.scoring.record import read_whole_record
 from nes2net.scoring.score_file import read_scores
-from nes2net.training.history import HISTORY_FILE, Row, read_history
 from nes2net.training.resume_file import RESUME_FILE
 from nes2net.training.run_folder import RECIPE_FILE
-from nes2net.training.selection import saved_epochs
+from nes2net.training.selection import HISTORY_FILE, Row, read_history, saved_epochs
 
 _OTHER_FILE = "info reads checkpoints, folders, scores, records, calibrations, recipes and histories"
 _HEADINGS = {

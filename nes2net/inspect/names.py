@@ -15,14 +15,14 @@ from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
-from nes2net.inspect.part_options import about, general_rows, option_rows, source, title, variant
+from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
-from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends
+from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends, losses
 
 REGISTRIES: dict[str, Registry] = dict(zip(PARTS, (frontends, aggregations, backends)))
 
@@ -44,9 +44,7 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {
-        "corpora" if kind.name == "corpus" else f"{kind.name}s": [
-            {"name": name, "meaning": kind.line(name)} for name in kind.names
-        ]
+        PLURALS.get(kind.name, f"{kind.name}s"): [{"name": name, "meaning": kind.line(name)} for name in kind.names]
         for kind in _kinds(results)
     }
     tables["keys of a recipe"] = [
@@ -85,6 +83,7 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
         ),
         _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
         *parts,
+        _Kind("loss", losses.names(), partial(_part_line, losses), loss_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
         _Kind("condition", effects.names(), _condition_line, condition_sheet),
         _Kind("published result", list(figures), figures.__getitem__, _result_sheet),
@@ -206,6 +205,21 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
 
+def loss_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
+    """What a loss asks for, what it needs of a back-end, and its options."""
+    kind, options = losses.get(name), option_rows(losses, name)
+    facts = {
+        "what": title(losses, name),
+        "about": about(losses, name)[1:],
+        "needs": f"{'any head' if kind.needs_head is None else f'the head {kind.needs_head}'}, "
+        f"{counted(kind.num_logits, 'logit')}",
+        "takes": "embeddings" if kind.takes_embeddings else "logits",
+    }
+    commands = [f"In a recipe: train.loss={name}"]
+    commands += [f"An option of it: train.loss.{options[0]['option']}=…"] if options else []
+    return Sheet(f"{name}: loss", facts, tables={"options": options}, commands=commands)
+
+
 def condition_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """What a condition does to a recording, at which strengths, and what it needs."""
     condition = effects.get(name)
@@ -321,11 +335,14 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     for part in recipe.data.parts("train").values():
         titled = f" ({corpora.get(part.corpus).title})" if part.corpus in known else ""
         trains_on.append(f"{part.corpus}{titled}" + (f", from {part.root}" if part.root else ""))
-    nothing = "a trained teacher (train.teacher)" if recipe.train.loss == "distillation" else "random weights"
+    from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
+
+    start = create_task(recipe).start
+    begins = "random weights" if start is None else start.path or f"a {start.what} ({start.key})"
     facts = {
         "trains on": "; ".join(trains_on),
         "model": architecture(recipe.model),
-        "starts from": recipe.train.init_from or recipe.train.teacher or recipe.ssl_checkpoint or nothing,
+        "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
     values, defaults = _flat(recipe.to_dict()), _flat(Recipe().to_dict())

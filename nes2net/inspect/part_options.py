@@ -18,14 +18,14 @@ from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.sheet import plain, shown
 from nes2net.machine.terminal import markdown_table
 from nes2net.options import Preset, declared
-from nes2net.registry import Registry, aggregations, backends, frontends
+from nes2net.registry import Registry, aggregations, backends, frontends, losses
 
 _PAGE = """\
 # Options of parts
 
 A part takes these options in a recipe, in the configuration of a checkpoint or a detector folder,
 and in Python by `create_frontend`, `create_aggregation` and `create_backend`. `nes2net info NAME`
-shows those of one part.
+shows those of one part. Losses and tasks stand in a recipe alone, as `train.loss` and `train.task`.
 
 Values of another type or out of range are refused with one line. A part has at most 5·10⁹ weights
 and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
@@ -63,7 +63,15 @@ Every front-end with transformer layers takes `adapt`, a mapping of these option
 its weights are frozen, and a few tensors beside them are trained ([Adaptation](adaptation.md)).
 """
 #: Parameters of constructors that are not options: what a detector gives to its parts.
-_GIVEN = {frontends.kind: ("checkpoint",), aggregations.kind: ("num_layers", "feature_dim"), backends.kind: ()}
+_GIVEN = {
+    frontends.kind: ("checkpoint",),
+    aggregations.kind: ("num_layers", "feature_dim"),
+    backends.kind: (),
+    losses.kind: ("head", "feature_dim"),
+    "task": ("recipe",),
+}
+#: Kind of parts → its plural, where that is not the kind with an s.
+PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
 # To the end of the last sentence with a year; a point behind a single capital is that of a name.
 _UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
@@ -106,7 +114,7 @@ def title(registry: Registry, name: str) -> str:
     """What a part is: the first line of the module of its own, or of its class."""
     factory = _written(registry.get(name))
     module = inspect.getdoc(inspect.getmodule(factory)) or ""
-    text = inspect.getdoc(factory) if registry.kind == frontends.kind else module
+    text = inspect.getdoc(factory) if registry.kind in (frontends.kind, losses.kind) else module
     return plain((text or inspect.getdoc(factory) or name).partition("\n\n")[0])
 
 
@@ -159,10 +167,11 @@ def _meanings(docstring: str) -> dict[str, str]:
 def page() -> str:
     from nes2net.backends.heads import GeneralOptions  # start-up: names are listed without torch
     from nes2net.frontends.adaptation import Adaptation  # start-up, as above
+    from nes2net.training.tasks.task import tasks  # start-up, as above
 
     parts = [_PAGE, _ADAPTATION, _table(_rows(Adaptation, ())), _GENERAL, _table(_rows(GeneralOptions, ())), _heads()]
-    for heading, registry in (("Front-ends", frontends), ("Aggregations", aggregations), ("Back-ends", backends)):
-        parts.append(f"## {heading}")
+    for registry in (frontends, aggregations, backends, losses, tasks):
+        parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
         tables: dict[str, list[str]] = {}
         sized = _sizes(registry) if registry is frontends else {}
         for name in (name for name in registry.names() if name not in sized):

@@ -12,10 +12,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
+from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import Recipe
-from nes2net.training.objective import Part, with_head
+from nes2net.training.objective import Part
 from nes2net.training.start import adapted
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -52,12 +53,8 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     """
     train = recipe.train
     with torch.device("meta"):
-        model = with_head(adapted(recipe.model, train.adapt), train.loss)
-        # Losses differ by next to nothing, and some compute numbers when they are made; a logistic regression has
-        # no steps, and its last layer may be one that cross-entropy refuses.
-        loss = train.loss if train.optimizer == "logistic" else "cross_entropy"
-        task = create_task(recipe.model_copy(update={"train": train.model_copy(update={"loss": loss})}))
-        objective = task.objective(Detector.from_config(model))
+        task = create_task(recipe)
+        objective = task.objective(Detector.from_config(with_head(adapted(recipe.model, train.adapt), train.loss)))
     reduced = _TYPES.get(train.precision)
     with torch.device("meta") if reduced is None else FakeTensorMode():
         if reduced is not None:  # tensors of the device "meta" know no autocast

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
+
+from nes2net.errors import InputError, counted
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+ClassWeights = Annotated[Sequence[Positive], Field(min_length=2, max_length=2)]
 
 
 class Criterion(nn.Module):
@@ -15,10 +23,22 @@ class Criterion(nn.Module):
 
     A batch in parts has the loss of the whole batch: numerators and denominators are summed before
     the division. The denominator is known before any forward pass.
+
+    A loss is a subclass in a file of its own that is registered by name (CONTRIBUTING.md). The
+    arguments of its constructor are its options in a recipe. Those called ``head`` and
+    ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss with
+    :attr:`needs_head`.
     """
 
-    #: Whether the loss takes the back-end's embeddings instead of its logits.
-    takes_embeddings = False
+    #: whether the loss takes the back-end's embeddings instead of its logits
+    takes_embeddings: ClassVar[bool] = False
+    #: name of the head (:data:`nes2net.backends.heads.HEADS`) that the back-end needs; None for any
+    needs_head: ClassVar[str | None] = None
+    #: number of logits that the back-end needs
+    num_logits: ClassVar[int] = 2
+
+    def __init__(self) -> None:  # without it, a subclass would take the options of any name
+        super().__init__()
 
     def forward(
         self, outputs: Tensor, targets: Tensor, step: int | None = None, durations: Tensor | None = None
@@ -34,13 +54,28 @@ class Criterion(nn.Module):
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample.
+            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample. In a loss
+                of logits, which may be those of frames, a sample without a share, (0, 0), counts nothing.
             step: optimisation step from 0, for annealing; None is the end of the annealing.
             durations: (B,) in seconds, for a margin by duration.
+
+        Raises:
+            InputError: if these are logits of another number than the loss takes.
         """
+        if not self.takes_embeddings:
+            self.check_logits(outputs.shape[-1])
         outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
-        numerator = self._numerator(outputs, targets, step, durations)
+        numerator = self.numerator(outputs, targets, step, durations)
         return numerator, self.weight_of(targets).to(numerator.dtype)
+
+    @classmethod
+    def check_logits(cls, number: int) -> None:
+        """Raise :class:`InputError` if a back-end with this ``number`` of logits does not fit the loss."""
+        if number != cls.num_logits:
+            raise InputError(
+                f"the loss needs {counted(cls.num_logits, 'logit')}, the back-end gives {number}: set "
+                f"num_logits={cls.num_logits}"
+            )
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Turn the back-end's outputs, logits or embeddings, into logits."""
@@ -54,18 +89,22 @@ class Criterion(nn.Module):
         """Count the trials of a batch that its loss is about, by their ``targets`` (B,): all of them."""
         return len(targets)
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+        """Compute the numerator, with the arguments of :meth:`parts`; ``outputs`` are at least float32."""
         raise NotImplementedError
 
 
 def number_of(targets: Tensor) -> Tensor:
-    return targets.new_full((), len(targets), dtype=torch.float64)  # made on the device, which nothing waits for
+    """Count the samples with a share of a class, on the device of ``targets``, which nothing waits for."""
+    if targets.ndim == 1:
+        return targets.new_full((), len(targets), dtype=torch.float64)
+    return (targets.sum(1) > 0).sum(dtype=torch.float64)
 
 
 class ClassWeighted(Criterion):
     """Weighs each sample by its class: Σ_i Σ_c w_c·q_ic of the classes' shares q."""
 
-    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9)) -> None:
+    def __init__(self, class_weights: ClassWeights = (0.1, 0.9)) -> None:
         super().__init__()
         self.weight = torch.tensor(class_weights, dtype=torch.float64, device="cpu")  # which weighs targets there
 

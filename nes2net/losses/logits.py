@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.losses.criterion import ClassWeighted, MeanOfSamples, number_of
+from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, number_of
 
 
 class WeightedCrossEntropy(ClassWeighted):
@@ -22,7 +22,8 @@ class WeightedCrossEntropy(ClassWeighted):
     Args:
         class_weights: weight of spoof, weight of bona fide; 0.1 and 0.9 in the ASVspoof recipes.
         normalize: divide by the sum of the weights; otherwise by the number B of samples, which is
-            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025).
+            the plain mean of w_y·ℓ (MoE, Wang et al., ICASSP 2025, arXiv 2409.11909), so a batch with
+            more of the heavier class counts more.
 
     >>> criterion = WeightedCrossEntropy((0.1, 0.9))
     >>> criterion(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1])).item()  # doctest: +ELLIPSIS
@@ -33,18 +34,14 @@ class WeightedCrossEntropy(ClassWeighted):
     0.207944...
     """
 
-    def __init__(self, class_weights: Sequence[float] = (0.1, 0.9), *, normalize: bool = True) -> None:
+    def __init__(self, class_weights: ClassWeights = (0.1, 0.9), *, normalize: bool = True) -> None:
         super().__init__(class_weights)
         self.normalize = normalize
 
     def weight_of(self, targets: Tensor) -> Tensor:
         return super().weight_of(targets) if self.normalize else number_of(targets)
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        if outputs.shape[1] != 2:
-            raise InputError(
-                f"weighted cross-entropy needs 2 logits, the back-end gives {outputs.shape[1]}: set num_logits=2"
-            )
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         weight = self.weight.to(outputs)
         if targets.ndim == 1:
             return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
@@ -59,24 +56,29 @@ class BinaryFocal(MeanOfSamples):
     only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
 
     Args:
-        gamma: γ, at least 0.
-        alpha: α, above 0.
-        label_smoothing: ε from 0 to below 1; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the
-            published 0.1.
+        gamma: γ; the larger, the less an easy utterance counts.
+        alpha: α.
+        label_smoothing: ε; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the published 0.1.
 
     >>> round(BinaryFocal(label_smoothing=0.1)(torch.tensor([[3.0], [-3.0]]), torch.tensor([1, 0])).item(), 6)
     0.001611
     """
 
-    def __init__(self, gamma: float = 2.0, alpha: float = 0.25, label_smoothing: float = 0.0) -> None:
+    num_logits = 1
+
+    def __init__(
+        self,
+        gamma: NotNegative = 2.0,
+        alpha: Positive = 0.25,
+        label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
         super().__init__()
         self.gamma, self.alpha, self.label_smoothing = gamma, alpha, label_smoothing
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        if outputs.ndim != 2 or outputs.shape[1] != 1:
-            raise InputError(f"focal loss needs 1 logit, the back-end gives {outputs.shape[-1]}: set num_logits=1")
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         bonafide = (targets if targets.ndim == 1 else targets[:, 1]).to(outputs.dtype)
         smoothed = bonafide * (1 - self.label_smoothing) + self.label_smoothing / 2
         entropy = F.binary_cross_entropy_with_logits(outputs[:, 0], smoothed, reduction="none")  # (B,)
         missed = (-torch.expm1(-entropy)).clamp_min(torch.finfo(outputs.dtype).tiny)  # 0^γ has no slope if γ < 1
-        return (self.alpha * missed**self.gamma * entropy).sum()
+        losses = self.alpha * missed**self.gamma * entropy
+        return losses.sum() if targets.ndim == 1 else losses.where(targets.sum(1) > 0, 0.0).sum()

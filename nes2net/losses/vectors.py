@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
 from nes2net.backends.heads import (
@@ -21,7 +21,14 @@ from nes2net.backends.heads import (
     renormed_cosines,
 )
 from nes2net.errors import InputError
-from nes2net.losses.criterion import ClassWeighted, MeanOfSamples, shares_of
+from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, shares_of
+from nes2net.options import Size, Takes
+
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Margin = Annotated[
+    NotNegative | tuple[Literal["duration"], NotNegative, NotNegative],
+    Takes("a number of at least 0, or [duration, slope, intercept] for slope · seconds + intercept"),
+]
 
 
 class AngularSoftmax(ClassWeighted):
@@ -36,7 +43,10 @@ class AngularSoftmax(ClassWeighted):
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E.
         class_weights: weight of spoof, weight of bona fide.
-        margin: m.
+        margin: m, by which the angle to the own class is multiplied.
+        lambda_min: last λ.
+        lambda_max: first λ.
+        lambda_decay: how fast λ falls, per step.
 
     >>> head = AngularHead(8, 2)
     >>> AngularSoftmax(head)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1]), step=0).shape
@@ -44,16 +54,17 @@ class AngularSoftmax(ClassWeighted):
     """
 
     takes_embeddings = True
+    needs_head = "angular"
 
     def __init__(
         self,
         head: AngularHead,
-        class_weights: Sequence[float] = (1.0, 1.0),
+        class_weights: ClassWeights = (1.0, 1.0),
         *,
-        margin: int = 4,
-        lambda_min: float = 5.0,
-        lambda_max: float = 1500.0,
-        lambda_decay: float = 0.1,
+        margin: Annotated[int, Field(ge=1)] = 4,
+        lambda_min: NotNegative = 5.0,
+        lambda_max: NotNegative = 1500.0,
+        lambda_decay: NotNegative = 0.1,
     ) -> None:
         super().__init__(class_weights)
         if not 0 <= lambda_min <= lambda_max or lambda_decay < 0:
@@ -63,7 +74,7 @@ class AngularSoftmax(ClassWeighted):
         self.head, self.margin = head, margin
         self.lambda_min, self.lambda_max, self.lambda_decay = lambda_min, lambda_max, lambda_decay
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         norm = outputs.norm(dim=1, keepdim=True)
         directions = self.head.weight.to(outputs.dtype)
         cosine = F.cosine_similarity(outputs.unsqueeze(1), directions, dim=2).clamp(-1, 1)  # B×n
@@ -103,7 +114,7 @@ class _OfVectors(MeanOfSamples):
 
     takes_embeddings = True
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         losses = self._losses(outputs, durations)  # B×2, as if each sample were spoof, as if it were bona fide
         return (shares_of(targets).to(losses.dtype) * losses).sum()
 
@@ -120,20 +131,23 @@ class OneClassSoftmax(_OfVectors):
     Args:
         feature_dim: size of an embedding.
         scale: α.
-        bonafide_margin: m.
-        spoof_margin: m', 0.2 in the published run; the default of its code is 0.5.
+        bonafide_margin: m, which the cosine of bona fide utterances is to exceed.
+        spoof_margin: m', below which that of spoofed ones is to stay; 0.2 in the published run, while
+            the default of its code is 0.5.
         head: the detector's head, whose vector is trained; None for a vector of its own.
 
     >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([])
     """
 
+    needs_head = "one_class"
+
     def __init__(
         self,
-        feature_dim: int,
-        scale: float = 20.0,
-        bonafide_margin: float = 0.9,
-        spoof_margin: float = 0.2,
+        feature_dim: Size,
+        scale: Positive = 20.0,
+        bonafide_margin: Cosine = 0.9,
+        spoof_margin: Cosine = 0.2,
         *,
         head: OneClassHead | None = None,
     ) -> None:
@@ -160,8 +174,9 @@ class AdditiveMarginSoftmax(_OfVectors):
 
     Args:
         feature_dim: size of an embedding.
-        scale: of the cosines.
-        margin: a number, or ``("duration", slope, intercept)``.
+        scale: factor of the cosines; 15 in AASIST2.
+        margin: what is taken off the cosine of the own class: a number, or ``("duration", slope,
+            intercept)`` for more of a longer utterance; 0.06 and 0.14 in AASIST2.
         head: the detector's head, whose vectors are trained; None for vectors of its own.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
@@ -169,18 +184,20 @@ class AdditiveMarginSoftmax(_OfVectors):
     torch.Size([])
     """
 
+    needs_head = "cosine"
+
     def __init__(
         self,
-        feature_dim: int,
-        scale: float = 20.0,
-        margin: float | tuple[Literal["duration"], float, float] = 0.9,
+        feature_dim: Size,
+        scale: Positive = 20.0,
+        margin: Margin = 0.9,
         *,
         head: CosineHead | None = None,
     ) -> None:
         super().__init__()
         self.centers = (head or CosineHead(feature_dim, 2)).centers
         # The published code has the margin in float32, which counts in the 9th digit of its loss.
-        self.margin = margin if isinstance(margin, tuple) else torch.tensor(margin).item()
+        self.margin = torch.tensor(float(margin), device="cpu").item() if isinstance(margin, (int, float)) else margin
         self.scale = scale
 
     def forward(  # type: ignore[override]  # durations come third
@@ -197,7 +214,7 @@ class AdditiveMarginSoftmax(_OfVectors):
 
     def _margins(self, durations: Tensor | None) -> Tensor | float:
         """The margin, or those of the utterances, B×1."""
-        if not isinstance(self.margin, tuple):
+        if isinstance(self.margin, (int, float)):
             return self.margin
         if durations is None:
             raise InputError("a margin by duration needs the durations of the utterances, in seconds")
@@ -229,14 +246,16 @@ class P2SGrad(_OfVectors):
     torch.Size([])
     """
 
-    def __init__(self, feature_dim: int, *, head: P2SGradHead | None = None) -> None:
+    needs_head = "p2sgrad"
+
+    def __init__(self, feature_dim: Size, *, head: P2SGradHead | None = None) -> None:
         super().__init__()
         self.weight = (head or P2SGradHead(feature_dim, 2)).weight
 
     def logits(self, outputs: Tensor) -> Tensor:
         return renormed_cosines(outputs, self.weight)
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         cosine = self.logits(outputs)
         return (cosine - shares_of(targets).to(cosine.dtype)).square().sum() / cosine.shape[1]
 
@@ -244,16 +263,13 @@ class P2SGrad(_OfVectors):
 class CosineError(MeanOfSamples):
     """The loss of :class:`P2SGrad`, for a back-end whose logits are the cosines: (cos − one-hot)².
 
-    A sample without a share of any class, (0, 0), does not count.
-
     >>> CosineError()(torch.tensor([[0.0, 1.0], [0.5, 0.5]]), torch.tensor([1, 0])).item()
     0.125
     """
 
-    def weight_of(self, targets: Tensor) -> Tensor:
-        return shares_of(targets).sum(dtype=torch.float64)
+    needs_head = "p2sgrad"
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         shares = shares_of(targets).to(outputs.dtype)
         errors = (outputs - shares).square().sum(1) / outputs.shape[1]
         return (shares.sum(1) * errors).sum()
@@ -272,21 +288,24 @@ class Prototypes(_OfVectors):
     Args:
         feature_dim: size of an embedding.
         scale: γ.
-        margin: in radians.
-        collapse_penalty, separation_penalty: weights of the two penalties.
+        margin: what is added to the angle to the own class, in radians.
+        collapse_penalty: weight of the mean positive cosine between two spoof prototypes.
+        separation_penalty: weight of that between the prototypes of spoof and of bona fide.
         head: the detector's head, whose prototypes are trained; None for prototypes of its own.
 
     >>> Prototypes(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
     torch.Size([])
     """
 
+    needs_head = "prototypes"
+
     def __init__(
         self,
-        feature_dim: int,
-        scale: float = 20.0,
-        margin: float = 0.2,
-        collapse_penalty: float = 0.1,
-        separation_penalty: float = 0.1,
+        feature_dim: Size,
+        scale: Positive = 20.0,
+        margin: NotNegative = 0.2,
+        collapse_penalty: NotNegative = 0.1,
+        separation_penalty: NotNegative = 0.1,
         *,
         head: PrototypeHead | None = None,
     ) -> None:
@@ -306,9 +325,9 @@ class Prototypes(_OfVectors):
         between = cosines(self.spoof, self.bonafide).relu().mean()
         return self.collapse_penalty * among.sum() / pairs + self.separation_penalty * between
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         # Parts of a batch add up to its loss, so each sample brings the penalty.
-        numerator = super()._numerator(outputs, targets, step, durations)
+        numerator = super().numerator(outputs, targets, step, durations)
         return numerator + len(targets) * self.penalty().to(numerator.dtype)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:

@@ -10,9 +10,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.errors import InputError
-from nes2net.recipes.keys import AlsoCalled, Source
-from nes2net.recipes.section import Probability, Section, Speed, Text
+from nes2net.recipes.section import AlsoCalled, Probability, Section, Source, Speed, Text, refuse
 
 
 class AugmentConfig(Section):
@@ -65,25 +63,29 @@ class AugmentConfig(Section):
     def _check(self) -> AugmentConfig:
         if self.noise_probability is None:
             self.noise_probability = 0.5 if (self.musan or self.rir) and not self.conditions else 0.0
-        if (self.musan or self.rir) and not self.noise_probability and not self.conditions:
-            raise InputError(
+        refuse(
+            (
+                (self.musan or self.rir) and not self.noise_probability and not self.conditions,
                 "`augment.musan` and `augment.rir` change nothing with `augment.noise_probability=0`: "
-                "leave them out, or set it to 0.5"
-            )
-        if self.speed and self.speed[0] > self.speed[1]:
-            raise InputError(f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}")
-        if self.parameters and not self.algo:
-            raise InputError(
+                "leave them out, or set it to 0.5",
+            ),
+            (
+                self.speed and self.speed[0] > self.speed[1],
+                f"`augment.speed` is the lowest and the highest speed, in this order, not {self.speed}",
+            ),
+            (
+                self.parameters and not self.algo,
                 f"`augment.parameters` ({', '.join(self.parameters)[:100]}) change nothing with `augment.algo=0`: "
-                "leave them out, or choose an algorithm from 1 to 11"
-            )
-        if self.conditions and not self.condition_probability:
-            raise InputError(
-                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out"
-            )
-        if not self.conditions and self.condition_probability != 0.5:
-            raise InputError(
+                "leave them out, or choose an algorithm from 1 to 11",
+            ),
+            (
+                self.conditions and not self.condition_probability,
+                "`augment.conditions` change nothing with `augment.condition_probability=0`: leave them out",
+            ),
+            (
+                not self.conditions and self.condition_probability != 0.5,
                 "`augment.condition_probability` changes nothing without `augment.conditions`: name some, such as "
-                "[mp3:16, white:10], or leave it out"
-            )
+                "[mp3:16, white:10], or leave it out",
+            ),
+        )
         return self

@@ -11,10 +11,20 @@ from pydantic import (
 )
 
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
-from nes2net.recipes.section import AboveZero, Alias, Count, Natural, Section, Text, said
+from nes2net.recipes.section import (
+    AboveZero,
+    Alias,
+    AlsoCalled,
+    Count,
+    Natural,
+    Section,
+    Source,
+    Text,
+    UsedWith,
+    refuse,
+    said,
+)
 
 #: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
 _OF_ONE_CORPUS = (
@@ -55,19 +65,24 @@ class CorpusConfig(Section):
     def _check(self) -> CorpusConfig:
         if self.alias is None:
             self.alias = alias_of(self.name)
-        if self.train_split is None and self.dev_split is None:
-            raise InputError(
-                f"corpus {self.alias} of `data.corpora` neither trains nor validates: give it `train_split` or `dev_split`"
-            )
-        if self.train_split is None and self.weight is not None:
-            raise InputError(
-                f"corpus {self.alias} of `data.corpora` only validates, so its `weight` changes nothing: leave it out"
-            )
-        for key in ("dev_keys", "dev_phase"):
-            if self.dev_split is None and getattr(self, key) is not None:
-                raise InputError(
-                    f"corpus {self.alias} of `data.corpora` does not validate, so its `{key}` changes nothing: leave it out"
+        corpus = f"corpus {self.alias} of `data.corpora`"
+        refuse(
+            (
+                self.train_split is None and self.dev_split is None,
+                f"{corpus} neither trains nor validates: give it `train_split` or `dev_split`",
+            ),
+            (
+                self.train_split is None and self.weight is not None,
+                f"{corpus} only validates, so its `weight` changes nothing: leave it out",
+            ),
+            *(
+                (
+                    self.dev_split is None and getattr(self, key) is not None,
+                    f"{corpus} does not validate, so its `{key}` changes nothing: leave it out",
                 )
+                for key in ("dev_keys", "dev_phase")
+            ),
+        )
         return self
 
     @property
@@ -180,44 +195,59 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
         low, high = self.chunk_samples
-        if low > high:
-            raise InputError(
-                f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}"
-            )
-        if self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples):
-            raise InputError(
-                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}"
-            )
-        if len(self.train_scores) != len(self.dev_scores):
-            raise InputError(
+        refuse(
+            (
+                low > high,
+                f"`data.chunk_samples` is the lowest and the highest number, in this order, not {self.chunk_samples}",
+            ),
+            (
+                self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples),
+                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}",
+            ),
+            (
+                len(self.train_scores) != len(self.dev_scores),
                 "`data.train_scores` and `data.dev_scores` name a file for each of the same systems, so they are equally "
-                f"many, not {len(self.train_scores)} and {len(self.dev_scores)}"
-            )
-        self._check_corpora()
-        if self.balanced and self.crop == "pieces":
-            raise InputError(
+                f"many, not {len(self.train_scores)} and {len(self.dev_scores)}",
+            ),
+        )
+        if self.corpora:
+            self._check_corpora()
+        refuse(
+            (
+                self.balanced and self.crop == "pieces",
                 "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
-                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out"
+                "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out",
             )
+        )
         return self
 
     def _check_corpora(self) -> None:
         """Refuse keys of one corpus beside those of several, and several of the same alias."""
-        if not self.corpora:
-            return
-        for key in _OF_ONE_CORPUS:
-            value, default = getattr(self, key), type(self).model_fields[key].get_default(call_default_factory=True)
-            if value != default:
-                raise InputError(
-                    f"`data.{key}={said(value)}` is that of one corpus, beside `data.corpora`: give it to one of these "
-                    f"corpora, and leave it out or set it to {'null' if default is None else said(default)}"
-                )
+        fields = type(self).model_fields
+        defaults = {key: fields[key].get_default(call_default_factory=True) for key in _OF_ONE_CORPUS}
         aliases = [corpus.alias for corpus in self.corpora]
-        if twice := [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]:
-            raise InputError(f"two of `data.corpora` are called {twice[0]}: give one of them another name with `alias`")
-        for key, why in (("train_split", "trains"), ("dev_split", "validates")):
-            if all(getattr(corpus, key) is None for corpus in self.corpora):
-                raise InputError(f"none of `data.corpora` {why}: give one of them a `{key}`")
+        twice = [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]
+        refuse(
+            *(
+                (
+                    getattr(self, key) != default,
+                    f"`data.{key}={said(getattr(self, key))}` is that of one corpus, beside `data.corpora`: give it to one "
+                    f"of these corpora, and leave it out or set it to {'null' if default is None else said(default)}",
+                )
+                for key, default in defaults.items()
+            ),
+            (
+                twice,
+                f"two of `data.corpora` are called {''.join(map(str, twice[:1]))}: give one of them another name with `alias`",
+            ),
+            *(
+                (
+                    all(getattr(corpus, key) is None for corpus in self.corpora),
+                    f"none of `data.corpora` {why}: give one of them a `{key}`",
+                )
+                for key, why in (("train_split", "trains"), ("dev_split", "validates"))
+            ),
+        )
 
     @property
     def balanced(self) -> bool:

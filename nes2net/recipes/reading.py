@@ -129,7 +129,7 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         place, hint = values, Recipe
         for parent in parents:
             child = place.get(parent)
-            if isinstance(child, str) and parents[0] == "model":  # a bare name that is given options
+            if isinstance(child, str) and place is not values:  # a bare name that is given options
                 child = {"name": child}
             place[parent] = dict(child) if isinstance(child, dict) else {}
             place, hint = place[parent], hint_of(hint, parent)

@@ -16,8 +16,7 @@ from nes2net.errors import InputError, shown
 from nes2net.options import Takes, check_model
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.data import CorpusConfig, DataConfig
-from nes2net.recipes.keys import AlsoCalled, Source
-from nes2net.recipes.section import FolderPart, Section, Text, text_keys
+from nes2net.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys
 from nes2net.recipes.segments import LABEL_SAMPLES, SegmentsConfig
 from nes2net.recipes.train import TrainConfig
 from nes2net.recipes.validation import ValidationConfig
@@ -71,92 +70,89 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _check(self) -> Recipe:
-        schedule = self.train.schedule
-        if self.validation.epochs == "around_minima" and schedule != "cosine_epochs":
-            raise InputError(
+        data, train, augment, validation = self.data, self.train, self.augment, self.validation
+        refuse(
+            (
+                validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
                 "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, whose minima they are, "
-                f"not with {schedule}"
-            )
-        if self.validation.epochs == "around_minima" and self.train.warmup_epochs:
-            raise InputError(
+                f"not with {train.schedule}",
+            ),
+            (
+                validation.epochs == "around_minima" and train.warmup_epochs,
                 "`validation.epochs=around_minima` knows the minima of a cosine without `train.warmup_epochs`: leave "
-                "these out, or take `validation.epochs=all`"
-            )
-        if self.augment.speed and self.data.crop == "pieces":
-            raise InputError(
+                "these out, or take `validation.epochs=all`",
+            ),
+            (
+                augment.speed and data.crop == "pieces",
                 "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
-                "out, or take `data.crop=random`"
-            )
-        if self.augment.latent is not None and self.train.loss == "distillation":
-            raise InputError(
-                "`augment.latent` perturbs spoofed utterances, and `train.loss=distillation` trains on bona fide ones "
-                "alone: leave it out"
-            )
-        if self.validation.over != "pooled" and len(self.data.parts("dev")) < 2:
-            raise InputError(
-                f"`validation.over={self.validation.over}` needs several development corpora in `data.corpora`: leave it out"
-            )
-        self._check_segments()
-        if self.train.optimizer == "logistic":
-            self._check_logistic()
-        elif self.data.num_samples is None:
-            raise InputError("`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only")
+                "out, or take `data.crop=random`",
+            ),
+            (
+                validation.over != "pooled" and len(data.parts("dev")) < 2,
+                f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
+            ),
+            (
+                validation.select_on == "segment_eer" and not self.segments.resolutions,
+                "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`",
+            ),
+            *(self._against_segments() if self.segments.resolutions else ()),
+            *(self._against_logistic() if train.optimizer == "logistic" else ()),
+            (
+                data.num_samples is None and train.optimizer != "logistic",
+                "`data.num_samples=null`, whole utterances, goes with `train.optimizer=logistic` only",
+            ),
+        )
         return self
 
-    def _check_segments(self) -> None:
-        """Refuse what does not go with labels of frames, or with their absence."""
-        segments, data, augment = self.segments, self.data, self.augment
-        if not segments.resolutions:
-            if self.validation.select_on == "segment_eer":
-                raise InputError(
-                    "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`"
-                )
-            return
-        if augment.specmix is not None:
-            raise InputError(
-                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out"
-            )
-        for key, value in (("optimizer", "logistic"), ("loss", "distillation")):
-            if getattr(self.train, key) == value:
-                raise InputError(
-                    f"`segments.resolutions` goes with gradient steps on both classes, not with `train.{key}={value}`: "
-                    "leave one of them out"
-                )
-        if segments.boundary_share is not None and data.crop not in ("random", "dynamic"):
-            raise InputError(
+    def _against_segments(self) -> list[tuple[Any, str]]:
+        """What does not go with labels of frames."""
+        data, share = self.data, self.segments.boundary_share
+        return [
+            (
+                self.augment.specmix is not None,
+                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
+            ),
+            (
+                self.train.optimizer == "logistic",
+                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them "
+                "out",
+            ),
+            (
+                share is not None and data.crop not in ("random", "dynamic"),
                 f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
-                "it out, or set `data.crop=random`"
-            )
-        if data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES:
-            raise InputError(
+                "it out, or set `data.crop=random`",
+            ),
+            (
+                data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES,
                 f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
-                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}"
-            )
+                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
+            ),
+        ]
 
-    def _check_logistic(self) -> None:
-        """Refuse what logistic regression would not do."""
-        if self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig():
-            raise InputError(
-                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out"
-            )
-        if self.data.crop != "head":
-            raise InputError(
-                f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={self.data.crop}`"
-            )
-        if self.data.balanced:
-            raise InputError(
+    def _against_logistic(self) -> list[tuple[Any, str]]:
+        """What logistic regression would not do."""
+        data, epochs = self.data, self.train.epochs
+        return [
+            (
+                self.augment.model_copy(update={"rng": "utterance"}) != AugmentConfig(),
+                "`train.optimizer=logistic` embeds each utterance once, without augmentation: leave the section augment out",
+            ),
+            (
+                data.crop != "head",
+                f"`train.optimizer=logistic` takes the head of an utterance: leave out `data.crop={data.crop}`",
+            ),
+            (
+                data.balanced,
                 "`train.optimizer=logistic` fits every utterance once: leave out `data.balance`, `data.speaker_cap`, "
-                "`data.epoch_size` and the `weight` of a corpus"
-            )
-        if self.train.epochs != 1:
-            raise InputError(
-                f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {self.train.epochs}"
-            )
-        if self.validation.mode == "train":
-            raise InputError(
+                "`data.epoch_size` and the `weight` of a corpus",
+            ),
+            (epochs != 1, f"`train.optimizer=logistic` fits in one go: set `train.epochs=1`, not {epochs}"),
+            (
+                self.validation.mode == "train",
                 "`validation.mode=train` moves batch statistics, and `train.optimizer=logistic` changes the last layer "
-                "alone: leave it out"
-            )
+                "alone: leave it out",
+            ),
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as plain data, in the order of its keys."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from pydantic import (
@@ -12,17 +13,17 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     PlainValidator,
     Strict,
     ValidationError,
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails
+from pydantic_core import CoreSchema, ErrorDetails
 
 from nes2net.errors import InputError, did_you_mean, nearest, shown
 from nes2net.options import Takes, what_it_takes
-from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
 
 
 def _not_boolean(value: Any) -> Any:
@@ -57,6 +58,18 @@ def said(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def refuse(*rules: tuple[Any, str]) -> None:
+    """Raise :class:`InputError` with the message of the first of the ``rules`` whose condition holds.
+
+    >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
+    Traceback (most recent call last):
+    nes2net.errors.InputError: 3 is above 2
+    """
+    for wrong, message in rules:
+        if wrong:
+            raise InputError(message)
+
+
 def text_keys(values: Any) -> Any:
     """Take an empty section (``train:`` alone) as one without keys, and every key as text."""
     if values is None:
@@ -72,7 +85,6 @@ NotNegative = Annotated[float, Field(ge=0), BeforeValidator(_not_boolean)]
 Probability = Annotated[float, Field(ge=0, le=1), BeforeValidator(_not_boolean)]
 Speed = Annotated[float, Field(ge=0.5, le=2), BeforeValidator(_not_boolean)]
 BelowOne = Annotated[float, Field(ge=0, lt=1), BeforeValidator(_not_boolean)]
-Cosine = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_not_boolean)]
 Decay = Annotated[float, Field(gt=0, le=1), BeforeValidator(_not_boolean)]
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": "string"})]
 Alias = Annotated[
@@ -85,6 +97,39 @@ FolderPart = Annotated[
     AfterValidator(_folder_part),
     Takes("a part of a folder's name, without /, \\, .. and control characters"),
 ]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a key comes from: a paper and its section, or the flag of a published program."""
+
+    text: str
+
+    @property
+    def names(self) -> list[str]:
+        """The flags, without their hyphens."""
+        return re.findall(r"--([\w-]+)", self.text)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "source": self.text}
+
+
+@dataclass(frozen=True)
+class AlsoCalled:
+    """What other programs call a key: whoever gives such a name is told the key."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class UsedWith:
+    """Only these ``values`` of another key of the same section, ``choice``, use this key."""
+
+    choice: str
+    values: tuple[str, ...]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "usedWith": f"{self.choice}: {' or '.join(self.values)}"}
 
 
 class Section(BaseModel):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from pydantic import (
     Field,
     model_validator,
 )
 
-from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import Source, UsedWith
-from nes2net.recipes.section import AboveZero, Count, NotNegative, Probability, Section
+from nes2net.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
 #: Samples of a label of 10 ms.
 LABEL_SAMPLES = 160
@@ -32,19 +30,13 @@ class SegmentsConfig(Section):
     trains on whole utterances alone. The corpus needs labels of segments. A frame is spoof if any
     10 ms of it are. The losses of all resolutions are added."""
     loss: Annotated[
-        Literal["cross_entropy", "p2sgrad"],
-        Source("p2sgrad: arXiv 2204.05177; cross_entropy: WeDefense"),
-    ] = "cross_entropy"
-    """Loss of a frame: cross-entropy over two logits, or the mean squared error of the cosines to two
-    class vectors (`p2sgrad`). It is averaged over all frames of a batch that have a label, whichever
-    utterance they are of."""
-    class_weights: Annotated[
-        list[AboveZero],
-        Field(min_length=2, max_length=2),
-        UsedWith("loss", ("cross_entropy",)),
-        Source("assumed: both classes weigh alike"),
-    ] = Field(default=[0.5, 0.5])
-    """Weights of spoof and of bona fide frames in the loss."""
+        Text | dict[str, Any],
+        Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
+    ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
+    """Loss of a frame, one of logits, as `train.loss`, and with the same defaults if only its name is
+    given: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to two class
+    vectors. It is averaged over all frames of a batch that have a label, whichever utterance they are
+    of."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
     """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
     alone."""
@@ -54,15 +46,21 @@ class SegmentsConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> SegmentsConfig:
-        if not self.resolutions:
-            for name, field in type(self).model_fields.items():
-                if getattr(self, name) != field.get_default(call_default_factory=True):
-                    raise InputError(
-                        f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out"
-                    )
-        unusable = [ms for ms in self.resolutions if ms % 10]
-        if unusable or len(set(self.resolutions)) < len(self.resolutions):
-            raise InputError(
-                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}"
-            )
+        given = {
+            name: getattr(self, name) != field.get_default(call_default_factory=True)
+            for name, field in type(self).model_fields.items()
+        }
+        refuse(
+            *(
+                (
+                    not self.resolutions and given[name],
+                    f"`segments.{name}` changes nothing without `segments.resolutions`: name these, or leave it out",
+                )
+                for name in given
+            ),
+            (
+                any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
+                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}",
+            ),
+        )
         return self

@@ -9,13 +9,11 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.errors import InputError
 from nes2net.options import Takes
-from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
 from nes2net.recipes.section import (
     AboveZero,
+    AlsoCalled,
     BelowOne,
-    Cosine,
     Count,
     Decay,
     Flag,
@@ -23,7 +21,10 @@ from nes2net.recipes.section import (
     NotNegative,
     Probability,
     Section,
+    Source,
     Text,
+    UsedWith,
+    refuse,
 )
 
 _KEPT = "(last|best|[1-9][0-9]{0,8})"
@@ -115,117 +116,17 @@ class TrainConfig(Section):
         AboveZero | None, AlsoCalled(("gradient_clip_val", "clip_grad_norm", "grad_clip")), Source("toolkit")
     ] = None
     """L2 norm to which a longer gradient is scaled; null never scales."""
-    task: Annotated[Text | dict[str, Any] | None, Source("toolkit")] = None
-    """What is trained, by name or as a mapping of `name` and options, for a task that an installed
-    package adds. Null is one score an utterance, or what other settings ask for: `segments.resolutions`,
-    `data.train_scores`, `train.loss: distillation`, `train.optimizer: logistic`."""
+    task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
+    """What is trained, by name or as a mapping of `name` and options. `distillation` trains a student
+    that imitates a teacher, and installed packages may add tasks. Null is one score an utterance, or
+    what other settings ask for: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
-        Literal[
-            "cross_entropy",
-            "focal",
-            "angular_softmax",
-            "am_softmax",
-            "oc_softmax",
-            "p2sgrad",
-            "prototypes",
-            "distillation",
-        ],
-        Source(
-            "cross_entropy: main.py --loss WCE; focal: CtrSVDD program; angular_softmax: SR-LA Res2Net code; "
-            "am_softmax and oc_softmax: arXiv 2010.13995; p2sgrad: arXiv 2103.11326; prototypes: arXiv 2501.14240; "
-            "distillation: arXiv 2309.08285"
-        ),
+        Text | dict[str, Any],
+        Source("cross_entropy: main.py --loss WCE; the others: docs/losses.md"),
     ] = "cross_entropy"
-    """Loss: cross-entropy over two logits, focal loss on one logit, or a loss on embeddings, which
-    brings a head of its own as the last layer of the back-end: `angular_softmax` (head `angular`),
-    `am_softmax` (`cosine`), `oc_softmax` (`one_class`), `p2sgrad` and `prototypes` (of these names).
-    `distillation` trains a student that imitates the embeddings of `train.teacher`; it needs the
-    front-end `teacher_student` and the back-end `one_class_distillation`, and it is trained on the
-    bona fide utterances alone. Validation has both classes, and its loss is that of the bona fide
-    ones."""
-    class_weights: Annotated[
-        list[AboveZero],
-        Field(min_length=2, max_length=2),
-        UsedWith("loss", ("cross_entropy", "angular_softmax")),
-        Source("main.py"),
-    ] = Field(default=[0.1, 0.9])
-    """Weights of spoof and of bona fide in the loss."""
-    normalize_class_weights: Annotated[
-        Flag, UsedWith("loss", ("cross_entropy",)), Source("true: main.py; false: MoE code (arXiv 2409.11909)")
-    ] = True
-    """Divide the sum of the weighted losses by the sum of the weights. Otherwise it is divided by the
-    number of utterances, so a batch with more of the heavier class counts more."""
-    focal_gamma: Annotated[
-        NotNegative, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
-    ] = 2.0
-    """γ of the focal loss: the larger, the less an easy utterance counts."""
-    focal_alpha: Annotated[
-        AboveZero, UsedWith("loss", ("focal",)), Source("CtrSVDD program; Lin et al., ICCV 2017")
-    ] = 0.25
-    """α of the focal loss. As published, it is the same for both classes, so it only scales the
-    loss."""
-    label_smoothing: Annotated[BelowOne, UsedWith("loss", ("focal",)), Source("CtrSVDD program: 0.1")] = 0.0
-    """ε of the focal loss: its targets are ε/2 and 1 − ε/2."""
-    angular_margin: Annotated[
-        Count, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code; Liu et al., CVPR 2017")
-    ] = 4
-    """m of angular softmax, by which the angle to the own class is multiplied."""
-    angular_lambda_min: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
-        5.0
-    )
-    """Last λ of angular softmax. λ is max(min, max/(1 + decay·step)), so that the margin comes in
-    gradually."""
-    angular_lambda_max: Annotated[NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")] = (
-        1500.0
-    )
-    """First λ of angular softmax."""
-    angular_lambda_decay: Annotated[
-        NotNegative, UsedWith("loss", ("angular_softmax",)), Source("SR-LA Res2Net code")
-    ] = 0.1
-    """How fast λ of angular softmax falls, per step."""
-    am_scale: Annotated[AboveZero, UsedWith("loss", ("am_softmax",)), Source("AIR-ASVspoof code; AASIST2: 15")] = 20.0
-    """Factor of the cosines in additive-margin softmax."""
-    am_margin: Annotated[
-        NotNegative
-        | Annotated[
-            dict[Literal["slope", "intercept"], NotNegative],
-            Field(min_length=2),
-            Takes("a mapping of `slope` and `intercept`, for slope · seconds + intercept"),
-        ],
-        UsedWith("loss", ("am_softmax",)),
-        Source("AIR-ASVspoof code; by duration: arXiv 2309.08279, with slope 0.06 and intercept 0.14"),
-    ] = 0.9
-    """What additive-margin softmax takes off the cosine of the own class: a number, or more for a
-    longer utterance."""
-    oc_scale: Annotated[AboveZero, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 20.0
-    """Factor of the cosine in one-class softmax."""
-    oc_bonafide_margin: Annotated[Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995")] = 0.9
-    """Cosine that one-class softmax asks bona fide utterances to exceed."""
-    oc_spoof_margin: Annotated[
-        Cosine, UsedWith("loss", ("oc_softmax",)), Source("arXiv 2010.13995; 0.5 is the default of its code")
-    ] = 0.2
-    """Cosine that one-class softmax asks spoofed utterances to stay below."""
-    prototype_scale: Annotated[AboveZero, UsedWith("loss", ("prototypes",)), Source("assumption")] = 20.0
-    """γ, the factor of the cosines to the prototypes."""
-    prototype_margin: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.2
-    """Margin that is added to the angle to the own class, in radians."""
-    prototype_collapse: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
-    """Weight of the mean positive cosine between two spoof prototypes."""
-    prototype_separation: Annotated[NotNegative, UsedWith("loss", ("prototypes",)), Source("assumption")] = 0.1
-    """Weight of the mean positive cosine between the prototypes of spoof and of bona fide."""
-    teacher: Annotated[Text | None, UsedWith("loss", ("distillation",)), Source("toolkit")] = None
-    """Checkpoint of a whole detector, the teacher of `train.loss: distillation`. It needs the
-    front-end and the back-end of the teacher's half, and the aggregation `last`."""
-    student_init: Annotated[
-        Literal["teacher", "random"], UsedWith("loss", ("distillation",)), Source("assumed; arXiv 2309.08285")
-    ] = "teacher"
-    """What the student starts from: the teacher's weights of the same name and shape, so its first
-    layers, or random weights."""
-    distillation: Annotated[
-        Literal["cosine", "mse"], UsedWith("loss", ("distillation",)), Source("arXiv 2309.08285: cosine is better")
-    ] = "cosine"
-    """Distance of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
-    difference."""
+    """Loss of an utterance, by name or as a mapping of `name` and options, as
+    `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows what a loss asks for and
+    its options. A loss of embeddings brings a head of its own as the last layer of the back-end."""
     precision: Annotated[
         Literal["fp32", "tf32", "bf16", "fp16"],
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
@@ -238,9 +139,6 @@ class TrainConfig(Section):
     """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
     for bit, also after an interruption. Without it a GPU is faster, and weights differ in the last
     digits. The CPU always repeats itself."""
-    cudnn_benchmark: Annotated[Flag, Source("main.py --cudnn-benchmark-toggle")] = False
-    """Let cuDNN time its algorithms on a GPU and take the fastest, which may be another one the
-    next time."""
     activation_checkpointing: Annotated[Flag, Source("toolkit")] = False
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
@@ -288,57 +186,56 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
-        if self.min_lr > self.lr:
-            raise InputError(f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}")
-        if self.warmup_epochs:
-            if self.warmup_epochs >= self.t_max:
-                raise InputError(
-                    f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}"
+        frozen = "`train.freeze_frontend=true`"
+        refuse(
+            (self.min_lr > self.lr, f"`train.min_lr` is from 0 to `train.lr` ({self.lr}), not {self.min_lr}"),
+            (
+                self.warmup_epochs and self.warmup_epochs >= self.t_max,
+                f"`train.warmup_epochs` is below `train.t_max` ({self.t_max}), which counts them, not {self.warmup_epochs}",
+            ),
+            (
+                self.warmup_epochs and self.warmup_steps,
+                "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out",
+            ),
+            (
+                self.warmup_from_zero and not self.warmup_epochs,
+                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them",
+            ),
+            (
+                self.freeze_frontend and self.freeze_frontend_epochs,
+                f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out",
+            ),
+            (
+                self.freeze_frontend and self.activation_checkpointing,
+                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
+                "the front-end: leave it out",
+            ),
+            *(
+                (self.freeze_frontend and given, f"`train.{key}` changes nothing with {frozen}: leave one of them out")
+                for key, given in self.of_layers().items()
+            ),
+            (
+                self.adapt is not None and self.freeze_layers is not None,
+                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
+                "leave one of them out",
+            ),
+            *(
+                (
+                    self.optimizer == "logistic" and given,
+                    f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer alone: "
+                    "leave it out",
                 )
-            if self.warmup_steps:
-                raise InputError(
-                    "`train.warmup_steps` and `train.warmup_epochs` are two ways to warm up: leave one of them out"
-                )
-        elif self.warmup_from_zero:
-            raise InputError(
-                "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`: leave it out, or name them"
-            )
-        self._check_frozen()
+                for key, given in self.of_layers().items()
+            ),
+            (
+                self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs),
+                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
+                f"{frozen} and `train.freeze_frontend_epochs`; leave it out",
+            ),
+        )
         return self
 
-    def _check_frozen(self) -> None:
-        frozen = "`train.freeze_frontend=true`"
-        if self.freeze_frontend and self.freeze_frontend_epochs:
-            raise InputError(f"`train.freeze_frontend_epochs` changes nothing with {frozen}: leave it out")
-        if self.freeze_frontend and self.activation_checkpointing:
-            raise InputError(
-                f"`train.activation_checkpointing=true` changes nothing with {frozen}, which keeps no activations of "
-                "the front-end: leave it out"
-            )
-        for key in ("adapt", "freeze_layers"):
-            if self.freeze_frontend and getattr(self, key) is not None:
-                raise InputError(f"`train.{key}` changes nothing with {frozen}: leave one of them out")
-        if self.adapt is not None and self.freeze_layers is not None:
-            raise InputError(
-                "`train.freeze_layers` changes nothing with `train.adapt`, which trains no weight of the front-end: "
-                "leave one of them out"
-            )
-        if self.adapt is not None and self.loss == "distillation":
-            raise InputError(
-                "`train.adapt` has no front-end to adapt with `train.loss=distillation`, which trains a student: "
-                "leave one of them out"
-            )
-        if self.layer_decay < 1 and self.freeze_frontend:
-            raise InputError(f"`train.layer_decay` changes nothing with {frozen}: leave one of them out")
-        if self.optimizer == "logistic":
-            for key in ("adapt", "freeze_layers", "layer_decay"):
-                if getattr(self, key) != type(self).model_fields[key].default:
-                    raise InputError(
-                        f"`train.{key}` changes nothing with `train.optimizer=logistic`, which fits the last layer "
-                        "alone: leave it out"
-                    )
-        if self.frontend_mode == "train" and not (self.freeze_frontend or self.freeze_frontend_epochs):
-            raise InputError(
-                "`train.frontend_mode=train` changes nothing for a front-end that is trained: it goes with "
-                f"{frozen} and `train.freeze_frontend_epochs`; leave it out"
-            )
+    def of_layers(self) -> dict[str, bool]:
+        """The settings of transformer layers, and whether they are given."""
+        names = ("adapt", "freeze_layers", "layer_decay")
+        return {name: getattr(self, name) != type(self).model_fields[name].default for name in names}

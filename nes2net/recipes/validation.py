@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from nes2net.recipes.keys import AlsoCalled, Source, UsedWith
-from nes2net.recipes.section import Count, Flag, Section
+from nes2net.recipes.section import AlsoCalled, Count, Flag, Section, Source, UsedWith
 
 
 class ValidationConfig(Section):

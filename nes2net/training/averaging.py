@@ -27,7 +27,7 @@ from nes2net.training.data import examples, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 #: What the record of an average has of its first checkpoint's.
 _KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, RECORD_KEY)
@@ -86,7 +86,12 @@ def average_run(
     if sum(which is not None for which in (ids, last, best)) > 1:
         raise InputError("more than one of ids, last and best says which epochs to average: give one of them")
     if last is not None:
-        ids = _last_epochs(folder, last)
+        saved = saved_epochs(folder)
+        if not 0 < last <= len(saved):
+            raise InputError(
+                f"{folder} has {counted(len(saved), 'epoch')} saved ({', '.join(map(str, saved)) or 'none'}), not {last}"
+            )
+        ids = saved[-last:]
     if best is not None:
         ids = best_epochs(folder, best, by)
     if not ids:
@@ -163,15 +168,6 @@ def average_path(
             "`nes2net average … --out FILE`"
         )
     return folder / name
-
-
-def _last_epochs(folder: Path, last: int) -> list[int]:
-    epochs = saved_epochs(folder)
-    if not 0 < last <= len(epochs):
-        raise InputError(
-            f"{folder} has {counted(len(epochs), 'epoch')} saved ({', '.join(map(str, epochs)) or 'none'}), not {last}"
-        )
-    return epochs[-last:]
 
 
 def _with_new_batch_statistics(

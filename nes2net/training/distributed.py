@@ -95,11 +95,6 @@ def gathered(accelerator: Accelerator, value: Any) -> list[Any]:
     return [value] if accelerator.num_processes == 1 else gather_object([value])
 
 
-def signal_of_all(accelerator: Accelerator, signal: int) -> int:
-    """Agree on the signal to stop by, 0 for none; SIGTERM goes before SIGINT."""
-    return max(gathered(accelerator, signal))  # SIGTERM is 15, SIGINT 2
-
-
 def write_once(accelerator: Accelerator, write: Callable[[], None]) -> None:
     """Let only the main process ``write``; if it fails, all processes raise its error.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,34 +15,16 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.augment.latent import LatentAugmentation
 from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import Backend
-from nes2net.backends.heads import HEADS, AngularHead, CosineHead, OneClassHead, P2SGradHead, PrototypeHead
 from nes2net.detector import Detector
 from nes2net.errors import InputError
-from nes2net.losses import (
-    AdditiveMarginSoftmax,
-    AngularSoftmax,
-    BinaryFocal,
-    Criterion,
-    OneClassSoftmax,
-    P2SGrad,
-    Prototypes,
-    WeightedCrossEntropy,
-)
+from nes2net.losses import Criterion
+from nes2net.losses.by_name import create_loss
 from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.training.dataset import Batch
 from nes2net.training.sampling import stream_of_epoch
 
 # They keep the draws apart from other streams of the same (seed, epoch).
 _SPECMIX_STREAM, _LATENT_STREAM = 0x5BEC, 0x1A7E
-#: The head of each loss that compares embeddings with vectors.
-HEAD_OF = {
-    "angular_softmax": "angular",
-    "am_softmax": "cosine",
-    "oc_softmax": "one_class",
-    "p2sgrad": "p2sgrad",
-    "prototypes": "prototypes",
-}
 
 
 class Part(NamedTuple):
@@ -126,7 +108,7 @@ class Objective(nn.Module):
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
-        return criterion_of(recipe.train, self.detector)
+        return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """List what the optimiser has to do with: all parameters but those that are never trained.
@@ -262,47 +244,6 @@ def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
         raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
 
 
-def criterion_of(train: TrainConfig, detector: Detector) -> Criterion:
-    """Make the loss ``train.loss`` over the head of ``detector``; :class:`InputError` if it has another head."""
-    if train.loss == "cross_entropy":
-        return WeightedCrossEntropy(train.class_weights, normalize=train.normalize_class_weights)
-    if train.loss == "focal":
-        return BinaryFocal(train.focal_gamma, train.focal_alpha, train.label_smoothing)
-    head = detector.backend.last_layer
-    needed = HEAD_OF[train.loss]
-    if not isinstance(head, HEADS[needed]):
-        theirs = next((name for name, kind in HEADS.items() if type(head) is kind), type(head).__name__)
-        raise InputError(
-            f"`train.loss={train.loss}` needs the head {needed}, the back-end has {theirs}: set "
-            f"`model.backend.head={needed}`, or take `train.loss=cross_entropy`"
-        )
-    match head:
-        case AngularHead():
-            if head.out_features != 2:
-                raise InputError(
-                    f"angular softmax needs 2 logits, the back-end has {head.out_features}: set num_logits=2"
-                )
-            return AngularSoftmax(
-                head,
-                train.class_weights,
-                margin=train.angular_margin,
-                lambda_min=train.angular_lambda_min,
-                lambda_max=train.angular_lambda_max,
-                lambda_decay=train.angular_lambda_decay,
-            )
-        case CosineHead():
-            return AdditiveMarginSoftmax(head.in_features, train.am_scale, _margin(train), head=head)
-        case OneClassHead():
-            margins = train.oc_bonafide_margin, train.oc_spoof_margin
-            return OneClassSoftmax(head.in_features, train.oc_scale, *margins, head=head)
-        case P2SGradHead():
-            return P2SGrad(head.in_features, head=head)
-        case PrototypeHead():
-            penalties = train.prototype_collapse, train.prototype_separation
-            return Prototypes(head.in_features, train.prototype_scale, train.prototype_margin, *penalties, head=head)
-    raise AssertionError(needed)  # each head of HEAD_OF has its case
-
-
 def _freeze_layers(detector: Detector, count: int) -> None:
     """Freeze the first ``count`` transformer layers of the front-end and all that lies before them."""
     frontend = detector.frontend
@@ -317,26 +258,6 @@ def _freeze_layers(detector: Detector, count: int) -> None:
     for parameter in frontend.parameters():
         if id(parameter) not in trained:
             parameter.requires_grad_(False)
-
-
-def _margin(train: TrainConfig) -> float | tuple[Literal["duration"], float, float]:
-    margin = train.am_margin
-    return ("duration", margin["slope"], margin["intercept"]) if isinstance(margin, dict) else margin
-
-
-def with_head(model: dict[str, Any], loss: str) -> dict[str, Any]:
-    """Give the back-end of ``model`` the head that ``loss`` needs, unless ``model`` names one.
-
-    >>> with_head({"backend": "aasist"}, "oc_softmax")
-    {'backend': {'name': 'aasist', 'head': 'one_class'}}
-    >>> with_head({"backend": "aasist"}, "cross_entropy")
-    {'backend': 'aasist'}
-    """
-    if loss not in HEAD_OF:
-        return model
-    backend = model.get("backend", {})
-    options = {"name": backend} if isinstance(backend, str) else backend
-    return {**model, "backend": {**options, "head": HEAD_OF[loss]}} if "head" not in options else model
 
 
 def _check_has_embeddings(detector: Detector) -> None:

@@ -24,7 +24,7 @@ from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.errors import InputError
 from nes2net.machine.plain_data import check_plain, first_problem
 from nes2net.options import ModelDescription
-from nes2net.training.history import HistoryRow
+from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"
 #: The frozen tensors of an adapted front-end that began with random weights.

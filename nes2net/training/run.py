@@ -29,13 +29,11 @@ from nes2net.training.dataset import Examples
 from nes2net.training.distributed import (
     create_accelerator,
     gathered,
-    signal_of_all,
     synchronise_batch_norms,
     write_once,
 )
 from nes2net.training.interruption import StopRequests, failing_disk_is_temporary
 from nes2net.training.loop import Trainer
-from nes2net.training.memory import batch_too_large, detector_too_large
 from nes2net.training.monitor import Monitor, RunReporter
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer, parameter_groups
@@ -44,10 +42,9 @@ from nes2net.training.run_folder import check_same_run, run_folder, write_recipe
 from nes2net.training.sampling import StepShare
 from nes2net.training.seeding import cuda_algorithms, seed_everything
 from nes2net.training.selection import Selection
-from nes2net.training.start import build_detector, check_layers, without_needless_checkpoint
+from nes2net.training.start import build_detector, check_parts, without_needless_checkpoint
 from nes2net.training.state import RunState, fingerprint
-from nes2net.training.tasks.choice import create_task
-from nes2net.training.tasks.task import Task
+from nes2net.training.tasks.task import Task, create_task
 from nes2net.training.tracker import require_library
 from nes2net.training.validation import Validator
 
@@ -81,10 +78,10 @@ def train(
         KeyboardInterrupt: if Ctrl-C was pressed; the work done is saved.
     """
     require_library(recipe.tracker)
-    check_layers(recipe)
     recipe = without_needless_checkpoint(recipe)
     task = create_task(recipe)
-    with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic, recipe.train.cudnn_benchmark):
+    check_parts(recipe)
+    with StopRequests() as stop, cuda_algorithms(recipe.train.deterministic):
         train_trials, dev_trials = task.trials("train"), task.trials("dev")
         if recipe.data.crop != "pieces" and not recipe.data.balanced:  # of which there may be more
             check_fills_a_batch(len(train_trials), recipe.train)
@@ -238,7 +235,8 @@ class Run:
         elif progress.epoch > 1:
             monitor.say(f"going on after epoch {progress.epoch - 1}")
         if self.accelerator.num_processes > 1:
-            self.stop.agree = partial(signal_of_all, self.accelerator)
+            # SIGTERM, 15, goes before SIGINT, 2.
+            self.stop.agree = lambda signal: max(gathered(self.accelerator, signal))
         trainer.fit()
         monitor.say(selection.table())
         if (of_corpora := selection.corpora_table()) is not None:
@@ -251,3 +249,44 @@ class Run:
 def _numbers(trials: Sequence[Trial]) -> str:
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
+
+
+def detector_too_large(device: torch.device) -> str:
+    """Say that the detector itself does not fit into the memory of ``device``."""
+    return (
+        f"the detector does not fit into the memory of {device}: take a smaller one (`model.frontend`), or a device "
+        "with more memory"
+    )
+
+
+def batch_too_large(trainer: Trainer) -> str:
+    """Say for which batch memory ran out, what takes less, and which setting lets this run go on."""
+    recipe, progress, train = trainer.recipe, trainer.state.progress, trainer.recipe.train
+    part = -(-train.batch_size // (train.accumulate * trainer.accelerator.num_processes))
+    validates = progress.step == trainer.steps_per_epoch
+    whole = recipe.data.num_samples is None or (validates and recipe.validation.whole_utterances)
+    place = "validation" if validates else f"step {progress.step}"
+    dynamic = recipe.data.crop == "dynamic" and not validates
+    num_samples = recipe.data.chunk_samples[1] if dynamic else recipe.data.num_samples
+    size = f"{train.batch_size if validates else part} × {'up to ' if dynamic else ''}{num_samples} samples"
+    ran_out = (
+        f"the memory of {trainer.accelerator.device} ran out in epoch {progress.epoch}, {place}, which computes "
+        f"{'a whole utterance' if whole else size} at once"
+    )
+    same, other = [], []
+    learned = not train.activation_checkpointing and not train.freeze_frontend
+    if not validates and learned and trainer.state.detector.frontend.transformer_layers:
+        same.append("`train.activation_checkpointing=true`")
+    if not validates and part >= 4:  # parts keep two utterances, for batch statistics
+        other.append(f"`train.accumulate={2 * train.accumulate}`")
+    if train.precision not in ("bf16", "fp16"):
+        other.append("`train.precision=bf16`")
+    other.append("`validation.whole_utterances=false`" if whole else "a smaller `train.batch_size`")
+    if not (trainer.state.selection.folder / RESUME_FILE).is_file():
+        return f"{ran_out}; nothing is saved yet: take {_one_of([*same, *other])}"
+    go_on = f"go on from it with {same[0]}, or " if same else ""
+    return f"{ran_out}; the last save is intact: {go_on}begin another run, with a `comment` of its own and {_one_of(other)}"
+
+
+def _one_of(settings: list[str]) -> str:
+    return " or ".join([*filter(None, [", ".join(settings[:-1])]), settings[-1]])

@@ -17,9 +17,9 @@ from nes2net.errors import InputError
 from nes2net.machine.files import exclusive_lock, no_empty_folders, write_text
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.training.history import HISTORY_FILE
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
 from nes2net.training.run_log import LOG_FILE
+from nes2net.training.selection import HISTORY_FILE
 from nes2net.training.tracker import TRACKER_FILE
 
 RECIPE_FILE = "recipe.yaml"

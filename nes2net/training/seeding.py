@@ -46,20 +46,21 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 
 
 @contextmanager
-def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
+def cuda_algorithms(deterministic: bool) -> Iterator[None]:
     """Choose algorithms within this context, above all those of CUDA; then restore the settings.
+
+    Whether cuDNN times its algorithms stays as it is, ``torch.backends.cudnn.benchmark``.
 
     Args:
         deterministic: whether every operation must repeat itself bit for bit, which is the strict
             mode of ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
-        benchmark: whether cuDNN times its algorithms and takes the fastest.
 
     Raises:
         InputError: if an operation has no such algorithm on its device, or the environment asks
             cuBLAS for a workspace with which it does not repeat itself.
     """
     cudnn, settings = torch.backends.cudnn, torch.utils.deterministic
-    before = cudnn.deterministic, cudnn.benchmark, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
+    before = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]
     strict, warn_only = (
         torch.are_deterministic_algorithms_enabled(),
         torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -72,7 +73,7 @@ def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
         )
     if deterministic:
         os.environ[_CUBLAS] = workspace or _REPEATABLE_WORKSPACES[0]  # read when cuBLAS is first used in the process
-    cudnn.deterministic, cudnn.benchmark = deterministic, benchmark
+    cudnn.deterministic = deterministic
     # Filling new tensors, which strict mode does by default, would only take time.
     settings.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.use_deterministic_algorithms(deterministic)
@@ -87,6 +88,6 @@ def cuda_algorithms(deterministic: bool, benchmark: bool) -> Iterator[None]:
         raise InputError(f"training cannot repeat itself bit for bit here ({first_line(error)}): {remedy}") from error
     finally:
         torch.use_deterministic_algorithms(strict, warn_only=warn_only)
-        cudnn.deterministic, cudnn.benchmark, settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]
+        cudnn.deterministic, settings.fill_uninitialized_memory = before  # type: ignore[attr-defined]
         if deterministic and workspace is None:
             del os.environ[_CUBLAS]

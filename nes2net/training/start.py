@@ -18,27 +18,27 @@ from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
+from nes2net.losses.by_name import checked_loss, with_head
 from nes2net.machine.terminal import print_note
 from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
 from nes2net.registry import create_frontend, frontends, takes_checkpoint
-from nes2net.training.objective import with_head
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
 from nes2net.training.tasks.task import Task
 
 _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`: leave `model.frontend.adapt` out"
 
 
-def check_layers(recipe: Recipe) -> None:
-    """Refuse settings of transformer layers for a front-end without, before the corpus is read.
+def check_parts(recipe: Recipe) -> None:
+    """Refuse, before the corpus is read, unknown losses, and settings of layers that the front-end has not.
 
     Raises:
-        InputError: if ``train.adapt`` is wrong, or the front-end has no such layers.
+        InputError: if a loss or ``train.adapt`` is wrong, or the front-end has no transformer layers.
     """
+    checked_loss(recipe.train.loss)
+    checked_loss(recipe.segments.loss, "segments.loss")
     train, frontend = recipe.train, recipe.model.get("frontend", {})
-    settings = {"adapt": train.adapt, "freeze_layers": train.freeze_layers, "layer_decay": train.layer_decay}
-    given = [key for key, value in settings.items() if value != TrainConfig.model_fields[key].default]
+    given = [key for key, is_given in train.of_layers().items() if is_given]
     if not given:
         return
     if train.adapt is not None:

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
@@ -84,12 +83,6 @@ class _BatchResult(NamedTuple):
     further: dict[str, tuple[np.ndarray, np.ndarray]]
     #: places of the scored trials in the development set
     places: Sequence[int] = ()
-
-
-def _labelled(scores: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Those of ``scores`` and ``labels`` (N,) that have a label."""
-    known = labels.cpu() >= 0
-    return scores.cpu()[known].double().numpy(), labels.cpu()[known].numpy()
 
 
 class Validator:
@@ -199,7 +192,10 @@ class Validator:
                 targets.numpy(),
                 errors,
                 lost,
-                {rate: _labelled(*of_rate) for rate, of_rate in outcome.further.items()},
+                {
+                    rate: (scores[labels >= 0].double().cpu().numpy(), labels[labels >= 0].cpu().numpy())
+                    for rate, (scores, labels) in outcome.further.items()
+                },
                 places,
             )
             for place, (outcome, targets, errors, lost, places) in enumerate(results)

@@ -28,7 +28,7 @@ from nes2net.training.run import Run as TrainingRun
 from nes2net.training.seeding import cuda_algorithms
 from nes2net.training.selection import Selection
 from nes2net.training.state import RunState
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 SECTION = "training step"
 REFERENCE = "published way"
@@ -104,7 +104,8 @@ def mode(
 def as_in_a_run(trainer: Trainer, deterministic: bool = True) -> Iterator[None]:
     """What `train` sets round the steps of an epoch."""
     precision = IN_SCORING[trainer.recipe.train.precision]
-    with cuda_algorithms(deterministic, not deterministic), float32_products(precision):
+    cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=not deterministic, deterministic=deterministic)
+    with cuda_algorithms(deterministic), cudnn, float32_products(precision):
         yield
 
 

@@ -61,7 +61,7 @@ Scores of trials that a detector was trained on say nothing, and those of trials
 selected are too good. `nes2net score` and `nes2net evaluate` then print one line on standard error, the
 record of the score file holds it (`seen`), and the report page shows it at the top. The same holds for
 detectors of one's own: the recipe in a checkpoint says what it was trained and validated on, and the
-record of a run says what the detector of `train.init_from` or `train.teacher` was trained on. An ONNX file
+record of a run says what the detector of `train.init_from` or `train.task.teacher` was trained on. An ONNX file
 keeps these facts without the places of the data; a detector that is exported as a folder keeps the name
 of the published model and what its training started from, not its recipe.
 

@@ -20,6 +20,7 @@ from nes2net.machine.terminal import markdown_table
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.training.tasks.task import create_task
 
 PAGE = """\
 # Recipes
@@ -134,7 +135,7 @@ def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
     operations, memory = operations_of(recipe), training_memory(recipe)
     counts = corpora.get(recipe.data.corpus).counts[recipe.data.train_split]
-    utterances = (counts.bonafide if recipe.train.loss == "distillation" else counts.trials) * recipe.train.epochs
+    utterances = (counts.trials if 0 in create_task(recipe).classes else counts.bonafide) * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
     return [
         f"`{name}`", f"{memory.trained:,}", f"{recipe.train.epochs} × {utterances // recipe.train.epochs:,}", f"{operations / 1e9:,.0f}",

@@ -255,7 +255,7 @@ def test_a_seed_determines_training_on_a_gpu_too(name):
         found.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
 
     step()
-    with cuda_algorithms(deterministic=True, benchmark=False):
+    with cuda_algorithms(deterministic=True):
         assert not not_repeatable(step)
     assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 

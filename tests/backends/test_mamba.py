@@ -236,7 +236,7 @@ def test_fused_scan_is_not_taken_for_gradients_that_must_repeat_themselves(monke
     with FakeTensorMode():
         on_gpu = torch.empty(1, device="cuda")
     assert Mixer._takes_fused_scan(on_gpu) and not Mixer._takes_fused_scan(torch.empty(1))
-    with cuda_algorithms(deterministic=True, benchmark=False):
+    with cuda_algorithms(deterministic=True):
         assert not Mixer._takes_fused_scan(on_gpu)
         with torch.no_grad():
             assert Mixer._takes_fused_scan(on_gpu)

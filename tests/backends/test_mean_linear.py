@@ -12,9 +12,10 @@ from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import InputError
 from nes2net.frontends.ssl import wav2vec2
 from nes2net.losses import OneClassSoftmax
+from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
-from nes2net.training.objective import Objective, with_head
+from nes2net.training.objective import Objective
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
 WAV2VEC2 = ["antideepfake_base", "antideepfake_large", ONE_CLASS]

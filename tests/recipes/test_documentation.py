@@ -133,8 +133,6 @@ def test_the_schema_accepts_every_packaged_recipe(name):
         ("train: {lr: 0}", ".train.lr"),
         ("train: {lrr: 1}", ".train.lrr"),
         ("trian: {}", ".trian"),
-        ("train: {loss: vocal}", ".train.loss"),
-        ("train: {class_weights: [1]}", ".train.class_weights"),
         ("train: {adam_betas: [0.9, -1]}", ".train.adam_betas"),
         ("seed: x", ".seed"),
         ("augment: {algo: 12}", ".augment.algo"),

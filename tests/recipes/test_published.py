@@ -47,8 +47,7 @@ ASVSPOOF2019 = {
         "schedule": "constant",
         "warmup_steps": 0,
         "max_grad_norm": None,
-        "loss": "cross_entropy",
-        "class_weights": [0.1, 0.9],
+        "loss": {"name": "cross_entropy", "class_weights": [0.1, 0.9]},
         "precision": "fp32",
         "freeze_frontend_epochs": 0,
         "keep": "improved",
@@ -75,10 +74,7 @@ CTRSVDD_VALUES = {
         "schedule": "cosine_epochs",
         "t_max": 5,
         "min_lr": 1e-9,
-        "loss": "focal",
-        "focal_gamma": 2.0,
-        "focal_alpha": 0.25,
-        "label_smoothing": 0.1,
+        "loss": {"name": "focal", "gamma": 2.0, "alpha": 0.25, "label_smoothing": 0.1},
         "freeze_frontend_epochs": 0,
         "max_grad_norm": None,
     },
@@ -102,8 +98,7 @@ ASVSPOOF5 = {
         "schedule": "cosine",
         "min_lr": 1e-7,
         "warmup_steps": 0,
-        "loss": "cross_entropy",
-        "class_weights": [0.1, 0.9],
+        "loss": {"name": "cross_entropy", "class_weights": [0.1, 0.9]},
     },
     "validation": {
         "whole_utterances": False,
@@ -176,7 +171,7 @@ ENSEMBLE = {
         "lr": 1e-4,
         "weight_decay": 1e-4,
         "plateau_patience": 3,
-        "class_weights": [0.1, 0.9],
+        "loss": {"name": "cross_entropy", "class_weights": [0.1, 0.9]},
         "freeze_frontend": True,
     },
     "validation": {"augmented": False, "select_on": "loss", "patience": 9},
@@ -196,12 +191,14 @@ MPIF = {
         "weight_decay": 1e-4,
         "schedule": "inverse_sqrt",
         "warmup_steps": 1000,
-        "loss": "angular_softmax",
-        "class_weights": [1.0, 1.0],
-        "angular_margin": 4,
-        "angular_lambda_min": 5.0,
-        "angular_lambda_max": 1500.0,
-        "angular_lambda_decay": 0.1,
+        "loss": {
+            "name": "angular_softmax",
+            "class_weights": [1.0, 1.0],
+            "margin": 4,
+            "lambda_min": 5.0,
+            "lambda_max": 1500.0,
+            "lambda_decay": 0.1,
+        },
     },
     "validation": {"select_on": "loss", "patience": None},
 }
@@ -219,9 +216,7 @@ LOGISTIC = {
         "batch_size": 12,
         "optimizer": "logistic",
         "logistic_c": 1e6,
-        "loss": "focal",
-        "focal_gamma": 0.0,
-        "focal_alpha": 1.0,
+        "loss": {"name": "focal", "gamma": 0.0, "alpha": 1.0},
         "keep": "improved",
     },
     "validation": {"whole_utterances": True, "select_on": "loss"},
@@ -245,9 +240,7 @@ MOE = {
         "t_max": 50,
         "warmup_epochs": 3,
         "warmup_from_zero": False,
-        "loss": "cross_entropy",
-        "class_weights": [0.1, 0.9],
-        "normalize_class_weights": False,
+        "loss": {"name": "cross_entropy", "class_weights": [0.1, 0.9], "normalize": False},
         "freeze_frontend": True,
         "frontend_mode": "eval",
     },
@@ -273,16 +266,14 @@ GLOBAL_FEATURE = {
         "schedule": "step",
         "decay_epochs": 5,
         "decay_factor": 0.5,
-        "loss": "cross_entropy",
-        "class_weights": [1.0, 1.0],
+        "loss": {"name": "cross_entropy", "class_weights": [1.0, 1.0]},
     },
     "validation": {"mode": "eval", "select_on": "loss", "patience": 10},
 }
-#: Every key; the weights of classes are those of cross-entropy alone.
+#: Every key.
 SEGMENTS = {
     "resolutions": [],
-    "loss": "p2sgrad",
-    "class_weights": [0.5, 0.5],
+    "loss": "cosine_error",
     "utterance_weight": 1.0,
     "boundary_share": None,
 }
@@ -313,8 +304,7 @@ MFA = {
         "lr": 3e-6,
         "weight_decay": 1e-4,
         "schedule": "constant",
-        "loss": "cross_entropy",
-        "class_weights": [0.1, 0.9],
+        "loss": {"name": "cross_entropy", "class_weights": [0.1, 0.9]},
     },
     "validation": {"augmented": False, "select_on": "loss"},
 }
@@ -329,9 +319,7 @@ AASIST2 = {
         "lr": 1e-6,
         "weight_decay": 1e-4,
         "schedule": "constant",
-        "loss": "am_softmax",
-        "am_scale": 15.0,
-        "am_margin": 0.2,
+        "loss": {"name": "am_softmax", "scale": 15.0, "margin": 0.2},
     },
     "validation": {"select_on": "loss"},
 }
@@ -351,10 +339,7 @@ FIR_NB = {
         "schedule": "constant",
         "freeze_frontend": True,
         "frontend_mode": "eval",
-        "loss": "oc_softmax",
-        "oc_scale": 20.0,
-        "oc_bonafide_margin": 0.9,
-        "oc_spoof_margin": 0.2,
+        "loss": {"name": "oc_softmax", "scale": 20.0, "bonafide_margin": 0.9, "spoof_margin": 0.2},
     },
     "validation": {"select_on": "loss"},
 }
@@ -379,11 +364,13 @@ PROTOTYPES = {
         "lr": 1e-6,
         "weight_decay": 1e-4,
         "schedule": "constant",
-        "loss": "prototypes",
-        "prototype_scale": 20.0,
-        "prototype_margin": 0.2,
-        "prototype_collapse": 0.1,
-        "prototype_separation": 0.1,
+        "loss": {
+            "name": "prototypes",
+            "scale": 20.0,
+            "margin": 0.2,
+            "collapse_penalty": 0.1,
+            "separation_penalty": 0.1,
+        },
     },
     "validation": {"select_on": "loss"},
 }
@@ -507,7 +494,12 @@ PUBLISHED = {
         changed(
             ASVSPOOF2019,
             data={"corpus": "partialspoof", "crop": "random"},
-            segments=SEGMENTS | {"resolutions": [20], "loss": "cross_entropy", "boundary_share": 0.5},
+            segments=SEGMENTS
+            | {
+                "resolutions": [20],
+                "loss": {"name": "cross_entropy", "class_weights": [0.5, 0.5]},
+                "boundary_share": 0.5,
+            },
             validation={"select_on": "segment_eer"},
         ),
         "unknown_wav2vec2_Nes2Net_X_segments_e100_bz12_lr2.5e-07_algo4_seed12345",
@@ -536,7 +528,11 @@ PUBLISHED = {
         changed(
             ASVSPOOF2019,
             augment={"algo": 5},
-            train={"lr": 1e-5, "loss": "distillation", "distillation": "cosine", "student_init": "teacher"},
+            train={
+                "lr": 1e-5,
+                "loss": "cross_entropy",
+                "task": {"name": "distillation", "distance": "cosine", "student_init": "teacher"},
+            },
             validation={"augmented": False, "select_on": "eer"},
         ),
         "unknown_wav2vec2_AASIST_OCKD_e100_bz12_lr1e-05_algo5_seed12345",
@@ -568,7 +564,7 @@ PUBLISHED = {
                 "init_from": "aasist2_first_stage.pth",
                 "epochs": 5,
                 "lr": 1e-7,
-                "am_margin": {"slope": 0.06, "intercept": 0.14},
+                "loss": {"name": "am_softmax", "scale": 15.0, "margin": ["duration", 0.06, 0.14]},
             },
         ),
         "unknown_wav2vec2_AASIST2_large_margin_e5_bz12_lr1e-07_algo0_seed1234",
@@ -621,7 +617,7 @@ def test_values_are_the_published(name):
     pretrained = {"wav2vec2": xlsr, "moe": xlsr, "ssl": "xlsr_53_56k.pt", "wavlm": wavlm, "mpif": None}
     pretrained |= {"ensembling": xlsr, "xlsr": "xlsr2_2B_1000k.pt", "w2v2": "w2v_large_lv_fsh_swbd_cv.pt"}
     pretrained["wav2vec2"] = "xlsr2_960m_1000k.pt" if "_1B_" in model_name else xlsr
-    expected = None if recipe.train.loss == "distillation" else pretrained[model_name.lower().partition("_")[0]]
+    expected = None if recipe.train.task is not None else pretrained[model_name.lower().partition("_")[0]]
     assert written["ssl_checkpoint"] == expected
     assert recipe_from_dict(written) == recipe
 
@@ -703,7 +699,7 @@ def overrides(recipe, root, tmp_path):
         system = Detector.from_config({"frontend": teacher, "backend": recipe.model["backend"]["backend"]})
         system.save(tmp_path / "teacher.pth")
         changes += [f"model.frontend.teacher={teacher}", "model.frontend.student.encoder_layers=2"]
-        changes += [f"train.teacher={tmp_path / 'teacher.pth'}", "data.num_samples=8000"]
+        changes += [f"train.task.teacher={tmp_path / 'teacher.pth'}", "data.num_samples=8000"]
     elif frontend["name"] == "lps":
         changes.append("model.backend.planes=[4, 8, 8, 8]")
     else:
@@ -789,7 +785,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
 
     resume = torch.load(folder / "resume.pt", weights_only=True)
     probe = recipe.train.optimizer == "logistic"  # which takes no steps, and freezes all but the last layer
-    steps = 1 if recipe.train.loss == "distillation" else 2  # of the bona fide half
+    steps = 1 if recipe.train.task is not None else 2  # of the bona fide half
     assert {state["step"].item() for state in resume["optimizer"]["state"].values()} == (set() if probe else {steps})
     seed_everything(recipe.seed)
     before = Detector.from_config(adapted(recipe.model, recipe.train.adapt))

@@ -73,10 +73,10 @@ def test_overrides_and_types(tmp_path):
         ("train=3", "train is a mapping of keys, not 3"),
         ("seed", "not of the form key=value"),
         ("seed=[1", "not valid YAML"),
-        ("train.class_weights=0.1", "`train.class_weights` is a list of two numbers above 0, not 0.1"),
+        ("train.adam_betas=0.1", "`train.adam_betas` is a list of two numbers from 0 to below 1, not 0.1"),
         (
-            "train.class_weights=[0.1, heavy]",
-            r"`train.class_weights` is a list of two numbers above 0, not \[0.1, 'heavy'\]",
+            "train.adam_betas=[0.1, heavy]",
+            r"`train.adam_betas` is a list of two numbers from 0 to below 1, not \[0.1, 'heavy'\]",
         ),
         ("self=1", "unknown key 'self' in the recipe"),
         ("trian.lr=1", "unknown key 'trian' in the recipe; did you mean 'train'\\?"),
@@ -95,7 +95,6 @@ def test_overrides_and_types(tmp_path):
         ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
         ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
         # keys that would change nothing
-        ("train.label_smoothing=0.1", "changes nothing with `train.loss=cross_entropy`: it goes with focal"),
         ("train.min_lr=1e-9", "changes nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
         ("validation.epochs=around_minima", "goes with `train.schedule=cosine_epochs`"),
@@ -129,9 +128,9 @@ def test_overrides_and_types(tmp_path):
         ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223372036854775808"),
         ("seed=99999999999999999999999", "`seed` is a whole number from 0 to .*, not '999"),
         ("seed=0520", "`seed` is a whole number from 0 to .*, not '0520'"),
-        ("train.class_weights=[0, 1]", "`train.class_weights` is a list of two numbers above 0"),
-        ("train.class_weights=[0.1, .inf]", "`train.class_weights` is a list of two numbers above 0"),
-        ("train.class_weights=[1, 1, 1]", "`train.class_weights` is a list of two numbers above 0"),
+        ("train.adam_betas=[-1, 0]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
+        ("train.adam_betas=[0.1, .inf]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
+        ("train.adam_betas=[0, 0, 0]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
         ("train.keep=" + "9" * 5000, "`train.keep` is improved, all"),
         # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
@@ -183,13 +182,13 @@ def test_a_path_need_not_be_valid_unicode(tmp_path):
 
 def test_numbers_are_what_they_look_like(tmp_path):
     path = tmp_path / "recipe.yaml"
-    path.write_text("seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, class_weights: [1, .5]}\n")
+    path.write_text("seed: 0x10\ntrain: {lr: 1e-6, epochs: 1_000, weight_decay: 1.5E-3, adam_betas: [0, .5]}\n")
     recipe = load_recipe(
         path, ["train.max_grad_norm=+2", "model.backend={name: b, x: 1e-3, y: 1:30, z: on, w: 2026-11-20}"]
     )
     train = recipe.train
     assert (recipe.seed, train.lr, train.epochs, train.weight_decay) == (16, 1e-6, 1000, 1.5e-3)
-    assert train.class_weights == [1, 0.5] and train.max_grad_norm == 2
+    assert train.adam_betas == [0, 0.5] and train.max_grad_norm == 2
     assert recipe.model["backend"] == {"name": "b", "x": 1e-3, "y": "1:30", "z": True, "w": "2026-11-20"}
 
 
@@ -215,8 +214,8 @@ def test_a_base_is_a_file_beside_the_recipe(tmp_path, base):
 
 def test_keys_that_are_used_can_be_set(tmp_path):
     (tmp_path / "recipe.yaml").write_text("seed: 1\n")
-    focal = load_recipe(tmp_path / "recipe.yaml", ["train.loss=focal", "train.label_smoothing=0.1"])
-    assert focal.train.label_smoothing == 0.1
+    focal = load_recipe(tmp_path / "recipe.yaml", ["train.loss=focal", "train.loss.label_smoothing=0.1"])
+    assert focal.train.loss == {"name": "focal", "label_smoothing": 0.1}
     for keep in ("all", "last,best,3", "last, 2"):
         assert load_recipe(tmp_path / "recipe.yaml", [f"train.keep={keep}"]).train.keep == keep
 
@@ -359,7 +358,6 @@ def test_an_error_does_not_repeat_large_values():
         ({"schedule": "cosine", "min_lr": 1.0}, r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
         ({"schedule": "cosine_epochs", "t_max": 0}, "`train.t_max` is a whole number of at least 1"),
         ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, step, not \\['cosine'\\]"),
-        ({"loss": "focal", "label_smoothing": 1}, "`train.label_smoothing` is a number from 0 to below 1, not 1"),
         ({"compile": 1}, "`train.compile` is true or false, not 1"),
         ({"epoch": 1}, "unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"),
     ],

@@ -27,7 +27,8 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
     assert len(rows) == 12 and first[0].strip() == "weighted cross-entropy, nothing augmented"
     folders = {path.name.partition("_seed2_")[2]: path for path in (demo / "ablation" / "models").iterdir()}
     recipes = {name: yaml.safe_load((path / "recipe.yaml").read_text()) for name, path in folders.items()}
-    assert {values["train"]["loss"] for values in recipes.values()} == {
+    trained = [values["train"] for values in recipes.values()]
+    assert {named if isinstance(named := of["task"] or of["loss"], str) else named["name"] for of in trained} == {
         "cross_entropy",
         "am_softmax",
         "oc_softmax",
@@ -35,7 +36,7 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
         "prototypes",
         "distillation",
     }
-    started = recipes["large_margin"]["train"]["init_from"], recipes["distillation"]["train"]["teacher"]
+    started = recipes["large_margin"]["train"]["init_from"], recipes["distillation"]["train"]["task"]["teacher"]
     assert [text.partition("_seed2_")[2].partition("/")[0] for text in started] == ["am_softmax", "cross_entropy"]
 
     def mean_of(variant):

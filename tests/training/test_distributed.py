@@ -172,7 +172,13 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         ),
         "pieces": pair(
             "pieces",
-            train={**linear, "epochs": 2, "batch_size": 11, "freeze_frontend": True, "normalize_class_weights": False},
+            train={
+                **linear,
+                "epochs": 2,
+                "batch_size": 11,
+                "freeze_frontend": True,
+                "loss": {"name": "cross_entropy", "normalize": False},
+            },
             data={"crop": "pieces", "min_piece": 2000},
         ),
         "dynamic": pair(

@@ -18,7 +18,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.tasks import logistic
 from nes2net.training.tasks.logistic import EMBEDDINGS_FILE, fit_logistic
 
-PLAIN_LOSS = {"loss": "focal", "focal_gamma": 0, "focal_alpha": 1}
+PLAIN_LOSS = {"name": "focal", "gamma": 0, "alpha": 1}
 
 
 @pytest.fixture
@@ -32,9 +32,7 @@ def probe(recipe):
     values = {"model": model, "train": train, "augment": {"algo": 0}, "data": {"num_samples": None}}
 
     def build(**changes):
-        changes["train"] = {**PLAIN_LOSS, **changes.get("train", {})}
-        if changes["train"]["loss"] != "focal":
-            changes["train"] = {k: v for k, v in changes["train"].items() if k not in PLAIN_LOSS or k == "loss"}
+        changes["train"] = {"loss": PLAIN_LOSS, **changes.get("train", {})}
         merged = {k: {**v, **changes.get(k, {})} for k, v in values.items()}
         return recipe(**{**changes, **merged})
 
@@ -106,7 +104,7 @@ def test_two_logits_differ_by_the_log_odds(probe, corpus, tmp_path):
     one = train(probe(data={"num_samples": 8000}, output=str(tmp_path / "a")), device="cpu")
     recipe = probe(
         model={"backend": {"name": "logistic", "num_logits": 2}},
-        train={"loss": "cross_entropy", "class_weights": [1.0, 1.0]},
+        train={"loss": {"name": "cross_entropy", "class_weights": [1.0, 1.0]}},
         data={"num_samples": 8000},
         output=str(tmp_path / "b"),
     )

@@ -8,10 +8,11 @@ import torch
 from builders.recipes import short_run
 
 from nes2net import Detector, InputError
-from nes2net.recipes.recipe import Recipe, recipe_from_dict
-from nes2net.recipes.train import TrainConfig
+from nes2net.losses.by_name import with_head
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.registry import losses
 from nes2net.training import loop
-from nes2net.training.objective import HEAD_OF, Objective, Part, with_head
+from nes2net.training.objective import Objective, Part
 from nes2net.training.run import train
 
 SMALL = {
@@ -26,7 +27,8 @@ RULES = {
     "p2sgrad": "cosine",
     "prototypes": "difference",
 }
-BY_DURATION = {"slope": 0.06, "intercept": 0.14}
+BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
+HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
 
 
 @pytest.fixture
@@ -38,8 +40,8 @@ def recipe(corpus, tmp_path):
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
 def test_training_brings_the_head_of_its_loss(recipe, loss):
     """The head is trained, saved in the checkpoint, and makes the score."""
-    margin = {"am_margin": BY_DURATION} if loss == "am_softmax" else {}
-    folder = train(recipe(train={"loss": loss, "keep": "last", **margin}), "cpu")
+    named = BY_DURATION if loss == "am_softmax" else loss
+    folder = train(recipe(train={"loss": named, "keep": "last"}), "cpu")
     detector = Detector.from_pretrained(folder / "epoch_2.pth", device="cpu")
     head = HEAD_OF[loss]
     assert detector.config["backend"]["head"] == head and detector.score_rule == RULES[head]
@@ -74,8 +76,8 @@ def test_the_margin_follows_the_length_of_the_batch():
     for seconds in (1, 2):
         x = waveforms[:, : seconds * 16000]
         losses = []
-        for margin in (BY_DURATION, 0.06 * seconds + 0.14):
-            objective = Objective(detector, Recipe(train=TrainConfig(loss="am_softmax", am_margin=margin))).eval()
+        for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
+            objective = Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
             losses += [objective(x, targets).squeeze(0) / 4, objective.validated(Part(x, targets)).loss]
         for loss in losses[1:]:
             torch.testing.assert_close(loss, losses[0])
@@ -86,7 +88,7 @@ def test_mixed_labels_count_by_their_shares(recipe, loss):
     """Specmix goes with these losses; a mixed label of one class is that class."""
     torch.manual_seed(0)
     detector = Detector.from_config(with_head(SMALL, loss)).eval()
-    objective = Objective(detector, Recipe(train=TrainConfig(loss=loss))).eval()
+    objective = Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
     waveforms, targets = torch.randn(4, 8000), torch.arange(4) % 2
     whole = torch.nn.functional.one_hot(targets, 2).double()
     losses = [objective(waveforms, q) for q in (targets, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
@@ -131,7 +133,7 @@ def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
 def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
     """Bit for bit, with vectors of a head, a margin by duration, latent augmentation and filters."""
     values = {
-        "train": {"loss": "am_softmax", "am_margin": BY_DURATION, "accumulate": 2},
+        "train": {"loss": BY_DURATION, "accumulate": 2},
         "augment": {"latent": {"probability": 1.0}, "fir": {"band": "wide"}},
         "data": {"crop": "dynamic", "chunk_samples": [6000, 9000]},
     }

@@ -85,7 +85,7 @@ NO_BATCH_NORM = {"name": "attm_lstm", "num_layers": 2, "lstm_dim": 16}
     "data, options",
     [
         ({}, {}),
-        ({}, {"normalize_class_weights": False}),
+        ({}, {"loss": {"name": "cross_entropy", "normalize": False}}),
         ({"crop": "dynamic", "chunk_samples": [6000, 9000]}, {}),
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
@@ -240,7 +240,6 @@ def test_epochs_of_freezing_in_train_mode(model_with_dropout):
         ({"adapt": {"kind": "lora"}}, "`train.adapt` changes nothing with `train.freeze_frontend=true`"),
         ({"layer_decay": 0.9}, "`train.layer_decay` changes nothing with `train.freeze_frontend=true`"),
         ({"freeze_frontend": False, "adapt": {}, "freeze_layers": 0}, "changes nothing with `train.adapt`"),
-        ({"freeze_frontend": False, "adapt": {}, "loss": "distillation"}, "`train.adapt` has no front-end to adapt"),
         (
             {"freeze_frontend": False, "layer_decay": 0.9, "optimizer": "logistic"},
             "`train.layer_decay` changes nothing with `train.optimizer=logistic`",

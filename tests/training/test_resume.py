@@ -133,7 +133,12 @@ def whole(runs, uninterrupted):
         pytest.param(
             {
                 "data": {"crop": "pieces", "min_piece": 2000},
-                "train": {"schedule": "step", "decay_epochs": 1, "normalize_class_weights": False, "accumulate": 2},
+                "train": {
+                    "schedule": "step",
+                    "decay_epochs": 1,
+                    "loss": {"name": "cross_entropy", "normalize": False},
+                    "accumulate": 2,
+                },
                 "validation": {"mode": "train"},
             },
             [(2, 1)],

@@ -103,14 +103,14 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
 
     def settings():
         cudnn = torch.backends.cudnn
-        return cudnn.deterministic, torch.are_deterministic_algorithms_enabled(), cudnn.benchmark
+        return cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
 
     found, before = [], settings()
     monkeypatch.setattr(task, "read_trials", lambda *_: found.append(settings()) or [])
-    for options in ({}, {"deterministic": False, "cudnn_benchmark": True}):
+    for options in ({}, {"deterministic": False}):
         with pytest.raises(InputError, match="0 training trials"):
             train(recipe(train=options))
-    assert found[::2] == [(True, True, False), (False, False, True)]  # once for each part
+    assert found[::2] == [(True, True), (False, False)]  # once for each part
     assert settings() == before
 
 

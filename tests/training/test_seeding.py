@@ -31,14 +31,14 @@ def settings():
 def test_settings_hold_inside_and_are_put_back(monkeypatch):
     monkeypatch.delenv(WORKSPACE, raising=False)
     before = settings()
-    with cuda_algorithms(deterministic=True, benchmark=False):
+    with cuda_algorithms(deterministic=True):
         assert settings() == (True, False, False, True, False, ":4096:8")
-        with cuda_algorithms(deterministic=False, benchmark=True):
-            assert settings()[:5] == (False, False, False, False, True)
+        with cuda_algorithms(deterministic=False):
+            assert settings()[:5] == (False, False, False, False, False)
         assert settings() == (True, False, False, True, False, ":4096:8")
     assert settings() == before
     monkeypatch.setenv(WORKSPACE, ":16:8")
-    with pytest.raises(KeyError), cuda_algorithms(deterministic=True, benchmark=False):
+    with pytest.raises(KeyError), cuda_algorithms(deterministic=True):
         assert os.environ[WORKSPACE] == ":16:8"
         raise KeyError
     assert settings() == (*before[:5], ":16:8")
@@ -46,16 +46,16 @@ def test_settings_hold_inside_and_are_put_back(monkeypatch):
 
 def test_what_cannot_repeat_itself_is_named(monkeypatch):
     with pytest.raises(InputError, match=r"put_ .*: take `train\.deterministic=false`"):
-        with cuda_algorithms(deterministic=True, benchmark=False):
+        with cuda_algorithms(deterministic=True):
             torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
     assert not torch.are_deterministic_algorithms_enabled()
-    with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True, benchmark=False):
+    with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True):
         torch.zeros(2) + torch.zeros(3)
     monkeypatch.setenv(WORKSPACE, ":0:0")
     with pytest.raises(InputError, match=r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):
-        with cuda_algorithms(deterministic=True, benchmark=False):
+        with cuda_algorithms(deterministic=True):
             pass
-    with cuda_algorithms(deterministic=False, benchmark=False):
+    with cuda_algorithms(deterministic=False):
         pass
 
 
@@ -109,6 +109,6 @@ def test_a_step_of_training_can_be_repeated_on_a_gpu(frontend, aggregation, back
         weights.append(list(detector.parameters()))
 
     step()
-    with cuda_algorithms(deterministic=True, benchmark=False):
+    with cuda_algorithms(deterministic=True):
         assert not not_repeatable(step)
     assert all(torch.equal(plain, strict) for plain, strict in zip(*weights, strict=True))

@@ -27,6 +27,8 @@ from nes2net.training.tasks.segments import SegmentObjective, Segments
 FRONTEND = {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 32, "normalize": True}
 FRAMES = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "score_rule": "difference"}}
 
+EQUAL = {"name": "cross_entropy", "class_weights": [0.5, 0.5]}
+
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
@@ -77,7 +79,9 @@ def test_losses_equal_the_published_code(case):
     detector.backend = backend
     assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(of.shape[1] for of in segments.values())
     resolutions = [10 * int(factor) for factor in factors]
-    objective = SegmentObjective(detector, Recipe(segments=SegmentsConfig(resolutions=resolutions, loss="p2sgrad")))
+    objective = SegmentObjective(
+        detector, Recipe(segments=SegmentsConfig(resolutions=resolutions, loss="cosine_error"))
+    )
 
     def parts(segments, targets):
         part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
@@ -95,7 +99,7 @@ def test_losses_equal_the_published_code(case):
 
 @pytest.mark.parametrize(
     "loss, head, weight",
-    [("cross_entropy", "linear", 1.0), ("p2sgrad", "p2sgrad", 0.5), ("cross_entropy", "linear", 0.0)],
+    [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)],
 )
 def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     """Of one batch of the heads of all utterances, computed from the detector's own scores."""
@@ -105,7 +109,7 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
         model={"frontend": FRONTEND, "backend": backend},
         segments=segments,
         data={"crop": "head"},
-        train={"epochs": 1, "batch_size": 8, "class_weights": [0.5, 0.5]},
+        train={"epochs": 1, "batch_size": 8, "loss": EQUAL},
     )
     folder = train(values, "cpu")
     (row,) = history_of(folder)
@@ -120,7 +124,7 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     count = logits.shape[1]
     truth = torch.from_numpy(np.stack([of[:count] for _, of in heads])).long()
     targets = torch.tensor([trial.target for trial in trials])
-    if loss == "cross_entropy":
+    if loss is EQUAL:
         expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), torch.tensor([0.5, 0.5]))
     else:
         expected = (logits - torch.nn.functional.one_hot(truth, 2)).square().mean()
@@ -186,18 +190,28 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
         ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
         ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
         (
-            {"segments": {"loss": "p2sgrad"}, "model": {"backend": {"name": "mean_linear", "score_rule": "cosine"}}},
-            "`segments.loss=p2sgrad` needs the head p2sgrad",
+            {
+                "segments": {"loss": "cosine_error"},
+                "model": {"backend": {"name": "mean_linear", "score_rule": "cosine"}},
+            },
+            "`segments.loss=cosine_error` needs the head p2sgrad",
         ),
         ({"data": {"corpus": "asvspoof2019_la"}}, "ASVspoof 2019 LA has labels of whole utterances only"),
         ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, of which the labels are, not \[15\]"),
         ({"segments": {"resolutions": [10.5]}}, r"is a list of whole numbers of at least 1, not \[10.5\]"),
         ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
-        ({"segments": {"class_weights": [1, 2], "loss": "p2sgrad"}}, "goes with cross_entropy"),
+        (
+            {"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}},
+            "'cosine_error' has no option 'class_weights'",
+        ),
+        (
+            {"segments": {"loss": "p2sgrad"}, "model": {"backend": {"name": "mean_linear", "head": "p2sgrad"}}},
+            "take a loss of logits",
+        ),
         ({"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
         ({"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
         ({"data": {"crop": "pieces", "num_samples": 9001}, "segments": {"boundary_share": None}}, "a multiple of 160"),
-        ({"train": {"loss": "distillation"}}, "not with `train.loss=distillation`"),
+        ({"train": {"task": "distillation"}}, "ask for the tasks distillation and segments"),
     ],
 )
 def test_what_does_not_go_with_frames_is_refused(recipe, corpus, changes, message):

@@ -37,7 +37,7 @@ SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0
 
 @pytest.fixture
 def recipe(corpus, tmp_path):
-    train = {"loss": "angular_softmax", "class_weights": [1, 1]}
+    train = {"loss": "angular_softmax"}
     values = {"name": "mpif", "model": SMALL, "augment": {"specmix": dict(SPECMIX)}, "train": train}
     return lambda **changes: short_run(corpus, tmp_path, values, changes)
 
@@ -250,9 +250,14 @@ def test_the_recipe_states_the_back_ends_defaults():
         ),
         (
             {"train": {"loss": "vocal"}},
-            "`train.loss` is one of cross_entropy, focal, angular_softmax, .*, not 'vocal'; did you mean 'focal'",
+            "unknown loss 'vocal'; did you mean 'focal'",
         ),
-        ({"train": {"angular_margin": 0}}, "`train.angular_margin` is a whole number of at least 1, not 0"),
+        (
+            {"train": {"loss": {"name": "angular_softmax", "margin": 0}}},
+            "loss 'angular_softmax': margin is a whole number of at least 1, not 0",
+        ),
+        ({"train": {"loss": {"margin": 0}}}, "`train.loss` has no name"),
+        ({"train": {"loss": {"name": "angular_softmax", "head": 0}}}, "`train.loss` has no option 'head'"),
         (
             {"model": {"backend": {**SMALL["backend"], "head": "linear"}}},
             "needs the head angular, the back-end has linear",

@@ -4,7 +4,7 @@ import pytest
 
 from nes2net import InputError
 from nes2net.recipes.recipe import recipe_from_dict
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 SEGMENTS = {"segments": {"resolutions": [20]}}
 SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
@@ -18,7 +18,7 @@ SCORES = {"data": {"train_scores": ["a"], "dev_scores": ["b"]}}
         (SEGMENTS, "Segments"),
         ({**SEGMENTS, "train": {"task": {"name": "segments"}}}, "Segments"),
         (SCORES, "Fusion"),
-        ({"train": {"loss": "distillation", "teacher": "teacher.pth"}}, "Distillation"),
+        ({"train": {"task": {"name": "distillation", "teacher": "teacher.pth"}}}, "Distillation"),
         ({"train": {"optimizer": "logistic", "epochs": 1}}, "Logistic"),
     ],
 )

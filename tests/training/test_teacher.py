@@ -12,7 +12,7 @@ from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import load_state_dict
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
-from nes2net.training.tasks.choice import create_task
+from nes2net.training.tasks.task import create_task
 
 NES = {"name": "nes2net_x", "nes_ratio": [4, 4]}
 
@@ -34,10 +34,15 @@ def student(corpus, small_model, teacher, tmp_path):
     values = {
         "name": "tiny",
         "model": {"frontend": frontend, "backend": {"name": "one_class_distillation", "backend": NES}},
-        "train": {"epochs": 2, "batch_size": 2, "loss": "distillation", "teacher": str(tmp_path / "teacher.pth")},
+        "train": {"epochs": 2, "batch_size": 2},
         "validation": {"select_on": "eer"},
     }
-    return lambda **changes: short_run(corpus, tmp_path, values, changes)
+
+    def recipe(task=(), **changes):
+        named = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
+        return short_run(corpus, tmp_path, values, {**changes, "train": {"task": named, **changes.get("train", {})}})
+
+    return recipe
 
 
 def halves(detector, half):
@@ -60,7 +65,7 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
     for mine, original in zip(ours, theirs):
         assert mine.keys() == {key for key in original if not key.startswith("fc.")}
         assert all(torch.equal(mine[key], original[key]) for key in mine)
-    assert found.record["recipe"]["train"]["teacher"].endswith("teacher.pth")
+    assert found.record["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
     assert size == sum(p.numel() for p in found.parameters())
     assert trained == sum(p.numel() for part in halves(found, "student") for p in part.parameters())
     moments = torch.load(folder / "resume.pt", weights_only=True)["optimizer"]["state"]
@@ -87,7 +92,7 @@ def test_the_development_loss_is_that_of_bona_fide_speech(student):
 @pytest.mark.parametrize("start", ["teacher", "random"])
 def test_what_the_student_starts_from(student, start):
     """With a learning rate below the resolution of float32 the weights stay what they were."""
-    folder = train(student(train={"lr": 1e-30, "epochs": 1, "student_init": start}), "cpu")
+    folder = train(student(train={"lr": 1e-30, "epochs": 1}, task={"student_init": start}), "cpu")
     found = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     for theirs, ours in zip(halves(found, "teacher"), halves(found, "student")):
         theirs = dict(theirs.named_parameters())
@@ -150,15 +155,17 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.teacher`"),
-        ({"train": {"teacher": "none.pth"}}, "none.pth"),
+        ({"task": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.task.teacher`"),
+        ({"task": {"teacher": "none.pth"}}, "none.pth"),
+        ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
         (
             {"train": {"init_from": "a.pth"}},
-            "`train.init_from` holds teacher and student: leave out it or `train.teacher`",
+            "`train.init_from` holds teacher and student: leave out it or `train.task.teacher`",
         ),
-        ({"augment": {"latent": {}}}, "`train.loss=distillation` trains on bona fide ones alone: leave it out"),
+        ({"augment": {"latent": {}}}, "the task distillation trains on bona fide ones alone: leave it out"),
         ({"model": {"backend": NES}}, "needs a teacher and a student: set `model.frontend.name=teacher_student`"),
-        ({"train": {"loss": "cross_entropy"}}, "`train.teacher=.*` changes nothing with `train.loss=cross_entropy`"),
+        ({"train": {"loss": "focal"}}, "`train.loss` changes nothing in the task distillation"),
+        ({"train": {"adapt": {}}}, "`train.adapt` has no front-end to adapt"),
         (
             {"model": {"backend": {"name": "one_class_distillation", "backend": {**NES, "dilation": 3}}}},
             "`model.backend.backend.dilation` is 3 here and 2 there",

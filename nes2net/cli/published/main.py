@@ -147,7 +147,6 @@ def _names() -> dict[str, str]:
         **{key: f"--{flag}" for key, flag in _RECIPE_KEYS.items()},
         "model.frontend=wav2vec2_small": "--ssl_config small",
         "train.deterministic=false": "--cudnn-deterministic-toggle",
-        "train.cudnn_benchmark=true": "--cudnn-benchmark-toggle",
         "root": "--database_path",
         "protocols": "--protocols_path",
         "num_samples": "--test_samples",
@@ -308,7 +307,6 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
     values["train"] |= {
         "deterministic": args.cudnn_deterministic_toggle,
-        "cudnn_benchmark": args.cudnn_benchmark_toggle,
     }
     # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}

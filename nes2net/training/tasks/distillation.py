@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.state_dict import check_fit
+from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.errors import InputError, shown
@@ -19,9 +20,10 @@ from nes2net.losses import Criterion
 from nes2net.options import declared
 from nes2net.published_models import START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
+from nes2net.recipes.train import TrainConfig
 from nes2net.registry import backends
 from nes2net.training.objective import Objective
-from nes2net.training.tasks.task import Task
+from nes2net.training.tasks.task import Start, Task
 
 #: options that change nothing in eval mode, and those of the last layer, which is left out
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
@@ -66,7 +68,7 @@ class EmbeddingDistance(Criterion):
     def logits(self, outputs: Tensor) -> Tensor:
         return self.similarity(outputs)
 
-    def _numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
+    def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
         if self.distance == "cosine":
             distances = 1 - self.similarity(outputs)[:, 1]
         else:
@@ -79,45 +81,85 @@ class EmbeddingDistance(Criterion):
 class DistillationObjective(Objective):
     """The distance of the student's embeddings from the teacher's."""
 
+    def __init__(self, detector: Detector, recipe: Recipe, distance: Literal["cosine", "mse"]) -> None:
+        self.distance = distance
+        super().__init__(detector, recipe)
+
     def make_criterion(self, recipe: Recipe) -> Criterion:
         similarity = self.detector.backend.last_layer
         if not isinstance(self.detector.frontend, TeacherStudent) or not isinstance(similarity, Similarity):
             raise InputError(
-                "`train.loss=distillation` needs a teacher and a student: set `model.frontend.name=teacher_student` and "
+                "the task distillation needs a teacher and a student: set `model.frontend.name=teacher_student` and "
                 "`model.backend.name=one_class_distillation`"
             )
-        return EmbeddingDistance(similarity, recipe.train.distillation)
+        return EmbeddingDistance(similarity, self.distance)
 
 
 class Distillation(Task):
-    """A student that imitates a teacher on bona fide speech, ``train.loss: distillation``."""
+    """A student that imitates a teacher on bona fide speech alone.
+
+    Validation has both classes, and its loss is that of the bona fide utterances. The detector has
+    the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
+
+    Args:
+        teacher: checkpoint of a whole detector, which needs the front-end and the back-end of the
+            teacher's half, and the aggregation ``last``.
+        student_init: what the student starts from: the teacher's weights of the same name and shape,
+            so its first layers, or random weights.
+        distance: of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
+            difference; arXiv 2309.08285 finds the cosine better.
+    """
 
     classes = (1,)
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        teacher: str | None = None,
+        student_init: Literal["teacher", "random"] = "teacher",
+        distance: Literal["cosine", "mse"] = "cosine",
+    ) -> None:
         super().__init__(recipe)
         train = recipe.train
-        if train.teacher is None and train.init_from is None:
+        if teacher is not None and train.init_from is not None:
+            raise InputError(
+                "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.task.teacher`"
+            )
+        if train.loss != TrainConfig().loss:
+            raise InputError("`train.loss` changes nothing in the task distillation: leave it out")
+        if train.adapt is not None:
+            raise InputError(
+                "`train.adapt` has no front-end to adapt in the task distillation, which trains a student: leave it out"
+            )
+        if recipe.augment.latent is not None:
+            raise InputError(
+                "`augment.latent` perturbs spoofed utterances, and the task distillation trains on bona fide ones "
+                "alone: leave it out"
+            )
+        self.teacher, self.student_init, self.distance = teacher, student_init, distance
+        if train.init_from is None:
+            self.start = Start(
+                "trained teacher",
+                "train.task.teacher",
+                teacher,
+                "train it by the recipe that the head of the row's recipe names, and give a recipe of your own with "
+                "`recipe`: `base: {}`, `train: {{task: {{name: distillation, teacher: FILE}}}}`",
+            )
+
+    def trials(self, part: Literal["train", "dev"]) -> list[Trial]:
+        if self.start is not None and self.start.path is None:
             raise InputError(
                 "who is the teacher? name the checkpoint of a detector that was trained on both classes with "
-                "`train.teacher`"
+                "`train.task.teacher`"
             )
-        if train.teacher is not None and train.init_from is not None:
-            raise InputError(
-                "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.teacher`"
-            )
-
-    @classmethod
-    def is_asked_for(cls, recipe: Recipe) -> bool:
-        return recipe.train.loss == "distillation"
+        return super().trials(part)
 
     def objective(self, detector: Detector) -> Objective:
-        return DistillationObjective(detector, self.recipe)
+        return DistillationObjective(detector, self.recipe, self.distance)
 
     def begin(self, detector: Detector) -> None:
-        train = self.recipe.train
-        if train.teacher is not None:
-            load_teacher(detector, train.teacher, student_too=train.student_init == "teacher")
+        if self.teacher is not None:
+            load_teacher(detector, self.teacher, student_too=self.student_init == "teacher")
 
 
 def load_teacher(detector: Detector, path: str, student_too: bool = True) -> None:
@@ -154,7 +196,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
     if student_too and copied:
         raise InputError(
             "the student would start as a copy of the teacher and have nothing to learn: give it fewer layers "
-            "(`model.frontend.student.encoder_layers`), or random weights (`train.student_init=random`)"
+            "(`model.frontend.student.encoder_layers`), or random weights (`train.task.student_init=random`)"
         )
 
 
@@ -182,7 +224,7 @@ def _check_options(path: str, key: str, theirs: Any, ours: Any) -> None:
     if _plain(theirs) != _plain(ours):
         raise InputError(
             f"{path} is another teacher than the recipe's: `model.{key}` is {shown(_plain(ours))} here and "
-            f"{shown(_plain(theirs))} there; set it to that, or name another `train.teacher`"
+            f"{shown(_plain(theirs))} there; set it to that, or name another `train.task.teacher`"
         )
 
 

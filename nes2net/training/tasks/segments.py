@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.backends.heads import P2SGradHead
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
-from nes2net.losses import CosineError, Criterion, WeightedCrossEntropy
+from nes2net.losses.by_name import create_loss
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
@@ -67,16 +66,9 @@ class SegmentObjective(Objective):
                 f"`segments.resolutions` has {listed([str(ms) for ms in unknown], 10)} ms, and back-end '{name}' scores "
                 f"frames of {there} ms"
             )
-        self.of_frames: Criterion
-        if segments.loss == "p2sgrad":
-            if not isinstance(detector.backend.last_layer, P2SGradHead):
-                raise InputError(
-                    f"`segments.loss=p2sgrad` needs the head p2sgrad, and back-end '{name}' has another: set "
-                    "`model.backend.head=p2sgrad`, or take `segments.loss=cross_entropy`"
-                )
-            self.of_frames = CosineError()
-        else:
-            self.of_frames = WeightedCrossEntropy(segments.class_weights)
+        self.of_frames = create_loss(segments.loss, detector.backend, "segments.loss")
+        if self.of_frames.takes_embeddings:
+            raise InputError("`segments.loss` compares embeddings, and frames have logits: take a loss of logits")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
         if FRAMES not in carried:  # no file of the batch could be used

@@ -1,20 +1,38 @@
-"""The task of a run: which trials it reads, what examples carry, the terms of the loss, and what is measured."""
+"""The task of a run: which trials it reads, what examples carry, the terms of the loss, and what is measured.
+
+A recipe chooses it by its name, or by the settings that ask for it.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
+from nes2net.errors import InputError, check_known
 from nes2net.recipes.recipe import Recipe
+from nes2net.registry import Registry
 from nes2net.scoring.system_scores import check_system_scores
 from nes2net.training.data import read_trials
 from nes2net.training.frame_labels import FrameLabels
 from nes2net.training.loop import Trainer
 from nes2net.training.objective import Objective
+
+
+class Start(NamedTuple):
+    """A file whose weights a new run starts from."""
+
+    what: str
+    #: of the recipe, which names it
+    key: str
+    #: None if it is not named yet
+    path: str | None
+    #: how to get it for a published result, with {} for the name of its recipe
+    obtain: str
 
 
 class Task:
@@ -34,6 +52,8 @@ class Task:
     classes: ClassVar[tuple[int, ...]] = (0, 1)
     #: how an epoch is trained
     trainer: ClassVar[type[Trainer]] = Trainer
+    #: what a new run starts from besides ``ssl_checkpoint`` and ``train.init_from``
+    start: Start | None = None
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -70,3 +90,38 @@ class Task:
     def check(self, detector: Detector, trials: Sequence[Trial]) -> None:
         """Raise :class:`InputError` if ``detector`` cannot be trained on ``trials``."""
         check_system_scores(trials, detector.num_scores)
+
+
+tasks: Registry[Task] = Registry(
+    "task",
+    "nes2net.tasks",
+    {
+        "utterance": "nes2net.training.tasks.task:Task",
+        "segments": "nes2net.training.tasks.segments:Segments",
+        "fusion": "nes2net.training.tasks.fusion:Fusion",
+        "distillation": "nes2net.training.tasks.distillation:Distillation",
+        "logistic": "nes2net.training.tasks.logistic:Logistic",
+    },
+)
+
+
+def create_task(recipe: Recipe) -> Task:
+    """Build what ``recipe`` trains: ``train.task``, or the task that other settings ask for.
+
+    Raises:
+        InputError: if there is no such task, the settings ask for several, or they lack what the
+            task needs.
+    """
+    chosen = recipe.train.task
+    named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
+    if named and not isinstance(named.get("name"), str):
+        raise InputError("`train.task` needs a `name`, which says whose options the others are")
+    asked = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
+    asked |= {named.pop("name")} if named else set()
+    if len(asked) > 1:
+        raise InputError(f"settings of the recipe ask for the tasks {' and '.join(sorted(asked))}: take those of one")
+    name = asked.pop() if asked else "utterance"
+    if named:
+        options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
+        check_known(named, options, f"task '{name}' has no option")
+    return tasks.create(name, recipe=recipe, **named)

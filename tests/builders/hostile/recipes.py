@@ -118,10 +118,10 @@ SPECIAL: dict[str, tuple[Callable[[Path], Any], str]] = {
     "a loop": (lambda path: path.symlink_to(path.name), "neither a YAML file nor"),
 }
 OVERRIDES = {
-    "doubled lists": ("train.class_weights={" + doubled(40).replace("\n", ", ") + "}", "no aliases"),
-    "aliases": ("train.class_weights=[&a 1, *a]", "no aliases"),
+    "doubled lists": ("train.loss.class_weights={" + doubled(40).replace("\n", ", ") + "}", "no aliases"),
+    "aliases": ("train.loss.class_weights=[&a 1, *a]", "no aliases"),
     "nested": ("model.backend=" + "[" * 5000, "YAML|deep"),
-    "100,000 values": ("train.class_weights=[" + "1," * 100_000 + "]", "values"),
+    "100,000 values": ("train.loss.class_weights=[" + "1," * 100_000 + "]", "values"),
     "a megabyte": ("train.lr=" + "9" * 10**6, "`train.lr`"),
     "1,000 keys": (".".join(["model"] * 1000) + "=1", "no part 'model'"),
     "100,000 keys": (".".join(["model"] * 100_000) + "=1", ""),

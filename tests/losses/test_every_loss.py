@@ -1,0 +1,68 @@
+"""Every registered loss: what its class declares is what it needs of a detector."""
+
+import pytest
+import torch
+
+from nes2net import Detector, InputError
+from nes2net.losses.by_name import create_loss, with_head
+from nes2net.registry import losses
+
+MODEL = {"frontend": {"name": "lps", "num_bins": 32}, "aggregation": "last"}
+
+
+def loss_of(name, **options):
+    """The loss over the back-end that it asks for, and that back-end."""
+    backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": losses.get(name).num_logits}
+    torch.manual_seed(0)
+    detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
+    return create_loss({"name": name, **options}, detector.backend), detector.backend
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_a_loss_trains_the_back_end_that_it_asks_for(name):
+    criterion, backend = loss_of(name)
+    embeddings = backend.embed(torch.randn(4, 10, 32))
+    outputs = embeddings if criterion.takes_embeddings else backend.last_layer(embeddings)
+    criterion(outputs, torch.arange(4) % 2).backward()
+    assert all(parameter.grad.isfinite().all() for parameter in backend.parameters())
+    assert any(parameter.grad.any() for parameter in backend.last_layer.parameters())
+    assert criterion.logits(outputs).shape == (4, criterion.num_logits)
+
+
+@pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
+def test_a_frame_without_a_label_counts_nothing(name):
+    criterion, _ = loss_of(name)
+    logits, labels = torch.randn(6, criterion.num_logits), torch.tensor([[1, 0], [0, 1]] * 3)
+    unlabelled = torch.cat([labels, torch.zeros(2, 2, dtype=torch.long)])
+    of_all = criterion.parts(torch.cat([logits, torch.randn(2, criterion.num_logits)]), unlabelled)
+    for found, expected in zip(of_all, criterion.parts(logits, labels)):
+        torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(criterion.parts(logits, labels)[1], criterion.parts(logits, labels.argmax(1))[1])
+
+
+@pytest.mark.parametrize("name", losses.names())
+def test_other_logits_are_refused(name):
+    number = losses.get(name).num_logits
+    backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": 3 - number}
+    with pytest.raises(InputError, match=f"num_logits(=| is ){number}|at least {number}"):
+        detector = Detector.from_config(with_head({**MODEL, "backend": backend}, name))
+        criterion = create_loss(name, detector.backend)
+        criterion(torch.zeros(2, 3 - number), torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize(
+    "loss, message",
+    [
+        ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
+        ({"name": "focal", "gamma": -1}, "loss 'focal': gamma is a number of at least 0, not -1"),
+        ({"name": "am_softmax", "margin": ["duration", 1]}, r"margin is a number of at least 0, or \[duration, slope"),
+        ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of two numbers above 0"),
+        ({"name": "cross_entropy", 1: 2}, "has no option"),
+        ({"gamma": 1}, "`train.loss` has no name"),
+        ({"name": ["focal"]}, "`train.loss` has no name"),
+        ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),
+    ],
+)
+def test_wrong_losses_are_refused(loss, message):
+    with pytest.raises(InputError, match=message):
+        create_loss(loss, loss_of("cross_entropy")[1])
