@@ -129,7 +129,7 @@ class Decider:
         if population is None:
             return (
                 "the calibration's recordings were not measured, so no recording is called 'cannot tell': "
-                "make it again with `nes2net calibrate … --root DIR`"
+                "make it again with `nes2net calibrate fit … --root DIR`"
             )
         if population.num_recordings + 1 >= 1 / self.abstain:
             return None

@@ -90,7 +90,7 @@ class OperatingPoint:
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
-                "`nes2net calibrate … --save FILE`, or take cost:CMISS,CFA,PRIOR"
+                "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
             return _eer_threshold(llrs.bonafide, llrs.spoof)

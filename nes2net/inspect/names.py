@@ -347,7 +347,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
-        f"nes2net check-data {recipe.data.corpus if known else 'CORPUS'} FOLDER",
+        f"nes2net data check {recipe.data.corpus if known else 'CORPUS'} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet("recipe", facts, tables=tables, commands=commands)
@@ -407,7 +407,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     }
     notes = _lines_of((sys.modules[corpora.module(name)].__doc__ or "").partition("\n\n")[2])
     place = "" if corpus.home else " LIST.csv|FOLDER" if name == "generic" else " FOLDER"
-    commands = [f"nes2net check-data {name}{place}"]
+    commands = [f"nes2net data check {name}{place}"]
     return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
 
 
@@ -439,5 +439,5 @@ def _layout_rows(corpus: Corpus) -> list[dict[str, Any]]:
 
 def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:
     result = next(result for result in results if result.id == name)
-    commands = [f"nes2net reproduce {name} --data FOLDER"]
+    commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)
