@@ -13,6 +13,7 @@ from nes2net.errors import InputError, counted, listed
 from nes2net.machine.terminal import print_warnings, printable, say_written, table_line
 
 if TYPE_CHECKING:
+    from nes2net.actions.calibration import Calibrated
     from nes2net.decisions.calibration import LinearCalibration
 
 # Figure → heading and factor.
@@ -140,13 +141,7 @@ def fit(
     )
     classes = f"{done.num_bonafide} bona fide and {done.num_spoof} spoofed {done.unit}"
     print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights(done.calibration)}")
-    if done.separated:
-        print("note: the classes are separated without error here; only --l2 limits the size of the weights")
-    if done.left_out:
-        left_out = counted(len(done.left_out), "recording was", "recordings were")
-        print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
-    if save and len(dev_scores) == 1:
-        _print_content(done.calibration, dev_scores[0])
+    _print_learned(done, dev_scores if save else ())
     rows, warnings = list(done.rows), [done.warning]
     if out:
         tested = Labels(evaluating.eval_corpus or corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
@@ -206,12 +201,19 @@ def calibrate() -> None:
     """
 
 
-def _print_content(calibration: LinearCalibration, scores: str) -> None:
-    """Say what the calibration holds of the detector and of the recordings, and what it lacks."""
-    scored_by, population = calibration.scored_by, calibration.population
+def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
+    """Say what is special about ``done`` and, if it is ``saved`` from scores of one system, what it holds of them."""
+    if done.separated:
+        print("note: the classes are separated without error here; only --l2 limits the size of the weights")
+    if done.left_out:
+        left_out = counted(len(done.left_out), "recording was", "recordings were")
+        print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
+    if len(saved) != 1:
+        return
+    scored_by, population = done.calibration.scored_by, done.calibration.population
     if scored_by is None:
         print(
-            f"note: no record of these scores is beside {printable(scores)}, so predict cannot check that it "
+            f"note: no record of these scores is beside {printable(saved[0])}, so predict cannot check that it "
             "applies the calibration to the same detector"
         )
     else:
@@ -219,9 +221,9 @@ def _print_content(calibration: LinearCalibration, scores: str) -> None:
         print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {heard}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
-        return
-    what = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
-    print(f"recordings: {population.num_recordings} measured by {what}")
+    else:
+        what = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
+        print(f"recordings: {population.num_recordings} measured by {what}")
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:

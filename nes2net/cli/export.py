@@ -24,7 +24,6 @@ class Arena(Length):
         batch_size: recordings that the client gives at once
         name: its name; that of its recipe or its parts if not given
         slug: its name in addresses, of a-z, 0-9 and -; made of the name if not given
-        description: one line; its parts if not given
         code_url: where its code is
         checkpoint_url: where its weights are; known of a detector on the hub
         arxiv: of its paper, such as 2504.05657, or none: the Arena does not rank a system without one; that of a
@@ -36,7 +35,6 @@ class Arena(Length):
     batch_size: int = 16
     name: str | None = None
     slug: str | None = None
-    description: str | None = None
     code_url: Annotated[str | None, Flag("URL")] = None
     checkpoint_url: Annotated[str | None, Flag("URL")] = None
     arxiv: Annotated[str | None, Flag("NUMBER")] = None
@@ -51,7 +49,7 @@ class Arena(Length):
         meta = write_arena(
             detector,
             folder,
-            About(self.name, self.slug, self.description, self.code_url, self.checkpoint_url, self.arxiv),
+            About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
             num_samples=self.samples(ASVSPOOF_SAMPLES, detector.record),
             hub_name=hub_name,
             precision=self.dtype,

@@ -391,7 +391,7 @@ def test_what_cannot_be_measured(recordings, capsys, changes, message):
     command = LEARN.copy()
     for flag, value in zip(changes[::2], changes[1::2]):
         if flag == "--scores":
-            command[2] = value
+            command[3] = value
         elif flag in command:
             place = command.index(flag)
             command[place : place + 2] = [flag, value] if value else []
