@@ -110,7 +110,7 @@ def test_reproduce(corpus, register_corpus, small_model, tmp_path, monkeypatch, 
     row |= {"source": "nobody", "corpus": "tiny", "split": "dev", "phase": "dev", "samples": 8000}
     Path("rows.yaml").write_text(yaml.safe_dump([row]))
     before = files(tmp_path)
-    command = f"reproduce row --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
+    command = f"experiment reproduce row --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
     assert main(command.split()) in (0, 1)
     said = capsys.readouterr().err
     assert {f"wrote {path.relative_to(tmp_path)}" for path in files(tmp_path) - before} <= set(said.splitlines())
