@@ -103,12 +103,17 @@ def test_files_and_tests_named_exist(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_named_exist(page):
-    """Commands in the running text, as `nes2net score`; those of blocks are read whole above."""
+    """Commands and ways in the running text, as `nes2net data check`; those of blocks are read whole above."""
     from nes2net.cli.main import build_parser
 
-    known = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
+    known = build_parser().commands()
     named = {match[1] for words in inline(page) if (match := re.match(r"nes2net ([a-z][a-z-]*)", words))}
     assert named <= set(known)
+    with_ways = "|".join({name.split(" ")[0] for name in known if " " in name})
+    ways = {
+        match[1] for words in inline(page) if (match := re.match(rf"nes2net ((?:{with_ways}) [a-z][a-z-]*)", words))
+    }
+    assert ways <= set(known)
 
 
 def test_every_row_of_faithfulness_names_a_test():

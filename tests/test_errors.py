@@ -22,7 +22,7 @@ PACKAGE = Path(__file__).parents[1] / "nes2net"
 SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
 # Whole commands may stand in a message: their flags are those of the program that they name.
 COMMAND = re.compile(
-    r"(nes2net (apply-calibration|arena|augment|average|calibrate|evaluate|export|predict|reproduce|score) |torchrun |pip install |"
+    r"(nes2net (augment|average|calibrate|evaluate|experiment|export|predict|score) |torchrun |pip install |"
     r"docker run |speech-spoof-bench |main\.py |CtrSVDD program )[^`(),]*"
 )
 FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
@@ -56,7 +56,7 @@ def test_the_library_names_no_flags():
 
 def test_every_setting_in_a_message_exists():
     """Each name in backticks is a flag of a program or a key of recipes."""
-    commands = next(action for action in build_parser()._actions if action.dest == "command").choices.values()
+    commands = build_parser().commands().values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
     known |= {"on_error"}  # an argument of Python that has several values
     known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings

@@ -149,7 +149,7 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     inside, version = user("python", "-c", where).split()
     assert inside == "True"
     assert user("python", "-m", "nes2net", "--version") == user("nes2net", "--version") == f"nes2net {version}\n"
-    assert "asvspoof2021_df" in user("nes2net", "check-data", "--help")
+    assert "asvspoof2021_df" in user("nes2net", "data", "check", "--help")
     assert "nes2net_x_selu" in user("nes2net", "info")
 
     sizes = ["train.epochs=2", "train.batch_size=4", "train.lr=1e-3", "train.keep=all", "augment.algo=0"]
@@ -168,7 +168,7 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     published = ["published", "evaluate_2021_LA", "scores.txt", corpus / "keys", "eval"]
     assert user("nes2net", *published).startswith("min_tDCF: ")
     assert "usage: nes2net published main" in user("nes2net", "published", "main", "--help")
-    assert "nes2net_x-2021_df" in user("nes2net", "reproduce")
+    assert "nes2net_x-2021_df" in user("nes2net", "experiment", "reproduce")
     predicted = json.loads(user("nes2net", "predict", recording, *detector, "--json"))
     pytest.importorskip("gradio")
     with user.started("nes2net", "serve", *detector) as (_, line), recording.open("rb") as file:

@@ -1,6 +1,6 @@
 """Calibrate the scores of a detector, fuse those of several, and apply what was learned.
 
-What `nes2net calibrate`, `fuse` and `apply-calibration` do, for Python too.
+What `nes2net calibrate` does, for Python too.
 """
 
 from __future__ import annotations

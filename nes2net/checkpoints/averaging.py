@@ -78,7 +78,7 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
         if ours != theirs:
             raise InputError(
                 f"{path} cannot be averaged with the first checkpoint: its base has the SHA-256 {ours}, not {theirs}; "
-                "merge each with its own base first (`nes2net merge`)"
+                "merge each with its own base first (`nes2net export --to merged`)"
             )
     return state
 

@@ -1,4 +1,4 @@
-"""`nes2net calibrate`, `fuse` and `apply-calibration`: turn scores into log-likelihood ratios."""
+"""`nes2net calibrate`: turn scores into log-likelihood ratios, of one system or fused from several."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nes2net.errors import InputError, counted, listed
 from nes2net.machine.terminal import print_warnings, printable, say_written, table_line
 
 if TYPE_CHECKING:
-    from nes2net.actions.calibration import Recordings
+    from nes2net.actions.calibration import Calibrated
     from nes2net.decisions.calibration import LinearCalibration
 
 # Figure → heading and factor.
@@ -24,27 +24,6 @@ _COLUMNS = {
     "min_cllr": ("min Cllr", 1),
     "cllr": ("Cllr", 1),
 }
-
-
-@dataclass(frozen=True)
-class Learning:
-    """What is learned.
-
-    Args:
-        keys: folder or file of the keys; if not given, --root, or else this folder
-        phase: phase or split to train on; 'all' for your own corpus without parts
-        prior: prior of bona fide, costs included
-        l2: penalty on the weights of standardised scores
-        allow_inverted: take a weight below 0, by which higher scores mean spoofed
-        save: file to write the calibration to, for --calibration and apply-calibration
-    """
-
-    keys: Folder | None = None
-    phase: str = "dev"
-    prior: float = 0.5
-    l2: float = 1e-4
-    allow_inverted: bool = False
-    save: File | None = None
 
 
 @dataclass(frozen=True)
@@ -64,48 +43,52 @@ class Evaluating:
     allow_partial: bool = False
 
 
-@dataclass(frozen=True)
-class Applying(Evaluating):
-    """The scores to calibrate.
-
-    Args:
-        apply: score files of the same systems in the same order, to be calibrated
-        out: score file to write
-    """
-
-    apply: Annotated[Sequence[str], Flag("SCORES")] = ()
-    out: File | None = None
-
-
 @called(names={"protocols": "--keys"})  # some protocols hold the labels
-def calibrate(
+def fit(
     corpus: CorpusName,
-    dev_scores: str,
+    dev_scores: Sequence[str],
     *,
-    learning: Learning,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
+    keys: Folder | None = None,
+    phase: str = "dev",
+    prior: float = 0.5,
+    l2: float = 1e-4,
+    allow_inverted: bool = False,
+    save: File | None = None,
     root: Folder | None = None,
     model: str | None = None,
     architecture: Architecture,
     device: str = "auto",
     num_workers: FromZero | None = None,
-    applying: Applying,
+    apply_: Annotated[Sequence[str], Flag("SCORES")] = (),
+    out: File | None = None,
+    evaluating: Evaluating,
 ) -> None:
-    """Turn scores into log-likelihood ratios.
+    """Learn log-likelihood ratios from labelled scores; fuse several systems.
 
-    They are learned by logistic regression on labelled scores.
+    They are learned by logistic regression.
 
     Example:
-        nes2net calibrate asvspoof2019_la dev.txt --root DB --save calibration.json
-        nes2net calibrate asvspoof2019_la dev.txt --keys DB --apply eval.txt \\
+        nes2net calibrate fit asvspoof2019_la dev.txt --root DB --save c.json
+        nes2net calibrate fit asvspoof2019_la dev.txt --keys DB --apply eval.txt \\
           --out calibrated.txt
+        nes2net calibrate fit asvspoof2019_la A_dev.txt B_dev.txt --keys DB \\
+          --apply A_eval.txt B_eval.txt --out fused.txt
 
     Args:
         corpus: corpus of the labelled scores
-        dev_scores: score file to train on
+        dev_scores: score file to train on; several systems, a file each, are fused into one
         resolution_ms: length of a frame, if no record of frame scores says it
 
-    What the recordings are like:
+    What is learned:
+        keys: folder or file of the keys; if not given, --root, or else this folder
+        phase: phase or split to train on; 'all' for your own corpus without parts
+        prior: prior of bona fide, costs included
+        l2: penalty on the weights of standardised scores
+        allow_inverted: take a weight below 0, by which higher scores mean spoofed
+        save: file to write the calibration to, for --calibration and nes2net calibrate apply
+
+    What the recordings are like, for scores of one system:
         root: folder of the corpus: its recordings are measured, so that others can be compared with them
         model: the detector of the scores: its embeddings of the recordings count as well
         config: architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised
@@ -114,155 +97,123 @@ def calibrate(
             there or beside it, if not given
         device: auto, cpu, cuda or cuda:N
         num_workers: processes that read audio
-    """
-    from nes2net.actions.calibration import Recordings
-    from nes2net.machine.files import check_writable
 
+    The scores to calibrate:
+        apply_: score files of the same systems in the same order, to be calibrated
+        out: score file to write
+    """
+    from nes2net.actions.calibration import Labels, Recordings, apply_calibration, calibrate
+    from nes2net.machine.files import check_writable
+    from nes2net.scoring.measuring import forget_traits
+    from nes2net.scoring.score_file import holds_frames
+
+    _check_not_read([*dev_scores, *apply_], out, save)
+    if bool(apply_) != bool(out):
+        raise InputError("--apply and --out go together: what to calibrate, and where to write it")
+    if apply_ and len(apply_) != len(dev_scores):
+        raise InputError(f"trained on {len(dev_scores)} score files, so --apply takes as many, not {len(apply_)}")
+    if apply_ and len(dev_scores) == 1 and holds_frames(Path(dev_scores[0])):
+        raise InputError(
+            "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
+            "nes2net predict --segments --calibration"
+        )
     recordings = None
     if model and not root:
         raise InputError("`model` embeds the recordings of the corpus: name its folder with `root`")
     if root:
-        if not learning.save:
+        if len(dev_scores) > 1:
+            raise InputError("recordings are measured for the scores of one system: leave `root` out of a fusion")
+        if not save:
             raise InputError("what `root` measures goes into the calibration: name a file for it with `save`")
-        Path(learning.save).parent.mkdir(parents=True, exist_ok=True)
-        check_writable(learning.save, stream=True)
-        recordings = Recordings(
-            root, num_workers, model, device, architecture.config, architecture.base, kept=learning.save
+        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        check_writable(save, stream=True)
+        recordings = Recordings(root, num_workers, model, device, architecture.config, architecture.base, kept=save)
+    labels = Labels(corpus, keys or root or ".", phase)
+    done = calibrate(
+        labels,
+        dev_scores,
+        prior=prior,
+        l2=l2,
+        allow_inverted=allow_inverted,
+        allow_partial=evaluating.allow_partial,
+        resolution_ms=resolution_ms,
+        recordings=recordings,
+    )
+    classes = f"{done.num_bonafide} bona fide and {done.num_spoof} spoofed {done.unit}"
+    print(f"trained on {corpus}, phase {phase}: {classes}, prior {prior:g}\n{_weights(done.calibration)}")
+    _print_learned(done, dev_scores if save else ())
+    rows, warnings = list(done.rows), [done.warning]
+    if out:
+        tested = Labels(evaluating.eval_corpus or corpus, evaluating.eval_keys or labels.keys, evaluating.eval_phase)
+        applied = apply_calibration(
+            done.calibration,
+            apply_,
+            out,
+            labels=tested,
+            learned_from=labels,
+            allow_partial=evaluating.allow_partial,
         )
-    _learn(corpus, [dev_scores], learning, applying, resolution_ms, recordings)
-
-
-@called(names={"root": "--keys", "protocols": "--keys"})
-def fuse(corpus: CorpusName, dev_scores: Sequence[str], *, learning: Learning, applying: Applying) -> None:
-    """Fuse the scores of several systems into one.
-
-    The weights are learned by logistic regression on labelled scores.
-
-    Example:
-        nes2net fuse asvspoof2019_la A_dev.txt B_dev.txt --keys DB --save f.json \\
-          --apply A_eval.txt B_eval.txt --out fused.txt
-
-    Args:
-        corpus: corpus of the labelled scores
-        dev_scores: score files to train on, one per system
-    """
-    _learn(corpus, dev_scores, learning, applying)
+        print("".join(f"note: {printable(note)}\n" for note in applied.notes), end="")
+        rows, warnings = [*rows, *applied.rows], [*warnings, applied.warning]
+    if save:
+        done.calibration.save(save)
+        if recordings:
+            forget_traits(recordings.kept)
+    _print_figures(rows, warnings, out, save)
 
 
 @called(names={"root": "--eval-keys", "protocols": "--eval-keys"})
-def apply_calibration(
-    parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: Evaluating
-) -> None:
+def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("FILE")], evaluating: Evaluating) -> None:
     """Apply a saved calibration or fusion to scores.
 
     Example:
-        nes2net apply-calibration calibration.json eval.txt --out calibrated.txt
+        nes2net calibrate apply calibration.json eval.txt --out calibrated.txt
 
     Args:
-        parameters: file written by --save
+        parameters: file written by --save of nes2net calibrate fit
         scores: score files, in the order of the systems trained on
         out: score file to write
 
     The scores to calibrate:
         eval_corpus: corpus of the scores to calibrate; no evaluation if not given
     """
-    from nes2net.actions.calibration import Labels
-    from nes2net.actions.calibration import apply_calibration as applied
+    from nes2net.actions.calibration import Labels, apply_calibration
     from nes2net.decisions.calibration import load
 
     _check_not_read([parameters, *scores], out)
-    calibration = load(parameters)
-    if evaluating.eval_keys and not evaluating.eval_corpus:
-        raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
-    labels = None
+    calibration, labels = load(parameters), None
     if evaluating.eval_corpus:
         labels = Labels(evaluating.eval_corpus, evaluating.eval_keys or ".", evaluating.eval_phase)
-    done = applied(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
-    print(_weights(calibration))
-    for note in done.notes:
-        print(f"note: {printable(note)}")
-    if done.rows:
-        print(_table(done.rows))
-    print_warnings(filter(None, [done.warning]))
-    say_written(out, beside_data=True)
+    elif evaluating.eval_keys:
+        raise InputError("--eval-keys needs --eval-corpus, to say how to read them")
+    done = apply_calibration(calibration, scores, out, labels=labels, allow_partial=evaluating.allow_partial)
+    print("\n".join([_weights(calibration), *(f"note: {printable(note)}" for note in done.notes)]))
+    _print_figures(done.rows, [done.warning], out)
 
 
-def _learn(
-    corpus: str,
-    scores: Sequence[str],
-    learning: Learning,
-    applying: Applying,
-    resolution_ms: float | None = None,
-    recordings: Recordings | None = None,
-) -> None:
-    """Learn a calibration or a fusion, and apply it if that is asked for."""
-    from nes2net.actions.calibration import Labels, apply_calibration, calibrate
-    from nes2net.scoring.measuring import forget_traits
-    from nes2net.scoring.score_file import holds_frames
+@called(ways=(fit, apply))
+def calibrate() -> None:
+    """Turn scores into log-likelihood ratios, fused if of several systems.
 
-    _check_not_read([*scores, *applying.apply], applying.out, learning.save)
-    if bool(applying.apply) != bool(applying.out):
-        raise InputError("--apply and --out go together: what to calibrate, and where to write it")
-    if applying.apply and len(applying.apply) != len(scores):
-        raise InputError(f"trained on {len(scores)} score files, so --apply takes as many, not {len(applying.apply)}")
-    if applying.apply and len(scores) == 1 and holds_frames(Path(scores[0])):
-        raise InputError(
-            "--apply takes scores of recordings, but these are of frames: save the calibration, and give it to "
-            "nes2net predict --segments --calibration"
-        )
-    labels = Labels(corpus, learning.keys or (recordings.root if recordings else "."), learning.phase)
-    done = calibrate(
-        labels,
-        scores,
-        prior=learning.prior,
-        l2=learning.l2,
-        allow_inverted=learning.allow_inverted,
-        allow_partial=applying.allow_partial,
-        resolution_ms=resolution_ms,
-        recordings=recordings,
-    )
-    print(
-        f"trained on {corpus}, phase {learning.phase}: {done.num_bonafide} bona fide and {done.num_spoof} spoofed "
-        f"{done.unit}, prior {learning.prior:g}"
-    )
-    print(_weights(done.calibration))
+    Example:
+        nes2net calibrate fit asvspoof2019_la dev.txt --root DB --save c.json
+        nes2net calibrate apply c.json eval.txt --out calibrated.txt
+    """
+
+
+def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
+    """Say what is special about ``done`` and, if it is ``saved`` from scores of one system, what it holds of them."""
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if done.left_out:
         left_out = counted(len(done.left_out), "recording was", "recordings were")
         print(f"{left_out} left out: {printable(listed(done.left_out))}", file=sys.stderr)
-    if learning.save and len(scores) == 1:
-        _print_content(done.calibration, scores[0])
-    rows, warnings = list(done.rows), [done.warning]
-    if applying.apply:
-        tested = Labels(applying.eval_corpus or corpus, applying.eval_keys or labels.keys, applying.eval_phase)
-        applied = apply_calibration(
-            done.calibration,
-            applying.apply,
-            str(applying.out),
-            labels=tested,
-            learned_from=labels,
-            allow_partial=applying.allow_partial,
-        )
-        for note in applied.notes:
-            print(f"note: {printable(note)}")
-        rows, warnings = [*rows, *applied.rows], [*warnings, applied.warning]
-    if learning.save:
-        done.calibration.save(learning.save)
-        if recordings:
-            forget_traits(recordings.kept)
-    print(_table(rows))
-    print_warnings(filter(None, warnings))
-    for path in filter(None, (applying.out, learning.save)):
-        say_written(path, beside_data=True)
-
-
-def _print_content(calibration: LinearCalibration, scores: str) -> None:
-    """Say what the calibration holds of the detector and of the recordings, and what it lacks."""
-    scored_by, population = calibration.scored_by, calibration.population
+    if len(saved) != 1:
+        return
+    scored_by, population = done.calibration.scored_by, done.calibration.population
     if scored_by is None:
         print(
-            f"note: no record of these scores is beside {printable(scores)}, so predict cannot check that it "
+            f"note: no record of these scores is beside {printable(saved[0])}, so predict cannot check that it "
             "applies the calibration to the same detector"
         )
     else:
@@ -270,9 +221,9 @@ def _print_content(calibration: LinearCalibration, scores: str) -> None:
         print(f"detector: {scored_by.fingerprint[:12]} in {scored_by.precision}, scored {heard}")
     if population is None:
         print("note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR")
-        return
-    what = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
-    print(f"recordings: {population.num_recordings} measured by {what}")
+    else:
+        what = "duration, level, bandwidth" + (", embedding" if population.has_embeddings else "")
+        print(f"recordings: {population.num_recordings} measured by {what}")
 
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
@@ -295,9 +246,14 @@ def _weights(calibration: LinearCalibration) -> str:
     return printable("\n".join(["weights:", *lines]))
 
 
-def _table(rows: list[tuple[str, dict]]) -> str:
+def _print_figures(rows: list[tuple[str, dict]], warnings: Sequence[str], *written: str | None) -> None:
+    """Print the table of ``rows``, if there are any, and name the files that were written."""
     lines = [["", *(heading for heading, _ in _COLUMNS.values())]]
     for name, values in rows:
         lines.append([name, *(f"{factor * values[column]:.4f}" for column, (_, factor) in _COLUMNS.items())])
-    widths = [max(len(name) for name, _ in rows), 10]
-    return "\n".join(table_line(line, widths, gap=0) for line in lines)
+    widths = [max(len(name) for name, *_ in lines), 10]
+    if rows:
+        print("\n".join(table_line(line, widths, gap=0) for line in lines))
+    print_warnings(filter(None, warnings))
+    for path in filter(None, written):
+        say_written(path, beside_data=True)

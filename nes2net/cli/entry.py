@@ -46,6 +46,10 @@ _WRONG_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 class HelpFormatter(argparse.HelpFormatter):
     """Help with a usage line of what has to be given, and with the defaults that say something."""
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._named: list[list[Any]] = []  # long lists of choices that this page has named
+
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
         actions = list(actions)
         needed = [action for action in actions if action.required or not action.option_strings]
@@ -68,8 +72,10 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
-        if _has_many_choices(action):
-            text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
+        choices = list(action.choices or ())
+        if _has_many_choices(action) and choices not in self._named:
+            self._named.append(choices)
+            text = f"{text}; one of {', '.join(map(str, choices))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
         return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
@@ -116,6 +122,15 @@ class OneLineParser(argparse.ArgumentParser):
         #: Whether the same command resumes an interrupted run.
         self.resumes = True
         self.set_defaults(parser=self)
+
+    def commands(self) -> dict[str, OneLineParser]:
+        """The parsers of the commands below this one and of their ways, by what is typed for each: ``data check``."""
+        found: dict[str, OneLineParser] = {}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, parser in action.choices.items():
+                    found |= {name: parser} | {f"{name} {way}": inner for way, inner in parser.commands().items()}
+        return found
 
     def flags(self) -> Mapping[str, str]:
         """Map settings of the library to this program's flags; later changes of ``names`` show."""
@@ -213,26 +228,6 @@ def add_debug(parser: argparse._ActionsContainer) -> None:
 
 def add_device(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-
-
-def subcommand(
-    commands: argparse._SubParsersAction,
-    name: str,
-    function: Callable[[argparse.Namespace], int | None],
-    text: str,
-    *,
-    example: str,
-) -> OneLineParser:
-    """Add the subcommand ``name``, which runs ``function``.
-
-    Args:
-        text: describes it, without a full stop.
-        example: a command to paste, of one or two lines of at most 76 characters.
-    """
-    parser: OneLineParser = commands.add_parser(name, help=text, description=f"{text}.", example=example)
-    parser.set_defaults(function=function)
-    add_debug(parser)
-    return parser
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:

@@ -1,10 +1,9 @@
-"""`nes2net experiment`: recipe × seeds → checkpoints → scores → one table."""
+"""`nes2net experiment`: recipe × seeds → checkpoints → scores → one table; or a published result, measured again."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,27 +19,12 @@ if TYPE_CHECKING:
     from nes2net.experiments.running import Failure
 
 
-@dataclass(frozen=True)
-class Where:
-    """Where.
-
-    Args:
-        on: on this machine, or as jobs of a cluster
-        jobs: processes at once on this machine
-        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all, if there are any, if not given
-        slurm: override a key of the file's section slurm
-        device: auto, cpu, cuda or cuda:N
-    """
-
-    on: Literal["here", "slurm"] = "here"
-    jobs: Count = 1
-    gpus: Annotated[str | None, Flag("IDS")] = None
-    slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = ()
-    device: str = "auto"
+_File = Annotated[Path, Flag("FILE")]
+_Folder = Annotated[Path, Flag("DIR")]
 
 
 @called(names={"data.root": "data.root", "root": "evaluate: root", "keys": "evaluate: keys"})
-def experiment(
+def run(
     file: str,
     overrides: Annotated[Sequence[str], Flag("key=value")] = (),
     *,
@@ -49,7 +33,11 @@ def experiment(
     dry_run: bool = False,
     allow_missing: bool = False,
     overwrite: bool = False,
-    where: Where,
+    on: Literal["here", "slurm"] = "here",
+    jobs: Count = 1,
+    gpus: Annotated[str | None, Flag("IDS")] = None,
+    slurm: Annotated[Sequence[str], Flag("KEY=VALUE", repeated=True)] = (),
+    device: str = "auto",
     batches: Batches,
     task: str | None = None,
 ) -> int:
@@ -59,7 +47,7 @@ def experiment(
     Exit status 1 means that figures are missing.
 
     Example:
-        nes2net experiment nes2net_x_2019 --set data=DB --dry-run
+        nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
 
     Args:
         file: YAML file of the experiment, or the name of a packaged one
@@ -69,19 +57,27 @@ def experiment(
         dry_run: say what is missing, what is measured, and the jobs to do with an estimate of time
         allow_missing: begin even if data is missing, and do what is possible
         overwrite: score anew over scores of replaced audio or of another device
+
+    Where:
+        on: on this machine, or as jobs of a cluster
+        jobs: processes at once on this machine
+        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all, if there are any, if not given
+        slurm: override a key of the file's section slurm
+        device: auto, cpu, cuda or cuda:N
     """
     from nes2net.experiments.description import load_experiment
     from nes2net.experiments.experiment import missing_for, work_table
     from nes2net.experiments.jobs import Machine, unfinished
     from nes2net.experiments.plan import plan_experiment
+    from nes2net.experiments.running import do_here, do_in_processes
     from nes2net.machine.files import exclusive_lock
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
-    described = load_experiment(file, list(set_), list(overrides), list(where.slurm))
+    described = load_experiment(file, list(set_), list(overrides), list(slurm))
     folder = Path(out or described.out or Path("results", described.name))
     plan = plan_experiment(described, folder)
-    machine = Machine(where.device, batches.batch_size, batches.num_workers, overwrite)
+    machine = Machine(device, batches.batch_size, batches.num_workers, overwrite)
     if task:
         return _task(task, plan, machine)
     left = unfinished(plan.jobs)
@@ -94,31 +90,122 @@ def experiment(
         print(printable(worded("\n".join(lacking))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    words = [sys.executable, "-m", "nes2net", "experiment", file, *overrides]
+    words = [sys.executable, "-m", "nes2net", "experiment", "run", file, *overrides]
     words += [word for pair in set_ for word in ("--set", pair)]
-    words += ["--out", str(folder), "--device", where.device]
+    words += ["--out", str(folder), "--device", device]
     for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):
         words += [] if value is None else [flag, str(value)]
     words += ["--overwrite"] if overwrite else []
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
-        if where.on == "slurm":
+        if on == "slurm":
             return _on_slurm(plan, left, words)
-        return _tables(plan, _on_this_machine(where, plan, left, machine, words))
+        logs = plan.out / "logs"
+        if jobs == 1:
+            return _tables(plan, do_here(plan.jobs if left else [], machine, logs, say=_say))
+        used = gpus.split(",") if gpus else _gpus(device)
+        tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
+        return _tables(
+            plan,
+            do_in_processes(tasks, lambda one: [*words, "--task", one.name], logs, num_processes=jobs, gpus=used),
+        )
 
 
-def _on_this_machine(where: Where, plan: Plan, left: list[Job], machine: Machine, command: list[str]) -> list[Failure]:
-    from nes2net.experiments.running import do_here, do_in_processes
+@called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols"})
+def reproduce(
+    row: str | None = None,
+    *,
+    data: Annotated[Path | None, Flag("ROOT")] = None,
+    keys: _Folder | None = None,
+    protocols: _Folder | None = None,
+    checkpoint: _File | None = None,
+    recipe: _File | None = None,
+    ssl_checkpoint: _File | None = None,
+    out: _Folder | None = None,
+    rows: _File | None = None,
+    batch_size: int = 8,
+    num_workers: int = 2,
+    allow_partial: bool = False,
+    overwrite: bool = False,
+    num_resamples: int = 1000,
+    device: str = "auto",
+) -> int:
+    """Measure a published result again, and compare.
 
-    logs = plan.out / "logs"
-    if where.jobs == 1:
-        return do_here(plan.jobs if left else [], machine, logs, say=lambda line: print(printable(f"== {line}")))
-    gpus = where.gpus.split(",") if where.gpus else _gpus(where.device)
-    tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
-    return do_in_processes(
-        tasks, lambda task: [*command, "--task", task.name], logs, num_processes=where.jobs, gpus=gpus
+    Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
+    system differ from those of the published result.
+
+    Example:
+        nes2net experiment reproduce nes2net_x-2021_df --data DB \\
+          --checkpoint detector.pth
+
+    Args:
+        row: which published result; lists all if not given
+
+    Files and folders:
+        data: folder that holds the corpora
+        keys: folder or file of the keys; searched for in ROOT if not given
+        protocols: folder of the protocols; searched for in ROOT if not given
+        checkpoint: trained detector; if not given, one is trained by the recipe
+        recipe: recipe to train by, instead of the published one
+        ssl_checkpoint: pre-trained front-end, for training
+        out: folder to work in; reproduce/ROW if not given
+        rows: your own rows, in the layout of nes2net/experiments/published.yaml
+
+    How:
+        batch_size: utterances per batch in scoring
+        num_workers: processes that read audio
+        allow_partial: evaluate even if files are missing or unreadable
+        overwrite: score anew, even over the scores of another checkpoint
+        num_resamples: bootstrap draws for the interval
+        device: auto, cpu, cuda or cuda:N
+    """
+    from nes2net.experiments.published import find_row, published_rows
+
+    known = published_rows(rows)
+    if row is None:
+        print("\n".join(text_table([(each.id, each.describe()) for each in known], "l")))
+        return 0
+    from nes2net.experiments.reproduce import Places, find_missing
+    from nes2net.experiments.reproduce import reproduce as reproduced
+
+    published = find_row(row, known)
+    if data is None:
+        raise InputError("where are the corpora? name the folder that holds them with --data")
+    out = out or Path("reproduce") / published.id
+    places = Places(data, out, keys, protocols, checkpoint, ssl_checkpoint, recipe)
+    print(published.describe())
+    missing = find_missing(published, places)
+    if missing:
+        goes_on = allow_partial and all(m.spares_some for m in missing)
+        head = "warning: the result will be partial, missing are" if goes_on else f"missing, {len(missing)} in all:"
+        print(worded("\n".join([head, *map(str, missing)])), file=sys.stderr)
+        if not goes_on:
+            return WRONG_INPUT
+    result = reproduced(
+        published,
+        places,
+        device=device,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        allow_partial=allow_partial,
+        overwrite=overwrite,
+        num_resamples=num_resamples,
     )
+    print(result.text())
+    for name in ("scores.txt", "scores.txt.json", "report.html", "report.json"):
+        say_written(out / name, beside_data=True)
+    return INCOMPLETE if result.conditions.differences else 0
+
+
+@called(ways=(run, reproduce))
+def experiment() -> None:
+    """Train, score and evaluate in one go; measure a published result again.
+
+    Example:
+        nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
+    """
 
 
 def _gpus(device: str) -> list[str]:
@@ -161,10 +248,14 @@ def _task(name: str, plan: Plan, machine: Machine) -> int:
     task = tasks[name]
     if task.needs is not None and (before := unfinished(tasks[task.needs].jobs)):
         raise InputError(f"{name} comes after {before[0].name}, which is not done")
-    return _say(do_here(task.jobs, machine, plan.out / "logs", say=lambda line: print(printable(f"== {line}"))))
+    return _print_failures(do_here(task.jobs, machine, plan.out / "logs", say=_say))
 
 
-def _say(failures: list[Failure]) -> int:
+def _say(line: str) -> None:
+    print(printable(f"== {line}"))
+
+
+def _print_failures(failures: list[Failure]) -> int:
     for failure in failures:
         print(printable(worded(str(failure))), file=sys.stderr)
     return max((failure.status or INCOMPLETE for failure in failures), default=0)
@@ -177,7 +268,7 @@ def _tables(plan: Plan, failures: list[Failure]) -> int:
     status = INCOMPLETE if failures else 0
     if failures:
         print(f"{len(failures)} failed or were not begun; the same command goes on:", file=sys.stderr)
-        _say(failures)
+        _print_failures(failures)
     try:
         result, paths = write_tables(plan)
     except InputError:

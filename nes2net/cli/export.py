@@ -2,45 +2,121 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.flags import Architecture, File, Flag
+from nes2net.cli.flags import Architecture, File, Flag, Length, Precision, called, given
 from nes2net.errors import InputError
-from nes2net.machine.terminal import say_written
+from nes2net.machine.terminal import printable_name, say_written
+
+if TYPE_CHECKING:
+    from nes2net.detector import Detector
 
 
+@dataclass(frozen=True)
+class Arena(Length):
+    """With --to arena: the adapter, and what meta.yaml says of the system.
+
+    Args:
+        dtype: precision of weights and computation; auto is that of the checkpoint
+        batch_size: recordings that the client gives at once
+        name: its name; that of its recipe or its parts if not given
+        slug: its name in addresses, of a-z, 0-9 and -; made of the name if not given
+        code_url: where its code is
+        checkpoint_url: where its weights are; known of a detector on the hub
+        arxiv: of its paper, such as 2504.05657, or none: the Arena does not rank a system without one; that of a
+            published system of the same parts if not given
+        check: say what meta.yaml of a folder still lacks, which is given as MODEL, and write nothing
+    """
+
+    dtype: Precision = "auto"
+    batch_size: int = 16
+    name: str | None = None
+    slug: str | None = None
+    code_url: Annotated[str | None, Flag("URL")] = None
+    checkpoint_url: Annotated[str | None, Flag("URL")] = None
+    arxiv: Annotated[str | None, Flag("NUMBER")] = None
+    check: bool = False
+
+    def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
+        """Write the adapter of ``detector``, and say what its description lacks."""
+        from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+        from nes2net.export.arena import ADAPTER, META, About, lacking, write_arena
+
+        folder = Path(out)
+        meta = write_arena(
+            detector,
+            folder,
+            About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
+            num_samples=self.samples(ASVSPOOF_SAMPLES, detector.record),
+            hub_name=hub_name,
+            precision=self.dtype,
+            batch_size=self.batch_size,
+        )
+        say_written(folder / ADAPTER)
+        say_written(folder / META)
+        if "paper" not in meta:
+            print("no paper is named, so the Arena will not rank the system: --arxiv NUMBER names one")
+        elif self.arxiv is None:
+            print(f"paper: arXiv {meta['paper']['arxiv_id']}, of a published system of the same parts")
+        if empty := lacking(meta):
+            print(f"{META} lacks {', '.join(f'system.{key}' for key in empty)}: fill in before you submit")
+        name = printable_name(shlex.quote(str(folder)))
+        run = "speech-spoof-bench run --model-module arena_model:Model --datasets OWNER/NAME"
+        print(f"next:\n  cd {name} && {run}")
+
+
+@called(resumes=False)
 def export(
     model: str,
     *,
-    to: Literal["pth", "safetensors", "hf", "onnx", "space"] | None = None,
-    quantize: Literal["int8"] | None = None,
-    calibration: File | None = None,
+    to: Literal["pth", "safetensors", "merged", "hf", "onnx", "space", "arena"] | None = None,
     out: str | None = None,
     overwrite: bool = False,
+    quantize: Literal["int8"] | None = None,
+    calibration: File | None = None,
     push: Annotated[str | None, Flag("OWNER/NAME")] = None,
     private: bool = False,
     architecture: Architecture,
+    arena: Arena,
 ) -> None:
     """Write a detector in another format, or upload it.
 
+    An adapted detector is merged with its base first: LoRA and DoRA become part of the weights; adapters and prompts
+    stay beside them, in one file. The client of the Speech Anti-Spoofing Arena is speech-spoof-bench.
+
     Example:
         nes2net export detector.pth --to onnx --out detector.onnx
+        nes2net export detector.pth --to arena --out my-system --name 'My system'
 
     Args:
         model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        to: pth: published names; safetensors: folder of this package; hf: transformers folder of the front-end, with
-            the head; onnx; space: folder for a Hugging Face Space with the page of nes2net serve
-        quantize: onnx only: the front-end's linear layers in int8; smaller and faster on a CPU
-        calibration: space only: calibration of this model, saved by nes2net calibrate
+        to: pth: published names; safetensors: folder of this package; merged: file (.pth) or folder of an adapted
+            detector, with its record; hf: transformers folder of the front-end, with the head; onnx; space: folder for
+            a Hugging Face Space with the page of nes2net serve; arena: folder with an adapter for the Speech
+            Anti-Spoofing Arena
         out: file (pth, onnx) or folder to write
         overwrite: replace what is there
+        quantize: onnx only: the front-end's linear layers in int8; smaller and faster on a CPU
+        calibration: space only: calibration of this model, saved by nes2net calibrate
         push: upload the safetensors folder to the hub under this name
         private: make the hub's repository private
     """
     from nes2net.detector import Detector
     from nes2net.export.formats import export as exported
 
+    if to != "arena" and (only := given(arena)):
+        raise InputError(f"{only[0]} goes with `to=arena`")
+    if arena.check:
+        from nes2net.export.arena import META, check_meta
+
+        if out or push:
+            raise InputError("`check` looks at a folder that is there: leave out `out` and `push`")
+        check_meta(Path(model))
+        print(f"{printable_name(Path(model) / META)} says all that the Arena asks")
+        return
     if bool(to) != bool(out) or not (to or push):
         raise InputError("name a format and a path with --to and --out, or a hub repository with --push")
     if quantize and not to:
@@ -50,7 +126,10 @@ def export(
     if out and Path(out).exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
     detector = Detector.from_pretrained(model, device="cpu", config=architecture.config, base=architecture.base)
-    if to and out:
+    if to == "arena" and out:
+        on_hub = not Path(model).exists() and architecture == Architecture()
+        arena.write(detector, out, model if on_hub else None)
+    elif to and out:
         written = exported(detector, to, out, quantize=quantize, calibration=calibration)
         say_written(written)
         if (weights := written.with_name(f"{written.name}.data")).exists():  # of an ONNX file beyond 2 GB

@@ -7,7 +7,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
 from types import NoneType, UnionType
@@ -79,11 +79,19 @@ def page_of(docstring: str | None) -> Page:
     return Page(title.rstrip("."), example, " ".join(prose), arguments)
 
 
-def called(*, resumes: bool = True, names: Mapping[str, str] | None = None) -> Callable[[Any], Any]:
-    """Say of a command whether it resumes an interrupted run, and which further settings of the library its flags are."""
+def called(
+    *, resumes: bool = True, names: Mapping[str, str] | None = None, ways: Sequence[Callable[..., int | None]] = ()
+) -> Callable[[Any], Any]:
+    """Say more of a command than its signature and docstring.
+
+    Args:
+        resumes: whether the same command resumes an interrupted run.
+        names: further settings of the library → the flags that they are.
+        ways: commands below this one, which is then their common name and page of help, and is not called itself.
+    """
 
     def mark(function: Any) -> Any:
-        function.resumes, function.names = resumes, names or {}
+        function.resumes, function.names, function.ways = resumes, names or {}, ways
         return function
 
     return mark
@@ -95,13 +103,18 @@ def add_command(commands: argparse._SubParsersAction, function: Callable[..., in
     Its parameters before the star are arguments by their place, the others flags. Those of the section `Args:` of its
     docstring have no group in the help; every other section is a group. The fields of a parameter that is a dataclass
     are flags too, in a group with the title of its docstring, unless the function's own says what they mean. The help
-    does not show what no docstring explains.
+    does not show what no docstring explains. A function with ways (:func:`called`) is a command with commands below it.
     """
     page = page_of(function.__doc__)
     name = function.__name__.strip("_").replace("_", "-")
     parser: OneLineParser = commands.add_parser(
         name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
     )
+    if ways := getattr(function, "ways", ()):
+        below = parser.add_subparsers(title="ways", dest="way", required=True, metavar="WAY")
+        for way in ways:
+            add_command(below, way)
+        return parser
     parser.resumes = getattr(function, "resumes", True)
     least: dict[str, int] = {}
     call = _add_arguments(parser, function, page.arguments, least)
@@ -174,6 +187,11 @@ def _options(hint: Any) -> dict[str, Any]:
         options = _options(inner[0])
         return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
     return {"action": "store_true"} if hint is bool else {} if hint is str else {"type": hint}
+
+
+def given(settings: Any) -> list[str]:
+    """The fields of ``settings``, a dataclass of flags, that are not at their defaults, as messages name them."""
+    return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]
 
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:

@@ -62,7 +62,10 @@ def _published(as_json: bool) -> None:
     facts = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
     rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
     notes = [{"no.": number, "note": note} for note, number in numbers.items()]
-    commands = ["nes2net info ID, what is known of one result", "nes2net reproduce, the ids; nes2net reproduce ID"]
+    commands = [
+        "nes2net info ID, what is known of one result",
+        "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
+    ]
     ways = []
     for row in way_rows(tables):
         cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]

@@ -1,40 +1,32 @@
-"""The command line: `nes2net COMMAND`; each command is a module beside this one."""
+"""The command line: `nes2net COMMAND`; each command is a function of a module beside this one."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from nes2net.cli import (
-    arena,
-    augment,
-    average,
-    bench,
-    calibrate,
-    check_data,
-    completion,
-    download,
-    embed,
-    evaluate,
-    experiment,
-    explain,
-    export,
-    info,
-    merge,
-    pack,
-    predict,
-    reproduce,
-    robustness,
-    scale,
-    score,
-    serve,
-    train,
-)
+from nes2net.cli.augment import augment
+from nes2net.cli.average import average
+from nes2net.cli.bench import bench
+from nes2net.cli.calibrate import calibrate
+from nes2net.cli.completion import completion_script
+from nes2net.cli.data import data
+from nes2net.cli.embed import embed
 from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
-from nes2net.cli.flags import add_command
-from nes2net.cli.published import command as published
+from nes2net.cli.evaluate import evaluate
+from nes2net.cli.experiment import experiment
+from nes2net.cli.explain import explain
+from nes2net.cli.export import export
+from nes2net.cli.flags import add_command, called
+from nes2net.cli.info import info
+from nes2net.cli.predict import predict
+from nes2net.cli.published.command import published
+from nes2net.cli.robustness import robustness
+from nes2net.cli.scale import scale
+from nes2net.cli.score import score
+from nes2net.cli.serve import serve
+from nes2net.cli.train import train
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -53,9 +45,31 @@ class _Parser(OneLineParser):
         return namespace, left
 
 
-def _made_of(*functions: Callable[..., int | None]) -> list[Callable]:
-    """What adds a command for each of ``functions``."""
-    return [partial(add_command, function=function) for function in functions]
+@called(resumes=False)
+def completion(shell: Literal["bash", "zsh"]) -> None:
+    """Print the script with which a shell completes commands.
+
+    Write the script anew after an update of nes2net. docs/install.md has the lines for zsh.
+
+    Example:
+        nes2net completion bash > ~/.nes2net_completion
+        echo "source ~/.nes2net_completion" >> ~/.bashrc
+
+    Args:
+        shell: which shell
+    """
+    print(completion_script(build_parser(), shell))
+
+
+#: The commands by task, as the help groups them.
+COMMANDS: dict[str, list[Callable[..., int | None]]] = {
+    "prepare": [data, augment],
+    "train": [train, average],
+    "score": [predict, explain, serve, score, scale, embed],
+    "evaluate": [evaluate, calibrate, robustness, experiment],
+    "inspect and share": [info, bench, export],
+    "more": [published, completion],
+}
 
 
 def build_parser() -> OneLineParser:
@@ -64,26 +78,10 @@ def build_parser() -> OneLineParser:
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    tasks: dict[str, list[Callable]] = {
-        "prepare": _made_of(download.download, check_data.check_data, pack.pack, augment.augment),
-        "train": [train.add, *_made_of(average.average, merge.merge)],
-        "score": _made_of(predict.predict, explain.explain, serve.serve, score.score, scale.scale, embed.embed),
-        "evaluate": _made_of(
-            evaluate.evaluate,
-            calibrate.calibrate,
-            calibrate.fuse,
-            calibrate.apply_calibration,
-            robustness.robustness,
-            reproduce.reproduce,
-            experiment.experiment,
-        ),
-        "inspect and share": _made_of(info.info, bench.bench, export.export, arena.arena),
-        "more": [published.add, partial(completion.add, parser=parser)],
-    }
-    for task, additions in tasks.items():
+    for task, functions in COMMANDS.items():
         listed = len(commands._choices_actions)
-        for add in additions:
-            add(commands)
+        for function in functions:
+            add_command(commands, function)
         # The commands of a task are a group of the help, instead of one long list of all.
         parser.add_argument_group(task)._group_actions += commands._choices_actions[listed:]
     others = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]

@@ -6,11 +6,11 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import Count, Deciding, Flag, Folder, Loading, called
+from nes2net.cli.flags import Count, Deciding, Flag, Folder, Loading, called, given
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.progress import ProgressDisplay
@@ -172,20 +172,16 @@ def _way(
     from nes2net.actions.prediction import Along, Once, Stretches
     from nes2net.localisation.stretches import MIN_DURATION
 
-    given = [
-        f"`{field.name}`"
-        for field in fields(along if segments else stretches)
-        if getattr(along if segments else stretches, field.name) != field.default
-    ]
+    excluded = given(along if segments else stretches)
     if segments:
-        if given:
-            raise InputError(f"--segments scores the frames of a whole recording: leave out {given[0]}")
+        if excluded:
+            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
         if stretches.out and not stretches.labels:
             raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
         shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
         return Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
-    if given:
-        raise InputError(f"{given[0]} is for fake stretches: add --segments, or leave it out")
+    if excluded:
+        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
     tracked = along.track or drawn
     if along.num_samples is not None and tracked:
         raise InputError("--samples is for one score a file; --track has --window and --hop")

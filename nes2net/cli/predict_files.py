@@ -18,30 +18,10 @@ if TYPE_CHECKING:
     from nes2net.detector import Detector
     from nes2net.localisation.segments import Segment
 
-#: Suffixes of pictures.
-PICTURES = (".png", ".svg", ".pdf")
-
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
     """Whether ``target`` is a file to write, by its suffix, not a folder for several."""
     return target.suffix.lower() in suffixes and not target.is_dir()
-
-
-def pictures_for(target: Path, files: Sequence[Path]) -> dict[Path, Path]:
-    """Map each recording to its picture: ``target`` itself, or one in that folder.
-
-    Raises:
-        InputError: if there are several recordings for one picture, or a file cannot be written
-            there. That is found out before hours of scoring.
-    """
-    if is_one_file(target, PICTURES):
-        if len(files) > 1:
-            raise InputError(f"--plot {target} is one picture and there are {len(files)} files: name a folder")
-        pictures = {files[0]: target}
-    else:
-        pictures = {path: target / name for path, name in named_alike(files, ".png").items()}
-    check_places(pictures.values(), "name another with --plot")
-    return pictures
 
 
 def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
@@ -90,7 +70,14 @@ class FilesBeside:
         out: str | None,
     ) -> None:
         self.model, self.threshold = Path(model).name, threshold
-        self.pictures = pictures_for(Path(plot), files) if plot else {}
+        self.pictures: dict[Path, Path] = {}
+        if plot and is_one_file(Path(plot), (".png", ".svg", ".pdf")):
+            if len(files) > 1:
+                raise InputError(f"--plot {plot} is one picture and there are {len(files)} files: name a folder")
+            self.pictures = {files[0]: Path(plot)}
+        elif plot:
+            self.pictures = {path: Path(plot) / name for path, name in named_alike(files, ".png").items()}
+        check_places(self.pictures.values(), "name another with --plot")
         #: Each recording is called so in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
         self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import CorpusName, Count, File, Flag, Folder, FromZero, Length, Loading, called, located
 from nes2net.errors import InputError
 from nes2net.machine.terminal import print_warnings, printable, say_written
-
-if TYPE_CHECKING:
-    from nes2net.decisions import Decider, OperatingPoint
-    from nes2net.detector import Detector
 
 
 @called(names={"augment.musan": "--musan", "augment.rir": "--rir"})
@@ -82,10 +78,11 @@ def robustness(
         batch_size: utterances of 4 s per batch at most; 8 on the CPU and 64 on a GPU if not given
         num_workers: processes that read and change audio; one per processor, at most 8, if not given
     """
-    from nes2net.decisions import OperatingPoint
+    from nes2net.decisions import Decider, OperatingPoint, load
     from nes2net.evaluation.page import write_robustness
     from nes2net.experiments.robustness import plan, run
     from nes2net.registry import corpora
+    from nes2net.scoring.calibrated import check_belongs
 
     point = OperatingPoint.parse(operating_point)
     planned = plan(
@@ -105,6 +102,11 @@ def robustness(
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = loading.load(model)
     num_samples = length.samples(corpora.get(corpus).test_samples, detector.record)
+    rule: Decider | OperatingPoint = point
+    if calibration is not None:
+        rule = Decider(load(calibration), operating_point=point)
+        doubts = [*check_belongs(detector, rule.calibration), rule.calibration.unlike(num_samples)]
+        print_warnings(filter(None, doubts))
     result = run(
         detector,
         planned,
@@ -112,7 +114,7 @@ def robustness(
         num_samples=num_samples,
         batch_size=batch_size,
         num_workers=num_workers,
-        rule=_decider(calibration, point, detector, num_samples) or point,
+        rule=rule,
         checkpoint=model,
         num_resamples=num_resamples,
     )
@@ -122,17 +124,3 @@ def robustness(
     for path in (*written, Path(out, "scores")):
         say_written(path, beside_data=True)
     return INCOMPLETE if (result.failed.keys() - planned.left_out.keys()) or result.left_out else 0
-
-
-def _decider(path: str | None, point: OperatingPoint, detector: Detector, num_samples: int | None) -> Decider | None:
-    """The decider of a calibration file, which must be one of this detector."""
-    from nes2net.decisions import Decider, load
-    from nes2net.scoring.calibrated import check_belongs
-
-    if path is None:
-        return None
-    decider = Decider(load(path), operating_point=point)
-    print_warnings(
-        filter(None, [*check_belongs(detector, decider.calibration), decider.calibration.unlike(num_samples)])
-    )
-    return decider

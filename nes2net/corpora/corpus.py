@@ -191,7 +191,7 @@ class Corpus(ABC):
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     downloads: Sequence[Download] = ()
-    """The files that ``nes2net download`` fetches; empty if somebody has to be asked."""
+    """The files that ``nes2net data download`` fetches; empty if somebody has to be asked."""
     by_hand: Sequence[str] = ()
     """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
     are no ``downloads``, otherwise nothing."""

@@ -92,7 +92,7 @@ class OperatingPoint:
         if llrs is None:
             raise InputError(
                 f"the calibration holds no scores to read the operating point '{self.name}' off: make it again with "
-                "`nes2net calibrate … --save FILE`, or take cost:CMISS,CFA,PRIOR"
+                "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
             # The middle between the two trials where the rates are nearest to equal; of several places the lowest.
@@ -238,7 +238,7 @@ class Decider:
         if population is None:
             return (
                 "the calibration's recordings were not measured, so no recording is called 'cannot tell': "
-                "make it again with `nes2net calibrate … --root DIR`"
+                "make it again with `nes2net calibrate fit … --root DIR`"
             )
         if population.num_recordings + 1 >= 1 / self.abstain:
             return None

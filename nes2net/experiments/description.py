@@ -73,7 +73,7 @@ class EvaluationSet(_Section):
     """Trials that every detector is scored on."""
 
     corpus: str
-    """Its name in `nes2net check-data`, or `hub:OWNER/NAME`."""
+    """Its name in `nes2net data check`, or `hub:OWNER/NAME`."""
     name: Name | None = None
     """Heading of its column; the corpus if not given."""
     root: str = "."

@@ -212,5 +212,5 @@ def find_row(id: str, rows: Sequence[PublishedRow]) -> PublishedRow:
         InputError: if no row has this id; the message names the nearest.
     """
     by_id = {row.id: row for row in rows}
-    check_known([id], by_id, "no published row", "nes2net reproduce")
+    check_known([id], by_id, "no published row", "nes2net experiment reproduce")
     return by_id[id]

@@ -28,7 +28,7 @@ LEGEND = {
 _PAGE = """\
 # Published results
 
-These are the figures that `nes2net reproduce` measures again ([Reproduce](reproduce.md)), and those
+These are the figures that `nes2net experiment reproduce` measures again ([Reproduce](reproduce.md)), and those
 of the systems beside them in the same tables. None of them was measured here. The notes stand
 beside the rows because the tables put unlike things side by side. `nes2net info published` prints
 the tables in a terminal, and `nes2net info published --json` all that is known of each result.

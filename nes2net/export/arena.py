@@ -51,7 +51,7 @@ class Model(ArenaModel, AntiSpoofingModel):
     num_samples = {num_samples}  # leading samples of a recording that are scored; None: all
     precision = {precision!r}
 '''
-_HEAD = "# Before you submit, fill in what is null; `nes2net arena --check FOLDER` says what is left.\n"
+_HEAD = "# Before you submit, fill in what is null; `nes2net export FOLDER --to arena --check` says what is left.\n"
 
 
 class ArenaModel:
@@ -245,7 +245,7 @@ def check_meta(folder: Path) -> None:
     """
     path = folder / META
     if not path.is_file():
-        raise InputError(f"{path} not found: name a folder that `nes2net arena --model CHECKPOINT --out DIR` wrote")
+        raise InputError(f"{path} not found: name a folder that `nes2net export CHECKPOINT --to arena --out DIR` wrote")
     content = read_yaml_file(path, None, str(path))
     system = content.get("system") if isinstance(content, dict) else None
     if isinstance(system, dict) and (empty := lacking(system)):

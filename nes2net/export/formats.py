@@ -13,7 +13,7 @@ from nes2net.export.space import write_space
 from nes2net.frontends.ssl import SSLFrontend
 from nes2net.scoring.kernel import check_takes_audio_alone
 
-FORMATS = ("pth", "safetensors", "hf", "onnx", "space")
+FORMATS = ("pth", "safetensors", "merged", "hf", "onnx", "space")
 _SUFFIXES = {"pth": (".pth", ".pt"), "onnx": (".onnx",)}  # of the formats that are one file
 
 
@@ -30,6 +30,7 @@ def export(
     - ``pth``: a file with the bare state dict under the published names, which the published code
       loads strictly.
     - ``safetensors``: a folder with weights, architecture and a model card.
+    - ``merged``: an adapted detector as a file or folder of this package with the record of its checkpoint.
     - ``hf``: a folder in two parts. ``AutoModel.from_pretrained`` of transformers reads the
       front-end; the head lies beside it.
     - ``onnx``: a file, which ``quantize="int8"`` makes smaller and faster on a CPU; see
@@ -37,7 +38,7 @@ def export(
     - ``space``: a folder that becomes a Hugging Face Space, with ``calibration`` if it is given; see
       :func:`nes2net.export.space.write_space`.
 
-    :meth:`Detector.from_pretrained` reads back the first three. A detector with an adapted front-end
+    :meth:`Detector.from_pretrained` reads back the first four. A detector with an adapted front-end
     is merged first (:meth:`Detector.merged`).
 
     Raises:
@@ -54,10 +55,15 @@ def export(
     if to in _SUFFIXES:
         if out.suffix not in _SUFFIXES[to]:
             raise InputError(f"`to={to}` writes a file: give it a name that ends in {_SUFFIXES[to][0]}, not {out.name}")
-    elif out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors"):
+    elif to != "merged" and (out.is_file() or out.suffix in (".pth", ".pt", ".onnx", ".safetensors")):
         raise InputError(f"`to={to}` writes a folder: give the name of one, not {out}")
     if to == "space":
         check_takes_audio_alone(detector)
+    adapt = detector.frontend.config.get("adapt", {"kind": ""})
+    if to == "merged" and detector.base is None and adapt["kind"] in ("", "adapter", "prompt"):
+        raise InputError(
+            "this detector holds all its tensors: there is nothing to merge; take `to=pth` or `to=safetensors`"
+        )
     detector = detector.whole()
     if to == "onnx":
         from nes2net.export.onnx import export_onnx  # optional: the extra onnx
@@ -68,7 +74,7 @@ def export(
     elif to == "hf":
         _save_huggingface(detector, out)
     else:
-        detector.save(out)
+        detector.save(out, **(detector.record if to == "merged" else {}))
     return out
 
 

@@ -127,7 +127,7 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     """
     name, kind = frontend.config["name"], adaptation.kind
     if frontend.adapted:
-        raise InputError(f"front-end '{name}' is adapted already: merge it first (`nes2net merge`)")
+        raise InputError(f"front-end '{name}' is adapted already: merge it first (`nes2net export --to merged`)")
     if not frontend.transformer_layers:
         raise InputError(f"front-end '{name}' has no transformer layers to adapt: leave adapt out")
     if getattr(frontend, "engine", "") == "fairseq":

@@ -263,7 +263,7 @@ def _calibration_sheet(path: Path) -> Sheet:
     measured = [{"figure": key, "value": value} for key, value in figures.items()] if isinstance(figures, dict) else []
     tables = {"weights": rows, "figures on the training trials": measured}
     scores = "SCORES" if len(rows) == 1 else "SCORES …"
-    commands = [f"nes2net apply-calibration {quote(str(path))} {scores} --out calibrated.txt"]
+    commands = [f"nes2net calibrate apply {quote(str(path))} {scores} --out calibrated.txt"]
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
 
 

@@ -356,7 +356,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
     tables = {"options of the parts that differ from their defaults": model_rows(recipe.model)}
     tables["keys that differ from the defaults"] = changed
     commands = [
-        f"nes2net check-data {checked} FOLDER",
+        f"nes2net data check {checked} FOLDER",
         "nes2net info recipe KEY, what a key means",
     ]
     return Sheet("recipe", facts, tables=tables, commands=commands)
@@ -424,7 +424,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
     notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
     place = "" if corpus.home else " LIST.csv|FOLDER" if name == "generic" else " FOLDER"
-    commands = [f"nes2net check-data {name}{place}"]
+    commands = [f"nes2net data check {name}{place}"]
     return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
 
 
@@ -438,5 +438,5 @@ def _count_rows(counts: Mapping[str, Counts]) -> list[dict[str, Any]]:
 
 def _result_sheet(name: str, results: Sequence[Result]) -> Sheet:
     result = next(result for result in results if result.id == name)
-    commands = [f"nes2net reproduce {name} --data FOLDER"]
+    commands = [f"nes2net experiment reproduce {name} --data FOLDER"]
     return Sheet(f"{name}: published result", {"what": result.line, **result.facts}, commands=commands)

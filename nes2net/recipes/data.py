@@ -39,7 +39,7 @@ class CorpusConfig(Section):
     prefix: ClassVar[str] = "data.corpora[]."
 
     name: Annotated[Text, Source("toolkit")]
-    """Name of the corpus in `nes2net check-data`, or `hub:OWNER/NAME`."""
+    """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
     root: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the corpus; only one of the hub needs none."""
     alias: Annotated[Alias | None, Source("toolkit")] = None
@@ -108,7 +108,7 @@ class DataConfig(Section):
 
     corpus: Annotated[Text, Source("arXiv 2504.05657")] = "asvspoof2019_la"
     """Corpus that is trained on and whose development set validates, by its name in
-    `nes2net check-data`."""
+    `nes2net data check`."""
     root: Annotated[Text | None, AlsoCalled(("data_dir", "dataset_path")), Source("main.py --database_path")] = None
     """Folder of the corpus."""
     protocols: Annotated[Text | None, Source("main.py --protocols_path")] = None

@@ -159,7 +159,7 @@ def _start_from(
         if ours != before:
             options = ", ".join(f"{key}: {shown(value)}" for key, value in before.items())
             raise InputError(
-                f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net merge"
+                f"{path} is adapted by {{{options}}}: set `train.adapt` to that, or merge it first: nes2net export --to merged"
             )
         model = adapted(model, adapt)
     detector = Detector.from_config(model)

@@ -209,7 +209,7 @@ def _calibrate(folder: Path) -> Any:
             Traits(1.0, -30.0, 4e3, np.zeros(3) if held.population.has_embeddings else None)
         )
         assert 0 < found.p_value <= 1 and found.reason
-    applied = ("apply-calibration", folder / "calibration.json", folder / "scores.txt")
+    applied = ("calibrate", "apply", folder / "calibration.json", folder / "scores.txt")
     return nes2net(*applied, "--out", folder / "out.txt")
 
 
@@ -426,7 +426,9 @@ BOUNDARIES = {
         {
             "info": lambda folder: nes2net("info", folder / "lora.pth"),
             "load": lambda folder: _scored(Detector.from_pretrained(folder / "lora.pth", "cpu")),
-            "merge": lambda folder: nes2net("merge", folder / "lora.pth", folder / "merged.pth"),
+            "merge": lambda folder: nes2net(
+                "export", folder / "lora.pth", "--to", "merged", "--out", folder / "merged.pth"
+            ),
         },
     ),
     "ONNX file": Boundary(
@@ -453,7 +455,7 @@ BOUNDARIES = {
     ),
     "experiment": Boundary(
         _experiments,
-        {"plan": lambda folder: nes2net("experiment", _only(folder), "--dry-run", "--out", folder / "out")},
+        {"plan": lambda folder: nes2net("experiment", "run", _only(folder), "--dry-run", "--out", folder / "out")},
     ),
     "archive": Boundary(_archives, {"unpack": lambda folder: unpack(_only(folder), folder / "out", "unpacking")}),
     "segments": Boundary(
@@ -503,7 +505,7 @@ BOUNDARIES = {
         {
             "trials": _read_shard,
             "rows": _read_rows,
-            "check-data": lambda folder: nes2net("check-data", "shards", folder),
+            "data check": lambda folder: nes2net("data", "check", "shards", folder),
             "pieces": _pieces,
         },
     ),

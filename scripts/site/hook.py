@@ -169,13 +169,14 @@ def api_page(title: str, opening: str, objects: list[str]) -> str:
 
 def commands() -> str:
     """Write the page of all commands from their parsers."""
-    parser = build_parser()
-    subparsers = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    meanings = {action.dest: action.help for action in subparsers._choices_actions}
+    parsers = build_parser().commands()
+    meanings = {name: (parser.description or "").rstrip(".") for name, parser in parsers.items()}
     parts = ["# Commands", "This is what `nes2net COMMAND --help` prints.", "| command | |\n|---|---|"]
-    parts[-1] += "".join(f"\n| [`{name}`](#nes2net-{name}) | {escaped(meanings[name] or '')} |" for name in meanings)
+    parts[-1] += "".join(
+        f"\n| [`{name}`](#nes2net-{name.replace(' ', '-')}) | {escaped(meanings[name])} |" for name in meanings
+    )
     for name in meanings:
-        parts += [f"## nes2net {name}", *command(subparsers.choices[name])]
+        parts += [f"## nes2net {name}", *command(parsers[name])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -185,7 +186,9 @@ def command(parser: argparse.ArgumentParser) -> list[str]:
     formatter = parser._get_formatter()
     for group in parser._action_groups:
         actions = [
-            action for action in group._group_actions if action.help != argparse.SUPPRESS and action.dest != "help"
+            action
+            for action in group._group_actions
+            if action.help != argparse.SUPPRESS and action.dest not in ("help", "way")
         ]
         if actions:
             parts += [f"**{escaped(group.title or '')}**", prose(group.description)]

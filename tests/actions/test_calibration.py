@@ -26,9 +26,9 @@ def test_calibration_is_that_of_the_command(labelled, tmp_path):
     assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
     applied = apply_calibration(done.calibration, ["dev.txt"], "ours.txt", labels=labelled, learned_from=labelled)
     assert applied.rows == done.rows and "120 of the trials to evaluate were trained on" in applied.notes[0]
-    command = ["calibrate", "generic", "dev.txt", "--keys", str(labelled.keys), "--save", "saved.json"]
+    command = ["calibrate", "fit", "generic", "dev.txt", "--keys", str(labelled.keys), "--save", "saved.json"]
     assert main(command) == 0
-    assert main(["apply-calibration", "saved.json", "dev.txt", "--out", "theirs.txt"]) == 0
+    assert main(["calibrate", "apply", "saved.json", "dev.txt", "--out", "theirs.txt"]) == 0
     assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
 
 

@@ -191,7 +191,7 @@ def test_averages_have_one_base(trained, small_model, tmp_path):
         assert str(error.value) == (
             f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
             f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
-            "(`nes2net merge`)"
+            "(`nes2net export --to merged`)"
         )
 
 

@@ -1,4 +1,4 @@
-"""`nes2net calibrate`, `fuse` and `apply-calibration` from files to files."""
+"""`nes2net calibrate` from files to files: learned, fused, applied."""
 
 import hashlib
 import json
@@ -61,7 +61,7 @@ def figures_printed(stdout):
 
 
 def test_calibrate(folder, capsys):
-    command = "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out out/A.txt --save A.json"
+    command = "calibrate fit asvspoof2019_la A.dev.txt --apply A.eval.txt --out out/A.txt --save A.json"
     assert main(command.split()) == 0
     printed = capsys.readouterr().out
     assert "trained on asvspoof2019_la, phase dev: 60 bona fide and 140 spoofed trials, prior 0.5" in printed
@@ -89,27 +89,25 @@ def test_calibrate(folder, capsys):
 
 
 def test_fuse_and_apply_a_saved_fusion(folder, capsys):
-    command = (
-        "fuse asvspoof2019_la A.dev.txt B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
-    )
+    command = "calibrate fit asvspoof2019_la A.dev.txt B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json"
     assert main(command.split()) == 0
     table = figures_printed(capsys.readouterr().out)
     assert table["eval fused"][0] < min(table["eval A.dev"][0], table["eval B.dev"][0])
     assert table["eval fused"][4] < min(table["eval A.dev"][4], table["eval B.dev"][4])
     # The order of trials in the files does not matter.
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
-    command = "apply-calibration F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la"
+    command = "calibrate apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la"
     assert main(command.split()) == 0
     again = figures_printed(capsys.readouterr().out)
     assert (folder / "again.txt").read_text() == (folder / "F.txt").read_text()
     assert again == {name: numbers for name, numbers in table.items() if name.startswith("eval")}
-    assert main("apply-calibration F.json A.eval.txt B.eval.txt --out again.txt".split()) == 0
+    assert main("calibrate apply F.json A.eval.txt B.eval.txt --out again.txt".split()) == 0
     assert "EER" not in capsys.readouterr().out
 
 
 def test_without_labels_of_eval_scores_are_written_but_not_evaluated(folder, capsys):
     (folder / PROTOCOLS["eval"]).unlink()
-    assert main("calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.txt".split()) == 0
     printed = capsys.readouterr().out
     assert "note: the keys have no labels for phase eval" in printed
     assert len(read("A.txt")) == 200
@@ -117,16 +115,16 @@ def test_without_labels_of_eval_scores_are_written_but_not_evaluated(folder, cap
 
 def test_notes_on_negative_weights_and_separated_classes(folder, capsys):
     write("B.dev.txt", {id: -score for id, score in read("B.dev.txt").items()})
-    assert main("fuse asvspoof2019_la A.dev.txt B.dev.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt B.dev.txt".split()) == 0
     assert "note: the weight of B.dev is negative" in capsys.readouterr().out
     write("A.dev.txt", {f"dev{i}": float(i < 60) + i / 1000 for i in range(200)})
-    assert main("calibrate asvspoof2019_la A.dev.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt".split()) == 0
     assert "note: the classes are separated without error here" in capsys.readouterr().out
 
 
 def test_a_weight_below_0_is_refused_unless_asked_for(folder, capsys):
     write("A.dev.txt", {id: -score for id, score in read("A.dev.txt").items()})
-    command = "calibrate asvspoof2019_la A.dev.txt --save c.json".split()
+    command = "calibrate fit asvspoof2019_la A.dev.txt --save c.json".split()
     assert main(command) == 2
     error = capsys.readouterr().err
     assert "the weight of A.dev is -" in error and "pass --allow-inverted" in error
@@ -140,14 +138,14 @@ def test_a_weight_below_0_is_refused_unless_asked_for(folder, capsys):
 def test_what_few_trials_are_worth_is_said(folder, capsys, number, warned):
     scores = read("A.dev.txt")
     write("A.dev.txt", {id: score for id, score in scores.items() if id not in {f"dev{i}" for i in range(number, 60)}})
-    assert main("calibrate asvspoof2019_la A.dev.txt --allow-partial --allow-inverted".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt --allow-partial --allow-inverted".split()) == 0
     assert (f"warning: there are only {number} bona fide trials" in capsys.readouterr().err) is warned
 
 
 def test_partial_scores(folder, capsys):
     scores = read("B.dev.txt")
     write("B.dev.txt", {id: score for id, score in scores.items() if id != "dev7"})
-    command = ["fuse", "asvspoof2019_la", "A.dev.txt", "B.dev.txt"]
+    command = ["calibrate", "fit", "asvspoof2019_la", "A.dev.txt", "B.dev.txt"]
     assert main(command) == 2
     assert "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7" in capsys.readouterr().err
     assert main([*command, "--allow-partial"]) == 0
@@ -161,48 +159,57 @@ def test_partial_scores(folder, capsys):
 @pytest.mark.parametrize(
     "command, message",
     [
-        ("calibrate asvspoof2019_la A.dev.txt --out x.txt", "--apply and --out go together"),
-        ("fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
-        ("calibrate asvspoof2019_la none.txt", "none.txt: cannot be read"),
+        ("calibrate fit asvspoof2019_la A.dev.txt --out x.txt", "--apply and --out go together"),
         (
-            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.eval.txt",
+            "calibrate fit asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt --out x.txt",
+            "--apply takes as many, not 1",
+        ),
+        ("calibrate fit asvspoof2019_la none.txt", "none.txt: cannot be read"),
+        (
+            "calibrate fit asvspoof2019_la A.dev.txt --apply A.eval.txt --out A.eval.txt",
             "A.eval.txt is one of the files that are read",
         ),
-        ("calibrate asvspoof2019_la A.dev.txt --prior 2", "prior must lie between 0 and 1"),
+        ("calibrate fit asvspoof2019_la A.dev.txt --prior 2", "prior must lie between 0 and 1"),
         (
-            "calibrate asvspoof2019_la A.dev.txt --apply doubled.txt --out x.txt",
+            "calibrate fit asvspoof2019_la A.dev.txt --apply doubled.txt --out x.txt",
             "doubled.txt: 12 scored more than once",
         ),
-        ("calibrate asvspoof2019_la A.dev.txt --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
         (
-            "fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt one.txt --out x.txt",
+            "calibrate fit asvspoof2019_la A.dev.txt --apply bad.txt --out x.txt",
+            "bad.txt: 1 scored twice with different",
+        ),
+        (
+            "calibrate fit asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt one.txt --out x.txt",
             "one.txt: no score for 199 trials",
         ),
-        ("calibrate asvspoof2019_la constant.txt", "constant: all trials have the same score"),
-        ("calibrate asvspoof2019_la A.dev.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
-        ("apply-calibration A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
+        ("calibrate fit asvspoof2019_la constant.txt", "constant: all trials have the same score"),
         (
-            "apply-calibration A.json A.eval.txt B.eval.txt --out x.txt",
+            "calibrate fit asvspoof2019_la A.dev.txt --keys onesided",
+            "60 bona fide trials with scores, but no spoofed ones",
+        ),
+        ("calibrate apply A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
+        (
+            "calibrate apply A.json A.eval.txt B.eval.txt --out x.txt",
             "the calibration needs scores of 1 system (A.dev), but 2 score files",
         ),
         (
-            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
+            "calibrate fit asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --save ./x.txt",
             "--out and --save are both x.txt",
         ),
-        ("apply-calibration A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
-        ("calibrate asvspoof2019_la A.dev.txt --save A.json/B.json", "A.json/B.json: cannot be written"),
-        ("apply-calibration A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
-        ("calibrate asvspoof2019_la A.dev.txt --phase dve", "has no phase 'dve'; it has train, dev, eval"),
+        ("calibrate apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
+        ("calibrate fit asvspoof2019_la A.dev.txt --save A.json/B.json", "A.json/B.json: cannot be written"),
+        ("calibrate apply A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
+        ("calibrate fit asvspoof2019_la A.dev.txt --phase dve", "has no phase 'dve'; it has train, dev, eval"),
         (
-            "calibrate asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --eval-phase evla",
+            "calibrate fit asvspoof2019_la A.dev.txt --apply A.eval.txt --out x.txt --eval-phase evla",
             "has no phase 'evla'; it has train, dev, eval",
         ),
-        ("calibrate in_the_wild A.dev.txt --keys wild", "In-the-Wild has no phase 'dev'; it has eval"),
-        ("apply-calibration A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
+        ("calibrate fit in_the_wild A.dev.txt --keys wild", "In-the-Wild has no phase 'dev'; it has eval"),
+        ("calibrate apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ],
 )
 def test_errors_are_one_line(folder, capsys, command, message):
-    assert main("calibrate asvspoof2019_la A.dev.txt --save A.json".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt --save A.json".split()) == 0
     write("constant.txt", dict.fromkeys(read("A.dev.txt"), 1.0))
     write("one.txt", {"eval0": 1.0})
     (folder / "bad.txt").write_text("eval0 1.0\neval0 2.0\n")
@@ -229,7 +236,7 @@ def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(tmp_path, monke
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
     scores = np.random.default_rng(0).normal(0, 1, 40) + np.tile((1, 0), 20)
     write("s.txt", {str(n): score for n, score in enumerate(scores.tolist())})
-    command = ["calibrate", "generic", "s.txt", "--keys", "list.csv", "--apply", "s.txt", "--out", "x.txt"]
+    command = ["calibrate", "fit", "generic", "s.txt", "--keys", "list.csv", "--apply", "s.txt", "--out", "x.txt"]
     assert main(command) == 2
     assert "the list names no parts, so there is no phase 'dev'" in capsys.readouterr().err
     assert main([*command, "--phase", "all"]) == 0
@@ -249,7 +256,7 @@ def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, capsys):
     lines = (f"kiritan s {id} - {'A09' if x == 'deepfake' else '-'} {x}\n" for id, x in zip(scores, labels))
     (tmp_path / "dev.txt").write_text("".join(lines))
     write("s.txt", scores)
-    assert main(["calibrate", "ctrsvdd", "s.txt"]) == 0
+    assert main(["calibrate", "fit", "ctrsvdd", "s.txt"]) == 0
     bonafide, spoof = [0.0, 1.0], [0.0, 1.0, 0.0]
     rules = {rule: 100 * metrics.compute_eer(bonafide, spoof, rule)[0] for rule in ("sklearn", "asvspoof")}
     assert rules["sklearn"] != pytest.approx(rules["asvspoof"])
@@ -263,7 +270,7 @@ def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, capsys):
     (tmp_path / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
     rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
     write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
-    assert main("calibrate asvspoof2019_la CQCC-GMM.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la CQCC-GMM.txt".split()) == 0
     table = figures_printed(capsys.readouterr().out)
     before, after = table["dev CQCC-GMM"], table["dev calibrated"]
     assert before[:2] == after[:2] == [0.4311, 0.0109]
@@ -307,7 +314,7 @@ def recordings(scored, tmp_path, monkeypatch, capsys):
     return folder
 
 
-LEARN = "calibrate generic s.txt --root list.csv --phase all --workers 0 --save c.json --allow-inverted".split()
+LEARN = "calibrate fit generic s.txt --root list.csv --phase all --workers 0 --save c.json --allow-inverted".split()
 
 
 def test_a_calibration_holds_detector_recordings_and_date(recordings, capsys):
@@ -384,7 +391,7 @@ def test_what_cannot_be_measured(recordings, capsys, changes, message):
     command = LEARN.copy()
     for flag, value in zip(changes[::2], changes[1::2]):
         if flag == "--scores":
-            command[2] = value
+            command[3] = value
         elif flag in command:
             place = command.index(flag)
             command[place : place + 2] = [flag, value] if value else []
@@ -401,7 +408,7 @@ def test_what_cannot_be_measured(recordings, capsys, changes, message):
 
 def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(recordings, capsys):
     (recordings / "s.txt").write_text((recordings / "s.txt").read_text() + "\n")
-    command = "calibrate generic s.txt --keys list.csv --phase all --save c.json --allow-inverted".split()
+    command = "calibrate fit generic s.txt --keys list.csv --phase all --save c.json --allow-inverted".split()
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
@@ -416,8 +423,10 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
     assert main(LEARN) == 0
     record = json.loads((recordings / "s.txt.json").read_text())
     shutil.copy("s.txt", "again.txt")
-    apply = "apply-calibration c.json again.txt --out x.txt".split()
-    learn = "calibrate generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt".split()
+    apply = "calibrate apply c.json again.txt --out x.txt".split()
+    learn = (
+        "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt".split()
+    )
     for run, said in (
         ({"model": "0f" * 32}, "again.txt: the calibration is not of this detector: it was made of scores of"),
         ({"dtype": "bfloat16"}, "the calibration was made of scores in float32; those in bfloat16 differ a little"),
@@ -456,7 +465,7 @@ def test_frames(tmp_path, monkeypatch, capsys):
     rng = np.random.default_rng(0)
     scores = {id: (row.astype(int) + rng.normal(0, 1, len(row))) for id, row in labels.items()}
     (tmp_path / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
-    command = "calibrate partialspoof f.txt --root partialspoof --workers 0 --save c.json".split()
+    command = "calibrate fit partialspoof f.txt --root partialspoof --workers 0 --save c.json".split()
     assert main([*command, "--apply", "f.txt", "--out", "x.txt"]) == 2
     assert "give it to nes2net predict --segments --calibration" in capsys.readouterr().err
     assert main(command) == 2
@@ -475,7 +484,7 @@ def test_frames(tmp_path, monkeypatch, capsys):
     assert found.weights == pytest.approx(expected.weights, rel=1e-9) and found.offset == pytest.approx(expected.offset)
     assert found.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
     assert found.trained_on["resolution_ms"] == 20 and found.population.num_recordings == 12
-    assert main(["fuse", "partialspoof", "f.txt", "f.txt", "--keys", "partialspoof"]) == 2
+    assert main(["calibrate", "fit", "partialspoof", "f.txt", "f.txt", "--keys", "partialspoof"]) == 2
     assert "holds scores of frames" in capsys.readouterr().err
 
 
@@ -483,7 +492,7 @@ def test_a_calibration_that_hurts_is_warned_of(folder, capsys):
     """The evaluated scores lie higher than those learned from, as with another channel; as they are, they serve."""
     write("A.eval.txt", {id: score * 0.2 for id, score in read("A.eval.txt").items()})
     write("A.dev.txt", {id: score * 0.2 - 4 for id, score in read("A.dev.txt").items()})
-    assert main("calibrate asvspoof2019_la A.dev.txt --save A.json --apply A.eval.txt --out x.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la A.dev.txt --save A.json --apply A.eval.txt --out x.txt".split()) == 0
     printed = capsys.readouterr()
     table = figures_printed(printed.out)
     before, after = table["eval A.dev"][4], table["eval calibrated"][4]
@@ -495,11 +504,11 @@ def test_a_calibration_that_hurts_is_warned_of(folder, capsys):
     assert (
         warning.startswith(warned) and "learn a calibration" in warning and written == ["wrote x.txt", "wrote A.json"]
     )
-    assert main("apply-calibration A.json A.eval.txt --out x.txt --eval-corpus asvspoof2019_la".split()) == 0
+    assert main("calibrate apply A.json A.eval.txt --out x.txt --eval-corpus asvspoof2019_la".split()) == 0
     assert capsys.readouterr().err.startswith(warned)
     # A fusion is compared with the best of its systems.
-    command = "fuse asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt"
+    command = "calibrate fit asvspoof2019_la A.dev.txt B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt"
     assert main(command.split()) == 0
     assert "warning: eval fused: Cllr is worse than before" in capsys.readouterr().err
-    assert main("calibrate asvspoof2019_la B.dev.txt --apply B.eval.txt --out x.txt".split()) == 0
+    assert main("calibrate fit asvspoof2019_la B.dev.txt --apply B.eval.txt --out x.txt".split()) == 0
     assert "warning" not in capsys.readouterr().err

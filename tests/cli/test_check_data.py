@@ -1,4 +1,4 @@
-"""`nes2net check-data`: output and exit status."""
+"""`nes2net data check`: output and exit status."""
 
 import csv
 import shutil
@@ -20,7 +20,7 @@ def corpora(tmp_path_factory) -> Path:
 def run(capsys, *arguments) -> tuple[int, str]:
     """Return the exit status and the output, with all white space as single spaces."""
     capsys.readouterr()
-    status = main(["check-data", *map(str, arguments)])
+    status = main(["data", "check", *map(str, arguments)])
     return status, " ".join(capsys.readouterr().out.split())
 
 
@@ -80,7 +80,7 @@ def test_a_list_in_this_folder(tmp_path, monkeypatch, capsys):
 
 def test_help(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["check-data", "--help"])
+        main(["data", "check", "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0 and all(
         name in text for name in ("ctrsvdd", "--audio", "--keys", "--protocols", "--workers")
@@ -90,7 +90,7 @@ def test_help(capsys):
 @pytest.mark.parametrize("arguments", ["asvspoof5 none", "asvspoof5 . --split progress", "asvspoof5 . --keys none"])
 def test_errors_are_one_line(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["check-data", *arguments.split()]) == 2
+    assert main(["data", "check", *arguments.split()]) == 2
     error = capsys.readouterr().err
     assert error.startswith("nes2net: error: ") and error.count("\n") == 1
 

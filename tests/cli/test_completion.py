@@ -1,11 +1,11 @@
-"""`nes2net completion`: what bash completes after the script was sourced, and that of the other shells."""
+"""`nes2net completion`: what bash completes after the script was sourced, and the script of zsh."""
 
 import shutil
 import subprocess
 
 import pytest
 
-from nes2net.cli.completion import _names
+from nes2net.cli.completion import names
 from nes2net.cli.main import build_parser, main
 from nes2net.recipes.reading import packaged_recipes
 
@@ -44,7 +44,9 @@ def completed(script, line, folder):
         ("nes2net train asvspoof2019_", {name for name in packaged_recipes() if name.startswith("asvspoof2019_")}),
         ("nes2net train own", {"own.yaml"}),
         ("nes2net info nes2net_x_s", {"nes2net_x_selu"}),
-        ("nes2net reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
+        ("nes2net experiment reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
+        ("nes2net data ch", {"check"}),
+        ("nes2net data check in_the_", {"in_the_wild"}),
         ("nes2net published Cal", {"Cal_EER_in_the_wild"}),
         ("nes2net completion z", {"zsh"}),
     ],
@@ -55,20 +57,18 @@ def test_bash(line, expected, script, tmp_path):
     assert completed(script, line, tmp_path) == expected
 
 
-@pytest.mark.parametrize("shell", ["zsh", "tcsh"])
-def test_other_shells(shell, tmp_path, capsys):
-    assert main(["completion", shell]) == 0
+def test_zsh(tmp_path, capsys):
+    assert main(["completion", "zsh"]) == 0
     script = capsys.readouterr().out
     assert "evaluate" in script and "asvspoof2021_la" in script
-    if program := shutil.which(shell):
+    if program := shutil.which("zsh"):
         (tmp_path / "script").write_text(script)
         subprocess.run([program, "-n", tmp_path / "script"], check=True)
 
 
 def test_names_belong_to_arguments():
     """A name of the table that no command has would complete nothing, silently."""
-    parser = build_parser()
-    commands = next(action.choices for action in parser._actions if isinstance(action.choices, dict))
+    commands = build_parser().commands()
     there = {f"{name} {action.dest}" for name, command in commands.items() for action in command._actions}
-    there |= {place.split(" ")[1] for place in there}
-    assert set(_names()) <= there
+    there |= {place.split(" ")[-1] for place in there}
+    assert set(names()) <= there

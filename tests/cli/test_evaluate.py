@@ -98,7 +98,7 @@ def test_transferred_thresholds(case, tmp_path, capsys):
 
     calibration = str(tmp_path / "calibration.json")
     learn = ["generic", str(tmp_path / "dev.txt"), "--keys", str(tmp_path / "dev.csv"), "--phase", "all"]
-    assert main(["calibrate", *learn, "--save", calibration]) == 0
+    assert main(["calibrate", "fit", *learn, "--save", calibration]) == 0
     assert main([*common, "--calibration", calibration, "--operating-point", "fa:10%", "--json", files[1]]) == 0
     (again,) = json.loads((tmp_path / "r.json").read_text())["transfers"]
     for name in ("hter", "miss", "cllr", "act_dcf"):

@@ -27,7 +27,7 @@ DEMO = Path(os.environ.get("NES2NET_DEMO", REPOSITORY / "demo")) / "corpus"
 
 def run(path: Path, *words: str) -> int:
     return main(
-        ["experiment", str(path), "--out", str(path.parent / "out"), "--device", "cpu", "--workers", "0", *words]
+        ["experiment", "run", str(path), "--out", str(path.parent / "out"), "--device", "cpu", "--workers", "0", *words]
     )
 
 
@@ -201,7 +201,18 @@ def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, capsys):
 @pytest.mark.slow
 def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[2], averages=[1, 3])
-    words = [sys.executable, "-m", "nes2net", "experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    words = [
+        sys.executable,
+        "-m",
+        "nes2net",
+        "experiment",
+        "run",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "0",
+    ]
     words += ["--device", "cpu", "--jobs", "2"]
     found = subprocess.run(words, capture_output=True, text=True)
     assert found.returncode == 1 and "1 failed or were not begun" in found.stderr
@@ -218,7 +229,7 @@ def test_the_demonstration_s_experiment_gives_its_table_twice_and_scores_once(tm
     values = yaml.safe_load((REPOSITORY / "scripts/demo_experiment.yaml").read_text())
     values |= {"averages": [1], "evaluate": values["evaluate"][2:]}
     (tmp_path / "demo.yaml").write_text(write_yaml(values))
-    words = [sys.executable, "-m", "nes2net", "experiment", str(tmp_path / "demo.yaml"), "--set", f"data={DEMO}"]
+    words = [sys.executable, "-m", "nes2net", "experiment", "run", str(tmp_path / "demo.yaml"), "--set", f"data={DEMO}"]
     words += ["--out", str(tmp_path / "out"), "train.epochs=2"]
     first = subprocess.run(words, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr

@@ -47,7 +47,7 @@ def test_every_command_respects_the_umask(corpus, small_model, spectral_detector
         f"score asvspoof2021_la {corpus} {scoring} scores.txt",
         f"score asvspoof2019_la {corpus} --split dev {scoring} dev.txt",
         f"evaluate asvspoof2021_la scores.txt --keys {keys} --html page.html --json page.json --resamples 10",
-        f"calibrate asvspoof2019_la dev.txt --keys {corpus} --apply dev.txt --out calibrated.txt --save parameters.json"
+        f"calibrate fit asvspoof2019_la dev.txt --keys {corpus} --apply dev.txt --out calibrated.txt --save parameters.json"
         " --allow-inverted",
         f"predict {wav} --model mean.pth --plot track.png",
         f"augment {wav} --algo 4 --out heard --plot",
@@ -88,7 +88,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monke
         assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (command, error)
         assert error.count("\n") == 1
     if os.path.exists("/dev/fd"):
-        calibrate = "calibrate generic s.txt --keys list.csv --phase all --allow-inverted"
+        calibrate = "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted"
         for command in (
             "evaluate generic s.txt --keys list.csv --resamples 5 --json /dev/fd/{}",
             "evaluate generic s.txt --keys list.csv --resamples 5 --html /dev/fd/{}",

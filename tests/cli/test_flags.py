@@ -128,17 +128,44 @@ def test_errors(parser, words, message, capsys):
     assert status == 2 and message in error and error.count("\n") == 1 and not CALLS
 
 
+def one(name: str) -> int:
+    """Do one thing.
+
+    Args:
+        name: which
+    """
+    CALLS.append(name)
+    return 3
+
+
+@called(ways=(one, make_all))
+def group() -> None:
+    """Do one thing or another."""
+
+
+def test_ways(capsys):
+    """A command with ways has a page of help that names them; each way is a command below it."""
+    parser = OneLineParser(prog="program")
+    add_command(parser.add_subparsers(), group)
+    assert list(parser.commands()) == ["group", "group one", "group make-all"]
+    text = " ".join(parser.commands()["group"].format_help().split())
+    assert "one Do one thing" in text and "make-all Make everything" in text
+    assert run(lambda args: args.function(args), parser, ["group", "one", "it"]) == 3 and CALLS.pop() == "it"
+    with pytest.raises(SystemExit):
+        run(lambda args: args.function(args), parser, ["group", "on"])
+    assert "program group: error: unknown command 'on'; did you mean 'one'?" in capsys.readouterr().err
+
+
 def test_a_page():
     assert page_of("One line.") == ("One line", "", "", {})
 
 
 def test_every_flag_has_a_meaning():
     """Only what processes of an experiment tell each other is hidden."""
-    commands = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
     hidden = [
         f"{name} {action.dest}"
-        for name, command in commands.items()
+        for name, command in build_parser().commands().items()
         for action in command._actions
         if action.help == argparse.SUPPRESS
     ]
-    assert hidden == ["experiment task"]
+    assert hidden == ["experiment run task"]

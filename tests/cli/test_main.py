@@ -84,7 +84,7 @@ def test_help(command, capsys):
 def test_without_arguments_the_commands_are_listed_by_task(capsys):
     assert main([]) == 2
     text = capsys.readouterr().err
-    assert text.index("prepare:") < text.index("check-data") < text.index("train:") < text.index("average")
+    assert text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
     assert len(text.splitlines()) <= 55
 
 
@@ -100,7 +100,7 @@ def test_without_arguments_the_commands_are_listed_by_task(capsys):
         ("predict a.wav --model m --dtype fp16", "'fp16'; did you mean 'float16'? Known: auto, "),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
-        (f"check-data asvspoof2021_la {'x' * 300}", "xxx' cannot be looked up: File name too long"),
+        (f"data check asvspoof2021_la {'x' * 300}", "xxx' cannot be looked up: File name too long"),
         ("train none.yaml --device cpu --keeps all seed=1", "unrecognized arguments: --keeps"),
         ("train none.yaml a=1 --device cpu seed", "recipe none.yaml is neither a YAML file nor"),
         ("info a --device cpu seed=1", "unrecognized arguments: --device"),
@@ -109,7 +109,7 @@ def test_without_arguments_the_commands_are_listed_by_task(capsys):
         ("average a b --ids 1", "--ids, --last and --best go with one run folder"),
         ("average a.pth --out b.pth --update-bn 3", "--update-bn goes with a run folder"),
         ("average a --ids 1 --last 2", "not allowed with argument"),
-        ("fly", "unknown command 'fly'; known: apply-calibration, "),
+        ("fly", "unknown command 'fly'; known: augment, "),
         (
             "evalute asvspoof2021_la s.txt",
             "nes2net: error: unknown command 'evalute'; did you mean 'evaluate'? Known: ",

@@ -1,4 +1,4 @@
-"""`nes2net merge`, and the commands that merge by themselves or take `--base`."""
+"""`nes2net export --to merged`, and the commands that merge by themselves or take `--base`."""
 
 import os
 
@@ -30,26 +30,26 @@ def test_a_merged_file_is_an_ordinary_detector(checkpoint, small_model, tmp_path
     base, moved = tmp_path / "base.pth", tmp_path / "moved.pth"
     os.rename(base, moved)
     out = tmp_path / "merged.pth"
-    assert main(["merge", str(checkpoint), str(out)]) == 2
+    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out)]) == 2
     assert capsys.readouterr().err == (
         f"nes2net: error: {checkpoint} holds only what was trained of its front-end, and its base '{base}' is neither "
         "there nor beside it: name the base with --base\n"
     )
-    assert main(["merge", str(checkpoint), str(out), "--base", str(moved)]) == 0
+    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out), "--base", str(moved)]) == 0
     assert capsys.readouterr().out == f"wrote {out}\n"
     merged = Detector.from_pretrained(out, "cpu")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     assert merged.record == {"epoch": 2}
     with torch.no_grad():
         torch.testing.assert_close(merged(WAVEFORM), expected, atol=1e-6, rtol=0)
-    assert main(["merge", str(checkpoint), str(out), "--base", str(moved)]) == 2
+    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out), "--base", str(moved)]) == 2
     assert "exists: pass --overwrite or name another" in capsys.readouterr().err
-    assert main(["merge", str(out), str(tmp_path / "again.pth")]) == 2
-    assert "merged.pth holds all tensors of its detector: there is nothing to merge" in capsys.readouterr().err
+    assert main(["export", str(out), "--to", "merged", "--out", str(tmp_path / "again.pth")]) == 2
+    assert "this detector holds all its tensors: there is nothing to merge" in capsys.readouterr().err
     whole = Detector.from_pretrained(checkpoint, "cpu", base=moved)
     whole.base = None
     whole.save(tmp_path / "whole.pth")  # with LoRA beside its base, in one file
-    assert main(["merge", str(tmp_path / "whole.pth"), str(tmp_path / "again.pth")]) == 0
+    assert main(["export", str(tmp_path / "whole.pth"), "--to", "merged", "--out", str(tmp_path / "again.pth")]) == 0
     found = Detector.from_pretrained(tmp_path / "again.pth", "cpu").state_dict()
     assert all(torch.equal(value, found[key]) for key, value in merged.state_dict().items())
     capsys.readouterr()

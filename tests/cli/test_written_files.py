@@ -19,9 +19,9 @@ COMMANDS = {
     "average of a run": "average run --ids 1 2",
     "score": "score asvspoof2019_la corpus --split dev --model a.pth --out scores.txt --samples 8000 --workers 0",
     "evaluate": "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5 --html r.html --json r.json",
-    "calibrate": f"calibrate {CALIBRATE} --save c.json --apply worse.txt --out calibrated.txt",
-    "fuse": "fuse asvspoof2021_la good.txt worse.txt --keys . --phase eval --save f.json",
-    "apply-calibration": "apply-calibration calibration.json worse.txt --out applied.txt",
+    "calibrate": f"calibrate fit {CALIBRATE} --save c.json --apply worse.txt --out calibrated.txt",
+    "fuse": "calibrate fit asvspoof2021_la good.txt worse.txt --keys . --phase eval --save f.json",
+    "apply": "calibrate apply calibration.json worse.txt --out applied.txt",
     "export to pth": "export a.pth --to pth --out published.pth",
     "export to a folder": "export a.pth --to safetensors --out folder",
     "augment": "augment clip.flac --algo 5 --out heard --plot",
@@ -110,7 +110,7 @@ def test_reproduce(corpus, register_corpus, small_model, tmp_path, monkeypatch, 
     row |= {"source": "nobody", "corpus": "tiny", "split": "dev", "phase": "dev", "samples": 8000}
     Path("rows.yaml").write_text(yaml.safe_dump([row]))
     before = files(tmp_path)
-    command = f"reproduce row --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
+    command = f"experiment reproduce row --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
     assert main(command.split()) in (0, 1)
     said = capsys.readouterr().err
     assert {f"wrote {path.relative_to(tmp_path)}" for path in files(tmp_path) - before} <= set(said.splitlines())

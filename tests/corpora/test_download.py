@@ -1,4 +1,4 @@
-"""`nes2net download`: records of a server like Zenodo, single files and sets of a hub, served here."""
+"""`nes2net data download`: records of a server like Zenodo, single files and sets of a hub, served here."""
 
 import dataclasses
 import hashlib
@@ -233,7 +233,7 @@ def test_refusals_of_the_hub(hub, client, status, headers, error, message):
 
 def run(capsys, *arguments):
     capsys.readouterr()
-    status = main(["download", "in_the_wild", *map(str, arguments)])
+    status = main(["data", "download", "in_the_wild", *map(str, arguments)])
     shown = capsys.readouterr()
     return status, " ".join((shown.out + shown.err).split())
 

@@ -1,4 +1,4 @@
-"""The further corpora in miniature: their trials and keys, what check-data finds, what is refused."""
+"""The further corpora in miniature: their trials and keys, what `data check` finds, what is refused."""
 
 from dataclasses import replace
 
@@ -140,7 +140,7 @@ def test_numbers_of_a_paper_are_no_verdict(tmp_path):
 
 
 def test_archives_with_folders_of_other_names(tmp_path):
-    """What `nes2net download` unpacks: the lists beside the archives, the audio one or two folders below."""
+    """What `nes2net data download` unpacks: the lists beside the archives, the audio one or two folders below."""
     make(tmp_path, CORPORA["add2022"])
     for name, inner in (("track3_r2", "wav"), ("track1", "track1test/track1test")):
         place = tmp_path / name

@@ -66,7 +66,7 @@ def test_scores_through_the_hub_are_those_of_the_files(
     assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
     assert main(["evaluate", "hub:owner/set", out]) == 0
     assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
-    assert main(["check-data", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
+    assert main(["data", "check", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
     assert "Nothing is missing." in capsys.readouterr().out
 
 
@@ -116,6 +116,6 @@ def test_without_the_hub(packed, tmp_path, monkeypatch, capsys):
     with pytest.raises(InputError, match=f"shards are missing: data/{first.name}; copy or download"):
         corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download
     with pytest.raises(SystemExit):
-        main(["check-data", "hubb:owner/set"])
-    assert main(["check-data", "generic"]) == 2
+        main(["data", "check", "hubb:owner/set"])
+    assert main(["data", "check", "generic"]) == 2
     assert "where is generic? name its folder after it" in capsys.readouterr().err

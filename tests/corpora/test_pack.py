@@ -20,6 +20,7 @@ def without_place(trials):
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     command = [
+        "data",
         "pack",
         "asvspoof2019_la",
         str(corpus),
@@ -43,7 +44,7 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
 
     again = [str(tmp_path / "out"), str(tmp_path / "again")]  # from shards to shards of the other kind
     other = "tar" if format == "parquet" else "parquet"
-    assert main(["pack", "shards", *again, "--split", "dev", "--format", other]) == 0
+    assert main(["data", "pack", "shards", *again, "--split", "dev", "--format", other]) == 0
     repacked = shards.CORPUS.trials(tmp_path / "again", "dev")
     assert without_place(repacked) == without_place(shards.CORPUS.trials(tmp_path / "out", "dev"))
     assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
@@ -115,7 +116,7 @@ def test_wrong_calls(corpus, tmp_path, capsys):
     with pytest.raises(InputError, match="is not empty: name another folder"):
         pack.pack({"dev": [trial]}, tmp_path, title="x")
     assert not (tmp_path / "out").exists()
-    command = ["pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
     assert main([*command, "--shard-size", "large"]) == 2 and "--shard-size is a number" in capsys.readouterr().err
     assert main([*command, "--split", "eval"]) == 2 and main([*command, "--keys", str(corpus)]) == 2
     id = Trial("../a b.c", trial.path, "spoof")

@@ -139,7 +139,7 @@ def test_the_threshold_needs_both_classes(case):
 
 def test_the_command_line(case, tmp_path, capsys):
     calibration, page, data = (tmp_path / name for name in ("calibration.json", "page.html", "data.json"))
-    words = ["calibrate", "generic", case / "one.dev.txt", "--keys", case / "dev.csv", "--phase", "all"]
+    words = ["calibrate", "fit", "generic", case / "one.dev.txt", "--keys", case / "dev.csv", "--phase", "all"]
     assert main([*map(str, words), "--save", str(calibration)]) == 0
     own = [
         "evaluate",

@@ -63,7 +63,7 @@ def checkpoint(small_model, tmp_path):
 
 
 def test_every_row_is_listed_with_its_figures(capsys):
-    assert main(["reproduce"]) == 0
+    assert main(["experiment", "reproduce"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     nes2net = next(line for line in lines if line.startswith("nes2net_x-2021_df "))
@@ -92,7 +92,7 @@ def test_rows_that_train_differently_have_different_run_folders():
 @pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
 def test_everything_that_is_missing_is_listed_at_once(row, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["reproduce", row.id, "--data", str(tmp_path / "none")]) == 2
+    assert main(["experiment", "reproduce", row.id, "--data", str(tmp_path / "none")]) == 2
     captured = capsys.readouterr()
     assert captured.out == f"{row.describe()}\n"
     error, tested = captured.err, corpora.get(row.corpus)
@@ -188,7 +188,17 @@ def test_rows_record_what_the_published_code_did():
 
 def test_scored_and_judged(corpus, official, checkpoint, tmp_path, capsys):
     rows = write_rows(tmp_path, ROW)
-    command = ["reproduce", "tiny-2021_la", "--data", str(corpus), "--checkpoint", str(checkpoint), "--rows", str(rows)]
+    command = [
+        "experiment",
+        "reproduce",
+        "tiny-2021_la",
+        "--data",
+        str(corpus),
+        "--checkpoint",
+        str(checkpoint),
+        "--rows",
+        str(rows),
+    ]
     command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "50"]
     assert main(command) == 0
     out = capsys.readouterr().out
@@ -234,7 +244,17 @@ def test_scored_in_train_mode_if_the_published_figure_was(corpus, official, chec
         "samples": None,
         "legacy_train_mode": True,
     }
-    command = ["reproduce", "wild", "--data", str(corpus), "--checkpoint", str(checkpoint), "--workers", "0"]
+    command = [
+        "experiment",
+        "reproduce",
+        "wild",
+        "--data",
+        str(corpus),
+        "--checkpoint",
+        str(checkpoint),
+        "--workers",
+        "0",
+    ]
     command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
     assert main(command) == 0
     assert "scored in train mode, as the published figure was (deviation 2)" in capsys.readouterr().out
@@ -249,7 +269,7 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, official,
     audio = tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
     rows = write_rows(tmp_path, {**ROW, "min_tdcf": 0.2557})
-    command = ["reproduce", ROW["id"], "--data", str(tmp_path / "DB"), "--checkpoint", str(checkpoint)]
+    command = ["experiment", "reproduce", ROW["id"], "--data", str(tmp_path / "DB"), "--checkpoint", str(checkpoint)]
     command += ["--rows", str(rows), "--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
     assert main(command) == 2
     assert "missing, 1 in all:" in capsys.readouterr().err
@@ -269,7 +289,17 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, official,
 def test_whole_utterances_and_exclusions(corpus, official, checkpoint, tmp_path, capsys):
     wild = {**ROW, "id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None, "mean": None}
     wild["exclude"] = {"speaker": ["Speaker 0"]}
-    command = ["reproduce", "wild", "--data", str(corpus), "--checkpoint", str(checkpoint), "--workers", "0"]
+    command = [
+        "experiment",
+        "reproduce",
+        "wild",
+        "--data",
+        str(corpus),
+        "--checkpoint",
+        str(checkpoint),
+        "--workers",
+        "0",
+    ]
     command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
     assert main(command) == 0
     out = capsys.readouterr().out
@@ -303,7 +333,17 @@ def test_no_verdict_if_nothing_can_be_compared(
     tiny = corpora.get("tiny_2021_la")
     register_corpus("tiny_asv", replace(tiny, asv_counts={"eval": (6, 7, 8)}))
     row = {**ROW, **change}
-    command = ["reproduce", row["id"], "--data", str(corpus), "--checkpoint", str(checkpoint), "--workers", "0"]
+    command = [
+        "experiment",
+        "reproduce",
+        row["id"],
+        "--data",
+        str(corpus),
+        "--checkpoint",
+        str(checkpoint),
+        "--workers",
+        "0",
+    ]
     command += ["--rows", str(write_rows(tmp_path, row)), "--out", str(tmp_path / "out"), "--resamples", "5"]
     assert main(command) == 1
     out = capsys.readouterr().out
@@ -317,7 +357,15 @@ def test_no_verdict_if_nothing_can_be_compared(
 def test_the_architecture_of_the_row(corpus, official, spectral_detector, tmp_path, capsys):
     spectral_detector.save(tmp_path / "spectral.pth")
     row = {**ROW, "model": "asp_mlp", "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}}
-    command = ["reproduce", row["id"], "--data", str(corpus), "--checkpoint", str(tmp_path / "spectral.pth")]
+    command = [
+        "experiment",
+        "reproduce",
+        row["id"],
+        "--data",
+        str(corpus),
+        "--checkpoint",
+        str(tmp_path / "spectral.pth"),
+    ]
     command += ["--rows", str(write_rows(tmp_path, row)), "--out", str(tmp_path / "out"), "--workers", "0"]
     assert main([*command, "--resamples", "5"]) == 0
     out = capsys.readouterr().out
@@ -333,7 +381,7 @@ def test_trained_if_there_is_no_checkpoint(corpus, official, small_model, tmp_pa
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
     row = {**ROW, "recipe": str(tmp_path / "tiny.yaml"), "overrides": ["augment.algo=5"], "average": 2}
-    command = ["reproduce", row["id"], "--data", str(corpus), "--rows", str(write_rows(tmp_path, row))]
+    command = ["experiment", "reproduce", row["id"], "--data", str(corpus), "--rows", str(write_rows(tmp_path, row))]
     command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
     assert main(command) == 0
     first = capsys.readouterr().out
@@ -385,7 +433,7 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["a", "--rows", str(tmp_path / "text.yaml")], "a list of rows or a mapping of tables is expected, found str"),
         (["a", "--rows", str(tmp_path / "rows.yaml")], "two rows have one id"),
     ):
-        assert main(["reproduce", *arguments]) == 2
+        assert main(["experiment", "reproduce", *arguments]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
 

@@ -109,7 +109,18 @@ def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued
 @pytest.mark.weekly
 def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
-    words = [sys.executable, "-m", "nes2net", "experiment", str(path), "--out", str(tmp_path / "out"), "--workers", "0"]
+    words = [
+        sys.executable,
+        "-m",
+        "nes2net",
+        "experiment",
+        "run",
+        str(path),
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "0",
+    ]
     words += ["--device", "cpu", "--on", "slurm"]
     found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert found.returncode == 0, found.stderr

@@ -92,7 +92,7 @@ def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoin
 
 
 def write(checkpoint, out, *more):
-    return main(["arena", "--model", str(checkpoint), "--out", str(out), *more])
+    return main(["export", str(checkpoint), "--to", "arena", "--out", str(out), *more])
 
 
 def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
@@ -106,13 +106,13 @@ def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
         sum(p.numel() for p in Detector.from_pretrained(checkpoint).parameters()) / 1e6, 4
     )
     assert "the first 64,600 samples" in system["description"] and "no paper" in printed and "paper" not in system
-    assert main(["arena", "--check", str(out)]) == 2
+    assert main(["export", str(out), "--to", "arena", "--check"]) == 2
     assert "fill in system.code, system.checkpoint" in capsys.readouterr().err
 
     assert write(checkpoint, out) == 2 and "--overwrite" in capsys.readouterr().err
     urls = ["--code-url", "https://github.com/me/mine", "--checkpoint-url", "https://huggingface.co/me/mine"]
     assert write(checkpoint, out, "--overwrite", "--name", 'Mine: "2"\\', "--arxiv", "2504.05657", *urls) == 0
-    assert "lacks" not in capsys.readouterr().out and main(["arena", "--check", str(out)]) == 0
+    assert "lacks" not in capsys.readouterr().out and main(["export", str(out), "--to", "arena", "--check"]) == 0
     meta = yaml.safe_load((out / "meta.yaml").read_text())  # as the client reads it
     assert meta["system"]["paper"]["arxiv_id"] == "2504.05657" and meta["system"]["slug"] == "mine-2"
     assert "eprint = {2504.05657}" in meta["system"]["paper"]["bibtex"]
@@ -143,7 +143,7 @@ def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
         ("--code-url here", "system.code"),
         ("--batch-size 0", "--batch-size is at least 1"),
         ("--samples 0", "at least 1"),
-        ("--check .", "leave out --model and --out"),
+        ("--check", "leave out --out and --push"),
     ],
 )
 def test_what_the_arena_would_refuse_is_refused_before_anything_is_written(checkpoint, tmp_path, capsys, given, says):

@@ -125,7 +125,7 @@ def test_a_calibration(tmp_path, capsys):
     assert found["title"].endswith("fusion of scores") and found["offset"] == 0.125
     assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
     text = shown(tmp_path / "c.json", capsys)
-    assert "apply-calibration" in text and "the ratios of its own trials are not kept" in text
+    assert "calibrate apply" in text and "the ratios of its own trials are not kept" in text
     assert "not measured, so no recording is called 'cannot tell'" in text and "  detector" not in text
 
 

@@ -32,5 +32,5 @@ def test_unknown_names():
 def test_a_published_min_tdcf_is_shown(capsys):
     assert main(["info", "mpif_res2net"]) == 0
     assert "3.29 %, min t-DCF 0.2557 [arXiv 2306.15389]" in " ".join(capsys.readouterr().out.split())
-    assert main(["reproduce"]) == 0
+    assert main(["experiment", "reproduce"]) == 0
     assert "3.29 %, min t-DCF 0.2557 [arXiv 2306.15389]" in capsys.readouterr().out

@@ -149,7 +149,7 @@ def test_a_corpus_says_how_to_check_it(name, capsys):
     numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
     assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
     assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
-    assert found["next"] == [f"nes2net check-data {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+    assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
 
 
 @pytest.mark.parametrize("name", effects.names())

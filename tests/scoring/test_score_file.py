@@ -112,7 +112,7 @@ def test_evaluate_and_calibrate_read_the_file_of_score(spectral_detector, tmp_pa
     assert "8 trials (4 bona fide, 4 spoof)" in capsys.readouterr().out
     calibrated = tmp_path / "calibrated.txt"
     apply = ["--phase", "all", "--allow-inverted", "--apply", str(out), "--out", str(calibrated)]
-    assert main(["calibrate", "generic", str(out), *keys, *apply]) == 0
+    assert main(["calibrate", "fit", "generic", str(out), *keys, *apply]) == 0
     assert read_scores(calibrated)[0] == stems
 
 

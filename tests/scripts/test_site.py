@@ -124,8 +124,8 @@ def test_every_command_and_key_is_there(pages):
     from nes2net.recipes.documentation import all_keys
 
     by_name = {path.name: page for path, page in pages.items()}
-    commands = next(action.choices for action in build_parser()._actions if isinstance(action.choices, dict))
-    assert {f"nes2net-{name}" for name in commands} <= by_name["commands.html"].anchors
+    commands = build_parser().commands()
+    assert {f"nes2net-{name.replace(' ', '-')}" for name in commands} <= by_name["commands.html"].anchors
     assert [key.name for key in all_keys() if key.name not in by_name["recipe-keys.html"].text] == []
     shown = [action for parser in commands.values() for action in parser._actions if action.help != argparse.SUPPRESS]
     options = {option for action in shown for option in action.option_strings}

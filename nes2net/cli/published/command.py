@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from nes2net.cli.entry import subcommand
+from nes2net.cli.flags import Flag, called
 
-#: The published programs by name; each takes its own arguments.
-PROGRAMS = {
-    "main": "train, average and score",
-    "easy_inference_demo": "score one audio file",
-    "evaluate_2021_LA": "min t-DCF and EER of a score file on ASVspoof 2021 LA",
-    "evaluate_2021_DF": "EER of a score file on ASVspoof 2021 DF",
-    "Cal_EER_in_the_wild": "EER of a score file on In-the-Wild",
-}
+Program = Literal["main", "easy_inference_demo", "evaluate_2021_LA", "evaluate_2021_DF", "Cal_EER_in_the_wild"]
 
 
-def add(commands: argparse._SubParsersAction) -> None:
-    text = "Run a published program, with its flags and printed lines"
-    example = "nes2net published evaluate_2021_DF scores.txt keys eval"
-    parser = subcommand(commands, "published", _run, text, example=example)
-    parser.epilog = "nes2net published PROGRAM --help lists the arguments of a program."
-    parser.resumes = False
-    width = max(map(len, PROGRAMS)) + 2
-    parser.add_argument_group("programs", "\n".join(f"{name:{width}}{does}" for name, does in PROGRAMS.items()))
-    parser.add_argument("program", choices=list(PROGRAMS), metavar="PROGRAM", help="one of those below")
-    parser.add_argument(
-        "arguments", nargs=argparse.REMAINDER, metavar="...", help="its arguments, which it gets as they are"
-    )
+@called(resumes=False)
+def published(
+    program: Annotated[Program, Flag("PROGRAM")],
+    arguments: Annotated[Sequence[str], Flag("...", nargs=argparse.REMAINDER)],
+) -> int:
+    """Run a published program, with its flags and printed lines.
 
+    nes2net published PROGRAM --help lists the arguments of a program.
 
-def _run(args: argparse.Namespace) -> int:
+    Example:
+        nes2net published evaluate_2021_DF scores.txt keys eval
+
+    Args:
+        program: main: train, average and score; easy_inference_demo: score one audio file; evaluate_2021_LA: min t-DCF
+            and EER of a score file on ASVspoof 2021 LA; evaluate_2021_DF, Cal_EER_in_the_wild: EER of a score file on
+            ASVspoof 2021 DF or In-the-Wild
+        arguments: its arguments, which it gets as they are
+    """
     from nes2net.cli.published import easy_inference_demo, evaluation, main
 
     programs = {
@@ -40,4 +38,4 @@ def _run(args: argparse.Namespace) -> int:
         "evaluate_2021_DF": evaluation.evaluate_2021_df,
         "Cal_EER_in_the_wild": evaluation.cal_eer_in_the_wild,
     }
-    return programs[args.program](args.arguments, f"nes2net published {args.program}")
+    return programs[program](arguments, f"nes2net published {program}")

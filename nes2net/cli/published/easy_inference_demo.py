@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
 from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
-from nes2net.cli.published.lines import print_device, print_loaded, print_score
+from nes2net.cli.published.lines import print_device, say
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
 _EXAMPLE = """{} --model_name wav2vec2_Nes2Net_X \\
@@ -40,8 +40,9 @@ def _score(args: argparse.Namespace) -> int:
     print_device(args.device)
     config = {"frontend": "xlsr_300m", "aggregation": "last", "backend": backend_from_flags(args)}
     detector = Detector.from_pretrained(args.model_path, args.device, config=config)
-    print_loaded(args.model_path)
-    print_score(detector.score(args.file_to_test, num_samples=IN_THE_WILD_SAMPLES if args.test_mode == "4s" else None))
+    say(f"Model loaded : {args.model_path}")
+    num_samples = IN_THE_WILD_SAMPLES if args.test_mode == "4s" else None
+    say(f"score: {detector.score(args.file_to_test, num_samples=num_samples)}")
     return 0
 
 

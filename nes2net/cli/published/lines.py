@@ -7,7 +7,6 @@ first one prints.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nes2net.machine.this_process import is_first
@@ -18,20 +17,22 @@ if TYPE_CHECKING:
     from nes2net.training.selection import Row
 
 
+def say(line: str) -> None:
+    """Print a line of the published programs."""
+    if is_first():
+        print(line, flush=True)
+
+
 def print_device(device: str) -> None:
     """Print the type of the device that ``--device`` asks for: ``cuda`` or ``cpu``."""
     from nes2net.machine.devices import choose_device  # imports torch, which takes seconds
 
-    _print(f"Device: {choose_device(device).type}")
+    say(f"Device: {choose_device(device).type}")
 
 
 def print_parameters(detector: Detector) -> None:
-    _print(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
-    _print(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
-
-
-def print_loaded(checkpoint: str | Path) -> None:
-    _print(f"Model loaded : {checkpoint}")
+    say(f"num_params    : {sum(p.numel() for p in detector.parameters())}")
+    say(f"num_params_SSL: {sum(p.numel() for p in detector.frontend.parameters())}")
 
 
 def print_average(average: RunAverage) -> None:
@@ -40,31 +41,19 @@ def print_average(average: RunAverage) -> None:
     An average of other checkpoints, which the published program would use, counts as missing.
     """
     if average.earlier == "used":
-        _print(f"File '{average.path}' already exists. Model averaging operation skipped.")
+        say(f"File '{average.path}' already exists. Model averaging operation skipped.")
         return
-    _print(f"File '{average.path}' does not exist. Proceeding with the model averaging operation...")
+    say(f"File '{average.path}' does not exist. Proceeding with the model averaging operation...")
     for checkpoint in average.checkpoints:
-        print_loaded(checkpoint)
-    _print(f"Model loaded average of {len(average.checkpoints)} best models in {average.path}")
+        say(f"Model loaded : {checkpoint}")
+    say(f"Model loaded average of {len(average.checkpoints)} best models in {average.path}")
 
 
 def print_evaluation_start(num_trials: int | None) -> None:
     """Print the start of scoring in the published words, with the time in UTC; ``num_trials`` is None for In-the-Wild."""
-    _print(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
+    say(f"training started at: {time.strftime('%a, %d %b %Y %I:%M:%S', time.gmtime())}")
     if num_trials is not None:
-        _print(f"no. of eval trials {num_trials}")
-
-
-def print_saved_scores(path: str | Path) -> None:
-    _print(f"Scores saved to {path}")
-
-
-def print_evaluation_end(seconds: float) -> None:
-    _print(f"time cost: {seconds / 3600} hrs")
-
-
-def print_score(score: float) -> None:
-    _print(f"score: {score}")
+        say(f"no. of eval trials {num_trials}")
 
 
 class TrainingLines:
@@ -73,9 +62,9 @@ class TrainingLines:
     def started(self, detector: Detector, checkpoint: str | None, num_training: int, num_development: int) -> None:
         print_parameters(detector)
         if checkpoint is not None:
-            print_loaded(checkpoint)
-        _print(f"no. of training trials {num_training}")
-        _print(f"no. of validation trials {num_development}")
+            say(f"Model loaded : {checkpoint}")
+        say(f"no. of training trials {num_training}")
+        say(f"no. of validation trials {num_development}")
 
     def epoch_ended(self, history: list[Row]) -> None:
         """Print the losses of the last epoch and the best so far; nothing for an epoch without validation."""
@@ -85,19 +74,14 @@ class TrainingLines:
         # Without RawBoost the published program still passes the development set twice, with the same loss.
         w_aug, wo_aug = "val_loss_w_aug" if "val_loss_w_aug" in row else "val_loss_wo_aug", "val_loss_wo_aug"
         (best_w_aug, at_w_aug), (best_wo_aug, at_wo_aug) = _best(history, w_aug), _best(history, wo_aug)
-        _print(
+        say(
             f"\n{row['epoch']}: tr_loss {row['loss']:.5f}, -val_loss_w_aug {row[w_aug]:.5f}, -val_loss_wo_aug {row[wo_aug]:.5f}, "
             f"Best loss w/ aug: E{at_w_aug}/{best_w_aug:5f}, Best loss wo aug: E{at_wo_aug}/{best_wo_aug:.5f}"
         )
-        _print(f"time cost: {row['seconds']}")
+        say(f"time cost: {row['seconds']}")
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
     """Return the lowest value so far and its epoch; of equal values the last, as in the published program."""
     value, later = min((row[name], -row["epoch"]) for row in history if name in row)
     return value, -later
-
-
-def _print(line: str) -> None:
-    if is_first():
-        print(line, flush=True)

@@ -14,11 +14,9 @@ from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
     print_device,
-    print_evaluation_end,
     print_evaluation_start,
-    print_loaded,
     print_parameters,
-    print_saved_scores,
+    say,
 )
 from nes2net.errors import InputError
 from nes2net.machine.this_process import is_first
@@ -358,7 +356,7 @@ def _score(args: argparse.Namespace) -> int:
     print_parameters(detector)  # the published program builds its model before it averages
     if average is not None:
         print_average(average)
-    print_loaded(checkpoint)
+    say(f"Model loaded : {checkpoint}")
     print_evaluation_start(None if args.track == "in_the_wild" else len(trials))
     began = time.monotonic()
     num_samples = corpus.test_samples if args.test_samples is None else args.test_samples
@@ -377,8 +375,8 @@ def _score(args: argparse.Namespace) -> int:
         compile=args.compile,
     )
     if args.track != "in_the_wild":
-        print_saved_scores(args.eval_output)
-    print_evaluation_end(time.monotonic() - began)
+        say(f"Scores saved to {args.eval_output}")
+    say(f"time cost: {(time.monotonic() - began) / 3600} hrs")
     return report_finished(result, sys.stderr)
 
 

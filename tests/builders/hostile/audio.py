@@ -223,7 +223,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
     "count": count_samples,
     "cache": _cached,
 }
-_WHOLE: dict[str, Callable[[Path], object]] = {"stream": _streamed, "check-data": measure_audio, "load": load_audio}
+_WHOLE: dict[str, Callable[[Path], object]] = {"stream": _streamed, "data check": measure_audio, "load": load_audio}
 _ALL = {**_READERS, **_WHOLE}
 _HUGE = 1 << 60
 

@@ -26,7 +26,7 @@ def _written(folder: Path, changes: dict[str, Any]) -> Path:
 
 
 def _planned(path: Path) -> str:
-    return nes2net("experiment", path, "--dry-run")
+    return nes2net("experiment", "run", path, "--dry-run")
 
 
 _SET = _EXPERIMENT["evaluate"][0]

@@ -105,7 +105,7 @@ def _calibrated(path: Path) -> Any:
     rows = [f"{number},{_LABELS[number % 2]}\n" for number in range(20)]
     (folder / "list.csv").write_text("path,label\n" + "".join(rows))
     keys = ["--keys", folder / "list.csv", "--phase", "all"]
-    return nes2net("calibrate", "generic", path, *keys, "--save", folder / "calibration.json")
+    return nes2net("calibrate", "fit", "generic", path, *keys, "--save", folder / "calibration.json")
 
 
 def _scores_of(path: Path) -> Any:
@@ -131,7 +131,7 @@ def _rttm_of(path: Path) -> Any:
 def _applied(path: Path) -> Any:
     scores = path.with_name("a.txt")
     scores.write_text("x 1.5\ny -0.5\n")
-    return nes2net("apply-calibration", path, scores, "--out", path.with_name("out.txt"))
+    return nes2net("calibrate", "apply", path, scores, "--out", path.with_name("out.txt"))
 
 
 def _scores(*values: object) -> str:

@@ -247,7 +247,7 @@ def _first_row(path: Path) -> int:
 
 
 def _checked(path: Path) -> str:
-    return nes2net("check-data", "shards", path if path.is_dir() else path.parent)
+    return nes2net("data", "check", "shards", path if path.is_dir() else path.parent)
 
 
 _DEEP = "[" * 10_000
@@ -453,5 +453,5 @@ CASES: list[Case] = [
         _listed,
         "test-0.parquet cannot be read",
     ),
-    Case("check-data of a cut shard", partial(_cut, kind="parquet", share=0.5), _checked, None),
+    Case("data check of a cut shard", partial(_cut, kind="parquet", share=0.5), _checked, None),
 ]

@@ -3,13 +3,15 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from builders import golden_metrics
 
 from nes2net.cli.main import main
-from nes2net.cli.published.command import PROGRAMS
+from nes2net.cli.published.command import Program
 
+PROGRAMS = get_args(Program)
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

@@ -1,0 +1,338 @@
+"""`nes2net data`: fetch a corpus, check it, and pack it into shards."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.flags import CorpusName, Flag, Folder, called, located
+from nes2net.errors import InputError, counted, listed, readable_size, worded
+from nes2net.machine.terminal import printable, text_table
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.corpora.check import CorpusCheck, SplitCheck
+    from nes2net.corpora.corpus import Corpus, Counts
+    from nes2net.corpora.decoding import Decoding
+    from nes2net.corpora.download import Plan
+    from nes2net.corpora.trial import Part, Trial
+
+# Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
+_MOST_VALUES = 40
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+def download(
+    corpus: Annotated[
+        str, Flag(choices=lambda: [name for name in corpora.names() if name not in ("generic", "shards")])
+    ],
+    folder: Folder,
+    *,
+    dry_run: bool = False,
+    accept_licence: bool = False,
+    only: Annotated[Sequence[str], Flag("PATTERN")] = (),
+    no_unpack: bool = False,
+    remove_archives: bool = False,
+) -> int:
+    """Fetch a corpus, or say how to get it.
+
+    Example:
+        nes2net data download asvspoof2021_la DB --dry-run
+
+    Args:
+        corpus: which corpus
+        folder: folder to fetch it into; it is made if it is not there
+        dry_run: list files, sizes and licence, and fetch nothing
+        accept_licence: accept the licence without being asked
+        only: fetch only files with these names, as 'flac_E*'
+        no_unpack: leave archives packed
+        remove_archives: remove each archive after it was unpacked
+    """
+    from nes2net.corpora.check import check_corpus
+    from nes2net.corpora.download import fetch_all, plan_downloads
+    from nes2net.machine.http_files import MOST_TRIES, HttpFiles
+
+    definition: Corpus = corpora.get(corpus)
+    with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
+        plan = plan_downloads(definition, client, list(only))
+        print(printable(_sheet(definition, plan)))
+        if dry_run:
+            return 0
+        if not plan.files and not plan.hub_sets:
+            return INCOMPLETE
+        if not accept_licence:
+            if not sys.stdin.isatty():
+                raise InputError("pass `accept_licence=True` if you accept the licence above")
+            answer = input(f"Do you accept the licence of {definition.title}? [y/N] ")
+            if answer.strip().lower() not in ("y", "yes"):
+                raise InputError("nothing was fetched: the licence was not accepted")
+        fetch_all(plan, Path(folder), client, unpacking=not no_unpack, keep_archives=not remove_archives)
+    found = check_corpus(definition, folder)
+    print(printable(f"\n{worded(_report(found))}"))
+    return 0 if found.complete else INCOMPLETE
+
+
+def check(
+    corpus: CorpusName,
+    root: str | None = None,
+    *,
+    protocols: Folder | None = None,
+    keys: Folder | None = None,
+    split: Annotated[Sequence[str] | None, Flag("SPLIT")] = None,
+    subset: bool = False,
+    audio: bool = False,
+    num_workers: int | None = None,
+) -> int:
+    """Check a corpus, and say what can be done with it.
+
+    Example:
+        nes2net data check asvspoof2019_la DB/LA
+
+    Args:
+        corpus: which corpus (generic, shards: recordings of your own), or hub:OWNER/NAME for a data set of the Hugging
+            Face hub
+        root: its folder; generic: a CSV list, or a folder with a folder for each class; one of the hub is downloaded
+            if not given
+        protocols: folder of the protocols; searched for in root if not given
+        keys: folder of the keys; searched for in root if not given
+        split: check only these of train, dev and eval
+        subset: accept protocols with fewer trials than the official ones
+        audio: decode every file as well
+        num_workers: processes that decode; 0 decodes in this one; one per processor if not given
+    """
+    from nes2net.corpora.check import check_corpus
+
+    found = check_corpus(
+        corpora.get(corpus),
+        located(corpus, root).root,
+        protocols=protocols,
+        keys=keys,
+        splits=split,
+        subset=subset,
+        decode=audio,
+        workers=num_workers,
+    )
+    print(printable(worded(_report(found))))
+    return 0 if found.complete else INCOMPLETE
+
+
+def pack(
+    corpus: CorpusName,
+    root: str,
+    out: Annotated[str, Flag("OUT")],
+    *,
+    split: Annotated[Sequence[str], Flag("SPLIT")] = (),
+    protocols: Folder | None = None,
+    keys: Folder | None = None,
+    format: Literal["parquet", "tar"] = "parquet",
+    shard_size: Annotated[str, Flag("SIZE")] = "500MB",
+) -> None:
+    """Pack the recordings of a corpus into Parquet or tar shards.
+
+    The audio files stay as they are, and their bytes are copied. Read the shards by `nes2net score shards OUT` and the
+    like; docs/corpora.md has their layout.
+
+    Example:
+        nes2net data pack in_the_wild DB/release_in_the_wild packed
+
+    Args:
+        corpus: which corpus
+        root: its folder
+        out: folder to write; the same command resumes an interrupted run
+        split: these of train, dev and eval; all that are there
+        protocols: folder of the protocols; searched for in root if not given
+        keys: folder of the keys, for a corpus that keeps its labels apart
+        format: that of the Arena and the hub, or WebDataset
+        shard_size: audio in a shard, such as 500MB or 1GB
+    """
+    from nes2net.corpora.pack import pack as packed
+
+    parts = _parts(located(corpus, root, protocols=protocols), split, keys)
+    title = corpora.get(corpus).title
+    result = packed(parts, out, title=title, format=format, shard_bytes=_bytes(shard_size))
+    for name, trials in parts.items():
+        unlabelled = sum(trial.label is None for trial in trials)
+        without = f", {unlabelled:,} without a label" if unlabelled else ""
+        print(f"{name}: {counted(len(trials), 'recording')}{without}")
+    before = f", {result.there_before} of which were there" if result.there_before else ""
+    shards = counted(len(result.shards), "shard")
+    print(printable(f"{readable_size(result.size)} of audio in {shards}{before}, in {out}"))
+
+
+@called(ways=(download, check, pack))
+def data() -> None:
+    """Fetch, check and pack the recordings of a corpus.
+
+    Example:
+        nes2net data check asvspoof2019_la DB/LA
+    """
+
+
+def _sheet(corpus: Corpus, plan: Plan) -> str:
+    stated = [licence for licence in plan.licences if licence != corpus.licence]
+    rows = [["licence", corpus.licence or "not known; read the page"]]
+    rows += [["stated by the server", ", ".join(stated)]] if stated else []
+    rows += [["described in", corpus.source]] if corpus.source else []
+    lines = [corpus.title, *(f"  {line}" for line in text_table(rows, "l"))]
+    if plan.files or plan.hub_sets:
+        head = ["file", "size", "checksum", "what"]
+        cells = [
+            [
+                file.name,
+                "not stated" if file.remote.size is None else readable_size(file.remote.size),
+                ", ".join(name.upper() for name in file.remote.digests) or "none published",
+                file.what,
+            ]
+            for file in plan.files
+        ]
+        cells += [
+            [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
+            for each in plan.hub_sets
+        ]
+        lines += ["", *(f"  {line}" for line in text_table([head, *cells], "lrl"))]
+        lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
+    if plan.steps:
+        what = (
+            "To be done by hand, afterwards" if plan.files or plan.hub_sets else "It cannot be fetched freely. By hand"
+        )
+        lines += ["", f"{what}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+    return "\n".join(lines)
+
+
+def _report(check: CorpusCheck) -> str:
+    lines = [f"{check.title} in {check.root}"]
+    for name, text in (("licence", check.licence), ("source", check.source)):
+        lines += _row(name, text) if text else []
+    for part in check.splits:
+        lines += ["", part.split, *_part_lines(part)]
+    if check.key is not None:
+        lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
+        for phase, counts in check.key.counts.items():
+            official = check.key.official.get(phase)
+            lines += [f"  phase {phase}", *(f"  {line}" for line in _counts_lines(counts, official))]
+    lines += ["", "What can be done"]
+    lines += [f"  {line}" for line in text_table(check.tasks(), "l")]
+    if check.is_whole:
+        lines += ["  It names no parts (train, dev, eval): the same trials would serve for all of this."]
+    if check.complete:
+        return "\n".join([*lines, "", "Nothing is missing."])
+    lines += ["", "What is missing or wrong"]
+    for problem in check.missing:
+        lines += _wrapped(problem, "  - ", "    ")
+    return "\n".join(lines)
+
+
+def _part_lines(part: SplitCheck) -> list[str]:
+    lines = _row("protocol", str(part.protocol or "not found"))
+    lines += _row("audio", str(part.audio or "not found"))
+    lines += _counts_lines(part.counts, None if part.notes else part.official)
+    for note in part.notes:
+        lines += _row("note", note)
+    if part.audio is not None and part.counts.trials:
+        text = f"{len(part.present):,} of {part.counts.trials:,} are there"
+        if part.missing:
+            text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
+        lines += _row("files", text)
+    if part.extra:
+        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
+    lines += _decoding_lines(part.decoding) if part.decoding else []
+    return lines + (_row("segments", "; ".join(part.segments)) if part.segments else [])
+
+
+def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
+    text = _numbers(counts)
+    if official is not None and counts.trials:
+        right = not counts.differences(official)
+        text += " (the official numbers)" if right else f" (officially {_numbers(official)})"
+    lines = _row("trials", text)
+    for name, values in counts.by.items():
+        if len(values) > _MOST_VALUES:
+            text = f"{counted(len(values), 'value')}, {min(values.values()):,} to {max(values.values()):,} trials each"
+        else:
+            text = ", ".join(f"{value} {number:,}" for value, number in values.items())
+        lines += _row(name, text)
+    return lines
+
+
+def _numbers(counts: Counts) -> str:
+    if counts.bonafide is None or counts.spoof is None:
+        return f"{counts.trials:,}"
+    unlabelled = counts.trials - counts.bonafide - counts.spoof
+    text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
+    return f"{text}, {unlabelled:,} without a label" if unlabelled else text
+
+
+def _decoding_lines(decoding: Decoding) -> list[str]:
+    readable = decoding.files - len(decoding.unreadable)
+    lines = _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
+    if readable:
+        (shortest, first), (longest, last) = decoding.shortest, decoding.longest
+        text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
+        lines += _row("duration", text)
+        rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+        if decoding.other_rate:
+            rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
+        lines += _row("sample rate", "; ".join(rates))
+        if set(decoding.channels) != {1}:
+            text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
+            lines += _row("channels", f"{text} (read as their mean)")
+    if decoding.second_decoder:
+        names = decoding.second_decoder
+        lines += _row(
+            "FFmpeg",
+            f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}",
+        )
+    if decoding.unreadable:
+        lines += _row("unreadable", f"{counted(len(decoding.unreadable), 'file')}: {listed(list(decoding.unreadable))}")
+    return lines
+
+
+def _row(name: str, text: str) -> list[str]:
+    return _wrapped(text, f"  {name.ljust(12)} ", " " * 15)
+
+
+def _wrapped(text: str, first: str, further: str) -> list[str]:
+    return textwrap.wrap(
+        text, 120, initial_indent=first, subsequent_indent=further, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
+    """Split → its trials, with the labels of the keys; those asked for, or all that are there."""
+    from nes2net.corpora.protocol import NotFound, canonical_phase
+
+    corpus = corpora.get(place.corpus)
+    labelled = {}
+    if keys is not None:
+        if not corpus.key_files:
+            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `keys`")
+        labelled = {trial.id: trial for trial in corpus.keys(keys)}
+    if asked:
+        splits = tuple(map(canonical_phase, asked))
+    else:
+        splits = corpus.find_splits(place.root, place.protocols)
+    parts: dict[str, list[Trial]] = {}
+    absent: list[NotFound] = []
+    for split in splits:
+        try:
+            trials = corpus.trials(place.root, split, protocols=place.protocols)
+        except NotFound as error:
+            absent.append(error)
+            continue
+        parts[split] = [replace(labelled[t.id], path=t.path) if t.id in labelled else t for t in trials]
+    if absent and (asked or not parts):
+        raise absent[0]
+    return parts
+
+
+def _bytes(size: str) -> int:
+    number = size.upper().rstrip("BKMG")
+    try:
+        return int(float(number) * _UNITS[size.upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(f"`shard_size` is a number with MB or GB, not {size}") from None
