@@ -111,7 +111,7 @@ def predict(
             stretches begin, 0 for logits, 0.5 for probabilities and cosines if not given
 
     What the score means:
-        calibration: say what scores mean, by what `nes2net calibrate … --save FILE` wrote for this detector:
+        calibration: say what scores mean, by what `nes2net calibrate fit … --save FILE` wrote for this detector:
             log-likelihood ratio, probability and decision; --plot then draws the ratios and the threshold of
             --operating-point
 

@@ -94,7 +94,7 @@ def score(
             in '4sec'
 
     What the score means:
-        calibration: say what each score means, by what `nes2net calibrate … --save FILE` wrote for this detector: in
+        calibration: say what each score means, by what `nes2net calibrate fit … --save FILE` wrote for this detector: in
             OUT.decisions.csv and OUT.decisions.json
     """
     from nes2net.actions.scoring import score_corpus
