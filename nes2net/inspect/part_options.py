@@ -174,7 +174,7 @@ def page() -> str:
         parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
         tables: dict[str, list[str]] = {}
         sized = _sizes(registry) if registry is frontends else {}
-        for name in (name for name in registry.names() if name not in sized):
+        for name in (name for name in registry.names(installed=False) if name not in sized):
             tables.setdefault(_table(option_rows(registry, name)), []).append(name)
         for table, names in tables.items():
             parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{table}")
