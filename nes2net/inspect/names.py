@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -420,8 +421,11 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     layout = [
         {
             "part": split,
-            "protocol": " or ".join(part.protocols),
-            "its folder": " or ".join(part.folders),
+            # Of several folders none is shown: a line of all of them would be too long to read.
+            "protocol": " or ".join(
+                name if len(part.folders) > 1 else os.path.normpath(f"{part.folders[0]}/{name}")
+                for name in part.protocols
+            ),
             "audio": " or ".join(part.audio),
         }
         for split, part in (corpus.parts.items() if isinstance(corpus, ListedCorpus) else ())
