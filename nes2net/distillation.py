@@ -39,7 +39,7 @@ class TeacherStudent(Frontend):
     """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
 
     The teacher is never trained and always in eval mode. Its weights, and those from which the
-    student starts, are those of ``train.teacher`` in a recipe.
+    student starts, are those of ``train.task.teacher`` in a recipe.
 
     Args:
         teacher: name and options of the teacher's front-end.
@@ -67,7 +67,7 @@ class TeacherStudent(Frontend):
         if checkpoint is not None:
             raise InputError(
                 "the front-end teacher_student takes no pre-training file: leave `ssl_checkpoint` out, and name a "
-                "trained detector with `train.teacher`"
+                "trained detector with `train.task.teacher`"
             )
         name, options = _half("teacher", teacher, given="checkpoint")
         first = create_frontend(name, **options)

@@ -19,7 +19,8 @@ from nes2net.scoring.score_file import write_scores
 from nes2net.training.progress import advice
 
 PACKAGE = Path(__file__).parents[1] / "nes2net"
-SETTING = re.compile(r"`([\w.]+)(?:=[^`\s]+)?`")
+# Double backticks are those of a docstring.
+SETTING = re.compile(r"(?<!`)`([\w.]+)(?:=[^`\s]+)?`(?!`)")
 # Whole commands may stand in a message: their flags are those of the program that they name.
 COMMAND = re.compile(
     r"(nes2net (augment|average|calibrate|evaluate|experiment|export|predict|score) |torchrun |pip install |"
@@ -62,7 +63,9 @@ def test_every_setting_in_a_message_exists():
     known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
-        (place, re.sub(r"^(model\.\w+)\..+", r"\1", name)) for place, text in MESSAGES for name in SETTING.findall(text)
+        (place, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
+        for place, text in MESSAGES
+        for name in SETTING.findall(text)
     }
     assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
 

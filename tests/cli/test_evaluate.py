@@ -43,7 +43,7 @@ def test_command_line(case, tmp_path, capsys):
     files = ["--html", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
     assert main(["evaluate", "asvspoof2021_la", *scores, *common, *files]) == 0
     out = capsys.readouterr().out
-    assert "good − worse: -" in out and "p " in out
+    assert "good − worse: −" in out and "p " in out
     assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
     assert main(["evaluate", "asvspoof2021_la", scores[0], *common, "--exclude", "attack=A08", "codec=gsm"]) == 0

@@ -81,7 +81,7 @@ def test_wrong_names_for_a_format(detector, tmp_path):
         ("pth", "folder", r"ends in \.pth"),
         ("onnx", "out.pth", r"ends in \.onnx"),
         ("safetensors", "out.pth", "writes a folder"),
-        ("zip", "out", "one of pth, safetensors, hf, onnx"),
+        ("zip", "out", "one of pth, safetensors, merged, hf, onnx"),
     ):
         with pytest.raises(InputError, match=message):
             export(detector, to, tmp_path / name)

@@ -211,7 +211,7 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
             {"train": {"lr": 1e30}},
             r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower learning rate",
         ),
-        ({"train": {"class_weights": [1.0]}}, "two numbers"),
+        ({"train": {"loss": {"name": "cross_entropy", "class_weights": [1.0]}}}, "a list of two numbers above 0"),
         (
             {"train": {"schedule": "linear"}},
             "`train.schedule` is one of constant, cosine, cosine_epochs, inverse_sqrt, step, not 'linear'",
