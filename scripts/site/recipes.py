@@ -32,7 +32,7 @@ name is enough:
 nes2net train {example} data.root=DB ssl_checkpoint=xlsr2_300m.pt
 ```
 
-Each value in a recipe's file has its source beside it. [Recipe keys](recipe-keys.md) explains the
+Each value in a recipe's file has its source beside it. `nes2net info recipe` explains the
 keys, and [Train](train.md) what a run writes. To see a recipe with all its values, look into
 `recipe.yaml` in the run folder.
 
