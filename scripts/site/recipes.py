@@ -40,8 +40,9 @@ keys, and [Train](train.md) what a run writes. To see a recipe with all its valu
 
 EER in %, best (mean) of the runs that the source reports, for one checkpoint if nothing else is
 said. None of these has been measured here, because that takes the corpora and a GPU. `nes2net
-reproduce` lists the rows with their sources, trains and judges ([Reproduce](reproduce.md)).
-[Published results](results.md) says where a recipe assumes what its system's authors did not publish.
+experiment reproduce` lists the rows with their sources, trains and judges ([Published
+systems](published.md#measure-a-published-figure-again)). [Notes](published.md#notes) there say where a
+recipe assumes what its system's authors did not publish.
 
 {aims}
 
