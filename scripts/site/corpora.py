@@ -1,6 +1,6 @@
 """The table of the corpora in the manual: what each is, its parts and numbers, licence, and how to get it.
 
-``python scripts/site/corpora.py docs/corpora.md`` writes the table anew, between its two marks.
+``python scripts/site/corpora.py docs/data.md`` writes the table anew, between its two marks.
 """
 
 from __future__ import annotations

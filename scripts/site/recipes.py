@@ -50,7 +50,7 @@ The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoo
 with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training
 file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or a teacher in
 the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
-noises too ([Data](own-data.md#published-corpora)).
+noises too ([Data](data.md#published-corpora)).
 
 ## What they take
 
