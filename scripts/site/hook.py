@@ -116,7 +116,7 @@ API = {
     ),
     "scale": (
         "Many machines",
-        "Collections of millions of recordings on Ray Data. See [Many machines](../scale.md).",
+        "Collections of millions of recordings on Ray Data. See [Score](../score.md#millions-of-recordings).",
         ["nes2net.scale"],
     ),
 }
