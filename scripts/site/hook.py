@@ -1,4 +1,4 @@
-"""What the site shows beside docs/: the top of the repository, commands, recipe keys, options of parts, and the API.
+"""What the site shows beside docs/: the top of the repository, commands, recipe keys, options of parts, files, and the API.
 
 mkdocs calls these functions while it builds the site (mkdocs.yml). The pages that they make are
 never written to docs/, so no help text and no docstring stands in the repository twice.
@@ -10,6 +10,7 @@ import argparse
 import re
 from pathlib import Path
 
+import modules
 import part_options
 import recipe_keys
 from mkdocs.config.defaults import MkDocsConfig
@@ -132,6 +133,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         ("commands.md", commands()),
         ("recipe-keys.md", recipe_keys.page()),
         ("part-options.md", part_options.page()),
+        ("files.md", modules.page()),
     ):
         files.append(File.generated(config, name, content=content))
     for name, (title, opening, objects) in API.items():

@@ -1,4 +1,4 @@
-"""The pages that the site makes of constructors and models: options of parts, and keys of recipes."""
+"""The pages that the site makes of the code: options of parts, keys of recipes, and files."""
 
 import re
 
@@ -54,3 +54,10 @@ def test_every_key_has_its_facts():
             key.used_with or "",
         ):
             assert fact in line
+
+
+def test_every_file_has_its_line():
+    package = REPOSITORY / "nes2net"
+    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
+    lines = re.findall(r"^- `([\w/]+\.py)`: \S", made("modules"), re.MULTILINE)
+    assert sorted(lines) == sorted(files)
