@@ -17,7 +17,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from nes2net.errors import InputError, MissingLibrary, check_known
+from nes2net.errors import InputError, MissingLibrary, check_known, one_line
 from nes2net.frontends.sizes import SIZES, check_exists, check_size
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ class Registry(Generic[T]):
         """Names of this package and of installed ones; this package's names take precedence."""
         return {**{point.name: point.value for point in entry_points(group=self.group)}, **self._own}
 
-    def names(self) -> list[str]:
-        """All registered names, sorted."""
-        return sorted(self._table)
+    def names(self, *, installed: bool = True) -> list[str]:
+        """All registered names, sorted; without ``installed``, those of this package alone."""
+        return sorted(self._table if installed else self._own)
 
     def module(self, name: str) -> str:
         """The name of the module that holds what is registered under ``name``."""
@@ -73,11 +73,20 @@ class Registry(Generic[T]):
         """Import the object that is registered under ``name``.
 
         Raises:
-            InputError: if there is no such name; the message has the nearest one.
+            InputError: if there is no such name, with the nearest one; or if an installed package
+                registers what it does not have.
         """
         check_known([name], self._table, f"unknown {self.kind}", "nes2net info")
         module, _, attribute = self._table[name].partition(":")
-        return getattr(import_module(module), attribute)
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            if name in self._own:
+                raise
+            raise InputError(
+                f"{self.kind} '{name}' cannot be imported from {self._table[name]} ({one_line(str(error))}): mend the "
+                f"entry point of the installed package that names it, group {self.group}, or uninstall the package"
+            ) from error
 
     def checked(self, name: str, options: Mapping[str, Any]) -> Any:
         """Get the factory ``name``, and check ``options`` for it.

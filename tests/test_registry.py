@@ -2,6 +2,7 @@
 
 import math
 import re
+from importlib.metadata import EntryPoint
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.frontends.sizes import SIZES
 from nes2net.options import check_options, declared
-from nes2net.registry import backends, frontends
+from nes2net.registry import Registry, backends, frontends
 
 CREATE = {"front-end": create_frontend, "back-end": create_backend}
 #: Published sizes have the options of their front-end, and test_every_option_is_declared for them all.
@@ -102,3 +103,13 @@ def test_messages(kind, name, options, message):
 def test_a_part_that_is_too_large_is_not_built(kind, name, options, message):
     with torch.device("meta"), pytest.raises(InputError, match=message):
         CREATE[kind](name, **options)
+
+
+@pytest.mark.parametrize("target", ["nowhere.at_all:Part", "nes2net.errors:Part"])
+def test_what_an_installed_package_does_not_have(monkeypatch, target):
+    point = EntryPoint("mine", target, "nes2net.backends")
+    monkeypatch.setattr("nes2net.registry.entry_points", lambda group: [point])
+    registry = Registry("back-end", "nes2net.backends", {"own": "nes2net.errors:InputError"})
+    assert registry.names() == ["mine", "own"] and registry.names(installed=False) == ["own"]
+    with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
+        registry.get("mine")

@@ -36,7 +36,7 @@ from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError, check_known, shown
 from nes2net.machine.text_files import read_rows
 
 
@@ -58,6 +58,10 @@ class Columns:
     suffix: str = ".flac"
     """Suffix of the audio files."""
 
+    def __post_init__(self) -> None:
+        columns = [name for name in self.names.split(", ") if name not in self.fields]
+        _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
+
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``, of ``phase`` unless a column tells it."""
         columns = self.names.split(", ")
@@ -77,6 +81,10 @@ class Columns:
             yield Trial(id, None if audio is None else audio / f"{id}{self.suffix}", phase=phase, **values)
 
 
+def _check_fields(names: Iterable[str], besides: Sequence[str] = ()) -> None:
+    check_known(names, [*besides, *Trial.__dataclass_fields__], "a trial (nes2net.corpora.trial.Trial) has no field")
+
+
 @dataclass(frozen=True)
 class Table:
     """The columns of a list that names recordings by their paths below the folder of the audio.
@@ -87,7 +95,7 @@ class Table:
     file: str
     """The column of the paths."""
     fields: Mapping[str, str]
-    """Field of :class:`~nes2net.corpora.trial.Trial` → column; ``label`` and ``phase`` among them."""
+    """Field of :class:`~nes2net.corpora.trial.Trial` → column; ``phase`` only if a column tells it."""
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column of the label → our label; None: the recording is no trial."""
     otherwise: str | None = None
@@ -102,6 +110,9 @@ class Table:
     """The columns of a list without header, separated by ``, ``; white space separates its fields."""
     inner: Callable[[str], str] = str
     """What the column of the paths says → the path below the folder of the audio, or InputError."""
+
+    def __post_init__(self) -> None:
+        _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""

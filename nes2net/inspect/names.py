@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,7 +45,9 @@ class Result:
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
     tables = {
-        PLURALS.get(kind.name, f"{kind.name}s"): [{"name": name, "meaning": kind.line(name)} for name in kind.names]
+        PLURALS.get(kind.name, f"{kind.name}s"): [
+            {"name": name, "meaning": kind.line_or_fault(name)} for name in kind.names
+        ]
         for kind in _kinds(results)
     }
     tables["keys of a recipe"] = [
@@ -65,6 +68,13 @@ class _Kind(NamedTuple):
     names: list[str]
     line: Callable[[str], str]
     sheet: Callable[[str, Sequence[Result]], Sheet]
+
+    def line_or_fault(self, name: str) -> str:
+        """The line of ``name``, or why an installed package's part has none: the others are listed all the same."""
+        try:
+            return self.line(name)
+        except InputError as error:
+            return str(error)
 
 
 def _kinds(results: Sequence[Result]) -> list[_Kind]:
@@ -409,7 +419,15 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "published": [f"{result.id}: {result.figure}" for result in results if name in result.about],
     }
     layout = [
-        {"part": split, "protocol": " or ".join(part.protocols), "audio": " or ".join(part.audio)}
+        {
+            "part": split,
+            # Of several folders none is shown: a line of all of them would be too long to read.
+            "protocol": " or ".join(
+                name if len(part.folders) > 1 else os.path.normpath(f"{part.folders[0]}/{name}")
+                for name in part.protocols
+            ),
+            "audio": " or ".join(part.audio),
+        }
         for split, part in (corpus.parts.items() if isinstance(corpus, ListedCorpus) else ())
     ]
     tables = {

@@ -16,6 +16,7 @@ from nes2net.audio.read import count_samples
 from nes2net.audio.waveform import pieces
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoost, RawBoostParameters
+from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
@@ -83,13 +84,22 @@ def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | Non
         if part == "train":
             return _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
         corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
+        found = corpora.get(corpus)
+        if not found.user_defined and canonical_phase(data.dev_split) not in found.splits:
+            other = ", or another corpus with `data.dev_corpus`" if alias is None else ""
+            raise InputError(
+                f"{found.title} has no split '{data.dev_split}' for validation; it has {', '.join(found.splits)}: "
+                f"name one with `data.dev_split`{other}"
+            )
         return _labelled_trials(
             corpus, root, data.dev_split, dev_protocols(data), data.dev_keys or root, data.dev_phase
         )
     except InputError as error:
         if alias is None:
             raise
-        text = re.sub(r"`(?:data\.)?(root|protocols|dev_keys|dev_phase)`", rf"`data.corpora.{alias}.\1`", str(error))
+        text = re.sub(
+            r"`(?:data\.)?(root|protocols|dev_keys|dev_phase|dev_split)`", rf"`data.corpora.{alias}.\1`", str(error)
+        )
         raise InputError(f"corpus {alias} of `data.corpora`: {text}") from error
 
 

@@ -72,7 +72,7 @@ def page() -> str:
         parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
         tables: dict[str, list[str]] = {}
         sized = sizes(registry) if registry is frontends else {}
-        for name in (name for name in registry.names() if name not in sized):
+        for name in (name for name in registry.names(installed=False) if name not in sized):
             tables.setdefault(option_table(option_rows(registry, name)), []).append(name)
         for options, names in tables.items():
             parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{options}")

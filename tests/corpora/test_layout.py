@@ -3,7 +3,8 @@
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora.layout import Columns, Files, ListedCorpus
+from nes2net import InputError
+from nes2net.corpora.layout import Columns, Files, ListedCorpus, Table
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 
@@ -34,3 +35,16 @@ def test_the_only_part_is_not_named(tmp_path):
         MINE.find_audio(tmp_path)
     with pytest.raises(NotFound, match="protocol of Mine not found; looked for .*list.txt; give `protocols`"):
         MINE.find_protocol(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "declare",
+    [
+        lambda: Table("path", fields={"spk": "speaker"}),
+        lambda: Columns("utterance, spk"),
+        lambda: Columns("utterance, s", fields={"s": "spk"}),
+    ],
+)
+def test_a_field_that_no_trial_has(declare):
+    with pytest.raises(InputError, match="a trial .* has no field 'spk'"):
+        declare()

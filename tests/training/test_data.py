@@ -153,3 +153,16 @@ def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial
     assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4
+
+
+def test_a_split_that_cannot_validate(root):
+    wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": "dev", "alias": "wild"}
+    for data, key in (
+        (
+            DataConfig(corpus="in_the_wild", root=str(root)),
+            "`data.dev_split`, or another corpus with `data.dev_corpus`",
+        ),
+        (DataConfig(corpora=[wild]), "`data.corpora.wild.dev_split`$"),
+    ):
+        with pytest.raises(InputError, match=f"has no split 'dev' for validation; it has eval: name one with {key}"):
+            read_trials(data, "dev")
