@@ -39,17 +39,18 @@ keys, and [Train](train.md) what a run writes. To see a recipe with all its valu
 ## What they train, and the result they aim at
 
 EER in %, best (mean) of the runs that the source reports, for one checkpoint if nothing else is
-said. None of these has been measured here, because that takes the corpora and a GPU. `nes2net
-experiment reproduce` lists the rows with their sources, trains and judges ([Published
-systems](published.md#measure-a-published-figure-again)). [Notes](published.md#notes) there say where a
-recipe assumes what its system's authors did not publish.
+said. None of these has been measured here, because that takes the corpora and a GPU.
+`nes2net experiment reproduce` lists the rows with their sources, trains and judges ([Published
+systems](published.md#measure-a-published-figure-again)). [The last
+table](published.md#how-they-are-measured-again) there says where a recipe assumes what its system's
+authors did not publish.
 
 {aims}
 
 The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019, such as those
-with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training
-file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or a teacher in
-the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
+with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need
+the pre-training file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or
+a teacher in the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
 noises too ([Data](data.md#published-corpora)).
 
 ## What they take
