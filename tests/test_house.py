@@ -101,6 +101,12 @@ def test_every_module_stands_in_a_room():
     }
 
 
+def test_the_manual_has_every_room_on_its_floor():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (–?\d+) \| `(\w+)(?:/|\.py)` \| \S", page, re.MULTILINE)
+    assert {name: int(floor.replace("–", "-")) for floor, name in rows} == FLOORS and len(rows) == len(FLOORS)
+
+
 @pytest.mark.parametrize("path", MODULES, ids=dotted)
 def test_no_arrow_runs_up(path):
     own = room(dotted(path))

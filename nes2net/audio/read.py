@@ -73,7 +73,7 @@ def load_audio(path: AnyRecording, *, channel: int | None = None, longest: int |
 
     libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
     open only with the second. What was decoded is compared with the length that the header states,
-    or each page or frame must be complete; docs/own-data.md says which format has what. Formats in
+    or each page or frame must be complete; docs/data.md says which format has what. Formats in
     which a cut cannot be noticed are refused.
 
     Raises:

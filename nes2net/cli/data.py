@@ -135,7 +135,7 @@ def pack(
     """Pack the recordings of a corpus into Parquet or tar shards.
 
     The audio files stay as they are, and their bytes are copied. Read the shards by `nes2net score shards OUT` and the
-    like; docs/corpora.md has their layout.
+    like; docs/data.md has their layout.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed

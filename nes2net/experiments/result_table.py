@@ -1,19 +1,13 @@
-"""The tables of published results as the sources print them, and the manual's page of them.
-
-``python -m nes2net.experiments.result_table docs/results.md`` writes the page anew.
-"""
+"""The tables of published results as the sources print them, for ``nes2net info published`` and the manual."""
 
 from __future__ import annotations
 
-import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nes2net.experiments.published import PublishedRow, PublishedTable, published_tables
-from nes2net.machine.terminal import markdown_table
+from nes2net.experiments.published import PublishedRow, PublishedTable
 
 #: What the signs of the tables mean.
 LEGEND = {
@@ -25,29 +19,6 @@ LEGEND = {
     "here": "R: a recipe of this package trains it; C: the authors' checkpoint or code is public, and the model is here; "
     "–: only reported",
 }
-_PAGE = """\
-# Published results
-
-These are the figures that `nes2net experiment reproduce` measures again ([Reproduce](reproduce.md)), and those
-of the systems beside them in the same tables. None of them was measured here. The notes stand
-beside the rows because the tables put unlike things side by side. `nes2net info published` prints
-the tables in a terminal, and `nes2net info published --json` all that is known of each result.
-
-{legend}
-
-{tables}
-
-## Notes
-
-{notes}
-
-## How they are measured again
-
-{ways}
-
-This page is made from `nes2net/experiments/published.yaml`:
-`python -m nes2net.experiments.result_table docs/results.md`.
-"""
 
 
 def numbered_notes(tables: Sequence[PublishedTable]) -> dict[str, int]:
@@ -109,36 +80,3 @@ def plain_tables(tables: Sequence[PublishedTable]) -> list[dict[str, Any]]:
         }
         for table in tables
     ]
-
-
-def page() -> str:
-    """Write the page in Markdown."""
-    tables = published_tables()
-    numbers = numbered_notes(tables)
-    parts = []
-    for table in tables:
-        parts += [f"## {table.title}", *map(_wrapped, (table.about, *table.notes))]
-        parts += [_markdown(system_rows(table, numbers))] if table.systems else []
-    ways = []
-    for row in way_rows(tables):
-        recipe, address = row["recipe"], row["checkpoint or code"]
-        link = f"[{address.partition('.com/')[2]}]({address})" if address else ""
-        ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})
-    return _PAGE.format(
-        legend="\n".join(_wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items()),
-        tables="\n\n".join(parts),
-        notes="\n".join(_wrapped(f"{number}. {note}", 4) for note, number in numbers.items()),
-        ways=_markdown(ways),
-    )
-
-
-def _wrapped(text: str, indent: int = 0) -> str:
-    return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-
-
-def _markdown(rows: Sequence[dict[str, str]]) -> str:
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]).replace("---:", "---")
-
-
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -1,15 +1,13 @@
-"""The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the manual.
+"""The keys of a recipe for ``nes2net info recipe``, for editors (JSON schema) and for the site.
 
-``python -m nes2net.recipes.documentation docs/recipe-keys.md`` writes the schema and the page anew.
+``python -m nes2net.recipes.documentation`` writes the schema anew.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 import textwrap
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError, did_you_mean
@@ -20,25 +18,6 @@ from nes2net.recipes.section import Section, meant_key
 
 #: Lies beside the packaged recipes, whose first line names it; ``configs/`` links to it too.
 SCHEMA = PACKAGED / "recipe.schema.json"
-_PAGE = """\
-# Keys of a recipe
-
-A recipe is a YAML file. On the command line a key is written `train.lr=1e-6`. A key that is not
-given has its default. `base: other.yaml` takes over what the recipe does not say from a file beside
-it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
-
-An editor with a YAML language server completes and checks a recipe whose first line is
-`# yaml-language-server: $schema=PATH`, where PATH leads to
-`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line. The last line
-that `nes2net info recipe` prints is that path.
-
-Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and
-*ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is
-by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
-
-This page is made from the models in `nes2net/recipes/`:
-`python -m nes2net.recipes.documentation docs/recipe-keys.md`.
-"""
 #: Facts of a key that an editor does not need; the last three are not JSON schema.
 _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
@@ -182,21 +161,6 @@ def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
     return plain
 
 
-def page() -> str:
-    """The manual's page of all keys, in Markdown."""
-    parts = [_PAGE, "## Outside of the sections", *map(_paragraph, keys_of(Recipe))]
-    for name, kind in SECTIONS.items():
-        parts += [f"## `{name}`", _wrapped(" ".join((kind.__doc__ or "").split())), *map(_paragraph, _with_items(kind))]
-    return "\n\n".join(part.strip() for part in parts) + "\n"
-
-
-def _paragraph(key: Key) -> str:
-    used_with = f" Used with `{key.used_with}`." if key.used_with else ""
-    return _wrapped(
-        f"**`{key.name}`** – {key.takes}; default `{key.default}`. {key.meaning}{used_with} *Source: {key.source}.*"
-    )
-
-
 def _wrapped(text: str, indent: str = "") -> str:
     return textwrap.fill(
         text, 100, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
@@ -205,4 +169,3 @@ def _wrapped(text: str, indent: str = "") -> str:
 
 if __name__ == "__main__":
     SCHEMA.write_text(json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    Path(sys.argv[1]).write_text(page(), encoding="utf-8")

@@ -122,7 +122,7 @@ class TrainConfig(Section):
     what other settings ask for: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
-        Source("cross_entropy: main.py --loss WCE; the others: docs/losses.md"),
+        Source("cross_entropy: main.py --loss WCE; the others: docs/train.md"),
     ] = "cross_entropy"
     """Loss of an utterance, by name or as a mapping of `name` and options, as
     `{name: cross_entropy, class_weights: [0.5, 0.5]}`. `nes2net info NAME` shows what a loss asks for and

@@ -1,6 +1,6 @@
 """The table of the corpora in the manual: what each is, its parts and numbers, licence, and how to get it.
 
-``python scripts/site/corpora.py docs/corpora.md`` writes the table anew, between its two marks.
+``python scripts/site/corpora.py docs/data.md`` writes the table anew, between its two marks.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import re
 import sys
 from pathlib import Path
 
+from marked import filled
+
 from nes2net.corpora.corpus import Corpus
 from nes2net.registry import corpora
 
-BEGIN, END = "<!-- the table of corpora: scripts/site/corpora.py -->\n", "<!-- end of the table -->\n"
 HEAD = ("name", "corpus", "parts and trials", "licence", "where from")
 
 
@@ -38,11 +39,7 @@ def row(corpus: Corpus) -> tuple[str, ...]:
 
 def page(text: str) -> str:
     """``text`` with the table of now between the marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"the page has no {BEGIN.strip()} followed by {END.strip()}")
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    return filled(text, {"corpora": table()})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the site shows beside docs/: the pages at the top of the repository, the commands and the API.
+"""What the site shows beside docs/: the top of the repository, commands, recipe keys, options of parts, files, and the API.
 
 mkdocs calls these functions while it builds the site (mkdocs.yml). The pages that they make are
 never written to docs/, so no help text and no docstring stands in the repository twice.
@@ -10,6 +10,9 @@ import argparse
 import re
 from pathlib import Path
 
+import modules
+import part_options
+import recipe_keys
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -114,7 +117,7 @@ API = {
     ),
     "scale": (
         "Many machines",
-        "Collections of millions of recordings on Ray Data. See [Many machines](../scale.md).",
+        "Collections of millions of recordings on Ray Data. See [Score](../score.md#millions-of-recordings).",
         ["nes2net.scale"],
     ),
 }
@@ -126,7 +129,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not in docs/."""
     for name in TOP:
         files.append(File.generated(config, name, abs_src_path=str(REPOSITORY / name)))
-    files.append(File.generated(config, "commands.md", content=commands()))
+    for name, content in (
+        ("commands.md", commands()),
+        ("recipe-keys.md", recipe_keys.page()),
+        ("part-options.md", part_options.page()),
+        ("files.md", modules.page()),
+    ):
+        files.append(File.generated(config, name, content=content))
     for name, (title, opening, objects) in API.items():
         files.append(File.generated(config, f"api/{name}.md", content=api_page(title, opening, objects)))
     return files

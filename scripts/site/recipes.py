@@ -32,24 +32,26 @@ name is enough:
 nes2net train {example} data.root=DB ssl_checkpoint=xlsr2_300m.pt
 ```
 
-Each value in a recipe's file has its source beside it. [Recipe keys](recipe-keys.md) explains the
+Each value in a recipe's file has its source beside it. `nes2net info recipe` explains the
 keys, and [Train](train.md) what a run writes. To see a recipe with all its values, look into
 `recipe.yaml` in the run folder.
 
 ## What they train, and the result they aim at
 
 EER in %, best (mean) of the runs that the source reports, for one checkpoint if nothing else is
-said. None of these has been measured here, because that takes the corpora and a GPU. `nes2net
-reproduce` lists the rows with their sources, trains and judges ([Reproduce](reproduce.md)).
-[Published results](results.md) says where a recipe assumes what its system's authors did not publish.
+said. None of these has been measured here, because that takes the corpora and a GPU.
+`nes2net experiment reproduce` lists the rows with their sources, trains and judges ([Published
+systems](published.md#measure-a-published-figure-again)). [The last
+table](published.md#how-they-are-measured-again) there says where a recipe assumes what its system's
+authors did not publish.
 
 {aims}
 
 The two recipes of ASVspoof 5, those of CtrSVDD without SEA, and some of ASVspoof 2019, such as those
-with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need the pre-training
-file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or a teacher in
-the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
-noises too ([Data](own-data.md#published-corpora)).
+with LoRA, have no published EER that this recipe alone is known to give. All but MPIF-Res2Net need
+the pre-training file of their front-end ([Install](install.md#the-front-ends-pre-training-files)), or
+a teacher in the case of one-class distillation ([Train](train.md#one-class-distillation)). ASVspoof 5 needs the
+noises too ([Data](data.md#published-corpora)).
 
 ## What they take
 

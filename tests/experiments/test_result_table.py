@@ -1,24 +1,16 @@
-"""The tables of published results: in a terminal, as the manual's page, and as plain data."""
+"""The tables of published results: in a terminal, and as plain data."""
 
 import json
-import re
 
 import pytest
-from conftest import REPOSITORY
 
 from nes2net.cli.main import main
 from nes2net.experiments.published import published_rows, published_tables
-from nes2net.experiments.result_table import page
 
 
 def printed(capsys, *arguments):
     assert main(["info", "published", *arguments]) == 0
     return capsys.readouterr().out
-
-
-def test_the_page_is_that_of_the_file():
-    anew = "run: python -m nes2net.experiments.result_table docs/results.md"
-    assert (REPOSITORY / "docs" / "results.md").read_text(encoding="utf-8") == page(), anew
 
 
 def test_every_row_of_every_table_is_printed(capsys):
@@ -62,11 +54,3 @@ def test_the_word_is_found_by_those_who_look(capsys):
     assert "published: the tables" in " ".join(capsys.readouterr().out.split())
     assert main(["info", "published", "train.lr"]) == 2
     assert "a key goes with recipe" in capsys.readouterr().err
-
-
-def test_every_number_of_a_note_leads_to_a_note():
-    text = page()
-    numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
-    rows = [line.rsplit("|", 2)[1] for line in text.partition("## Notes")[0].splitlines() if line.startswith("| ")]
-    named = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
-    assert named == numbers != set()

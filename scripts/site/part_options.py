@@ -1,0 +1,125 @@
+"""The site's page of the options of all parts, made from their constructors."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from nes2net.backends.heads import HEADS, GeneralOptions
+from nes2net.frontends.adaptation import Adaptation
+from nes2net.frontends.sizes import SIZES
+from nes2net.inspect.part_options import PLURALS, option_rows, rows_of
+from nes2net.inspect.sheet import plain
+from nes2net.machine.terminal import markdown_table
+from nes2net.options import declared
+from nes2net.registry import Registry, aggregations, backends, frontends, losses
+from nes2net.training.tasks.task import tasks
+
+PAGE = """\
+# Options of parts
+
+A part takes these options in a recipe, in the configuration of a checkpoint or a detector folder,
+and in Python by `create_frontend`, `create_aggregation` and `create_backend`. `nes2net info NAME`
+shows those of one part. Losses and tasks stand in a recipe alone, as `train.loss` and `train.task`.
+
+Values of another type or out of range are refused with one line. A part has at most 5·10⁹ weights
+and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unless it is given.
+"""
+GENERAL = """\
+## Every back-end
+
+Every back-end takes these options besides its own. [Losses](train.md#losses) says which head goes with
+which loss.
+
+In a detector, `feature_dim` is the size of the front-end's hidden states if it is not given. The
+`num_layers` of back-ends that read all layers, and the `num_frames` of `sls`, are then at most what
+the front-end gives, of 64,600 samples. Where a back-end cannot split hidden states evenly, zeros fill
+them up, and training says so. So the defaults of every front-end go with those of every back-end,
+but for the waveform, which `raw_aasist` and `raw_aasist_l` read, and spectra, which have no layers to
+weigh.
+"""
+PUBLISHED = """\
+### Published sizes
+
+These names are front-ends of the table above with other defaults. Their pre-training file has to be
+of the size that the name says, while `wav2vec2`, `hubert` and the others above read any size of
+their type. *Numbers* are those that are read from the file. Whether waveforms are layer-normalised is
+decided by `normalize`; if that is null, by the folder's `preprocessor_config.json`, and without one
+they stay as they are.
+"""
+SIZE_COLUMNS = ["name", "model", "options of", "other defaults", "numbers", "file, folder", "licence of the weights"]
+ADAPTATION = """\
+## Every front-end
+
+Every front-end with transformer layers takes `adapt`, a mapping of these options, besides its own:
+its weights are frozen, and a few tensors beside them are trained ([Adaptation](train.md#adaptation)).
+"""
+
+
+def page() -> str:
+    """Write the page in Markdown."""
+    parts = [
+        PAGE,
+        ADAPTATION,
+        option_table(rows_of(Adaptation)),
+        GENERAL,
+        option_table(rows_of(GeneralOptions)),
+        heads(),
+    ]
+    for registry in (frontends, aggregations, backends, losses, tasks):
+        parts.append(f"## {PLURALS.get(registry.kind, f'{registry.kind}s').capitalize()}")
+        tables: dict[str, list[str]] = {}
+        sized = sizes(registry) if registry is frontends else {}
+        for name in (name for name in registry.names(installed=False) if name not in sized):
+            tables.setdefault(option_table(option_rows(registry, name)), []).append(name)
+        for options, names in tables.items():
+            parts.append(f"### {', '.join(f'`{name}`' for name in names)}\n\n{options}")
+        if sized:
+            parts += [PUBLISHED, markdown_table(SIZE_COLUMNS, list(sized.values())).replace("---:", "---")]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def sizes(registry: Registry) -> dict[str, list[str]]:
+    """The rows of the published sizes, by their names."""
+    rows = {}
+    for name, size in SIZES.items():
+        if name != size.frontend:
+            defaults = declared(registry.get(size.frontend))
+            given = {**size.options, **size.training}.items()
+            changed = {key: value for key, value in given if value != defaults[key].default}
+            options = ", ".join(f"{key} {json.dumps(value)}" for key, value in changed.items()) or "the defaults"
+            file = f"[`{size.file}`]({size.source}), " if size.file else ""
+            places = f"{file}[{size.hub}](https://huggingface.co/{size.hub})"
+            rows[name] = [
+                f"`{name}`",
+                size.title,
+                f"`{size.frontend}`",
+                options,
+                f"{size.parameters:,}",
+                places,
+                size.licence,
+            ]
+    return rows
+
+
+def heads() -> str:
+    """The heads by name, with their scores and options."""
+    lines = ["| head | logits | score | options |", "| --- | --- | --- | --- |"]
+    for name, kind in HEADS.items():
+        what = plain((inspect.getdoc(kind) or "").partition("\n\n")[0]).replace("|", "\\|")
+        given = [p.name for p in inspect.signature(kind).parameters.values() if p.kind is not p.KEYWORD_ONLY]
+        rows = rows_of(kind, given)
+        options = [f"`{row['option']}`, {row['takes']}; default {row['default']}" for row in rows]
+        lines.append(f"| `{name}` | {what} | {kind.score_rule} | {'; '.join(options)} |")
+    return "\n".join(lines)
+
+
+def option_table(rows: Sequence[dict[str, Any]]) -> str:
+    lines = [
+        f"| `{row['option']}` | {row['takes']} | `{json.dumps(row['default'])}` | {row['meaning'].replace('|', chr(92) + '|')} |"
+        for row in rows
+    ]
+    head = ["| option | takes | default | meaning |", "| --- | --- | --- | --- |"]
+    return "\n".join([*head, *lines]) if rows else "No options."

@@ -1,0 +1,88 @@
+"""The tables of published results and detectors in the manual.
+
+``python scripts/site/published.py docs/published.md`` writes them anew, between their marks.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from marked import filled
+
+from nes2net.experiments.published import published_tables
+from nes2net.experiments.result_table import LEGEND, numbered_notes, system_rows, way_rows
+from nes2net.inspect.names import architecture
+from nes2net.machine.terminal import markdown_table
+from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
+
+
+def page(text: str) -> str:
+    """``text`` with the tables of now."""
+    return filled(text, {"results": results(), **detectors()})
+
+
+def results() -> str:
+    """The tables of published results, their notes, and how each is measured again."""
+    tables = published_tables()
+    numbers = numbered_notes(tables)
+    parts = ["\n".join(wrapped(f"- *{sign}*: {meaning}.", 2) for sign, meaning in LEGEND.items())]
+    for table in tables:
+        parts += [f"### {table.title}", *map(wrapped, (table.about, *table.notes))]
+        parts += [markdown(system_rows(table, numbers))] if table.systems else []
+    ways = []
+    for row in way_rows(tables):
+        recipe, address = row["recipe"], row["checkpoint or code"]
+        link = f"[{re.sub(r'^https://(github.com/)?', '', address)}]({address})" if address else ""
+        ways.append(row | {"recipe": f"`{recipe}`" if recipe else "", "checkpoint or code": link})
+    parts += ["### Notes", "\n".join(wrapped(f"{number}. {note}", 4) for note, number in numbers.items())]
+    return "\n\n".join([*parts, "### How they are measured again", markdown(ways)])
+
+
+def detectors() -> dict[str, str]:
+    """The tables of published detectors by their marks: parts and scoring, licences and training data, notes."""
+    architectures = [
+        {
+            "detector": f"`{name}`",
+            "front-end + aggregation + back-end": f"`{architecture(PUBLISHED_MODELS[name])}`",
+            "scored as published": row.scored,
+            "as stated in": row.scored_in or "nothing public",
+        }
+        for name, row in PUBLISHED.items()
+    ]
+    licences = [
+        {
+            "detector": f"`{name}`",
+            "licence of the weights": f"**{row.licence}**" if row.non_commercial else row.licence,
+            "of the code": row.code_licence,
+            "trained on": ", ".join(row.trained_on) or "not known",
+            "epoch selected on": ", ".join(row.selected_on) or "not known",
+            "source": row.source,
+        }
+        for name, row in PUBLISHED.items()
+    ]
+    by_note: dict[str, list[str]] = {}
+    for name, row in PUBLISHED.items():
+        for note in row.notes:
+            by_note.setdefault(note, []).append(f"`{name}`")
+    return {
+        "architectures": markdown(architectures),
+        "licences": markdown(licences),
+        "notes": "\n".join(f"- {', '.join(names)}: {note}." for note, names in by_note.items()),
+    }
+
+
+def wrapped(text: str, indent: int = 0) -> str:
+    return textwrap.fill(text, 100, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    return markdown_table(list(rows[0]), [list(row.values()) for row in rows]).replace("---:", "---")
+
+
+if __name__ == "__main__":
+    path = Path(sys.argv[1])
+    path.write_text(page(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,36 @@
+"""The site's page of all keys of a recipe, made from the models in ``nes2net/recipes/``."""
+
+from __future__ import annotations
+
+from nes2net.recipes.documentation import Key, keys_of, named
+from nes2net.recipes.recipe import SECTIONS, Recipe
+
+PAGE = """\
+# Keys of a recipe
+
+A recipe is a YAML file. On the command line a key is written `train.lr=1e-6`. A key that is not
+given has its default. `base: other.yaml` takes over what the recipe does not say from a file beside
+it. `nes2net info recipe` prints what follows; `nes2net info recipe train.lr` prints one key.
+
+An editor with a YAML language server completes and checks a recipe whose first line is
+`# yaml-language-server: $schema=PATH`, where PATH leads to
+`nes2net/recipes/published/recipe.schema.json`. The packaged recipes have this line. The last line
+that `nes2net info recipe` prints is that path.
+
+Sources: *main.py* is the published program for ASVspoof 2019 and 2021; *CtrSVDD program* and
+*ASVspoof 5 program* are its authors' other two (all of arXiv 2504.05657). *SR-LA Res2Net code* is
+by the group of MPIF-Res2Net. *toolkit* marks a key that none of these has.
+"""
+
+
+def page() -> str:
+    """Write the page in Markdown."""
+    parts = [PAGE, "## Outside of the sections", *map(paragraph, keys_of(Recipe))]
+    for name, kind in SECTIONS.items():
+        parts += [f"## `{name}`", " ".join((kind.__doc__ or "").split()), *map(paragraph, named(name))]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def paragraph(key: Key) -> str:
+    used_with = f" Used with `{key.used_with}`." if key.used_with else ""
+    return f"**`{key.name}`** – {key.takes}; default `{key.default}`. {key.meaning}{used_with} *Source: {key.source}.*"
