@@ -112,6 +112,11 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
     >>> apply_overrides({"train": {"lr": 0.1}}, ["train.lr=1e-6", "model.backend=aasist", "date=0520"])
     {'train': {'lr': 1e-06}, 'model': {'backend': 'aasist'}, 'date': '0520'}
 
+    An option is given to the part that the recipe names, or to the default part.
+
+    >>> apply_overrides({}, ["train.loss.normalize=false"])
+    {'train': {'loss': {'name': 'cross_entropy', 'normalize': False}}}
+
     A corpus of ``data.corpora`` is named by its alias or name.
 
     >>> apply_overrides({"data": {"corpora": [{"name": "for"}]}}, ["data.corpora.for.root=DB"])
@@ -128,7 +133,8 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             continue
         place, hint = values, Recipe
         for parent in parents:
-            child = place.get(parent)
+            default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
+            child = place.get(parent, default if isinstance(default, str) else None)
             if isinstance(child, str) and place is not values:  # a bare name that is given options
                 child = {"name": child}
             place[parent] = dict(child) if isinstance(child, dict) else {}

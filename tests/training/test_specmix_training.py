@@ -290,7 +290,7 @@ def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, ca
     assert main(["train", str(RECIPE), f"data.root={corpus}", "date=now", *smaller]) == 0
     folder = tmp_path / "models" / "now_mpif_res2net_e2_bz6_lr0.0039528_algo0_seed12345"
     written = yaml.safe_load((folder / "recipe.yaml").read_text())
-    assert written["augment"]["specmix"] == SPECMIX and written["train"]["loss"] == "angular_softmax"
+    assert written["augment"]["specmix"] == SPECMIX and written["train"]["loss"]["name"] == "angular_softmax"
     saved = sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth"))
     ids = [str(i) for i in (saved * 2)[:2]]
     assert main(["average", str(folder), "--ids", *ids]) == 0
