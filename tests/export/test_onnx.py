@@ -445,7 +445,9 @@ def test_int8_scores_are_the_same_for_any_batch_size_and_after_an_interruption(i
 @pytest.mark.parametrize("name, beside", [("of float32 only", False), ("of both", True)])
 def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
     detector = create("wav2vec2_small", "asp_mlp")
-    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else sum(t.nbytes for t in detector.state_dict().values()) - 1)
+    monkeypatch.setattr(
+        onnx_engine, "LARGEST_FILE", 1000 if beside else sum(t.nbytes for t in detector.state_dict().values()) - 1
+    )
     exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
     waveforms = noise(2, 16_000)
