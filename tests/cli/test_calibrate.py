@@ -379,12 +379,12 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--model", "other.pth"], "other.pth is another detector than the one of s.txt"),
+        (["--model", "other.pth"], "other.pth is not the detector that made s.txt"),
         (["--model", "d.pth", "--scores", "bare.txt"], "bare.txt: no record of these scores is beside it"),
         (["--save", ""], "name a file for it with --save"),
         (["--root", "", "--keys", "list.csv", "--model", "d.pth"], "name its folder with --root"),
         (["--root", "few.csv", "--keys", "list.csv"], "few.csv: has no recordings of 22 of the 24 trials"),
-        (["--resolution", "20"], "--resolution is that of frames"),
+        (["--resolution", "20"], "--resolution is the length of frames"),
     ],
 )
 def test_what_cannot_be_measured(recordings, capsys, changes, message):

@@ -193,7 +193,7 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
-        help="precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; "
+        help="precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
         "tf32 is for GPUs, int8 for the CPU",
     )
     add(
