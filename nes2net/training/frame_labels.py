@@ -120,7 +120,7 @@ def drawn_start(
     Args:
         labels: of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
         length: samples of the utterance; the start is 0 if the utterance is not longer than the
-        crop.
+            crop.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
     >>> starts = [drawn_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]

@@ -69,7 +69,7 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             epoch, step).
         lengths: length of each item; a batch is as long as its longest item.
         balance: draws the items of an epoch, also from (seed, epoch); it does not go with
-        ``lengths``.
+            ``lengths``.
 
     Attributes:
         epoch: epoch of the next iteration, counted from 1. It is the first item of the pairs, and
