@@ -93,7 +93,7 @@ def test_asv_scores(tmp_path, system, given, at):
         (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
         (
             ASV_SCORES.replace("LA_E_3", "LA_E_9"),
-            r"score.txt, line 3: a score of LA_E_9, but the key says LA_E_3-gsm-ita_tx",
+            r"score.txt, line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx",
         ),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ],
