@@ -50,7 +50,8 @@ ROUGH_TOLERANCE = 1e-2
 INT8_TOLERANCE = 0.1
 #: Fewest inputs and outputs of a linear layer that int8 makes faster.
 _FEWEST_FEATURES = 64
-#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, of which the graph needs some.
+#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs a part of
+#: it.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -151,7 +152,7 @@ def export_onnx(
             with writing(target), replacing(target) as temporary:
                 os.replace(file, temporary)
     if quantize:
-        note = f"{quantize} changes the logits of noise, the largest of which is {largest:.2g}, by at most {difference:.1g}"
+        note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
         print(note, file=sys.stderr)
     return path
 

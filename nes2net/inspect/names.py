@@ -99,7 +99,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     """Describe everything that is called ``name``: as a rule one thing.
 
     Raises:
-        InputError: if nothing is called so; the message names what is nearest.
+        InputError: if nothing has this name; the message names the nearest.
     """
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]

@@ -186,7 +186,7 @@ def _set(exact: bool) -> None:
 
 
 def _settings() -> dict[str, Any]:
-    """Read the settings of this version of PyTorch; those that it calls contradictory are left out."""
+    """Read the settings of this version of PyTorch; settings that it calls contradictory are left out."""
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the old ones are old

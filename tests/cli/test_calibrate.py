@@ -428,9 +428,15 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
         "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt".split()
     )
     for run, said in (
-        ({"model": "0f" * 32}, "again.txt: the calibration is not of this detector: it was made of scores of"),
-        ({"dtype": "bfloat16"}, "the calibration was made of scores in float32; those in bfloat16 differ a little"),
-        ({"num_samples": None}, "made of scores of the first 0.5 s, not of whole recordings"),
+        (
+            {"model": "0f" * 32},
+            "again.txt: the calibration does not belong to this detector: it was learned from scores of",
+        ),
+        (
+            {"dtype": "bfloat16"},
+            "the calibration was learned from scores in float32; scores in bfloat16 differ a little",
+        ),
+        ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
         ({}, ""),
     ):
         (recordings / "again.txt.json").write_text(json.dumps(record | {"run": record["run"] | run}))
@@ -450,7 +456,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
     replace(own, scored_by=replace(own.scored_by, resolution_ms=20.0)).save("c.json")
     (recordings / "again.txt.json").write_text(json.dumps(record))
     assert main(apply) == 2
-    assert "the calibration is of scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
+    assert "the calibration was learned from scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
 
 
 def test_frames(tmp_path, monkeypatch, capsys):

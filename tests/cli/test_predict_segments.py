@@ -199,7 +199,7 @@ def test_a_calibration_of_frames(predict, place, tmp_path):
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
     assert "no fake stretch in 0.50 s" in none
     for wrong, message in (
-        (["--calibration", str(tmp_path / "recordings.json")], "of scores of recordings, not of their frames"),
+        (["--calibration", str(tmp_path / "recordings.json")], "from scores of recordings, not of their frames"),
         (
             ["--calibration", str(tmp_path / "frames.json"), "--threshold", "0"],
             "--threshold is that of --operating-point",
