@@ -136,8 +136,7 @@ class LinearCalibration:
         return calibrated
 
     def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
-        """Check that the calibration was learned from scores like ``scores``: by the same detector, and of the same
-        unit.
+        """Check that the calibration was learned from scores like ``scores``: same detector, same unit.
 
         Args:
             scores: what is to be calibrated; ``num_samples`` is not compared, see :meth:`unlike`.
