@@ -113,7 +113,7 @@ class TeacherStudent(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers, which are those that training changes."""
+        """The student's transformer layers, the only ones that training changes."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.transformer_layers

@@ -1,4 +1,4 @@
-"""Calibrate the scores of a detector, fuse those of several, and apply what was learned.
+"""Calibrate the scores of a detector, fuse the scores of several, and apply what was learned.
 
 What `nes2net calibrate` does, for Python too.
 """

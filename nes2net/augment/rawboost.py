@@ -335,7 +335,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         x: (N,). Its powers are computed in its own type, as in the published code, even if
             ``dtype`` is wider.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
-        dtype: of the FFTs, float32 or float64.
+        dtype: type of the FFTs, float32 or float64.
 
     Returns:
         (N,), float64.

@@ -134,7 +134,7 @@ def reproduce(
     """Measure a published result again, and compare.
 
     Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
-    system differ from those of the published result.
+    system differ from the published ones.
 
     Example:
         nes2net experiment reproduce nes2net_x-2021_df --data DB \\

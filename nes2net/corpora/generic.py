@@ -259,7 +259,7 @@ class UserCorpus(Corpus):
         return self.read_protocol(path, split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials, for evaluation; errors are those of :meth:`trials`."""
+        """The labelled trials, for evaluation; errors as for :meth:`trials`."""
         split = phase if phase in self.accepted_splits else WHOLE  # else a phase such as `progress`
         labelled = [trial for trial in self.trials(path, split or WHOLE) if trial.label is not None]
         if not labelled:

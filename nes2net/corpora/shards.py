@@ -116,7 +116,7 @@ def is_shard(name: str) -> bool:
 
 
 def _check_numbers(paths: list[Path], root: Path) -> None:
-    """Raise :class:`InputError` if shards are missing among those that are counted in their names."""
+    """Raise :class:`InputError` if shards are missing that the names of others count."""
     there = {path.relative_to(root).as_posix() for path in paths}
     for name in sorted(there):
         if match := _COUNTED.fullmatch(name):
@@ -308,7 +308,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
         stem, _, suffix = name.partition(".")
-        if not stem:  # hidden, such as those that macOS adds
+        if not stem:  # hidden, such as the files that macOS adds
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:

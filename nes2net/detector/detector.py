@@ -172,8 +172,8 @@ class Detector(SavedNetwork):
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            calibration: of this detector, or a :class:`nes2net.decisions.Decider` with another
-                prior or operating point.
+            calibration: a calibration of this detector, or a :class:`nes2net.decisions.Decider`
+                with another prior or operating point.
 
         Raises:
             InputError: as for :meth:`score`; or if the calibration is of another detector. To find

@@ -127,7 +127,7 @@ class SavedNetwork(Network):
         return bool(self.left_out(state_dict))
 
     def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Its own tensors but for those that ``state_dict`` may leave out."""
+        """Its own tensors, except the ones that ``state_dict`` may leave out."""
         left_out = self.left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
 

@@ -66,7 +66,7 @@ class Network(nn.Module):
             ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
             came from. :meth:`save` leaves them out. None if they are in no file.
 
-    Its text is a few lines; the layers are those of its parts, as in ``print(detector.backend)``.
+    Its text is a few lines; print a part to see its layers, as in ``print(detector.backend)``.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
@@ -239,7 +239,7 @@ class Network(nn.Module):
         """The hidden states B×T×D of the front-end.
 
         Args:
-            layers: which of them; None for those that aggregation and back-end ask for.
+            layers: which of them; None for the ones that aggregation and back-end ask for.
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:

@@ -170,7 +170,7 @@ def evaluate(
 def evaluate_scores(
     key: Key, scores_path: str | Path, *, allow_partial: bool = False, num_resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
-    """Evaluate a score file by labels that were read; arguments and errors are those of :func:`evaluate`."""
+    """Evaluate a score file by labels that were read; arguments and errors as for :func:`evaluate`."""
     definition = key.definition
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}
     matched, excluded, complete = key.match(scores_path, allow_partial=allow_partial)
@@ -353,10 +353,10 @@ def evaluate_systems(
 ) -> Report:
     """Evaluate one or more score files on the same trials, and compare every two.
 
-    Arguments and errors are those of :func:`nes2net.evaluation.evaluate.evaluate`. A system has the
-    name of its file without suffix, or the whole path if two files share a name. The comparison
-    takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move
-    its EERs by less than a trial. The systems are also judged at the thresholds of
+    Arguments and errors are the same as for :func:`nes2net.evaluation.evaluate.evaluate`. A system
+    has the name of its file without suffix, or the whole path if two files share a name. The
+    comparison takes trials in the order of the key, so under the rule ``"interpolated"`` tied
+    scores may move its EERs by less than a trial. The systems are also judged at the thresholds of
     ``threshold_source``. Trials of a single class are judged only there.
     """
     if not score_paths:

@@ -84,7 +84,7 @@ def labelled_frames(
 ) -> LabelledFrames:
     """Read a file of frame scores, and the labels of its utterances.
 
-    Arguments and errors are those of :func:`~nes2net.evaluation.segments.evaluate_segments`.
+    Arguments and errors are the same as for :func:`~nes2net.evaluation.segments.evaluate_segments`.
     """
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")

@@ -217,7 +217,7 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray]:
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
-    The trials are those that all files have, in the order of the key. ``allow_partial`` is the same
+    Only trials that all files have are read, in the order of the key. ``allow_partial`` is the same
     as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:

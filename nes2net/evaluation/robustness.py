@@ -82,7 +82,7 @@ class Figures:
 class Robustness:
     """The evaluation of a detector under conditions on the trials that all of them have.
 
-    - ``num_scored`` counts the trials that were to be scored, ``num_available`` those of the phase.
+    - ``num_scored`` counts the trials that were to be scored, ``num_available`` the phase's trials.
     - ``failed`` holds the reasons of conditions without figures.
     - ``left_out`` holds the conditions that a trial has no score under, by its id.
     - ``threshold`` is a score, and ``basis`` says in words where it comes from.

@@ -97,7 +97,7 @@ class Transfer:
     """The figures of one set at the transferred threshold, each with its 95 % interval.
 
     The bootstrap draws trials or speakers of this set; the calibration and the threshold stay as
-    they are. With few trials the interval of ``min_cllr`` lies too low and that of
+    they are. With few trials the interval of ``min_cllr`` lies too low and the interval of
     ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
     """
 

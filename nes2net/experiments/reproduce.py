@@ -129,7 +129,7 @@ class Conditions:
 
 
 def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
-    """Compare the conditions of a measurement with those of ``row``.
+    """Compare the conditions of a measurement with the conditions of ``row``.
 
     Args:
         config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.

@@ -262,7 +262,7 @@ def _transform(name: str, plan: Plan) -> UnderCondition:
 
 
 def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write what the folder ``out`` belongs to, or refuse if conditions in it cannot be compared with those of ``plan``."""
+    """Write what the folder ``out`` belongs to, or refuse if its conditions cannot be compared with the ``plan``'s."""
     run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,

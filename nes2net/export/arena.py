@@ -55,7 +55,7 @@ _HEAD = "# Before you submit, fill in what is null; `nes2net export FOLDER --to 
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; scores are those of `nes2net score`.
+    """A detector with the methods that the Arena's client calls; it scores as `nes2net score` does.
 
     A subclass sets the class variables.
     """

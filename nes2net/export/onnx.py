@@ -81,10 +81,10 @@ def export_onnx(
 ) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
 
-    Before the file appears, the logits of onnxruntime are compared with those of torch, on batches
-    and lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to
-    stay beside the file. Besides the detector, the export needs memory for three to four copies of
-    the weights, and five to quantise them.
+    Before the file appears, the logits of onnxruntime are compared with torch's, on batches and
+    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay
+    beside the file. Besides the detector, the export needs memory for three to four copies of the
+    weights, and five to quantise them.
 
     Args:
         path: a name that ends in ``.onnx``.

@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 _LAST_OF_PART = ("out_proj", "linear_out", "output_dense", "fc2")
-# fairseq's names, which checkpoints have → those of the transformers library.
+# fairseq's names, which checkpoints have → the transformers library's names.
 _PUBLISHED = {"fc1": "intermediate_dense", "fc2": "output_dense"}
 
 _LayerName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -115,7 +115,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
 
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Freeze all parameters of ``frontend`` and add those that are trained instead, in place.
+    """Freeze all parameters of ``frontend`` and add the ones to train instead, in place.
 
     LoRA, DoRA and adapters begin as the identity, so the hidden states first equal the base's.
     Random numbers come from PyTorch's generator, in the order of the layers.

@@ -1,7 +1,7 @@
 """Log-mel features of waveforms as w2v-BERT 2.0 and Whisper read them, on the waveform's device.
 
 Each utterance of a batch has the features that it has alone. They are differentiable, and equal to
-those of the transformers library's feature extractors, which compute them in NumPy one by one.
+the features of the transformers library's extractors, which compute them in NumPy one by one.
 """
 
 from __future__ import annotations

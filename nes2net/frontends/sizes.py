@@ -257,7 +257,7 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
     A name that is not a published size, or that stands for any size of its type, takes everything.
 
     Raises:
-        InputError: if it has another size or type, or if its name is that of another model of this
+        InputError: if it has another size or type, or if its name belongs to another model of this
             size.
     """
     if name not in SIZES or name == SIZES[name].frontend:

@@ -58,7 +58,7 @@ def overlap_of_segments(
     Args:
         truth, found: segments of each utterance; segments that are not ``"spoof"`` count as the
             rest.
-        durations: of the utterances in seconds.
+        durations: durations of the utterances in seconds.
 
     Raises:
         InputError: if a segment lies outside of its utterance.

@@ -134,10 +134,10 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     """Compute the EER over the seconds of all utterances.
 
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
-    start later are dropped. Spoofed seconds are those of spoofed segments, and all others are bona
-    fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR + FNR)/2
-    at the first of −∞ and all scores in ascending order where |FPR − FNR| is smallest. It is exact:
-    the published script searches by bisection, which need not end.
+    start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
+    fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
+    FNR)/2 at the first of −∞ and all scores in ascending order where |FPR − FNR| is smallest. It is
+    exact: the published script searches by bisection, which need not end.
 
     Args:
         resolution_ms: length of a frame.

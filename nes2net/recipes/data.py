@@ -223,7 +223,7 @@ class DataConfig(Section):
         return self
 
     def _check_corpora(self) -> None:
-        """Refuse keys of one corpus beside those of several, and several of the same alias."""
+        """Refuse single-corpus keys beside several corpora, and several corpora with the same alias."""
         fields = type(self).model_fields
         defaults = {key: fields[key].get_default(call_default_factory=True) for key in _OF_ONE_CORPUS}
         aliases = [corpus.alias for corpus in self.corpora]

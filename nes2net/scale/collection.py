@@ -42,7 +42,7 @@ class Outcome:
     scored: int = 0
     """Those with a score."""
     audio_seconds: float = 0.0
-    """Their length, of those that could be read."""
+    """Total length of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)
     """Reasons for shards without results, by address."""
 

@@ -138,8 +138,8 @@ class Scoring:
     """An actor that loads a detector once and scores decoded pieces.
 
     Args:
-        fingerprint: that of the detector; another one under the same name, as on a machine with an
-            older copy, is refused.
+        fingerprint: fingerprint of the detector; another detector under the same name, as on a
+            machine with an older copy, is refused.
         as_rows: whether pieces are given back as their rows.
     """
 

@@ -143,7 +143,7 @@ def _budget(shard: Shard, file: BinaryIO) -> Budget:
 
 
 def _columns(shard: Shard, schema: Any) -> list[str]:
-    """The column of audio, and those of texts, numbers and truth values, which stand in the results too."""
+    """The column of audio, and the columns of texts, numbers and truth values, which stand in the results too."""
     audio = audio_column(schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
@@ -209,7 +209,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
                 yield from _tar_recordings(shard, recordings, described)
                 key, described, recordings = of, {}, []
             content = archive.extractfile(entry)
-            if content is None or not stem:  # hidden, such as those that macOS adds
+            if content is None or not stem:  # hidden, such as the files that macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 _check_size(entry.size)

@@ -40,7 +40,7 @@ class Finished(BaseModel):
     scored: int
     """Those with a score."""
     seconds: float
-    """Their length, of those that could be read."""
+    """Total length of the recordings that could be read."""
 
 
 class CollectionRecord(BaseModel):
@@ -142,8 +142,8 @@ def results(out: Path) -> Iterator[tuple[Finished, Any]]:
 def to_score_file(out: str | Path, path: str | Path) -> Totals:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
-    The order is that of the shards' addresses, and within a shard its own. Recordings without a score
-    are left out; the record has the reasons of the first ten thousand.
+    Recordings are sorted by the shards' addresses, and within a shard keep its order. Recordings
+    without a score are left out; the record has the reasons of the first ten thousand.
 
     Raises:
         InputError: if ``out`` has no scores, two recordings have the same id, a score file cannot hold

@@ -88,8 +88,8 @@ def plan_batches(
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
     The trials that share a batch depend only on all trials and their lengths. The last bit of a
-    score depends on its batch. So the scores of an interrupted run, or of several processes, equal
-    those of an uninterrupted run in one process.
+    score depends on its batch. So an interrupted run, or several processes, give the same scores as
+    an uninterrupted run in one process.
 
     Args:
         length_of: samples of a trial's utterance, or anything else that the utterances of a batch
@@ -258,7 +258,7 @@ class _Waveforms(Dataset):
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Stack waveforms by length; those of one length stay in order."""
+    """Stack waveforms by length; waveforms of one length stay in order."""
     failures = {id: found for id, found, _ in read if isinstance(found, str)}
     usable = [(id, audio, found) for id, found, audio in read if not isinstance(found, str)]
     groups = []

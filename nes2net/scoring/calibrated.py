@@ -109,7 +109,8 @@ def stretch_rule(
     """How ``scorer`` finds fake stretches: the rule, and the length of a frame in ms.
 
     Args:
-        calibration: of frame scores of this detector, whose operating point is the threshold.
+        calibration: a calibration of frame scores of this detector; its operating point is the
+            threshold.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:

@@ -141,7 +141,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; those of one length share a batch."""
+    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):

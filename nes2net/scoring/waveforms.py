@@ -110,7 +110,7 @@ class WaveformReader:
         """Read a file, or a recording in a shard or in memory.
 
         Args:
-            id: of the utterance, for the transform; the file's name without suffix if not given.
+            id: id of the utterance, for the transform; the file's name without suffix if not given.
 
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
@@ -129,7 +129,7 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, audio: Audio, sample_rate: float | None) -> Recording:
-        """Read a file, or take samples in memory; arguments and errors are those of :func:`recording_of`."""
+        """Read a file, or take samples in memory; arguments and errors as for :func:`recording_of`."""
         found = recording_of(audio, sample_rate)
         return self._cut(found, len(found), "the recording") if isinstance(found, np.ndarray) else self.read(found)
 

@@ -112,7 +112,7 @@ class _Capped:
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]
-        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among those of the speaker
+        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among the speaker's items
         return np.sort(order[(rank < self.most) | self.unknown[order]])
 
 

@@ -171,7 +171,7 @@ def examples(
 
     Args:
         part: name of the part, for the progress.
-        labels: of the frames of the ``trials``.
+        labels: labels of the frames of the ``trials``.
         shown: whether this process shows it.
 
     Raises:

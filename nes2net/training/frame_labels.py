@@ -118,7 +118,7 @@ def drawn_start(
     crops of an utterance are of one kind, a crop has that kind.
 
     Args:
-        labels: of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
+        labels: labels of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
         length: samples of the utterance; the start is 0 if the utterance is not longer than the
             crop.
 

@@ -272,7 +272,7 @@ def _check_has_embeddings(detector: Detector) -> None:
 
 
 def _check_has_spectrogram(detector: Detector) -> None:
-    """Refuse features without an axis of frequency, such as those of wav2vec 2.0 and WavLM."""
+    """Refuse features without an axis of frequency, such as wav2vec 2.0's and WavLM's."""
     frontend, name = detector.frontend, detector.frontend.config["name"]
     learned = any(p.requires_grad for p in frontend.parameters())
     if learned or frontend.out_dim == 1 or detector.backend.wants_layers == "all":

@@ -49,8 +49,8 @@ class _Part(BaseModel):
 class Progress(_Part):
     """How far a run is.
 
-    Together with the recipe's seed it determines all random numbers, except those of
-    ``augment.rng: legacy``.
+    Together with the recipe's seed it determines all random numbers, except under ``augment.rng:
+    legacy``.
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
@@ -183,7 +183,7 @@ class _ResumeFile(_Part):
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
     """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
 
-    Its tensors are still to be compared with those of the run.
+    Its tensors are still to be compared with the run's.
 
     Raises:
         InputError: if the file is damaged, holds anything but the state of a run, or was written by

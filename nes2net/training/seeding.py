@@ -47,7 +47,7 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
-    """Choose algorithms within this context, above all those of CUDA; then restore the settings.
+    """Choose algorithms within this context, above all on CUDA; then restore the settings.
 
     Whether cuDNN times its algorithms stays as it is, ``torch.backends.cudnn.benchmark``.
 

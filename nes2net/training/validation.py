@@ -70,7 +70,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """Result of one batch; ``errors`` and ``lost`` are those of :class:`nes2net.training.dataset.Batch`."""
+    """Result of one batch; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
 
     #: place in the order of the development set
     number: int

@@ -1,4 +1,4 @@
-"""Training on the labels of frames, beside those of utterances: where an utterance is fake."""
+"""Training on labels of frames, beside labels of utterances: where an utterance is fake."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Task:
     loop, validation and resuming ask it and its objective; none of them names a task.
 
     Args:
-        recipe: of the run.
+        recipe: recipe of the run.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
