@@ -149,7 +149,7 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "text.pth")
     state_dict = load_state_dict(tmp_path / "lora.pth")
     save_state_dict(state_dict, tmp_path / "bare.pth", model=trained.config)
-    with pytest.raises(InputError, match=r"bare.pth holds only what was trained .* no record of its base"):
+    with pytest.raises(InputError, match=r"bare.pth holds only the trained part .* no record of its base"):
         Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
 
 

@@ -202,7 +202,7 @@ def test_a_calibration_of_frames(predict, place, tmp_path):
         (["--calibration", str(tmp_path / "recordings.json")], "from scores of recordings, not of their frames"),
         (
             ["--calibration", str(tmp_path / "frames.json"), "--threshold", "0"],
-            "--threshold is that of --operating-point",
+            "--calibration takes the threshold of --operating-point",
         ),
     ):
         status, out, err = predict("speech/a.wav", "--segments", *wrong)

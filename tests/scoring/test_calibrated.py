@@ -63,7 +63,7 @@ def test_segment():
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     for settings, message in (
         ({"threshold": 0.1, "calibration": decider}, "leave out `threshold` or `calibration`"),
-        ({"calibration": replace(calibration, scored_by=None)}, "of scores of recordings, not of their frames"),
+        ({"calibration": replace(calibration, scored_by=None)}, "from scores of recordings, not of their frames"),
         ({"calibration": replace(calibration, scored_by=replace(scored_by, resolution_ms=40.0))}, "not of 40 ms"),
         (
             {"calibration": replace(calibration, scored_by=replace(scored_by, fingerprint="0"))},
