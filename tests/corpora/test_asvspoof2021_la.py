@@ -166,7 +166,7 @@ def test_labels_alone_are_not_taken_for_another_phase():
     asvspoof2021_la.CORPUS.check_phase("hidden_track", key)
     asvspoof2021_la.CORPUS.check_phase("eval", key[1:])  # numbers of no phase
     with pytest.raises(
-        InputError, match=r"those of phase hidden of ASVspoof 2021 LA, not of eval; ask for `phase=hidden`"
+        InputError, match=r"belong to phase hidden of ASVspoof 2021 LA, not to eval; ask for `phase=hidden`"
     ):
         asvspoof2021_la.CORPUS.check_phase("eval", key)
 
