@@ -38,8 +38,8 @@ _STUDENT_LAYERS = 6
 class TeacherStudent(Frontend):
     """Teacher and student front-end on one waveform B×N → their last hidden states, both B×T×D.
 
-    The teacher is never trained and always in eval mode. Its weights, and those from which the
-    student starts, are those of ``train.task.teacher`` in a recipe.
+    The teacher is never trained and always in eval mode. ``train.task.teacher`` in a recipe gives
+    its weights and the weights from which the student starts.
 
     Args:
         teacher: name and options of the teacher's front-end.
@@ -84,8 +84,8 @@ class TeacherStudent(Frontend):
             ours, theirs = getattr(first, fact), getattr(second, fact)
             if ours != theirs:
                 raise InputError(
-                    f"teacher and student must give frames of one size at the same times, but {fact} is {ours} of the "
-                    f"teacher and {theirs} of the student: give both the same options but for the number of layers"
+                    f"teacher and student must give frames of one size at the same times, but {fact} is {ours} for "
+                    f"the teacher and {theirs} for the student: give both the same options except the number of layers"
                 )
         # Under the name that published checkpoints give to a front-end.
         self.model = nn.ModuleDict({"teacher": first.requires_grad_(False), "student": second})
@@ -113,7 +113,7 @@ class TeacherStudent(Frontend):
 
     @property
     def transformer_layers(self) -> Sequence[nn.Module]:
-        """The student's transformer layers, which are those that training changes."""
+        """The student's transformer layers, the only ones that training changes."""
         student = self.model["student"]
         assert isinstance(student, Frontend)
         return student.transformer_layers
@@ -134,17 +134,17 @@ class TeacherStudent(Frontend):
 class OneClassDistillation(Backend):
     """Hidden states of teacher and student, B×T×``feature_dim`` each → (−s, s), B×2; s is the score.
 
-    s is the mean of two cosines of teacher and student: of the hidden states' means over time, and
-    of the embeddings before the last layer of a back-end, of which each has its own. That the
-    levels are these two, with equal weights, is an assumption. The last layers themselves are left
-    out. The teacher's back-end is never trained and always in eval mode. The front-end is
+    s is the mean of two cosines between teacher and student. One compares the means over time of
+    their hidden states, the other the embeddings before the last layer of the back-ends that each
+    has. These two levels, with equal weights, are an assumption. The last layers themselves are
+    left out. The teacher's back-end is never trained and always in eval mode. The front-end is
     ``teacher_student``.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         backend: name and options of the back-end that teacher and student have.
-        frontend_level: compare the hidden states too. Without, s is the cosine of the embeddings:
-            for front-ends without weights, such as ``lps``, whose states are equal.
+        frontend_level: compare the hidden states too. If false, s is the cosine of the embeddings
+            alone, for front-ends without weights, such as ``lps``, whose states are equal.
         num_logits: n, always 2.
 
     >>> backend = OneClassDistillation(feature_dim=64, backend={"name": "nes2net_x", "nes_ratio": [4, 4]})

@@ -130,9 +130,9 @@ def did_you_mean(
     """End a message about an unknown name: ask for the nearest of ``known``, and list up to ten of them.
 
     Args:
-        command: lists all of them. The message names it if there are more than ten, of which it
-            lists the ten nearest, or the first ten if none is near.
-        meant: the question, if not that of :func:`nearest`; empty for none.
+        command: a command that lists all of them. If there are more than ten, the message names it
+            and lists the ten nearest, or the first ten if no name is near.
+        meant: the question to ask instead of :func:`nearest`'s; empty for no question.
 
     >>> did_you_mean("dilaton", ["pool", "dilation"])
     "; did you mean 'dilation'? Known: dilation, pool"

@@ -59,22 +59,22 @@ class Follows:
     """How an option follows the front-end if it is not given.
 
     Args:
-        choose: the value, of what the front-end gives, of the default, and of the other options.
+        choose: computes the value from what the front-end gives, the default and the other options.
     """
 
     choose: Callable[[Input, Any, Mapping[str, Any]], Any]
 
 
 def at_most_states(unread: int = 0, least: int = 1) -> Follows:
-    """The default, or as many hidden states as the front-end gives but for the first ``unread``; ``least`` of them."""
+    """The default, or the number of hidden states after the first ``unread`` of the front-end, at least ``least``."""
     return Follows(lambda given, default, _: max(least, min(default, given.states - unread)))
 
 
 def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
     """The size of a hidden state, rounded up to a multiple of ``number`` of the options: zeros fill it up.
 
-    A multiple of ``usual`` stays what it is, because options that do not divide it are a mistake; so
-    does the waveform itself, of size 1.
+    A multiple of ``usual`` stays as it is, because options that do not divide it are a mistake. The waveform itself, of
+    size 1, stays too.
     """
 
     def choose(given: Input, _: int, options: Mapping[str, Any]) -> int:
@@ -136,7 +136,7 @@ class Preset(partial):
     """A constructor with other defaults, without the options that a variant does not have.
 
     Args:
-        about: begins its docstring; what the options mean is said by the constructor's.
+        about: begins its docstring; the constructor's docstring says what the options mean.
         without: names of the options that are left out of its signature.
     """
 
@@ -184,7 +184,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 
 
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input) -> dict[str, Any]:
-    """``options`` for ``factory``, and those that follow the front-end where their default does not fit.
+    """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
 
     ``feature_dim`` is meant to be ``given.dim`` if it is not returned.
     Options that are wrong are left as they are, for :func:`check_options`.
@@ -256,7 +256,7 @@ def check_model(model: Any) -> Any:
     """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
 
     Raises:
-        InputError: if it is not.
+        InputError: if it is not such a mapping.
     """
     if not isinstance(model, dict):
         raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
@@ -277,7 +277,7 @@ def name_and_options(
 
     Args:
         given: what the part is given besides its options.
-        owner: the part's name in messages; empty for that of a part of a model.
+        owner: the part's name in messages; empty for a part of a model.
 
     Raises:
         InputError: if it has no name, or an option that it is given.

@@ -10,8 +10,7 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
 
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
 _CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
-#: Lengths of training that the published '4sec' protocols of corpora go with: the authors score on the
-#: corpus's own number, or on whole utterances.
+#: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
 # Two minutes, which is more than anybody trains on at once. A record may say anything.
 _LONGEST = 120 * 16_000
@@ -41,7 +40,7 @@ class PublishedModel:
     """Corpora on which its epoch was selected."""
     num_samples: int | Literal["corpus"] | None = "corpus"
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
-    utterance, ``"corpus"`` for the number that goes with the corpus."""
+    utterance, ``"corpus"`` for the corpus's own number."""
     crop: Literal["head", "random"] = "head"
     """Where its authors cut those samples out. The default of this toolkit is always the head."""
     scored_in: str = ""
@@ -216,7 +215,8 @@ def _deepfense(frontend: Any, backend: Any) -> PublishedModel:
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "earlier states of its code rank by one logit alone; which state the published figures are of is not said",
+            "earlier states of its code rank by one logit alone; the source does not say which state gave the "
+            "published figures",
             "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
             "trained it, which its file does not say",
             "names and shapes are read from the code and its configurations; no published file was at hand",
@@ -381,7 +381,7 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Names of the published models → their architectures.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
-#: Name → code, of those that can be told from other models by their layout alone.
+#: Name → code, for the models that only their layout tells from others.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
 
 #: Key of a detector's record that holds the name of the published model that it was loaded as.
@@ -392,7 +392,8 @@ RECORD_KEY = "published_model"
 START_KEY = "started_from"
 
 
-# What is kept of a recipe's ``data``, the folders in it, and what of each of its ``corpora``.
+# What is kept of a recipe's ``data``, which of it are folders, and what is kept of each of its
+# ``corpora``.
 _DATA = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase", "num_samples", "crop")
 _PLACES = ("root", "dev_root")
 _OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
@@ -402,7 +403,7 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     """What a detector's ``record`` says of its training, for a copy of it and for a detector that starts from it.
 
     Args:
-        places: with the folders of the data; without for files that others get.
+        places: whether to keep the folders of the data; false for files that other people get.
 
     >>> data = {"corpus": "ctrsvdd", "root": "DB", "num_workers": 8}
     >>> start_of({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3})
@@ -437,7 +438,7 @@ class HeardPart(NamedTuple):
     num_samples: int | None
     """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
     why: str = ""
-    """In words that follow "as"; empty if it was asked for or is as usual."""
+    """Words that follow "as"; empty if the number was asked for or is the usual one."""
 
     @property
     def words(self) -> str:
@@ -490,12 +491,12 @@ def samples_to_score(
 
 
 def length_of_training(record: Mapping[str, Any]) -> int:
-    """Samples that a detector of this ``record`` hears at a time in training, or 64,600, as many as most do."""
+    """Samples that a detector of this ``record`` hears at a time in training, or the usual 64,600."""
     return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
 
 
 def _trained_samples(record: Mapping[str, Any]) -> int | Literal["corpus"] | None:
-    """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if that decides nothing."""
+    """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if its recipe decides nothing."""
     recipe = record.get("recipe")
     data = recipe.get("data") if isinstance(recipe, dict) else None
     if not isinstance(data, dict) or "num_samples" not in data:

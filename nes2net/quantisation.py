@@ -19,7 +19,7 @@ from torch.nn.utils import parametrize
 from nes2net.errors import InputError
 
 _OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
-_LARGEST = 126  # of a quantised activation; the rounding of its scale to bfloat16 may make it 127
+_LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
 _TINY = 1e-30  # smallest magnitude that a row is scaled by, for rows of zeros
 _ROWS_PER_THREAD = 256  # computed at once; an utterance of 4 s has 201
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
@@ -237,9 +237,9 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def quantise(model: nn.Module) -> nn.Module:
     """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
-    They are those of the pre-trained front-ends. Everything else becomes bfloat16, or
-    float32 (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no
-    dropout, and cannot be saved.
+    These are the layers of the pre-trained front-ends. Everything else becomes bfloat16, or float32
+    (:func:`has_fast_bfloat16`). The result is for scoring: it has no gradients and no dropout, and
+    cannot be saved.
 
     Raises:
         InputError: if it has no such layers, they have adapters, or fairseq computes them.

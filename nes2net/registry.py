@@ -89,7 +89,7 @@ class Registry(Generic[T]):
             ) from error
 
     def checked(self, name: str, options: Mapping[str, Any]) -> Any:
-        """Get the factory ``name``, and check ``options`` for it.
+        """Get the factory ``name``, and check its ``options``.
 
         Raises:
             InputError: if there is no such name or option, with the nearest one; or if an option has
@@ -118,10 +118,10 @@ class Registry(Generic[T]):
 
 
 class CorpusRegistry(Registry["Corpus"]):
-    """The names of corpora, and those of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
+    """The names of corpora, and the names of data sets of the Hugging Face hub, ``hub:OWNER/NAME``."""
 
     def get(self, name: str) -> Corpus:
-        """As :meth:`Registry.get`; of a data set of the hub, the corpus that downloads it when asked."""
+        """As :meth:`Registry.get`; for a data set of the hub, the corpus that downloads it when asked."""
         if not name.startswith("hub:"):
             return super().get(name)
         from nes2net.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
@@ -290,10 +290,11 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     Args:
         name: one of ``nes2net.registry.frontends.names()``.
-        checkpoint: a pre-training file of its kind; None for random weights. That of a published
-            size (:data:`nes2net.frontends.sizes.SIZES`) has to be of this size.
-        options: keyword arguments of its class or function, and that of every front-end: ``adapt``,
-            a mapping of the options of :class:`nes2net.frontends.adaptation.Adaptation`, or None.
+        checkpoint: a pre-training file of its kind; None for random weights. For a front-end of a
+            published size (:data:`nes2net.frontends.sizes.SIZES`) the file has to be of this size.
+        options: keyword arguments of its class or function, and ``adapt``, which every front-end
+            has: a mapping of the options of :class:`nes2net.frontends.adaptation.Adaptation`, or
+            None.
 
     Raises:
         InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -339,7 +340,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     Args:
         name: one of ``nes2net.registry.backends.names()``.
         options: keyword arguments of its function or class, such as ``feature_dim`` and
-            ``num_logits``, and those of every back-end
+            ``num_logits``, and the options of every back-end
             (:class:`nes2net.backends.heads.GeneralOptions`): ``head`` and ``score_rule``.
 
     Raises:

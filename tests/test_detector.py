@@ -245,7 +245,7 @@ def test_segments_of_frames(frame_detector, spectral_detector):
         frame_detector.compile(backend="eager")
         torch.testing.assert_close(frame_detector.segment_scores(waveforms)[16.0], scores[16.0])
         torch.testing.assert_close(frame_detector.scores(waveforms), scores[16.0].amin(1))
-    with pytest.raises(InputError, match="'asp_mlp' gives one score an utterance, none of its segments"):
+    with pytest.raises(InputError, match="'asp_mlp' gives one score an utterance, no scores of segments"):
         spectral_detector.segment_scores(waveforms)
 
 

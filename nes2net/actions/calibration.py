@@ -1,4 +1,4 @@
-"""Calibrate the scores of a detector, fuse those of several, and apply what was learned.
+"""Calibrate the scores of a detector, fuse the scores of several, and apply what was learned.
 
 What `nes2net calibrate` does, for Python too.
 """
@@ -85,7 +85,7 @@ class Calibrated:
     unit: str
     """What has a score: ``"trials"``, or frames of a length."""
     rows: Figures
-    """On what it was learned from."""
+    """Figures on the scores that it was learned from."""
     separated: bool
     """Whether a threshold tells the classes apart without error."""
     left_out: list[str] = field(default_factory=list)
@@ -125,12 +125,12 @@ def calibrate(
     """Learn from labelled scores how to turn scores into log-likelihood ratios, or how to fuse several systems.
 
     Args:
-        scores: a score file of each system. Scores of frames are those of one system.
+        scores: a score file of each system. Scores of frames come from a single system.
         prior, l2: as for :func:`nes2net.decisions.calibration.fit`.
-        allow_inverted: take a weight below 0, by which higher scores mean spoofed.
+        allow_inverted: accept a weight below 0, which makes higher scores mean spoofed.
         allow_partial: leave out trials whose scores are missing or unusable.
-        resolution_ms: length of a frame, if no record of scores of frames says it.
-        recordings: measured, so that decisions can say of others that they are unusual.
+        resolution_ms: length of a frame, if no record of the frame scores states it.
+        recordings: recordings to measure, so that decisions can call others unusual.
 
     Raises:
         InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
@@ -187,7 +187,7 @@ def _labelled(
             found.trials, found.bonafide[:, None], found.spoof[:, None], scored_by, int(found.resolution_ms)
         )
     if resolution_ms is not None:
-        raise InputError("`resolution_ms` is that of frames, but these are scores of recordings: leave it out")
+        raise InputError("`resolution_ms` is the length of frames, but these are scores of recordings: leave it out")
     _, key = labels.read()
     trials, values = labelled_trials(key, list(map(str, scores)), labels.phase, allow_partial=allow_partial)
     is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
@@ -198,7 +198,7 @@ def _labelled(
 def _population(
     labels: Labels, recordings: Recordings, training: _Training, scores: str | Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings that the scores are of; name those that cannot be."""
+    """Measure the recordings of the scores; name the recordings that cannot be measured."""
     corpus, phase = corpora.get(labels.corpus), canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
     protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
@@ -237,7 +237,7 @@ def _detector(recordings: Recordings, scored_by: ScoredBy | None, scores: str | 
     )
     if detector.fingerprint() != scored_by.fingerprint:
         raise InputError(
-            f"{recordings.model} is another detector than the one of {scores} (fingerprint "
+            f"{recordings.model} is not the detector that made {scores} (fingerprint "
             f"{detector.fingerprint()[:12]}, not {scored_by.fingerprint[:12]}): name the detector that made these scores"
         )
     return detector
@@ -254,7 +254,7 @@ class Applied:
 
     @property
     def warning(self) -> str:
-        """That Cllr is higher after calibration than before; empty if it is not."""
+        """A warning if Cllr is higher after calibration than before; otherwise empty."""
         if not self.rows:
             return ""
         name, after = self.rows[-1][0], self.rows[-1][1]["cllr"]
@@ -263,8 +263,8 @@ class Applied:
             return ""
         useless = ", and above 1 it tells less than the prior alone" if after > 1 else ""
         return (
-            f"{name}: Cllr is worse than before, {before:.4f} → {after:.4f}{useless}: these scores are unlike those that "
-            "the calibration was learned from. Do not read the result as log-likelihood ratios; learn a calibration "
+            f"{name}: Cllr is worse than before, {before:.4f} → {after:.4f}{useless}: these scores are unlike the "
+            "training scores of the calibration. Do not read the result as log-likelihood ratios; learn a calibration "
             "from labelled scores of recordings like these"
         )
 
@@ -281,9 +281,9 @@ def apply_calibration(
     """Write what ``calibration`` makes of ``scores`` to the score file ``out``, and measure it if there are labels.
 
     Args:
-        scores: a file of each system, in the order of those that it was learned from.
-        labels: of these scores.
-        learned_from: the labels that it was learned from, if known; trials in both are noted.
+        scores: a file of each system, in the order in which the calibration was learned.
+        labels: labels of these scores.
+        learned_from: the labels that it was learned from, if known; a note counts trials in both.
         allow_partial: leave out trials whose scores are missing or unusable.
 
     Raises:
@@ -327,10 +327,10 @@ def _checked_detector(calibration: LinearCalibration, scores: Sequence[str | Pat
     scored_by = read_scored_by(path, sha256_of(path))
     if scored_by is None:
         return [
-            f"no record of these scores is beside {path}, so nothing tells whether they are of the detector of the calibration"
+            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
         ]
     try:
-        notes = calibration.check_made_of(scored_by, "give the scores of the detector of the calibration")
+        notes = calibration.check_made_of(scored_by, "give the scores of the calibration's detector")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return [note for note in (*notes, calibration.unlike(scored_by.num_samples)) if note]

@@ -40,7 +40,7 @@ def embed_recordings(
         layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer),
             or all of them in a row.
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
-            :func:`nes2net.published_models.samples_to_score` chooses, which is said.
+            :func:`nes2net.published_models.samples_to_score` chooses, which a note says.
         about: plain data for the record, such as the corpus and the checkpoint.
         options: see :class:`~nes2net.scoring.engine.Way`.
 
@@ -73,7 +73,7 @@ def check_layer(of: str, layer: int | str) -> None:
 
 
 def trials_of_files(files: Iterable[str | Path]) -> list[Trial]:
-    """Audio files, and those in folders, each once under its path."""
+    """Audio files, and the audio files in folders, each once under its path."""
     return [Trial(str(path), path) for path in dict.fromkeys(with_folders_listed(list(map(str, files))))]
 
 
@@ -83,7 +83,7 @@ def frontend_alone(
     device: str = "auto",
     dtype: str = "auto",
 ) -> Detector:
-    """A front-end whose hidden states can be embedded, as a detector whose back-end is nothing.
+    """A front-end whose hidden states can be embedded, as a detector with an empty back-end.
 
     Args:
         frontend: its name, or a mapping of name and options as in a recipe.

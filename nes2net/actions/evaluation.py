@@ -38,14 +38,14 @@ def evaluate(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluated:
-    """Evaluate one or more files of scores of recordings, compared on the same trials, or one of scores of frames.
+    """Evaluate score files of recordings, compared on the same trials, or a single score file of frames.
 
     Args:
-        threshold: where thresholds chosen on other trials come from; for scores of frames a score, at or below
-            which they are spoof.
-        resolution_ms: length of a frame, if no record beside scores of frames says it.
+        threshold: where thresholds chosen on other trials come from; for scores of frames, the score at or below which
+            a frame is spoof.
+        resolution_ms: length of a frame, if no record beside scores of frames states it.
         allow_partial: leave out trials whose scores are missing or unusable.
-        exclude: field → values of the trials to leave out; None for those that the published figures leave out.
+        exclude: field → values of the trials to leave out; None for the trials that the published figures leave out.
         num_resamples, seed: draws of the bootstrap, and their seed.
 
     Raises:
@@ -74,7 +74,8 @@ def evaluate(
         return Evaluated(found, list((found.origin and found.origin.seen) or ()))
     if isinstance(threshold, (int, float)) or resolution_ms is not None:
         raise InputError(
-            "`threshold` and `resolution_ms` are those of frames, but these are scores of utterances: leave them out"
+            "`threshold` and `resolution_ms` are for scores of frames, but these are scores of utterances: leave them "
+            "out"
         )
     report = evaluate_systems(
         labels.corpus,
@@ -101,7 +102,7 @@ class Pages:
     """All figures, and hashes of the inputs."""
     latex: str | Path | None = None
     markdown: str | Path | None = None
-    """The tables of the page, the former for the package booktabs."""
+    """The tables of the page; those in LaTeX are for the package booktabs."""
     embeddings: Sequence[str | Path] = ()
     """Files of `nes2net embed`, which the page draws by class, attack and corpus."""
 
@@ -119,8 +120,8 @@ class Pages:
             others: further score files that are read.
 
         Raises:
-            InputError: if a file cannot be written or is one of those that are read, or if something is asked for
-                that scores of frames do not have.
+            InputError: if a file cannot be written or is also read, or if something is asked for that scores of frames
+                do not have.
         """
         read = {Path(path).resolve(): "one of the score files" for path in (*scores, *others)}
         read |= {Path(path).resolve(): "a calibration that is read" for path in calibrations}

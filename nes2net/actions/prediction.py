@@ -53,10 +53,10 @@ class Once:
     """One score for each recording."""
 
     num_samples: int | Literal["auto"] | None = "auto"
-    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for as many
-    as the calibration or the detector was made of, else for all."""
+    """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for the
+    number that the calibration or the detector was made with, else for all."""
     long: Along = field(default_factory=Along)
-    """How ``"auto"`` scores a recording of which all is scored, and that lasts more than two minutes."""
+    """How ``"auto"`` scores a whole recording that lasts more than two minutes."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Stretches:
     """The fake stretches of each recording, by a detector that sees segments."""
 
     resolution_ms: float | None = None
-    """Length of a frame; None for that of the calibration, or the shortest of the detector."""
+    """Length of a frame; None for the calibration's, or the detector's shortest."""
     threshold: float | None = None
     hysteresis: float | None = None
     min_duration: float = MIN_DURATION
@@ -77,8 +77,8 @@ class Prediction:
 
     path: Path
     row: dict[str, Any]
-    """Plain data for JSON: ``file``; ``error``, or ``duration`` in seconds, ``method`` and what was asked for. A score
-    with a calibration has its log-likelihood ratio, probability and decision beside it."""
+    """Plain data for JSON: ``file``; ``error``, or ``duration`` in seconds, ``method`` and what was asked for. With a
+    calibration, the log-likelihood ratio, the probability and the decision stand beside the score."""
     track: Track | None = None
     """Its scores along the time, of windows or of frames, if they were asked for."""
     stretches: list[Segment] = field(default_factory=list)
@@ -92,7 +92,7 @@ class Predictions:
     notes: list[str]
     """What the scores are and what is uncertain about them, a sentence each."""
     rows: Iterator[Prediction]
-    """One for each recording, in their order; it is computed when it is taken."""
+    """One for each recording, in their order; each is computed when it is taken."""
 
 
 def predict(
@@ -127,7 +127,7 @@ def predict(
     facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
     usual = length_of_training(detector.record) / SAMPLE_RATE
     one = _Recording(detector, decider, batch_size)
-    heard: int | None = None  # samples of which a score is; 0 for windows
+    heard: int | None = None  # samples that a score is made of; 0 for windows
     resolution_ms: float | None = None
     about_stretches: list[str] = []
     rows: Iterator[Prediction]
@@ -180,7 +180,7 @@ class _Recording:
     def once(
         self, paths: list[Path], num_samples: int | None, long: Along | None, workers: int | None
     ) -> Iterator[Prediction]:
-        """Score each once; one of more than two minutes as ``long`` says, if it does."""
+        """Score each recording once; one of more than two minutes is scored as ``long`` says, unless it is None."""
         unscored: list[tuple[Path, InputError]] = []
 
         def rows_of_unscored() -> Iterator[Prediction]:
@@ -218,7 +218,7 @@ class _Recording:
         yield from rows_of_unscored()
 
     def along(self, path: Path, way: Along, asked: bool = True) -> Prediction:
-        """Score a recording along its time; say so before, unless that was ``asked`` for, and leave its scores out then."""
+        """Score a recording along its time. Unless that was ``asked`` for, say so before and leave its scores out."""
         assert way.window is not None
         try:
             duration = count_samples(path) / SAMPLE_RATE
@@ -273,7 +273,7 @@ class _Recording:
         for stretch in found:
             segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
             if self.decider and stretch.score is not None:
-                # The ratio is linear in the score: that of the mean score is the mean of the frames' ratios.
+                # The ratio is linear in the score, so the ratio of the mean score is the mean of the frames' ratios.
                 segment["llr"] = float(self.decider.llrs([stretch.score])[0])
                 segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
             row["segments"].append(segment)
@@ -298,7 +298,7 @@ def reason(path: Path, error: InputError) -> str:
 
 @contextmanager
 def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
-    """Show how many of the ``duration`` seconds of ``path`` are scored: a function to call with them."""
+    """Show how many of the ``duration`` seconds of ``path`` are scored, as told to the function that this yields."""
     name = printable_name(path.name)
     with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

@@ -33,7 +33,7 @@ class CorpusScores(NamedTuple):
 
     scores: Finished
     decisions: CorpusDecisions | None
-    """Only of the first process, with a calibration."""
+    """Only in the first process, and with a calibration."""
 
 
 def score_corpus(
@@ -62,15 +62,17 @@ def score_corpus(
     Args:
         checkpoint: what ``scorer`` was loaded from, for the record.
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
-            ``"auto"`` as :func:`nes2net.published_models.samples_to_score` chooses, which is said.
+            ``"auto"`` as :func:`nes2net.published_models.samples_to_score` chooses, which a note
+            says.
         protocol: ``"full"`` for whole utterances, ``"4sec"`` for a part of them.
         resolution_ms: length of the frames to score instead of utterances; ``"shortest"`` for the
             shortest of the detector.
-        trials: those to score, if not all of ``part``.
+        trials: the trials to score, if not all of ``part``.
         system_scores: for a detector that fuses scores of other systems, a score file of each, in
             the order of training.
-        score_range: score files of a development set, whose lowest and highest score normalise those;
-            ``["test"]`` for ``system_scores`` themselves; those of training if not given.
+        score_range: score files of a development set, whose lowest and highest scores set the normalisation of
+            ``system_scores``; ``["test"]`` takes the lowest and highest of ``system_scores``. If not given, the ranges
+            of training are taken.
         decider: decides on the trials, in a table beside the scores.
         calibration: the file that ``decider`` is from, for the record.
         about: further plain data for the record.
@@ -114,7 +116,7 @@ def score_corpus(
     record["seen"] = seen(scorer.record, part.corpus, part.split, part.root or "")
     warnings = list(record["seen"])
     if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
-        warnings.append(f"of an utterance longer than {most / SAMPLE_RATE:g} s, the detector reads the beginning alone")
+        warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")
     if say:
         for note in notes:
             print_note(note)
@@ -143,7 +145,7 @@ def score_corpus(
 
 
 def _ranges(score_range: Sequence[str | Path], scorer: Scorer) -> Ranges:
-    """The ranges of the other systems' scores: those that are asked for, or those of training."""
+    """The ranges of the other systems' scores: the ranges asked for, or the ranges of training."""
     if list(score_range) == ["test"]:
         return "test"
     if score_range:

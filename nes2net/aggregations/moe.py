@@ -32,7 +32,7 @@ class Expert(nn.Module):
 
 
 class Choice(NamedTuple):
-    """What the gate says of F frames; n is the number of experts and k that of the chosen ones."""
+    """What the gate says of F frames; n is the number of experts and k the number of chosen ones."""
 
     experts: Tensor
     """The chosen experts, F×k."""
@@ -96,7 +96,7 @@ class MixtureOfExperts(Aggregation):
         # Zeros: at first ties are broken by the noise alone.
         self.w_gate = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
         self.w_noise = nn.Parameter(torch.zeros(feature_dim, self.num_experts))
-        # Of the noise's distribution in the published code; its files hold them.
+        # Parameters of the noise's distribution in the published code; its files hold them.
         self.register_buffer("mean", torch.zeros(1))
         self.register_buffer("std", torch.ones(1))
         self.experts = nn.ModuleList(Expert(feature_dim, hidden_dim) for _ in range(self.num_experts))

@@ -154,7 +154,7 @@ _MANY_BOXES, _BOX_BYTES = 1 << 20, 32
 # Table → where it counts its entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
-# Of 40 bytes of FFmpeg's memory each. 24 hours of AAC at 48 kHz have 4 million frames.
+# Each takes 40 bytes of FFmpeg's memory. 24 hours of AAC at 48 kHz have 4 million frames.
 _MOST_ENTRIES = 10_000_000
 # Samples of PCM are listed in blocks of 160 or more, mostly 1024, of 24 bytes of memory each.
 _BLOCK, _MOST_BLOCKS = 160, 16_000_000
@@ -176,7 +176,7 @@ class _Track:
         self.entries: Counter[bytes] = Counter()
         self.kinds: set[bytes] = set()
         self.steps: set[bytes] = set()
-        """Of each table of durations: how many entries it has, and the first duration."""
+        """The number of entries and the first duration of each table of durations."""
         self.longest_chunk = 0
         """Frames."""
 

@@ -225,7 +225,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
     count, kind, channels = 0, None, 0
     frames: list[np.ndarray] = []
     held = 0  # samples in ``frames``
-    begin = end = latest = 0.0  # seconds: of the frames, and of what lies beside them
+    begin = end = latest = 0.0  # seconds of the frames, and of the gaps beside them
     with open_recording(path) as file:
         has_duration = states_duration(file) or states_length(file)
     # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called

@@ -37,7 +37,7 @@ SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
 _MOST_OPEN = 64  # shards
-# Bytes of row groups that a process keeps; the last one is kept whatever its size.
+# Bytes of row groups that a process keeps; the last one is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 _MOST_BYTES = 2 << 30  # of a recording
 _TAR_BLOCK = 512  # bytes
@@ -97,7 +97,7 @@ def shard_of(path: str | Path) -> tuple[Path, str] | None:
 def fetched(recording: AnyRecording) -> Path | RecordingBytes:
     """The bytes of a recording in a shard, from which it can be opened again and again.
 
-    Files, and recordings in memory, stay what they are.
+    Files, and recordings in memory, stay as they are.
 
     Raises:
         InputError: if the shard cannot be read or has no such recording.
@@ -178,7 +178,7 @@ def audio_column(schema: Any, shard: Path) -> str:
         schema: a :class:`pyarrow.Schema`.
 
     Raises:
-        InputError: if there is none.
+        InputError: if it does not exist.
     """
     types = pyarrow_module("pyarrow.types", shard)
 

@@ -186,7 +186,7 @@ def load_head_and_length(path: AnyRecording, num_samples: int, start: int = 0) -
     """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the whole.
 
     What lies around the excerpt is decoded as well, because damage anywhere is an error, but not
-    kept. Of hours of audio it is decoded in part, if the header states the length.
+    kept. Hours of audio are decoded only in part, if the header states the length.
 
     Raises:
         InputError: as :func:`load_audio`, as far as it reads.
@@ -429,7 +429,7 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
             md5.update(md5_content(samples, header))
             yield samples, rate
     if md5.digest() != header.md5:
-        raise DamagedAudio("the MD5 sum of its samples is not that of its header")
+        raise DamagedAudio("the MD5 sum of its samples differs from the one in its header")
 
 
 def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:

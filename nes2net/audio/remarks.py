@@ -13,8 +13,8 @@ from nes2net.audio.waveform import SAMPLE_RATE
 _STEPS = 32767
 # Share of the samples that make a recording silent or constant: a click does not change that.
 _NEARLY_ALL = 0.99
-# Clipping, by a rule that is an assumption: of 607 clips of real and synthetic speech it named none,
-# and 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
+# Clipping. The rule is an assumption: it named none of 607 clips of real and synthetic speech, and
+# 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
 # scale at 44.1 kHz and resampling). At least 0.2 % of the samples, and 10, lie within 1 % of the
 # largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
 # least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.

@@ -55,7 +55,7 @@ class ParquetTable:
 
     Args:
         source: the file, or its path.
-        budget: of what all that is read at once becomes.
+        budget: memory for everything that is read at once.
 
     Attributes:
         schema: its :class:`pyarrow.Schema`.
@@ -252,7 +252,7 @@ class ArrowMessages:
 
     Args:
         source: the file, from its start, as a :class:`pyarrow.NativeFile`.
-        budget: of what the buffers of all batches become.
+        budget: memory for the buffers of all batches.
 
     Raises:
         InputError: as :class:`ArrowTable`.

@@ -42,7 +42,7 @@ class Telephone(Effect):
 
 
 class Resample(Effect):
-    """A lower sampling rate and back to 16 kHz: nothing is left above half of it."""
+    """A lower sampling rate and back to 16 kHz: nothing is left above half of the lower rate."""
 
     unit = "kHz"
     strengths = (12.0, 8.0, 6.0, 4.0)
@@ -80,9 +80,9 @@ class Clip(Effect):
 class LowPass(Settings, Effect):
     """A low-pass filter over some utterances, with a Hamming window.
 
-    The cut-off frequency, at which it passes half of the amplitude, is drawn anew for each
-    utterance, uniformly within those of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz
-    for ``wide``. The filter delays nothing, and what lies before and after the utterance counts as
+    At the cut-off frequency half of the amplitude passes. It is drawn anew for each utterance,
+    uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for
+    ``wide``. The filter delays nothing, and treats everything before and after the utterance as
     silence.
 
     >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
@@ -94,7 +94,7 @@ class LowPass(Settings, Effect):
     band: Band = "telephone"
     """Band that the cut-off frequency is drawn for."""
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Chance of an utterance to be filtered."""
+    """Chance that an utterance is filtered."""
     taps: Annotated[
         int, Field(ge=3, le=10_001), AfterValidator(odd_or_zero), Takes("an odd number from 3 to 10001")
     ] = 101

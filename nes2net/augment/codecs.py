@@ -38,9 +38,9 @@ class Codec(Effect):
     container: ClassVar[str]
     """The file format between encoder and decoder, by FFmpeg's name."""
     sample_rate: ClassVar[int] = SAMPLE_RATE
-    """In Hz: that of the encoder."""
+    """Sampling rate of the encoder in Hz."""
     delay: ClassVar[int] = 0
-    """Samples at ``sample_rate`` by which the result is late and of which the container says nothing."""
+    """Samples at ``sample_rate`` by which the result is late, if the container does not state them."""
 
     def prepare(self) -> None:
         try:

@@ -17,7 +17,7 @@ from nes2net.errors import InputError
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
     "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
-    "speech": "recordings, of which babble is made: name their folder with `sources.speech`",
+    "speech": "recordings to make babble of: name their folder with `sources.speech`",
 }
 
 
@@ -25,7 +25,7 @@ class Effect(ABC):
     """A change of a waveform, pickled to the processes that read audio.
 
     A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs a
-    library. The first line of its docstring is what ``nes2net info`` and the manual say of it.
+    library. ``nes2net info`` and the manual show the first line of its docstring.
 
     Args:
         strength: in ``unit``; None for an effect without strengths.
@@ -39,7 +39,7 @@ class Effect(ABC):
     unit: ClassVar[str] = ""
     """Unit of the strength, such as ``"dB"``; empty if it is a pure number or there is none."""
     strengths: ClassVar[tuple[float, ...]] = ()
-    """Those of ``nes2net robustness`` by default, from mild to hard; empty without strengths."""
+    """The default strengths of ``nes2net robustness``, from mild to hard; empty without strengths."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Lowest and highest strength that is possible."""
     choices: ClassVar[tuple[float, ...]] = ()
@@ -64,7 +64,7 @@ class Effect(ABC):
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027  # most effects need nothing
-        """Get what it needs beside strength and sources, or raise :class:`InputError` if that is not there."""
+        """Get what it needs beside strength and sources, or raise :class:`InputError` if that is missing."""
 
     @classmethod
     def check_strength(cls, strength: float | None) -> None:
@@ -99,8 +99,8 @@ class Effect(ABC):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` itself stays as it is.
 
-        All that is random comes from ``rng``. The samples may leave [−1, 1] only if the effect is
-        about that; codecs clip as real ones do.
+        Everything random comes from ``rng``. The samples may leave [−1, 1] only if this is the
+        purpose of the effect; codecs clip as real ones do.
 
         Raises:
             InputError: if a recording cannot be used; the message names it.
@@ -111,7 +111,7 @@ class OneOf(Effect):
     """One of the ``effects``, all equally likely, or none of them.
 
     Args:
-        probability: that an utterance meets one.
+        probability: chance that an utterance meets one of them.
     """
 
     def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:

@@ -30,11 +30,11 @@ class LatentAugmentation(Settings):
 
     One of the ``kinds`` is drawn for each batch; each spoofed utterance is perturbed with
     ``probability``, with numbers of its own. Embeddings of bona fide and mixed utterances are not
-    touched. With x an embedding, r its root mean square, x' that of another spoofed utterance of
-    the batch, and g and h standard normal vectors:
+    touched. With x an embedding, r its root mean square, x' the embedding of another spoofed
+    utterance of the batch, and g and h standard normal vectors:
 
     - ``noise``: x + ``noise``·r·g
-    - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, in which g and h are those of the batch
+    - ``affine``: (1 + ``affine``·g) ⊙ x + ``affine``·r·h, with the same g and h for the whole batch
     - ``mixup``: x + λ(x' − x) with λ from Beta(``mixup``, ``mixup``)
     - ``interpolation``: x + λ(x' − x) with λ uniform from 0 to ``factor``
     - ``extrapolation``: x − λ(x' − x), likewise
@@ -52,7 +52,7 @@ class LatentAugmentation(Settings):
     )
     """Kinds of perturbation, equally likely."""
     probability: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Chance of a spoofed utterance to be perturbed."""
+    """Chance that a spoofed utterance is perturbed."""
     noise: Size = 0.1
     """Standard deviation of the noise, relative to the root mean square of the embedding."""
     affine: Size = 0.1
@@ -99,7 +99,7 @@ def _moved(draws: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _partners(spoof: Tensor, order: Tensor) -> Tensor:
-    """For each utterance of ``spoof`` (B,) the place of another one; the one itself if it is alone.
+    """For each utterance of ``spoof`` (B,) the place of another spoofed one, or its own place if it is the only one.
 
     Nothing waits for a GPU: the spoofed utterances are put into the random ``order`` (B,), and each
     one's partner is the next.

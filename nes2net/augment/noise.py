@@ -1,9 +1,9 @@
-"""Additive noise at a signal-to-noise ratio: generated, made of the corpus, or of MUSAN.
+"""Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
 
-The ratio of a condition is that of the mean powers of all samples of utterance and noise. Nothing is
+The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
 added to digital silence, because there is no ratio. The ASVspoof 5 recipe
-(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only those excerpts of MUSAN that are
-used are read.
+(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only the excerpts of MUSAN that
+are used are read.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class NoiseAugmentation(OneOf):
     Args:
         musan: folder of MUSAN, see :class:`nes2net.augment.Sources`; None for no noise.
         rir: folder of impulse responses; None for no reverberation.
-        probability: that an utterance is changed.
+        probability: chance that an utterance is changed.
         aligned: reverberate without the delay of the direct sound, so that labels of frames stay
             true (:func:`nes2net.augment.rooms.reverberate`).
 
@@ -155,7 +155,7 @@ class MusanSpeech(MusanNoise):
 
 
 def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
-    """Average excerpts (``num_samples``,) of as many of ``files`` as noise of this ``category`` is made of."""
+    """Average excerpts (``num_samples``,) of as many ``files`` as noise of this ``category`` takes."""
     fewest, most = CATEGORIES[category].num_files
     chosen = rng.choice(len(files), rng.integers(fewest, most + 1), replace=False)
     return np.mean([draw_excerpt(files[i], num_samples, rng) for i in chosen], axis=0)
@@ -183,7 +183,8 @@ def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
 def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
     """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
 
-    The ratio is the difference of their levels (:func:`level_db`); if one of them has none, ``x`` stays.
+    The ratio is the difference of their levels (:func:`level_db`); if one of them has no level,
+    ``x`` stays.
 
     The result has the type of ``x``. It is not normalised and may exceed 1.
     """

@@ -6,8 +6,8 @@ It adds three kinds of noise, as telephony does: linear and non-linear convoluti
 algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
 (SSI, 3). The other algorithms combine them.
 
-The results are those of the published code. The computation differs, because ``firwin`` and
-``lfilter`` take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+The results equal the published code's. The computation differs, because ``firwin`` and ``lfilter``
+take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
 
 - all scalars of an algorithm come from one ``random`` call, which reads the generator as single
   calls would;
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 #: NumPy's generators: today's, and the one whose order of draws the published code has.
 NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
-#: Numbers of kinds of noise: 1 LnL, 2 ISD, 3 SSI.
+#: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
 Kinds: TypeAlias = tuple[int, ...]
 
 ALGORITHMS = range(12)
@@ -335,7 +335,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
         x: (N,). Its powers are computed in its own type, as in the published code, even if
             ``dtype`` is wider.
         right_halves: (K, M + 1), as from :func:`design_notch_filters`.
-        dtype: of the FFTs, float32 or float64.
+        dtype: type of the FFTs, float32 or float64.
 
     Returns:
         (N,), float64.

@@ -19,7 +19,7 @@ _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
 _NEAREST = 0.5  # m, between speaker and microphone
 _SOUND = 343.0  # m/s
-# All reflections would be up to 160 of them one after the other, and seconds of computation.
+# To simulate all reflections, up to 160 in a row, would take seconds.
 _MOST_REFLECTIONS = 17
 _JOINT = 0.02  # s: where the level of the tail is measured
 
@@ -27,9 +27,9 @@ _JOINT = 0.02  # s: where the level of the tail is measured
 class Room(Effect):
     """A simulated room by its reverberation time RT60, of another size and with other places each time.
 
-    Early reflections are those of the image method in a box (Allen and Berkley, 1979), up to 17 one
-    after the other. From the time at which later ones would arrive, Gaussian noise decays as Sabine's
-    formula asks (as Lehmann and Johansson, 2010, do).
+    Early reflections, up to 17 in a row, come from the image method in a box (Allen and Berkley,
+    1979). When later ones would arrive, Gaussian noise decays by Sabine's formula (as Lehmann and
+    Johansson, 2010, do).
 
     Raises:
         MissingLibrary: if pyroomacoustics is not installed.
@@ -74,10 +74,10 @@ def reverberate(
     The result is the first N samples of the convolution, in the type of ``x``.
 
     Args:
-        name: of the impulse response, for the message.
+        name: name of the impulse response, for the message.
         aligned: leave out as many samples as lie before the peak of the impulse response, its
-            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result is
-            late by the way of the sound, 3 ms for each metre.
+            direct sound, as Kaldi's ``wav-reverberate --shift-output`` does. Otherwise the result
+            is late by the travel time of the sound, 3 ms for each metre.
 
     Raises:
         InputError: if the impulse response is silent.

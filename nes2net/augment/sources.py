@@ -42,14 +42,14 @@ class NoiseFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Sources:
-    """Recordings that effects mix in. What is not there is None or empty."""
+    """Recordings that effects mix in. A missing source is None or empty."""
 
     musan: str | Path | None = None
     """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
     rir: str | Path | None = None
     """Folder of impulse responses, see :func:`find_impulse_responses`."""
     speech: Sequence[Path] = ()
-    """Recordings of the corpus itself, of which babble is made."""
+    """Recordings of the corpus itself, to make babble of."""
 
     @cached_property
     def noises(self) -> dict[str, list[NoiseFile]]:
@@ -102,7 +102,7 @@ def find_impulse_responses(root: str | Path) -> list[Path]:
 
     The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
     ``pointsource_noises`` and those with ``_noise_`` in their name, such as
-    ``RVB2014_type1_noise_largeroom1_1.wav``. Of a file with several channels the first one is used.
+    ``RVB2014_type1_noise_largeroom1_1.wav``. If a file has several channels, the first one is used.
 
     Raises:
         InputError: if the folder is missing or has no audio, or a file has no samples.

@@ -56,9 +56,9 @@ class Specmix(Settings):
     owner: ClassVar[str] = "Specmix"
 
     frequency_bands: Bands = 3
-    """Largest number of frequency bands; 0 for none."""
+    """Largest number of frequency bands; 0 for no frequency bands."""
     time_bands: Bands = 3
-    """Largest number of time bands; 0 for none."""
+    """Largest number of time bands; 0 for no time bands."""
     gamma: Share = 0.3
     """Largest share of its axis that a band covers."""
     probability: Share = 1.0

@@ -100,7 +100,7 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
     """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
 
     Windows of 32 ms are overlapped by half. Each is taken from within 10 ms of its place, where it
-    resembles most what would have followed the one before.
+    is most similar to the natural continuation of the window before.
     """
     window = np.hanning(2 * _HOP + 1)[:-1]
     length = int(np.ceil(len(x) / tempo))

@@ -162,13 +162,14 @@ class SpectroTemporalGraph(Backend):
     """The graph part that both AASIST back-ends share, from nodes to logits (Sec. 2.3 and 2.4).
 
     Args:
-        feature_dim: of the back-end.
+        feature_dim: D of the back-end.
         channels: C, size of a node.
         spectral_nodes: N_S.
         num_logits: n.
         gat_dims: sizes of a node after the first and after the heterogeneous attention.
-        pool_ratios: of the spectral, the temporal and the heterogeneous graphs. The published
-            configurations name a fourth ratio and a fourth temperature, which are not used.
+        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
+            graphs. The published configurations name a fourth ratio and a fourth temperature, which
+            are not used.
     """
 
     last_layer_name = "out_layer"

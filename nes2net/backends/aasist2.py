@@ -59,9 +59,9 @@ class Aasist2(Aasist):
 
     Y. Zhang et al., "Improving short utterance anti-spoofing with AASIST2", ICASSP 2024 (arXiv
     2309.08279): :class:`~nes2net.backends.aasist.Aasist` with Res2Net blocks instead of residual
-    ones, and trained with additive-margin softmax. No code of the authors is published, so nothing
-    here could be compared with their numbers. Assumptions: the order within a block, width, scale
-    and the squeeze-excitation, of which the last three are those of other people's code.
+    ones, and trained with additive-margin softmax. The authors published no code, so nothing here
+    could be compared with their numbers. The order within a block, the width, the scale and the
+    squeeze-excitation are assumptions; the last three are taken from other people's code.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -20,7 +20,7 @@ class AspCosine(LayerSum):
     J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2
     for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): the back-end of FIR-NB and FIR-WB.
     Neither code nor checkpoints are published, so nothing here could be compared with the paper's
-    numbers. The trunk is that of the co-author's later code (:class:`LayerSum`). Assumptions: the
+    numbers. The trunk follows the co-author's later code (:class:`LayerSum`). Assumptions: the
     first hidden state is left out, the two feed-forward layers of ``hidden_dim`` end in ReLU, and
     the bottleneck of the attention is as wide as they are.
 
@@ -28,9 +28,9 @@ class AspCosine(LayerSum):
         feature_dim: D, size of a hidden state.
         num_layers: layers of the front-end whose outputs are summed.
         hidden_dim: size of a frame after the trunk and after each feed-forward layer.
-        layer_weights: what the weights of the layers are divided by: their plain ``sum``, that of
-            their ``softmax``, or nothing (``plain``).
-        dropout: after each feed-forward layer.
+        layer_weights: how the weights of the layers are normalised: divided by their plain ``sum``,
+            by a ``softmax``, or not at all (``plain``).
+        dropout: dropout after each feed-forward layer.
         num_logits: n.
         head: last layer: a name, or a mapping of ``name`` and its options.
 

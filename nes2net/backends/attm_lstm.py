@@ -110,7 +110,7 @@ class AttMLSTM(Backend):
         self.decoder = Decoder(feature_dim, lstm_dim, num_logits)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates B×L; 0 for the first state and those after the layers that it reads."""
+        """The gates B×L; 0 for the first state and for states after the layers that it reads."""
         read = hidden_states[1 : self.num_layers + 1]
         return F.pad(self.feat_merge.layer_weights(read), (1, len(hidden_states) - 1 - self.num_layers))
 

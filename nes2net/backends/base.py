@@ -14,7 +14,7 @@ from nes2net.machine.devices import at_least_float32, without_autocast
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """How a score is made of logits, see :func:`scores_of`."""
-#: What a score is, by its rule, for those who read it; higher means more bona fide by every rule.
+#: What a score is, by its rule, in words for readers; by every rule, higher means more bona fide.
 NATURE: dict[ScoreRule, str] = {
     "logit": "no probability",
     "difference": "no probability",
@@ -24,12 +24,12 @@ NATURE: dict[ScoreRule, str] = {
 
 
 class Backend(nn.Module):
-    """Features B×T×D → logits B×n, of which :attr:`score_rule` makes the score.
+    """Features B×T×D → logits B×n; :attr:`score_rule` makes the score of the logits.
 
-    Logits are those that the last layer makes of an embedding: ``last_layer(embed(features))``. A
-    subclass defines :meth:`embed` and names its last layer. A back-end with ``wants_layers =
-    "all"`` takes the sequence of hidden states instead of the features. State-dict keys are the
-    published ones, without :attr:`checkpoint_prefix`.
+    The last layer makes the logits of an embedding: ``last_layer(embed(features))``. A subclass
+    defines :meth:`embed` and names its last layer. A back-end with ``wants_layers = "all"`` takes
+    the sequence of hidden states instead of the features. State-dict keys are the published ones,
+    without :attr:`checkpoint_prefix`.
 
     Args:
         feature_dim: D; None if the class says it, or the back-end does not.
@@ -60,12 +60,12 @@ class Backend(nn.Module):
     score_rule: ScoreRule = "logit"
     """How its score is made of its logits; higher means more bona fide."""
     resolutions: tuple[int, ...] = ()
-    """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives none."""
+    """Lengths, in frames, of the segments whose logits :meth:`segments` gives; empty if it gives no segments."""
     made_for_segments: bool = False
-    """Whether it is built to score segments; another one that gives them was trained by utterance,
-    unless its recipe says otherwise."""
+    """Whether it is built to score segments. Any other back-end that gives segments was trained by
+    utterance, unless its recipe says otherwise."""
     last_layer_name: str = ""
-    """Name of its last layer, as in ``get_submodule``; empty if it has none that can be replaced."""
+    """Name of its last layer, as in ``get_submodule``; empty if no layer can be replaced."""
 
     def __init__(self, feature_dim: int | None = None) -> None:
         super().__init__()
@@ -88,20 +88,20 @@ class Backend(nn.Module):
         """Logits B×T×n of the segments of ``features``, by the length of a segment in ms.
 
         Args:
-            features: those of :meth:`forward`.
-            frame_ms: from one frame of ``features`` to the next; the front-end's hop.
+            features: as for :meth:`forward`.
+            frame_ms: milliseconds from one frame of ``features`` to the next, the front-end's hop.
 
         Raises:
             InputError: if the back-end sees no segments, only the whole utterance.
         """
-        raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, none of its segments")
+        raise InputError(f"back-end '{self.config['name']}' gives one score an utterance, no scores of segments")
 
     def num_segments(self, num_frames: int) -> tuple[int, ...]:
         """How many segments of each of its :attr:`resolutions` there are in ``num_frames`` frames."""
         return tuple(num_frames // factor for factor in self.resolutions)
 
     def utterance_logits(self, features: Any) -> Tensor:
-        """Logits B×n of the utterance, those that :meth:`forward` gives unless it gives the frames'."""
+        """Logits B×n of the utterance, even if :meth:`forward` gives the frames' logits."""
         return self(features)
 
     def segments_and_embedding(self, features: Any, frame_ms: float = 20.0) -> tuple[dict[float, Tensor], Tensor]:
@@ -126,8 +126,8 @@ class Backend(nn.Module):
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor | None:
         """Weights B×L that a back-end with ``wants_layers = "all"`` gives to L ``hidden_states`` B×T×D.
 
-        They are those of :meth:`nes2net.aggregations.base.Aggregation.layer_weights`, 0 for layers
-        that it does not read. None if it has no weights of layers.
+        They are defined as for :meth:`nes2net.aggregations.base.Aggregation.layer_weights`, with 0
+        for layers that it does not read. None if it has no weights of layers.
         """
         return None
 
@@ -169,7 +169,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` unless ``scores``, those of other systems, are B×:attr:`num_scores`."""
+        """Raise :class:`InputError` unless the ``scores`` of other systems are B×:attr:`num_scores`."""
         name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
         if scores is None:
             raise InputError(
@@ -186,7 +186,7 @@ class LogitLayer(nn.Linear):
     """The last linear layer of a back-end, B×E → B×n, whose logits are float32 in any precision.
 
     Logits are not rounded to half precision, not even within autocast or with half-precision weights.
-    In bfloat16 most of a thousand scores equal another one, and ties move error rates.
+    In bfloat16 most of a thousand scores are tied with another one, and ties change error rates.
 
     >>> import torch
     >>> LogitLayer(4, 2).bfloat16()(torch.zeros(3, 4, dtype=torch.bfloat16)).dtype
@@ -211,13 +211,13 @@ def scores_of(logits: Tensor, rule: ScoreRule) -> Tensor:
     """Scores (B,) of ``logits`` B×n; column 1 of two is bona fide, or the only one.
 
     Args:
-        rule: ``"logit"`` takes the last logit, and ``"cosine"`` too, whose logits are cosines.
+        rule: ``"logit"`` takes the last logit, and so does ``"cosine"``, whose logits are cosines.
             ``"difference"`` is column 1 − column 0, the log odds of a softmax over two.
-            ``"probability"`` is that softmax: it ranks as the difference does, but in float32 it is
-            1 from a difference of about 17 on, so that scores tie.
+            ``"probability"`` is this softmax's probability: it ranks as the difference does, but in
+            float32 it equals 1 for differences above about 17, so that scores tie.
 
     Raises:
-        InputError: if the rule compares two logits and there is another number of them.
+        InputError: if the rule compares two logits and the number of logits is not 2.
 
     >>> logits = torch.tensor([[-1.0, 2.0]])
     >>> [round(scores_of(logits, rule).item(), 4) for rule in ("logit", "difference", "probability")]

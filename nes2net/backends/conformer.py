@@ -231,8 +231,9 @@ class Conformer(Backend):
         embed_dim: E, channels of a token, a multiple of ``num_heads``.
         num_blocks: conformer blocks.
         num_heads: h, heads of the self-attention.
-        kernel_size: of the depthwise convolution, in frames.
-        dropout: in the feed-forward layers and after the convolution, 0 in the published code.
+        kernel_size: kernel of the depthwise convolution, in frames.
+        dropout: dropout in the feed-forward layers and after the convolution, 0 in the published
+            code.
         num_logits: n.
 
     Raises:

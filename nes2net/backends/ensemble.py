@@ -40,14 +40,14 @@ class Ensemble(LayerSum):
     weight for each system and class. A logit is Σ weight·(score − bias) over the S systems.
 
     State 0, the input of the first layer, is not used. States 1 to L are the outputs of the layers,
-    none of them after the front-end's final layer norm. ``scores`` are those of other systems, in
-    the order of training and normalised as in training (:mod:`nes2net.scoring.system_scores`). The
-    published order is CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2, the baselines of ASVspoof 2021.
+    before the front-end's final layer norm. ``scores`` come from other systems, in the order of
+    training and normalised as in training (:mod:`nes2net.scoring.system_scores`). The published
+    order is CQCC-GMM, LFCC-GMM, LFCC-LCNN, RawNet2, the baselines of ASVspoof 2021.
 
-    The published column 0 is bona fide. Here column 1 is, as everywhere: the tensors keep the
-    published order, and the columns are swapped on the way out. The score is the published one, the
-    logit of bona fide alone. The weights of the layers are divided by their plain sum, without a
-    softmax, and may become negative; with ``kind="classification"`` they are not divided.
+    In the published code column 0 is bona fide; here it is column 1, as everywhere. The tensors
+    keep the published order, and the columns are swapped on the way out. The score is the published
+    one, the logit of bona fide alone. The weights of the layers are divided by their plain sum,
+    without a softmax, and may become negative; with ``kind="classification"`` they are not divided.
 
     ``torch.export`` fixes the number of frames, a limit of ``nn.LSTM``; an ONNX file does not.
 
@@ -120,7 +120,7 @@ class Ensemble(LayerSum):
         return self.lineal_weights_b(summary), self.lineal_weights_s(summary)
 
     def embed(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """Embeddings of ``hidden_states``: those of :meth:`summary`.
+        """Embeddings of ``hidden_states``, as computed by :meth:`summary`.
 
         With ``kind="classification"`` the hidden layer B×40 of the perceptron, the input of the
         last layer.

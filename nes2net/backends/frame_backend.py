@@ -11,7 +11,7 @@ from nes2net.backends.pooling import Pooling, create_pooling
 from nes2net.errors import InputError
 
 Utterance = Literal["mean", "min", "attentive"]
-"""How the embedding of an utterance is made of those of its frames, see :class:`FrameBackend`."""
+"""How the embedding of an utterance is made from its frames' embeddings, see :class:`FrameBackend`."""
 
 
 class FrameBackend(Backend):
@@ -19,21 +19,21 @@ class FrameBackend(Backend):
 
     A subclass defines :meth:`frames` and names its last layer, and its constructor calls
     :meth:`build_pooling`. Frames and utterance share the last layer. ``pool`` makes one embedding
-    of the utterance, and :meth:`forward` gives its logits B×n. ``pool=None`` leaves that out:
-    :meth:`forward` gives the logits of the frames, B×T×n, and those of the utterance, which
-    :class:`nes2net.Detector` scores, are by ``utterance`` the last layer's logits
+    of the utterance, and :meth:`forward` gives its logits B×n. ``pool=None`` leaves this out:
+    :meth:`forward` gives the logits of the frames, B×T×n. The utterance's logits, which
+    :class:`nes2net.Detector` scores, are then the last layer's logits, by ``utterance``,
 
     - ``"mean"``: of the mean of the frames' embeddings, so as with ``pool="mean"``. If the last
       layer is linear they are the mean of the frames' logits.
-    - ``"min"``: of the frame with the lowest score, the first one of several, because an utterance
-      is spoof if any part of it is. Its gradient reaches the chosen frames alone.
+    - ``"min"``: of the frame with the lowest score (the first of equal ones), because an utterance
+      is spoof if any part of it is. Its gradient reaches only the chosen frames.
     - ``"attentive"``: of a weighted mean of the frames' embeddings. The weights are a softmax over
       time of a small network with parameters of its own
       (:class:`nes2net.backends.pooling.AttentivePooling`).
 
-    Frames of zeros behind a shorter utterance of a training batch are frames like all others: they
-    count in the mean and in the attention, and one of them may be the lowest. Batches to be scored
-    have none.
+    Zeros behind a shorter utterance of a training batch make frames like all others: they count in
+    the mean and in the attention, and one of them may be the lowest. Batches to be scored have no
+    such zeros.
     """
 
     pool: str | None
@@ -67,10 +67,10 @@ class FrameBackend(Backend):
         raise NotImplementedError
 
     def forward(self, features: Any, utterance: bool = False) -> Tensor:
-        """Logits B×n of ``features`` B×T×D; with ``pool=None`` those of the frames, B×T×n.
+        """Logits B×n of ``features`` B×T×D; with ``pool=None`` the logits of the frames, B×T×n.
 
         Args:
-            utterance: give those of the utterance with ``pool=None``, too.
+            utterance: give the logits of the utterance even with ``pool=None``.
         """
         if self.pool is None and not utterance:
             return self.frame_logits(self.frames(features))
@@ -98,7 +98,7 @@ class FrameBackend(Backend):
         return self.last_layer(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def pool_frames(self, frames: Tensor) -> Tensor:
-        """Embeddings of utterances, B×E, of those of their ``frames``, B×T×E."""
+        """Embeddings of utterances, B×E, from the embeddings of their ``frames``, B×T×E."""
         if self.pooling is not None:
             return self.pooling(frames.transpose(1, 2))
         logits = self.frame_logits(frames.detach())

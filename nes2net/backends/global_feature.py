@@ -127,7 +127,7 @@ class LLGF(Backend):
     """LGF with a light CNN between the linear map and the LSTMs.
 
     Features B×T×``feature_dim``, T ≥ 16, → logits B×``num_logits``. The output of the linear map is
-    read as an image of one channel, T×H, of which the CNN makes 32 channels of T/16×H/16. A frame
+    read as an image of one channel, T×H, which the CNN turns into 32 channels of T/16×H/16. A frame
     is then a vector of E = 32·⌊H/16⌋ numbers. ``torch.export`` fixes the number of frames, a limit
     of ``nn.LSTM``; an ONNX file does not.
 

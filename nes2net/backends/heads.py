@@ -1,7 +1,7 @@
 """Heads: last layers of a back-end that compare an embedding with vectors of the classes.
 
-Any back-end takes one by its option ``head``, in place of its linear layer. The losses of
-:mod:`nes2net.losses` that need such vectors train those of the head.
+Any back-end takes one by its option ``head``, in place of its linear layer. Losses of
+:mod:`nes2net.losses` that need such vectors train the head's vectors.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ class OneClassHead(Head):
 class OneClassColumnHead(OneClassHead):
     """A one-class head whose vector is a column, ``weight`` E×1, as AntiDeepfake's files have it.
 
-    The column is scaled as that of :class:`P2SGradHead`.
+    The column is scaled as in :class:`P2SGradHead`.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -121,7 +121,7 @@ class OneClassColumnHead(OneClassHead):
 
 
 class P2SGradHead(Head):
-    """Cosines of embeddings and two class vectors: B×E → B×2; that of bona fide is the score.
+    """Cosines of embeddings and two class vectors: B×E → B×2; the cosine of bona fide is the score.
 
     ``weight`` is E×2, column 1 for bona fide. The mean squared error of the cosines trains it (Wang
     & Yamagishi, Interspeech 2021, arXiv 2103.11326). Columns are scaled as in the published

@@ -1,7 +1,7 @@
 """The trunk of ``asp_cosine`` and ``ensemble``: a weighted sum of normalised layers, projected.
 
 J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection system based on wav2vec2 for
-the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names are those of the published
+the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573); parameter names come from the published
 code of E. Rosello et al., Interspeech 2024.
 """
 
@@ -18,7 +18,7 @@ from nes2net.backends.base import Backend
 from nes2net.machine.devices import at_least_float32, without_autocast
 
 LayerWeights = Literal["sum", "softmax", "plain"]
-"""What the weights of the layers are divided by: their plain sum, that of a softmax, or nothing."""
+"""How the weights of the layers are normalised: divided by their plain sum, by a softmax, or not at all."""
 
 
 class LayerSum(Backend):
@@ -58,7 +58,7 @@ class LayerSum(Backend):
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The weights B×L, the same for every utterance; 0 for the first state and those that it does not read."""
+        """The weights B×L, the same for every utterance; 0 for the first state and for states that it does not read."""
         weights = F.pad(self.weights_of_layers(), (1, len(hidden_states) - self.num_states))
         return weights.expand(len(hidden_states[0]), -1)
 

@@ -9,13 +9,13 @@ from nes2net.options import FeatureDim, Logits
 
 
 class Logistic(Backend):
-    """Features B×T×``feature_dim`` → logits B×``num_logits``; the only one is the log odds of bona fide.
+    """Features B×T×``feature_dim`` → logits B×``num_logits``; a single logit is the log odds of bona fide.
 
     O. Pascu, A. Stan, D. Oneata, E. Oneata, H. Cucu, "Towards generalisable and calibrated audio
     deepfake detection with self-supervised representations", Interspeech 2024 (arXiv 2309.05384),
     fit logistic regression on frozen representations. The mean over time is an assumption. The
-    parameters are ``linear.weight`` n×D and ``linear.bias``, with one logit D + 1 numbers.
-    `train.optimizer: logistic` of a recipe fits them in one go.
+    parameters are ``linear.weight`` n×D and ``linear.bias``; with one logit these are D + 1
+    numbers. `train.optimizer: logistic` of a recipe fits them in one go.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -1,8 +1,8 @@
 """XLSR-Mamba: two columns of Mamba blocks, one of which reads the utterance backwards.
 
 Y. Xiao, R. K. Das, "XLSR-Mamba: a dual-column bidirectional state space model for spoofing attack
-detection", IEEE SPL 2025 (arXiv 2411.10027). The block is that of Mamba (A. Gu, T. Dao,
-arXiv 2312.00752, Sec. 3.4).
+detection", IEEE SPL 2025 (arXiv 2411.10027). The block comes from Mamba (A. Gu, T. Dao, arXiv
+2312.00752, Sec. 3.4).
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Mixer(nn.Module):
     def _scan(self, x: Tensor, delta: Tensor, B: Tensor, C: Tensor, z: Tensor) -> Tensor:
         """Scan and gate, all B×T×2E.
 
-        As in the kernel, in at least float32, because states decay over hundreds of frames.
+        It is computed in at least float32, as in the kernel, because states decay over hundreds of
+        frames.
         """
         wide = torch.promote_types(x.dtype, torch.float32)
         delta = F.softplus(delta.to(wide) + self.dt_proj.bias.to(wide))
@@ -167,7 +168,7 @@ class Mamba(Backend):
     """Features B×T×``feature_dim`` → logits B×``num_logits``.
 
     The scan is plain PyTorch (:mod:`nes2net.backends.selective_scan`). On CUDA, outside
-    torch.compile and torch.export, it is the kernel of mamba_ssm if that package is installed.
+    torch.compile and torch.export, the kernel of mamba_ssm is used if that package is installed.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

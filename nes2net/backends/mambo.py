@@ -1,6 +1,6 @@
 """MamBo: groups of state-space mixers, perceptrons and attention (XLSR-MamBo).
 
-Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers are those of Mamba-2 (T. Dao, A. Gu,
+Ng et al., Findings of ACL 2026 (arXiv 2601.02944). The mixers come from Mamba-2 (T. Dao, A. Gu,
 ICML 2024, arXiv 2405.21060), Hydra (S. Hwang et al., NeurIPS 2024, arXiv 2407.09941), which reads
 the utterance in both directions, and Mamba.
 """
@@ -35,7 +35,7 @@ class Norm(nn.RMSNorm):
 
 
 class FrameConv(nn.Conv1d):
-    """A convolution per channel, B×T×C → B×T×C: of frames before and after one, or of those before it."""
+    """A convolution per channel, B×T×C → B×T×C, over frames before and after a frame, or only before it."""
 
     def __init__(self, channels: int, kernel: int, causal: bool) -> None:
         super().__init__(channels, channels, kernel, padding=0 if causal else kernel // 2, groups=channels)
@@ -86,8 +86,8 @@ class Mamba2(nn.Module):
 class Hydra(Mamba2):
     """The mixer of Hydra, B×T×E → B×T×E: two scans, one of them backwards in time.
 
-    Each scan is read one frame later, and what a frame is itself is added with a learned factor per
-    head. Sizes are those of :class:`Mamba2`.
+    Each scan is read one frame later, and the frame itself is added with a learned factor per head.
+    Sizes are defined as in :class:`Mamba2`.
     """
 
     both_ways = True
@@ -223,11 +223,11 @@ class MamBo(Backend):
 
     The published systems read 66,800 samples and are scored by the difference of the logits, in
     bfloat16 autocast and in batches of 64. The waveforms of a batch are normalised as one block
-    (``normalize="batch"`` of the front-end). Their configuration has a head dimension of 32, which
-    never reaches the mixers: it is 64. The published code also offers the mixers ``GDN`` (Gated
-    DeltaNet) and ``Bi_add`` (two of Mamba, one of them backwards), which are not built here.
-    Assumptions: the default topology, mixer and numbers of groups and mixers. The scans are plain
-    PyTorch (:mod:`nes2net.backends.state_space_dual`).
+    (``normalize="batch"`` of the front-end). Their configuration has a head dimension of 32, but
+    this never reaches the mixers, which have 64. The published code also offers the mixers ``GDN``
+    (Gated DeltaNet) and ``Bi_add`` (two of Mamba, one of them backwards), which are not built here.
+    The default topology, the mixer and the numbers of groups and mixers are assumptions. The scans
+    are plain PyTorch (:mod:`nes2net.backends.state_space_dual`).
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -241,7 +241,7 @@ class MamBo(Backend):
         head_dim: channels of a head of ``hydra`` and ``mamba2``, which divides ``expand``·E.
         expand: channels inside these mixers, as a multiple of E.
         num_heads: heads of the attention, which divide E.
-        dropout: after perceptrons and the pooling.
+        dropout: dropout after perceptrons and the pooling.
         num_logits: n.
 
     Raises:

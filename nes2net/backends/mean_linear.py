@@ -23,13 +23,13 @@ class MeanLinear(FrameBackend):
     (``normalize=True`` of the front-end). They score whole utterances by the probability of bona
     fide, or by the cosine of the one-class head.
 
-    The mean is taken over all frames that are given. Zeros that stand behind a shorter utterance of
-    a training batch are included, as published; batches to be scored have none.
+    The mean is taken over all frames that are given. Zeros behind a shorter utterance of a training
+    batch are included, as published; batches to be scored have no such zeros.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``, which is the size of the embedding.
-        head: ``"linear"``, or ``"one_class"``, the published vector of bona fide speech, D×1; the
-            other heads are those of every back-end.
+        head: ``"linear"``, or ``"one_class"``, the published vector of bona fide speech, D×1, or a
+            head that every back-end takes.
         num_logits: n; 2 for a head that compares two classes.
         projection_dim: size to which a linear layer brings features before the mean, which is then
             the size of the embedding: 256 in Spoof-SUPERB. None for no such layer.
@@ -76,4 +76,4 @@ class MeanLinear(FrameBackend):
         if self.projector is None or self.utterance != "mean":
             return super().embed(features)
         self.check_features(features)
-        return self.projector(features.mean(dim=1))  # the mean of the projection is that of the features
+        return self.projector(features.mean(dim=1))  # the mean of the projection is the projection of the mean

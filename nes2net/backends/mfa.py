@@ -70,12 +70,13 @@ class MFA(Backend):
     """Hidden states, at least L + 1 tensors B×T×``feature_dim`` → logits B×``num_logits``.
 
     The published system fine-tunes WavLM-Large. Its code is not public: the paper says that
-    attentive statistics pooling is done over time in each layer and then over layers. All else in
-    the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of 128
-    (:class:`~nes2net.backends.pooling.AttentiveStatisticsPooling`), the layers' outputs 1 to L, and
-    linear maps 2D → D after each pooling, the first one shared by the layers. The ``third_party``
-    variant has the numbers of a public code of other authors: the weighted mean is divided by T once
-    more, the variance stands for the deviation, and the layers' inputs, 0 to L − 1, are read.
+    attentive statistics pooling is done over time in each layer and then over layers. Everything
+    else in the ``paper`` variant is an assumption: mean and standard deviation with a bottleneck of
+    128 (:class:`~nes2net.backends.pooling.AttentiveStatisticsPooling`), the layers' outputs 1 to L,
+    and linear maps 2D → D after each pooling, the first one shared by the layers. The
+    ``third_party`` variant has the numbers of a public code of other authors: the weighted mean is
+    divided by T once more, the variance stands for the deviation, and the layers' inputs, 0 to L −
+    1, are read.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.

@@ -1,8 +1,8 @@
 """MPIF-Res2Net: a Res2Net on spectrograms whose groups are fused from several perspectives.
 
 S. Dong, J. Xue, C. Fan, K. Zhu, Y. Chen, Z. Lv, "Multi-perspective information fusion Res2Net with
-random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is to keep the
-groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
+random Specmix for fake speech detection", DADA 2023 (arXiv 2306.15389). The fusion is meant to keep
+the groups from learning the same clues. No code is published; :class:`MpifRes2Net` lists the
 assumptions.
 """
 
@@ -43,7 +43,7 @@ class PerspectiveFusion(nn.Module):
 
     g is the mean of one gate per perspective. A gate averages own + previous over the axes that the
     perspective does not look at, and passes the result through a bottleneck of 1×1 convolutions and
-    a sigmoid. The convex sum is that of attentional feature fusion (Dai et al., WACV 2021). The
+    a sigmoid. The convex sum follows attentional feature fusion (Dai et al., WACV 2021). The
     bottleneck has SiLU, because so few units could all die under a ReLU.
     """
 
@@ -142,20 +142,20 @@ class MpifRes2Net(Backend):
     sub-band (Neural Networks 2024). Nothing could be compared with the authors' numbers:
 
     1. Input: log-magnitude spectrum of the F0 sub-band, ``feature_dim`` 45 bins (``lps`` with
-       ``num_bins=45``). T is made ``num_frames`` 600 by repeating shorter utterances and cutting
-       longer ones; None leaves T as it is.
+       ``num_bins=45``). Shorter utterances are repeated and longer ones cut to T = ``num_frames``,
+       600; None leaves T as it is.
     2. Stem: ``stem_convolutions`` 3 of size 3×3 with ``stem_channels`` 16, each with BatchNorm and
        ReLU. Stages: ``blocks`` (2, 2, 2, 2) with ``planes`` (16, 32, 64, 128), ``strides`` (1, 2,
        2, 2) and ``expansion`` 2. Each block has ``scale`` 8 groups of ⌊planes·``base_width``/64⌋
-       channels, ``base_width`` 26. Then comes global average pooling. All convolutions but those of
+       channels, ``base_width`` 26. Then comes global average pooling. All convolutions except in
        the gates have Kaiming initialisation (fan out).
     3. The first block of a stage is Res2Net's "stage" type, whose groups do not see each other. All
        other blocks have the fusion.
     4. Fusion (``fusion``): the gates of :class:`PerspectiveFusion` for the ``perspectives``
        channel, time and frequency, each with a bottleneck of C/``fusion_reduction`` (4) but at
-       least 4 channels. Without fusion it is Res2Net's plain addition.
-    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for
-       none.
+       least 4 channels. Without fusion, groups are added as in Res2Net.
+    5. Each block ends with local channel attention over ``attention_kernel`` 3 channels; 0 for no
+       attention.
     6. ``head``: ``"angular"`` for the angular softmax loss, with the cosine-logit difference as
        score, or ``"linear"`` for cross-entropy, with the logit of bona fide as score.
 
@@ -163,12 +163,12 @@ class MpifRes2Net(Backend):
         feature_dim: D, the front-end's ``out_dim``.
         num_frames: T that every utterance is cut or repeated to; None for its own.
         stem_channels, stem_convolutions: channels and number of the convolutions of the stem.
-        planes, blocks, strides: of each stage.
+        planes, blocks, strides: planes, number of blocks and stride of each stage.
         expansion: output channels of a block for each of its planes.
         base_width: width of a group's channels, per 64 planes.
         scale: groups of a block.
         fusion: fuse the groups through gates; otherwise they are added up.
-        perspectives: what the gates look along.
+        perspectives: the axes that the gates look along.
         fusion_reduction: how many times narrower the bottleneck of a gate is.
         attention_kernel: channels that the local channel attention sees; 0 for no attention.
         head: last layer, see 6; ``"linear"`` or any other of :mod:`nes2net.backends.heads`.

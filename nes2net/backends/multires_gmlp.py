@@ -24,7 +24,7 @@ from nes2net.options import Probability, Takes, at_most_states, multiple_of
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.
 RESOLUTIONS: tuple[Resolution, ...] = (20, 40, 80, 160, 320, 640)
-_STATE_WEIGHTS = 30  # in every published file; those beyond the hidden states are not used
+_STATE_WEIGHTS = 30  # in every published file; weights beyond the hidden states are not used
 _LONGEST = 2 ** (len(RESOLUTIONS) - 1)  # frames in a segment of the last scale
 
 
@@ -93,7 +93,7 @@ class Halving(nn.Module):
 
 
 class Scales(nn.Module):
-    """The maps of all scales, the gMLP networks over them, and that of the utterance."""
+    """The maps of all scales, the gMLP networks over them, and the utterance's gMLP network."""
 
     def __init__(self, dims: Sequence[int], gmlp_layers: int, max_frames: int, dropout: float) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Scales(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def maps(self, features: Tensor) -> list[Tensor]:
-        """The input of each scale, B×T_i×d_i, made of that of the scale before."""
+        """The input of each scale, B×T_i×d_i, made from the input of the scale before."""
         maps = [features]
         for block in list(self.blocks)[1:]:
             maps.append(block(maps[-1]))
@@ -124,16 +124,18 @@ class MultiresGmlp(Backend):
     Scale i scores segments of 2^i frames, d_i = ``feature_dim``/2^i numbers each; it reads the input
     of scale i − 1, halved by maxima. Each scale has gMLP blocks and two class vectors of its own.
     The utterance has its own blocks over the last scale's input, and shares that scale's class
-    vectors. So it is a joint head: train it beside the segments, or the segments alone. The networks
-    of a single resolution have the same weights, of which one scale is trained.
+    vectors. The utterance therefore cannot be trained alone: train it beside the segments, or the
+    segments alone. The networks of a single resolution have the same weights, but only one scale of
+    them is trained.
 
-    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states; their weights,
-    a softmax, are learned with it. The halving before the last scale begins one frame early: frame j
-    of 640 ms is made of frames 2j − 1 and 2j of 320 ms, so it lies 320 ms before the label that it
-    is compared with. That is kept, because the published weights were trained so.
+    The published system fine-tunes wav2vec 2.0 Large and reads its 25 hidden states. The weights of
+    these states, a softmax, are learned with it. The halving before the last scale begins one frame
+    early: frame j of 640 ms is made of frames 2j − 1 and 2j of 320 ms, so it lies 320 ms before the
+    label that it is compared with. This is kept, because the published weights were trained in this
+    way.
 
     The gates mix all frames of an utterance. Zeros behind a shorter utterance of a training batch
-    therefore change its scores, as published; batches to be scored have none.
+    therefore change its scores, as published; batches to be scored have no such zeros.
 
     Args:
         feature_dim: D, the front-end's ``out_dim``.
@@ -142,7 +144,7 @@ class MultiresGmlp(Backend):
         max_frames: M, the gates of scale i have weights for M // 2^i frames. The halving of the last
             scale gives one frame more, so that the back-end takes 32·(M // 32) − 1 frames at most.
         resolutions: lengths in ms of the segments that are scored, for frames of 20 ms.
-        dropout: of the utterance's branch.
+        dropout: dropout of the utterance's branch.
         num_logits: n, always 2.
 
     >>> backend = MultiresGmlp(feature_dim=128, num_layers=2, gmlp_layers=1, max_frames=64)

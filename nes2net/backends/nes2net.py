@@ -28,7 +28,7 @@ from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or
 
 Split = Annotated[int, Field(ge=2, le=64)]
 SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
-BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, as its next
+BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, and so is the next number
 ATTENTION_DROPOUT = 0.1
 
 
@@ -143,12 +143,12 @@ class Nes2Net(FrameBackend):
     block, together with the output of the group before it. The number of channels never changes.
 
     Args:
-        block, activation: of the inner level.
+        block, activation: block and activation of the inner level.
         feature_dim: D, the front-end's ``out_dim``.
         nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
             scale, which must divide the quotient C.
-        dilation: of the inner convolutions of three frames. It is 2 in the ASVspoof 2019 and 2021
-            recipes, and 1 in those of CtrSVDD and ASVspoof 5.
+        dilation: dilation of the inner convolutions of three frames. It is 2 in the ASVspoof 2019
+            and 2021 recipes, and 1 in the CtrSVDD and ASVspoof 5 recipes.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`); None gives the logits of
             each frame, B×T×``num_logits``, with the weights of ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,
@@ -222,7 +222,7 @@ class Nes2Net(FrameBackend):
 
 
 class DropoutBlock(Res2NetXBlock):
-    """The inner level of Nes2Net-LA: that of Nes2Net-X, with dropout before its input is added."""
+    """The inner level of Nes2Net-LA: the inner level of Nes2Net-X, with dropout before its input is added."""
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__(channels, scale, dilation, activation, se_channels)
@@ -236,9 +236,8 @@ class LocalBlockAttention(nn.Module):
     """Attention between the groups: J maps B×C×1×T → J maps B×C×1×T.
 
     A group is a token, its mean over time. It attends to itself and its neighbours; the first and
-    the last group take the place of the neighbours that they lack, and so count several times. What
-    it reads is added to each of its frames. The learned position is added to queries, keys and
-    values alike.
+    the last group take the place of missing neighbours, and so count several times. The result is
+    added to each of its frames. The learned position is added to queries, keys and values alike.
     """
 
     def __init__(self, groups: int, channels: int, window: int) -> None:
@@ -281,7 +280,7 @@ class Nes2NetLA(Nes2Net):
         nes_ratio: the number of outer groups, which must divide ``feature_dim``, and the inner
             scale, which must divide the quotient C.
         window: how many groups a group attends to, itself in the middle.
-        dilation: of the inner convolutions of three frames.
+        dilation: dilation of the inner convolutions of three frames.
         pool: ``"mean"`` or ``"astp"`` (:mod:`nes2net.backends.pooling`); None gives the logits of
             each frame, B×T×``num_logits``, with the weights of ``"mean"``.
         utterance: with ``pool=None``, how the utterance is scored by its frames: ``"mean"``,

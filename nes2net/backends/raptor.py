@@ -1,6 +1,6 @@
 """RAPTOR: a gate for each hidden state, and the conformer of TCM, the detectors of DF Arena.
 
-arXiv 2603.06164; the detectors of 500M and 1B parameters are those of the hub's organisation
+arXiv 2603.06164; the detectors of 500M and 1B parameters come from the hub's organisation
 Speech-Arena-2025. How they were trained is not public.
 """
 
@@ -36,9 +36,9 @@ class Raptor(Backend):
         feature_dim: D, the front-end's ``out_dim``, a multiple of ``num_heads``.
         num_blocks: conformer blocks.
         num_heads: heads of the self-attention.
-        kernel_size: of the depthwise convolution, in frames.
-        dropout: in the feed-forward layers and after the convolution.
-        final_norm: whether the last hidden state is that after the front-end's final layer norm.
+        kernel_size: kernel of the depthwise convolution, in frames.
+        dropout: dropout in the feed-forward layers and after the convolution.
+        final_norm: whether the last hidden state is taken after the front-end's final layer norm.
         num_logits: n.
 
     Raises:

@@ -53,7 +53,8 @@ class RawAasist(SpectroTemporalGraph):
     here; at least 2,315 are needed.
 
     Args:
-        channels, gat_dims, pool_ratios: of the encoder, and as for :class:`SpectroTemporalGraph`.
+        channels, gat_dims, pool_ratios: channels of the encoder, and the rest as for
+            :class:`SpectroTemporalGraph`.
         feature_dim: 1, a sample.
         num_logits: n.
 

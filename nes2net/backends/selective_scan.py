@@ -7,7 +7,7 @@ A loop over all T frames is slow, and an export of it has a fixed T. Here time i
 of 16 frames, and all chunks step together, twice. The first pass starts from zero and gives the
 contribution of each chunk to the state after it. The second pass starts each chunk from its true
 state. Decays are multiplied by adding their logarithms, which are never positive, and are never
-divided, so nothing overflows and the result equals that of the loop up to rounding.
+divided, so nothing overflows and the result equals the loop's up to rounding.
 
 Every operation has a deterministic implementation on CUDA. ``torch.cumsum`` of floats has none.
 """
@@ -128,7 +128,7 @@ def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
     Both arguments are B×K×D×N, and so is the result.
 
     The K steps are cut into chunks again: step by step within a chunk, and by :func:`_all_pairs`
-    between chunks. That cost is quadratic, but in T / 256.
+    between chunks. The cost between chunks is quadratic, but in T / 256.
     """
     log_decays, drives = _steps(log_decay), _steps(drive)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))

@@ -42,7 +42,7 @@ class SLS(Backend):
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_layers: L; the last L of the given hidden states are read. A front-end of 24 layers
-            gives 25 states, of which the first, the input of its first layer, is not read.
+            gives 25 states; the first one, the input of its first layer, is not read.
         num_frames: T, 201 for 64,600 samples. The size of ``fc1`` depends on it, because the
             feature map is flattened. Pooling drops up to two further frames, as in the published
             code; any other T is an error.
@@ -82,7 +82,7 @@ class SLS(Backend):
         return torch.sigmoid(self.fc0(means))
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
-        """The gates B×L; 0 for the layers before the last L' that it reads."""
+        """The gates B×L; 0 for all but the last L' layers, which it reads."""
         unread = len(hidden_states) - self.num_layers
         return F.pad(self.gates(hidden_states[unread:]).squeeze(2), (unread, 0))
 

@@ -2,7 +2,7 @@
 
 T. Dao, A. Gu, "Transformers are SSMs", ICML 2024 (arXiv 2405.21060), Sec. 6. All channels of a head
 decay alike, so a chunk of frames is one masked product of two matrices, as in attention, and only
-the states between chunks are left to a recurrence. With few chunks that is a product too.
+the states between chunks are left to a recurrence. With few chunks the recurrence is a product too.
 
 Decays are multiplied by adding their logarithms, which are never positive, in float64, so that a
 difference of two long sums is exact and nothing overflows. Every operation has a deterministic
@@ -23,7 +23,7 @@ CHUNK = 32
 def state_space_dual(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """Compute y_t = s_t C_t with s_t = exp(Δ_t A)·s_{t−1} + Δ_t x_t B_tᵀ and s_{−1} = 0.
 
-    A head has a state P×N and a decay of its own. B and C are those of all heads.
+    A head has a state P×N and a decay of its own. All heads share B and C.
 
     Args:
         x: B×T×h×P, as all others of one dtype.

@@ -30,7 +30,7 @@ def average_checkpoints(
 ) -> OrderedDict[str, Tensor]:
     """State dict of the average of checkpoints with the same names and shapes.
 
-    Memory holds one accumulator and one checkpoint, whatever the number of files.
+    Memory holds one accumulator and one checkpoint, independent of the number of files.
 
     Args:
         paths: one or more checkpoint files.

@@ -148,9 +148,9 @@ def read_ssl_checkpoint(
 
     Returns:
         The state dict under its own names; the options that the file's configuration holds, with
-        fairseq's defaults for those that a configuration of fairseq leaves out; and the type. The
-        option ``pretraining_heads`` says whether the file has the mask embedding and the heads of its
-        type; the heads of UniSpeech-SAT are left out.
+        fairseq's defaults for options that a configuration of fairseq leaves out; and the type. The
+        option ``pretraining_heads`` says whether the file has the mask embedding and the heads of
+        its type; the heads of UniSpeech-SAT are left out.
 
     Raises:
         InputError: if the file is missing, is not such a checkpoint, is of another type, or asks for

@@ -144,7 +144,7 @@ def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: s
         InputError: if there is no such file or folder, or the record does not say which base it is.
     """
     if not isinstance(record, dict) or not isinstance(record.get("digest"), str):
-        raise InputError(f"{checkpoint} holds only what was trained of its front-end, and no record of its base")
+        raise InputError(f"{checkpoint} holds only the trained part of its front-end, and no record of its base")
     if given is not None:
         if not exists(given):
             raise InputError(
@@ -158,7 +158,7 @@ def find_base(record: Any, checkpoint: Path, given: str | Path | None, remedy: s
             if exists(path) and path != checkpoint:  # which may have the name of its base
                 return path
     raise InputError(
-        f"{checkpoint} holds only what was trained of its front-end, and its base {shown(file)} is neither there nor "
+        f"{checkpoint} holds only the trained part of its front-end, and its base {shown(file)} is neither there nor "
         f"beside it: {remedy}"
     )
 

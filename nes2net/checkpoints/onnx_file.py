@@ -135,7 +135,7 @@ def _open(path: Path, device: str, size: int) -> InferenceSession:
 
 
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
-    """The providers that onnxruntime is to use for ``device``, of those that it has.
+    """The available providers that onnxruntime is to use for ``device``.
 
     On CUDA, float32 has its whole mantissa: TF32 products have ten bits of it, and the scores would
     not be torch's. cuDNN estimates which convolution is fast, because the exhaustive search, the

@@ -66,7 +66,7 @@ class Layout:
     unused: str = r"(?!)"
     """Pattern of the names of tensors that no part of a detector has."""
     code: str = ""
-    """The code that writes it, if its models share all tensors with those of other code."""
+    """The code that writes it, if its models share all tensors with models of other code."""
 
 
 def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:

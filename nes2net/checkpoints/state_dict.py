@@ -144,7 +144,7 @@ def _canonical(value: Any, copies: dict[int, Any], parts: dict[Any, Any]) -> Any
     also for lists that hold one list many times.
 
     Args:
-        copies: of what was copied already, by its id.
+        copies: earlier copies, by the id of the original.
         parts: all copies by their content.
     """
     if id(value) in copies:

@@ -168,7 +168,7 @@ class TensorUnpickler(GuardedUnpickler):
         return _Storage(self.storage_of(str(key), numel * dtype.itemsize), dtype)
 
     def load_build(self) -> None:
-        # Of an ordered dictionary, a file may set PyTorch's metadata alone.
+        # In an ordered dictionary, a file may set only PyTorch's metadata.
         if not isinstance(self.stack[-2], OrderedDict):
             return super().load_build()
         state, target = self.stack.pop(), self.stack[-1]
@@ -269,7 +269,7 @@ def plain(value: Any, what: str) -> Any:
 
     An object that was not rebuilt becomes its content (:func:`content_of`). Anything else becomes a
     short description of it. What is used in several places is copied and counted in each, because
-    whoever reads the copy meets it there.
+    a reader of the copy meets it there.
 
     Args:
         what: begins the message, such as the name of the file.

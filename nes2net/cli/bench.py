@@ -42,16 +42,16 @@ def bench(
         files: audio to decode and score; generated FLAC files if not given
         model: checkpoint (.pth), folder, or name on the Hugging Face hub
         architecture: published model or recipe to build with random weights; wav2vec2_Nes2Net_X if there is no --model
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names,
-            there or beside it, if not given
+        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
+            that the checkpoint names, there or beside the checkpoint
         frontend: another front-end for --architecture, e.g. wav2vec2_small for a short trial
         device: auto, cpu, cuda or cuda:N
         dtype: precision
         seconds: length of the utterances
-        batch_size: utterances at once, each size is measured by itself; 1 and 8 on the CPU, 1 and 64 on a GPU if not
+        batch_size: utterances at once; each size is measured by itself; 1 and 8 on the CPU, 1 and 64 on a GPU if not
             given
         rounds: measured rounds, after one that warms up
-        num_workers: processes that read audio; those of `nes2net score` if not given
+        num_workers: processes that read audio; as many as for `nes2net score` if not given
     """
     from nes2net.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector

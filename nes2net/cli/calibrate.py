@@ -31,7 +31,7 @@ class Evaluating:
     """The scores to calibrate.
 
     Args:
-        eval_corpus: corpus of the scores to calibrate; that of the training if not given
+        eval_corpus: corpus of the scores to calibrate; the corpus of the labelled scores if not given
         eval_keys: its keys, for the figures before and after
         eval_phase: its phase or split
         allow_partial: leave out trials whose scores are missing or unusable
@@ -85,16 +85,16 @@ def fit(
         phase: phase or split to train on; 'all' for your own corpus without parts
         prior: prior of bona fide, costs included
         l2: penalty on the weights of standardised scores
-        allow_inverted: take a weight below 0, by which higher scores mean spoofed
+        allow_inverted: accept a weight below 0, which makes higher scores mean spoofed
         save: file to write the calibration to, for --calibration and nes2net calibrate apply
 
     What the recordings are like, for scores of one system:
         root: folder of the corpus: its recordings are measured, so that others can be compared with them
         model: the detector of the scores: its embeddings of the recordings count as well
-        config: architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised
+        config: architecture of a checkpoint that does not record it: a published model's name or a recipe; recognised
             if not given
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names,
-            there or beside it, if not given
+        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
+            that the checkpoint names, there or beside the checkpoint
         device: auto, cpu, cuda or cuda:N
         num_workers: processes that read audio
 
@@ -202,7 +202,7 @@ def calibrate() -> None:
 
 
 def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
-    """Say what is special about ``done`` and, if it is ``saved`` from scores of one system, what it holds of them."""
+    """Say what is special about ``done`` and, if it was learned from one system and ``saved``, what it holds."""
     if done.separated:
         print("note: the classes are separated without error here; only --l2 limits the size of the weights")
     if done.left_out:

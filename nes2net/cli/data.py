@@ -144,10 +144,10 @@ def pack(
         corpus: which corpus
         root: its folder
         out: folder to write; the same command resumes an interrupted run
-        split: these of train, dev and eval; all that are there
+        split: which of train, dev and eval to pack; all that are there if not given
         protocols: folder of the protocols; searched for in root if not given
         keys: folder of the keys, for a corpus that keeps its labels apart
-        format: that of the Arena and the hub, or WebDataset
+        format: the format of the Arena and the hub, or WebDataset
         shard_size: audio in a shard, such as 500MB or 1GB
     """
     from nes2net.corpora.pack import pack as packed
@@ -303,7 +303,7 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
 
 
 def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
-    """Split → its trials, with the labels of the keys; those asked for, or all that are there."""
+    """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
     from nes2net.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(place.corpus)

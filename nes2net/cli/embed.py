@@ -44,7 +44,7 @@ def embed(
         corpus: which corpus, or hub:OWNER/NAME; generic takes a list of yours
         root: its folder or list
         out: .npy or .parquet file to write
-        overwrite: embed anew, over a finished file and what another run left
+        overwrite: embed anew, and replace a finished file or what another run left
         on_error: leave unreadable files out, or stop at the first
 
     Which utterances, and how much of them:
@@ -52,7 +52,7 @@ def embed(
         split: train, dev or eval, where the corpus has them
         protocols: folder of the protocols; searched for in root if not given
         num_samples: the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not given,
-            the number of a published detector whose authors always score as many, else that of training if it is not
+            the number that the authors of a published detector always score, else the number of training if it is not
             about 4 s, else all samples
         whole: all samples of each recording, whatever the detector
 
@@ -66,7 +66,7 @@ def embed(
             row
 
     The detector:
-        dtype: precision of weights and computation; auto is that of the checkpoint, or float32
+        dtype: precision of weights and computation; auto takes the checkpoint's, or float32
     """
     from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
     from nes2net.machine.yaml_text import read_value

@@ -44,7 +44,7 @@ _WRONG_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 
 class HelpFormatter(argparse.HelpFormatter):
-    """Help with a usage line of what has to be given, and with the defaults that say something."""
+    """Help whose usage line shows what has to be given, and which names the defaults that say something."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -58,7 +58,7 @@ class HelpFormatter(argparse.HelpFormatter):
         super().add_usage(usage, needed, (), *prefix)
 
     def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
-        """Add them with those that every command has at the end."""
+        """Add ``actions``, with the flags of every command at the end."""
         super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
 
     def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
@@ -108,7 +108,7 @@ class OneLineParser(argparse.ArgumentParser):
     Its help shows ``example``, a command to paste, before the arguments.
 
     It also maps the library's settings to this program's flags: the ``dest`` of a flag is the name of
-    a setting, and ``names`` holds the remaining ones. The parsed arguments hold it as ``parser``.
+    a setting, and ``names`` holds the remaining ones. The parsed arguments hold this parser as ``parser``.
     """
 
     def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
@@ -143,7 +143,7 @@ class OneLineParser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def _check_flags(self, words: Sequence[str]) -> None:
-        """Name the nearest flag for an unknown one, before what it should have given counts as missing."""
+        """Name the nearest flag for an unknown one, before argparse reports its value as missing."""
         known = self._option_string_actions
         for word in words[: words.index("--")] if "--" in words else words:
             flag = word.partition("=")[0]
@@ -168,8 +168,8 @@ def run(
 ) -> int:
     """Parse the arguments, run ``command`` and return the exit status.
 
-    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an
-    argument names, and that was made for results which never came, is removed.
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
+    names is removed if it was made for results that never came.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -214,7 +214,7 @@ def command_of(prog: str) -> str:
 
 
 def check_at_least(args: argparse.Namespace, **least: int) -> None:
-    """Refuse a number below the least one of its flag, and a list that holds such a number."""
+    """Refuse a number below the least value of its flag, and a list that holds such a number."""
     for name, smallest in least.items():
         given = getattr(args, name)
         for value in given if isinstance(given, list) else [given]:

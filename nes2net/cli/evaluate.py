@@ -22,10 +22,10 @@ class Elsewhere:
 
     Args:
         threshold_from: judge at the threshold of these development scores, one file for each score file, in their order
-        dev_corpus: their corpus; the evaluated one if not given
-        dev_keys: folder or file of their keys
-        dev_phase: their phase or split
-        calibration: calibrations instead, made by nes2net calibrate
+        dev_corpus: corpus of the development scores; the evaluated corpus if not given
+        dev_keys: folder or file of the keys of the development scores
+        dev_phase: phase or split of the development scores
+        calibration: judge at the thresholds of these calibrations instead, made by nes2net calibrate
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%, on the development scores
         also: a further test set at the same threshold; repeatable
     """
@@ -101,7 +101,7 @@ def evaluate(
         keys: folder or file of the keys
         phase: phase or split of the keys: eval, progress, hidden or dev; 'all' for your own corpus without parts
         allow_partial: leave out trials whose scores are missing or unusable
-        exclude: leave trials out, e.g. attack=A14 source=acesinger; if not given, those that the published figures
+        exclude: leave trials out, e.g. attack=A14 source=acesinger; if not given, the trials that the published figures
             leave out; without values, none
         html: write an HTML page with tables and plots
         json: write all figures, and hashes of the inputs, as JSON
@@ -111,8 +111,8 @@ def evaluate(
         seed: seed of the bootstrap
 
     Scores of frames, from nes2net score --segments:
-        threshold: frames at or below it are spoof; besides, that of the EER is taken
-        resolution_ms: length of a frame, if no record beside the file says it
+        threshold: frames at or below this score are spoof; the threshold of the EER is used as well
+        resolution_ms: length of a frame, if no record beside the file states it
 
     A map of embeddings, in the page:
         embeddings: files of nes2net embed, which --html draws by class, attack and corpus

@@ -43,7 +43,7 @@ def run(
 ) -> int:
     """Train with several seeds, evaluate, make one table.
 
-    What is done is not done again: the same command goes on after an interruption, a failure, or a change of the file.
+    Finished work is not repeated: the same command goes on after an interruption, a failure, or a change of the file.
     Exit status 1 means that figures are missing.
 
     Example:
@@ -53,15 +53,15 @@ def run(
         file: YAML file of the experiment, or the name of a packaged one
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
-        out: folder for everything; that of the file, or results/NAME, if not given
+        out: folder for everything; if not given, the folder that the file names, or results/NAME
         dry_run: say what is missing, what is measured, and the jobs to do with an estimate of time
         allow_missing: begin even if data is missing, and do what is possible
-        overwrite: score anew over scores of replaced audio or of another device
+        overwrite: score anew, and replace scores of audio that has changed or of another device
 
     Where:
         on: on this machine, or as jobs of a cluster
         jobs: processes at once on this machine
-        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all, if there are any, if not given
+        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all GPUs if not given
         slurm: override a key of the file's section slurm
         device: auto, cpu, cuda or cuda:N
     """
@@ -134,7 +134,7 @@ def reproduce(
     """Measure a published result again, and compare.
 
     Exit status 1 means that there is no verdict, because the trials, the architecture or the speaker-verification
-    system differ from those of the published result.
+    system differ from the published ones.
 
     Example:
         nes2net experiment reproduce nes2net_x-2021_df --data DB \\

@@ -61,10 +61,9 @@ def explain(
 ) -> int:
     """Explain the score of recordings.
 
-    Relevance is in units of the score. A part has the relevance by which the score would change without it, or by its
-    gradient; above 0 it moves the score towards bona fide. The check says whether that can be believed: removing the
-    most relevant tenth must change the score more than removing a random tenth. Exit status 1: a file could not be
-    explained.
+    The relevance of a part is how much it adds to the score, found by removing the part or from the gradient; above 0
+    the part moves the score towards bona fide. The check says whether that can be believed: removing the most relevant
+    tenth must change the score more than removing a random tenth. Exit status 1: a file could not be explained.
 
     Example:
         nes2net explain recording.wav --model detector.pth --out pictures/
@@ -78,13 +77,13 @@ def explain(
         batch_size: versions scored at once; a suitable number if not given
 
     The detector:
-        dtype: precision: auto is that of the checkpoint; int8 has no gradients
+        dtype: precision: auto takes the checkpoint's; int8 has no gradients
 
     Which part; at most 30 s are explained at once:
         start: seconds to leave out at the beginning
         duration: seconds to explain; all that follow if not given
         num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
-            given, the number of a published detector whose authors always score as many, else that of training if it
+            given, the number that the authors of a published detector always score, else the number of training if it
             is not about 4 s, else all samples
     """
     from nes2net.actions.prediction import reason

@@ -20,15 +20,15 @@ class Arena(Length):
     """With --to arena: the adapter, and what meta.yaml says of the system.
 
     Args:
-        dtype: precision of weights and computation; auto is that of the checkpoint
+        dtype: precision of weights and computation; auto takes the checkpoint's
         batch_size: recordings that the client gives at once
-        name: its name; that of its recipe or its parts if not given
+        name: its name; if not given, the name of its recipe or its parts
         slug: its name in addresses, of a-z, 0-9 and -; made of the name if not given
         code_url: where its code is
-        checkpoint_url: where its weights are; known of a detector on the hub
-        arxiv: of its paper, such as 2504.05657, or none: the Arena does not rank a system without one; that of a
-            published system of the same parts if not given
-        check: say what meta.yaml of a folder still lacks, which is given as MODEL, and write nothing
+        checkpoint_url: where its weights are; not needed for a detector on the hub
+        arxiv: number of its paper on arXiv, such as 2504.05657, or none, but the Arena does not rank a system without a
+            paper; if not given, the paper of a published system of the same parts
+        check: say what meta.yaml of the folder MODEL still lacks, and write nothing
     """
 
     dtype: Precision = "auto"
@@ -113,7 +113,7 @@ def export(
         from nes2net.export.arena import META, check_meta
 
         if out or push:
-            raise InputError("`check` looks at a folder that is there: leave out `out` and `push`")
+            raise InputError("`check` looks at an existing folder: leave out `out` and `push`")
         check_meta(Path(model))
         print(f"{printable_name(Path(model) / META)} says all that the Arena asks")
         return

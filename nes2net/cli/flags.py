@@ -45,7 +45,8 @@ CorpusName = Annotated[str, Flag(choices=CorpusNames)]
 OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
 
-#: Flags whose names are not those of their parameters, besides that numbers, as ``num_samples``, leave out ``num_``.
+#: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
+#: ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
 _ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
 
@@ -82,12 +83,12 @@ def page_of(docstring: str | None) -> Page:
 def called(
     *, resumes: bool = True, names: Mapping[str, str] | None = None, ways: Sequence[Callable[..., int | None]] = ()
 ) -> Callable[[Any], Any]:
-    """Say more of a command than its signature and docstring.
+    """Say of a command what its signature and docstring do not.
 
     Args:
         resumes: whether the same command resumes an interrupted run.
-        names: further settings of the library → the flags that they are.
-        ways: commands below this one, which is then their common name and page of help, and is not called itself.
+        names: further settings of the library → their flags.
+        ways: commands below this one, which is then only their common name and page of help.
     """
 
     def mark(function: Any) -> Any:
@@ -100,10 +101,10 @@ def called(
 def add_command(commands: argparse._SubParsersAction, function: Callable[..., int | None]) -> OneLineParser:
     """Add ``function`` as the command of its name.
 
-    Its parameters before the star are arguments by their place, the others flags. Those of the section `Args:` of its
-    docstring have no group in the help; every other section is a group. The fields of a parameter that is a dataclass
-    are flags too, in a group with the title of its docstring, unless the function's own says what they mean. The help
-    does not show what no docstring explains. A function with ways (:func:`called`) is a command with commands below it.
+    Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
+    `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
+    too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
+    leaves out what no docstring explains. A function with ways (:func:`called`) is a command with commands below it.
     """
     page = page_of(function.__doc__)
     name = function.__name__.strip("_").replace("_", "-")
@@ -211,10 +212,10 @@ class Architecture:
     """The detector.
 
     Args:
-        config: architecture of a checkpoint without a record of it: a published model's name or a recipe; recognised
+        config: architecture of a checkpoint that does not record it: a published model's name or a recipe; recognised
             if not given
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; that which it names,
-            there or beside it, if not given
+        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
+            that the checkpoint names, there or beside the checkpoint
     """
 
     config: Annotated[str | None, Flag("NAME|RECIPE")] = None
@@ -227,7 +228,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: precision of weights and computation; auto is that of the checkpoint
+        dtype: precision of weights and computation; auto takes the checkpoint's
     """
 
     device: str = "auto"
@@ -247,8 +248,8 @@ class Length:
     Args:
         protocol: the first 4 s, or whole utterances; if not given, what the authors of a published detector score,
             else what the detector was trained on, else 4sec
-        num_samples: samples of '4sec'; if not given, the number of a published detector, else that of training if it
-            is not about 4 s, else that of the corpus
+        num_samples: samples of '4sec'; if not given, the number of a published detector, else the number of training if
+            it is not about 4 s, else the corpus's number
     """
 
     protocol: Literal["4sec", "full"] | None = None
@@ -256,11 +257,11 @@ class Length:
 
     @property
     def asked(self) -> int | Literal["auto"]:
-        """The number of samples, or that it is to be chosen."""
+        """The number of samples, or ``"auto"`` if it is to be chosen."""
         return "auto" if self.num_samples is None else self.num_samples
 
     def samples(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
-        """How many samples to score: what the flags say, else what goes with the detector, which is printed."""
+        """How many samples to score: what the flags say, else what suits the detector, which a note says."""
         from nes2net.machine.terminal import print_note
         from nes2net.published_models import samples_to_score
 
@@ -301,7 +302,7 @@ class Deciding:
     abstain: Annotated[float | None, Flag("SHARE")] = None
 
     def decider(self) -> Decider | None:
-        """What decides as the flags say; None without a calibration.
+        """The decider that the flags describe; None without a calibration.
 
         Raises:
             InputError: if the file or a number cannot be used, or a flag needs ``calibration``.

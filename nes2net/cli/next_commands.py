@@ -53,7 +53,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
 
 
 def _score_and_evaluate(checkpoint: Path, data: DataConfig, called: str) -> list[Words]:
-    """Score and evaluate one corpus, called so in the name of the score file."""
+    """Score and evaluate one corpus; the name of the score file contains ``called``."""
     from nes2net.registry import corpora
 
     if data.root is None or data.corpus not in corpora.names() or data.train_scores:  # scoring needs scores, too
@@ -83,7 +83,7 @@ def after_scoring(
 
 
 def _part_to_score(corpus: Corpus, data: DataConfig) -> str | None:
-    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is. It is no part that was trained on."""
+    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is. It is never a part that was trained on."""
     from nes2net.errors import InputError
 
     assert data.root is not None

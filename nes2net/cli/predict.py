@@ -19,7 +19,7 @@ from nes2net.machine.terminal import printable_name, table_line, written_said_la
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Along, Once, Stretches
 
-#: Columns and their widths after the file's name, and those beside them with a calibration.
+#: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
 _DECIDED = {False: {"llr": 8, "probability": 11, "decision": 11}, True: {"llr": 8, "probability": 11}}
 
@@ -29,10 +29,10 @@ class WithoutSegments:
     """Scores along a recording.
 
     Args:
-        whole: score a recording of any length in one piece; much memory for minutes of it
+        whole: score a recording of any length in one piece; minutes of audio take much memory
         track: print the scores along each file, also of short ones
         window: seconds of audio for one score of a track; 4.04, or what a single score takes, if not given
-        hop: seconds from one score of a track to the next; with 4, there are an eighth as many to compute
+        hop: seconds from one score of a track to the next; 4 computes an eighth as many scores
     """
 
     num_samples: Count | None = None
@@ -52,7 +52,7 @@ class WithSegments:
             higher; 1 for logits, 0.1 for probabilities and cosines if not given
         min_duration: seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; 0.1
             if not given
-        rttm: write all segments as RTTM: of all files into one .rttm, or of each into a folder
+        rttm: write all segments as RTTM: one .rttm for all files, or a folder with one for each file
         labels: write the fake stretches of each file as labels for an editor: NAME.labels.txt beside the file
         out: folder for the files of --labels
     """
@@ -94,15 +94,15 @@ def predict(
         files: audio files, or folders, which are searched for audio files
         model: checkpoint (.pth), folder, or name on the Hugging Face hub
         num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
-            given, the number of a published detector whose authors always score as many, else that of training if it
+            given, the number that the authors of a published detector always score, else the number of training if it
             is not about 4 s, else all samples
         json_: print one JSON object a line for each file
         batch_size: utterances or windows computed at once; 8 on the CPU and 64 on a GPU if not given
         workers: threads that read files; 2 for the CPU and up to 4 for a GPU if not given
 
     The detector:
-        dtype: precision: auto is that of the checkpoint; bfloat16, int8 on a CPU and tf32 on a GPU are faster and
-            change scores a little
+        dtype: precision: auto takes the checkpoint's; bfloat16, int8 on a CPU and tf32 on a GPU are faster and change
+            scores a little
 
     Scores along a recording:
         plot: draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; implies
@@ -111,8 +111,8 @@ def predict(
             stretches begin, 0 for logits, 0.5 for probabilities and cosines if not given
 
     What the score means:
-        calibration: say what scores mean, by what `nes2net calibrate fit … --save FILE` wrote for this detector:
-            log-likelihood ratio, probability and decision; --plot then draws the ratios and the threshold of
+        calibration: say what scores mean, by the file that `nes2net calibrate fit … --save FILE` wrote for this
+            detector: log-likelihood ratio, probability and decision; --plot then draws the ratios and the threshold of
             --operating-point
 
     Fake stretches, by a detector that sees segments:
@@ -128,7 +128,7 @@ def predict(
         if not math.isfinite(threshold):
             raise InputError(f"--threshold is a number, not {threshold}")
         if deciding.calibration:
-            raise InputError("--threshold is that of --operating-point, with --calibration: leave it out")
+            raise InputError("--calibration takes the threshold of --operating-point: leave out --threshold")
     paths = with_folders_listed(files)
     # Tries the places before a large model is loaded.
     beside = FilesBeside(paths, model, threshold, plot, stretches.rttm, stretches.labels, stretches.out)
@@ -147,7 +147,7 @@ def predict(
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in found.notes), table_line(["file", *columns], widths)]))
-    # On a terminal the rows themselves show how far it is.
+    # On a terminal the rows themselves show the progress.
     shown = not sys.stdout.isatty()
     failed = 0
     with written_said_last(), beside.written(detector, decider) as write:
@@ -229,7 +229,7 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
 
 
 def _lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
-    """Write ``row`` as lines of the table: one for each stretch, or one that says that there is none."""
+    """Write ``row`` as lines of the table: one for each stretch, or one that says that there is no stretch."""
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
     remark = row.get("remark", "")
     if "error" in row or not row["segments"]:

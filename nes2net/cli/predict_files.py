@@ -44,7 +44,7 @@ def check_places(places: Iterable[Path], remedy: str) -> None:
     """Make the folders of ``places``, and try whether files can be written there.
 
     Raises:
-        InputError: if not; its message ends with ``remedy``.
+        InputError: if a file cannot be written there; its message ends with ``remedy``.
     """
     for place in {place.parent: place for place in places}.values():
         with writing(place, remedy):
@@ -78,7 +78,7 @@ class FilesBeside:
         elif plot:
             self.pictures = {path: Path(plot) / name for path, name in named_alike(files, ".png").items()}
         check_places(self.pictures.values(), "name another with --plot")
-        #: Each recording is called so in RTTM.
+        #: The name of each recording in RTTM.
         self.names = {path: Path(name).stem for path, name in named_alike(files, ".rttm").items()}
         self.one_rttm = Path(rttm) if rttm and is_one_file(Path(rttm), (".rttm",)) else None
         self.rttms: dict[Path, Path] = {}
@@ -97,9 +97,9 @@ class FilesBeside:
 
     @contextmanager
     def written(self, detector: Detector, decider: Decider | None) -> Iterator[Callable[[Prediction], None]]:
-        """A function that writes the files of one recording; the one RTTM of all is written at the end.
+        """A function that writes the files of one recording; a single RTTM file of all is written at the end.
 
-        It is written after an interruption, too, which would lose hours of work.
+        That file is also written after an interruption, which would otherwise lose hours of work.
         """
         from nes2net.localisation.label_files import write_audacity
         from nes2net.localisation.stretches import with_bonafide

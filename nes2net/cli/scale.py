@@ -47,7 +47,7 @@ def scale(
         out: folder of the results
         scores: write all scores to a score file too, for nes2net evaluate
         overwrite: remove the results of another detector or setting, or of shards that are not in the source
-        retry_errors: score shards again that have recordings without a score
+        retry_errors: score again the shards that have recordings without a score
 
     How much of each recording:
         protocol: the first 4 s, or whole recordings; if not given, what the authors of a published detector score,
@@ -59,7 +59,7 @@ def scale(
         num_actors: processes that score; as many as GPUs, or else processors, if not given
         cpus_per_actor: threads of each of them without a GPU
         gpus_per_actor: a part of a GPU, or several; 1 if there are GPUs
-        address: of a Ray cluster, such as auto; RAY_ADDRESS or, without it, this machine if not given
+        address: address of a Ray cluster, such as auto; if not given, RAY_ADDRESS, and without that this machine
     """
     from nes2net.audio.waveform import ASVSPOOF_SAMPLES
     from nes2net.scale.cluster import Resources

@@ -73,29 +73,29 @@ def score(
         protocols: folder of the protocols; searched for in root if not given
         protocol: the first 4 s, or whole utterances; if not given, what the authors of a published detector score,
             else what the detector was trained on, else 4sec
-        num_samples: samples of '4sec'; if not given, the number of a published detector, else that of training if it
-            is not about 4 s, else that of the corpus
+        num_samples: samples of '4sec'; if not given, the number of a published detector, else the number of training if
+            it is not about 4 s, else the corpus's number
         crop: where the samples of '4sec' are cut out; random is how the authors of some published detectors score
         crop_seed: seed of --crop random
         segments: score frames of MS milliseconds of whole utterances instead, lines 'utterance frame score'; the
-            shortest ones of the detector if MS is not given
+            detector's shortest frames if MS is not given
 
     Scores of other systems, for a detector that fuses them:
         system_scores: a score file of this corpus for each system, in the order of training
-        score_range: a score file of a development set for each system, whose lowest and highest score normalise; or
-            'test' for those of --system-scores themselves, as published; what training kept if not given
+        score_range: a development set's score file for each system, whose lowest and highest scores set the
+            normalisation; or 'test' to take them from --system-scores, as published; if not given, what training kept
 
     The detector:
-        dtype: precision of weights and computation; auto is that of the checkpoint, float32 in the published ones;
-            tf32 is for GPUs, int8 for the CPU
+        dtype: precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; tf32 is
+            for GPUs, int8 for the CPU
 
     Computing:
         compile: compile the detector first (torch.compile), which takes a while and pays for a large corpus scored
             in '4sec'
 
     What the score means:
-        calibration: say what each score means, by what `nes2net calibrate fit … --save FILE` wrote for this detector: in
-            OUT.decisions.csv and OUT.decisions.json
+        calibration: say in OUT.decisions.csv and OUT.decisions.json what each score means, by the file that `nes2net
+            calibrate fit … --save FILE` wrote for this detector
     """
     from nes2net.actions.scoring import score_corpus
     from nes2net.registry import corpora

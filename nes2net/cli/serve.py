@@ -42,7 +42,7 @@ def serve(
 
     Where the page is:
         port: port; 7860, or the next one that is free, if not given
-        host: address to listen at; other than loopback, others can use the page
+        host: address to listen at; if it is not loopback, other people can use the page
         allow_name: with --host: a further name by which browsers call this machine
         open_: open the page in a browser
 

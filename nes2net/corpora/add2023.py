@@ -5,8 +5,8 @@ Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
 Layout: ``<root>/Track1.2/{train,dev,testR1,testR2}``, in each ``label.txt`` with lines
 ``ADD2023_T1.2R2_E_00000003.wav genuine`` (or ``fake``) and the WAV files in ``wav``. The splits are
 ``train``, ``dev``, ``round1`` and ``round2``; there is no ``eval``. An id is the file's name without
-suffix. Other names of the folders of an archive do not matter if it was unpacked into ``testR1`` or
-``testR2``, as ``nes2net data download`` does.
+suffix. If an archive was unpacked into ``testR1`` or ``testR2``, as by ``nes2net data download``,
+the names of its own folders do not matter.
 """
 
 from nes2net.corpora.add2022 import TABLE

@@ -47,8 +47,8 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
 def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
 
-    They are those of the ASV trials of ``phase``. Line by line, one file holds the key and another
-    the scores; ``path`` is that of ``CORPUS.keys``.
+    They are the scores of the ASV trials of ``phase``. Line by line, one file holds the key and
+    another the scores; ``path`` is the same as for ``CORPUS.keys``.
 
     Raises:
         NotFound: if one of the files is missing; it lists where it was sought.
@@ -79,7 +79,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
         # An id may carry its channel in one of the two files: LA_E_1234567-alaw-ita_tx.
         if row[1].partition("-")[0] != utterance.partition("-")[0]:
             raise InputError(
-                f"{score_file}, line {score_line}: a score of {utterance}, but the key says {row[1]} (line {line})"
+                f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
             )
         values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
         if files.canonical_phase(row[7]) == files.canonical_phase(phase):

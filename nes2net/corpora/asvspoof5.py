@@ -56,6 +56,6 @@ CORPUS = ListedCorpus(
         "audio": "the flac_*.tar archives of https://zenodo.org/records/14498691, unpacked into one folder",
         "protocol": "ASVspoof5_protocols.tar.gz from https://zenodo.org/records/14498691",
     },
-    # Enrolment recordings of track 2 (D_A0123, E_A0123) lie among those of track 1.
+    # Enrolment recordings of track 2 (D_A0123, E_A0123) lie among the recordings of track 1.
     beside=r"[DE]_A\d+",
 )

@@ -8,10 +8,10 @@ line: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or ``spoof``
 (``babble_0``). The audio is in ``<root>/flac``, as its Readme.txt says, or in ``<root>/TYPE/flac``. An
 utterance is called after its original and the setting, ``LA_E_2834763_babble_0``.
 
-``transmission`` of a trial is the type, ``codec`` the setting; figures of one (``--by codec``) are those of
-the paper. All 29 settings hold the whole evaluation set, 71,237 trials each. A folder with some of
-the lists (``protocols``) is an evaluation on these. The copy on the Hugging Face hub
-(hashim19/ASVspoofLD) is in Parquet with columns of its own, which is not read here.
+``transmission`` of a trial is the type, ``codec`` the setting; the paper gives a figure for each
+setting (``--by codec``). All 29 settings hold the whole evaluation set, 71,237 trials each. A
+folder with some of the lists (``protocols``) is an evaluation on these. The copy on the Hugging
+Face hub (hashim19/ASVspoofLD) is in Parquet with other columns, and is not read here.
 """
 
 from nes2net.corpora.corpus import Counts

@@ -26,8 +26,8 @@ class SplitCheck:
     """What was found of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``segments`` say which labels of segments there are, ``notes`` what is remarkable and no
-    fault, ``problems`` what is wrong and what to do.
+    read. ``segments`` says which labels of segments there are. ``notes`` names what is remarkable
+    but no fault, and ``problems`` what is wrong and what to do.
     """
 
     split: str
@@ -45,7 +45,7 @@ class SplitCheck:
 
     @property
     def why_no_audio(self) -> str:
-        """The reason why not all trials can be read; empty if all can."""
+        """The reason why some trials cannot be read; empty if all can."""
         if self.audio is None or not self.counts.trials:
             return "its audio is not there" if self.audio is None else "its trials are not known"
         if self.missing:
@@ -57,7 +57,7 @@ class SplitCheck:
 
 @dataclass
 class KeyCheck:
-    """What was found of labels in files of their own: phase → ``counts``, ``official`` counts."""
+    """What was found of labels in separate files: phase → ``counts``, ``official`` counts."""
 
     path: Path | None = None
     counts: dict[str, Counts] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class CorpusCheck:
 
     @property
     def missing(self) -> list[str]:
-        """Everything missing or wrong, one text each, with the place to get it."""
+        """Everything that is missing or wrong, one text each, and where to get it."""
         problems = [f"{part.split}: {problem}" for part in self.splits for problem in part.problems]
         problems += [f"keys: {problem}" for problem in (self.key.problems if self.key else [])]
         return problems + ([f"min t-DCF: {self.asv_problem}"] if self.asv_problem else [])
@@ -154,7 +154,7 @@ def check_corpus(
     Missing and malformed files are reported in the result.
 
     Args:
-        root, protocols: As for ``trials`` of the corpus; None for one that is fetched.
+        root, protocols: As for ``trials`` of the corpus; None for a corpus that is fetched.
         keys: The folder of the keys, by default ``root``. For a corpus whose protocols hold the
             labels, another folder in which protocols are sought.
         splits: The parts to check, by default all.
@@ -204,7 +204,7 @@ def _named_by_any_part(corpus: Corpus, root: Path, protocols: str | Path | None)
     places += [(root.parent, WHOLE)] if root.is_file() else []
     paths: set[str] = set()
     for place, split in places:
-        with suppress(InputError):  # a part that is not there, or lists of something else
+        with suppress(InputError):  # a part that does not exist, or lists of something else
             trials = corpus.trials(place, split, protocols=protocols)
             paths |= {os.path.abspath(trial.path) for trial in trials if trial.path is not None}
     return paths
@@ -264,8 +264,7 @@ def _check_segments(
 ) -> list[str]:
     """Compare the labels of segments, which a copy need not have, with the trials and their labels.
 
-    Returns what is there. Of the labels of frames, those of the finest resolution that is there are
-    compared.
+    Returns what is there. Among labels of frames, the finest resolution that is there is compared.
     """
     there = []
     readers: list[tuple[str, Callable[[], Mapping[str, bool]]]] = []
@@ -302,7 +301,7 @@ def _check_segments(
 def _check_files(part: SplitCheck, trials: Sequence[Trial], beside: str | None) -> int:
     """Compare the trials with the folders of their files.
 
-    Returns how many missing files are there under another suffix.
+    Returns how many missing files exist under another suffix.
     """
     expected: dict[str, dict[str, Path]] = defaultdict(dict)
     for trial in trials:

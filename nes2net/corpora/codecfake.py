@@ -12,10 +12,10 @@ unseen one, A1 to A3 are systems with audio language models. The ``source`` of a
 evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
 
 The bona fide recordings are the same in several conditions, so an id of the evaluation begins
-with its condition (``C1/F01_SSB13650058``). All conditions together are no published figure:
-those are of each condition (the page by ``--html``). A folder of labels with some of the lists
-(``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May
-and September 2024; benchmarks name the first.
+with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page
+by ``--html``), not for all conditions together. A folder of labels with some of the lists
+(``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May and
+September 2024; benchmarks name the first.
 """
 
 from __future__ import annotations

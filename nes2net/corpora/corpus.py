@@ -84,7 +84,7 @@ def count(trials: Iterable[Trial]) -> Counts:
 
 
 def key_digest(trials: Sequence[Trial]) -> str:
-    """SHA-256 of a key's sorted lines ``id label phase``, however its files are arranged.
+    """SHA-256 of a key's sorted lines ``id label phase``, independent of how its files are arranged.
 
     >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
     '6e6414d2c27ce533'
@@ -107,7 +107,7 @@ class Download:
     """A file of a corpus that anybody may fetch."""
 
     url: str
-    """Its address; the page of a record of Zenodo for all its files, or
+    """Its address. The page of a Zenodo record stands for all files of the record, and
     ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
     name: str = ""
     """The name to keep it under, below the folder; by default the last part of the address. The
@@ -121,9 +121,9 @@ class Download:
     sha256: str = ""
     """Published checksum, hexadecimal; empty if there is none."""
     unpack: str | None = None
-    """The folder, below that of the corpus, into which the archive is unpacked; None: it is kept."""
+    """The folder below the corpus's folder into which the archive is unpacked; None keeps it packed."""
     licence: str = ""
-    """Its licence, if it is another than that of the corpus."""
+    """Its licence, if it differs from the corpus's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Corpus(ABC):
     of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
     asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
     """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
-    speaker verification; None if there is no such system, and so no min t-DCF."""
+    speaker verification; None if there is no such system, and therefore no min t-DCF."""
     official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
     """``official_table(trials, scores)``: the rows published for a system, from labelled trials and
     their scores, shape (N,), in the order of the score file; None if there is no such table."""
@@ -178,7 +178,7 @@ class Corpus(ABC):
     counts: Mapping[str, Counts] = field(default_factory=dict)
     """Split → the official numbers of its protocol."""
     key_counts: Mapping[str, Counts] = field(default_factory=dict)
-    """Phase → the official numbers of its labels; those of ``counts`` if empty."""
+    """Phase → the official numbers of its labels; if empty, ``counts`` holds them."""
     key_digests: Mapping[str, str] = field(default_factory=dict)
     """Phase → :func:`key_digest` of its official labelled trials, if known."""
     asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
@@ -186,8 +186,8 @@ class Corpus(ABC):
     editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
     """Name of a further edition → its numbers, as in ``counts``."""
     counts_from: str = ""
-    """Where ``counts`` come from, such as ``the paper, Table 2``, if no official file was counted; a
-    copy that differs from them is then no error."""
+    """Where ``counts`` come from, such as ``the paper, Table 2``, if no official file was counted;
+    a copy may then differ from them without an error."""
     obtain: Mapping[str, str] = field(default_factory=dict)
     """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
     downloads: Sequence[Download] = ()
@@ -196,7 +196,7 @@ class Corpus(ABC):
     """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
     are no ``downloads``, otherwise nothing."""
     licence: str = ""
-    """The licence of the recordings, as far as known; empty if it is not. The page of its publisher counts."""
+    """The licence of the recordings; empty if it is not known. If sources disagree, the publisher's page decides."""
     source: str = ""
     """The page or paper that describes it."""
     beside: str | None = None
@@ -212,7 +212,7 @@ class Corpus(ABC):
         """The file, or folder of files, that lists the trials of ``split``.
 
         Args:
-            root: The folder of the corpus; None for one that is fetched.
+            root: The folder of the corpus; None for a corpus that is fetched.
             protocols: The folder of the protocols, or a protocol, if it is not in ``root``.
         """
 
@@ -222,7 +222,7 @@ class Corpus(ABC):
 
     @abstractmethod
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """The trials of a protocol, with paths below ``audio`` if that is given."""
+        """The trials of a protocol, with paths below ``audio`` if it is given."""
 
     @abstractmethod
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
@@ -230,7 +230,7 @@ class Corpus(ABC):
 
         Args:
             path: A key or protocol, or a folder in which it is sought.
-            phase: None for all phases, or all splits of which there is a protocol.
+            phase: None for all phases, or for all splits that have a protocol.
         """
 
     def trials(
@@ -246,7 +246,7 @@ class Corpus(ABC):
         return self.read_protocol(path, split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
-        """The parts that a copy should have; of a user's own corpus, those that are there."""
+        """The parts that a copy should have; for a user's own corpus, the parts that are there."""
         return self.splits
 
     def find_key(self, path: str | Path) -> Path:
@@ -266,7 +266,7 @@ class Corpus(ABC):
         return (*self.splits, WHOLE) if self.user_defined else self.splits
 
     def place(self, root: str | Path | None) -> Path:
-        """``root``, or the folder of a corpus that is fetched if that is None or ``"."``.
+        """``root``; if it is None or ``"."``, the folder of a corpus that is fetched.
 
         Raises:
             InputError: if there is no ``root`` and the corpus is not fetched, or cannot be.
@@ -282,7 +282,7 @@ class Corpus(ABC):
         return (self.key_counts or self.counts).get(canonical_phase(phase))
 
     def official_counts(self, split: str, found: Counts) -> Counts | None:
-        """The official numbers of ``split``: of the edition that ``found`` equals, or of the first.
+        """The official numbers of ``split``, in the edition that ``found`` equals or else in the first one.
 
         None if they are not known.
         """
@@ -292,8 +292,8 @@ class Corpus(ABC):
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
 
-        Each is one text. None if the official numbers are not known, or stand in a paper alone and
-        differ.
+        Each is one text. None if the official numbers are not known, or if they differ but come
+        only from a paper.
         """
         found, digest = count(key), self.key_digests.get(canonical_phase(phase))
         official = self.labelled_counts(phase)
@@ -323,12 +323,12 @@ class Corpus(ABC):
                 f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
             )
         if not self.user_defined and all(trial.phase is None for trial in key):
-            # Labels without phases may be those of another phase, which their numbers tell.
+            # Labels without phases may belong to another phase, which their numbers tell.
             found = count(key)
             known_counts = {name: n for name, n in (self.key_counts or self.counts).items() if n.labelled}
             fits = [name for name, n in known_counts.items() if (found.bonafide, found.spoof) == (n.bonafide, n.spoof)]
             if fits and phase not in fits:
                 raise InputError(
-                    f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} spoofed) are "
-                    f"those of phase {fits[0]} of {self.title}, not of {phase}; ask for `phase={fits[0]}`"
+                    f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} "
+                    f"spoofed) belong to phase {fits[0]} of {self.title}, not to {phase}; ask for `phase={fits[0]}`"
                 )

@@ -8,7 +8,8 @@ source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` 
 84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels; without them
 its files are unlabelled trials, sorted by name. Reading a missing file that a list names
 is an error; the published code trains on four seconds of silence instead (deviation 16). The
-published results leave out attack A14, and those "w/o ACE" also the source set ``acesinger``.
+published results leave out attack A14, and the results "w/o ACE" also leave out the source set
+``acesinger``.
 """
 
 from __future__ import annotations

@@ -73,8 +73,8 @@ class Decoding:
 def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
     """Decode the files below ``folder`` whole, and show the progress under ``title``.
 
-    A file that cannot be decoded, or that makes a decoder crash, is named in the result; the others
-    are decoded all the same.
+    A file that cannot be decoded, or that makes a decoder crash, is named in the result; the other
+    files are still decoded.
 
     Args:
         workers: Processes that decode; None for one per processor, 0 to decode in this process.
@@ -115,7 +115,7 @@ def decode_in_parallel(
 ) -> Iterator[list[Decoded]]:
     """Decode one chunk after another in ``workers`` processes.
 
-    A file that kills its process costs no other file.
+    If a file kills its process, no other file is lost.
     """
     waiting = deque(chunks)
     while waiting:

@@ -6,13 +6,13 @@ in 2024", 2025.
 Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
 which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
 (``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
-published figures are of ``Test``, here ``eval``. Rows without a part or with another truth are no
-trials, as in the preparation of others.
+published figures rest on ``Test``, here ``eval``. Rows without a part or with another truth are
+left out, as other people's preparations do.
 
-Recordings are up to many minutes long. The paper's detectors, and those compared with them since,
-hear windows and average; ``--whole`` or ``--track`` hears more than the first four seconds. The
-numbers of trials were not found in the paper, and a copy is behind an agreement, so there are
-none here.
+Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
+since, score windows and take the mean; ``--whole`` or ``--track`` scores more than the first four
+seconds. The paper does not state the numbers of trials, and a copy is behind an agreement, so no
+numbers are given here.
 """
 
 from nes2net.corpora.layout import Files, ListedCorpus, Table

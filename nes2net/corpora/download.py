@@ -1,6 +1,6 @@
-"""Fetching the freely available files of a corpus: what there is, the transfer, and what came.
+"""Fetching the freely available files of a corpus: the plan, the transfer, and the record.
 
-What was fetched stands in ``nes2net_download.json`` of the folder, so that a second run checks the
+``nes2net_download.json`` in the folder lists what was fetched, so that a second run checks the
 files instead of fetching them again. Records of Zenodo are listed by its API, which states size and
 MD5 of every file.
 """
@@ -98,7 +98,7 @@ class _InvenioRecord(BaseModel):
 
 
 class _Received(BaseModel):
-    """A file that came: ``published`` says whether its publisher states the digests."""
+    """A file that was fetched; ``published`` says whether its publisher states the digests."""
 
     url: str
     size: int
@@ -190,7 +190,7 @@ def _stated(download: Download) -> dict[str, str]:
 
 
 def _checked_name(name: str, page: str) -> str:
-    """``name``, which a server gave, if it is that of a visible file below the folder."""
+    """``name``, which a server gave, if it names a visible file below the folder."""
     parts = name.split("/")
     if (
         not name
@@ -222,7 +222,7 @@ def _of_hub(repository: str) -> AbstractContextManager[None]:
 def fetch_all(
     plan: Plan, folder: Path, client: HttpFiles, *, unpacking: bool = True, keep_archives: bool = True
 ) -> None:
-    """Fetch and unpack the files of ``plan`` into ``folder``; what is there and whole is left.
+    """Fetch and unpack the files of ``plan`` into ``folder``; files that are there and whole are left alone.
 
     Each file is recorded as soon as it is whole, so the same call goes on after an interruption.
 
@@ -295,7 +295,7 @@ def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
             local_dir=folder,
             allow_patterns=list(hub_set.only) or None,
         )
-    # Without an answer of the server, it is content with the folder as it is.
+    # If the server does not answer, the folder is accepted as it is.
     missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
     if missing:
         raise Unfinished(
@@ -318,7 +318,7 @@ def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> N
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"{folder}: about {readable_size(needed)} are needed for the files and what is unpacked of them, and "
+            f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
             f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
         )
 

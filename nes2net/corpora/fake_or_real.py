@@ -5,11 +5,11 @@ Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
 Layout: four editions, each ``<edition>/{training,validation,testing}/{real,fake}/*`` (WAV, and
 MP3 in the first): ``for-original`` as collected; ``for-norm`` in one rate, loudness and number of
 channels, balanced in class and gender; ``for-2seconds``, cut to two seconds; ``for-rerecorded``,
-played and recorded again. The folder of one edition is the corpus. No file says which of the
-systems made a recording, or who speaks.
+played and recorded again. The folder of one edition is the corpus. No file says which system made a
+recording, or who speaks.
 
-The numbers are those in circulation for the editions on the publishers' server; they were not
-counted from files here. The paper judges by accuracy; the EER is that of ASVspoof.
+The numbers are in circulation for the editions on the publishers' server; we did not count files.
+The paper judges by accuracy; the EER follows ASVspoof's rule.
 """
 
 from nes2net.corpora.corpus import Counts, Download

@@ -5,14 +5,14 @@ Figures: Process and Challenges", Interspeech 2025.
 
 Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``, ``Source``
 (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
-``<root>/SPEAKER/SOURCE/NAME.wav``; bona fide ones in ``SPEAKER/Bonafide``. Of ``AudioPath``, which is absolute
-on the authors' machine, the last three parts count. An id is ``SPEAKER/SOURCE/NAME``, because names are
-not unique without them. The corpus has no parts: all is ``eval``. Rates differ between systems
-(16, 24 and 44.1 kHz), which tells classes apart; scores are of audio at 16 kHz.
+``<root>/SPEAKER/SOURCE/NAME.wav``; bona fide ones in ``SPEAKER/Bonafide``. ``AudioPath`` is absolute on the authors'
+machine; only its last three parts count. An id is ``SPEAKER/SOURCE/NAME``, because names are not unique without them.
+The corpus has no parts; everything is ``eval``. Rates differ between systems (16, 24 and 44.1 kHz), which tells classes
+apart; audio is scored at 16 kHz.
 
-The layout was put together from programs of others, not from the corpus. Its copy on the Hugging
+The layout was inferred from other people's programs, not from the corpus. Its copy on the Hugging
 Face hub (issf/famousfigures, on request) is in Parquet by speaker with columns of its own, which is
-not read here. 348,135 trials, say those who evaluate on it.
+not read here. People who evaluate on it report 348,135 trials.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _BONAFIDE = "Bonafide"
 
 
 def _inner(place: str) -> str:
-    """The path below the folder of the speakers, of an ``AudioPath``."""
+    """The path of an ``AudioPath`` below the folder of the speakers."""
     parts = PurePosixPath(place).parts[-3:]
     if len(parts) < 3 or ".." in parts or parts[0] == "/":
         raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(place)}")

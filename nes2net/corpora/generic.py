@@ -165,13 +165,13 @@ def segments(
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
     A trial that is not in the RTTM is bona fide or spoof as a whole, by its label; without a label
-    it is left out. Durations are those of ``reco2dur`` beside the RTTM, or of the audio files.
+    it is left out. Durations come from ``reco2dur`` beside the RTTM, or from the audio files.
 
     Args:
         root, split, protocols: As for ``CORPUS.trials``.
-        uncovered: What the time is that no segment covers, ``"bonafide"`` or ``"spoof"``. By default
-            more than a millisecond is an error, unless the RTTM lists spoofed segments only; all
-            other time is then bona fide.
+        uncovered: The class of time that no segment covers, ``"bonafide"`` or ``"spoof"``. By
+            default more than a millisecond is an error, unless the RTTM lists spoofed segments
+            only; all other time is then bona fide.
 
     Raises:
         InputError: as ``CORPUS.trials``; if the RTTM is malformed or names other utterances, segments
@@ -203,13 +203,13 @@ def segment_labels(
 ) -> dict[str, NDArray]:
     """Utterance of ``split`` → labels (T,) of frames of ``resolution`` ms: 1 bona fide, 0 spoof.
 
-    They are those of 10 ms, pooled. Errors are those of :func:`segments`.
+    They are pooled from labels of 10 ms. Errors are the same as for :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
 
 
 def _find_rttm(of_split: Path, place: Path, split: str) -> Path:
-    """The RTTM beside the list ``of_split``, in that folder, or in ``place``."""
+    """The RTTM beside the list ``of_split``, in the folder ``of_split``, or in ``place``."""
     own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
     names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
     folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
@@ -259,7 +259,7 @@ class UserCorpus(Corpus):
         return self.read_protocol(path, split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The labelled trials, for evaluation; errors are those of :meth:`trials`."""
+        """The labelled trials, for evaluation; errors as for :meth:`trials`."""
         split = phase if phase in self.accepted_splits else WHOLE  # else a phase such as `progress`
         labelled = [trial for trial in self.trials(path, split or WHOLE) if trial.label is not None]
         if not labelled:
@@ -275,7 +275,7 @@ class UserCorpus(Corpus):
 
     @abstractmethod
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """The splits that names of files and folders tell; None among them if rows tell them."""
+        """The splits that the names of files and folders state; None is among them if rows state the split."""
 
     def find_audio(self, root: str | Path | None, split: str = WHOLE) -> Path:
         """The folder from which paths start."""
@@ -288,7 +288,7 @@ class GenericCorpus(UserCorpus):
     """A user's own recordings in one of the layouts above."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As of every corpus of a user."""
+        """As for every corpus of a user."""
         place = self.place(root if protocols is None else protocols)
         own: set[str | None] = {split for split in self.splits if place.is_dir() and _own(place, split)}
         return own or {None}
@@ -296,7 +296,7 @@ class GenericCorpus(UserCorpus):
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
         """The list of ``split``, the folder of its classes, or the folder of all parts' lists.
 
-        :class:`~nes2net.corpora.protocol.NotFound` if there is nothing of the kind.
+        :class:`~nes2net.corpora.protocol.NotFound` if there is none of these.
         """
         place = self.place(root if protocols is None else protocols)
         if place.is_file():

@@ -3,14 +3,14 @@
 Tamayo Flórez et al., "HABLA: A Dataset of Latin American Spanish Accents for Voice Anti-spoofing",
 Interspeech 2023.
 
-Layout, that of the archive: ``<root>/FinalDataset_16khz/Real/COUNTRY/SPEAKER/*.wav``, and the spoofed
+Layout of the archive: ``<root>/FinalDataset_16khz/Real/COUNTRY/SPEAKER/*.wav``, and the spoofed
 recordings in ``{CycleGAN,Diff,StarGAN}/COUNTRY-COUNTRY/SOURCE-TARGET``, ``TTS/COUNTRY`` and
 ``TTS-VC/TTS-{StarGAN,Diff}/COUNTRY-COUNTRY``. The folders are the labels; ``protocol.txt`` beside
-them says the same and is not read. ``attack`` is the folder, ``speaker`` of a conversion its
-target, ``language`` of a bona fide trial the country. An id is the path below
+them says the same and is not read. ``attack`` is the folder, the ``speaker`` of a conversion is its
+target, and the ``language`` of a bona fide trial is the country. An id is the path below
 ``FinalDataset_16khz`` without suffix.
 
-The corpus has no parts: all is ``eval``. Whoever trains on it divides it, by speakers at best.
+The corpus has no parts; everything is ``eval``. To train on it, divide it, preferably by speakers.
 """
 
 from nes2net.corpora.corpus import Counts, Download

@@ -1,7 +1,8 @@
 """Data sets of the Hugging Face hub as corpora: ``hub:OWNER/NAME``, or ``hub:OWNER/NAME@REVISION``.
 
 The shards are downloaded once, into the folder that huggingface_hub keeps (``HF_HOME``), resumable and
-verified; :mod:`nes2net.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` takes what is there.
+verified; :mod:`nes2net.corpora.shards` reads them there. ``HF_HUB_OFFLINE=1`` uses only what is
+already downloaded.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _NOT_WANTED = ["submissions/*", ".*"]
 
 
 def is_hub_name(name: str) -> bool:
-    """Whether ``name`` is that of a data set of the hub.
+    """Whether ``name`` names a data set of the hub.
 
     >>> is_hub_name("hub:SpeechAntiSpoofingBenchmarks/InTheWild"), is_hub_name("hub:InTheWild"), is_hub_name("generic")
     (True, False, False)
@@ -38,14 +39,16 @@ def is_hub_name(name: str) -> bool:
 def hub_corpus(name: str) -> Corpus:
     """The corpus ``hub:OWNER/NAME[@REVISION]``; nothing is downloaded before its trials are asked for.
 
-    Its methods take a folder, as those of every corpus, or for ``None`` and ``"."`` the one that
-    :attr:`~nes2net.corpora.corpus.Corpus.home` gives.
+    Its methods take a folder, as for every corpus; ``None`` and ``"."`` stand for the folder
+    :attr:`~nes2net.corpora.corpus.Corpus.home`.
 
     Raises:
         InputError: if the name has another form.
     """
     if not is_hub_name(name):
-        raise InputError(f"{shown(name)} is no data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION")
+        raise InputError(
+            f"{shown(name)} is not a data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION"
+        )
 
     return replace(CORPUS, title=name.removeprefix(PREFIX), home=lambda: download(name))
 
@@ -57,7 +60,7 @@ def download(name: str) -> Path:
     The name of the folder is the commit.
 
     Raises:
-        InputError: if it does not exist, its licence has to be accepted first, or the hub is not to be
+        InputError: if it does not exist, its licence has to be accepted first, or the hub cannot be
             reached and the set is not complete here.
         Unfinished: if the connection breaks.
     """

@@ -31,7 +31,7 @@ CORPUS = ListedCorpus(
     test_samples=IN_THE_WILD_SAMPLES,
     eer_method="interpolated",  # as in the published script, and so in the published figures
     counts={"eval": Counts(31779, 19963, 11816)},
-    # Of meta.csv as published.
+    # Counts of meta.csv as published.
     key_digests={"eval": "a07ce3031068bda01f17cd682b290218c50545b335c645bd446f16e691dd3a1b"},
     licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
     source="https://arxiv.org/abs/2203.16263",

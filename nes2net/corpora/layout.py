@@ -1,4 +1,4 @@
-"""A corpus, declared: where its files lie, what a row of its lists or the names of its folders mean, and its facts.
+"""Declarations of corpora: where the files lie, what the rows of lists or the names of folders mean, and the facts.
 
 With lists::
 
@@ -17,8 +17,8 @@ Without lists, the folders themselves stand for protocol and key::
         remedy="give `root` the folder that holds train and test",
     )
 
-An id is then the path below the folder of the corpus without suffix; where two recordings differ in
-the suffix alone, they keep it.
+An id is then the path below the folder of the corpus without suffix; recordings that differ only in
+their suffix keep it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Columns:
         _check_fields([*columns, *self.fields.values()], ("utterance", "-"))
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``, of ``phase`` unless a column tells it."""
+        """The trials of ``path``; they belong to ``phase`` unless a column states theirs."""
         columns = self.names.split(", ")
         fields = [self.fields.get(column, column) for column in columns]
         further = [(i, name, self.words.get(name, {})) for i, name in enumerate(fields) if name not in _CHECKED]
@@ -99,7 +99,7 @@ class Table:
     labels: Mapping[str, str | None] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column of the label → our label; None: the recording is no trial."""
     otherwise: str | None = None
-    """Our label for any other word; None: it is an error."""
+    """Our label for any other word; None if another word is an error."""
     phases: Mapping[str, str | None] = field(default_factory=dict)
     """Word in the column of the phase → our phase; None: the recording is no trial."""
     words: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
@@ -109,13 +109,13 @@ class Table:
     names: str = ""
     """The columns of a list without header, separated by ``, ``; white space separates its fields."""
     inner: Callable[[str], str] = str
-    """What the column of the paths says → the path below the folder of the audio, or InputError."""
+    """Content of the column of the paths → the path below the folder of the audio, or InputError."""
 
     def __post_init__(self) -> None:
         _check_fields(self.fields)
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-        """The trials of ``path``; if a column tells the phase, those of ``phase`` (None: all)."""
+        """The trials of ``path``; if a column states the phase, only the trials of ``phase`` (None: all)."""
         header, rows = self._rows(path)
         file = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
@@ -181,15 +181,15 @@ class Files:
     protocols: Sequence[str]
     """Names of the protocol."""
     audio: Sequence[str]
-    """Folders of the audio, below the root. One that ends in ``/**`` stands for the first folder, in
-    it or below, that holds recordings."""
+    """Folders of the audio, below the root. A folder ending in ``/**`` stands for the first folder,
+    in it or below, that holds recordings."""
     folders: Sequence[str] = (".",)
-    """Folders of the protocol, below the root or the folder of the protocols. One that ends in
+    """Folders of the protocol, below the root or the folder of the protocols. A folder ending in
     ``/**`` stands for the first folder, in it or below, that holds the protocol."""
     remedy: str = ""
     """What to do without audio; by default, give the folder that holds the first of ``audio``."""
     holds: Sequence[str] = (".",)
-    """Folders of which a folder of the audio has to hold one."""
+    """Folders; a folder of the audio has to hold one of them."""
     together: bool = False
     """Whether all of ``protocols`` that are there list the split, and their folder stands for them."""
     unlisted: str = ""
@@ -210,7 +210,7 @@ class ListedCorpus(Corpus):
     key: Columns | None = None
     """The columns of the key; None if the protocols hold the labels."""
     folders_of: Callable[[str], Sequence[str]] = lambda stem: (".",)
-    """Name of a list without suffix → folders below the audio's, of which the first that is there, or the last, holds its recordings."""
+    """Name of a list without suffix → folders below the audio's; the first that exists, or the last, has the audio."""
     files_are_trials: bool = False
     """Whether all ``unlisted`` recordings are trials, and no others, so that a list only labels them."""
 
@@ -222,7 +222,7 @@ class ListedCorpus(Corpus):
     def trials(
         self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
     ) -> list[Trial]:
-        """As of every corpus; ``unlisted`` ones are sorted by path."""
+        """As for every corpus; ``unlisted`` trials are sorted by path."""
         part, split, _ = self._part(split)
         if not part.unlisted:
             return super().trials(root, split, protocols=protocols)
@@ -245,7 +245,7 @@ class ListedCorpus(Corpus):
         return [labelled.get(trial.path, trial) for trial in unlabelled]
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """As of every corpus; a file of another name may hold labels alone.
+        """As for every corpus; a file of another name may hold labels alone.
 
         Its lines are ``utterance label``. It names no phases, so its trials belong to each.
         """
@@ -261,7 +261,7 @@ class ListedCorpus(Corpus):
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)
         if path.is_file():
             splits = [split for split, part in self.parts.items() if path.name in part.protocols]
-            # A list of several splits tells itself which trial is of which.
+            # A list of several splits states the split of each trial.
             split = splits[0] if len(splits) == 1 else phase if phase in splits else None
             return files.select_phase(self.read_protocol(path, split), phase)
         if phase is not None:
@@ -285,7 +285,7 @@ class ListedCorpus(Corpus):
             raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(phases)}")
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
-        """As of every corpus; if several lists make up the split, their folder."""
+        """As for every corpus; if several lists make up the split, their folder."""
         part, _, what = self._part(split)
         if protocols is not None and Path(protocols).is_file():
             return Path(protocols)
@@ -304,7 +304,7 @@ class ListedCorpus(Corpus):
         return found.parent if part.together else found
 
     def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
-        """As of every corpus."""
+        """As for every corpus."""
         part, _, what = self._part(split)
         roots = [_place(self.place(root), folder, is_recording) for folder in part.audio]
         places = {place / inner: place for place in roots for inner in part.holds}
@@ -322,7 +322,7 @@ class ListedCorpus(Corpus):
         return self.parts[split], split, f"{self.title} {split}" if len(self.parts) > 1 else self.title
 
     def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
-        """As of every corpus; of a folder of lists, the trials of those of ``split`` (None: all)."""
+        """As for every corpus; in a folder of lists, the trials of the lists of ``split`` (None: all)."""
         # Trials whose labels come from a key, or whose list only labels files, have no phase of their own.
         phase = None if split is None or self.key or self.files_are_trials else files.canonical_phase(split)
         parts = [self.parts[phase]] if phase is not None and phase in self.parts else self.parts.values()
@@ -352,7 +352,7 @@ def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:
 def _num_fields(path: Path) -> int | None:
     """The number of fields of the first line of ``path``.
 
-    None if it is no file, cannot be read, or has no such line of less than 64 kB.
+    None if it is not a file, cannot be read, or has no first line of less than 64 kB.
     """
     try:
         if not path.is_file():
@@ -367,7 +367,7 @@ def _num_fields(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Place:
-    """Where recordings are whose folders and names are alike."""
+    """Where recordings lie that share a pattern of folders and names."""
 
     pattern: str
     """Path from the folder of the corpus: ``{name}`` is a field of the trial, or part of one level,
@@ -388,7 +388,7 @@ class FolderCorpus(Corpus):
     """A corpus whose trials are the recordings in its folders."""
 
     places: Sequence[Place]
-    """Where recordings are; of several that fit one, the first counts."""
+    """Where recordings are; if several places fit a recording, the first counts."""
     split_folders: Mapping[str, str] = field(default_factory=dict)
     """Name of a folder at ``{phase}`` → split. Empty: all recordings are of the split ``eval``."""
     labels: Mapping[str, str] = field(default_factory=dict)

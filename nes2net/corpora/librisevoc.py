@@ -2,15 +2,16 @@
 
 Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops 2023.
 
-Layout, that of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files
-such as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
-``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven trials.
-The authors' own program takes the first 7,920 of each folder as the file system lists them, which
-nobody can repeat. The lists have as many trials; so has the set of the Speech Anti-Spoofing Arena
-(18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts together.
+Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
+as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
+``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven
+trials. The authors' own program takes the first 7,920 of each folder as the file system lists them,
+which cannot be repeated. The lists have as many trials, and so has the set of the Speech
+Anti-Spoofing Arena (18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts
+together.
 
-An id is the path below the root without suffix; ``attack`` is the vocoder, the speaker the first field
-of a name. The rate is 24 kHz.
+An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
+first field of a name. The rate is 24 kHz.
 """
 
 from __future__ import annotations

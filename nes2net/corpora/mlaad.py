@@ -7,10 +7,10 @@ separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of
 its folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are
 the recordings of M-AILABS that the lists name, each once, if its folder is there: ``real``,
 or ``M-AILABS`` or ``m-ailabs``, beside ``fake``, holding ``en_US/by_book/…``. Without it all
-trials are spoofed. An ``attack`` is a model, its ``attack_type`` the architecture; the language
-of a bona fide trial is its folder's, such as ``en_US``.
+trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the architecture. The
+language of a bona fide trial is its folder's, such as ``en_US``.
 
-The corpus has no parts: all is ``eval``. It grows with each edition, so there are no numbers
+The corpus has no parts; everything is ``eval``. It grows with each edition, so there are no numbers
 here, and a figure on it means something only together with its edition. Protocols for source
 tracing that others publish are not read.
 """
@@ -37,7 +37,7 @@ _TABLE = Table(
 
 
 def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
-    """The trials of one ``meta.csv``, all spoofed, or of all those below the folder ``path`` (``fake``)."""
+    """The trials of one ``meta.csv``, all spoofed, or of every ``meta.csv`` below the folder ``path`` (``fake``)."""
     lists = [path] if path.is_file() else sorted(path.glob("*/*/meta.csv"))
     if not lists:
         raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])

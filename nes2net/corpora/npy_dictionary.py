@@ -1,9 +1,9 @@
 """Dictionaries of arrays in ``.npy`` files, read without running anything.
 
 ``numpy.save`` writes a dictionary as a pickled array of one object. ``numpy.load`` opens it only
-with ``allow_pickle``, and then whoever made the file can run any program. Here the pickle may name
-only NumPy's arrays, data types and numbers. Even these become records first, and arrays after their
-sizes are checked.
+with ``allow_pickle``, and then the author of the file can run any program. Here the pickle may name
+only NumPy's arrays, data types and numbers. Even these first become records; they become arrays
+after their sizes are checked.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class _DataType:
         self.byte_order = state[1]
 
     def numpy(self) -> np.dtype:
-        """Return the data type if it is of numbers, truth values or text; objects are refused."""
+        """Return the data type if it holds numbers, truth values or text; objects are refused."""
         if not (isinstance(self.name, str) and re.fullmatch(r"[biufSU]\d{1,6}", self.name)):
             raise ValueError(f"it holds an array of {shown(self.name)}")
         if self.byte_order not in ("<", ">", "|", "="):

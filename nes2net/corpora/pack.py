@@ -3,8 +3,8 @@
 The bytes of the audio files stay as they are. Parquet shards have the layout of the Speech
 Anti-Spoofing Arena: columns ``path``, ``audio`` (bytes and path), ``label`` (0 bona fide, 1 spoof, null
 unknown) and ``notes`` (JSON with ``utterance_id`` and what the corpus says besides), in files
-``data/test-00000-of-00002.parquet``, with ``data/labels.parquet`` and ``eval.yaml``. Tar shards are those
-of WebDataset.
+``data/test-00000-of-00002.parquet``, with ``data/labels.parquet`` and ``eval.yaml``. Tar shards
+have the layout of WebDataset.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LABELS = {BONAFIDE: 0, SPOOF: 1, None: None}
 
 
 class _Packed(NamedTuple):
-    """A recording and what is written of it."""
+    """A recording and the facts that are written with it."""
 
     trial: Trial
     size: int
@@ -71,12 +71,12 @@ def pack(
 ) -> PackResult:
     """Write the recordings of ``parts`` to shards in the folder ``out``.
 
-    Each shard appears when it is complete, and the same call after an interruption leaves out those
-    that are there. Equal files give equal shards.
+    Each shard appears when it is complete, and the same call after an interruption leaves out the
+    finished ones. Equal files give equal shards.
 
     Args:
         parts: Split, or ``"all"`` for a corpus without parts → its trials.
-        title: Of the corpus.
+        title: Title of the corpus.
         shard_bytes: Bytes of audio in a shard, at most; a shard has at least one recording.
 
     Raises:
@@ -184,7 +184,7 @@ def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]
 
 
 def _notes(trial: Trial) -> str:
-    """Id, fields and further columns of a trial, as JSON; and its phase, if that is no split."""
+    """Id, fields and further columns of a trial, as JSON, and its phase if it is not a split."""
     fields = {name: value for name in FIELDS if (value := getattr(trial, name)) is not None}
     if trial.phase is not None and trial.phase not in _NAMES:
         fields["phase"] = trial.phase
@@ -204,7 +204,7 @@ def _content(packed: _Packed) -> bytes:
 
 
 def _name(packed: _Packed) -> str:
-    """The name of the file of a recording, which no system reads as a path."""
+    """The name of the file of a recording, which no operating system reads as a path."""
     return f"{quote(packed.trial.id, safe='').replace('.', '%2E')}{packed.suffix}"
 
 

@@ -52,8 +52,8 @@ def segment_labels(
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
             :data:`~nes2net.localisation.frames.RESOLUTIONS`.
-        protocols: The folder of the protocols, if they are not in that of the corpus; labels may
-            stand there, too.
+        protocols: The folder of the protocols, if they are not in the corpus's; labels may also
+            stand there.
 
     Raises:
         InputError: if the split or resolution is unknown, or the file is missing, damaged or does
@@ -92,15 +92,15 @@ def segments(
 ) -> dict[str, list[Segment]]:
     """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
 
-    They are read of the RTTM of all segments, or of the spoofed ones if there is no other. The
-    labels of the protocol are compared with them, if it is found.
+    They are read from the RTTM of all segments, or from the one of spoofed segments if there is no
+    other. If the protocol is found, its labels are compared with them.
 
     Args:
         root: The folder of the corpus, or the folder ``con_data`` of the split.
-        protocols: The folder of the protocols, if they are not in that of the corpus.
-        uncovered: What the time is that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in the
-            published labels of frames). By default more than a millisecond is an error, unless the
-            RTTM lists the spoofed segments only; all other time is then bona fide.
+        protocols: The folder of the protocols, if they are not in the corpus's.
+        uncovered: The class of time that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in
+            the published labels of frames). By default more than a millisecond is an error, unless
+            the RTTM lists the spoofed segments only; all other time is then bona fide.
 
     Raises:
         InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has

@@ -13,17 +13,17 @@ from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.errors import InputError, counted, listed, one_line, shown
 from nes2net.machine.text_files import decoded_text, has_control
 
-#: The whole of a corpus, asked for like one of its parts.
+#: The whole corpus, requested like one of its parts.
 WHOLE = "all"
 ASVSPOOF_LABELS = {"bonafide": BONAFIDE, "spoof": SPOOF}
 
-# Characters of a row of a CSV file, whose fields may hold the ends of lines.
+# Characters of a row of a CSV file; fields may contain line breaks.
 _LONGEST_ROW = 1 << 20
 _MOST_COLUMNS = 200
 
 
 class NotFound(InputError):
-    """A file or folder is in none of the places (``tried``) where it may be."""
+    """A file or folder was not found in any of the places (``tried``) where it may be."""
 
     def __init__(self, message: str, tried: Sequence[Path] = ()) -> None:
         super().__init__(message)
@@ -54,11 +54,11 @@ def first_file(
 def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
     """Number of the first line and fields of each row of ``path`` that is not blank.
 
-    The first row is the header. A field in quotation marks is taken as it is, with any ends of
-    lines in it.
+    The first row is the header. A field in quotation marks is taken as it is, including line
+    breaks.
 
     Raises:
-        InputError: if two columns have one name, a row has another number of fields than the header,
+        InputError: if two columns share a name, a row has more or fewer fields than the header,
             quotation marks do not match, or a field is far longer than any real one.
     """
     text = decoded_text(path)
@@ -178,7 +178,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
 
 
 def canonical_phase(phase: str) -> str:
-    """The name of a phase or split used here, whatever its corpus calls it.
+    """The name that this package gives to a phase or split of a corpus.
 
     ``hidden_track`` in the scripts of ASVspoof 2021 is ``hidden`` in its keys; CtrSVDD calls its
     evaluation part ``test``.

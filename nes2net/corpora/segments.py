@@ -1,4 +1,4 @@
-"""Segments of a corpus from RTTM: complete, within their utterances, and as the labels of the utterances say."""
+"""Segments of a corpus from RTTM, checked: complete, within their utterances, and consistent with the labels."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from nes2net.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.localisation.label_files import read_rttm
 from nes2net.localisation.segments import ROUNDING, Segment, frame_labels
 
-#: What the time is that no segment covers; None: only a file that lists nothing but spoof may leave
-#: time out, which is then bona fide.
+#: The class of time that no segment covers. None: only a file that lists nothing but spoof may
+#: leave time out, and this time is bona fide.
 Uncovered = Literal["bonafide", "spoof"] | None
 
 
@@ -53,7 +53,7 @@ def read_segments(
 
 
 def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered = None) -> list[Segment]:
-    """``segments`` in order, from 0 to ``duration`` without gaps: time left out becomes ``uncovered``.
+    """``segments`` in order, from 0 to ``duration`` without gaps; time that was left out becomes ``uncovered``.
 
     Gaps and overlaps of up to a millisecond are closed, and neighbours of one label merged.
 
@@ -98,16 +98,15 @@ def covering(segments: Iterable[Segment], duration: float, uncovered: Uncovered 
 
 
 def labels_of(segments: Mapping[str, Sequence[Segment]], resolution: int) -> dict[str, NDArray[np.int8]]:
-    """Utterance → labels of its frames of ``resolution`` ms, pooled from those of 10 ms.
+    """Utterance → labels of its frames of ``resolution`` ms, pooled from labels of 10 ms.
 
-    A last frame of 10 ms counts if at least half of it is there, so that no frame is left without
-    a segment.
+    A last frame of 10 ms counts if at least half of it exists, so that every frame has a segment.
 
     Args:
-        segments: as of :func:`read_segments`.
+        segments: as returned by :func:`read_segments`.
     """
     if resolution not in RESOLUTIONS:
-        raise InputError(f"there are no labels of {resolution} ms; choose of {', '.join(map(str, RESOLUTIONS))}")
+        raise InputError(f"there are no labels of {resolution} ms; choose from {', '.join(map(str, RESOLUTIONS))}")
     found = {}
     for utterance, of_utterance in segments.items():
         # To as many decimals as the end of a segment, so that both are rounded to the same frame.
@@ -123,7 +122,7 @@ def check_labels(spoofed: Mapping[str, bool], trials: Iterable[Trial], path: Pat
 
     Args:
         spoofed: utterance → whether any of it is spoof.
-        path: of the segments, for the message.
+        path: file of the segments, for the message.
     """
     wrong = [
         f"{trial.id} ({trial.label}, {'some' if spoofed[trial.id] else 'none'} of it spoof)"

@@ -10,9 +10,9 @@ The audio is read from the shards, without unpacking them; listing the trials re
                             ``utt1.cls`` or ``utt1.txt`` with the label alone; not compressed
 =========================== ========================================================================
 
-A split is told by the name of the shard, or of a folder above it: ``train``, ``validation`` or ``dev``,
-``test`` or ``eval``, and what follows after ``-``, ``_`` or ``.``; otherwise by a column ``split``. The
-columns of a table, and the entries of a ``.json``:
+The name of the shard, or of a folder above it, states the split: ``train``, ``validation`` or
+``dev``, ``test`` or ``eval``, and what follows after ``-``, ``_`` or ``.``; otherwise by a column
+``split``. The columns of a table, and the entries of a ``.json``:
 
 ================== =================================================================================
 ``audio``          the content of an audio file, or ``{bytes, path}``
@@ -25,8 +25,8 @@ columns of a table, and the entries of a ``.json``:
 any other name     of words and numbers: kept in ``extra`` of the trial
 ================== =================================================================================
 
-``labels.parquet`` beside the shards is no shard, and neither is a file whose name begins
-with ``cache-``.
+``labels.parquet`` beside the shards does not count as a shard, and neither does a file whose name
+begins with ``cache-``.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def shards_below(root: str | Path) -> list[Shard]:
     """The shards in ``root`` and the folders in it, sorted by path.
 
     Raises:
-        NotFound: if there are none.
-        InputError: if there are shards of more than one kind, or only compressed ones, or some that
-            are counted in the names of others are missing.
+        NotFound: if there are no shards.
+        InputError: if there are shards of more than one kind, or only compressed ones, or if shards
+            are missing that the names of others count.
     """
     root = Path(root)
     if root.is_file() and root.suffix.lower() in SHARD_SUFFIXES:
@@ -116,7 +116,7 @@ def is_shard(name: str) -> bool:
 
 
 def _check_numbers(paths: list[Path], root: Path) -> None:
-    """Raise :class:`InputError` if shards are missing among those that are counted in their names."""
+    """Raise :class:`InputError` if shards are missing that the names of others count."""
     there = {path.relative_to(root).as_posix() for path in paths}
     for name in sorted(there):
         if match := _COUNTED.fullmatch(name):
@@ -206,7 +206,7 @@ def _labels_of(schema: Any, path: Path) -> Callable[[Any, str], str | None]:
         return _label
     of_name = [LABELS.get(name.strip().lower()) for name in names]
     if None in of_name:
-        # Without words that can be understood, the numbers are the Arena's, if they can be.
+        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
         if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
             raise InputError(
                 f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
@@ -250,7 +250,7 @@ def _trial(
     label_of: Callable[[Any, str], str | None],
     place: str,
 ) -> Trial:
-    """The trial of a row: its columns, then what its notes have besides."""
+    """The trial of a row, from its columns and then from its notes."""
     notes = _notes(values.get(_NOTES), place)
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
@@ -308,7 +308,7 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
     for member in tar_members(shard.path):
         folder, name = os.path.split(member.name)
         stem, _, suffix = name.partition(".")
-        if not stem:  # hidden, such as those that macOS adds
+        if not stem:  # hidden, such as the files that macOS adds
             continue
         sample = samples.setdefault(os.path.join(folder, stem), {})
         if suffix in sample:
@@ -350,11 +350,11 @@ class ShardCorpus(UserCorpus):
     """The recordings of a folder of shards."""
 
     def named_splits(self, root: str | Path | None, protocols: str | Path | None) -> set[str | None]:
-        """As of every corpus of a user."""
+        """As for every corpus of a user."""
         return {shard.split for shard in shards_below(self.find_protocol(root, protocols=protocols))}
 
     def find_protocol(self, root: str | Path | None, split: str = WHOLE, protocols: str | Path | None = None) -> Path:
-        """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` if there are none."""
+        """The folder of the shards, or the shard; :class:`~nes2net.corpora.protocol.NotFound` without shards."""
         if protocols is not None:
             raise InputError("shards hold the labels of their recordings: leave out `protocols`")
         root = self.place(root)
@@ -362,7 +362,7 @@ class ShardCorpus(UserCorpus):
         return root
 
     def read_protocol(self, path: Path, split: str | None = WHOLE, audio: Path | None = None) -> list[Trial]:
-        """The trials of the shards in ``path``; errors are those of :meth:`trials`."""
+        """The trials of the shards in ``path``; errors are the same as for :meth:`trials`."""
         shards = shards_below(path)
         wanted = [shard for shard in shards if split in (None, WHOLE) or shard.split in (None, split)]
         if not wanted:
@@ -374,7 +374,8 @@ class ShardCorpus(UserCorpus):
         for shard in wanted:
             of_shard = list(_read(shard, root))
             found += of_shard
-            # All of a shard that names its split are of it, those of the phase `progress` too.
+            # All trials of a shard that names its split belong to that split, also in the phase
+            # `progress`.
             everything = shard.split is not None or split in (None, WHOLE)
             of_split += of_shard if everything else [trial for trial in of_shard if trial.phase in (None, split)]
         if len({trial.id for trial in found}) < len(found):

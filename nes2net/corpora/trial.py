@@ -77,7 +77,7 @@ class Trial:
         return None if self.label is None else int(self.label == BONAFIDE)
 
     def audio_path(self) -> Path:
-        """The path of the audio, for those who cannot do without.
+        """The path of the audio, for callers that need one.
 
         Raises:
             InputError: if there is no path, as in keys.
@@ -89,7 +89,7 @@ class Trial:
         return self.path
 
     def get(self, name: str) -> str | None:
-        """The field ``name`` or the item ``name`` of ``extra``; None if there is neither."""
+        """The field ``name`` or the item ``name`` of ``extra``; None if neither exists."""
         if name in self.__slots__:
             return getattr(self, name)
         return next((value for column, value in self.extra if column == name), None)
@@ -101,7 +101,7 @@ class Trial:
 
 
 def trials_digest(trials: Iterable[Trial], line: Callable[[Trial], str], *, in_order: bool = True) -> str:
-    """SHA-256 of a list of trials, in hexadecimal: of one line of text for each trial, in UTF-8.
+    """SHA-256 of a list of trials, in hexadecimal, over one line of text in UTF-8 for each trial.
 
     Args:
         line: What two lists must agree on, such as id and label.
@@ -148,8 +148,8 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     """Draw ``count`` of ``trials``, in their order, so that labels and attacks keep their shares.
 
     Each label and attack has at least one trial. The others are shared out in proportion, by largest
-    remainders. Which trials of an attack are drawn depends on ``seed`` and on that attack's trials
-    alone.
+    remainders. Which trials of an attack are drawn depends only on ``seed`` and on that attack's
+    trials.
 
     Raises:
         InputError: if ``count`` is smaller than the number of labels and attacks.

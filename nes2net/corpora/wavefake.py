@@ -4,16 +4,14 @@ Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detecti
 
 Layout: ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is ``ljspeech`` or ``jsut``,
 and a folder ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` with other texts.
-All of them are spoofed. The bona fide recordings are those that the vocoders copied, from their
-own publishers, ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both
-below ``real_audio``. A trial's ``source`` is the corpus that the recording, or its voice, is
-from.
+All of them are spoofed. The bona fide recordings are the originals of the vocoders, from their own
+publishers, ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both below
+``real_audio``. A trial's ``source`` is the corpus that the recording, or its voice, is from.
 
-The corpus has no official parts: published splits are those of their papers, so all is ``eval``.
-A list of one's own (corpus ``generic``) cuts it otherwise. The paper counts 117,985 generated
-recordings, a later list of the archive 134,266. Its EER is an average over systems (aEER); here
-it is that of all trials by the rule of ASVspoof, and the page by ``--html`` has those of the
-systems.
+The corpus has no official parts: each paper has its own split, so everything is ``eval``. Use a
+list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings, a
+later list of the archive 134,266. Its EER is an average over systems (aEER); here it is the EER of
+all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
 """
 
 from nes2net.corpora.corpus import Counts, Download

@@ -1,8 +1,8 @@
 """What a score means: log-likelihood ratio, probability, and a decision at an operating point, or none.
 
 A calibration is learned from labelled scores. It turns the scores of the same detector into
-log-likelihood ratios, and keeps those of its own trials, from which the thresholds of operating
-points are read off.
+log-likelihood ratios, and keeps the ratios of its own trials. The thresholds of operating points
+are read off these.
 """
 
 from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, fit, load

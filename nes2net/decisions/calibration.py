@@ -36,18 +36,19 @@ from nes2net.metrics import (
 )
 
 _FORMAT = "nes2net linear calibration"
-_FEWEST = 20  # trials of a class, from which on weights and figures are worth something
-# Slopes of the loss: what the solver aims at, and what still counts as zero where rounding ends its steps.
+_FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
+# Slopes of the loss: the solver's aim, and what still counts as zero if rounding ends its steps.
 _STEEPEST, _FLAT = 1e-12, 1e-6
 _MOST_STEPS = 500
 # Standard deviations of scores, relative to their mean and absolute, that leave digits to work with.
 _NARROWEST, _SMALLEST = 1e-13, 1e-25
-# Of weights and offsets, and of log-likelihood ratios. Files from outside may hold any number.
+# Limits of weights and offsets, and of log-likelihood ratios. Files from outside may hold any
+# number.
 _LARGEST_WEIGHT, _LARGEST_LLR = 1e30, 1e6
 _MOST_BYTES = 64 << 20  # of a calibration file; a million trials take 20 MB
 _MOST_SYSTEMS = 1000
-# Of more trials in a class, so many evenly spaced of the sorted ones are kept, which is exact for
-# shares of a millionth. A file may hold some more.
+# If a class has more trials, so many are kept, evenly spaced among the sorted ones, which is exact
+# for shares of a millionth. A file may hold some more.
 _MOST_KEPT, _MOST_READ = 1_000_000, 2_500_000
 
 
@@ -59,7 +60,7 @@ _Sorted = Annotated[list[_Llr], Field(min_length=1, max_length=_MOST_READ), Afte
 class Llrs(NamedTuple):
     """Natural-log likelihood ratios of a calibration's own trials, each class sorted.
 
-    Of a class of more than a million trials, such as frames, a million quantiles are kept.
+    If a class has more than a million trials, such as frames, a million quantiles are kept.
     """
 
     bonafide: Annotated[NDArray, as_saved(_Sorted)]
@@ -70,12 +71,12 @@ class Llrs(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBy:
-    """The detector whose scores a calibration was made of, and what it scored of each recording."""
+    """The detector whose scores a calibration was learned from, and the part of each recording that it scored."""
 
     fingerprint: Annotated[str, Field(min_length=1, max_length=200)]
-    """Of the detector, see :meth:`nes2net.Detector.fingerprint`."""
+    """Fingerprint of the detector, see :meth:`nes2net.Detector.fingerprint`."""
     precision: Annotated[str, Field(max_length=50)]
-    """In which it computed."""
+    """Precision in which it computed."""
     num_samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None
     """Leading samples that it scored of each recording; None for whole recordings."""
     resolution_ms: Annotated[FiniteFloat, Field(gt=0, lt=1e6)] | None = None
@@ -90,8 +91,8 @@ class LinearCalibration:
     them in the order of the weights, and ``trained_on`` is a record of the training for JSON. With
     a single system and a positive weight, neither the EER nor any minimum cost changes.
 
-    ``llrs`` are those of its own trials. ``scored_by`` is None if the scores did not tell, or for a
-    fusion, and ``population`` is None if the recordings were not measured.
+    ``llrs`` are the ratios of its own trials. ``scored_by`` is None for a fusion, or if the scores
+    have no record; ``population`` is None if the recordings were not measured.
     """
 
     weights: Annotated[tuple[_Weight, ...], Field(min_length=1, max_length=_MOST_SYSTEMS)]
@@ -135,51 +136,57 @@ class LinearCalibration:
         return calibrated
 
     def check_made_of(self, scores: ScoredBy, remedy: str) -> list[str]:
-        """Check that the calibration was made of scores like ``scores``: of the same detector, and of the same unit.
+        """Check that the calibration was learned from scores like ``scores``: same detector, same unit.
 
         Args:
             scores: what is to be calibrated; ``num_samples`` is not compared, see :meth:`unlike`.
-            remedy: what else to do if the detector is another one.
+            remedy: what else to do if another detector made the scores.
 
         Returns:
-            What to tell of what could not be checked; empty if there is nothing.
+            Notes about what could not be checked; empty if everything was.
 
         Raises:
-            InputError: if it is of another detector, or of scores of recordings and not of frames, or
-                the other way round. Frames need a calibration that says that it is of frames.
+            InputError: if it was learned from another detector's scores, or from scores of
+                recordings and not of frames, or the other way round. Frames need a calibration that
+                states their length.
         """
         own, asked = self.resolution_ms, scores.resolution_ms
         if asked is None and own is not None:
             raise InputError(
-                f"the calibration is of scores of frames of {own:g} ms, not of recordings: make one of a score file of "
-                "recordings, or look for fake stretches with `nes2net predict --segments`"
+                f"the calibration was learned from scores of frames of {own:g} ms, not of recordings: make one from a "
+                "score file of recordings, or look for fake stretches with `nes2net predict --segments`"
             )
         if asked is not None and own is None:
             raise InputError(
-                "the calibration is of scores of recordings, not of their frames: make one of a score file that `nes2net "
+                "the calibration was learned from scores of recordings, not of their frames: make one from a score "
+                "file that `nes2net "
                 "score … --segments` wrote"
             )
         if asked is not None and own is not None and not math.isclose(asked, own):
             raise InputError(
-                f"the calibration is of scores of frames of {own:g} ms, not of {asked:g} ms: leave out `resolution_ms`"
+                f"the calibration was learned from scores of frames of {own:g} ms, not of {asked:g} ms: leave out "
+                "`resolution_ms`"
             )
         if self.scored_by is None:
             return [
-                "the calibration does not say which detector's scores it was made of, so this one cannot be checked"
+                "the calibration does not say which detector's scores it was learned from, so this detector cannot be "
+                "checked"
             ]
         fingerprint, precision = self.scored_by.fingerprint, self.scored_by.precision
         if fingerprint != scores.fingerprint:
             raise InputError(
-                f"the calibration is not of this detector: it was made of scores of {fingerprint[:12]} in {precision}, and "
-                f"this is {scores.fingerprint[:12]} in {scores.precision}. Either it is another detector, or the same in "
+                f"the calibration does not belong to this detector: it was learned from scores of {fingerprint[:12]} "
+                f"in {precision}, but this is {scores.fingerprint[:12]} in {scores.precision}, another detector or "
                 f"another precision: {remedy}, or calibrate the scores of this one"
             )
         if precision != scores.precision:
-            return [f"the calibration was made of scores in {precision}; those in {scores.precision} differ a little"]
+            return [
+                f"the calibration was learned from scores in {precision}; scores in {scores.precision} differ a little"
+            ]
         return []
 
     def unlike(self, num_samples: int | None) -> str:
-        """Say that the calibration was made of another part of recordings than is scored; empty if not.
+        """Say that the calibration was learned on another part of recordings than is scored; empty if not.
 
         Args:
             num_samples: leading samples that are scored, None for all; 0 for windows along a recording.
@@ -190,7 +197,7 @@ class LinearCalibration:
             {None: "whole recordings", 0: "windows along a recording"}.get(n) or f"the first {n / SAMPLE_RATE:.4g} s"  # type: ignore[operator]
             for n in (self.scored_by.num_samples, num_samples)
         )
-        return f"the calibration was made of scores of {own}, not of {scored}: what it says of these is less certain"
+        return f"the calibration was learned from scores of {own}, not of {scored}, so its decisions are less certain"
 
     def save(self, path: str | Path) -> None:
         """Write the calibration as JSON, from which :func:`load` restores every bit.
@@ -216,7 +223,7 @@ class LinearCalibration:
 
 
 def _lines(value: Any, indent: str = "") -> str:
-    """Write plain data as JSON: a mapping with a line for each key, all else on one line."""
+    """Write plain data as JSON: a mapping with a line for each key, everything else on one line."""
     if not isinstance(value, dict) or not value:
         return json_text(value.tolist() if isinstance(value, np.ndarray) else value, ensure_ascii=False)
     inner = indent + " "
@@ -325,7 +332,7 @@ def fit(
 
 
 def _kept(ordered: NDArray) -> NDArray:
-    """At most ``_MOST_KEPT`` evenly spaced elements of sorted numbers, the first and the last among them."""
+    """At most ``_MOST_KEPT`` evenly spaced elements of sorted numbers, including the first and the last."""
     if len(ordered) <= _MOST_KEPT:
         return ordered
     return ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]

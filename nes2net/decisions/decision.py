@@ -30,7 +30,7 @@ class OperatingPoint:
     - ``eer``: θ where misses and false alarms of the calibration's own trials are nearest to equal.
     - ``cost``: the Bayes threshold −ln(c_miss · prior / (c_fa · (1 − prior))), by Brümmer and du
       Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language
-      20, 2006. It depends on no trials. ``prior`` is that of bona fide.
+      20, 2006. It depends on no trials. ``prior`` is the prior of bona fide.
     - ``fa``: the lowest θ that accepts at most ``rate`` of the calibration's spoofed trials.
     - ``miss``: the highest θ that rejects at most ``rate`` of its bona fide trials.
     """
@@ -82,10 +82,10 @@ class OperatingPoint:
         """Find θ, a natural-log likelihood ratio.
 
         Args:
-            llrs: of the calibration's own trials; ``cost`` needs none.
+            llrs: ratios of the calibration's own trials; ``cost`` needs none.
 
         Raises:
-            InputError: if there are none, or too few to tell this rate.
+            InputError: if there are no trials, or too few for this rate.
         """
         if self.kind == "cost":
             return act_dcf_threshold(1 - self.prior, self.c_miss, self.c_fa) + 0.0  # not -0
@@ -95,7 +95,7 @@ class OperatingPoint:
                 "`nes2net calibrate fit … --save FILE`, or take cost:CMISS,CFA,PRIOR"
             )
         if self.kind == "eer":
-            # The middle between the two trials where the rates are nearest to equal; of several places the lowest.
+            # The middle between the two trials where the rates are nearest to equal; the lowest of several such places.
             steps = np.unique(np.concatenate(llrs))
             misses = np.searchsorted(np.sort(llrs.bonafide), steps, side="left") / len(llrs.bonafide)
             alarms = 1 - np.searchsorted(np.sort(llrs.spoof), steps, side="left") / len(llrs.spoof)
@@ -125,13 +125,13 @@ def rounded_up(value: float) -> str:
     return f"{math.ceil(value / step * (1 - 1e-12)) * step:.12g}"
 
 
-#: The decision on a recording that is unlike those of the calibration.
+#: The decision on a recording that is unlike the calibration's recordings.
 CANNOT_TELL = "cannot tell"
-#: What to tell of a calibration with a negative weight.
+#: Note about a calibration with a negative weight.
 INVERTED = (
     "the weight of the calibration is negative, so higher scores count as spoofed: were its labels or scores inverted?"
 )
-#: Share of recordings like those of the calibration that are called "cannot tell", at most.
+#: Largest share of recordings like the calibration's that are called "cannot tell".
 ABSTAIN = 0.01
 
 
@@ -144,7 +144,7 @@ class Decision:
     llr: float
     """Natural-log likelihood ratio of bona fide against spoof."""
     probability: float
-    """Of bona fide, at the prior."""
+    """Probability of bona fide, at the prior."""
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
@@ -184,8 +184,8 @@ class Decider:
             raise InputError(f"`abstain` is a share from 0 to below 1, not {self.abstain}")
         if (systems := len(self.calibration.weights)) != 1:
             raise InputError(
-                f"the calibration fuses {systems} systems; one of a single system is expected: "
-                "make it with nes2net calibrate"
+                f"the calibration fuses {systems} systems; a calibration of a single system is expected: make it with "
+                "nes2net calibrate"
             )
         _ = self.llr_threshold
 
@@ -200,7 +200,7 @@ class Decider:
 
     @property
     def threshold(self) -> float | None:
-        """The score at that ratio; None if there is none, or higher scores do not mean higher ratios."""
+        """The score at that ratio; None if no score has it, or higher scores do not mean higher ratios."""
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         return score if math.isfinite(score) else None
@@ -260,7 +260,7 @@ class Decider:
             "abstain": self.abstain,
             "detector": scored_by.fingerprint if scored_by else None,
         }
-        return {**own, **facts, **own}  # no fact of the file takes the place of what holds here
+        return {**own, **facts, **own}  # facts of the file never replace the facts of this decider
 
     def described(self) -> list[str]:
         """What decisions rest on, as lines for people: threshold, prior, and the calibration's facts.

@@ -1,13 +1,13 @@
 """What the recordings of a calibration are like, and whether another recording is like them.
 
-A calibration says what a score means for recordings like its own. How unusual a recording is, is
-one number, the largest of its distances from the middle of the calibration's recordings: by
-duration, level and bandwidth, in units of their spread on that side, and by the embedding that the
-detector's back-end makes, as Lee et al., "A simple unified framework for detecting
-out-of-distribution samples and adversarial attacks", NeurIPS 2018, measure it. It becomes a p-value
-by comparison with the calibration's own recordings: Bates et al., "Testing for outliers with
-conformal p-values", Annals of Statistics 51(1), 2023. Of recordings like those of the calibration,
-a share of about α then has p ≤ α, whatever the distances are distributed like.
+A calibration says what a score means for recordings like its own. One number says how unusual a
+recording is: the largest of its distances from the middle of the calibration's recordings. There
+are distances by duration, level and bandwidth, in units of the recordings' spread on that side, and
+by the embedding of the detector's back-end, measured as in Lee et al., "A simple unified framework
+for detecting out-of-distribution samples and adversarial attacks", NeurIPS 2018. The largest
+distance becomes a p-value by comparison with the calibration's own recordings: Bates et al.,
+"Testing for outliers with conformal p-values", Annals of Statistics 51(1), 2023. For recordings
+like the calibration's, about a fraction α have p ≤ α, whatever the distribution of distances.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
     """Measure a recording that comes in blocks, as of :func:`nes2net.audio.read.stream_audio`.
 
-    The result is that of :func:`measure` for the whole recording, to the last bit. It takes 10 MB
-    of memory, and 15 MB more for each day.
+    The result equals :func:`measure` for the whole recording, to the last bit. It takes 10 MB of
+    memory, and 15 MB more for each day.
 
     Raises:
         InputError: if there are no samples.
@@ -159,7 +159,7 @@ def _bandwidth(power: NDArray) -> float:
 
 
 class Typicality(NamedTuple):
-    """How far a recording is from those of a calibration."""
+    """How far a recording is from a calibration's recordings."""
 
     p_value: float
     """Share of the calibration's recordings that are as far out, conformal, in (0, 1]."""
@@ -225,7 +225,7 @@ class EmbeddingModel:
     means: Annotated[
         NDArray, as_saved(Annotated[list[_Row], Field(min_length=1, max_length=2), AfterValidator(_matrix)])
     ]
-    """(1 or 2, E): of each class that there is."""
+    """(1 or 2, E): the mean of each class that occurs."""
     directions: Annotated[
         NDArray, as_saved(Annotated[list[_Row], Field(max_length=_MOST_DIRECTIONS), AfterValidator(_matrix)])
     ]
@@ -291,9 +291,9 @@ class Population:
 
     Attributes:
         usual: the usual range of each of :data:`SCALARS`; of durations, in logarithms of seconds.
-        distances: (N,) sorted, how far out each recording is by these traits, measured by what the
-            other four fifths of the recordings are like.
-        embeddings: what is kept of the embeddings; None if there are none.
+        distances: (N,) sorted, how far out each recording is by these traits, compared with the
+            other four fifths of the recordings.
+        embeddings: the model of the embeddings; None without embeddings.
         usual_embedding: the usual range of its distances.
         distances_with_embedding: (N,) sorted, as ``distances``, by all traits and the embedding.
     """
@@ -353,13 +353,13 @@ class Population:
         return self.embeddings is not None
 
     def typicality(self, traits: Traits) -> Typicality:
-        """Compare a recording with those of the calibration.
+        """Compare a recording with the calibration's recordings.
 
         Its embedding counts if the recording and the calibration have one. Without it, the
         recording is compared by the other traits alone.
 
         Raises:
-            InputError: if its embedding is not as wide as those of the calibration.
+            InputError: if its embedding is not as wide as the calibration's.
         """
         values = {name: _scale(name, np.array([getattr(traits, name)])) for name in SCALARS}
         away = dict(zip(SCALARS, _farthest(self.usual, values)[:, 0]))
@@ -375,16 +375,16 @@ class Population:
             away["embedding"] = _embedding_distance(self.usual_embedding, distance)[0]
             own = self.distances_with_embedding
         trait = max(away, key=lambda name: (away[name], name))
-        # As those that it is compared with were rounded, so that the same recording is as far out as itself.
+        # Rounded like the distances that it is compared with, so that a recording is as far out as itself.
         at_least = len(own) - int(np.searchsorted(own, _short(away[trait])))
         return Typicality((1 + at_least) / (1 + len(own)), trait, self._reason(trait, traits))
 
     def _reason(self, trait: str, traits: Traits) -> str:
         if trait == "embedding":
-            return "its embedding is unlike those of the calibration's recordings"
+            return "its embedding is unlike the embeddings of the calibration's recordings"
         factor, unit = _SHOWN[trait]
         value = f"{factor * getattr(traits, trait):.1f} {unit}"
-        return f"its {trait}, {value}, is unlike that of the calibration's recordings ({self.usual_ranges()[trait]})"
+        return f"its {trait}, {value}, is unusual among the calibration's recordings ({self.usual_ranges()[trait]})"
 
     def usual_ranges(self) -> dict[str, str]:
         """The range of each scalar trait that 95 % of the recordings have, in words."""
@@ -408,7 +408,7 @@ def _farthest(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:
 
 
 def _embedding_distance(spread: Spread, away: NDArray) -> NDArray:
-    """Scale distances from the means of embeddings as those of other traits; near ones are not unusual."""
+    """Scale distances from the means of embeddings like distances by other traits; near embeddings are not unusual."""
     return np.maximum(0, away - spread.middle) / max(_LEAST_SPREAD * spread.middle, spread.high - spread.middle, 1e-12)
 
 

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class Detector(SavedNetwork):
     """A trained network that judges recordings: it scores, embeds and decides.
 
-    The score of a recording is made of the logits of :class:`nes2net.detector.network.Network` by
-    the back-end's ``score_rule``. Higher means more bona fide. It is not calibrated: choose a
-    threshold on a development set of your own conditions.
+    The back-end's ``score_rule`` makes the score of a recording from the logits of
+    :class:`nes2net.detector.network.Network`. Higher means more bona fide. It is not calibrated:
+    choose a threshold on a development set of your own conditions.
 
     >>> detector = Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"})
     >>> isinstance(detector.score(torch.zeros(16000), sample_rate=16000), float)
@@ -60,14 +60,14 @@ class Detector(SavedNetwork):
         Args:
             audio: a file, a file object that is open in binary mode, or floating-point samples (N,)
                 or (channels, N) in [−1, 1], on any device.
-            sample_rate: of samples, in Hz, which an array does not say; a file has its own.
+            sample_rate: sampling rate in Hz, needed for samples; a file states its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
                 ``min_samples``; ``"auto"`` as :func:`nes2net.published_models.samples_to_score`
-                chooses: as many as a published detector's authors score, or as a detector was
-                trained on if that is not about 4 s, and else the whole recording.
+                chooses: the number that a published detector's authors score, or that a detector
+                was trained on if it is not about 4 s, and else the whole recording.
             crop: ``"random"`` takes them from a random start, as the authors of some published
-                detectors do; it is the same in every call.
+                detectors do; this start is the same in every call.
 
         Raises:
             InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
@@ -83,13 +83,13 @@ class Detector(SavedNetwork):
         sample_rate: float,
         num_samples: int | Literal["auto"] | None = "auto",
     ) -> list[float]:
-        """Score waveforms in memory: one score each, that of :meth:`score`, to 1e-6.
+        """Score waveforms in memory: one score each, equal to :meth:`score`'s to 1e-6.
 
         Waveforms of one length are computed together, all of them at once if they fit into memory.
 
         Args:
             waveforms: B×N, or a sequence of (N,) or (channels, N), as for :meth:`score`.
-            sample_rate: of all of them, in Hz.
+            sample_rate: sampling rate of all of them, in Hz.
             num_samples: as for :meth:`score`.
 
         Raises:
@@ -142,8 +142,8 @@ class Detector(SavedNetwork):
     ) -> Iterator[tuple[str | Path, float]]:
         """Score files lazily: yield (path, score) in the order of ``paths``, which may be endless.
 
-        Each score equals that of :meth:`score`, to 1e-6, because only utterances of one length
-        share a batch; each file is scored in one piece. Threads read a few batches of files ahead.
+        Each score equals :meth:`score`'s to 1e-6, because only utterances of one length share a
+        batch; each file is scored in one piece. Threads read a few batches of files ahead.
 
         Args:
             num_samples: as for :meth:`score`.
@@ -166,13 +166,14 @@ class Detector(SavedNetwork):
     ) -> Decision:
         """Say what the score of a recording means: log-likelihood ratio, probability, decision.
 
-        The recording is scored as those of the calibration were, else as by :meth:`score`, in one
-        piece, and measured if the calibration knows what its recordings were like.
+        The recording is scored as the calibration's recordings were if that is known, else in one
+        piece, as by :meth:`score`. It is measured if the calibration knows what its recordings were
+        like.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
-            calibration: of this detector, or a :class:`nes2net.decisions.Decider` with another
-                prior or operating point.
+            calibration: a calibration of this detector, or a :class:`nes2net.decisions.Decider`
+                with another prior or operating point.
 
         Raises:
             InputError: as for :meth:`score`; or if the calibration is of another detector. To find
@@ -192,8 +193,8 @@ class Detector(SavedNetwork):
         """Score along a long recording: one score per ``window`` seconds, every ``hop`` seconds.
 
         A file is read in pieces, so that hours take no more memory than minutes. The last window
-        ends with the recording. A recording shorter than a window has one score, that of
-        :meth:`score`.
+        ends with the recording. A recording shorter than a window has one score, equal to
+        :meth:`score`'s.
 
         Args:
             audio, sample_rate: as for :meth:`score`.
@@ -218,7 +219,7 @@ class Detector(SavedNetwork):
         """Score the frames of a recording, by a detector that sees segments.
 
         Up to 30 s are scored in one piece, a longer recording in windows of about 20 s that begin
-        about every 10 s, of which the middle is kept. A file is read in pieces, so that hours take
+        about every 10 s; the middle of each is kept. A file is read in pieces, so that hours take
         no more memory than minutes.
 
         Args:
@@ -250,8 +251,8 @@ class Detector(SavedNetwork):
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
                 :meth:`nes2net.localisation.stretches.StretchRule.of`.
-            calibration: of frame scores of this detector; the threshold is then that of its
-                operating point, and the resolution its own.
+            calibration: a calibration of frame scores of this detector, whose operating point then
+                gives the threshold, and whose resolution is taken.
 
         Returns:
             Segments ``spoof`` in order, whose score is the mean of their frames.

@@ -1,4 +1,4 @@
-"""Detectors in files: architecture and weights, also without what was frozen in training, read and written."""
+"""Read and write detectors in files: architecture and weights, with or without what was frozen in training."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class SavedNetwork(Network):
         return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
 
     def base_names(self) -> set[str]:
-        """Names in its state dict of the frozen tensors of an adapted front-end; empty without."""
+        """Names in its state dict of the frozen tensors of an adapted front-end; empty without one."""
         return {f"ssl_model.{name}" for name in self.frontend.base}
 
     def trained_state_dict(self) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ class SavedNetwork(Network):
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
 
         These are the base of an adapted front-end, or the whole front-end in files that have all
-        else, such as those of Spoof-SUPERB.
+        else, such as Spoof-SUPERB's.
         """
         names = self.base_names()
         if names:
@@ -127,7 +127,7 @@ class SavedNetwork(Network):
         return bool(self.left_out(state_dict))
 
     def expected(self, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Its own tensors but for those that ``state_dict`` may leave out."""
+        """Its own tensors, except the ones that ``state_dict`` may leave out."""
         left_out = self.left_out(state_dict)
         return {name: tensor for name, tensor in self.state_dict().items() if name not in left_out}
 
@@ -186,7 +186,7 @@ class SavedNetwork(Network):
     def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
         """Load a whole-model state dict strictly.
 
-        One without the frozen tensors of an adapted front-end leaves them as they are.
+        A state dict without the frozen tensors of an adapted front-end leaves these as they are.
 
         Args:
             path: its file, for messages.
@@ -203,7 +203,7 @@ class SavedNetwork(Network):
     def save(self, path: str | Path, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
 
-        The folder holds safetensors, YAML and the model card. With a :attr:`base` its tensors are
+        The folder holds safetensors, YAML and the model card. The tensors of a :attr:`base` are
         left out.
 
         Args:
@@ -226,7 +226,7 @@ class SavedNetwork(Network):
         Args:
             name: ``owner/name`` on the hub.
             private: whether a new repository is private.
-            token: None for that of ``hf auth login``.
+            token: None for the token of ``hf auth login``.
 
         Raises:
             InputError: if the hub refuses the upload or cannot be reached.
@@ -253,10 +253,10 @@ class SavedNetwork(Network):
             path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
                 name on the Hugging Face hub.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
-            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps that of the
-                file, or the type that holds all of its numbers if it has several.
-            config: the architecture, for a checkpoint that does not contain it, such as those of
-                the published code. It is given as for :meth:`from_config`, or as the file of a
+            dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
+                precision, or the type that holds all of its numbers if it has several.
+            config: the architecture, for a checkpoint that does not contain it, such as the
+                published code's. It is given as for :meth:`from_config`, or as the file of a
                 recipe. None for the published model with the keys and shapes of the checkpoint.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
                 checkpoint leaves out: a pre-training file, a detector or the ``base.pth`` of a run.
@@ -300,7 +300,7 @@ class SavedNetwork(Network):
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
-        # Weights of the file's own size come before memory is taken for those that it describes.
+        # The file's own weights are read before memory is taken for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
         detector = empty if empty.saves_all else cls.from_config(config)
         if partial:
@@ -422,6 +422,7 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
         )
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} fits no published model{about}; from the nearest, {nearest}, it differs in {misfit}: name its architecture "
+        f"{path} fits no published model{about}; it differs from the nearest, {nearest}, in {misfit}: name its "
+        "architecture "
         "with `config`"
     )

@@ -48,11 +48,10 @@ EmbeddingOf: TypeAlias = Literal["frontend", "aggregation", "backend"]
 class Network(nn.Module):
     """A waveform B×N → logits B×n, or a score.
 
-    The score is made of the logits by the back-end's ``score_rule``: of most systems it is the
+    The back-end's ``score_rule`` makes the score from the logits: in most systems the score is the
     second of two logits, or the only one. Higher means more bona fide. It is not calibrated: choose
-    a threshold on a development set of your own conditions.
-    ``state_dict()`` and ``load_state_dict`` use the parameter names of the published whole-model
-    checkpoints.
+    a threshold on a development set of your own conditions. ``state_dict()`` and
+    ``load_state_dict`` use the parameter names of the published whole-model checkpoints.
 
     Args:
         frontend: waveform B×N → list of hidden states B×T×D.
@@ -63,11 +62,11 @@ class Network(nn.Module):
         record: the facts of its training that its checkpoint holds, such as the recipe; empty for a
             detector that was not loaded.
         source: the file, folder or name that it was loaded from; empty if it was not loaded.
-        base: of a detector with an adapted front-end (:mod:`nes2net.frontends.adaptation`),
+        base: for a detector with an adapted front-end (:mod:`nes2net.frontends.adaptation`),
             ``{"digest": …, "file": …}``: the SHA-256 of the frozen tensors, and the file that they
             came from. :meth:`save` leaves them out. None if they are in no file.
 
-    Its text is a few lines; the layers are those of its parts, as in ``print(detector.backend)``.
+    Its text is a few lines; print a part to see its layers, as in ``print(detector.backend)``.
 
     >>> from nes2net import Detector
     >>> backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
@@ -119,7 +118,7 @@ class Network(nn.Module):
     def __repr__(self) -> str:
         name = self.backend.config["name"]
         known = declared(backends.get(name)) if name in backends.names() else {}
-        options = ", ".join(  # also those with their default, but for the size that the front-end gives
+        options = ", ".join(  # defaults too, except the size that the front-end gives
             f"{key}={list(value) if isinstance(value, tuple) else value}"
             for key, value in ({key: option.default for key, option in known.items()} | self.backend.config).items()
             if key not in ("name", "feature_dim")
@@ -146,7 +145,7 @@ class Network(nn.Module):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes: that of its weights."""
+        """The device that computes, where its weights are."""
         return self.device
 
     @property
@@ -165,8 +164,8 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.machine.devices.PRECISIONS`. ``"float32"`` has its
-                whole mantissa also on a GPU, ``"tf32"`` is faster there. ``"int8"`` quantises the
+            precision: one of :data:`nes2net.machine.devices.PRECISIONS`. ``"float32"`` keeps its
+                whole mantissa on a GPU too; ``"tf32"`` is faster there. ``"int8"`` quantises the
                 weights, see :mod:`nes2net.quantisation`, which cannot be undone.
 
         Raises:
@@ -222,7 +221,7 @@ class Network(nn.Module):
                 (:func:`nes2net.scoring.system_scores.normalised`), for a detector that fuses them.
 
         Raises:
-            InputError: if it fuses scores and there are none, or the other way round.
+            InputError: if it fuses scores and none are given, or the other way round.
         """
         return self.logits(self.features(self.hidden_states(waveform)), scores)
 
@@ -240,7 +239,7 @@ class Network(nn.Module):
         """The hidden states B×T×D of the front-end.
 
         Args:
-            layers: which of them; None for those that aggregation and back-end ask for.
+            layers: which of them; None for the ones that aggregation and back-end ask for.
         """
         weight = next(self.frontend.parameters(), None)
         if weight is not None:
@@ -269,10 +268,12 @@ class Network(nn.Module):
         """Embeddings B×E of ``waveform`` B×N, in the current mode and precision of the detector.
 
         Args:
-            of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for that
-                of the back-end's input, ``"backend"`` for what the back-end's last layer gets.
-            layer: of the front-end, ``"last"``, a number from 0, the input of the first transformer
-                layer, to L − 1, the last one, or ``"all"`` for all L of them in a row, E = L·D.
+            of: ``"frontend"`` for the mean over time of a hidden state, ``"aggregation"`` for the
+                mean of the back-end's input, ``"backend"`` for the input of the back-end's last
+                layer.
+            layer: hidden state of the front-end: ``"last"``, a number from 0, the input of the
+                first transformer layer, to L − 1, the last one, or ``"all"`` for all L of them in a
+                row, E = L·D.
 
         Raises:
             InputError: if there is no such embedding.
@@ -332,9 +333,9 @@ class Network(nn.Module):
     def trained_on_segments(self) -> bool:
         """Whether the scores of its segments were trained, as far as its record or its back-end tells.
 
-        The recipe of a checkpoint of this toolkit tells it. Without one, back-ends that are made
-        for segments count as trained on them, and others, whose frames share the last layer with
-        the utterance, do not.
+        The recipe of a checkpoint of this toolkit tells it. Without a recipe, back-ends that are
+        made for segments count as trained on them. Others do not, because their frames share the
+        last layer with the utterance.
         """
         recipe = self.record.get("recipe")
         if isinstance(recipe, dict):
@@ -361,13 +362,13 @@ class Network(nn.Module):
         }
 
     def compile(self, **options: Any) -> None:
-        """Compile its parts in place, a front-end of equal layers by layer.
+        """Compile its parts in place, and a front-end of equal layers layer by layer.
 
         Each part is compiled when it computes the next time, and again for further shapes. On a GPU
         the kernels of a batch are then replayed as a CUDA graph, too.
 
         Args:
-            options: those of ``torch.compile``.
+            options: options of ``torch.compile``.
         """
         for part in (self.frontend, self.aggregation, self.backend):
             part.compile(**options)
@@ -380,14 +381,14 @@ class Network(nn.Module):
     def forget_recordings(self) -> None:
         """Drop the CUDA graphs of :meth:`compile`, which know where in memory the weights were.
 
-        That is done when the detector is moved or converted, and when weights are loaded. Call it
-        after moving a part of a compiled detector.
+        They are also dropped when the detector is moved or converted, and when weights are loaded.
+        Call it after moving a part of a compiled detector.
         """
         if self._replayed is not None:
             self._replayed = Replayed(self._scores)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the architecture and the weights, in int8 of those before quantisation."""
+        """SHA-256 of the architecture and the weights; in int8, of the weights before quantisation."""
         if self.precision == "int8":
             return self._fingerprint
         architecture = json.dumps(self.config, sort_keys=True).encode()

@@ -1,4 +1,4 @@
-"""Error rates of parts of a corpus, by attack, codec, source, vocoder and so on or by two of them; and over corpora.
+"""Error rates of parts of a corpus, by one or two of attack, codec, source, vocoder and so on; and over corpora.
 
 >>> from nes2net.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
@@ -89,8 +89,8 @@ class Parts:
 def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0, seed: int = 0) -> list[Parts]:
     """Tabulate every field that sorts the trials, and every pair of :data:`CROSSED` among them.
 
-    Tables of one field have intervals, but for those beyond the first 500 rows. A field with a
-    single value has no table.
+    The first 500 rows of tables of one field have intervals. A field with a single value has no
+    table.
     """
     single: list[Parts] = []
     left = _MOST_INTERVALS
@@ -153,7 +153,8 @@ def breakdown(
 def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
     """List the speakers of both classes, as :func:`nes2net.metrics.bootstrap_interval` takes them.
 
-    Empty, so that trials are drawn, if a trial has no speaker or there are fewer than ten speakers.
+    The list is empty, so that trials are drawn, if a trial has no speaker or there are fewer than
+    ten speakers.
     """
     speakers = {trial.speaker for trial in trials}
     if None in speakers or len(speakers) < _FEWEST_SPEAKERS:
@@ -166,7 +167,7 @@ def speaker_groups(trials: Sequence[Trial]) -> dict[str, Any]:
 
 #: Fewest trials of each class of a group whose EER counts: its steps are then 5 % at most (an assumption).
 FEWEST = 20
-# Attacks of a corpus with more values are not groups but numbers of trials.
+# If a corpus has more attacks than this, they number the trials and are not groups.
 _MOST_GROUPS = 100
 
 
@@ -175,7 +176,7 @@ class OverCorpora:
     """EERs, as fractions, of one detector on several corpora.
 
     Attributes:
-        eers: corpus → EER by its own rule; those of one class are left out.
+        eers: corpus → EER by its own rule; corpora of one class are left out.
         groups: corpus and attack, ``for/A07`` → EER of the attack against all bona fide trials of its
             corpus, if there are at least :data:`FEWEST` of each.
         pooled: EER of all trials together; None if it is not known.
@@ -187,17 +188,17 @@ class OverCorpora:
 
     @property
     def mean(self) -> float | None:
-        """The mean of the EERs of the corpora; None without any."""
+        """The mean of the EERs of the corpora; None without corpora."""
         return sum(self.eers.values()) / len(self.eers) if self.eers else None
 
     @property
     def worst(self) -> tuple[str, float] | None:
-        """The corpus with the highest EER, the first of equal ones; None without any."""
+        """The corpus with the highest EER, the first of equal ones; None without corpora."""
         return _highest(self.eers)
 
     @property
     def worst_group(self) -> tuple[str, float] | None:
-        """The group with the highest EER, the first of equal ones; None without any."""
+        """The group with the highest EER, the first of equal ones; None without groups."""
         return _highest(self.groups)
 
     def rows(self) -> list[tuple[str, float]]:
@@ -232,8 +233,8 @@ def over_corpora(scored: Mapping[str, Matched], methods: Mapping[str, str]) -> O
 
     Args:
         scored: name of a corpus → its trials and scores.
-        methods: name of a corpus → its rule for the EER. If all have the same rule, it is that of all
-            trials pooled too, otherwise this is ``asvspoof``.
+        methods: name of a corpus → its rule for the EER. If all have the same rule, it also holds
+            for all trials pooled; otherwise these have ``asvspoof``.
 
     >>> from nes2net.evaluation.matching import match
     >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c", label="spoof")]

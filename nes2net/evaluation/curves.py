@@ -59,9 +59,9 @@ class Bin(NamedTuple):
     """Trials of about the same predicted probability."""
 
     predicted: float
-    """Mean of their probabilities of bona fide, at the share of bona fide trials in the whole set."""
+    """Mean of their probabilities of bona fide, with the share of bona fide trials in the whole set as prior."""
     share: float
-    """Share of them that are bona fide."""
+    """The share of these trials that is bona fide."""
     low: float
     high: float
     """Wilson's 95 % interval of ``share``."""
@@ -71,9 +71,9 @@ class Bin(NamedTuple):
 def reliability(llrs: Llrs) -> list[Bin]:
     """Sort trials into bins of about equal count by their predicted probability of bona fide.
 
-    Ten bins, or as many as have 20 trials each, at least one. Trials of equal ratios share a bin, so
-    there are fewer bins if many ratios are equal. The prior is the share of bona fide
-    trials of the set, so that for good ratios ``predicted`` and ``share`` agree.
+    There are ten bins, or fewer so that each has 20 trials, but at least one. Trials of equal
+    ratios share a bin, so there are fewer bins if many ratios are equal. The prior is the share of
+    bona fide trials of the set, so that for good ratios ``predicted`` and ``share`` agree.
 
     >>> [one] = reliability(Llrs(np.zeros(3), np.zeros(1)))
     >>> one.predicted, one.share, round(one.low, 3), round(one.high, 3)

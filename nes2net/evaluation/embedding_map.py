@@ -1,7 +1,7 @@
-"""Maps of embeddings: t-SNE brings the vectors of utterances to a plane, where alike ones are near.
+"""Maps of embeddings: t-SNE maps the vectors of utterances to a plane, where similar vectors are near.
 
-The files are those that `nes2net embed` wrote. A point is coloured by its class, by its attack and by
-its corpus.
+The files come from `nes2net embed`. A point is coloured by its class, by its attack and by its
+corpus.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class EmbeddingMap:
     """Utterances in a plane."""
 
     points: NDArray
-    """(N, 2) from 0 on; the larger of the two extents is 1."""
+    """(N, 2), from 0; the larger of the two extents is 1."""
     ids: list[str]
     classes: list[str]
     """``"bona fide"``, ``"spoof"`` or ``"not known"`` of each point."""
@@ -78,7 +78,7 @@ class EmbeddingMap:
 
     @property
     def height(self) -> float:
-        """Of a picture, which is 500 wide."""
+        """Height of a picture, which is 500 wide."""
         return round(2 * _MARGIN + (_SIZE - 2 * _MARGIN) * float(self.points[:, 1].max()), 1)
 
     def pictures(self) -> list[Picture]:
@@ -147,13 +147,13 @@ def map_embeddings(
     Args:
         paths: ``.npy`` files, each with its list ``FILE.npy.csv``, or ``.parquet`` files; one for
             each corpus.
-        trials: labelled ones, for the attacks and missing labels of their utterances.
-        most: of more embeddings, so many are drawn, in which each class, attack and corpus has its
-            share.
+        trials: labelled trials, for the attacks and missing labels of their utterances.
+        most: if there are more embeddings, so many are drawn, in which each class, attack and
+            corpus keeps its share.
 
     Raises:
-        InputError: if a file is not one of embeddings, two have embeddings of different sizes, or
-            there are fewer than ten, or all are equal.
+        InputError: if a file holds no embeddings, two have embeddings of different sizes, or there
+            are fewer than ten, or all are equal.
         MissingLibrary: if a library is not installed.
     """
     if most < _FEWEST_POINTS:
@@ -175,7 +175,7 @@ def map_embeddings(
             f"{counted(len(ids), 'embedding is', 'embeddings are')} too few for a map: at least {_FEWEST_POINTS} are expected"
         )
     chosen = np.arange(len(ids))
-    if len(ids) > most:  # evenly spaced of the strata side by side, each in a random order
+    if len(ids) > most:  # the strata stand side by side, each in a random order; evenly spaced ones are taken
         _, numbers = np.unique([repr(stratum) for stratum in zip(corpora, classes, attacks)], return_inverse=True)
         shuffled = np.random.default_rng(seed).permutation(len(ids))
         order = shuffled[np.argsort(numbers[shuffled], kind="stable")]
@@ -211,7 +211,7 @@ def _plane(embeddings: NDArray, seed: int) -> NDArray:
     from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
     from sklearn.manifold import TSNE  # start-up: as above
 
-    if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points is no number
+    if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points gives NaN
         raise InputError("the embeddings are all equal, or of one number each, so there is no map of them")
     x = embeddings.astype(np.float32) / np.abs(embeddings).max()  # so that no square overflows
     x = x - x.mean(0)
@@ -293,7 +293,7 @@ def _columns(path: Path, names: list[str]) -> Iterator[list[Any]]:
             or not fixed
             or not 1 <= vectors.list_size <= _MOST_NUMBERS
         ):
-            raise InputError(f"{path}: has not the columns id, label and embedding, a list of numbers; {_REMEDY}")
+            raise InputError(f"{path}: lacks the columns id, label and embedding, a list of numbers; {_REMEDY}")
         yield from (batch.select(names).columns for batch in table.batches(names, budget))
     except InputError:
         raise

@@ -31,8 +31,8 @@ from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
 from nes2net.version import __version__
 
-# Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of the interval of a rate then varies by
-# 3 % of its width from seed to seed, less than one read off 1,000 draws as a percentile (4 %).
+# Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
+# of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
 _ROW_RESAMPLES = 200
 
 
@@ -47,10 +47,10 @@ class Evaluation:
     - ``min_tdcf`` is None if it cannot be computed; ``notes`` then says why.
     - ``asv_counts`` are the numbers of target, nontarget and spoof scores of the speaker-verification
       system in ``min_tdcf``.
-    - ``min_dcf`` is normalised or not as the costs named by ``min_dcf_costs`` demand.
+    - ``min_dcf`` is normalised if the costs named by ``min_dcf_costs`` demand it.
     - ``act_dcf``, by the costs of ASVspoof 5, track 1, and ``cllr``, in bits, read scores as
       natural-log likelihood ratios.
-    - ``excluded`` holds field → values whose trials the result leaves out by definition.
+    - ``excluded`` maps fields to the values whose trials the result leaves out by definition.
     """
 
     system: str
@@ -170,15 +170,15 @@ def evaluate(
 def evaluate_scores(
     key: Key, scores_path: str | Path, *, allow_partial: bool = False, num_resamples: int = 1000, seed: int = 0
 ) -> Evaluation:
-    """Evaluate a score file by labels that were read; arguments and errors are those of :func:`evaluate`."""
+    """Evaluate a score file by labels that were read; arguments and errors as for :func:`evaluate`."""
     definition = key.definition
     draws: Draws = {"num_resamples": num_resamples, "seed": seed}
     matched, excluded, complete = key.match(scores_path, allow_partial=allow_partial)
     if matched.is_bonafide.all() or not matched.is_bonafide.any():
         kind = "bona fide" if matched.is_bonafide.all() else "spoofed"
         raise InputError(
-            f"{scores_path}: {counted(len(matched.trials), 'trial')}, all {kind}, and an EER needs both classes: judge them at a "
-            "threshold of other trials, by `threshold_from` with `dev_keys`, or by `calibration`"
+            f"{scores_path}: {counted(len(matched.trials), 'trial')}, all {kind}, and an EER needs both classes: "
+            "judge them at a threshold from other trials, with `threshold_from` and `dev_keys`, or with `calibration`"
         )
     rule = functools.partial(metrics.compute_eer, method=definition.eer_method, order=matched.positions)
     bonafide, spoof = matched.bonafide, matched.spoof
@@ -228,8 +228,8 @@ def _min_tdcf(
 ) -> tuple[float | None, tuple[int, int, int] | None, tuple[str, ...]]:
     """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
 
-    With it come the numbers of these scores. Otherwise both are None, with a note if the scores are
-    missing or unsuitable.
+    Return it with the numbers of these scores. Otherwise both are None, with a note if the scores
+    are missing or unsuitable.
     """
     corpus = key.definition
     if corpus.asv_scores is None:
@@ -252,7 +252,7 @@ _PACKAGES = ("numpy", "scipy", "matplotlib")
 
 @dataclass(frozen=True)
 class Pair:
-    """Two systems compared on the ``num_trials`` that both have scored.
+    """A comparison of two systems on the ``num_trials`` that both have scored.
 
     The EERs and ``difference``, first − second, are fractions. ``interval`` is the 95 % interval of
     the difference, and ``p_value`` is two-sided; both come from a bootstrap that draws the same
@@ -278,8 +278,8 @@ class Report:
     - ``unofficial`` holds the differences of the key from the official trials, each as one text;
       None if the official numbers are not known.
     - ``transfers`` holds each system at its transferred threshold, if there is one.
-    - ``systems`` is empty if all trials are of one class, and so without an EER; ``transfers`` then
-      has all figures.
+    - ``systems`` is empty if all trials are of one class, because there is no EER; ``transfers``
+      then has all figures.
     """
 
     corpus: str
@@ -353,11 +353,11 @@ def evaluate_systems(
 ) -> Report:
     """Evaluate one or more score files on the same trials, and compare every two.
 
-    Arguments and errors are those of :func:`nes2net.evaluation.evaluate.evaluate`. A system has the
-    name of its file without suffix, or the whole path if two files share a name. The comparison
-    takes trials in the order of the key, so under the rule ``"interpolated"`` tied scores may move
-    its EERs by less than a trial. ``threshold_source`` says where the thresholds come from at which
-    the systems are judged besides. Trials of one class alone are judged there only.
+    Arguments and errors are the same as for :func:`nes2net.evaluation.evaluate.evaluate`. A system
+    has the name of its file without suffix, or the whole path if two files share a name. The
+    comparison takes trials in the order of the key, so under the rule ``"interpolated"`` tied
+    scores may move its EERs by less than a trial. The systems are also judged at the thresholds of
+    ``threshold_source``. Trials of a single class are judged only there.
     """
     if not score_paths:
         raise InputError("no score file to evaluate: give at least one")

@@ -23,7 +23,7 @@ class Measured:
     """One detector on one evaluation set. Rates are fractions, costs normalised.
 
     ``trials`` and ``key`` are checksums of the recordings and of the labels; ``page`` is the path of
-    the report below the experiment's folder. ``metrics`` has no value for what cannot be computed.
+    the report below the experiment's folder. ``metrics`` leaves out what cannot be computed.
     """
 
     run: str
@@ -56,7 +56,7 @@ class OverSeeds:
 
     @classmethod
     def of(cls, values: Sequence[tuple[int, float]], interval: tuple[float, float] | None = None) -> OverSeeds:
-        """Summarise pairs of seed and figure; the first of equal ones is the best.
+        """Summarise pairs of seed and figure; of equal figures, the first is the best.
 
         >>> OverSeeds.of([(1, 0.02), (2, 0.01), (3, 0.03)])
         OverSeeds(best=0.01, best_seed=2, mean=0.02, deviation=0.01, num_seeds=3, interval=None)
@@ -68,7 +68,7 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class ResultCell:
-    """A system on an evaluation set: what was measured, with ``num_expected`` seeds in all."""
+    """What was measured of a system on an evaluation set, with ``num_expected`` seeds in all."""
 
     measured: list[Measured] = field(default_factory=list)
     num_expected: int = 1
@@ -114,11 +114,11 @@ class ExperimentResult:
         return all(len(cell.measured) == cell.num_expected for row in self.rows for cell in row.cells.values())
 
     def tables(self) -> list[Table]:
-        """A table of each metric in the paper's form, and one with all that is known of each EER."""
+        """A table of each metric in the paper's form, and a table of everything known of each EER."""
         return [*(self._table(metric) for metric in self.metrics), self._details()]
 
     def across(self, row: ResultRow, metric: str) -> dict[str, OverSeeds]:
-        """Mean and worst over the columns, of the seeds that have all of them."""
+        """Mean and worst over the columns, for the seeds that have all columns."""
         by_seed: dict[int, list[float]] = {}
         for cell in row.cells.values():
             for one in cell.measured:
@@ -177,7 +177,8 @@ class ExperimentResult:
                     ]
                 rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
         caption = (
-            f"{self.title}: EER in %. The interval is that of the best seed, from {self.num_resamples} bootstrap draws; "
+            f"{self.title}: EER in %. The interval belongs to the best seed, from {self.num_resamples} bootstrap "
+            "draws; "
             "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
         )
         return Table.of(caption, head, rows)
@@ -209,7 +210,7 @@ class ExperimentResult:
 
 
 def comparability(columns: Sequence[str], rows: Sequence[ResultRow]) -> list[str]:
-    """Say where the figures of a column rest on different trials, labels or parts of them; empty if nowhere."""
+    """Say which columns rest on different trials, labels or parts of them; empty if none do."""
     notes = []
     for column in columns:
         found = [one for row in rows for one in row.cells[column].measured]

@@ -46,12 +46,12 @@ GLOSSARY = (
     ),
     Term(
         "intersection over union",
-        "The time that is spoofed and called so, as a share of the time that is either.",
+        "The time that is spoofed and called spoofed, divided by the time that is one or the other.",
     ),
     Term(
         "threshold",
-        "Trials whose score lies above it count as bona fide. That of the EER is read off the evaluated trials "
-        "themselves, so it is no threshold for use.",
+        "Trials whose score lies above it count as bona fide. The EER's threshold is read off the evaluated trials "
+        "themselves, so it cannot be used elsewhere.",
     ),
     Term(
         "miss, false alarm",
@@ -73,8 +73,8 @@ GLOSSARY = (
     Term(
         "95 % interval",
         "If trials or speakers were drawn anew, 95 of 100 such intervals would hold the figure of the whole "
-        "population. It comes from a bootstrap, which draws them with replacement. That of an error rate is Wilson’s, of as "
-        "many trials as the draws vary like, so that it holds for few errors too.",
+        "population. It comes from a bootstrap, which draws them with replacement. An error rate has Wilson’s "
+        "interval, for the number of trials whose variation equals the draws’, so that it also holds for few errors.",
         f"{_BOOTSTRAP}; over speakers: Ferrer and Riera, 2023; error rates: Franco et al., JSSAM 7, 2019",
     ),
     Term(
@@ -98,8 +98,8 @@ GLOSSARY = (
     ),
     Term(
         "actDCF",
-        "The detection cost at the threshold that is best for log-likelihood ratios. What it exceeds the minDCF of "
-        "the same costs by is lost by calibration.",
+        "The detection cost at the threshold that is best for log-likelihood ratios. The excess over the minDCF of "
+        "the same costs is lost by calibration.",
         _ASVSPOOF_5,
     ),
     Term(
@@ -116,7 +116,7 @@ GLOSSARY = (
     ),
     Term(
         "1 − SRR",
-        "One minus the rate of spoofed trials that are rejected: the share that is accepted as bona fide, at a threshold "
+        "One minus the rate of rejected spoofed trials: the share that is accepted as bona fide, at a threshold "
         "that was chosen on other trials. A set without bona fide trials has no other figure.",
         "Speech Anti-Spoofing Arena",
         sign="1 − SRR",
@@ -140,8 +140,8 @@ GLOSSARY = (
     ),
     Term(
         "by discrimination, by calibration",
-        "The two parts of Cllr. The first is left after the best monotone calibration, which pools adjacent violators "
-        "on the test labels; the second is the rest, which another calibration would save.",
+        "The two parts of Cllr. The first remains after the best monotone calibration, which pools adjacent violators "
+        "on the test labels. The second is the rest, which another calibration would save.",
         _CLLR,
         "by discrimination",
     ),

@@ -15,7 +15,7 @@ from nes2net.evaluation.matching import Matched, match_file
 from nes2net.machine.text_files import recorded_digests
 from nes2net.registry import corpora
 
-# Of a field with more values a message does not look for the nearest one.
+# A message looks for no nearest value in a field with more values.
 _MOST_VALUES = 150
 
 
@@ -26,7 +26,7 @@ class Judged(NamedTuple):
     excluded: Mapping[str, Collection[str]]
     """What was left out; empty if no trial was."""
     complete: Matched
-    """With the trials that were left out."""
+    """How many trials there are, including the ones that were left out."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Key:
     """The labels of a phase of a corpus.
 
     - ``path`` is the file or folder that was named, and ``phase`` a part of the corpus.
-    - ``trials`` are those of all phases.
+    - ``trials`` holds the trials of all phases.
     - ``excluded`` holds field → values whose trials are left out; these trials still need scores.
     - ``digests`` holds the SHA-256 of each file that was read.
     """
@@ -113,7 +113,7 @@ class Key:
         return Judged(complete.where(self._keeps, self.trials, num_expected=len(kept)), self.excluded, complete)
 
     def input(self, kind: str = "key") -> dict[str, str]:
-        """Name the file that the labels were read from, the one of the phase if there are several."""
+        """Name the file that the labels were read from, or the phase's file if there are several."""
         path, corpus = self.path, self.definition
         if path not in self.digests and not path.is_file():
             # Labels are in a key, in the protocol, or in the names of folders.

@@ -26,7 +26,8 @@ from nes2net.scoring.segment_file import read_segment_scores
 LABELS_MS = 10
 #: What the labels of seconds come from, if the corpus lists its segments.
 RTTM = "RTTM"
-# An utterance may have so many frames more or fewer than labels, by the edges of front-ends and labels.
+# An utterance may have so many frames more or fewer than labels, because front-ends and labels
+# treat its end differently.
 _MOST_APART, _MOST_SHARE_APART = 4, 0.05
 
 
@@ -68,7 +69,7 @@ class LabelledFrames:
         is_bonafide = labels.astype(bool)
         if is_bonafide.all() or not is_bonafide.any():
             has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
-            raise InputError(f"all frames of {self.resolution_ms} ms are {has}, none is {lacks}; both are needed")
+            raise InputError(f"all frames of {self.resolution_ms} ms are {has}, none are {lacks}; both are needed")
         return scores[is_bonafide], scores[~is_bonafide]
 
 
@@ -83,7 +84,7 @@ def labelled_frames(
 ) -> LabelledFrames:
     """Read a file of frame scores, and the labels of its utterances.
 
-    Arguments and errors are those of :func:`~nes2net.evaluation.segments.evaluate_segments`.
+    Arguments and errors are the same as for :func:`~nes2net.evaluation.segments.evaluate_segments`.
     """
     if corpora.get(corpus).segment_labels is None:
         raise InputError(f"{corpora.get(corpus).title} has no labels of segments: evaluate scores of utterances")
@@ -91,7 +92,8 @@ def labelled_frames(
     recorded = found.resolution_ms
     if resolution_ms is not None and recorded is not None and resolution_ms != recorded:
         raise InputError(
-            f"{scores_path}: its record says frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave `resolution` out"
+            f"{scores_path}: its record states frames of {recorded:g} ms, not of {resolution_ms:g} ms: leave "
+            "`resolution` out"
         )
     resolution = recorded if resolution_ms is None else resolution_ms
     if resolution is None:

@@ -38,8 +38,8 @@ LARGEST = 1e300
 class Mismatch:
     """Ids of utterances whose scores and key do not fit.
 
-    ``conflicting`` utterances were scored more than once, with different values, ``repeated`` ones
-    with equal values.
+    ``conflicting`` utterances were scored more than once with different values, ``repeated``
+    utterances with equal values.
     """
 
     missing: list[str]
@@ -125,7 +125,7 @@ def match(
     Args:
         trials: The whole key, labelled. A scored utterance that is not in it is unknown; an
             utterance of another phase is left out.
-        ids, scores: As from :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
+        ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
             suffix of its audio file.
         allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and
             ``mismatch`` of the result tell what. Rows that repeat id and value then count once.
@@ -134,7 +134,7 @@ def match(
         InputError: if a trial has no score, more than one, or a score that is not finite, or an
             utterance is unknown. The message names the totals and up to ten ids of each kind.
             With ``allow_partial``, only if nothing is left. Also if a trial has no label, or a score
-        lies beyond ±1e300.
+            lies beyond ±1e300.
     """
     expected = select_phase(trials, phase)
     known = {trial.id for trial in trials}
@@ -217,8 +217,8 @@ def labelled_trials(
 ) -> tuple[list[Trial], NDArray]:
     """Read the labelled trials of ``phase`` and their scores in all files, shape (N, files).
 
-    The trials are those that all files have, in the order of the key. ``allow_partial`` is that of
-    :func:`~nes2net.evaluation.matching.match`.
+    Only trials that all files have are read, in the order of the key. ``allow_partial`` is the same
+    as for :func:`~nes2net.evaluation.matching.match`.
 
     Raises:
         InputError: if a file is malformed or does not fit the key, or a class has no trials.

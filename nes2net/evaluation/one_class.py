@@ -1,6 +1,6 @@
 """Test sets whose trials are all spoofed, or all bona fide: they have no EER, only errors at a threshold.
 
-The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). Of spoofed trials the
+The threshold comes from other trials (:mod:`nes2net.evaluation.transfer`). For spoofed trials the
 error is the share that is accepted as bona fide. The Speech Anti-Spoofing Arena calls it 1 − SRR,
 where SRR is the rate of spoofed trials that are rejected.
 """
@@ -49,7 +49,7 @@ class Errors(NamedTuple):
 class OneClass:
     """A test set of one class at the transferred threshold.
 
-    - ``label`` is that of all its trials, ``"spoof"`` or ``"bonafide"``.
+    - ``label`` is the label of all its trials, ``"spoof"`` or ``"bonafide"``.
     - ``errors`` counts the spoofed trials that are accepted, or the bona fide ones that are rejected.
     - ``tables`` holds field → value → errors, for the fields that sort the trials.
     """

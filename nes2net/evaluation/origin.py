@@ -18,7 +18,7 @@ from nes2net.scoring.record import WholeRecord, read_whole_record
 
 @dataclass(frozen=True)
 class Origin:
-    """What the record of a score file says. None stands for what it does not say."""
+    """What the record of a score file says; None for facts that it leaves out."""
 
     record: str
     """Path of the record."""
@@ -37,7 +37,7 @@ class Origin:
     licence: str | None = None
     """Licence of a published detector's weights."""
     seen: tuple[str, ...] | None = None
-    """For what the detector has seen the scored trials before, one sentence each."""
+    """How the detector has seen the scored trials before, one sentence for each use."""
 
 
 def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") -> Origin | None:
@@ -46,8 +46,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     Args:
         corpus, phase: what is evaluated.
 
-    The result is None if there is no record of these scores: no such file, one of other scores, or
-    one of another kind. An evaluation does not depend on it.
+    The result is None if there is no record of these scores: no file, a record of other scores, or
+    a record of another kind. An evaluation does not depend on it.
     """
     found = _record_of(scores, sha256)
     if found is None:
@@ -128,7 +128,7 @@ class _Use(NamedTuple):
     part: str
     """Empty for the whole corpus."""
     folder: str | None = None
-    """Where the corpus is, if that tells it from others of its name."""
+    """Where the corpus is, if its place tells it from others of its name."""
 
 
 def seen(
@@ -138,17 +138,17 @@ def seen(
     root: str | os.PathLike[str] = "",
     phase: str | None = None,
 ) -> list[str]:
-    """Say for what a detector has seen trials of a corpus before; empty if it has not.
+    """Say how a detector has seen trials of a corpus before; empty if it has not.
 
     A published model says what its authors trained it on; a detector of this toolkit has its recipe
-    in its record, and what its training started from. A corpus counts as a whole where the parts
-    are not known.
+    in its record, and what its training started from. If its parts are not known, a corpus counts
+    as a whole.
 
     Args:
         record: the facts of the training, :attr:`nes2net.Detector.record`.
         corpus, split: what is scored.
-        root: its folder, by which corpora of the user's own are told apart.
-        phase: of its labels, to which an evaluation is restricted; None for all trials.
+        root: its folder, which tells a user's own corpora apart.
+        phase: phase of its labels, to which an evaluation is restricted; None for all trials.
 
     >>> seen({"published_model": "multiapi_nes2net_la"}, "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
@@ -212,10 +212,10 @@ def _uses_of(data: Mapping[str, Any]) -> Iterator[_Use]:
 
 
 def _part(corpus: str, split: str, phase: str | None) -> str:
-    """The part of a corpus that is used; empty for the whole.
+    """The part of a corpus that is used; empty for the whole corpus.
 
-    The labels of some corpora name phases, which divide the only split. Those of others name the
-    splits, and restrict what was scored as a whole.
+    The labels of some corpora name phases, which divide the only split. The labels of others name
+    the splits, and restrict what was scored as a whole.
     """
     divided = corpus in corpora.names() and corpora.get(corpus).phases
     part = canonical_phase(phase or "" if divided or split in ("", WHOLE) else split)

@@ -1,9 +1,8 @@
 """Reports as HTML pages without scripts or links: styles and plots are inside.
 
-There is a template for each: of score files, of frame scores, under conditions, and of an experiment.
-Templates escape all text from files (names of systems, attacks, utterances,
-paths), and the page's own policy forbids scripts and requests. The same report gives the same
-bytes.
+There are templates for score files, for frame scores, for conditions and for experiments. Templates
+escape all text from files (names of systems, attacks, utterances, paths), and the page's own policy
+forbids scripts and requests. The same report gives the same bytes.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora, effects
 
-# Tables of more rows start folded; matrices of more than ten times as many cells do.
+# Tables of more rows start folded, and so do matrices of more than ten times as many cells.
 _LONG = 40
 
 
@@ -93,7 +92,7 @@ def write_report(
 
 
 def write_forms(*forms: tuple[str | Path | None, Callable[[], str]]) -> None:
-    """Write each text to its file, whole or not at all, or to a pipe; those without a file are not made.
+    """Write each text to its file, whole or not at all, or to a pipe; texts without a file are not made.
 
     Raises:
         InputError: if one of the files cannot be written.
@@ -251,7 +250,7 @@ def _family(name: str, rows: list[Figures], clean: Figures) -> dict[str, Any]:
 
 # Of a strip, in its own units.
 _WIDTH, _HEIGHT = 1000, 100
-_MOST_POINTS = 500  # of a line; each of more frames is the lowest of its neighbours
+_MOST_POINTS = 500  # of a line; if there are more frames, each point is the lowest of several neighbours
 
 
 def write_segment_report(

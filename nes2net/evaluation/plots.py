@@ -46,7 +46,8 @@ _PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--b
 _SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS, _MOST_BINS = 5, 100
 _STEPS = 400  # of a curve against the threshold
-# The axis of a histogram holds all but so much of each tail, the wider part if the axis allows it.
+# The axis of a histogram holds all but this share of each tail; it leaves out the smaller share if
+# it can.
 _TAILS = (0.001, 0.01)
 
 
@@ -150,7 +151,7 @@ class Curve(NamedTuple):
 
 
 def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, name: str, title: str) -> Markup:
-    """Draw rates in % against strengths, which have equal distances; dotted are the references.
+    """Draw rates in % against strengths, at equal distances; references are dotted lines.
 
     Args:
         places: name each strength, from left to right.
@@ -182,8 +183,8 @@ def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, nam
 def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
     """Draw misses and false alarms of a test set against the threshold, a log-likelihood ratio.
 
-    ``threshold``, the transferred one, is a solid line, and that of the set's own EER a dashed one.
-    ``name`` makes the ids of the plot unique in its page.
+    The transferred ``threshold`` is a solid line, and the threshold of the set's own EER a dashed
+    line. ``name`` makes the ids of the plot unique in its page.
     """
     low, high = score_range(row.llrs)
     low, high = min(low, threshold, row.eer_llr), max(high, threshold, row.eer_llr)
@@ -230,8 +231,8 @@ def reliability_svg(row: Transfer, name: str) -> Markup:
 def score_range(classes: Sequence[NDArray]) -> tuple[float, float]:
     """Choose the ends of an axis for the scores of the ``classes``.
 
-    It holds 99.8 % of each class, or 98 % if the rest would take more than half of it. All scores
-    of a class count below a thousand, or a hundred.
+    It holds 99.8 % of each class, or 98 % if the rest would take more than half of the axis.
+    Classes of fewer than a thousand scores (or a hundred, for 98 %) are held whole.
     """
     (low, high), (inner_low, inner_high) = (
         (
@@ -249,8 +250,8 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
     """Choose the number of bins between ``low`` and ``high``, 5 to 100.
 
     Each class wants the bins of Freedman and Diaconis (1981), but at least those of Sturges (1926)
-    and at most twice the square root of its trials. The class that wants fewer decides, so that the
-    bars of neither are noise.
+    and at most twice the square root of its trials. The class that wants fewer bins decides, so
+    that no class has bars of noise.
     """
     wanted = []
     for scores in classes:

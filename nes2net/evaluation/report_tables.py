@@ -138,7 +138,8 @@ def _by_system(caption: str, systems: Sequence[Evaluation], columns: dict[str, l
 def paper_tables(report: Report) -> list[Table]:
     """The tables that a paper may want.
 
-    They are pooled figures, those at the transferred threshold, differences, breakdowns by one field.
+    They are the pooled figures, the figures at the transferred threshold, the differences, and the
+    breakdowns by one field.
     """
     systems, mark = report.systems, same_trials(report.systems)
     tables = [summary(report), calibration(report)] if systems else []

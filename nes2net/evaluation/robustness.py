@@ -1,7 +1,7 @@
 """A detector under conditions: its error rates on the same trials, clean and changed.
 
-The threshold is that of the clean trials, or of a calibration, and stays where it is: recordings do
-not say what they met.
+The threshold is chosen on the clean trials, or by a calibration, and stays the same, because a
+recording does not tell which condition it met.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from nes2net.registry import corpora, effects
 CLEAN = "clean"
 #: The usual rule for the threshold.
 EER_OF_CLEAN = OperatingPoint("eer")
-# A condition that fails on a larger share of the trials would take these away from all others.
+# A condition that fails on a larger share of the trials counts as failed, because all others would
+# lose these trials too.
 _MOST_MISSING = 0.1
 _SHORT = 3.0  # seconds; a shorter evaluation shows no progress
 _HEAD = ("condition", "EER %", "95 % interval", "points", "p", "HTER %", "95 % interval", "miss %", "false alarm %")
@@ -55,12 +56,12 @@ class Figures:
     miss: float
     false_alarm: float
     difference: float
-    """EER minus that of the clean trials."""
+    """EER minus the EER of the clean trials."""
     difference_interval: tuple[float, float]
     p_value: float
-    """Of that difference, two-sided."""
+    """Two-sided p-value of that difference."""
     changed: float
-    """Share of the trials on the other side of the threshold than when clean."""
+    """Share of the trials that the condition moves across the threshold."""
 
     @property
     def family(self) -> str:
@@ -81,7 +82,7 @@ class Figures:
 class Robustness:
     """The evaluation of a detector under conditions on the trials that all of them have.
 
-    - ``num_scored`` counts the trials that were to be scored, ``num_available`` those of the phase.
+    - ``num_scored`` counts the trials that were to be scored, ``num_available`` the phase's trials.
     - ``failed`` holds the reasons of conditions without figures.
     - ``left_out`` holds the conditions that a trial has no score under, by its id.
     - ``threshold`` is a score, and ``basis`` says in words where it comes from.
@@ -127,7 +128,7 @@ class Robustness:
 
     @property
     def certain(self) -> list[Figures]:
-        """Those of :attr:`by_damage` whose EER differs from the clean one with p below 0.05."""
+        """The conditions of :attr:`by_damage` whose EER differs from the clean one with p below 0.05."""
         return [one for one in self.by_damage if one.p_value < 0.05]
 
     def words(self) -> list[str]:
@@ -182,7 +183,8 @@ class Robustness:
         ]
         if self.left_out:
             lines.append(
-                f"PARTIAL: {counted(len(self.left_out), 'trial is', 'trials are')} left out, which some condition has no score of"
+                f"PARTIAL: {counted(len(self.left_out), 'trial is', 'trials are')} left out, because some condition "
+                "has no score of them"
             )
         return lines
 
@@ -223,14 +225,14 @@ def evaluate_robustness(
     """Evaluate score files of the same ``trials`` under conditions.
 
     Args:
-        trials: labelled, in the order of the score files.
-        paths: score file of :data:`CLEAN` and of each condition. A condition that has no score of
-            more than a tenth of the trials counts as failed; a trial that another one lacks is left
-            out everywhere.
+        trials: labelled trials, in the order of the score files.
+        paths: score file of :data:`CLEAN` and of each condition. A condition without scores of more
+            than a tenth of the trials counts as failed. A trial that any other condition lacks is
+            left out everywhere.
         rule: where the threshold comes from: the decider of a calibration, or the operating point
             by which it is read off the clean trials.
-        num_resamples, seed: draws and seed of the bootstrap, of speakers if every trial has one and
-            there are at least ten, otherwise of trials.
+        num_resamples, seed: draws and seed of the bootstrap. It draws speakers if every trial has
+            one and there are at least ten, otherwise trials.
 
     Raises:
         InputError: if a score file does not fit the trials, a class has no trials, or there is no
@@ -306,7 +308,7 @@ def _figures(name: str, found: Measured, clean: Measured, changed: float) -> Fig
 def _scores(
     trials: Sequence[Trial], paths: Mapping[str, str | Path]
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
-    """The finite scores under each condition by id, of which a few may be missing; and why others failed."""
+    """The finite scores under each condition by id, of which a few may be missing, and why other conditions failed."""
     found, failed = dict[str, dict[str, float]](), dict[str, str]()
     for name, path in paths.items():
         matched = match_file(trials, path, allow_partial=True)
@@ -340,7 +342,7 @@ def find_threshold(clean: tuple[NDArray, NDArray], rule: Decider | OperatingPoin
         return rule.threshold, f"operating point {rule.point.name} of the calibration"
     if rule.kind == "cost":
         raise InputError(
-            f"the operating point '{rule.name}' is one of log-likelihood ratios: give a `calibration`, or take eer, "
+            f"the operating point '{rule.name}' needs log-likelihood ratios: give a `calibration`, or take eer, "
             "fa:RATE% or miss:RATE% of the clean trials"
         )
     bonafide, spoof = map(np.sort, clean)

@@ -1,8 +1,9 @@
-"""Evaluation of frame scores against the labels of segments, from a file of them to all its figures.
+"""Evaluation of frame scores against the labels of segments, from a file of scores to all figures.
 
 The published table of a system of PartialSpoof has its scores at all resolutions from 10 to 640 ms:
-at its own as they are, at a coarser one the minimum of the frames in a longer one, at a finer one
-each score repeated. Finer is an honest figure, coarser an optimistic one, as the authors remark.
+at its own resolution the scores as they are, at a coarser one the minimum of the frames in a longer
+frame, and at a finer one each score repeated. The authors remark that the figure at a finer
+resolution is honest, and at a coarser one optimistic.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from nes2net.localisation.metrics import ScoredUtterance, measured_frames, point
 from nes2net.localisation.segments import segments_of_frames
 from nes2net.machine.files import sha256_of
 
-#: The boundaries of truth and scores that count as one are at most so many seconds apart.
+#: A boundary of the truth and one of the scores count as the same if they are at most so many
+#: seconds apart.
 TOLERANCE = 0.04
 OWN = "own"
 #: How many of the worst and of the best utterances a page shows.
@@ -57,12 +59,12 @@ class Rate:
 
 @dataclass(frozen=True)
 class AtThreshold:
-    """How well what is called spoof at or below ``threshold`` agrees with the truth.
+    """How well the time that is called spoof, at or below ``threshold``, agrees with the truth.
 
-    ``f1`` and ``iou`` are those of spoofed seconds, and ``boundary_f1`` is that of boundaries within
-    ``tolerance`` seconds; None if nothing is there and nothing is found. Intervals are 95 %
-    bootstrap intervals over utterances. ``boundary_error`` is the mean distance of the boundaries
-    that were found, in seconds; None if none was.
+    ``f1`` and ``iou`` measure spoofed seconds, and ``boundary_f1`` boundaries within ``tolerance``
+    seconds. They are None if nothing is there and nothing is found. Intervals are 95 % bootstrap
+    intervals over utterances. ``boundary_error`` is the mean distance of the boundaries that were
+    found, in seconds; None if no boundary was found.
     """
 
     name: str
@@ -100,8 +102,8 @@ class AtThreshold:
 class SegmentEvaluation:
     """The result of one file of frame scores on one corpus. Rates are fractions; ``text()`` prints percent.
 
-    - ``points`` has the point-based EER at each resolution, ``utterance`` that of utterances by the
-      minimum of their frames, ``range_based`` that of seconds, at no resolution.
+    - ``points`` has the point-based EER at each resolution, ``utterance`` the EER of utterances by
+      the minimum of their frames, and ``range_based`` the EER of seconds, which has no resolution.
     - ``seconds`` is the duration of bona fide and of spoof.
     - ``truth`` says what the labels of seconds come from.
     - ``examples`` are the utterances with the largest and the smallest share of time called wrongly
@@ -195,11 +197,11 @@ def evaluate_segments(
 
     Args:
         corpus: a corpus with labels of segments, which ``keys_path`` holds.
-        scores_path: a file as of :mod:`nes2net.scoring.segment_file`.
+        scores_path: a file in the format of :mod:`nes2net.scoring.segment_file`.
         phase: a part of the corpus.
-        resolution_ms: length of a frame; None for what the record beside the file says.
+        resolution_ms: length of a frame; None for the length in the record beside the file.
         threshold: frames at or below it are spoof in F1, intersection over union and boundary
-            error, which are given at the threshold of the EER too.
+            error. These are also given at the threshold of the EER.
         allow_partial: leave out utterances whose scores or labels are missing or do not fit.
         num_resamples, seed: draws of utterances, and their seed.
 
@@ -217,7 +219,8 @@ def evaluate_segments(
     path, phase, utterances = Path(scores_path), canonical_phase(phase), found.utterances
     sha256 = sha256_of(path)
     figures = _figures(utterances, found.resolution_ms, threshold, found.truth == RTTM, num_resamples, seed)
-    # The utterances with most and with least of their time called wrongly; the best have both classes if any has.
+    # The utterances with the largest and the smallest share of their time called wrongly; the best have both classes if
+    # any utterance has both.
     order = np.argsort(-figures.wrong, kind="stable").tolist()
     mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
     worst = order[:EXAMPLES]
@@ -257,7 +260,7 @@ def evaluate_segments(
 
 class _Figures(NamedTuple):
     rates: list[Rate]
-    """Of points at each resolution, of utterances, and of seconds."""
+    """The EERs of points at each resolution, of utterances, and of seconds."""
     at: list[AtThreshold]
     seconds: tuple[float, float]
     wrong: NDArray
@@ -282,7 +285,7 @@ def _figures(
     eer_threshold = own_rate.threshold
     if eer_threshold is None:
         has, lacks = ("bona fide", "spoofed") if own_rate.num_bonafide else ("spoofed", "bona fide")
-        raise InputError(f"all frames of {resolution} ms are {has}, none is {lacks}; both are needed")
+        raise InputError(f"all frames of {resolution} ms are {has}, none are {lacks}; both are needed")
     rates = []
     for measured_at in RESOLUTIONS:
         if measured_at == resolution:

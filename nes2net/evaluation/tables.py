@@ -33,16 +33,17 @@ class Figure(NamedTuple):
 
 
 class Measured:
-    """Metrics of the scores of two classes, and of the same resamples of them.
+    """Metrics of the scores of two classes, and of resamples that all metrics share.
 
     Args:
-        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives all its rates by their own
-            names, and of a metric that gives several numbers the first one counts.
+        rules: name → metric. :func:`~nes2net.metrics.compute_rates` gives all its rates by their
+            own names. If a metric gives several numbers, the first one counts.
         draws: as for :func:`nes2net.metrics.bootstrap_values`.
 
     Attributes:
         values: name → figure.
-        draws: name → that of each resample, (R,). Two systems on the same trials have the same draws.
+        draws: name → the figure of each resample, (R,). Two systems on the same trials have the
+            same draws.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class Measured:
         return Figure(self.values[first] - self.values[second], metrics.percentiles(draws, 0.95))
 
 
-#: Longer tables are in the page and the JSON only.
+#: Longer tables stand only in the page and the JSON.
 MOST_LINES = 150
 
 
@@ -238,7 +239,7 @@ def format_p(p_value: float) -> str:
 def best_marked(
     values: Sequence[float | None], write: Callable[[float | None], str], *, mark: bool = True
 ) -> list[Cell]:
-    """Write ``values``, of which lower is better. All that read like the best are marked, if there are several."""
+    """Write ``values``; lower is better. If there are several, all that read like the best are marked."""
     known = [value for value in values if value is not None]
     best = write(min(known)) if mark and len(known) > 1 else None
     return [Cell(text, text == best) for text in map(write, values)]

@@ -1,10 +1,10 @@
 """Test sets at a threshold that was chosen on a development set.
 
-The EER chooses its threshold with the labels of the test set, which nobody has who uses a detector.
-With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has a half
-total error rate of 39.5 % there (arXiv 2606.21584). The threshold is the operating point of a
-calibration, in the domain of log-likelihood ratios, so that the costs of those ratios can be judged
-too: the actual DCF, and Cllr with its two parts.
+The EER chooses its threshold with the labels of the test set, which users of a detector do not
+have. With the threshold of its development set, a detector with an EER of 11.2 % on In-the-Wild has
+a half total error rate of 39.5 % there (arXiv 2606.21584). The threshold is the operating point of
+a calibration, in the domain of log-likelihood ratios, so that the costs of those ratios can be
+judged too: the actual DCF, and Cllr with its two parts.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class ThresholdSource:
 
     Args:
         dev_scores: score files of a development set, in the order of the systems.
-        dev_corpus: its corpus; None for that of the evaluation.
+        dev_corpus: its corpus; None for the corpus of the evaluation.
         calibrations: files of ``nes2net calibrate`` instead, in the order of the systems.
         further: test sets beside the one that is evaluated; for a single system.
     """
@@ -97,7 +97,7 @@ class Transfer:
     """The figures of one set at the transferred threshold, each with its 95 % interval.
 
     The bootstrap draws trials or speakers of this set; the calibration and the threshold stay as
-    they are. With few trials the interval of ``min_cllr`` lies too low and that of
+    they are. With few trials the interval of ``min_cllr`` lies too low and the interval of
     ``calibration_loss`` too high, because the best calibration is fitted anew to each draw.
     """
 
@@ -113,20 +113,20 @@ class Transfer:
     num_groups: int
     num_resamples: int
     eer: Figure
-    """By the rule of the corpus, with the threshold of the set itself."""
+    """EER by the rule of the corpus, at the set's own threshold."""
     hter: Figure
     hter_lost: Figure
-    """HTER − EER: what the transferred threshold costs. Below 0 if it suits the set better than that of its EER."""
+    """HTER − EER: what the transferred threshold costs. Below 0 if it suits the set better than the EER's threshold."""
     miss: Figure
     false_alarm: Figure
     accuracy: Figure
     f1: Figure
     act_dcf: Figure
-    """By the costs of ASVspoof 5, track 1, at their own threshold."""
+    """Actual DCF by the costs of ASVspoof 5, track 1, at their own threshold."""
     own_cost: Figure | None
     """Normalised actual DCF by the costs of the operating point; None if it has no costs."""
     cllr: Figure
-    """Of the calibrated scores, in bits."""
+    """Cllr of the calibrated scores, in bits."""
     min_cllr: Figure
     """The part of Cllr that is lost by discrimination; the rest is ``calibration_loss``."""
     calibration_loss: Figure
@@ -190,7 +190,7 @@ def thresholds(
     """Read or fit the calibration of each system, and read the further test sets.
 
     Args:
-        corpus: that of the evaluation.
+        corpus: the corpus of the evaluation.
 
     Raises:
         InputError: if a file is missing, malformed or does not fit its key, the numbers of files and
@@ -251,7 +251,8 @@ def read_set(
 
     Args:
         kind: what the set is, in the list of files that were read.
-        excluded: Field of a trial → values whose trials are left out; None for those of the corpus.
+        excluded: Field of a trial → values whose trials are left out; None for the corpus's own
+            exclusions.
     """
     path, key = Path(place.scores), Key.read(place.corpus, place.keys, place.phase, excluded)
     with recorded_digests() as digests:
@@ -377,7 +378,7 @@ def in_words(row: Transfer) -> str:
             f"{text} The threshold costs {lost_points} points of HTER ({low} to {high}): the errors of this set are equal at a "
             f"ratio of {own}."
         )
-    return f"{text} That the threshold costs anything is not certain: HTER − EER is {lost_points} points ({low} to {high})."
+    return f"{text} The threshold may cost nothing: HTER − EER is {lost_points} points ({low} to {high})."
 
 
 def _warnings(
@@ -386,7 +387,7 @@ def _warnings(
     sets: Sequence[ScoredSet],
     rows: Sequence[Transfer | None],
 ) -> list[str]:
-    """What makes the figures of test sets doubtful, one line each. The row of a set of one class is None."""
+    """What makes the figures of test sets doubtful, a line for each reason. A set of one class has the row None."""
     lines = [INVERTED] if calibration.weights[0] < 0 else []
     if development is not None:
         matched = development.matched
@@ -423,13 +424,14 @@ def _seen(calibration: LinearCalibration, development: ScoredSet | None, scored:
 
 
 def _detectors(own: ScoredBy | None, other: ScoredBy | None, name: str) -> list[str]:
-    """Say that a set was scored by another detector than the calibration's, or otherwise."""
+    """Say that a set was scored by a detector other than the calibration's, or in another way."""
     if own is None or other is None:
         return []
     if own.fingerprint != other.fingerprint:
         return [
-            f"the scores of {name} are of another detector ({other.fingerprint[:12]}, {other.precision}) than those of the "
-            f"calibration ({own.fingerprint[:12]}, {own.precision}), or of the same in another precision: the threshold "
+            f"the scores of {name} come from another detector ({other.fingerprint[:12]}, {other.precision}) than the "
+            f"calibration ({own.fingerprint[:12]}, {own.precision}), or from the same one in another precision: the "
+            "threshold "
             "means nothing for them"
         ]
     lengths = [math.inf if of.num_samples is None else of.num_samples for of in (own, other)]

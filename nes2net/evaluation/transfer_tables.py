@@ -20,7 +20,7 @@ def tables_of(table: TransferTable) -> Iterator[Table]:
     point = table.decider.point
     own = f" and by those of the operating point ({point.name})" if point.kind == "cost" else ""
     costs = f"actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two parts."
-    note = f"Of the calibrated scores; Cllr in bits, with its two parts. actDCF has the costs of {ASVSPOOF5_COSTS}."
+    note = f"For the calibrated scores; Cllr is in bits, with its two parts. actDCF has the costs of {ASVSPOOF5_COSTS}."
     for caption, columns, more in (
         (f"{table.system}, error rates in % at the {table.threshold}.", _rates, "In %, with 95 % intervals."),
         (f"{table.system}, costs of the calibrated scores. {costs}", _costs, note),

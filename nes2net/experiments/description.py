@@ -89,9 +89,9 @@ class EvaluationSet(_Section):
     protocol: Literal["4sec", "full"] | None = None
     """The first 4 s, or whole utterances; if not given, what the recipe trains on, else 4sec."""
     samples: Annotated[int, Field(ge=1, le=LONGEST_CUT)] | None = None
-    """Samples of `4sec`; if not given, those of the recipe if they are not about 4 s, else the number of the corpus."""
+    """Samples of `4sec`; if not given, the recipe's number if it is not about 4 s, else the corpus's number."""
     exclude: dict[str, list[str]] | None = None
-    """Field of a trial → values that are left out; those of the corpus if not given."""
+    """Field of a trial → values that are left out; the corpus's own exclusions if not given."""
     legacy_train_mode: bool = False
     """Score in train mode, as the published figures on In-the-Wild were (deviation 2)."""
     allow_partial: bool = False
@@ -107,7 +107,7 @@ class EvaluationSet(_Section):
 
     @property
     def title(self) -> str:
-        """Name of the set: that of its column, its score files and its reports."""
+        """Name of the set, which its column, its score files and its reports have too."""
         return self.name or re.sub(r"[^A-Za-z0-9_.+-]", "-", self.corpus)
 
     @property
@@ -125,7 +125,7 @@ class SlurmSettings(_Section):
     cluster: Literal["slurm", "local"] = "slurm"
     """`local` starts the same jobs on this machine, to try them."""
     partition: BatchValue | None = None
-    """Partition; that of the cluster if not given."""
+    """Partition; the cluster's default if not given."""
     minutes: Whole = 1440
     """Time limit of a job; one that runs into it is queued again, and goes on."""
     gpus: Annotated[int, Field(ge=0)] = 1
@@ -173,7 +173,7 @@ class Experiment(_Section):
     num_resamples: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Bootstrap draws for each interval."""
     places: dict[str, str] = Field(default_factory=dict)
-    """Names that stand in the file as `${NAME}` → what they stand for if nobody says otherwise."""
+    """Names that stand in the file as `${NAME}` → their default values."""
     out: Line | None = None
     """Folder for everything; `results/NAME` in the working directory if not given."""
     slurm: SlurmSettings = SlurmSettings()
@@ -195,7 +195,7 @@ class Experiment(_Section):
                 )
         for key in ("seed", "output", "logs", *(["data.corpora"] if self.leave_one_out else [])):
             if key in self.grid or (key != "data.corpora" and key in self.overrides):
-                raise ValueError(f"{key} is no key for overrides and grid: the experiment sets it")
+                raise ValueError(f"{key} cannot be a key of overrides and grid: the experiment sets it")
         if twice := [key for key in self.grid if key in self.overrides]:
             raise ValueError(f"{twice[0]} stands in overrides and in grid: leave one out")
         return self

@@ -48,7 +48,7 @@ _LARGEST_REPORT = 64 << 20  # bytes
 class Machine:
     """How this machine computes: nothing of it determines a result.
 
-    ``batch_size`` and ``num_workers`` are those of scoring. ``overwrite`` scores anew over scores of
+    ``batch_size`` and ``num_workers`` hold for scoring. ``overwrite`` scores anew over scores of
     other recordings or of another device.
     """
 
@@ -97,7 +97,7 @@ class Job(ABC):
         """Whether its outputs are there and made of its inputs as these are now.
 
         Raises:
-            InputError: if the outputs are those of something else, or damaged.
+            InputError: if the outputs belong to something else, or are damaged.
         """
 
     @abstractmethod
@@ -156,7 +156,7 @@ class ScoreJob(Job):
         return files if len(files) == 1 else [*files, average_path(folder, epochs, average.mode)]
 
     def record(self) -> WholeRecord | None:
-        """The record beside the scores; None if there is none."""
+        """The record beside the scores; None without a record."""
         path = self.scores.with_name(f"{self.scores.name}.json")
         return read_whole_record(path) if self.scores.is_file() and path.is_file() else None
 
@@ -265,7 +265,7 @@ class EvaluateJob(Job):
         }
 
     def read(self) -> ReportFile | None:
-        """The figures; None if there are none yet.
+        """The figures; None if they are not there yet.
 
         Raises:
             InputError: if the file is damaged.
@@ -326,12 +326,12 @@ class EvaluateJob(Job):
 
 
 def unfinished(jobs: Iterable[Job]) -> list[Job]:
-    """The jobs that are not done, and those that need one of them.
+    """The jobs that are not done, and the jobs that need one of them.
 
-    A job whose look fails counts as not done: doing it will say what is wrong.
+    A job that cannot be checked counts as not done; doing it will say what is wrong.
 
     Args:
-        jobs: each after those that it needs, if these are among them.
+        jobs: each after the jobs that it needs, if these are among them.
     """
     left: list[Job] = []
     for job in jobs:

@@ -89,7 +89,7 @@ def missing_part(part: Part) -> list[Missing]:
         problems["protocol"] = _problem(error)
     try:
         audio = corpus.find_audio(part.root, part.split)
-        # The folder itself may be that of a corpus; only audio files show that.
+        # The folder itself may be a corpus's; only audio files show this.
         if problems and audio == part.root and not any(is_recording(path.name) for path in part.root.iterdir()):
             problems["audio"] = f"no audio files in {part.root}"
     except InputError as error:
@@ -133,7 +133,7 @@ class Search:
 
 
 def corpus_called(name: str) -> Corpus | None:
-    """The corpus of this name; None if there is none."""
+    """The corpus of this name; None if it is unknown."""
     return corpora.get(name) if name in corpora.names() else None
 
 

@@ -81,11 +81,11 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs, each after those that it needs."""
+        """All jobs, each after the jobs that it needs."""
         return [job for task in self.tasks for job in task.jobs]
 
     def sets_of(self, run: Run) -> list[EvaluationSet]:
-        """The evaluation sets of ``run``: all, or those of the corpus that it was trained without."""
+        """The evaluation sets of ``run``: all, or only the sets of the corpus that it was trained without."""
         return [one for one in self.experiment.evaluate if one.title in run.sets]
 
     @property
@@ -108,7 +108,7 @@ def plan_experiment(experiment: Experiment, out: str | Path) -> Plan:
 
     Raises:
         InputError: if a recipe or a value of the grid is wrong, two runs would share a folder, or
-            what is left out in turn is not trained on or not evaluated.
+            a corpus that is left out in turn is not trained on or not evaluated.
     """
     out = Path(out)
     keys, columns = list(experiment.grid), list(experiment.grid.values())

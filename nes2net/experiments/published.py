@@ -77,7 +77,7 @@ class PublishedRow:
         return f"{self.percent(self.best)}{mean}{self._tdcf}"
 
     def percent(self, figure: float | None) -> str:
-        """Write ``figure`` with as many digits as the source gives; a dash if there is none."""
+        """Write ``figure`` with as many digits as the source gives; a dash if there is no figure."""
         return "–" if figure is None else f"{figure:.{self.digits}f}"
 
     def describe(self) -> str:

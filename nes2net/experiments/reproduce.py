@@ -47,8 +47,8 @@ class Places:
     """The files and folders of a reproduction.
 
     ``data`` holds the corpora side by side, or each in a folder of its registered name. ``keys``
-    and ``protocols`` default to the folder of the corpus, ``ssl_checkpoint`` to that of the recipe,
-    and ``recipe`` to that of the row. Everything is written to ``out``.
+    and ``protocols`` default to the folder of the corpus, ``ssl_checkpoint`` to the recipe's, and
+    ``recipe`` to the row's. Everything is written to ``out``.
     """
 
     data: Path
@@ -68,7 +68,7 @@ class Places:
         return self.keys or self.root(row.corpus)
 
     def recipe_of(self, row: PublishedRow) -> Path | None:
-        """The recipe that trains ``row``; None if there is none."""
+        """The recipe that trains ``row``; None if no recipe does."""
         return self.recipe if self.recipe is not None or row.recipe is None else recipe_path(row.recipe)
 
 
@@ -129,7 +129,7 @@ class Conditions:
 
 
 def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Evaluation, keys: Path) -> Conditions:
-    """Compare the conditions of a measurement with those of ``row``.
+    """Compare the conditions of a measurement with the conditions of ``row``.
 
     Args:
         config: The architecture of the detector, :attr:`nes2net.detector.Detector.config`.
@@ -172,7 +172,7 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
 def published_architecture(row: PublishedRow) -> dict[str, Any]:
     """Return the architecture of ``row.model``, as ``Detector.from_config`` takes it.
 
-    That of a back-end is the one of the row's recipe, unless the row names a front-end.
+    A back-end has the front-end of the row's recipe, unless the row names a front-end.
 
     Raises:
         InputError: if the recipe cannot be read.
@@ -209,7 +209,7 @@ def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dic
             if found[part].get(option) != value
         ]
     if differences:
-        conditions.differences.append(f"the architecture is not that of {row.model}: {listed(differences)}")
+        conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
 
 
 def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -265,7 +265,8 @@ class Reproduction:
                 verdict = judge(value, low, high, row.digits)
                 lines.append(f"against the published {name}, {row.percent(value)} %: {verdict}")
         lines.append(
-            "The interval covers the choice of trials, not that of seeds: another training run may differ by more."
+            "The interval covers the choice of trials, not the choice of seeds: another training run may differ by "
+            "more."
         )
         return "\n".join(lines)
 

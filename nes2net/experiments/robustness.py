@@ -28,7 +28,7 @@ from nes2net.registry import corpora, create_condition, default_conditions, effe
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone
 
-# Recordings of which babble is made, at most.
+# Largest number of recordings that babble is made of.
 _MOST_TALKERS = 200
 _RUN_FILE = "run.json"
 
@@ -107,12 +107,12 @@ def plan(
     of up to 200 bona fide trials, whatever the subset.
 
     Args:
-        phase: of the labels; the split if not given.
-        keys: file or folder of the labels; that of the corpus if not given.
+        phase: phase of the labels; the split if not given.
+        keys: file or folder of the labels; the corpus's if not given.
         wanted: conditions such as ``"mp3:16"``, or a name alone for all its strengths; all that are
             possible with these sources and libraries if not given.
         num_trials: size of the subset, stratified by label and attack; all trials if not given.
-        seed: of the subset, and of what conditions draw.
+        seed: seed of the subset and of the conditions' random draws.
         musan, rir: folders of noises and of impulse responses.
 
     Raises:
@@ -262,7 +262,7 @@ def _transform(name: str, plan: Plan) -> UnderCondition:
 
 
 def _claim(out: Path, scorer: Scorer, plan: Plan, num_samples: int | None) -> None:
-    """Write what the folder ``out`` belongs to, or refuse if conditions in it cannot be compared with those of ``plan``."""
+    """Write what the folder ``out`` belongs to, or refuse if its conditions cannot be compared with the ``plan``'s."""
     run = {
         "corpus": plan.part.corpus,
         "phase": plan.phase,

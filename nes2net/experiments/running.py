@@ -31,7 +31,7 @@ class Failure:
     name: str
     problem: str
     status: int | None = None
-    """Exit status, as that of a command; None if it was not begun."""
+    """Exit status, as of a command; None if it was not begun."""
 
     def __str__(self) -> str:
         status = "not begun" if self.status is None else f"exit status {self.status}"
@@ -41,10 +41,10 @@ class Failure:
 def do_here(
     jobs: Sequence[Job], machine: Machine, logs: Path, *, say: Callable[[str], None] = lambda _: None
 ) -> list[Failure]:
-    """Do those of ``jobs`` that are not done, one after another, and return what failed.
+    """Do the unfinished ``jobs``, one after another, and return what failed.
 
-    A job that failed stops those that need it, and no others. The traceback of an error that is not
-    the user's goes to ``logs``.
+    A failed job stops only the jobs that need it. The traceback of an error that is not the user's
+    goes to ``logs``.
 
     Raises:
         Unfinished: if SIGTERM came, or a disk is full.

@@ -133,7 +133,7 @@ def submit(
             after = None if training is None else f"afterok:{training.job_id}"
             put([t.name for t in tasks if t.needs == needed], after, [] if training is None else [training])
         before = list(submitted.values())
-        # Whatever became of the others: the table says what is missing.
+        # This job runs whether or not the others succeeded: the table says what is missing.
         put([TABLE], f"afterany:{':'.join(job.job_id for job in before)}" if before else None, before)
         if settings.cluster == "local" and TABLE in submitted:
             submitted[TABLE].wait()

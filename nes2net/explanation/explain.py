@@ -49,7 +49,7 @@ class Explanation:
     checks: tuple[Check, ...]
     """Whether removing the most relevant tenth changes the score more than removing a random tenth."""
     difference: float | None = None
-    """Of integrated gradients, the score minus that of the baseline, which relevance should add up to."""
+    """For integrated gradients, the score minus the baseline's score; relevance should add up to it."""
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,) the explained samples at 16 kHz."""
     remark: str = ""
@@ -87,9 +87,9 @@ class How:
             ``"gradient_x_input"`` and ``"integrated_gradients"`` need captum.
         baseline: what stands for absence: noise of the recording's own floor, or silence.
         bin_seconds, num_bands: the grid of time bins and of bands of equal width up to 8 kHz.
-        steps: of integrated gradients.
+        steps: steps of integrated gradients.
         draws: random tenths that the check removes.
-        seed: of the floor's noise and of the random tenths.
+        seed: seed of the floor's noise and of the random tenths.
         batch_size: versions that are scored at once; None for a number that suits the device.
     """
 
@@ -122,7 +122,7 @@ def explain(
         audio, sample_rate, num_samples: as for :meth:`nes2net.Detector.score`; the samples are
             taken from ``start`` on.
         duration: in seconds; None for all that follows ``start``.
-        progress: called with the number of new versions and that of all after each batch.
+        progress: called after each batch with the number of new versions and the number of all.
 
     Raises:
         InputError: as for :meth:`nes2net.Detector.score`; if the part is empty, or longer than

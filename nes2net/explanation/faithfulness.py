@@ -66,7 +66,7 @@ def check(
     cells, drawn without replacement.
 
     Args:
-        score: that of the whole.
+        score: score of the whole recording.
         draws: random tenths of each kind.
     """
     rng = np.random.default_rng(seed)

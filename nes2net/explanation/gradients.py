@@ -4,7 +4,7 @@ The waveform is the inverse transform of its cells, so the score is a function o
 relevance of a cell by gradient × input is the real part of its gradient times the cell, which is
 the derivative by the logarithm of its magnitude. Integrated gradients add up this derivative on the
 way from the baseline's magnitudes to the recording's, along straight lines in their logarithms; the
-phases are those of the recording. Straight lines between complex cells would pass near 0, where the
+phases come from the recording. Straight lines between complex cells would pass near 0, where the
 logarithm of a spectrum has no gradient. Cells add up to relevance over time, and over bands.
 
 Shrikumar et al., "Not just a black box", arXiv 1605.01713 (gradient × input); Sundararajan et al.,
@@ -37,7 +37,7 @@ def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) 
     Args:
         method: ``"gradient_x_input"``, or ``"integrated_gradients"``, whose baseline has the
             magnitudes of what ``parts`` has for absence.
-        steps: of the path of integrated gradients.
+        steps: steps of the path of integrated gradients.
 
     Returns:
         The relevance, and the score of the recording minus the score of the baseline, which the

@@ -21,8 +21,8 @@ _BLOCK_BANDS, _MOST_BLOCKS = 2, 128
 def occlude(subject: Subject, parts: Removable, score: float) -> Relevance:
     """Remove stretches, bands and blocks of cells of ``parts`` one at a time: the relevance of each.
 
-    The relevance is ``score``, that of the whole, minus the score without the part. A time bin gets
-    the mean of the two windows of 0.2 s that cover it, and a cell that of its block.
+    The relevance is ``score``, the score of the whole, minus the score without the part. A time bin
+    gets the mean of the two windows of 0.2 s that cover it, and a cell gets its block's relevance.
     """
     masks = _masks(parts)
     windows, bands, blocks = (subject.changes(parts, cells, score) for cells in masks)

@@ -32,7 +32,7 @@ def draw(
 
     Args:
         picture: file to write.
-        name: of the recording, for the title.
+        name: name of the recording, for the title.
         model: name of the detector, for the title.
         file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
     """

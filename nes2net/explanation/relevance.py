@@ -49,8 +49,8 @@ class Relevance:
         """The stretches of time that move the score most, the strongest first.
 
         Neighbouring bins of one direction make a stretch if each has at least a quarter of the
-        largest relevance. If relevance is additive, that of a stretch is the sum of its bins, and
-        otherwise that of its strongest bin.
+        largest relevance. If relevance is additive, a stretch has the sum of its bins' relevance,
+        and otherwise its strongest bin's.
         """
         return _strongest(self.times, self.over_time, most, together=True, additive=self.additive)
 

@@ -40,7 +40,7 @@ class Removable:
         bin_seconds: length of a time bin; the last one takes the rest.
         num_bands: F, bands of equal width from 0 to 8 kHz.
         fill: what stands for absence, see :data:`Fill`.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Attributes:
         spectrum: (R, C) complex64, the short-time Fourier transform.

@@ -55,7 +55,7 @@ _HEAD = "# Before you submit, fill in what is null; `nes2net export FOLDER --to 
 
 
 class ArenaModel:
-    """A detector with the methods that the Arena's client calls; scores are those of `nes2net score`.
+    """A detector with the methods that the Arena's client calls; it scores as `nes2net score` does.
 
     A subclass sets the class variables.
     """
@@ -71,7 +71,7 @@ class ArenaModel:
     num_samples: ClassVar[int | None] = None
     """Leading samples that are scored, repeated if there are fewer; None for whole recordings."""
     precision: ClassVar[str] = "auto"
-    """Of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
+    """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
     """That computes; ``"auto"`` for CUDA if there is one."""
 
@@ -165,8 +165,8 @@ class About:
     checkpoint_url: str | None = None
     """Where both are published; None if that is not known yet, but for a detector on the hub."""
     arxiv: str | None = None
-    """Number of its paper; None for that of a published system of the same front-end and back-end,
-    ``"none"`` for no paper."""
+    """Number of its paper; None for the paper of a published system of the same front-end and
+    back-end, ``"none"`` for no paper."""
 
 
 def write_arena(
@@ -183,8 +183,8 @@ def write_arena(
 
     Args:
         num_samples: as :attr:`ArenaModel.num_samples`.
-        hub_name: of the detector on the Hugging Face hub, which the adapter then loads; None to write
-            the detector to the folder.
+        hub_name: name of the detector on the Hugging Face hub, which the adapter then loads; None
+            to write the detector to the folder.
 
     Returns:
         The ``system`` of :data:`META`; what still has to be filled in (:func:`lacking`) is None.

@@ -50,7 +50,8 @@ ROUGH_TOLERANCE = 1e-2
 INT8_TOLERANCE = 0.1
 #: Fewest inputs and outputs of a linear layer that int8 makes faster.
 _FEWEST_FEATURES = 64
-#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, of which the graph needs some.
+#: Bytes of weights that one file can hold: protobuf ends at 2 GiB, and the graph needs a part of
+#: it.
 LARGEST_FILE = 2**31 - 2**26
 
 
@@ -80,10 +81,10 @@ def export_onnx(
 ) -> Path:
     """Write ``detector``, on the CPU in float32, as an ONNX file in eval mode.
 
-    Before the file appears, the logits of onnxruntime are compared with those of torch, on batches
-    and lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to
-    stay beside the file. Besides the detector, the export needs memory for three to four copies of
-    the weights, and five to quantise them.
+    Before the file appears, the logits of onnxruntime are compared with torch's, on batches and
+    lengths other than the traced ones. Weights above 2 GB go to ``{path}.data``, which has to stay
+    beside the file. Besides the detector, the export needs memory for three to four copies of the
+    weights, and five to quantise them.
 
     Args:
         path: a name that ends in ``.onnx``.
@@ -151,7 +152,7 @@ def export_onnx(
             with writing(target), replacing(target) as temporary:
                 os.replace(file, temporary)
     if quantize:
-        note = f"{quantize} changes the logits of noise, the largest of which is {largest:.2g}, by at most {difference:.1g}"
+        note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"
         print(note, file=sys.stderr)
     return path
 

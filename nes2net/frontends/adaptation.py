@@ -1,7 +1,7 @@
 """Parameter-efficient fine-tuning: a few trained tensors in a front-end whose own weights stay as they are.
 
 The tensors of the front-end, its base, keep their names in the state dict, and the added ones stand
-beside them, such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA are those of the
+beside them, such as ``encoder.layers.0.self_attn.q_proj.lora_A``. LoRA and DoRA come from the
 library peft.
 """
 
@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
 _LAST_OF_PART = ("out_proj", "linear_out", "output_dense", "fc2")
-# fairseq's names, which checkpoints have → those of the transformers library.
+# fairseq's names, which checkpoints have → the transformers library's names.
 _PUBLISHED = {"fc1": "intermediate_dense", "fc2": "output_dense"}
 
 _LayerName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -56,17 +56,16 @@ class Adaptation:
             Sec. 2.1). ``"prompt"`` puts learned vectors before the frames that the transformer
             layers read (Jia et al., "Visual prompt tuning", arXiv 2203.12119). ``"bitfit"`` trains
             the biases of the transformer layers (Ben Zaken et al., arXiv 2106.10199).
-        rank: of LoRA and DoRA: rows of A and columns of B.
-        alpha: of LoRA and DoRA: the product is multiplied by alpha / rank.
-        targets: of LoRA and DoRA: the linear layers that get one: ``"attention"`` (queries, keys,
-            values and output), ``"feed_forward"``, ``"all"`` of these, or their names, such as
-            ``["q_proj", "v_proj"]``.
-        dropout: of LoRA and DoRA: chance of dropping a number of the input of A, in training.
-        bottleneck: of adapters: size between their two linear layers; the paper has 8, 64 and
-            256.
-        tokens: of prompts: number of vectors; 10 is an assumption.
-        deep: of prompts: each transformer layer has vectors of its own, in place of what the layer
-            before made of its vectors (VPT-Deep).
+        rank: for LoRA and DoRA: rows of A and columns of B.
+        alpha: for LoRA and DoRA: the product is multiplied by alpha / rank.
+        targets: for LoRA and DoRA: the linear layers that get a product: ``"attention"`` (queries,
+            keys, values and output), ``"feed_forward"``, ``"all"`` of these, or their names, such
+            as ``["q_proj", "v_proj"]``.
+        dropout: for LoRA and DoRA: chance of dropping a number of the input of A, in training.
+        bottleneck: for adapters: size between their two linear layers; the paper has 8, 64 and 256.
+        tokens: for prompts: number of vectors; 10 is an assumption.
+        deep: for prompts: each transformer layer has vectors of its own, which replace the output
+            of the layer before for its vectors (VPT-Deep).
     """
 
     kind: Literal["lora", "dora", "adapter", "prompt", "bitfit"]
@@ -91,7 +90,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
         owner: begins the message, such as ``"`train.adapt`"``.
 
     Raises:
-        InputError: if it is no mapping, or an option is unknown, out of its range or of another
+        InputError: if it is not a mapping, or an option is unknown, out of its range or of another
             kind.
 
     >>> check_adaptation({"kind": "lora", "rank": 4}, "`train.adapt`").options
@@ -116,14 +115,14 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
 
 
 def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
-    """Freeze all parameters of ``frontend`` and add those that are trained instead, in place.
+    """Freeze all parameters of ``frontend`` and add the ones to train instead, in place.
 
-    LoRA, DoRA and adapters begin as the identity: the hidden states are first those of the base.
-    What is random is drawn from PyTorch's generator, in the order of the layers.
+    LoRA, DoRA and adapters begin as the identity, so the hidden states first equal the base's.
+    Random numbers come from PyTorch's generator, in the order of the layers.
 
     Raises:
-        InputError: if it is adapted already, has no transformer layers of its own, or they do not
-            have the named linear layers or a rank as large.
+        InputError: if it is adapted already, has no transformer layers of its own, or these lack
+            the named linear layers or are too small for the rank.
     """
     name, kind = frontend.config["name"], adaptation.kind
     if frontend.adapted:
@@ -153,7 +152,7 @@ def merge(frontend: Frontend) -> None:
     """Fold what was trained into the weights of ``frontend``, in place; all of them can be trained again.
 
     LoRA and DoRA become part of the weights, and the biases of BitFit are part of them already.
-    Adapters and prompts stay what they are, because no weight could hold them.
+    Adapters and prompts stay as they are, because no weight could hold them.
     """
     if not frontend.adapted:
         return
@@ -170,7 +169,7 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     """The linear layers of the transformer layers that ``targets`` means, with their names in ``frontend``.
 
     Raises:
-        InputError: if a layer is named that there is not.
+        InputError: if ``targets`` names a layer that does not exist.
     """
     inside = {id(module) for layer in frontend.transformer_layers for module in layer.modules()}
     layers = {

@@ -20,13 +20,13 @@ class UsedSamples:
 
     Called with a number of samples, it returns that number without the samples after the last
     complete frame, which are never read. Utterances with the same result can be cut to it and share
-    a batch, and each one keeps the exact hidden states that it has alone. The defaults are for a
-    front-end that reads everything.
+    a batch, and each keeps exactly the hidden states that it would have alone. The defaults are for
+    a front-end that reads everything.
 
     Args:
         first: samples of the shortest waveform that gives a frame.
         step: samples from one frame to the next.
-        most: nothing after so many samples is read; None for no such limit.
+        most: nothing after so many samples is read; None for no limit.
 
     >>> used = UsedSamples(400, 320)  # wav2vec 2.0
     >>> used(64600), used(64720), used(64719), used(399)
@@ -45,12 +45,12 @@ class UsedSamples:
         return self.first + (num_samples - self.first) // self.step * self.step
 
 
-#: The hidden states that are asked for: the last one, or those of all layers.
+#: The hidden states that are asked for: the last one, or all of them.
 Layers = Literal["last", "all"]
 
 
 def check_hop_length(hop_length: int, least: int) -> None:
-    """Check that there are not so many frames that a short waveform takes all memory.
+    """Refuse so short a hop that the frames of a short waveform would take all memory.
 
     Raises:
         InputError: if ``hop_length`` is below ``least`` samples.
@@ -188,13 +188,14 @@ class Frontend(nn.Module):
     def compile(self, *args: Any, **options: Any) -> None:
         """Compile it in place, with the arguments of ``torch.compile``.
 
-        Of a transformer only the layers are compiled, which share what is compiled for the first
-        one. The convolutions before them stay as they are: compiled, they are not faster on a CPU.
+        In a transformer only the layers are compiled, and they share the code that is compiled for
+        the first one. The convolutions before them stay as they are, because compiling does not
+        make them faster on a CPU.
         """
         if not self.transformer_layers:
             super().compile(*args, **options)
         for layer in self.transformer_layers:
-            if isinstance(layer.forward, partial):  # recomputed: what is computed twice is compiled
+            if isinstance(layer.forward, partial):  # recomputed: the function that is computed twice is compiled
                 forward = torch.compile(layer.forward.args[0], *args, **options)
                 layer.forward = partial(recomputed, forward, use_reentrant=False)
             else:

@@ -25,8 +25,8 @@ _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_gr
 def build_model(options: dict[str, Any]) -> nn.Module:
     """Build fairseq's ``Wav2Vec2Model`` without the parts that only pre-training uses.
 
-    Its state dict has the published keys. It also loads the keys of the transformers library, to
-    which the front-end converts those of a checkpoint.
+    Its state dict has the published keys. It also loads the keys of the transformers library,
+    because the front-end converts a checkpoint's keys to them.
 
     Raises:
         MissingLibrary: if fairseq cannot be imported.

@@ -25,8 +25,8 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
-    # One by one: the first layers' activations of one utterance fit into the cache, those of a
-    # batch do not.
+    # One by one: the first layers' activations fit into the cache for one utterance, but not for a
+    # batch.
     return torch.cat([_convolve(extractor, weights, utterance) for utterance in waveform.split(1)])
 
 

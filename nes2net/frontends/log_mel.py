@@ -1,7 +1,7 @@
 """Log-mel features of waveforms as w2v-BERT 2.0 and Whisper read them, on the waveform's device.
 
 Each utterance of a batch has the features that it has alone. They are differentiable, and equal to
-those of the transformers library's feature extractors, which compute them in NumPy one by one.
+the features of the transformers library's extractors, which compute them in NumPy one by one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     and an FFT of 512. Powers go through triangles on the mel scale from 20 Hz to 8 kHz and a
     logarithm. Each bin is then normalised to mean 0 and variance 1 over the utterance.
 
-    The logarithms are computed in float64, because a quiet band beside a loud one is mostly rounding
-    error in float32; in float32 on Apple's GPUs, which have nothing else.
+    The logarithms are computed in float64, because a quiet band beside a loud one is mostly
+    rounding error in float32. Apple's GPUs only have float32, so they compute in float32.
 
     Args:
         waveform: in [−1, 1], of at least 560 samples, two frames.
@@ -50,8 +50,9 @@ def whisper_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     """Compute Whisper's log-mel spectrogram of a padded waveform: B×N → B×bins×T, T = N // 160.
 
     A periodic Hann window and an FFT of 400, with frames centred every 160 samples; Slaney's mel
-    triangles up to 8 kHz, log10, everything more than 8 below the utterance's largest value raised
-    to that, (x + 4) / 4. In float32, as published, or in float64 if the waveform is.
+    triangles up to 8 kHz; log10; values more than 8 below the utterance's largest one are raised to
+    that limit; (x + 4) / 4. It is computed in float32, as published, or in float64 if the waveform
+    is.
     """
     window = torch.hann_window(WINDOW, dtype=waveform.dtype, device=waveform.device)
     spectrum = torch.stft(waveform, WINDOW, HOP, window=window, return_complex=True)[..., :-1]  # B×201×T

@@ -22,9 +22,9 @@ class MelEncoder(Frontend):
     """Waveform B×N → hidden states B×T×D of an encoder of log-mel features.
 
     L, the number of hidden states for ``layers="all"``, is one per layer and one for the final
-    output. Tensors have the transformers library's names, after ``model.``. With a ``checkpoint``
-    options and weights are those of the checkpoint; without one the weights are random. The
-    features are computed from a waveform in float32 in any precision of the encoder.
+    output. Tensors have the transformers library's names, after ``model.``. A ``checkpoint`` gives
+    the options and the weights; without one the weights are random. The features are computed in
+    float32 whatever the precision of the encoder.
     """
 
     name: str
@@ -80,7 +80,7 @@ class MelEncoder(Frontend):
 
         Returns:
             For ``"all"`` L tensors B×T×D: the input of each layer, then the final output. For
-            ``"last"`` only that final output.
+            ``"last"`` only the final output.
 
         Raises:
             InputError: if the waveform is too short for one frame.

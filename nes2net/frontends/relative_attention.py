@@ -21,8 +21,8 @@ class GatedRelativeAttention(nn.Module):
     weights and averages them over the heads. There is no padding mask.
 
     Args:
-        attention: the library's module. That of the first layer also holds ``rel_attn_embed``,
-            whose bias all layers share.
+        attention: the library's module. In the first layer it also holds ``rel_attn_embed``, whose
+            bias all layers share.
     """
 
     q_proj: nn.Linear
@@ -78,8 +78,7 @@ class GatedRelativeAttention(nn.Module):
     def _gate(self, x: Tensor) -> Tensor:
         """Gate B×H×T×1 of ``x`` B×H×T×D/H, from an update gate and a reset gate.
 
-        Each of these is the sum of four outputs of a linear layer, and is computed with summed
-        weights.
+        Each gate is the sum of four outputs of a linear layer, and is computed with summed weights.
         """
         weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
         update, reset = functional.linear(x, weight, bias).sigmoid().chunk(2, dim=-1)
@@ -111,8 +110,8 @@ class RelativeKeyAttention(nn.Module):
 
     It replaces ``Wav2Vec2BertSelfAttention`` of the transformers library in a layer and keeps that
     module's parameters and their names. The library looks up an embedding for each pair of frames,
-    T×T×D/H numbers. Here each query is multiplied by the few embeddings that there are, and the
-    products are looked up. There is no padding mask.
+    T×T×D/H numbers. Here each query is multiplied by the few embeddings, and the products are
+    looked up. There is no padding mask.
 
     Args:
         attention: the library's module.

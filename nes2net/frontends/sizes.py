@@ -10,8 +10,8 @@ Checked against lists of the tensors of published files: names, shapes, counts a
 From memory, not checked: every licence, place of a file and ``normalize``; ``hub_options``; that
 ``xlsr_53`` has the options of ``xlsr_300m``; all of ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``
 (its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed); the sizes and
-dropouts of ``w2v_bert2`` and ``whisper_*``, whose counts follow from them. No pre-training file itself
-was at hand: ``nes2net info FILE`` says whether one is as written here.
+dropouts of ``w2v_bert2`` and ``whisper_*``, whose counts follow from them. We had no pre-training
+file at hand: ``nes2net info FILE`` says whether a file is as written here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from nes2net.errors import InputError, shown
 
 @dataclass(frozen=True)
 class PublishedSize:
-    """A pre-trained model that is to be had."""
+    """A pre-trained model that can be downloaded."""
 
     title: str
     """Its name in the literature."""
@@ -41,20 +41,20 @@ class PublishedSize:
     file: str
     """Name of its pre-training file; empty if only the Hugging Face folder is read."""
     source: str
-    """Where that file is to be had."""
+    """Where to get that file."""
     hub: str
     """Its repository on the Hugging Face hub."""
     licence: str
     """Licence of the weights, as the hub or the authors state it."""
     normalize: bool | None
     """Whether its own configuration layer-normalises waveforms; None for a spectrum's own scaling.
-    The front-ends of the published detectors do so only where their recipes say it."""
+    The front-ends of the published detectors do so only if their recipes say so."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Options that make this size and differ from the front-end's defaults."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Dropouts and the like of its file that differ from the defaults. A file's own take precedence."""
     hub_options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the folder on the hub that differ from those of the pre-training file."""
+    """Options of the folder on the hub that differ from the pre-training file's."""
     notes: str = ""
     """What else a user has to know."""
 
@@ -64,8 +64,8 @@ class PublishedSize:
         return MODEL_TYPES[self.model_type].frontend
 
 
-#: The options that make a size: a checkpoint with other values is of another one. Dropouts,
-#: normalisation and the tensors of pre-training alone are not among them.
+#: The options that make a size: a checkpoint with other values has another size. Dropouts,
+#: normalisation and tensors that only pre-training uses are not among them.
 SHAPE = (
     "extractor_mode",
     "conv_feature_layers",
@@ -247,7 +247,7 @@ def __getattr__(name: str) -> Any:
 
 
 def sizes_of(model_type: str, config: Mapping[str, Any]) -> list[str]:
-    """The published sizes that a front-end's ``config`` has; several may be equal."""
+    """The published sizes that fit a front-end's ``config``; several may be equal."""
     return [name for name, size in SIZES.items() if size.model_type == model_type and not _differences(name, config)]
 
 
@@ -257,7 +257,8 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
     A name that is not a published size, or that stands for any size of its type, takes everything.
 
     Raises:
-        InputError: if it is of another size or type, or by its name another model of this size.
+        InputError: if it has another size or type, or if its name belongs to another model of this
+            size.
     """
     if name not in SIZES or name == SIZES[name].frontend:
         return
@@ -287,7 +288,7 @@ def check_exists(name: str, path: str | Path) -> None:
     """Check that there is a pre-training file ``path`` for the published size ``name``.
 
     Raises:
-        InputError: if there is none; the message says where it is to be had.
+        InputError: if there is no such file; the message says where to get it.
     """
     if name in SIZES and not Path(path).exists():
         raise InputError(
@@ -310,7 +311,7 @@ def check_pretrained(name: str) -> None:
 
 
 def obtain(name: str) -> str:
-    """Where the pre-training file of a published size is to be had, in words; empty if none is known.
+    """Where to get the pre-training file of a published size, in words; empty if no place is known.
 
     >>> obtain("wavlm_large")
     'WavLM-Large.pt from https://github.com/microsoft/unilm/tree/master/wavlm, or the folder https://huggingface.co/microsoft/wavlm-large'

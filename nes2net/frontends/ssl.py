@@ -1,8 +1,8 @@
 """Self-supervised front-ends on waveforms: strided convolutions, then a transformer.
 
 One network serves wav2vec 2.0, HuBERT and WavLM, whose checkpoints have fairseq's parameter names.
-WavLM differs in its attention, which has a gated bias of relative positions; the others differ in what
-only pre-training uses. :mod:`nes2net.frontends.sizes` has their published sizes.
+WavLM differs in its attention, which has a gated bias of relative positions; the others differ only
+in tensors of pre-training. :mod:`nes2net.frontends.sizes` has their published sizes.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class SSLFrontend(Frontend):
     """Waveform B×N → hidden states B×T×D of a self-supervised transformer.
 
     L, the number of hidden states for ``layers="all"``, is one per transformer layer and one for
-    the final output. With a ``checkpoint``, a fairseq file or a Hugging Face folder, options and
-    weights are those of the checkpoint; without one the weights are random.
+    the final output. A ``checkpoint``, a fairseq file or a Hugging Face folder, gives the options
+    and the weights; without one the weights are random.
 
     Args:
         name: the network, ``"wav2vec2"``, ``"hubert"`` or ``"wavlm"``; options that it does not have
@@ -83,17 +83,19 @@ class SSLFrontend(Frontend):
         encoder_attention_heads: heads of the self-attention.
         conv_pos: kernel of the convolution that encodes positions, in frames.
         conv_pos_groups: groups of that convolution.
-        num_buckets, max_distance: of the relative position bias. All frames further apart than
-            ``max_distance`` share a bucket.
-        dropout: chance of dropping a number of a layer's output, in training as all of them.
+        num_buckets, max_distance: buckets of the relative position bias. All frames further apart
+            than ``max_distance`` share a bucket.
+        dropout: chance of dropping a number of a layer's output. This and the chances below apply
+            only in training.
         attention_dropout: chance of dropping an attention weight.
         activation_dropout: chance of dropping a number inside a feed-forward network.
-        dropout_input: chance of dropping a number of what the convolutions give.
+        dropout_input: chance of dropping a number of the convolutions' output.
         encoder_layerdrop: chance of skipping a transformer layer.
         feature_grad_mult: factor of the gradient that the convolutions get, 0 to 1.
-        pretraining_heads: keep the mask embedding, and of wav2vec 2.0 and HuBERT the quantizer or
-            the embeddings of the targets and the projections. The detector never uses them, but the
-            published checkpoints hold them and the published code loads strictly.
+        pretraining_heads: keep the mask embedding, for wav2vec 2.0 also the quantizer and the
+            projections, and for HuBERT the embeddings of the targets and the projections. The
+            detector never uses them, but the published checkpoints hold them and the published code
+            loads strictly.
         final_dim: size of the projections of pre-training.
         num_targets: targets of pre-training: the clusters and fairseq's four special symbols.
         latent_vars: entries of each codebook of pre-training.
@@ -213,13 +215,13 @@ class SSLFrontend(Frontend):
 
         Args:
             layers: ``"all"`` or ``"last"``.
-            final_norm: whether the last state is taken after the final layer norm. If not, it is
+            final_norm: whether the last state is taken after the final layer norm. Otherwise it is
                 the last layer's own output, as in fairseq's ``layer_results``, which SLS and AttM
                 read.
 
         Returns:
             For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
-            output. For ``"last"`` only that final output. T is the number of frames after the
+            output. For ``"last"`` only the final output. T is the number of frames after the
             convolutions: 64,600 samples give 201.
 
         Raises:
@@ -257,7 +259,7 @@ class SSLFrontend(Frontend):
 
 
 def receptive_field(conv_feature_layers: Sequence[Sequence[int]]) -> int:
-    """Samples that one frame sees, which is the shortest input that gives a frame.
+    """Samples that one frame sees; this is also the length of the shortest input that gives a frame.
 
     >>> receptive_field(STANDARD_CONVOLUTIONS)
     400
@@ -353,12 +355,12 @@ wav2vec2 = _network(
     2111.09296.
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so.
-    The published detectors, on fairseq's file, do not do it either, although XLS-R's task
+    The published detectors, on fairseq's file, do not normalise it either, although XLS-R's task
     configuration asks for it (see DEVIATIONS.md).
 
     The options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``engine``. The defaults are those of XLS-R 300M, from its pre-training file, with every dropout
-    0: 24 layers of 1024, and 317,390,592 parameters with the pre-training heads.
+    ``engine``. The defaults are XLS-R 300M's, from its pre-training file, with every dropout 0: 24
+    layers of 1024, and 317,390,592 parameters with the pre-training heads.
     """,
 )
 hubert = _network(
@@ -371,7 +373,7 @@ hubert = _network(
 
     The waveform, in [−1, 1], is not layer-normalised unless ``normalize`` or the folder says so. The
     options have fairseq's names and meanings, except ``normalize``, ``pretraining_heads`` and
-    ``num_targets``. The defaults are those of HuBERT Base, with every dropout 0: 12 layers of 768.
+    ``num_targets``. The defaults are HuBERT Base's, with every dropout 0: 12 layers of 768.
     UniSpeech-SAT's heads of pre-training are not read.
     """,
     extractor_mode="default",
@@ -392,8 +394,7 @@ wavlm = _network(
 
     The CtrSVDD systems layer-normalise waveforms (s3prl, following WavLM-Large's configuration), the
     ASVspoof 5 systems do not. The options have unilm's names and meanings, except ``normalize`` and
-    ``pretraining_heads``. The defaults are those of WavLM-Large: 24 layers of 1024, 315,453,120
-    parameters.
+    ``pretraining_heads``. The defaults are WavLM-Large's: 24 layers of 1024, 315,453,120 parameters.
     """,
     conv_bias=False,
 )

@@ -2,7 +2,7 @@
 
 Barrault et al., "Seamless: Multilingual expressive and streaming speech translation" (2023, arXiv
 2312.05187), Sec. 3.2.1: a Conformer with causal convolutions over pairs of log-mel frames. Options
-have the names of fairseq's ``Wav2Vec2Config`` where there is such an option.
+that fairseq's ``Wav2Vec2Config`` has too have the names there.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class W2VBert2Frontend(MelEncoder):
         encoder_ffn_embed_dim: hidden size of the two feed-forward networks of a layer.
         encoder_attention_heads: heads of the self-attention.
         conv_kernel: kernel of the causal depthwise convolutions, in frames; odd.
-        left_positions, right_positions: distance in frames from which on keys before and after the
+        left_positions, right_positions: distance in frames beyond which keys before and after the
             query share a position.
-        dropout: chance of dropping a number of what feed-forward networks and the encoder's input
-            give, in training as all of them.
+        dropout: chance of dropping a number of the encoder's input or of a feed-forward network's
+            output. This and the chances below apply only in training.
         attention_dropout: chance of dropping an attention weight, and a number of its output.
         activation_dropout: chance of dropping a number inside a feed-forward network.
         dropout_input: chance of dropping a number of the projected features.
-        conv_dropout: chance of dropping a number of what a convolution module gives.
+        conv_dropout: chance of dropping a number of a convolution module's output.
         encoder_layerdrop: chance of skipping a layer.
         pretraining_heads: keep the mask embedding, which the published files hold.
 

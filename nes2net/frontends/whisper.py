@@ -1,8 +1,8 @@
 """Whisper front-ends, the encoder alone, on the transformers library.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (ICML 2023, arXiv
-2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options have the names
-of fairseq's ``Wav2Vec2Config`` where there is such an option.
+2212.04356): two convolutions and a transformer over 30 s of log-mel frames. Options that fairseq's
+``Wav2Vec2Config`` has too have the names there.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class WhisperFrontend(MelEncoder):
     """Waveform B×N → hidden states B×T×D of Whisper's encoder.
 
     The waveform is padded with zeros to 30 s, for which the positions of the encoder are fixed, and
-    attention reads all of it, as published. Of the frames only those of the waveform are returned,
-    T = N // 320, which is an assumption: Whisper has no such interface of its own. A waveform of 30 s,
-    or one repeated to 480,000 samples, has all 1500. Of a longer one only the first 30 s are read:
-    cut it, as training, '4sec' protocols and `track` do.
+    attention reads all of it, as published. Only the frames of the waveform are returned, T = N //
+    320. This is an assumption, because Whisper has no such interface. A waveform of 30 s, or one
+    repeated to 480,000 samples, has all 1500 frames. Of a longer waveform only the first 30 s are
+    read: cut it, as training, '4sec' protocols and `track` do.
 
-    The defaults are those of Whisper Base, with every dropout 0: 6 layers of 512.
+    The defaults are Whisper Base's, with every dropout 0: 6 layers of 512.
 
     Args:
         checkpoint: a Hugging Face folder or a file of OpenAI, whose configuration then replaces the
@@ -50,7 +50,8 @@ class WhisperFrontend(MelEncoder):
         encoder_embed_dim: D, size of a hidden state; even.
         encoder_ffn_embed_dim: hidden size of the feed-forward networks.
         encoder_attention_heads: heads of the self-attention.
-        dropout: chance of dropping a number of a layer's output, in training as all of them.
+        dropout: chance of dropping a number of a layer's output. This and the chances below apply
+            only in training.
         attention_dropout: chance of dropping an attention weight.
         activation_dropout: chance of dropping a number inside a feed-forward network.
         encoder_layerdrop: chance of skipping a layer.

@@ -77,7 +77,7 @@ def measure(
         files: decoded, and scored by their first ``num_samples``; they repeat to fill a batch.
         num_samples: samples of an utterance at 16 kHz.
         batch_sizes: numbers of utterances that the network gets at once.
-        num_workers: processes that read files while others are scored; None for those of
+        num_workers: processes that read files while others are scored; None for the number of
             :func:`nes2net.scoring.corpus.score_trials`.
 
     Returns:

@@ -47,7 +47,7 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     """Describe a file or folder by its content; nothing in it is executed.
 
     Args:
-        results: published results, of which those of the detector's architecture are shown.
+        results: published results; the results of the detector's architecture are shown.
 
     Raises:
         InputError: if ``path`` is missing, damaged, or of another kind.
@@ -148,7 +148,7 @@ def _adaptation_facts(identity: Identity) -> dict[str, Any]:
 
 
 def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
-    """The recipe in a record; None if there is none that this version can read."""
+    """The recipe in a record; None if this version can read no recipe there."""
     try:
         return recipe_from_dict(dict(record["recipe"])) if isinstance(record.get("recipe"), dict) else None
     except InputError:

@@ -61,7 +61,7 @@ class Identity:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """The configuration, or that of the published model if only one has these tensors."""
+        """The configuration, or the published model's if only one has these tensors."""
         return self.config or (PUBLISHED_MODELS.get(self.models[0], {}) if len(self.models) == 1 else {})
 
 
@@ -199,7 +199,7 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
 
 
 def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path) -> tuple[Misfit, bool]:
-    """Compare ``state_dict`` with that of the detector that ``path`` describes.
+    """Compare ``state_dict`` with the state dict of the detector that ``path`` describes.
 
     An adapted detector may leave its base out. The second value says whether it does.
     """

@@ -123,7 +123,7 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 
     Args:
         name: a registered or published name, or a file or folder.
-        registry: that of the name, if parts of several kinds are called so.
+        registry: registry of the name, if parts of several kinds have this name.
 
     Raises:
         InputError: if the name is unknown; the message has the nearest one.
@@ -154,9 +154,9 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
 def estimates(name: str) -> dict[str, str]:
     """Estimate what the front-end ``name`` takes at batch 1, for 64,600 samples; nothing is measured.
 
-    Memory is that of the weights, and of the results that the forward pass holds at most at once,
-    counted on the network. Time is operations / :data:`SPEED`, or the time in which the weights are
-    read once (:data:`BANDWIDTH`) if that is longer; waiting for the first operation is not in it.
+    Memory counts the weights, and the most results that the forward pass holds at once, counted on
+    the network. Time is operations / :data:`SPEED`, or the time in which the weights are read once
+    (:data:`BANDWIDTH`) if that is longer; waiting for the first operation is not in it.
     """
     waveform = torch.zeros(1, ASVSPOOF_SAMPLES, device="meta")
     with torch.device("meta"):

@@ -109,7 +109,7 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     """Describe everything that is called ``name``: as a rule one thing.
 
     Raises:
-        InputError: if nothing is called so; the message names what is nearest.
+        InputError: if nothing has this name; the message names the nearest.
     """
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]
@@ -146,7 +146,8 @@ def _corpus_line(name: str) -> str:
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
     own = {
         "generic": "recordings of your own: a CSV list, or a folder for each class",
-        "shards": "recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for those of the Hugging Face hub",
+        "shards": "recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for shards on the Hugging "
+        "Face hub",
     }
     return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own.get(name, "")]))
 

@@ -33,7 +33,7 @@ class TrainingMemory:
     weights: int
     """All weights and buffers, trained or not, in float32."""
     optimizer: int
-    """Gradients and the averages of Adam, of what is trained."""
+    """Gradients and Adam's averages of the trained parameters."""
     activations: int
     """What the forward pass of a part of the batch keeps for the backward pass, and with reduced
     precision the copies of weights in it."""

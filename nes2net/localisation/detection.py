@@ -1,10 +1,10 @@
 """How well decisions find the fake stretches: F1 and overlap at a threshold, and errors of boundaries.
 
-Spoof is the class that is looked for. F1 is that of van Rijsbergen ("Information Retrieval", 1979),
-over frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds.
-The intersection over union is Jaccard's index. Boundaries are compared as those of music are: one
-to one, within a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in
-music using difference features and boosting", ISMIR 2007).
+Spoof is the class that is looked for. F1 is van Rijsbergen's ("Information Retrieval", 1979), over
+frames as in the ADD 2023 challenge (J. Yi et al., arXiv 2305.13774, track 2), or over seconds. The
+intersection over union is Jaccard's index. Boundaries are compared as in music: one to one, within
+a tolerance (D. Turnbull et al., "A supervised approach for detecting boundaries in music using
+difference features and boosting", ISMIR 2007).
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ def overlap_of_segments(
     Overlapping segments count once.
 
     Args:
-        truth, found: segments of each utterance; those that are not ``"spoof"`` count as the rest.
-        durations: of the utterances in seconds.
+        truth, found: segments of each utterance; segments that are not ``"spoof"`` count as the
+            rest.
+        durations: durations of the utterances in seconds.
 
     Raises:
         InputError: if a segment lies outside of its utterance.
@@ -84,7 +85,7 @@ class Boundaries(NamedTuple):
 
     @property
     def mean_distance(self) -> float:
-        """Of the hits, in seconds; NaN without any."""
+        """Mean distance of the hits in seconds; NaN without hits."""
         return float(self.distances.mean()) if len(self.distances) else float("nan")
 
 
@@ -96,9 +97,9 @@ def match_boundaries(
 ) -> Boundaries:
     """Match the boundaries of what was found with the true ones, one to one.
 
-    A hit is a pair at most ``tolerance`` apart. There are as many as possible, and then as close as
-    possible. The beginning and the end of an utterance, with the tolerance, have no boundaries.
-    Scores of a resolution place a boundary no better than half a frame.
+    A hit is a pair at most ``tolerance`` apart. The matching has as many hits as possible, and then
+    the closest ones. There are no boundaries within the tolerance of the beginning and the end of
+    an utterance. Scores of a resolution place a boundary no better than half a frame.
 
     Args:
         truth, found, durations: as for :func:`overlap_of_segments`.
@@ -120,7 +121,8 @@ def match_boundaries(
             edges = np.array(spoofed_time(segments, f"utterance {number}", duration)).ravel()
             times.append(edges[(edges > tolerance) & (edges < duration - tolerance)])
         apart = np.abs(np.subtract.outer(*times))
-        # Each pair within the tolerance is worth more than all distances, so the most are taken.
+        # Each pair within the tolerance is worth more than all distances, so as many as possible
+        # are taken.
         worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
         rows, columns = linear_sum_assignment(worth, maximize=True)
         matched = apart[rows, columns][worth[rows, columns] > 0]

@@ -1,6 +1,6 @@
 """Labels and scores of frames, from one time axis to another.
 
-The sources are those of :mod:`nes2net.localisation.segments`.
+The sources are the same as for :mod:`nes2net.localisation.segments`.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "max"] = "min") -> NDArray:
     """Scores of frames ``factor`` times as long: (⌈T/factor⌉,).
 
-    Frames left over at the end give one frame more. ``how`` holds for it too: with ``mean`` and
-    ``max`` the published code exchanges its score and its label.
+    Frames left over at the end give one frame more. ``how`` holds for this frame too, although with
+    ``mean`` and ``max`` the published code exchanges its score and its label.
 
     Raises:
         InputError: if there are no scores, or ``factor`` is below 1.

@@ -3,7 +3,7 @@
 Frames of one utterance are not independent, so whole utterances are drawn. A corpus has millions of
 frames, but the thresholds at which the resamples have their EER lie close together. Therefore the
 sorted frames are first summed in a few bins for each utterance, which tells the bins that matter.
-All resamples walk through the frames of these alone. The result is exact.
+All resamples walk only through the frames of these bins. The result is exact.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def range_eer_interval(
         num_resamples: draws of all utterances with replacement, at least 1. A draw without one of
             the classes is repeated.
         confidence: share of the draws inside of the interval, between 0 and 1.
-        seed: of the draws, 0 or more.
+        seed: seed of the draws, 0 or more.
 
     Raises:
         InputError: as the metric, or if a setting is out of range.
@@ -95,7 +95,8 @@ def interval_of_sums(
 ) -> tuple[float, float]:
     """Compute the percentile bootstrap interval of a figure that depends on sums over utterances.
 
-    Draws in which the figure is not defined (NaN) are left out; with no others the interval is NaN.
+    Draws in which the figure is not defined (NaN) are left out; if none remain, the interval is
+    NaN.
 
     Args:
         sums: (U, S), what each utterance adds.
@@ -125,8 +126,8 @@ def _resample(
     """Evaluate each resample: (num_resamples,).
 
     Args:
-        evaluated: Takes the frames among which the EER of every resample lies, and what each
-            utterance has of both classes below them (U, 2).
+        evaluated: Takes the frames among which the EER of every resample lies, and the amount of
+            both classes that each utterance has below them (U, 2).
     """
     check_draws(num_resamples, seed)
     totals = np.stack([frames.bonafide_totals, frames.spoof_totals], 1)
@@ -134,7 +135,7 @@ def _resample(
         if not total > 0:
             raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
     bins, ends = _bins(frames)
-    # B, S: what each utterance has of both classes in each bin, (U, bins).
+    # B, S: the amount of both classes that each utterance has in each bin, (U, bins).
     in_bins = [
         np.bincount(frames.utterance * len(ends) + bins, weights, len(totals) * len(ends)).reshape(len(totals), -1)
         for weights in (frames.bonafide, frames.spoof)

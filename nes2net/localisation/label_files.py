@@ -33,7 +33,7 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
     An end is start + duration, rounded to 5 decimals, as published.
 
     Raises:
-        InputError: if the file is missing or no text, or a line is malformed; the message names it.
+        InputError: if the file is missing or not text, or a line is malformed; the message names it.
     """
     path = Path(path)
     segments: dict[str, list[Segment]] = {}
@@ -79,7 +79,7 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
 
 
 def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
-    """Write the segments of an RTTM file under other labels, those of one label merged.
+    """Write the segments of an RTTM file under other labels; neighbours of one label are merged.
 
     See :func:`~nes2net.localisation.segments.map_segments`. Times are written in fields of width 7.
 
@@ -104,7 +104,7 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
     """Read utterance → duration in seconds; lines ``utterance seconds``.
 
     Raises:
-        InputError: if the file is missing or no text, or a line is malformed; the message names it.
+        InputError: if the file is missing or not text, or a line is malformed; the message names it.
     """
     path = Path(path)
     durations: dict[str, float] = {}

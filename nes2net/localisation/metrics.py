@@ -32,7 +32,7 @@ class ScoredUtterance(NamedTuple):
     duration: float
     """In seconds."""
     labels_10ms: NDArray | None = None
-    """Labels of frames of 10 ms; None for those of the ``segments``."""
+    """Labels of frames of 10 ms; None for labels made from the ``segments``."""
     name: str = "an utterance"
 
 
@@ -100,15 +100,15 @@ def measured_frames(
 ) -> list[tuple[NDArray, NDArray]]:
     """Give the scores and labels (T,) of each utterance for one column of the published table.
 
-    At their own resolution the labels are those of 10 ms, pooled. At a coarser one a frame has the
-    lowest score in it, and is spoof if any frame in it is. At a finer one each score is repeated.
-    Finer is an honest figure, coarser an optimistic one.
+    At the scores' own resolution the labels are pooled from labels of 10 ms. At a coarser one a
+    frame has the lowest score in it, and is spoof if any frame in it is. At a finer one each score
+    is repeated. The figure is honest at a finer resolution and optimistic at a coarser one.
 
     Args:
-        resolution_ms: of the scores, a multiple of 10.
+        resolution_ms: length of a frame of the scores, a multiple of 10.
         measured_at: a resolution in ms; one divides the other.
-        by_segments: labels of frames finer than the scores are those of the segments, as published;
-            if False, they are those of 10 ms, pooled.
+        by_segments: labels of frames finer than the scores come from the segments, as published; if
+            False, they are pooled from labels of 10 ms.
 
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
@@ -134,14 +134,14 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     """Compute the EER over the seconds of all utterances.
 
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
-    start later are dropped. Spoofed seconds are those of spoofed segments, and all others are bona
-    fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR + FNR)/2
-    at the first of −∞ and all scores in ascending order where |FPR − FNR| is smallest. It is exact:
-    the published script searches by bisection, which need not end.
+    start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
+    fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
+    FNR)/2 at the first of −∞ and all scores in ascending order where |FPR − FNR| is smallest. It is
+    exact: the published script searches by bisection, which need not end.
 
     Args:
         resolution_ms: length of a frame.
-        tail: what is behind the last frame. It is not called spoof (``"bonafide"``, as published),
+        tail: the time behind the last frame. It is not called spoof (``"bonafide"``, as published),
             or belongs to the last frame (``"last"``, as in WeDefense).
 
     Raises:
@@ -172,12 +172,12 @@ class TimedFrames(NamedTuple):
 
     scores: NDArray
     bonafide: NDArray
-    """What of each frame is bona fide: in seconds, or frames."""
+    """The bona fide part of each frame, in seconds or frames."""
     spoof: NDArray
     utterance: NDArray
     """The number of its utterance."""
     bonafide_totals: NDArray
-    """What of each utterance is bona fide, its frames and the rest."""
+    """The bona fide part of each utterance, its frames and the rest."""
     spoof_totals: NDArray
 
 

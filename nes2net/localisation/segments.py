@@ -36,7 +36,7 @@ class Segment(NamedTuple):
     """
 
     label: str
-    """``"bonafide"`` or ``"spoof"``; files may hold other names, such as that of an attack."""
+    """``"bonafide"`` or ``"spoof"``; files may hold other names, such as an attack's."""
     start: float
     """In seconds."""
     end: float
@@ -60,7 +60,7 @@ def frame_labels(
 
     Args:
         segments: (label, start, end) in seconds.
-        duration: of the utterance in seconds.
+        duration: duration of the utterance in seconds.
         rule: how the edges of a segment are rounded to frames. ``"partialspoof"`` rounds to the
             nearest frame, halves to the even one, the end first to 5 decimals. ``"wedefense"``
             rounds halves up and gives each segment a frame at least. ``"start"`` gives a frame the
@@ -100,12 +100,12 @@ def segments_of_frames(
     """Join neighbouring frames of one class to segments.
 
     Args:
-        frames: classes (T,), or logits (T, n) of which the largest is the class, the first one at
-            a tie. 0 is spoof and 1 bona fide, as in labels.
+        frames: classes (T,), or logits (T, n), whose largest is the class, or the first of several.
+            0 is spoof and 1 bona fide, as in labels.
         resolution_ms: length of a frame.
-        duration: of the utterance in seconds, at which the last segment is cut; None for all
-            frames, as published.
-        labels: of the classes.
+        duration: duration of the utterance in seconds, at which the last segment is cut; None for
+            all frames, as published.
+        labels: labels of the classes.
 
     Raises:
         InputError: if ``frames`` has another shape, or a class has no label.
@@ -131,7 +131,7 @@ def segments_of_frames(
 def map_segments(segments: Iterable[tuple], labels: Mapping[str, str]) -> list[Segment]:
     """Give segments other labels, in the order of their starts, and merge neighbours of one label.
 
-    Segments shorter than 10⁻⁴ s are dropped; those of one label are merged if less than 10⁻⁶ s
+    Segments shorter than 10⁻⁴ s are dropped; segments of one label are merged if less than 10⁻⁶ s
     lies between them. Scores are left out.
 
     Args:

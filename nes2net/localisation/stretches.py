@@ -13,7 +13,7 @@ from nes2net.errors import InputError, check_known
 from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural
-#: point of the rule: even odds, or the middle of the range. That of ``cosine`` is the middle of the
+#: point of the rule: even odds, or the middle of the range. For ``cosine`` it is the middle of the
 #: published targets, 1 and 0. The hysteresis is an assumption of ours: a factor of e in the odds,
 #: or a tenth of the range.
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
@@ -43,7 +43,7 @@ class StretchRule(NamedTuple):
         """The rule for scores of a detector.
 
         Args:
-            score_rule: of the detector.
+            score_rule: score rule of the detector.
             threshold: a fake stretch begins at a score of at most this; None for 0 for logits and
                 their differences, and 0.5 for probabilities and cosines. Scores are not calibrated:
                 choose one on data of your own.
@@ -79,13 +79,13 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     Args:
         scores: (T,) of its frames, higher for bona fide.
         resolution_ms: length of a frame.
-        duration: of the recording in seconds.
+        duration: duration of the recording in seconds.
 
     Returns:
         Segments ``spoof``; their score is the mean of their frames.
 
     Raises:
-        InputError: if the scores are no row of finite numbers.
+        InputError: if the scores are not a row of finite numbers.
 
     >>> rule = StretchRule(threshold=0.0, hysteresis=1.0, min_duration=0.04)
     >>> fake_stretches([2.0, -1.0, 0.5, 2.0, 2.0, -1.0, 2.0], 20, 0.14, rule)

@@ -41,7 +41,8 @@ def create_loss(loss: str | Mapping[str, Any], backend: Backend, key: str = "tra
         loss, key: as for :func:`checked_loss`.
 
     Raises:
-        InputError: as :func:`checked_loss`, or if the back-end has another head than the loss needs.
+        InputError: as :func:`checked_loss`, or if the back-end does not have the head that the loss
+            needs.
     """
     kind, options = checked_loss(loss, key)
     if kind.needs_head is not None:

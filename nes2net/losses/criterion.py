@@ -25,7 +25,7 @@ class Criterion(nn.Module):
     the division. The denominator is known before any forward pass.
 
     A loss is a subclass in a file of its own that is registered by name (CONTRIBUTING.md). The
-    arguments of its constructor are its options in a recipe. Those called ``head`` and
+    arguments of its constructor are its options in a recipe. The arguments ``head`` and
     ``feature_dim`` are the last layer of the back-end and the size of an embedding, for a loss with
     :attr:`needs_head`.
     """
@@ -54,13 +54,14 @@ class Criterion(nn.Module):
 
         Args:
             outputs: B×n, logits or embeddings.
-            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample. In a loss
-                of logits, which may be those of frames, a sample without a share, (0, 0), counts nothing.
+            targets: (B,) with 1 for bona fide, or B×2, each class's share in a mixed sample. In a
+                loss of logits (of utterances or frames), a sample without a share, (0, 0), counts
+                nothing.
             step: optimisation step from 0, for annealing; None is the end of the annealing.
             durations: (B,) in seconds, for a margin by duration.
 
         Raises:
-            InputError: if these are logits of another number than the loss takes.
+            InputError: if the number of logits is not the number that the loss takes.
         """
         if not self.takes_embeddings:
             self.check_logits(outputs.shape[-1])
@@ -86,7 +87,7 @@ class Criterion(nn.Module):
         raise NotImplementedError
 
     def size_of(self, targets: np.ndarray) -> int:
-        """Count the trials of a batch that its loss is about, by their ``targets`` (B,): all of them."""
+        """Count the trials of a batch that the loss is about, by their ``targets`` (B,); by default all of them."""
         return len(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
@@ -95,7 +96,7 @@ class Criterion(nn.Module):
 
 
 def number_of(targets: Tensor) -> Tensor:
-    """Count the samples with a share of a class, on the device of ``targets``, which nothing waits for."""
+    """Count the samples with a share of a class, on the device of ``targets``, without waiting for it."""
     if targets.ndim == 1:
         return targets.new_full((), len(targets), dtype=torch.float64)
     return (targets.sum(1) > 0).sum(dtype=torch.float64)
@@ -121,5 +122,5 @@ class MeanOfSamples(Criterion):
 
 
 def shares_of(targets: Tensor) -> Tensor:
-    """Each class's share in a sample, B×2, of class numbers (B,) or such shares."""
+    """Each class's share in a sample, B×2, from class numbers (B,) or from such shares."""
     return F.one_hot(targets, 2) if targets.ndim == 1 else targets

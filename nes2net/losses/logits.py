@@ -56,7 +56,7 @@ class BinaryFocal(MeanOfSamples):
     only scales the loss; the probability of the truth is e^−ℓ; and targets are smoothed.
 
     Args:
-        gamma: γ; the larger, the less an easy utterance counts.
+        gamma: γ; with a larger γ an easy utterance counts less.
         alpha: α.
         label_smoothing: ε; targets are ε/2 and 1 − ε/2, so 0.05 and 0.95 with the published 0.1.
 

@@ -43,7 +43,7 @@ class AngularSoftmax(ClassWeighted):
     Args:
         head: the back-end's last layer, whose ``weight`` is n×E.
         class_weights: weight of spoof, weight of bona fide.
-        margin: m, by which the angle to the own class is multiplied.
+        margin: m, the factor of the angle to the own class.
         lambda_min: last λ.
         lambda_max: first λ.
         lambda_decay: how fast λ falls, per step.
@@ -132,8 +132,8 @@ class OneClassSoftmax(_OfVectors):
         feature_dim: size of an embedding.
         scale: α.
         bonafide_margin: m, which the cosine of bona fide utterances is to exceed.
-        spoof_margin: m', below which that of spoofed ones is to stay; 0.2 in the published run, while
-            the default of its code is 0.5.
+        spoof_margin: m', below which the cosine of spoofed utterances is to stay; 0.2 in the
+            published run, but 0.5 by default in its code.
         head: the detector's head, whose vector is trained; None for a vector of its own.
 
     >>> OneClassSoftmax(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape
@@ -168,15 +168,16 @@ class OneClassSoftmax(_OfVectors):
 class AdditiveMarginSoftmax(_OfVectors):
     """Cross-entropy of scale·(cos − margin·[own class]) over the cosines to two class vectors.
 
-    F. Wang et al., "Additive margin softmax for face verification", IEEE SPL 2018. With the margin
-    by duration a longer utterance has a larger one: slope·seconds + intercept (Zhang et al., ICASSP
-    2024, arXiv 2309.08279).
+    F. Wang et al., "Additive margin softmax for face verification", IEEE SPL 2018. A margin by
+    duration is larger for a longer utterance: slope·seconds + intercept (Zhang et al., ICASSP 2024,
+    arXiv 2309.08279).
 
     Args:
         feature_dim: size of an embedding.
         scale: factor of the cosines; 15 in AASIST2.
-        margin: what is taken off the cosine of the own class: a number, or ``("duration", slope,
-            intercept)`` for more of a longer utterance; 0.06 and 0.14 in AASIST2.
+        margin: what is subtracted from the cosine of the own class: a number, or ``("duration",
+            slope, intercept)``, which subtracts more for a longer utterance; 0.06 and 0.14 in
+            AASIST2.
         head: the detector's head, whose vectors are trained; None for vectors of its own.
 
     >>> criterion = AdditiveMarginSoftmax(8, 15.0, ("duration", 3 / 50, 7 / 50))
@@ -213,7 +214,7 @@ class AdditiveMarginSoftmax(_OfVectors):
         return additive_margin_losses(cosines(embeddings, self.centers), self.scale, self._margins(durations))
 
     def _margins(self, durations: Tensor | None) -> Tensor | float:
-        """The margin, or those of the utterances, B×1."""
+        """The common margin, or the margins of the utterances, B×1."""
         if isinstance(self.margin, (int, float)):
             return self.margin
         if durations is None:
@@ -280,17 +281,19 @@ class Prototypes(_OfVectors):
 
     W. Huang et al., "Generalizable audio deepfake detection via latent space refinement and
     augmentation", ICASSP 2025 (arXiv 2501.14240). With θ_c the angle to the nearest prototype of
-    class c, the probabilities are those of a softmax over γ·cos θ_c, in which the target's angle is
-    enlarged by the margin (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the
-    mean, whose forms and weights are assumptions, like γ and the margin: the mean positive cosine
-    between two spoof prototypes, so that they do not collapse, and that between the classes.
+    class c, the probabilities come from a softmax over γ·cos θ_c, in which the margin is added to
+    the target's angle (as in ArcFace, Deng et al., CVPR 2019). Two penalties are added to the mean:
+    the mean positive cosine between two spoof prototypes, so that they do not collapse, and the one
+    between prototypes of both classes. Their forms and weights are assumptions, and so are γ and
+    the margin.
 
     Args:
         feature_dim: size of an embedding.
         scale: γ.
         margin: what is added to the angle to the own class, in radians.
         collapse_penalty: weight of the mean positive cosine between two spoof prototypes.
-        separation_penalty: weight of that between the prototypes of spoof and of bona fide.
+        separation_penalty: weight of the mean positive cosine between prototypes of spoof and of
+            bona fide.
         head: the detector's head, whose prototypes are trained; None for prototypes of its own.
 
     >>> Prototypes(8)(torch.randn(4, 8), torch.tensor([0, 0, 1, 1])).shape

@@ -174,8 +174,8 @@ _lock = threading.Lock()
 _inside: list[bool] = []
 _before: dict[str, Any] = {}
 
-# PyTorch's settings: first the two old ones, then those of torch 2.9 or newer, whose kernels read
-# only these. torch.compile reads the old ones too, and refuses contradictions.
+# PyTorch's settings: first the two old ones, then the settings of torch 2.9 or newer, whose kernels
+# read only these. torch.compile reads the old ones too, and refuses contradictions.
 _OLD = ("matmul", "cudnn")
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
@@ -186,7 +186,7 @@ def _set(exact: bool) -> None:
 
 
 def _settings() -> dict[str, Any]:
-    """Read the settings of this version of PyTorch; those that it calls contradictory are left out."""
+    """Read the settings of this version of PyTorch; settings that it calls contradictory are left out."""
     found: dict[str, Any] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the old ones are old

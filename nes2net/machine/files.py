@@ -120,7 +120,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """Remove at the end what was made meanwhile of ``paths`` and the folders above them, and is empty.
+    """Remove at the end whatever of ``paths`` and the folders above them was made meanwhile and is empty.
 
     Folders are made before the long work whose results go into them, and the work may fail.
     """

@@ -173,7 +173,7 @@ class HttpFiles:
             start, whole = _check_range(answer, file, start)
             told = _validators(answer)
             if start and any(told.get(name, value) != value for name, value in known.items()):
-                _remove(part)  # whatever the server made of If-Range
+                _remove(part)  # no matter how the server treated If-Range
                 raise _Busy("the file has changed: begun anew", 0.0)
             if start == 0:
                 write_text(_state_of(part), json.dumps({"url": file.url, **told}))

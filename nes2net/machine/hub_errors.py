@@ -14,7 +14,7 @@ def hub_errors(failed: str, page: str, kept: str = "") -> Iterator[None]:
 
     Args:
         failed: such as ``'owner/name' was not fetched``.
-        page: of the model or data set on the hub.
+        page: page of the model or data set on the hub.
         kept: what is kept if the connection breaks, which is then no error but unfinished.
 
     Raises:

@@ -167,7 +167,7 @@ def check_plain(
     """Check that ``value`` is plain data, and not too much of it when it is written out.
 
     A value that stands in several places counts in each: a list that is doubled 40 times is small
-    in memory and in a file, but endless for whoever walks through it.
+    in memory and in a file, but endless for a reader.
 
     Args:
         what: names the data in messages.

@@ -139,7 +139,7 @@ def open_tar(file: Any, name: str) -> tarfile.TarFile:
     """Open a tar file that is not compressed; :func:`tar_headers` gives its members.
 
     Args:
-        name: of the file, for messages.
+        name: name of the file, for messages.
 
     Raises:
         tarfile.TarError: if it is of another kind.

@@ -293,7 +293,7 @@ def _cannot_hand_over(error: Exception, _batch: Any) -> None:
 
 
 def _end(readers: list[BaseProcess]) -> None:
-    """End ``readers``: at once at the program's end, otherwise those that hang, in a second."""
+    """End ``readers``: at once at the program's end; otherwise readers that hang, after a second."""
 
     def kill() -> None:
         for reader in readers:
@@ -301,7 +301,7 @@ def _end(readers: list[BaseProcess]) -> None:
 
     if is_exiting():
         kill()
-    else:  # killing a reader amid its end could leave a lock that PyTorch waits for
+    else:  # killing a reader while it ends could leave a lock that PyTorch waits for
         timer = threading.Timer(_LOOK, kill)
         timer.daemon = True
         timer.start()

@@ -38,10 +38,10 @@ def compute_min_dcf(
         bonafide, spoof: Scores, shapes (B,) and (S,); higher is more bona fide.
         p_spoof: Prior probability of a spoofed trial, between 0 and 1.
         c_miss, c_fa: Costs of a miss and of a false alarm, above 0.
-        method: The thresholds: ``"asvspoof"`` takes those of
-            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` those of
-            :func:`~nes2net.metrics.eer.roc_points`. The two differ if scores of both classes are
-            equal.
+        method: The thresholds: ``"asvspoof"`` takes them from
+            :func:`~nes2net.metrics.eer.det_curve`, ``"sklearn"`` from
+            :func:`~nes2net.metrics.eer.roc_points`. The two differ if both classes have a score in
+            common.
         normalize: Divide by the cost of accepting all or rejecting all, whichever is cheaper.
 
     Returns:
@@ -122,9 +122,10 @@ def compute_min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def min_cllr_of_counts(bonafide: NDArray, spoof: NDArray) -> float:
-    """Compute Cllr after the best monotone calibration from the trials of each class at ascending scores.
+    """Compute Cllr after the best monotone calibration, from the numbers of trials at ascending scores.
 
-    ``bonafide`` and ``spoof`` are their numbers, shape (N,), at N scores of at least one trial each.
+    ``bonafide`` and ``spoof`` are the numbers of each class, shape (N,), at N scores that at least
+    one trial has.
     """
     # For start-up time: loading SciPy takes longer than computing all other metrics.
     from scipy.optimize import isotonic_regression

@@ -19,7 +19,8 @@ def compute_eer(
 ) -> tuple[float, float]:
     """Compute the equal error rate: the rate at the threshold where FRR and FAR are equal.
 
-    With finitely many trials the two rates rarely meet, so a rule says what is taken instead:
+    With finitely many trials the two rates are rarely equal, so a rule decides which value is
+    taken:
 
     - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
       bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
@@ -34,7 +35,7 @@ def compute_eer(
 
     If all scores are equal, the EER is 0.5 by ``"arena"`` and ``"sklearn"``, and 1 by
     ``"asvspoof"``, as those programs give it. By ``"interpolated"`` it lies between 0 and 1 and
-    depends on ``order`` alone; the published program sorts unstably there.
+    depends only on ``order``, because the published program's sorting is unstable for equal scores.
 
     Args:
         bonafide, spoof: Scores of the two classes, shapes (B,) and (S,); higher is more bona fide.
@@ -44,8 +45,9 @@ def compute_eer(
 
     Returns:
         ``(eer, threshold)``: The EER, a fraction in [0, 1], and the score where it was read off.
-        Under ``"asvspoof"`` that is the highest score rejected, as the evaluation packages report
-        it, under ``"arena"`` a place between two scores, and otherwise the lowest score accepted.
+        Under ``"asvspoof"`` this is the highest rejected score, as the evaluation packages report
+        it. Under ``"arena"`` it lies between two scores, and under the other rules it is the lowest
+        accepted score.
 
     Raises:
         InputError: if a class has no scores, a score is NaN, or the method is unknown.
@@ -199,8 +201,9 @@ def interpolated_crossing(
             from 0.
 
     Returns:
-        ``(eer, after, share)``: The later of the two steps, and how far from the earlier one to it
-        the rates are equal, in [0, 1]. If FAR − FRR stays positive, the last step and 1.
+        ``(eer, after, share)``: ``after`` is the later of the two steps, and ``share``, in [0, 1],
+        says how far from the earlier step to it the rates are equal. If FAR − FRR stays positive,
+        these are the last step and 1.
     """
     frr, far = rejected_bonafide / num_bonafide, (num_spoof - rejected_spoof) / num_spoof
     # In integers, so that equality is exact.

@@ -2,8 +2,8 @@
 
 The bootstrap draws trials or whole speakers. Trials of one speaker are not independent, and an
 interval over trials is then too narrow: Ferrer and Riera, "Confidence Intervals for Evaluation in
-Machine Learning" (2023). The interval of an error rate is :func:`rate_interval`, which holds for
-few errors too; that of anything else is the percentile interval of Efron.
+Machine Learning" (2023). An error rate has :func:`rate_interval`, which also holds for few errors;
+anything else has Efron's percentile interval.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
 _SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
-_ERRORS = 10  # by which the variance that a rate of independent trials has is weighted against that of the draws
+_ERRORS = 10  # weight of the variance that a rate of independent trials has, against the variance of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
 
@@ -42,13 +42,13 @@ class Draws(TypedDict, total=False):
     num_resamples: int
     """Draws, at least 1; by default 1,000."""
     seed: int
-    """Of the draws, 0 or more; by default 0."""
+    """Seed of the draws, 0 or more; by default 0."""
     bonafide_groups: Sequence | None
     """The speaker of each bona fide trial, length B; give both groups or neither.
 
-    With them whole speakers are drawn, each with all its trials of both classes. Without them B
-    bona fide and S spoofed trials are drawn. A draw that lacks a class, possible with few speakers,
-    is repeated."""
+    With groups, whole speakers are drawn, each with all its trials of both classes. Without groups,
+    B bona fide and S spoofed trials are drawn. A draw that lacks a class, possible with few
+    speakers, is repeated."""
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     num_threads: int | None
@@ -57,7 +57,7 @@ class Draws(TypedDict, total=False):
 
 
 class Comparison(NamedTuple):
-    """Result of :func:`compare_systems`. ``interval`` is that of ``difference``, first − second."""
+    """Result of :func:`compare_systems`. ``interval`` is the interval of ``difference``, first − second."""
 
     first: float
     second: float
@@ -77,8 +77,8 @@ def bootstrap_interval(
     """Compute the bootstrap interval ``(low, high)`` of ``metric(bonafide, spoof)``.
 
     For ``compute_eer`` it is :func:`rate_interval`, for any other metric the percentile interval.
-    A bootstrap cannot see errors that are not in the sample, so a percentile interval is too narrow
-    if few trials are errors, and every interval is if few speakers are drawn.
+    A bootstrap cannot see errors that are not in the sample. So a percentile interval is too narrow
+    if few trials are errors, and every interval is too narrow if few speakers are drawn.
 
     Args:
         metric: A function of two score vectors that returns a number, or a tuple with the number
@@ -111,15 +111,15 @@ def bootstrap_interval(
 def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: float = 0.95) -> tuple[float, float]:
     """Compute the interval ``(low, high)`` of an error rate from its bootstrap draws.
 
-    It is Wilson's interval for an effective number of trials: as many independent trials as have a
-    share of errors with the variance of the draws. So it is done for rates in surveys of clusters:
-    Franco, Little, Louis and Slud, "Comparative study of confidence intervals for proportions in
-    complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019. With many errors
-    it is as wide as the percentile interval. With few errors the draws vary too little, most of all
-    if there are none. So the variance that ``num_trials`` independent trials would have counts as
-    much as ten errors do, unless that of the draws is larger. In simulations with 40 bona fide and
-    400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97 times of 100, the
-    percentile interval 80 times (``scripts/bench coverage``).
+    It is Wilson's interval for an effective number of trials: the number of independent trials
+    whose share of errors would have the variance of the draws. Surveys of clusters use it for
+    rates: Franco, Little, Louis and Slud, "Comparative study of confidence intervals for
+    proportions in complex sample surveys", Journal of Survey Statistics and Methodology 7, 2019.
+    With many errors it is as wide as the percentile interval. With few errors, and above all
+    without errors, the draws vary too little. So the variance that ``num_trials`` independent
+    trials would have counts as much as ten errors, unless the draws vary more. In simulations with
+    40 bona fide and 400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97
+    times of 100, the percentile interval 80 times (``scripts/bench coverage``).
 
     Args:
         rate: In [0, 1].
@@ -143,7 +143,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
 
 
 def trials_behind(num_bonafide: int, num_spoof: int) -> dict[str, float]:
-    """How many trials each of :class:`~nes2net.metrics.Rates` and the EER rest on, for :func:`rate_interval`.
+    """How many trials the EER and each of :class:`~nes2net.metrics.Rates` rest on, for :func:`rate_interval`.
 
     A mean of the rates of two classes varies as the share of errors among 4 / (1/B + 1/S) trials:
     Bengio and Mariéthoz, "A statistical significance test for person authentication", Odyssey 2004.
@@ -158,9 +158,9 @@ def bootstrap_values(
 ) -> NDArray:
     """Compute several metrics on the same resamples, shape (num_resamples, columns).
 
-    A metric has one column; ``compute_rates`` has five, the fields of its result. So the interval of
-    a difference of two figures is that of the difference of their columns, by :func:`percentiles`.
-    Arguments and errors are those of :func:`bootstrap_interval`.
+    A metric has one column; ``compute_rates`` has five, the fields of its result. So the interval
+    of a difference of two figures comes from the difference of their columns, by
+    :func:`percentiles`. Arguments and errors are the same as for :func:`bootstrap_interval`.
     """
     system = checked_classes(bonafide, spoof)
     return _resample([(metric, *system) for metric in metrics], **draws)
@@ -187,9 +187,9 @@ def compare_systems(
             same trials in the same order.
 
     Returns:
-        A :class:`Comparison`. With R resamples, of which k lie beyond zero on the rarer side,
-        ``p_value`` is min(1, 2 · (k + 1) / (R + 1)), two-sided. Resamples without any difference
-        count half on each side.
+        A :class:`Comparison`. If k of R resamples lie beyond zero on the rarer side, ``p_value`` is
+        min(1, 2 · (k + 1) / (R + 1)), two-sided. Resamples without any difference count half on
+        each side.
 
     Raises:
         InputError: as in :func:`bootstrap_interval`, or if the systems have different numbers of
@@ -265,7 +265,7 @@ def _resample(
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
-    The other arguments are :class:`Draws`. Each resample has its own generator, so it does not depend on the thread that makes it.
+    The other arguments are :class:`Draws`. Each resample has its own generator, so it does not depend on its thread.
     """
     check_draws(num_resamples, seed)
     if num_threads is not None and num_threads < 1:

@@ -173,10 +173,10 @@ def _cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
 
 
 def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
-    """Make the minimum of Cllr, with the trials between which no pool can end merged beforehand.
+    """Make the minimum of Cllr; neighbouring trials are merged beforehand if no pool can end between them.
 
-    A pool ends where the share of bona fide trials rises. That is neither after bona fide trials
-    alone nor before spoofed trials alone, however often each is drawn.
+    A pool ends where the share of bona fide trials rises. This never happens after bona fide trials
+    alone or before spoofed trials alone, however often each is drawn.
     """
     index = walk_index(bonafide, spoof)
     ends = last_of_ties(np.concatenate((bonafide, spoof))[index])

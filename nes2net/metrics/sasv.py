@@ -54,12 +54,12 @@ def compute_t_eer(
 
     It is the error rate where the tandem misses targets, accepts nontargets and accepts spoofed
     trials equally often. For each threshold of the ASV system, the countermeasure's threshold is
-    the one where misses are nearest to the mean of the two false alarm rates. Of these pairs the
-    one with the nearest rates of misses and accepted nontargets is taken.
+    the one where misses are nearest to the mean of the two false alarm rates. Among these pairs,
+    the one is taken whose rates of misses and accepted nontargets are nearest to each other.
 
     Args:
-        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds are
-            those of :func:`~nes2net.metrics.eer.det_curve`.
+        bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds come
+            from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
             threshold.
 

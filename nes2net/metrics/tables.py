@@ -14,8 +14,8 @@ from nes2net.metrics.eer import checked_scores, compute_eer
 
 #: Options of ``compute_min_dcf`` for the published figures on CtrSVDD: ½ FRR + ½ FAR.
 CTRSVDD_DCF: dict[str, Any] = {"p_spoof": 0.5, "c_fa": 1, "method": "sklearn", "normalize": False}
-# The CtrSVDD test set has a source outside of the challenge, and an attack that saw the bona fide
-# singers. The table leaves them out; ``_ATTACKS`` are the other attacks.
+# The CtrSVDD test set has a source outside of the challenge, and an attack that saw the
+# bona fide singers. The table leaves both out; ``_ATTACKS`` are the other attacks.
 _LEFT_OUT_SOURCE, _LEFT_OUT_ATTACK = "acesinger", "A14"
 _ATTACKS = ("A09", "A10", "A11", "A12", "A13")
 
@@ -41,7 +41,7 @@ def ctrsvdd_rows(
     """Compute the official table of CtrSVDD.
 
     Source: Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis", Interspeech 2024, and
-    its evaluation program. The EER goes by the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
+    its evaluation program. The EER follows the rule ``"sklearn"``; minDCF is ½ FRR + ½ FAR.
 
     Args:
         scores: Shape (N,), in the order of the score file. Sources are listed in the order of their

@@ -46,7 +46,7 @@ class TandemWeights(NamedTuple):
 
 _ASVSPOOF5_ASV_COST = 0.019469691934153443
 #: Track 2 of ASVspoof 5: the revised form with the error rates of the organisers' ASV system,
-#: whatever ASV system was submitted.
+#: independent of the submitted ASV system.
 ASVSPOOF5_WEIGHTS = TandemWeights(
     _ASVSPOOF5_ASV_COST, P_TARGET * C_MISS - _ASVSPOOF5_ASV_COST, P_SPOOF * C_FALSE_ALARM_SPOOF * 50501 / 109616
 )
@@ -68,7 +68,7 @@ def compute_min_tdcf(
     Args:
         bonafide, spoof: Countermeasure scores, shapes (B,) and (S,); higher is more bona fide.
         asv_target, asv_nontarget, asv_spoof: ASV scores of the same phase; higher is more the
-            claimed speaker. The threshold of the ASV system is that of its EER, target against
+            claimed speaker. The ASV system decides at the threshold of its EER, target against
             nontarget, by the ASVspoof rule.
         version: 2021 for the revised form, 2019 for the legacy form.
 

@@ -37,14 +37,15 @@ class AugmentConfig(Section):
     rir: Annotated[Text | None, Source("ASVspoof 5 program; openslr.org/28")] = None
     """Folder of room impulse responses, for reverberation."""
     noise_probability: Annotated[Probability | None, Source("ASVspoof 5 program: 0.5")] = None
-    """Chance of a training utterance to get background noise or reverberation. If not given, it is
+    """Chance that a training utterance gets background noise or reverberation. If not given, it is
     0.5 with `augment.musan` or `augment.rir` and without `augment.conditions`, and otherwise 0."""
     conditions: Annotated[list[Text], Source("toolkit; docs/robustness.md")] = Field(default=[])
     """Conditions that training utterances meet, as `[mp3:16, white:10]`: codecs, channels, noise,
-    rooms and others. An utterance meets one of them, all equally likely. Those of MUSAN and of
-    measured rooms take the folders `augment.musan` and `augment.rir`, and babble the training speech."""
+    rooms and others. An utterance meets one of them, all equally likely. Conditions with MUSAN and
+    with measured rooms take their recordings from the folders `augment.musan` and `augment.rir`,
+    and babble from the training speech."""
     condition_probability: Annotated[Probability, Source("toolkit")] = 0.5
-    """Chance of a training utterance to meet one of `augment.conditions`."""
+    """Chance that a training utterance meets one of `augment.conditions`."""
     rng: Annotated[Literal["utterance", "legacy"], Source("toolkit; legacy: main.py (deviation 8)")] = "utterance"
     """Random numbers of the augmentation: one stream for each seed, epoch and utterance
     (`utterance`), or one stream for all utterances in the published order (`legacy`)."""

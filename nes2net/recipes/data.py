@@ -26,7 +26,7 @@ from nes2net.recipes.section import (
     said,
 )
 
-#: Keys of ``data`` that say of one corpus what each of ``data.corpora`` says of itself, or that know one alone.
+#: Single-corpus keys of ``data``, not allowed beside ``data.corpora``.
 _OF_ONE_CORPUS = (
     *("corpus", "root", "protocols", "train_split", "dev_split", "dev_corpus", "dev_root", "dev_protocols", "dev_keys"),
     *("dev_phase", "train_scores", "dev_scores"),
@@ -41,20 +41,20 @@ class CorpusConfig(Section):
     name: Annotated[Text, Source("toolkit")]
     """Name of the corpus in `nes2net data check`, or `hub:OWNER/NAME`."""
     root: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of the corpus; only one of the hub needs none."""
+    """Folder of the corpus; not needed for a data set of the hub."""
     alias: Annotated[Alias | None, Source("toolkit")] = None
-    """What it is called in ids of trials, histories and tables; if not given, its name. Two corpora
-    with the same name, such as two lists of your own, need one each."""
+    """Its name in ids of trials, histories and tables; if not given, `name`. Two corpora with the
+    same `name`, such as two lists of your own, need an alias each."""
     weight: Annotated[AboveZero | None, Source("toolkit")] = None
-    """Its share of the draws of an epoch relative to that of the others. If one corpus has a weight,
-    those without have 1. If none has one and `data.balance` does not name `corpus`, all utterances are
-    equally likely, so that a corpus counts by its size."""
+    """Its share of the draws of an epoch relative to the other corpora. If one corpus has a weight,
+    corpora without a weight have 1. If no corpus has a weight and `data.balance` does not name
+    `corpus`, all utterances are equally likely, so that a corpus counts by its size."""
     protocols: Annotated[Text | None, Source("toolkit")] = None
-    """Folder of its protocols; if not given, they are looked for in `root`."""
+    """Folder of its protocols; if not given, they are searched for in `root`."""
     train_split: Annotated[Text | None, Source("toolkit")] = "train"
-    """Part of the corpus that is trained on; null for one that only validates."""
+    """Part of the corpus that is trained on; null for a corpus that only validates."""
     dev_split: Annotated[Text | None, Source("toolkit")] = "dev"
-    """Part of the corpus that validates; null for one that is only trained on."""
+    """Part of the corpus that validates; null for a corpus that is only trained on."""
     dev_keys: Annotated[Text | None, Source("toolkit")] = None
     """Folder of the labels of `dev_split`, if its protocols do not hold them; if not given, they are
     looked for in `root`."""
@@ -93,7 +93,7 @@ class CorpusConfig(Section):
 
 
 def alias_of(name: str) -> str:
-    """What a corpus is called that has no alias: the last part of its name.
+    """The alias of a corpus without one: the last part of its name.
 
     >>> alias_of("asvspoof2019_la"), alias_of("hub:OWNER/CodecFake@v1.0")
     ('asvspoof2019_la', 'CodecFake')
@@ -152,15 +152,15 @@ class DataConfig(Section):
     dev_scores: Annotated[list[Text], Source("Ensembling (Interspeech 2024)")] = Field(default=[])
     """Score files of the same systems on the development set."""
     score_range: Annotated[Literal["file", "test"], Source("Ensembling code: test")] = "file"
-    """Scores of other systems are normalised by the lowest and the highest score of each system:
-    those in `data.train_scores` (`file`), or those in the file that is read, also of the trials that
-    are scored later (`test`)."""
+    """Scores of other systems are normalised by the lowest and the highest score of each system,
+    taken from `data.train_scores` (`file`), or from each file that is read, which later is the file
+    of the trials to score (`test`)."""
     num_samples: Annotated[
         Count | None, AlsoCalled(("max_length", "segment_length")), Source("main.py: 4.04 s; CtrSVDD program: 64000")
     ] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
-    `data.crop: pieces` most samples of a piece, with `dynamic` samples in validation alone. null
-    takes whole utterances, which `train.optimizer=logistic` alone can do."""
+    `data.crop: pieces` this is the largest number of samples of a piece; with `dynamic` it holds in
+    validation only. null takes whole utterances, which only `train.optimizer=logistic` can do."""
     crop: Annotated[
         Literal["head", "random", "random_tiled", "dynamic", "pieces"],
         Source(
@@ -183,8 +183,8 @@ class DataConfig(Section):
     """Lowest and highest number of samples of an optimisation step; all numbers from one to the
     other are equally likely."""
     min_piece: Annotated[Count, UsedWith("crop", ("pieces",)), Source("GF/LGF/LLGF code (arXiv 2111.07725)")] = 8000
-    """Fewest samples of the last piece of an utterance; a shorter one is left out. An utterance that
-    is shorter as a whole stays, with zeros behind it up to this length."""
+    """Fewest samples of the last piece of an utterance; a shorter one is left out. A whole
+    utterance that is shorter stays, with zeros behind it up to this length."""
     num_workers: Annotated[Natural, Source("toolkit")] = 4
     """Processes that read and augment audio, for each training process. The weights do not depend
     on it."""
@@ -202,7 +202,8 @@ class DataConfig(Section):
             ),
             (
                 self.crop == "pieces" and (self.num_samples is None or self.min_piece > self.num_samples),
-                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), of which the pieces are, not {self.min_piece}",
+                f"`data.min_piece` is at most `data.num_samples` ({self.num_samples}), the length of the pieces, not "
+                f"{self.min_piece}",
             ),
             (
                 len(self.train_scores) != len(self.dev_scores),
@@ -222,7 +223,7 @@ class DataConfig(Section):
         return self
 
     def _check_corpora(self) -> None:
-        """Refuse keys of one corpus beside those of several, and several of the same alias."""
+        """Refuse single-corpus keys beside several corpora, and several corpora with the same alias."""
         fields = type(self).model_fields
         defaults = {key: fields[key].get_default(call_default_factory=True) for key in _OF_ONE_CORPUS}
         aliases = [corpus.alias for corpus in self.corpora]
@@ -231,8 +232,8 @@ class DataConfig(Section):
             *(
                 (
                     getattr(self, key) != default,
-                    f"`data.{key}={said(getattr(self, key))}` is that of one corpus, beside `data.corpora`: give it to one "
-                    f"of these corpora, and leave it out or set it to {'null' if default is None else said(default)}",
+                    f"`data.{key}={said(getattr(self, key))}` applies to a single corpus; move it into an entry of "
+                    f"`data.corpora`, and leave it out or set it to {'null' if default is None else said(default)}",
                 )
                 for key, default in defaults.items()
             ),
@@ -258,7 +259,7 @@ class DataConfig(Section):
     def parts(self, part: Literal["train", "dev"]) -> dict[str | None, DataConfig]:
         """The settings of each corpus that trains or validates as if it were alone, by its alias.
 
-        Without `data.corpora` they are these settings, by None.
+        Without `data.corpora` the only settings are these, by None.
         """
         if not self.corpora:
             return {None: self}

@@ -24,7 +24,7 @@ _LEFT_OUT = ("title", "additionalProperties", "source", "takes", "usedWith")
 
 @dataclass(frozen=True)
 class Key:
-    """A key by its full name, such as ``train.lr``, and the JSON schema of its model for it."""
+    """A key by its full name, such as ``train.lr``, and its JSON schema from the model."""
 
     name: str
     schema: dict[str, Any]
@@ -55,18 +55,18 @@ class Key:
 
 
 def keys_of(kind: type[Section]) -> list[Key]:
-    """The keys of a section, or those of a recipe outside of its sections."""
+    """The keys of a section, or the keys of a recipe outside of its sections."""
     properties = kind.model_json_schema()["properties"]
     return [Key(kind.prefix + name, properties[name]) for name in properties if kind.prefix or name not in SECTIONS]
 
 
 def all_keys() -> list[Key]:
-    """Every key of a recipe, those outside of its sections first; keys of the items of a list behind those of its section."""
+    """Every key of a recipe: keys outside of sections, then each section's, then the keys of its lists' items."""
     return [*keys_of(Recipe), *(key for kind in SECTIONS.values() for key in _with_items(kind))]
 
 
 def _with_items(kind: type[Section]) -> list[Key]:
-    """The keys of a section, and those of the mappings that its lists hold."""
+    """The keys of a section, and the keys of the mappings that its lists hold."""
     keys = keys_of(kind)
     return [*keys, *(item for key in keys if key.name in ITEMS for item in keys_of(ITEMS[key.name]))]
 
@@ -97,7 +97,7 @@ def facts_of(name: str | None = None) -> list[dict[str, Any]]:
 
 
 def named(name: str | None) -> list[Key]:
-    """The key ``name``, those of the section ``name``, or all keys.
+    """The key ``name``, the keys of the section ``name``, or all keys.
 
     Raises:
         InputError: if there is no such key or section.
@@ -125,7 +125,7 @@ def json_schema() -> dict[str, Any]:
     for name, kind in SECTIONS.items():
         description = " ".join((kind.__doc__ or "").split())
         properties[name] = {"description": description, **_mapping(_properties(kind)), "type": ["object", "null"]}
-    base = {"type": "string", "description": "File beside this one that says what this one does not."}
+    base = {"type": "string", "description": "File beside this one that gives the keys that this one leaves out."}
     head = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Recipe of nes2net"}
     return {**head, **_mapping({"base": base, **properties})}
 

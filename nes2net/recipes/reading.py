@@ -19,10 +19,10 @@ PACKAGED = Path(__file__).parent / "published"
 def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
     """Read a recipe, a YAML file or a packaged recipe by name, and apply ``key=value`` overrides.
 
-    ``base: other.yaml``, a file beside it, takes over what the recipe does not say: sections are
-    merged key by key, the parts of the model are replaced whole. A base has no base itself. Where an
-    override or a recipe with a base names another front-end, aggregation or back-end and no name, the
-    run is called by its parts (:func:`named_after_model`).
+    ``base: other.yaml``, a file beside it, gives the keys that the recipe leaves out: sections are
+    merged key by key, and parts of the model are replaced whole. A base cannot have a base itself.
+    If an override or a recipe with a base names another front-end, aggregation or back-end but no
+    name, the run is named after its parts (:func:`named_after_model`).
 
     Raises:
         InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
@@ -35,12 +35,12 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def named_after_model(before: Mapping[str, Any], after: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
-    """``after`` without the name and comment that it has from ``before``, if its model has other parts.
+    """``after`` without the name and comment inherited from ``before``, if its model has other parts.
 
-    It is then called by its parts, so that no run bears the name of a system that it is not.
+    The run is then named after its parts, so that it does not bear another system's name.
 
     Args:
-        given: the keys that ``after`` has of its own.
+        given: the keys that ``after`` states itself.
 
     >>> published = {"name": "wav2vec2_AASIST", "model": {"frontend": "xlsr_300m", "backend": {"name": "aasist"}}}
     >>> named_after_model(published, {**published, "model": {"frontend": "lps", "backend": "aasist"}}, ())["name"]

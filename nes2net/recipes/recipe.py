@@ -1,4 +1,4 @@
-"""The recipe: everything that determines a training run, and what does not go together."""
+"""The recipe: everything that determines a training run, and which settings exclude each other."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class Recipe(Section):
     """Everything that determines a training run."""
 
     name: Annotated[FolderPart, Source("main.py --model_name")] = "run"
-    """Second part of the run folder's name. Where an override, or a recipe over its base, names other
-    parts of the model, these make the name, and `comment` is left out, unless they are given there too."""
+    """Second part of the run folder's name. If an override, or a recipe over its base, names other
+    parts of the model, the name is made of these parts and `comment` is left out, unless name and
+    comment are given there too."""
     seed: Annotated[
         int,
         Strict(),
@@ -65,7 +66,7 @@ class Recipe(Section):
     """Folder of the TensorBoard logs."""
     tracker: Annotated[Literal["wandb", "mlflow"] | None, AlsoCalled(("logger", "report_to")), Source("toolkit")] = None
     """Where the values of each epoch go besides TensorBoard's logs: Weights & Biases (`wandb`) or
-    MLflow (`mlflow`), whose own environment variables hold, such as `WANDB_MODE` and
+    MLflow (`mlflow`). Their own environment variables hold, such as `WANDB_MODE` and
     `MLFLOW_TRACKING_URI`."""
 
     @model_validator(mode="after")
@@ -74,7 +75,7 @@ class Recipe(Section):
         refuse(
             (
                 validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
-                "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, whose minima they are, "
+                "`validation.epochs=around_minima` goes with `train.schedule=cosine_epochs`, which has these minima, "
                 f"not with {train.schedule}",
             ),
             (
@@ -84,8 +85,8 @@ class Recipe(Section):
             ),
             (
                 augment.speed and data.crop == "pieces",
-                "`augment.speed` changes the length of a piece, by which `data.crop=pieces` makes batches: leave it "
-                "out, or take `data.crop=random`",
+                "`augment.speed` changes the length of pieces, but `data.crop=pieces` makes batches by length: leave "
+                "it out, or take `data.crop=random`",
             ),
             (
                 validation.over != "pooled" and len(data.parts("dev")) < 2,
@@ -105,7 +106,7 @@ class Recipe(Section):
         return self
 
     def _against_segments(self) -> list[tuple[Any, str]]:
-        """What does not go with labels of frames."""
+        """Settings that do not go with labels of frames."""
         data, share = self.data, self.segments.boundary_share
         return [
             (
@@ -130,7 +131,7 @@ class Recipe(Section):
         ]
 
     def _against_logistic(self) -> list[tuple[Any, str]]:
-        """What logistic regression would not do."""
+        """Settings that logistic regression would ignore."""
         data, epochs = self.data, self.train.epochs
         return [
             (

@@ -1,4 +1,4 @@
-"""A section of a recipe: keys with their types, and what a wrong key or value is answered with."""
+"""A section of a recipe: keys with their types, and the messages about wrong keys and values."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ class Source:
 
 @dataclass(frozen=True)
 class AlsoCalled:
-    """What other programs call a key: whoever gives such a name is told the key."""
+    """What other programs call a key; a message about such a name tells the key."""
 
     names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class UsedWith:
-    """Only these ``values`` of another key of the same section, ``choice``, use this key."""
+    """Only these ``values`` of ``choice``, another key of the same section, use this key."""
 
     choice: str
     values: tuple[str, ...]
@@ -191,7 +191,7 @@ def meant_key(name: str) -> str:
     """Ask for the key that the unknown ``name`` probably means, for the end of a message; empty if none is near.
 
     A key is known by its last part, by what other programs call it, and by the flags that its
-    source names. Those of the section that was given come first, then the others.
+    source names. Keys of the section that was given come first, then the others.
     """
     section, _, last = name.rpartition(".")
     words: dict[str, str] = {}

@@ -17,7 +17,7 @@ LABEL_SAMPLES = 160
 
 
 class SegmentsConfig(Section):
-    """Losses of frames, which learn where an utterance is fake, beside that of the utterance (`train.loss`)."""
+    """Losses of frames, which learn where an utterance is fake, beside the loss of the utterance (`train.loss`)."""
 
     prefix: ClassVar[str] = "segments."
 
@@ -33,13 +33,13 @@ class SegmentsConfig(Section):
         Text | dict[str, Any],
         Source("cosine_error: arXiv 2204.05177; cross_entropy: WeDefense; its equal weights: assumed"),
     ] = Field(default={"name": "cross_entropy", "class_weights": [0.5, 0.5]})
-    """Loss of a frame, one of logits, as `train.loss`, and with the same defaults if only its name is
-    given: `cross_entropy`, or `cosine_error`, the mean squared error of the cosines to two class
-    vectors. It is averaged over all frames of a batch that have a label, whichever utterance they are
-    of."""
+    """Loss of a frame, a loss of logits; given like `train.loss`, and with the same defaults if
+    only its name is given: `cross_entropy`, or `cosine_error`, the mean squared error of the
+    cosines to two class vectors. It is averaged over all frames with a label in all utterances of a
+    batch."""
     utterance_weight: Annotated[NotNegative, Source("arXiv 2204.05177, code: 1, or 0 without its scale utt")] = 1.0
-    """Factor of the loss of the utterance, which is added to those of the frames; 0 trains on frames
-    alone."""
+    """Factor of the loss of the utterance, which is added to the losses of the frames; 0 trains on
+    frames alone."""
     boundary_share: Annotated[Probability | None, Source("assumed: 0.5 in our recipe")] = None
     """Share of the crops that hold a boundary between bona fide and spoof, of utterances that have
     crops of both kinds; null takes crops as they come. It goes with `data.crop` random and dynamic."""
@@ -60,7 +60,8 @@ class SegmentsConfig(Section):
             ),
             (
                 any(ms % 10 for ms in self.resolutions) or len(set(self.resolutions)) < len(self.resolutions),
-                f"`segments.resolutions` are different multiples of 10 ms, of which the labels are, not {self.resolutions}",
+                "`segments.resolutions` are different multiples of 10 ms, the length of a label, not "
+                f"{self.resolutions}",
             ),
         )
         return self

@@ -31,7 +31,7 @@ _KEPT = "(last|best|[1-9][0-9]{0,8})"
 
 
 class TrainConfig(Section):
-    """Optimisation. The defaults are those of the ASVspoof 2019 recipe (arXiv 2504.05657)."""
+    """Optimisation. The defaults come from the ASVspoof 2019 recipe (arXiv 2504.05657)."""
 
     prefix: ClassVar[str] = "train."
 
@@ -43,8 +43,8 @@ class TrainConfig(Section):
     accumulate: Annotated[
         Count, AlsoCalled(("gradient_accumulation_steps", "accumulate_grad_batches")), Source("toolkit")
     ] = 1
-    """Parts in which a batch goes through the network one after the other, to save memory. The
-    loss is that of the whole batch; batch normalisation sees the parts."""
+    """Parts in which a batch goes through the network one after the other, to save memory. The loss
+    is computed over the whole batch; batch normalisation sees the parts."""
     optimizer: Annotated[
         Literal["adam", "adamw", "logistic"],
         Source(
@@ -52,21 +52,21 @@ class TrainConfig(Section):
             "Interspeech 2024 (arXiv 2309.05384)"
         ),
     ] = "adam"
-    """Optimiser. The weight decay of `adam` is an L2 term of the gradient; that of `adamw` is
-    applied to the weights themselves. `logistic` takes no steps: scikit-learn fits the last layer
-    by logistic regression on the embeddings that all else gives, frozen and without augmentation.
-    Then learning rate, schedule and weight decay have no meaning, and `train.epochs` is 1."""
+    """Optimiser. The weight decay of `adam` is an L2 term of the gradient; `adamw` applies it to
+    the weights themselves. `logistic` takes no steps: scikit-learn fits the last layer by logistic
+    regression on the embeddings of the rest, which is frozen, without augmentation. Learning rate,
+    schedule and weight decay then have no meaning, and `train.epochs` is 1."""
     logistic_c: Annotated[
         AboveZero, UsedWith("optimizer", ("logistic",)), Source("assumed; Pascu et al.: weak regularisation is best")
     ] = 1e6
-    """C of the logistic regression, by which the loss counts against the L2 term ½|w|²; the larger,
-    the weaker the regularisation. It is of embeddings whose dimensions have unit variance."""
+    """C of the logistic regression, the weight of the loss against the L2 term ½|w|²; a larger C
+    regularises less. It applies to embeddings whose dimensions have unit variance."""
     lr: Annotated[
         AboveZero, AlsoCalled(("learning_rate",)), Source("main.py --lr; 2.5e-7 in the published command")
     ] = 2.5e-7
     """Learning rate; with a schedule its highest value."""
     weight_decay: Annotated[NotNegative, Source("main.py --weight_decay")] = 1e-4
-    """Weight decay, in the manner of `train.optimizer`."""
+    """Weight decay, as `train.optimizer` applies it."""
     adam_betas: Annotated[list[BelowOne], Field(min_length=2, max_length=2), Source("main.py (PyTorch's default)")] = (
         Field(default=[0.9, 0.999])
     )
@@ -84,9 +84,10 @@ class TrainConfig(Section):
         ),
     ] = "constant"
     """Course of the learning rate. `cosine` falls from `train.lr` to `train.min_lr` over all steps.
-    `cosine_epochs` falls over `train.t_max` epochs, rises over as many, and so on; it changes once
-    an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then falls as
-    1/√step. `step` multiplies by `train.decay_factor` every `train.decay_epochs` epochs."""
+    `cosine_epochs` falls over `train.t_max` epochs, rises over as many epochs, and so on; it
+    changes once an epoch. `inverse_sqrt` rises to `train.lr` at step `train.warmup_steps` and then
+    falls as 1/√step. `step` multiplies by `train.decay_factor` every `train.decay_epochs`
+    epochs."""
     min_lr: Annotated[
         NotNegative,
         UsedWith("schedule", ("cosine", "cosine_epochs")),
@@ -104,11 +105,11 @@ class TrainConfig(Section):
     warmup_epochs: Annotated[
         Natural, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code (arXiv 2409.11909): 3")
     ] = 0
-    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine; these are
-    counted by `train.t_max`."""
+    """Epochs in which the learning rate rises linearly, once an epoch, before the cosine;
+    `train.t_max` includes them."""
     warmup_from_zero: Annotated[Flag, UsedWith("schedule", ("cosine_epochs",)), Source("MoE code: true")] = False
-    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise each of W epochs
-    has an equal part of the way, the first one 1/(W + 1)."""
+    """Begin the warm-up at 0, so that the first epoch changes no weight. Otherwise the rate rises
+    by an equal part in each of W epochs, first to 1/(W + 1)."""
     plateau_patience: Annotated[Count | None, Source("Ensembling code (Interspeech 2024): 3")] = None
     """Validations in a row without a lower development loss after which the learning rate is halved;
     null never halves it. Counting starts again then."""
@@ -118,8 +119,8 @@ class TrainConfig(Section):
     """L2 norm to which a longer gradient is scaled; null never scales."""
     task: Annotated[Text | dict[str, Any] | None, Source("toolkit; distillation: arXiv 2309.08285")] = None
     """What is trained, by name or as a mapping of `name` and options. `distillation` trains a student
-    that imitates a teacher, and installed packages may add tasks. Null is one score an utterance, or
-    what other settings ask for: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
+    that imitates a teacher, and installed packages may add tasks. Null trains one score an utterance, or what other
+    settings ask for: `segments.resolutions`, `data.train_scores`, `train.optimizer: logistic`."""
     loss: Annotated[
         Text | dict[str, Any],
         Source("cross_entropy: main.py --loss WCE; the others: docs/train.md"),
@@ -132,8 +133,8 @@ class TrainConfig(Section):
         AlsoCalled(("amp", "mixed_precision", "fp16", "bf16")),
         Source("toolkit"),
     ] = "fp32"
-    """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds what
-    enters products and convolutions to 10 bits (TF32). It needs CUDA, as does `fp16`; on a GPU,
+    """Precision of the forward pass; weights and optimiser stay in float32. `tf32` rounds the
+    inputs of products and convolutions to 10 bits (TF32). `tf32` and `fp16` need CUDA; on a GPU,
     `bf16` needs compute capability 8.0."""
     deterministic: Annotated[Flag, Source("main.py --cudnn-deterministic-toggle")] = True
     """Take algorithms that repeat themselves, so that the same recipe gives the same weights, bit
@@ -143,8 +144,8 @@ class TrainConfig(Section):
     """Compute the activations of the transformer layers again in the backward pass instead of
     keeping them: less memory, more time."""
     compile: Annotated[Flag, Source("toolkit")] = False
-    """Compile front-end and back-end with `torch.compile`. It is the forward pass of a back-end that
-    is compiled, which neither a loss on embeddings nor `augment.latent` goes through."""
+    """Compile front-end and back-end with `torch.compile`. For a back-end, the forward pass is
+    compiled, which a loss on embeddings and `augment.latent` do not use."""
     freeze_frontend_epochs: Annotated[Natural, Source("CtrSVDD program --SSL_freeze_epoch")] = 0
     """First epochs in which the front-end is not trained."""
     freeze_frontend: Annotated[Flag, Source("MoE code; GF/LGF/LLGF code, fixed front-end")] = False
@@ -156,20 +157,21 @@ class TrainConfig(Section):
     """Mode of a front-end while it is not trained. In `train` mode its dropout and layer drop are
     on."""
     freeze_layers: Annotated[Natural | None, Source("toolkit; wav2vec 2.0, Section 4.3: the convolutions")] = None
-    """Number of transformer layers, from the first one on, that are never trained, and with them all
-    that lies before the layers: convolutions, projection, and the encoding of positions. 0 freezes
-    only that; null freezes nothing."""
+    """Number of transformer layers, from the first one on, that are never trained. Everything
+    before the layers is frozen with them: convolutions, projection, and the encoding of positions.
+    0 freezes only what is before the layers; null freezes nothing."""
     layer_decay: Annotated[Decay, Source("BEiT code (arXiv 2106.08254); ELECTRA (arXiv 2003.10555)")] = 1.0
-    """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained with
-    the rate · x^(L + 1 − l), what lies before the layers with the rate · x^(L + 1), all after them
-    with the rate itself."""
+    """Layer-wise decay x of the learning rate from the top: transformer layer l of L is trained
+    with the rate · x^(L + 1 − l), everything before the layers with the rate · x^(L + 1), and
+    everything after them with the rate itself."""
     adapt: Annotated[
         dict[str, Any] | None, Source("LoRA: arXiv 2106.09685; DoRA: arXiv 2402.09353; adapters: arXiv 1902.00751")
     ] = None
     """Parameter-efficient fine-tuning: train little beside a front-end whose own weights stay as they
     are. A mapping of `kind` (`lora`, `dora`, `adapter`, `prompt` or `bitfit`) and its settings, as
     `{kind: lora, rank: 8, alpha: 16, targets: attention}`. `epoch_N.pth` and `resume.pt` then hold
-    what is trained, and name the file of the rest by its SHA-256. null trains the front-end itself."""
+    only what is trained, and name the file of the other weights by its SHA-256. null trains the
+    front-end itself."""
     init_from: Annotated[Text | None, Source("main.py --model_path")] = None
     """Checkpoint of a whole detector to start from."""
     keep: Annotated[
@@ -178,9 +180,9 @@ class TrainConfig(Section):
         Takes("improved, all, or any of last, best and a number, joined by commas"),
         Source("improved: main.py"),
     ] = "improved"
-    """Files `epoch_N.pth` that are kept: of each epoch whose loss was at most the best so far
-    (`improved`), of all epochs (`all`), or of the `last`, the `best` and the k best epochs (a
-    number k)."""
+    """Epochs whose file `epoch_N.pth` is kept: each epoch whose loss was at most the best so far
+    (`improved`), all epochs (`all`), or the `last`, the `best` and the k best epochs (a number
+    k)."""
     save_every_minutes: Annotated[NotNegative, Source("toolkit")] = 10.0
     """Minutes between two saves of `resume.pt` within an epoch."""
 

@@ -19,8 +19,8 @@ class ValidationConfig(Section):
     first_epoch: Annotated[Count, Source("ASVspoof 5 program: its epoch 10, the eleventh")] = 1
     """First epoch that is validated; epochs are numbered from 1. The last epoch always is."""
     epochs: Annotated[Literal["all", "around_minima"], Source("all: main.py; around_minima: CtrSVDD program")] = "all"
-    """Epochs that are validated: all, or the first and those around each lowest learning rate of
-    `train.schedule: cosine_epochs` (`around_minima`)."""
+    """Epochs that are validated: all, or the first one and the epochs around each lowest learning
+    rate of `train.schedule: cosine_epochs` (`around_minima`)."""
     select_on: Annotated[
         Literal["loss", "eer", "min_dcf", "segment_eer", "train_loss"],
         Source(
@@ -28,9 +28,9 @@ class ValidationConfig(Section):
             "segment_eer: toolkit; train_loss: MoE code (arXiv 2409.11909)"
         ),
     ] = "loss"
-    """Measure whose lowest value makes the best epoch: one of the development set, or the mean
-    training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER of the
-    shortest frames of `segments.resolutions`."""
+    """Measure whose lowest value makes the best epoch: a measure of the development set, or the
+    mean training loss of an epoch (`train_loss`), which every epoch has. `segment_eer` is the EER
+    of the shortest frames of `segments.resolutions`."""
     over: Annotated[
         Literal["pooled", "mean", "worst"], UsedWith("select_on", ("eer", "min_dcf")), Source("toolkit")
     ] = "pooled"
@@ -39,10 +39,11 @@ class ValidationConfig(Section):
     patience: Annotated[
         Count | None, AlsoCalled(("early_stopping", "early_stopping_patience")), Source("ASVspoof 5 program: 5")
     ] = None
-    """Validations without a better one after which training stops; null never stops early. With
-    `train_loss` it counts epochs."""
+    """Number of validations without an improvement after which training stops; null never stops
+    early. With `train_loss` it counts epochs."""
     mode: Annotated[Literal["eval", "train"], Source("eval: main.py; train: GF/LGF/LLGF code (arXiv 2111.07725)")] = (
         "eval"
     )
     """Mode of the network on the development set. In `train` mode dropout is on, and the running
-    statistics of batch normalisation move on development data; one process alone can do this."""
+    statistics of batch normalisation move on development data; this works in a single process
+    only."""

@@ -1,4 +1,4 @@
-"""Ray itself: what is started or reached, and which resources the scoring actors take of it."""
+"""Ray itself: starting or reaching a cluster, and the resources that the scoring actors take from it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Resources:
         num_actors: None for as many as the GPUs allow, or without GPUs, the processors but one.
         cpus_per_actor: threads of an actor without a GPU.
         gpus_per_actor: a part of a GPU, or several; None for one if there are GPUs.
-        address: of a Ray cluster, such as ``"auto"``; None for that of RAY_ADDRESS, or this machine.
+        address: address of a Ray cluster, such as ``"auto"``; None for RAY_ADDRESS, or this
+            machine.
     """
 
     num_actors: int | None = None

@@ -42,7 +42,7 @@ class Outcome:
     scored: int = 0
     """Those with a score."""
     audio_seconds: float = 0.0
-    """Their length, of those that could be read."""
+    """Total length of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)
     """Reasons for shards without results, by address."""
 
@@ -83,8 +83,9 @@ def score_collection(
     no results. A recording that cannot be read costs its row; a shard that cannot be read costs that
     shard, and the next call tries it again.
 
-    The scores of a shard are those of `nes2net score` for its recordings in their order, with the same
-    number of threads: in '4sec' to the last bit, for whole utterances to the rounding of float32.
+    The scores of a shard equal the scores that `nes2net score` gives its recordings in their order,
+    with the same number of threads: to the last bit in '4sec', and to the rounding of float32 for
+    whole utterances.
 
     Args:
         source: see :func:`nes2net.scale.sources.shards_of`.
@@ -93,7 +94,8 @@ def score_collection(
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
             as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
-        resources: of the actors, and the cluster that has them; by default all of this machine.
+        resources: resources of the actors, and the cluster that has them; by default all of this
+            machine.
         overwrite: remove the results of another detector or setting, or of shards that the source does not
             have, first.
         retry_errors: score the shards again that have recordings without a score.

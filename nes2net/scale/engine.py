@@ -53,7 +53,7 @@ _AUDIO_COLUMNS = ("audio", "content", "bytes", "address", "path", "url")
 class Model:
     """A detector by name, and how it is to compute; the arguments of ``Detector.from_pretrained``.
 
-    The name is that of a checkpoint, a folder or a model on the Hugging Face hub, where every machine
+    The name leads to a checkpoint, a folder or a model on the Hugging Face hub, where every machine
     finds it.
     """
 
@@ -93,7 +93,7 @@ class Facts(NamedTuple):
 def facts_of(
     model: Model, num_samples: int | Literal["auto"] | None, batch_size: int | None, resources: Resources
 ) -> Facts:
-    """Load ``model`` in a process like those that score, and return what it is.
+    """Load ``model`` in a process like the scoring ones, and return its facts.
 
     Raises:
         InputError: if it cannot be loaded there, or cannot score single recordings.
@@ -138,8 +138,8 @@ class Scoring:
     """An actor that loads a detector once and scores decoded pieces.
 
     Args:
-        fingerprint: that of the detector; another one under the same name, as on a machine with an
-            older copy, is refused.
+        fingerprint: fingerprint of the detector; another detector under the same name, as on a
+            machine with an older copy, is refused.
         as_rows: whether pieces are given back as their rows.
     """
 
@@ -181,7 +181,7 @@ class Scoring:
 
 
 def results_of(scorer: Scorer, reader: WaveformReader, waveforms: list[Tensor | str], batch_size: int) -> list[Result]:
-    """Score ``waveforms``, in the batches in which `nes2net score` would; errors stay what they are."""
+    """Score ``waveforms``, in the batches of `nes2net score`; errors stay as they are."""
     plan = Plan(batch_size, reader.num_samples is None, filled=not depends_on_batch(scorer))
     trials = [Trial(str(number)) for number in range(len(waveforms))]
     lengths = [-1 if isinstance(waveform, str) else len(waveform) for waveform in waveforms]
@@ -226,8 +226,8 @@ def _decode(table: Any, reader: WaveformReader) -> Any:
 def decoded(table: Any, reader: WaveformReader) -> Any:
     """Replace the columns ``content`` and ``suffix`` of a piece by ``waveform``, ``num_samples`` and ``error``.
 
-    A waveform is bytes of float32 samples, 16 kHz, or null if the ``error`` says why there is none.
-    The number of samples is that of the whole recording.
+    A waveform is bytes of float32 samples, 16 kHz, or null if the ``error`` says why it is missing.
+    The number of samples counts the whole recording.
     """
     arrow = library("pyarrow")
     rows = list(zip(*(table.column(name).to_pylist() for name in ("address", "content", "suffix"))))
@@ -266,7 +266,7 @@ def _recording(address: str, content: bytes | None, suffix: str) -> AnyRecording
 
 
 def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recording | str:
-    """The waveform, or the reason why there is none."""
+    """The waveform, or the reason why it is missing."""
     if isinstance(recording, InputError):
         return str(recording)
     try:
@@ -347,7 +347,7 @@ def score(
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
             as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
-        resources: of the actors; by default all that Ray has.
+        resources: resources of the actors; by default all that Ray has.
         audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of
             ``audio``, ``content``, ``bytes``, ``address``, ``path`` and ``url`` if not given.
 
@@ -390,7 +390,7 @@ def _pack(table: Any, audio: str | None) -> Any:
 
 
 def with_recordings(table: Any, audio: str | None = None) -> Any:
-    """Give a table of any rows the columns of recordings, as those of a piece.
+    """Give a table of any rows the columns of recordings, as in a piece.
 
     Raises:
         InputError: if it has no column of recordings.

@@ -21,7 +21,7 @@ from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece
 from nes2net.scale.sources import Shard, is_url, unreachable
 
-#: Columns of the recordings of a piece that are not those of the shard.
+#: Columns of the recordings of a piece that the shard does not have.
 OWN_COLUMNS = ("id", "address", "content", "suffix")
 #: Bytes of content after which a piece ends, if it has whole batches; and at any rate.
 _FULL, _OVERFULL = 64 << 20, 512 << 20
@@ -85,7 +85,7 @@ def opened(address: str) -> Iterator[BinaryIO]:
     """Open a file or a URL for reading in binary.
 
     Raises:
-        InputError: if it cannot be opened, or is no regular file.
+        InputError: if it cannot be opened, or is not a regular file.
     """
     if not is_url(address):
         if not os.path.isfile(address):  # opening a pipe would wait for ever
@@ -143,7 +143,7 @@ def _budget(shard: Shard, file: BinaryIO) -> Budget:
 
 
 def _columns(shard: Shard, schema: Any) -> list[str]:
-    """The column of audio, and those of texts, numbers and truth values, which stand in the results too."""
+    """The column of audio, and the columns of texts, numbers and truth values, which stand in the results too."""
     audio = audio_column(schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
@@ -188,7 +188,7 @@ def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described
 
 
 def _notes(text: Any) -> dict[str, Any]:
-    """The mapping that ``text`` is in JSON; empty if it is none: a recording can be scored all the same."""
+    """The mapping in the JSON ``text``; empty if there is none, because a recording can be scored all the same."""
     try:
         found = parsed_json(text, "notes") if isinstance(text, str) else None
     except ValueError:
@@ -209,7 +209,7 @@ def _tar_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
                 yield from _tar_recordings(shard, recordings, described)
                 key, described, recordings = of, {}, []
             content = archive.extractfile(entry)
-            if content is None or not stem:  # hidden, such as those that macOS adds
+            if content is None or not stem:  # hidden, such as the files that macOS adds
                 continue
             if is_recording(f"x.{suffix}"):
                 _check_size(entry.size)

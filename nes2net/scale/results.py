@@ -40,7 +40,7 @@ class Finished(BaseModel):
     scored: int
     """Those with a score."""
     seconds: float
-    """Their length, of those that could be read."""
+    """Total length of the recordings that could be read."""
 
 
 class CollectionRecord(BaseModel):
@@ -65,7 +65,7 @@ class Totals(NamedTuple):
 
 
 def read_record(out: Path) -> CollectionRecord | None:
-    """The record in ``out``; None if there is none.
+    """The record in ``out``; None without a record.
 
     Raises:
         InputError: if it is damaged.
@@ -88,7 +88,7 @@ def result_path(out: Path, shard: Shard) -> Path:
 
 
 def finished(path: Path) -> Finished | None:
-    """What a file of results says; None if there is none, or it is damaged and has to be made again."""
+    """The facts in a file of results; None if there is no file, or it is damaged and has to be made again."""
     if not path.is_file():
         return None
     try:
@@ -142,8 +142,8 @@ def results(out: Path) -> Iterator[tuple[Finished, Any]]:
 def to_score_file(out: str | Path, path: str | Path) -> Totals:
     """Write the scores in the folder ``out`` as a score file, with the record ``{path}.json`` beside it.
 
-    The order is that of the shards' addresses, and within a shard its own. Recordings without a score
-    are left out; the record has the reasons of the first ten thousand.
+    Recordings are sorted by the shards' addresses, and within a shard keep its order. Recordings
+    without a score are left out; the record has the reasons of the first ten thousand.
 
     Raises:
         InputError: if ``out`` has no scores, two recordings have the same id, a score file cannot hold
@@ -152,7 +152,7 @@ def to_score_file(out: str | Path, path: str | Path) -> Totals:
     out, path = Path(out), Path(path)
     record = read_record(out)
     if record is None:
-        raise InputError(f"{out} is no folder of results: `nes2net scale` makes one")
+        raise InputError(f"{out} is not a folder of results: `nes2net scale` makes one")
     for target in (path, beside := path.with_name(f"{path.name}.json")):
         check_no_device(target)
     failures: dict[str, str] = {}

@@ -25,7 +25,7 @@ from nes2net.scoring.journal import stamp
 Source: TypeAlias = str | Path | Sequence[Trial] | Sequence[str | Path]
 
 _LIST_SUFFIXES = (".txt", ".lst", ".list")
-#: The stamp of a file of which its store says nothing.
+#: The stamp of a file if its store says nothing about it.
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # recordings of a list that are one shard
 _HUB = "hub:"
@@ -150,7 +150,7 @@ def _urls_at(url: str) -> list[str]:
 
 
 def unreachable(address: str, error: Exception) -> InputError:
-    """The error for an address of which fsspec reads nothing; it may need a library or an account."""
+    """The error for an address that fsspec cannot read; it may need a library or an account."""
     if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
@@ -188,7 +188,7 @@ def _id_of(name: str) -> str:
 
 
 def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
-    """Shards of a list; their stamps have those of the local files."""
+    """Shards of a list; their stamps include the stamps of the local files."""
     rows = ((id, address if is_url(address) else os.path.abspath(address)) for id, address in rows)
     start = 0
     while part := tuple(islice(rows, _ROWS_OF_LIST)):

@@ -41,8 +41,8 @@ from nes2net.scoring.waveforms import WaveformReader
 _WINDOW_BATCHES, _WINDOW_TRIALS = 1024, 65536
 _FIRST_WINDOW_BATCHES, _GROWTH = 16, 4
 _HEADERS_AT_ONCE = 64
-# In place of the length of a trial without a file that can be read; and the assumed number of
-# samples for a byte of a compressed file, whose length only decoding tells.
+# The first stands for the length of a trial without a readable file. The second is the assumed
+# number of samples per byte of a compressed file, whose length only decoding tells.
 _NO_FILE, _SAMPLES_A_BYTE = -1, 4
 # Numbers of rows that a GPU computes, see filled_rows.
 _ROWS = (8, 16, 32)
@@ -88,14 +88,14 @@ def plan_batches(
     """Plan batches of at most ``batch_size`` trials, of one length each.
 
     The trials that share a batch depend only on all trials and their lengths. The last bit of a
-    score depends on its batch. So the scores of an interrupted run, or of several processes, equal
-    those of an uninterrupted run in one process.
+    score depends on its batch. So an interrupted run, or several processes, give the same scores as
+    an uninterrupted run in one process.
 
     Args:
         length_of: samples of a trial's utterance, or anything else that the utterances of a batch
-            must share. It is called in threads, somewhat ahead. None: batches are in the order of
-            the trials, whatever their lengths.
-        most_samples: most samples in a batch of more than one trial, by the lengths of
+            must share. It is called in threads, somewhat ahead. None keeps the order of the trials,
+            whatever their lengths.
+        most_samples: largest number of samples in a batch of more than one trial, by the lengths of
             ``length_of``.
         done: ids of trials; a batch that has only such trials is left out.
         rank, num_processes: yield every ``num_processes``-th batch, starting with number ``rank``.
@@ -213,7 +213,7 @@ def header_length(reader: WaveformReader) -> Callable[[Trial], int]:
 
     A file whose length only decoding could tell is sorted by its size, as a negative number;
     anything but a file gets −1. After decoding such batches are split into groups of one length,
-    and a missing waveform has its reason. So they are if a transform changes lengths.
+    and a missing waveform has its reason. They are also split if a transform changes lengths.
     """
 
     def length(trial: Trial) -> int:
@@ -245,7 +245,7 @@ class _Waveforms(Dataset):
         self.reader = reader
 
     def __getitem__(self, item: Item) -> Read:
-        audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another one afterwards
+        audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another stamp afterwards
         return Read(item.id, self._read(item), audio)
 
     def _read(self, item: Item) -> Tensor | str:
@@ -258,7 +258,7 @@ class _Waveforms(Dataset):
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
-    """Stack waveforms by length; those of one length stay in order."""
+    """Stack waveforms by length; waveforms of one length stay in order."""
     failures = {id: found for id, found, _ in read if isinstance(found, str)}
     usable = [(id, audio, found) for id, found, audio in read if not isinstance(found, str)]
     groups = []
@@ -320,7 +320,7 @@ def filled_rows(device: torch.device, count: int, most: int) -> int:
     """How many rows, at most ``most``, to compute for ``count`` waveforms: on a CPU just those.
 
     A GPU plans its convolutions anew for each number of rows, which takes longer than computing
-    some rows that nobody needs.
+    some superfluous rows.
 
     >>> [filled_rows(torch.device("cuda"), count, 64) for count in (1, 9, 33)]
     [8, 16, 64]
@@ -341,8 +341,8 @@ class Compute(Generic[T]):
         plan: how many rows are computed for a group.
         start: starts to compute a group, so many rows of it; the result waits for the values, or the
             reasons why they are missing.
-        ahead: how many further batches are started before the values of one are waited for; None for
-            one on a GPU, which is then never idle, and 0 on a CPU.
+        ahead: how many further batches are started before the values of one are waited for; None
+            for one batch on a GPU, which is then never idle, and for 0 on a CPU.
     """
 
     scorer: Scorer
@@ -392,7 +392,7 @@ def compute_scores(
         random_streams: for a detector in train mode: the first id of a batch names its stream of
             random numbers.
         system_scores: by id of the trial, for a detector that takes scores of other systems.
-        ahead: as of :class:`Compute`.
+        ahead: as for :class:`Compute`.
     """
 
     def start_group(group: Group, rows: int | None) -> Callable[[], Sequence[float | str]]:
@@ -424,7 +424,7 @@ class FramesOfBatch:
         repeated, one that is too long for one piece is scored in windows.
 
         Args:
-            rows: as of :func:`nes2net.scoring.kernel.start`.
+            rows: as for :func:`nes2net.scoring.kernel.start`.
         """
         num_samples = waveforms.shape[1]
         if num_samples > self.longest:

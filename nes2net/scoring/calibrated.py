@@ -35,12 +35,12 @@ from nes2net.scoring.waveforms import Audio, WaveformReader
 
 
 def as_decider(calibration: LinearCalibration | Decider) -> Decider:
-    """A decider at the default operating point, if ``calibration`` is none itself."""
+    """``calibration`` if it is a decider already, otherwise its decider at the default operating point."""
     return calibration if isinstance(calibration, Decider) else Decider(calibration)
 
 
 def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms: float | None = None) -> list[str]:
-    """Check that ``calibration`` is one of the scores of ``scorer``.
+    """Check that ``calibration`` was learned from scores of ``scorer``.
 
     It returns and raises what :meth:`nes2net.decisions.LinearCalibration.check_made_of` does.
 
@@ -57,8 +57,8 @@ def check_belongs(scorer: Scorer, calibration: LinearCalibration, resolution_ms:
 def calibrated_samples(decider: Decider | None, record: Mapping[str, Any]) -> HeardPart:
     """How much of a recording to score.
 
-    As much as the calibration was made of, if it says so; else as a detector of this ``record`` is
-    scored without a calibration.
+    As much as the calibration was made with, if it says so; otherwise as for a detector of this
+    ``record`` without a calibration.
     """
     if decider is not None and (scored_by := decider.calibration.scored_by) is not None:
         return HeardPart(scored_by.num_samples, "for the calibration" if scored_by.num_samples else "")
@@ -109,14 +109,15 @@ def stretch_rule(
     """How ``scorer`` finds fake stretches: the rule, and the length of a frame in ms.
 
     Args:
-        calibration: of frame scores of this detector, whose operating point is the threshold.
+        calibration: a calibration of frame scores of this detector; its operating point is the
+            threshold.
         threshold, hysteresis, min_duration: as for :meth:`StretchRule.of`.
 
     Raises:
-        InputError: if ``scorer`` sees no segments, or was not trained on them and nobody says at
-            which score a stretch is fake; if a number is out of its range; if the calibration is
-            not of frames of that length of ``scorer``, or its operating point has no such score; or
-            if there is a ``threshold`` beside it.
+        InputError: if ``scorer`` sees no segments, or was not trained on them and neither a
+            threshold nor a calibration is given; if a number is out of its range; if the
+            calibration was not learned from frames of that length by ``scorer``, or its operating
+            point has no such score; or if there is a ``threshold`` beside it.
     """
     decider = None if calibration is None else as_decider(calibration)
     if decider is not None:
@@ -137,9 +138,9 @@ def stretch_rule(
             )
     if threshold is None and not scorer.trained_on_segments:
         raise InputError(
-            "this detector was trained on whole recordings, so the scores of its frames have no threshold of their own: take "
-            "a detector that was trained on segments (docs/localisation.md), name a score with `threshold` or a "
-            "`calibration` of frame scores, or score along the time with `score_track`"
+            "this detector was trained on whole recordings, so the scores of its frames have no default threshold: "
+            "give a `threshold` or a `calibration` of frame scores, take a detector that was trained on segments "
+            "(docs/localisation.md), or score along the time with `score_track`"
         )
     return StretchRule.of(scorer.score_rule, threshold, hysteresis, min_duration), resolution_ms
 
@@ -176,8 +177,8 @@ def decide_trials(
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
     The recordings are measured if the calibration knows what its own were like, and embedded if it
-    knows their embeddings. One that cannot be measured is decided by its score, and the record
-    names it.
+    knows their embeddings. A recording that cannot be measured is decided by its score, and the
+    record names it.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
@@ -223,7 +224,7 @@ def decide_trials(
 
 
 def _finished(path: Path, record_path: Path, basis: dict[str, Any]) -> CorpusDecisions | None:
-    """What an earlier run wrote of the same scores by the same calibration; None if it did not."""
+    """What an earlier run wrote of the same scores by the same calibration; None if there was no such run."""
     try:
         if not path.is_file():
             return None

@@ -113,7 +113,7 @@ class ScoringWay(Way):
     """``"random"`` takes the samples from a start that is drawn for each utterance, as the authors of
     some published detectors do."""
     crop_seed: int = 0
-    """Of those starts, which depend on it and on the utterance's file alone."""
+    """Seed of those starts, which depend only on it and on the utterance's file."""
     legacy_train_mode: bool = False
     """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
     batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
@@ -125,7 +125,7 @@ class ScoringWay(Way):
     """Changes each whole utterance before it is cut; it belongs to the run."""
 
     def identity(self) -> dict[str, Any]:
-        """What belongs to the run."""
+        """The part of it that belongs to the run."""
         crop = {} if self.crop == "head" else {"crop": self.crop, "crop_seed": self.crop_seed}
         return crop if self.transform is None else {**crop, "transform": self.transform.identity}
 
@@ -142,17 +142,17 @@ def score_trials(
 ) -> Finished:
     """Score ``trials`` into the file ``out``: one line ``utterance score`` per trial, in order.
 
-    With ``resolution_ms`` it has a line ``utterance frame score`` for each frame of each trial
-    (:mod:`nes2net.scoring.segment_file`). A whole utterance of up to 30 s is then scored in one
-    piece, and a longer one in windows (:func:`nes2net.scoring.track.frame_scores`).
+    With ``resolution_ms`` the file has a line ``utterance frame score`` for each frame of each
+    trial (:mod:`nes2net.scoring.segment_file`). A whole utterance of up to 30 s is then scored in
+    one piece, and a longer one in windows (:func:`nes2net.scoring.track.frame_scores`).
 
     Each score equals the one computed alone, up to the rounding of float32: utterances share a
     batch only if they give the detector the same number of samples, and there is no padding. The
-    exception is a front-end with ``normalize: batch``: a note says so, and the batch size belongs to
-    the run. Under
-    ``torchrun`` each process scores a share, and the first one writes the file. The file is the
-    same to the last bit for any number of processes and interruptions, if each process has the same
-    number of threads. The detector is left in the mode in which it was.
+    exception is a front-end with ``normalize: batch``: a note says so, and the batch size becomes
+    part of the run's identity. Under ``torchrun`` each process scores a share, and the first one
+    writes the file. The file is the same to the last bit for any number of processes and
+    interruptions, if each process has the same number of threads. The detector is left in the mode
+    in which it was.
 
     Args:
         num_samples: how many leading samples of each utterance to take, repeated if there are fewer
@@ -164,12 +164,12 @@ def score_trials(
 
     Raises:
         InputError: if the detector fuses scores of other systems that the trials do not have
-            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it does not score frames of
-            ``resolution_ms``, or these are not to be of whole utterances; if ``out`` is a folder or a
-            device, belongs to another run, or another run is writing it; if it, or audio of its
-            trials, was changed since it was finished; if there are no trials, or a score file
-            cannot hold an id; if no trial could be scored; if an argument is out of its range; or
-            if the disk is full.
+            (:func:`nes2net.scoring.system_scores.with_system_scores`); if it does not score frames
+            of ``resolution_ms``, or frames are asked for and not whole utterances; if ``out`` is a
+            folder or a device, belongs to another run, or is being written by one; if ``out`` or
+            audio of its trials was changed since it was finished; if there are no trials, or a
+            score file cannot hold an id; if no trial could be scored; if an argument is out of its
+            range; or if the disk is full.
         Unfinished: if a process that reads audio was killed or hangs; the scores so far are kept.
     """
     way = ScoringWay(**options)
@@ -202,7 +202,8 @@ def score_trials(
     else:
         if num_samples is not None or legacy or way.transform is not None:
             raise InputError(
-                "frames are scored of whole utterances as they are, in eval mode: leave `num_samples` out, and the transform"
+                "frames are scored in whole, unchanged utterances and in eval mode: leave out `num_samples` and the "
+                "transform"
             )
         frames = FramesOfBatch(scorer, resolution_ms)
         run["resolution_ms"] = frames.resolution_ms
@@ -214,7 +215,7 @@ def score_trials(
         if batch_matters and is_first():
             tqdm.write(
                 f"the front-end normalises the batch as a whole, so a score depends on the {counted(batch_size, 'utterance')} "
-                "of its batch: a front-end without `normalize: batch` has scores that do not",
+                "of its batch: a front-end without `normalize: batch` avoids this",
                 file=sys.stderr,
             )
         if way.compile:
@@ -246,7 +247,7 @@ class EmbeddingOutput(Output[NDArray]):
     """One row of E numbers per trial, in float32.
 
     Args:
-        suffix: that of the file, one of :data:`SUFFIXES`.
+        suffix: suffix of the file, one of :data:`SUFFIXES`.
     """
 
     doing, done, what = "embedding", "embedded", "embeddings"
@@ -304,9 +305,9 @@ def embed_trials(
     ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
 
     Args:
-        scorer: whose parts ``embed`` computes with, in eval mode.
+        scorer: the detector whose parts ``embed`` computes with, in eval mode.
         embed: embeddings B×E of waveforms B×N.
-        what: names what ``embed`` computes; it belongs to what identifies the run.
+        what: names what ``embed`` computes; it is part of the run's identity.
         num_samples, about: as in :func:`nes2net.scoring.corpus.score_trials`.
         options: the fields of :class:`~nes2net.scoring.engine.Way`.
 

@@ -1,10 +1,11 @@
 """The one walk over a corpus: read, compute, keep, and at the end write a file that is complete and in order.
 
-What is made of each trial, how it is kept meanwhile and what the finished file looks like says an
-:class:`Output`: scores, scores of frames, embeddings, traits. During the run, rows go to a journal
-beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the run is interrupted, the
-same call continues from the journal and gives exactly the same file. The finished file appears by
-renaming. The record ``{out}.json`` beside it tells what made it and which trials are missing.
+An :class:`Output` says what is made of each trial, how it is kept meanwhile and what the finished
+file looks like. There are outputs of scores, scores of frames, embeddings and traits. During the
+run, rows go to a journal beside the file (:mod:`nes2net.scoring.journal`), batch by batch. If the
+run is interrupted, the same call continues from the journal and gives exactly the same file. The
+finished file appears by renaming. The record ``{out}.json`` beside it tells what made it and which
+trials are missing.
 """
 
 from __future__ import annotations
@@ -38,23 +39,23 @@ _ROWS_AT_ONCE = 1024  # of a finished file, in memory while they are copied
 T = TypeVar("T")
 B = TypeVar("B")
 
-#: Whether the file of an earlier run is an error, or replaced; ``"others"`` replaces that of another
-#: run and continues from that of the same.
+#: Whether the file of an earlier run is replaced or an error; ``"others"`` replaces another run's
+#: file and continues from the same run's.
 Overwrite: TypeAlias = bool | Literal["others"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """How a run computes and goes on; nothing of what it makes.
+    """How a run computes and resumes, but not what it makes.
 
     Raises:
         InputError: if ``batch_size`` is below 1, or ``on_error`` unknown.
     """
 
     batch_size: int | None = None
-    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. Whole utterances
-    of more than 4 s share a batch up to as many samples. A batch that does not fit into memory is
-    computed in parts."""
+    """Largest number of utterances in a batch; None for 8 on a CPU and 64 on a GPU. For whole
+    utterances of more than 4 s a batch has at most as many samples as so many of 4 s. A batch that
+    does not fit into memory is computed in parts."""
     num_workers: int | None = None
     """Processes that read audio; 0 for reading in this process, None for a number that suits the device."""
     on_error: str = "skip"
@@ -63,7 +64,7 @@ class Way:
     overwrite: Overwrite = False
     """Whether to replace a finished file, or the journals of another run."""
     alone: bool = False
-    """Whether this process does all, whatever ``torchrun`` started; the others do not call."""
+    """Whether this process does everything, even under ``torchrun``; the other processes then do not call."""
     display: ProgressDisplay[None] | None = None
     """Counts the trials, if several runs share it."""
 
@@ -75,7 +76,7 @@ class Way:
 
 
 class NothingDone(InputError):
-    """Not one trial gave a row.
+    """Every trial failed to give a row.
 
     Args:
         failures: reasons by id.
@@ -118,7 +119,7 @@ class Output(ABC, Generic[T]):
 
     @abstractmethod
     def read(self, out: Path) -> Iterable[tuple[str, T]]:
-        """The rows of a finished file by id, from which a run goes on that tries missing ones again."""
+        """The rows of a finished file by id, for a run that tries the missing ones again."""
 
     @abstractmethod
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, T]]) -> dict[str, Any]:
@@ -183,16 +184,17 @@ def run_over(
     same to the last bit for any number of processes and interruptions.
 
     Args:
-        read: batches of the trials that are not done, of the share of this process.
+        read: reads this process's share of the batches of trials that are not done.
         compute: the rows of batches, one after another.
         run: plain data that is equal for two runs if and only if their rows may share a file.
         about: further plain data for the record.
-        way: how to go on; its batches and reading processes are those of ``read``.
+        way: how to go on; ``read`` uses its batches and reading processes.
 
     Raises:
-        InputError: if ``out`` is a folder or a device, belongs to another run, or another run is writing
-            it; if it, or audio of its trials, was changed since it was finished; if there are no
-            trials, or the file cannot hold an id; if no trial gave a row; or if the disk is full.
+        InputError: if ``out`` is a folder or a device, belongs to another run, or is being written
+            by one; if ``out`` or audio of its trials was changed since it was finished; if there
+            are no trials, or the file cannot hold an id; if no trial gave a row; or if the disk is
+            full.
         Unfinished: if a process that reads audio was killed or hangs; the rows so far are kept.
     """
     out, run = Path(out), plain(run)
@@ -243,7 +245,7 @@ def run_over(
                 share = _walk(shares, journal, bar, already, way.on_error, processes.rank == 0)
         shares_of_all = processes.gather(share)
         if processes.rank == 0:
-            # Of this run, without the runs that it continues.
+            # Speed of this run alone, without the runs that it continues.
             seconds = time.monotonic() - began
             heard = sum(share.num_samples for share in shares_of_all) / SAMPLE_RATE
             speed = {"seconds": seconds, "audio_seconds": heard, "audio_seconds_per_second": heard / seconds}
@@ -263,11 +265,11 @@ class _Earlier(NamedTuple):
     failures: dict[str, str]
     """Reasons by id, for trials that failed in an interrupted run."""
     replaced: set[tuple[str, str]]
-    """Ids and stamps of rows that journals hold and that do not count."""
+    """Ids and stamps of rows in the journals that do not count."""
     begin_anew: bool
     """Whether journals are to be removed."""
     out: Path | None = None
-    """A finished file that lacks trials, of which journals hold no copy."""
+    """A finished file that lacks trials, and that no journal copies."""
     in_journals: Container[str] = frozenset()
 
     def finished(self, output: Output[T]) -> Iterator[tuple[str, Row[T]]]:
@@ -285,7 +287,7 @@ def _earlier(
     overwrite: Overwrite,
     processes: Processes,
 ) -> _Earlier:
-    """Find what need not be done again: rows of an incomplete file, and those of journals."""
+    """Find what need not be done again: rows of an incomplete file and rows of journals."""
     out, nothing, stamps = result.path, _Earlier({}, {}, set(), True), None
     if out.exists() and overwrite is not True:
         try:
@@ -295,7 +297,7 @@ def _earlier(
                 raise
     with open_journals(out, run, output.from_json) as journalled:
         pass
-    if result.already_complete:  # journals of another run are those of one that was to overwrite the file
+    if result.already_complete:  # a journal of another run then belongs to a run that was to overwrite the file
         return nothing._replace(begin_anew=journalled is not None)
     finished = None if stamps is None else out
     if journalled is None:

@@ -28,12 +28,12 @@ from nes2net.scoring.kernel import (
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.waveforms import Recording, WaveformReader
 
-#: The reaction to a file that cannot be scored: "raise", or a function that is called with its path
-#: and the error.
+#: What to do with a file that cannot be scored: "raise", or a function to call with its path and
+#: the error.
 OnError: TypeAlias = Literal["raise"] | Callable[[Any, InputError], object]
 
-# How many batches' worth of files are read ahead, and among how many of those files of one length
-# are searched. The others are still being read while a batch is computed.
+# How many batches' worth of files are read ahead, and in how many of them files of one length are
+# searched. The rest are still being read while a batch is computed.
 _AHEAD, _LOOKED_AT = 6, 4
 # Limits for hours of audio: the most bytes of samples to hold, and the assumed ratio of samples to
 # file size for a file that has not been read yet.
@@ -77,8 +77,8 @@ def score_files(
         on_error: ``"raise"`` raises :class:`InputError`, which names the file, after the scores of
             the files before it. A function is called with the path and the error, and the file is
             skipped.
-        longest: samples at 16 kHz; a whole recording of more is the error
-            :class:`~nes2net.audio.read.LongAudio`, found without reading all of it.
+        longest: samples at 16 kHz; a longer whole recording fails with
+            :class:`~nes2net.audio.read.LongAudio`, without being read to its end.
         measurer: measures the recordings too, in the reading threads and batches.
 
     Raises:
@@ -165,7 +165,7 @@ class _File:
 
     @property
     def size(self) -> int:
-        """Bytes of the samples that it holds; a guess until it has been read."""
+        """Bytes of the samples that it holds; a guess before it has been read."""
         if self.result is not None:
             return 0
         read = self._recording.done() and self._recording.exception() is None

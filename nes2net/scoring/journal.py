@@ -2,8 +2,8 @@
 
 Each process has a journal beside the file ``out``: ``out.partial`` or ``out.partial.N``. All its
 lines are JSON. The first one identifies the run. Then come, batch by batch, ``["id", value,
-"audio"]`` for each trial with a row (see :class:`Row`) and ``["id", "reason"]`` for each without. A
-process that is killed leaves at worst an incomplete last line.
+"audio"]`` for each trial with a row (see :class:`Row`) and ``["id", "reason"]`` for each without.
+At worst, a process that is killed leaves an incomplete last line.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Row(NamedTuple, Generic[T]):
 def stamp(path: str | Path | None) -> str:
     """Size and time of the last change of a file, as one word: another file has another stamp.
 
-    Of a recording in a shard, those of the shard.
+    A recording in a shard has the stamp of the shard.
     """
     try:
         found = status_of(path or "")
@@ -83,7 +83,7 @@ class Journal(Generic[T]):
                 left = left[self._file.write(left) :]
         except OSError as error:
             raise InputError(
-                f"{self.path}: cannot be written ({error.strerror}); what was done so far is kept: "
+                f"{self.path}: cannot be written ({error.strerror}); the work so far is kept: "
                 "make room, and the same command goes on"
             ) from error
 
@@ -117,7 +117,7 @@ def journals(out: Path) -> list[Path]:
     found = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
     for path in found:
         if not path.is_file():
-            raise InputError(f"{path}: is not a regular file, but its name is that of a journal: remove it")
+            raise InputError(f"{path}: is not a regular file, but has the name of a journal: remove it")
     return found
 
 
@@ -195,7 +195,7 @@ def open_journals(
 
 
 def run_of(path: Path) -> Any:
-    """What the journal ``path`` says of its run; None if that is damaged."""
+    """What the journal ``path`` says of its run; None if its header is damaged."""
     with open(path, "rb") as file:
         try:
             return _parsed(file.readline(_LONGEST_LINE))

@@ -44,7 +44,7 @@ class Scorer(Protocol):
 
     @property
     def computes_on(self) -> torch.device:
-        """The device that computes, which may be another one."""
+        """The device that computes, which may differ from :attr:`device`."""
 
     @property
     def precision(self) -> str:
@@ -56,7 +56,7 @@ class Scorer(Protocol):
 
     @property
     def score_rule(self) -> str:
-        """How its scores are made of its logits, such as ``"logit"``."""
+        """How its scores are made from its logits, such as ``"logit"``."""
 
     @property
     def min_samples(self) -> int:
@@ -141,7 +141,7 @@ def score_or_raise(scorer: Scorer, waveforms: Tensor) -> list[float]:
 
 
 def score_each(scorer: Scorer, waveforms: Sequence[np.ndarray]) -> list[float]:
-    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; those of one length share a batch."""
+    """Score ``waveforms`` (N,) of any lengths as :func:`score_or_raise`; equal lengths share a batch."""
     alone = depends_on_batch(scorer)
     groups: dict[int, list[int]] = {}
     for number, waveform in enumerate(waveforms):
@@ -165,15 +165,15 @@ def start(
     """Start to score ``waveforms`` B×N in the current mode of ``scorer``.
 
     The returned function waits for the results; meanwhile a GPU continues to compute. A batch that
-    does not fit into memory is scored in parts, and so are later batches of that size at once. A
+    does not fit into memory is scored in parts, and later batches of that size are split at once. A
     score is missing if it is not finite, if the detector does not take that length, or if the
     utterance alone does not fit into memory.
 
     Args:
         system_scores: scores of other systems, B×S, for a detector that takes them.
-        stream: a name on which alone the random numbers of a detector in train mode then depend.
-        rows: how many waveforms to compute at once; smaller batches are filled up, because a
-            detector is compiled, and a GPU's convolutions are planned, again for each size.
+        stream: a name; the random numbers of a detector in train mode then depend on nothing else.
+        rows: how many waveforms to compute at once; smaller batches are filled up, because each new
+            size compiles the detector and plans a GPU's convolutions again.
     """
 
     def results_of(scores: Tensor) -> list[Result]:
@@ -186,13 +186,13 @@ def start(
 def start_rows(
     scorer: Scorer, what: str, compute: Callable[[Tensor], Tensor], waveforms: Tensor, *, rows: int | None = None
 ) -> Callable[[], list[np.ndarray | str]]:
-    """Start to compute a row of numbers of each of ``waveforms`` B×N, such as its embedding or the scores of its frames.
+    """Start to compute a row of numbers for each of ``waveforms`` B×N, such as its embedding or its frames' scores.
 
     The results are rows (K,) float32, or why they are missing.
 
     Args:
-        scorer: whose parts ``compute`` computes with; B×N → B×K.
-        what: says what is wrong with a row that holds a number {} which is not finite, such as ``"score is {}"``.
+        scorer: the detector whose parts ``compute`` uses; B×N → B×K.
+        what: says what is wrong with a row whose number {} is not finite, such as ``"score is {}"``.
         compute, rows: as ``scorer.scores`` and ``rows`` of :func:`start`.
     """
 
@@ -250,13 +250,13 @@ def _start(
     return start_parts(rows and half, half)
 
 
-# Of a scorer for which a batch did not fit into memory: where and in what precision, and how many
-# samples, of all rows together, to compute at once.
+# For a scorer whose batch did not fit into memory: the device and precision, and how many samples
+# of all rows together to compute at once.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
 def _on(device: torch.device, waveforms: Tensor) -> Tensor:
-    """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, which does not wait for it."""
+    """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, so that nothing waits for the copy."""
     if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
         waveforms = waveforms.pin_memory()
     return waveforms.to(device, non_blocking=True)
@@ -316,12 +316,12 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """Put ``scorer`` into eval mode, with products of float32 in its precision; restore both at the end.
 
     Any number of threads may be inside: the first one makes the changes, the last one undoes them.
-    A detector that is already in eval mode is not touched. Products are those of
-    :func:`nes2net.machine.devices.float32_products`.
+    A detector that is already in eval mode is not touched. Products are computed as
+    :func:`nes2net.machine.devices.float32_products` says.
 
     Args:
         train: put it into train mode instead. Batch normalisation then changes its running
-            statistics, on which no score depends; they are restored too.
+            statistics, which affect no score; they are restored too.
     """
     key = (id(scorer), train)
     with _lock:

@@ -1,4 +1,4 @@
-"""Traits of recordings, measured as those of a calibration's own: of a corpus by reading processes, or one by one."""
+"""Traits of recordings, measured like a calibration's own: of a corpus in reading processes, or one by one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.waveforms import Recording
 
-#: Most recordings that are measured of a corpus; the p-values of so many reach down to 1 in 10,000.
+#: Most recordings that are measured of a corpus; with so many, p-values reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
 _BATCH, _MOST_WORKERS, _SEED = 8, 8, 0
 
@@ -99,21 +99,21 @@ def measure_trials(
     """Measure the recordings of ``trials`` by :func:`measure_file`, and embed them, in this process alone.
 
     What is found stays in ``{beside}.traits`` and ``{beside}.embeddings.npy`` until :func:`forget_traits`,
-    so that an interrupted call goes on, and another one only reads.
+    so that an interrupted call goes on, and a repeated call only reads.
 
     Args:
         num_samples: as for :func:`measure_file`.
-        scorer: whose parts ``embed`` computes with.
-        embed: embeddings B×E of waveforms B×N; without it there are none.
+        scorer: the detector whose parts ``embed`` computes with.
+        embed: computes embeddings B×E of waveforms B×N; None for no embeddings.
         num_workers: reading processes; one per processor, at most 8, if not given.
 
     Returns:
-        The traits by id, in the order of ``trials``, and the reasons by id for what is missing of a
-        recording. A reason is also printed on standard error when it is found.
+        The traits by id, in the order of ``trials``, and by id the reasons why something of a
+        recording is missing. A reason is also printed on standard error when it is found.
 
     Raises:
-        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`, but not if no recording
-            can be measured.
+        InputError, Unfinished: as :func:`nes2net.scoring.engine.run_over`; it is no error if no
+            recording can be measured.
     """
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     output, (out, embeddings) = TraitsOutput(), _files(beside)
@@ -198,8 +198,8 @@ class Measurer:
     """Measures recordings for the decisions of a calibration.
 
     Args:
-        embed: embeddings B×E of waveforms B×N; None if the calibration compares none, or the
-            detector makes none.
+        embed: computes embeddings B×E of waveforms B×N; None if the calibration compares no
+            embeddings, or the detector makes none.
     """
 
     scorer: Scorer
@@ -225,7 +225,7 @@ class Measurer:
         with scoring_mode(self.scorer):
             rows = start_rows(self.scorer, "embedding is not finite", self.embed, torch.from_numpy(waveforms))()
         return [
-            one if isinstance(row, str) else one._replace(embedding=row)  # one that is not finite has no row
+            one if isinstance(row, str) else one._replace(embedding=row)  # an embedding that is not finite has no row
             for one, row in zip(traits, rows)
         ]
 
@@ -234,8 +234,9 @@ class Measurer:
         return self.with_embeddings([self.measured(recording)], recording.waveform[None])[0]
 
     def along(self, path: str | Path, window: float) -> Traits:
-        """Traits of a long file that is scored in windows of so many seconds, read in pieces.
+        """Traits of a long file, read in pieces, that is scored in windows of ``window`` seconds.
 
-        The detector hears a window at a time, so that is the duration. There is no embedding.
+        The detector hears a window at a time, so the duration is the window's. There is no
+        embedding.
         """
         return measure_blocks(stream_audio(path))._replace(duration=window)

@@ -91,7 +91,7 @@ def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record |
     """Read the record of ``what`` (such as "scores") of at most ``num_trials`` trials; None if there is no file.
 
     Raises:
-        InputError: if the file is no such record.
+        InputError: if the file is not such a record.
     """
     if not path.exists():
         return None
@@ -101,16 +101,16 @@ def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record |
 
 
 class WholeRecord(Record):
-    """All that a record says: what only people read is in ``model_extra``."""
+    """Everything that a record says; facts that only people read are in ``model_extra``."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
 
 def read_whole_record(path: Path) -> WholeRecord:
-    """Read a record for people, whatever it is the record of.
+    """Read a record of any kind, to show it.
 
     Raises:
-        InputError: if the file is no such record.
+        InputError: if the file is not such a record.
     """
     remedy = "give the JSON that stands beside a score file"
     return read_json_as(WholeRecord, path, _LARGEST_WHOLE, "a record of scores as `nes2net score` writes them", remedy)
@@ -126,7 +126,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.computes_on
-    device_name: str | None = None  # of a GPU that onnxruntime has and this torch has not
+    device_name: str | None = None  # a GPU that onnxruntime can use and this torch cannot
     if device.type != "cuda":
         device_name = processor_name()
     elif torch.cuda.is_available():

@@ -69,7 +69,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
 
 def holds_frames(path: str | Path) -> bool:
-    """Whether a file looks like one of frame scores (:mod:`nes2net.scoring.segment_file`).
+    """Whether a file looks like a file of frame scores (:mod:`nes2net.scoring.segment_file`).
 
     Its first line that is not blank then has three to five fields, the second of which is 0.
     """

@@ -44,7 +44,7 @@ class SegmentScores(NamedTuple):
 
 
 class _SegmentRecord(Record):
-    """What is read of the record of a file of frame scores."""
+    """The facts that are read from the record of a file of frame scores."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -68,8 +68,8 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
 
     Raises:
         InputError: if the file or its record cannot be read; if a line has another number of
-            fields, an id has control characters, a number is none, the frames of an utterance are not 0, 1, … in lines that stand
-            together, or there are no frames; or if the file is larger than any real one.
+            fields, an id has control characters, a field is not a number, the frames of an utterance are not 0, 1, … in
+            lines that stand together, or there are no frames; or if the file is larger than any real one.
     """
     path = Path(path)
     scores: dict[str, NDArray] = {}
@@ -128,7 +128,7 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, without holding the file.
 
     Raises:
-        InputError: if it cannot be read, is no text in UTF-8, or a line or the file is too long.
+        InputError: if it cannot be read, is not text in UTF-8, or a line or the file is too long.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: is not a regular file; give the path of a file of frame scores")

@@ -1,9 +1,9 @@
 """Scores of other systems as input of a detector that fuses them: read, normalised, by trial.
 
 Each system has a score file. A score s becomes 1/(1 + exp(−(s − low)/(high − low))), where low and
-high are the extremes of a file of the same system. They are those of a development file, whose
-scores say nothing about the trials that are scored. The published fusion (Rosello et al.,
-Interspeech 2024) takes those of the file that is scored itself, which looks at the whole test set.
+high are the extremes of a file of the same system. Usually this is a development file, whose scores
+say nothing about the trials that are scored. The published fusion (Rosello et al., Interspeech
+2024) takes the file that is scored, and so looks at the whole test set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from nes2net.machine.plain_data import first_problem
 from nes2net.scoring.score_file import read_scores
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]
-"""Lowest and highest score of each system; ``"test"``: those of the files that are scored."""
+"""Lowest and highest score of each system; ``"test"`` takes them from the files that are scored."""
 
 
 def normalised(scores: NDArray, low: float, high: float) -> NDArray:
@@ -36,7 +36,7 @@ def normalised(scores: NDArray, low: float, high: float) -> NDArray:
     >>> normalised(np.array([-1.0, 3.0]), -1.0, 3.0).round(4).tolist()
     [0.5, 0.7311]
     """
-    with np.errstate(over="ignore"):  # of a score far below the range, which becomes 0
+    with np.errstate(over="ignore"):  # a score far below the range becomes 0
         return 1 / (1 + np.exp(-(scores - low) / (high - low)))
 
 
@@ -50,7 +50,7 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
-    """The lowest and highest score of each system that a checkpoint names, which may hold anything.
+    """The lowest and highest score of each system in a checkpoint, which may hold anything.
 
     Raises:
         InputError: if they are not pairs of finite numbers, the lower one first.
@@ -62,7 +62,7 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
         pairs, fault = [], first_problem(error)
     if fault is not None:
         raise InputError(
-            f"the ranges of other systems' scores are damaged ({fault}), each is a lowest and a highest number: name files "
+            f"the ranges of other systems' scores are damaged ({fault}); each is a lowest and a highest number: name files "
             "of a development set with `score_range`"
         )
     return pairs
@@ -86,8 +86,8 @@ def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ran
 
     Raises:
         InputError: if a file cannot be read or names a trial twice, if a trial is not in every
-            file or has a score that is not finite, or if the ranges are no ranges or not as many as
-            files.
+            file or has a score that is not finite, or if the ranges are damaged or not as many as
+            the files.
     """
     ranges = ranges_of(paths) if ranges == "test" else checked_ranges(ranges)
     if len(ranges) != len(paths):

@@ -1,6 +1,7 @@
 """Scores along a recording, which is read in pieces: one per window, or one per frame.
 
-Frames are scored in one piece, those of a long recording in overlapping windows on a fixed grid.
+Frames are scored in one piece; in a long recording they are scored in overlapping windows on a
+fixed grid.
 """
 
 from __future__ import annotations
@@ -159,11 +160,12 @@ def sliding_windows(blocks: Iterable[np.ndarray], length: int, hop: int) -> Iter
 def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]:
     """Convert ``window`` and ``hop`` from seconds to samples.
 
-    A window is cut to what ``scorer`` reads of it, if the next one begins before that ends.
+    A window is cut to the part that ``scorer`` reads, if the next window begins before that part
+    ends.
 
     Raises:
         InputError: if one of them is not positive, the window is too short for ``scorer``, or there
-            would be gaps between what it reads of the windows.
+            would be gaps between the parts that it reads.
     """
     for name, seconds in (("window", window), ("hop", hop)):
         if not 0.5 / SAMPLE_RATE < seconds < float("inf"):
@@ -183,9 +185,9 @@ def window_samples(scorer: Scorer, window: float, hop: float) -> tuple[int, int]
 
 
 #: Seconds up to which a recording is scored in one piece. The authors' networks score whole
-#: utterances, and those of PartialSpoof are shorter.
+#: utterances, and PartialSpoof's utterances are shorter.
 LONGEST_PIECE = 30.0
-#: Seconds from one window of a longer recording to the next, about; a window is twice as long.
+#: Approximate seconds from one window of a longer recording to the next; a window is twice as long.
 WINDOW_STEP = 10.0
 
 
@@ -229,14 +231,14 @@ def frame_scores(
     """Score the frames of a recording, as :meth:`nes2net.Detector.frame_scores`.
 
     Up to 30 s are scored in one piece. A longer recording is scored in windows of about 20 s that
-    begin about every 10 s, of which the middle half is kept, of the first and the last one also
-    the outer quarter. Windows begin at whole frames of every resolution, and their places depend
-    on nothing else, so the scores do not depend on how the recording is read or batched. A detector
-    that reads less at once has shorter pieces and windows.
+    begin about every 10 s. The middle half of each window is kept, and also the outer quarter of
+    the first and of the last one. Windows begin at whole frames of every resolution, and their
+    places depend on nothing else, so the scores do not depend on how the recording is read or
+    batched. A detector that reads less at once has shorter pieces and windows.
 
     Args:
         batch_size: windows that are computed at once; None for as many as have the samples of 8
-            utterances of 4 s on a CPU, 64 on a GPU.
+            utterances of 4 s on a CPU, or of 64 on a GPU.
         progress: is called after each batch with the seconds up to which frames are scored.
     """
     check_takes_audio_alone(scorer)
@@ -273,7 +275,7 @@ def frame_scores(
 
 
 def chosen_resolution(scorer: Scorer, resolution_ms: float | None) -> float:
-    """The length of a frame in ms that is asked for; None for the shortest that ``scorer`` scores.
+    """The length of a frame in ms that was asked for, or for None the shortest that ``scorer`` scores.
 
     Raises:
         InputError: if ``scorer`` does not score frames of that length, or none at all.
@@ -338,7 +340,7 @@ class Grid(NamedTuple):
     """How a recording is cut, in samples."""
 
     longest: int
-    """Of a recording that is one piece."""
+    """Longest recording that is one piece."""
     step: int
     """From one window to the next, an even number of frames of every resolution."""
 
@@ -386,7 +388,7 @@ def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.nda
     if len(scores) < last:
         seconds = len(window.samples) / SAMPLE_RATE
         raise InputError(
-            f"the detector gives {len(scores)} scores of {seconds:g} s, whose frames of {frame} samples are more: its "
-            "back-end declares wrong resolutions"
+            f"the detector gives {len(scores)} scores for {seconds:g} s, which have more frames of {frame} samples: "
+            "its back-end declares wrong resolutions"
         )
     return scores[first:last].copy()

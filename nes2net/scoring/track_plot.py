@@ -18,12 +18,12 @@ from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
-#: Colours of the two classes, those of the report page in its light style.
+#: Colours of the two classes, as on the report page in its light style.
 BONAFIDE, SPOOF = "#0f766e", "#c2410c"
 _SCORE, _WAVEFORM, _INK = "#1d4ed8", "#6b7785", "#1f2933"
 
-# A line of more scores fills the picture, about 1,280 pixels wide: it becomes bands over so many
-# columns, of at least so many scores each.
+# A line of more scores would fill the picture, which is about 1,280 pixels wide. It becomes bands
+# over so many columns, each with at least so many scores.
 _MOST_POINTS, _COLUMNS, _SCORES_PER_COLUMN = 640, 160, 6
 _BANDS = {"lowest to highest": (0.0, 1.0, 0.15), "10 to 90 % of the scores": (0.1, 0.9, 0.3)}  # quantiles, opacity
 _ENVELOPE_COLUMNS = 2000  # the picture has fewer pixels
@@ -53,7 +53,7 @@ def plot_track(
         threshold: score from which on a window counts as bona fide; both sides are shaded. None if
             no threshold is known.
         scale: what the scores are, for their axis.
-        stretches: fake ones, which are shaded instead of the sides of the threshold.
+        stretches: fake stretches, which are shaded instead of the sides of the threshold.
         least: span of the score axis.
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")

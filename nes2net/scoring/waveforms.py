@@ -66,7 +66,7 @@ class WaveformReader:
         longest: a whole file of more samples is refused with
             :class:`~nes2net.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
-        seed: of those starts, which depend on it and on the name of the recording's file alone.
+        seed: seed of those starts, which depend only on it and on the name of the recording's file.
         transform: changes the whole recording first.
     """
 
@@ -110,7 +110,7 @@ class WaveformReader:
         """Read a file, or a recording in a shard or in memory.
 
         Args:
-            id: of the utterance, for the transform; the file's name without suffix if not given.
+            id: id of the utterance, for the transform; the file's name without suffix if not given.
 
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
@@ -129,7 +129,7 @@ class WaveformReader:
         return self._cut(waveform, len(waveform), str(path))
 
     def take(self, audio: Audio, sample_rate: float | None) -> Recording:
-        """Read a file, or take samples in memory; arguments and errors are those of :func:`recording_of`."""
+        """Read a file, or take samples in memory; arguments and errors as for :func:`recording_of`."""
         found = recording_of(audio, sample_rate)
         return self._cut(found, len(found), "the recording") if isinstance(found, np.ndarray) else self.read(found)
 
@@ -149,7 +149,7 @@ def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording
     Args:
         audio: a file, a file object that is open in binary mode, which is read from where it stands,
             or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
-        sample_rate: of samples, in Hz, which an array does not say; a file has its own.
+        sample_rate: sampling rate in Hz, needed for samples; a file states its own.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
@@ -204,7 +204,8 @@ def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
     if samples.ndim == 2 and len(samples) > _MOST_CHANNELS:
         raise InputError(
             f"samples of shape {samples.shape[0]:,} × {samples.shape[1]:,} would be one recording of {samples.shape[0]:,} "
-            "channels: score_batch takes several waveforms; of a recording with so many channels, give the mean or one of them"
+            "channels: score_batch takes several waveforms; if it is one recording, give the mean of its channels or "
+            "one of them"
         )
     if sample_rate is None:
         raise InputError("the samples do not say their rate: name it in Hz, sample_rate=16000 or another")

@@ -47,7 +47,7 @@ _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
 _COLUMNS = 1200  # pictures are hardly wider on a page
 _FFT = 512
 _FFT_HOP = 160  # samples from one spectrum to the next
-_MOST_FRAMES = 24  # spectra of one column; those of a longer column are spread over it
+_MOST_FRAMES = 24  # spectra of one column; in a longer column they are spread over it
 _RANGE = 70.0  # dB from white to black
 _LOUD = -10.0  # dB of what is black in a picture of silence; a sine of full scale has 42
 #: Called with the share that is done and what is being done.
@@ -211,7 +211,7 @@ class Desk:
         self._closed = threading.Event()
         #: Files for the player by their tokens, each until it is fetched or its time is over.
         self.heard: dict[str, Path] = {}
-        self._until: dict[str, float] = {}  # when the time of those that were offered is over
+        self._until: dict[str, float] = {}  # when the time of each offered one is over
 
     def close(self) -> None:
         """End what is being scored at its next step."""
@@ -262,7 +262,8 @@ class Desk:
             fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
             meaning = None
             if self.decider is not None:
-                # The recording is compared with those of the calibration: in one piece, or along the track.
+                # The recording is compared with the calibration's recordings, in one piece or along
+                # the track.
                 measurer, traits = Measurer.of(self.detector, self.decider), None
                 if measurer:
                     traits = measurer.of_recording(recording) if recording else measurer.along(whole, track.window)
@@ -283,7 +284,7 @@ class Desk:
         return score_track(self.detector, path, hop=HOP, progress=scored)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
-        """The fake stretches of a recording, as those of `nes2net predict --segments`."""
+        """The fake stretches of a recording, as in `nes2net predict --segments`."""
 
         def searched(seconds: float) -> None:
             watch.check()

@@ -166,7 +166,8 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
         dropped.upload(came, dropped, [shown, dropped], **private)
         spoken.stop_recording(came, spoken, [shown, spoken], **private)
-    # A page that is mounted, not launched, would take any path of this machine for that of an upload.
+    # A page that is mounted, not launched, would take any path of this machine for the path of an
+    # upload.
     blocks.has_launched = blocks.is_running = True
     blocks.queue(max_size=desk.limits.waiting, default_concurrency_limit=1, api_open=False)
     uploads.named = lambda: _named(blocks)

@@ -60,7 +60,7 @@ def serve(
 
     Args:
         model, loading: as for :meth:`nes2net.Detector.from_pretrained`.
-        decider: of a calibration with one system; None for raw scores.
+        decider: decider of a calibration with one system; None for raw scores.
         open_browser: open the page in a browser.
 
     Raises:

@@ -16,14 +16,14 @@ from nes2net.serve.desk import UPLOADS, Desk, safe_suffix
 from nes2net.serve.guard import PATIENCE, Refused
 
 _FORGOTTEN = 300.0  # seconds after which nobody asks any more for the score of a file that was sent
-_DROP = "drop-"  # how the names of folders begin that hold what is scored after one drop
+_DROP = "drop-"  # beginning of the names of folders that hold the recordings of one drop
 
 
 class Uploads:
     """Files that wait to be scored for the page.
 
     Gradio writes what comes into temporary files in :attr:`folder`. When a request is complete, it
-    moves them to ``SHA-256/NAME``, where those with the same content and name are one file.
+    moves them to ``SHA-256/NAME``, where uploads with the same content and name are one file.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -63,7 +63,7 @@ class Uploads:
     def taken(self, paths: Iterable[str]) -> Iterator[dict[str, Path]]:
         """Take files of a drop to a folder of its own, which is removed at the end of this context.
 
-        Those that are no uploads or were taken already are left out.
+        Paths that are not uploads or were taken already are left out.
         """
         with self.desk.work_folder(_DROP) as folder:
             taken: dict[str, Path] = {}
@@ -107,7 +107,7 @@ class Uploads:
         for folder in (self.folder, *self.desk.folder.glob(f"{_DROP}*")):
             for path in _files(folder):
                 with suppress(OSError):
-                    if path.parent != self.folder:  # those that are being written were promised
+                    if path.parent != self.folder:  # files that are being written were promised
                         held += path.stat().st_size
         return held
 

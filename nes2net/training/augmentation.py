@@ -30,7 +30,7 @@ def effects_of(
     """Build the effects of ``augment`` in their order.
 
     Args:
-        speech: recordings of which babble is made.
+        speech: recordings that babble is made of.
         stream: what RawBoost draws from in the order of reading (``augment.rng: legacy``).
         aligned: leave out the delay of a reverberation, for labels of frames.
         every: let all conditions follow one another, instead of one by chance.
@@ -68,8 +68,8 @@ def training_effects(
         labelled: whether labels of frames follow the waveform, which may then not move in time.
 
     Raises:
-        InputError: as :func:`effects_of`, and if no folder of noise is named, or a condition moves what
-            labels of frames are about.
+        InputError: as :func:`effects_of`, and if no folder of noise is named, or a condition moves
+            sounds away from their labels of frames.
     """
     recipe.check_noise()
     other = "segments.resolutions" if labelled else "data.crop=pieces" if recipe.data.crop == "pieces" else None
@@ -101,7 +101,7 @@ def augmentation_stream(recipe: Recipe, world_size: int = 1) -> LegacyStream | N
     others = augment.speed or augment.musan or augment.rir or augment.conditions or augment.fir is not None
     if others or recipe.data.crop != "head":
         raise InputError(
-            "`augment.rng=legacy`: the published order is known for RawBoost alone, not for speed, noise, reverberation, "
+            "`augment.rng=legacy`: the published order covers RawBoost alone, not speed, noise, reverberation, "
             "conditions, filters and random crops; leave out `augment.speed`, `augment.musan`, `augment.rir`, "
             "`augment.conditions`, `augment.fir` and `data.crop`, or take `augment.rng=utterance`"
         )

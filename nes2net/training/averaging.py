@@ -29,7 +29,7 @@ from nes2net.training.seeding import seed_everything
 from nes2net.training.selection import best_epochs, saved_epochs
 from nes2net.training.tasks.task import create_task
 
-#: What the record of an average has of its first checkpoint's.
+#: What the record of an average takes from the record of its first checkpoint.
 _KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, RECORD_KEY)
 
 
@@ -58,8 +58,8 @@ def average_run(
 
     The average is ``Averaged_Model_IDs_{id}_{id}….pth`` in that folder. The name ends in
     ``_legacy`` in that mode, in ``_weighted`` and the weights if there are any, and in ``_bn`` with
-    new batch statistics. A plain average that is there already is used if its record holds the
-    SHA-256 of the very checkpoints that are in the folder now; otherwise it is made again.
+    new batch statistics. An existing plain average is used if its record holds the SHA-256 of the
+    checkpoints that are in the folder now; otherwise it is made again.
 
     Args:
         ids: epochs to average; or give ``last`` or ``best``.
@@ -77,7 +77,7 @@ def average_run(
 
     Raises:
         InputError: if not exactly one of ``ids``, ``last`` and ``best`` is given, a checkpoint is
-            missing (even if its average is there, which cannot be confirmed without it), the
+            missing (even if the average exists, because only the checkpoint can confirm it), the
             checkpoints do not fit each other, or ``out`` cannot be written.
     """
     folder = Path(folder)
@@ -100,7 +100,7 @@ def average_run(
     sources = [folder / f"epoch_{i}.pth" for i in ids]
     missing = [s.name for s in sources if not s.is_file()]
     if missing:
-        there = f"; {target.name} is there, but cannot be confirmed without them: name it itself as the checkpoint"
+        there = f"; {target.name} exists, but cannot be confirmed without them: name it as the checkpoint instead"
         raise InputError(
             f"{folder} has no {', '.join(missing)}; epochs saved there: "
             f"{', '.join(map(str, saved_epochs(folder))) or 'none'}{there if target.is_file() and out is None else ''}"
@@ -130,7 +130,7 @@ def check_target(path: str | Path) -> None:
 
 
 def _how_made(average: Path) -> dict[str, Any] | None:
-    """Return the record of how an average was made; None for a file that is damaged or is no average."""
+    """Return the record of how an average was made; None if the file is damaged or not an average."""
     try:
         return read_record(load_state_dict(average)).get("average")
     except InputError:
@@ -198,7 +198,7 @@ def _with_new_batch_statistics(
         )
     progress = ProgressDisplay(islice(batches, num_batches), title="batch statistics", unit="batch", total=num_batches)
     seed_everything(recipe.seed)  # for dropout
-    # A teacher that is never trained keeps its own; update_bn would forget them.
+    # A teacher that is never trained keeps its own statistics; update_bn would forget them.
     norms = [norm for norm in detector.train().modules() if isinstance(norm, _BatchNorm) and not norm.training]
     kept = [copy.deepcopy(norm.state_dict()) for norm in norms]
     update_bn((batch.waveforms for batch in progress if len(batch.targets)), detector, detector.device)
@@ -232,7 +232,7 @@ def average_files(
 
 
 def recipe_of(average: Path) -> Recipe | None:
-    """The recipe that the record of ``average`` holds; None for one of another program, or an earlier version."""
+    """The recipe that the record of ``average`` holds; None for an average by another program or an earlier version."""
     try:
         return recipe_from_dict(read_record(load_state_dict(average))["recipe"])
     except (InputError, KeyError):

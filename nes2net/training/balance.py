@@ -14,7 +14,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
 from nes2net.recipes.data import DataConfig
 
-#: Fields whose values mean something in their corpus alone: A07 of two corpora are two attacks.
+#: Fields whose values mean something only within a corpus: A07 of two corpora are two attacks.
 _OF_ONE_CORPUS = ("attack", "speaker")
 
 
@@ -30,17 +30,17 @@ class Level(NamedTuple):
 class Balance:
     """Draws the items of an epoch so that each batch has the shares of the groups, up to rounding.
 
-    Each level divides the groups of the one before. Within a batch, the draws of a group are divided
-    among its own groups, and those that had less for the rounding have more in the next batches. So
-    no share is left to chance. In a group of the last level the items come in turn: once all have
-    come, they come again in another order, and each comes equally often up to one.
+    Each level divides the groups of the one before. Within a batch, the draws of a group are
+    divided among its own groups, and groups that rounding left short get more in the next batches.
+    So no share is left to chance. In a group of the last level the items come in turn. Once all
+    have come, they come again in another order, so their counts differ by at most one.
 
     Args:
         length: number of items.
         levels: outermost first; without them all items are one group.
         speakers: speaker of each item, None if it is not known, for ``most_of_speaker``.
         most_of_speaker: number of different items of a speaker in an epoch, drawn anew for each;
-            None for all. Items without a speaker are all there.
+            None for all. Items without a speaker are always included.
         draws: number of draws in an epoch; None for the number of items that ``most_of_speaker`` leaves.
 
     >>> level = Level(["a", "a", "a", "a", "a", "b"], {"a": 1, "b": 1})
@@ -98,7 +98,7 @@ class Balance:
 
 
 class _Capped:
-    """Draws at most so many of the items of each speaker; of unknown speakers all."""
+    """Draws at most ``most`` items of each speaker, and all items of unknown speakers."""
 
     def __init__(self, speakers: Sequence[Hashable | None], most: int) -> None:
         self.speakers, self.most = _numbered(speakers)[0], most
@@ -112,7 +112,7 @@ class _Capped:
         order = rng.permutation(len(self.speakers))
         order = order[np.argsort(self.speakers[order], kind="stable")]
         speakers = self.speakers[order]
-        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among those of the speaker
+        rank = np.arange(len(order)) - np.searchsorted(speakers, speakers)  # among the speaker's items
         return np.sort(order[(rank < self.most) | self.unknown[order]])
 
 
@@ -135,7 +135,8 @@ def _places(numbers: NDArray, count: int) -> list[NDArray]:
 def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Choose a group for each draw; in each of ``steps`` every group has its share up to rounding.
 
-    Each gets its share rounded down, and those get one more that are owed most from the steps before.
+    Each group gets its share rounded down; the groups that are owed most from earlier steps get one
+    more.
     """
     if (shares == shares[0]).all():
         return _in_turn(len(shares), steps, rng)
@@ -156,7 +157,7 @@ def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> N
 def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
     """Choose one of ``count`` equals for each draw, all of them in turn, each time in another order.
 
-    In each of ``steps``, too, one is chosen at most once more than another.
+    Within each of ``steps``, too, their counts differ by at most one.
     """
     if count == 1:
         return np.zeros(len(steps), dtype=np.int64)
@@ -174,7 +175,7 @@ def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
 
 
 def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
-    """How ``data`` lets an epoch draw from ``trials``; None for each once, as published.
+    """How ``data`` lets an epoch draw from ``trials``; None if each is drawn once, as published.
 
     Raises:
         InputError: if no trial has a field of ``data.balance``, or a speaker for ``data.speaker_cap``.

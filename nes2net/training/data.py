@@ -118,14 +118,14 @@ def _named(trials: list[Trial], alias: str | None) -> list[Trial]:
 
 
 def eer_methods(data: DataConfig) -> dict[str | None, str]:
-    """The rule for the EER of each development corpus, by its alias; that of the only one by None."""
+    """The rule for the EER of each development corpus, by its alias; by None if there is only one."""
     return {alias: corpora.get(own.dev_corpus or own.corpus).eer_method for alias, own in data.parts("dev").items()}
 
 
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
     """Raise :class:`InputError` if all development trials of a corpus are training trials too.
 
-    Trials of a class that is not trained on do not count.
+    Trials of a class that no training trial has do not count.
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     which, trained = "" if len(classes) == 2 else "bona fide ", {trial.path for trial in train_trials}
@@ -138,8 +138,9 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
             of = "" if alias is None else f" of {alias}"
             key = "data.root" if alias is None else f"data.corpora.{alias}.root"
             raise InputError(
-                f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the epoch "
-                "that knows them best: in a list of your own, fill a column 'split' with train and dev; or name another "
+                f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the "
+                "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
+                "name another "
                 f"list or folder with `{key}`"
             )
 
@@ -175,12 +176,12 @@ def examples(
 ) -> Examples:
     """List the examples that ``trials`` give: with ``data.crop: pieces`` the pieces of each.
 
-    A piece is a trial of its own, ``LA_T_1000137[64000:128000]`` by its first sample and the one
-    behind its last. Headers tell the lengths of most recordings.
+    A piece is a trial of its own, such as ``LA_T_1000137[64000:128000]``: its first sample, and the
+    first one after it. Headers tell the lengths of most recordings.
 
     Args:
         part: name of the part, for the progress.
-        labels: of the frames of the ``trials``.
+        labels: labels of the frames of the ``trials``.
         shown: whether this process shows it.
 
     Raises:
@@ -276,7 +277,7 @@ def development_batches(
 ) -> dict[str, BatchLoader]:
     """Load the batches of this process's ``share`` of each pass over the development set.
 
-    Only training changes the speed, adds noise, filters or takes another crop than the head. Whole
+    Only training changes the speed, adds noise, filters, or crops elsewhere than at the head. Whole
     utterances and pieces are in order of length, the longest first.
     """
     data, excerpts = recipe.data, development.excerpts
@@ -313,5 +314,5 @@ def development_batches(
 
 
 def _lengths(data: DataConfig, found: Examples) -> list[int] | None:
-    """Give the lengths to which pieces are padded if alone, at least ``data.min_piece``."""
+    """Give the lengths to which single pieces are padded, at least ``data.min_piece``."""
     return None if found.excerpts is None else [max(size, data.min_piece) for _, size in found.excerpts]

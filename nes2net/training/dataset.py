@@ -38,7 +38,8 @@ class Examples(NamedTuple):
     trials: Sequence[Trial]
     #: first sample and number of samples of each piece, which alone is read; None if recordings are not cut
     excerpts: Sequence[tuple[int, int]] | None = None
-    #: one for each recording whose length cannot be known or is not that of its labels; it has no pieces
+    #: one for each recording whose length cannot be known or differs from its labels'; it has no
+    #: pieces
     errors: Sequence[str] = ()
     #: None if frames are not trained on
     labels: FrameLabels | None = None
@@ -90,12 +91,12 @@ class TrainingSet(Dataset):
     A third number, as in ``(epoch, index, 32000)``, is the length of this example.
 
     The whole utterance, or the piece of it, is augmented and cropped last. Every (seed, epoch,
-    utterance) has a random stream of its own, from which all this draws in turn. So an utterance
-    is augmented alike whichever worker reads it, in whatever order (deviation 8). If the crop is the
-    head and nothing augments, only the head is decoded; damage after the head then does not matter.
+    utterance) has a random stream of its own, from which all this draws in turn. So an utterance is
+    augmented alike by every worker and in every order (deviation 8). If the crop is the head and
+    nothing augments, only the head is decoded; damage after the head then does not matter.
 
-    With labels, these are cropped, repeated and padded as the waveform is, and examples carry those
-    of their frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown, as are zeros behind a piece.
+    Labels are cropped, repeated and padded with the waveform, and examples carry the labels of
+    their frames, (T,) int8: 1 bona fide, 0 spoof, −1 unknown. Zeros behind a piece are unknown too.
 
     Args:
         effects: what happens to a waveform, in this order.
@@ -149,11 +150,11 @@ class TrainingSet(Dataset):
         """Prepare the trial ``index`` for ``epoch``: (num_samples,) float32, and labels of its frames (T,) int8.
 
         Args:
-            num_samples: length of the example; None for that of all examples.
+            num_samples: length of the example; None for the common length of all examples.
 
         Raises:
             LostFile: if the file, or one of noise, cannot be read at present.
-            InputError: if the file cannot be used, or its length is not that of its labels.
+            InputError: if the file cannot be used, or its length differs from its labels'.
         """
         trial, labelled = self.trials[index], self.found.labels
         excerpt = None if self.found.excerpts is None else self.found.excerpts[index]
@@ -202,7 +203,7 @@ class TrainingSet(Dataset):
 
 
 def _check_there(*paths: Path) -> None:
-    """Raise :class:`LostFile` if one of ``paths``, which were files when training began, is none now."""
+    """Raise :class:`LostFile` if one of ``paths``, which were files when training began, is no longer a file."""
     for path in paths:
         if not is_there(path):
             raise LostFile(f"{path} is not there any more")
@@ -221,7 +222,7 @@ def check_readable(path: Path) -> None:
                 pass
     except (OSError, InputError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
-        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's, of damage, have only a text
+        if not isinstance(cause, OSError) or not cause.strerror:  # pyarrow's errors about damage have only a text
             raise
         raise LostFile(f"{path} cannot be read at present ({cause.strerror})") from error
 
@@ -229,8 +230,8 @@ def check_readable(path: Path) -> None:
 def longest_first(trials: Sequence[Trial]) -> list[Trial]:
     """Sort ``trials`` by file size, largest first, to read whole utterances one by one.
 
-    The memory for the longest is then known at once. Workers and processes side by side have
-    utterances of similar length, and no long one is left for the end.
+    The memory for the longest is then known at once. Workers and processes that run side by side
+    have utterances of similar length, and no long one is left for the end.
     """
     return sorted(trials, key=lambda trial: -size_of(trial.audio_path()))
 
@@ -256,7 +257,7 @@ class BatchLoader(Loader):
     batch_sampler: EpochBatches
 
     def begin(self, epoch: int, start: int = 0) -> None:
-        """Let the next iteration be that of ``epoch``, from its step ``start`` on."""
+        """Let the next iteration run over ``epoch``, from its step ``start`` on."""
         self.batch_sampler.epoch, self.batch_sampler.start = epoch, start
 
 

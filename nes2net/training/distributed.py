@@ -53,7 +53,8 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     accelerator = Accelerator(
         mixed_precision=PRECISIONS[precision],
         cpu=chosen.type == "cpu",
-        # Layer drop, a frozen front-end and Mamba's last block leave parameters without a gradient.
+        # Parameters have no gradient under layer drop, in a frozen front-end and in Mamba's last
+        # block.
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True),
             InitProcessGroupKwargs(timeout=_PATIENCE),
@@ -77,7 +78,7 @@ def _take_own_gpu(device: torch.device) -> None:
     if device.index is not None:
         if rank != -1:
             raise InputError(
-                f"'{device}' cannot be the GPU of all processes, each takes the GPU of its number: take "
+                f"'{device}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
                 "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
             )
         torch.cuda.set_device(device)  # accelerate takes the current device
@@ -129,7 +130,7 @@ def synchronise_batch_norms(module: nn.Module, device: torch.device) -> nn.Modul
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """``norm`` for inputs B×C×…, with statistics over the batches of all processes in train mode.
 
-    Parameters and buffers are those of ``norm``. Mean and variance are over all elements of all
+    Parameters and buffers are taken from ``norm``. Mean and variance are over all elements of all
     processes, whose batches may differ in size, and gradients flow through both.
     """
 
@@ -217,9 +218,9 @@ def plan_step(
 ) -> StepPlan:
     """Agree on a step, in one reduction.
 
-    A signal to any process stops all; a save that one process wants is known to all. If no file of
-    a part could be read in one process, all leave that part out, because DistributedDataParallel
-    and batch normalisation wait for every process.
+    A signal to any process stops all, and all know if one process wants to save. If no file of a
+    part could be read in one process, all leave that part out, because DistributedDataParallel and
+    batch normalisation wait for every process.
 
     Args:
         weights: weight of each of this process's parts in each loss.

@@ -1,4 +1,4 @@
-"""Labels of frames in training: of 10 ms, they go through crops with the waveform, and are pooled then."""
+"""Labels of frames in training: labels of 10 ms are cropped with the waveform and then pooled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FrameLabels:
     """Labels of the frames of 10 ms of trials, which follow the waveform of an example.
 
     Args:
-        of_trial: labels by the id of a trial, 1 bona fide, 0 spoof; a trial that is not there has none.
+        of_trial: labels by the id of a trial, 1 bona fide, 0 spoof; other trials have no labels.
         boundary_share: share of the random crops that hold a boundary (:func:`drawn_start`).
     """
 
@@ -31,7 +31,7 @@ class FrameLabels:
     boundary_share: float | None = None
 
     def of_samples(self, id: str, num_samples: int, whole: bool = True) -> NDArray[np.int8]:
-        """The label of each sample of the trial ``id``, (num_samples,): −1 where there is none.
+        """The label of each sample of the trial ``id``, (num_samples,): −1 for no label.
 
         Raises:
             InputError: as :func:`check_lengths`.
@@ -45,7 +45,7 @@ class FrameLabels:
     def crop(
         self, samples: NDArray[np.int8], crop: str, num_samples: int, rng: np.random.Generator, id: str
     ) -> NDArray[np.integer]:
-        """The places of the samples that a crop takes, by the labels of all ``samples`` (N,) of the trial ``id``.
+        """The places of the samples that a crop of the trial ``id`` takes, by the labels of all its ``samples`` (N,).
 
         A random crop begins with a frame.
         """
@@ -61,7 +61,7 @@ class FrameLabels:
 def check_lengths(num_labels: int, num_samples: int, utterance: str, whole: bool = True) -> None:
     """Raise :class:`InputError` if labels and recording differ by over half a second.
 
-    That these are then labels of another recording is an assumption.
+    The assumption is that such labels belong to another recording.
 
     Args:
         whole: False if the recording goes on after ``num_samples``.
@@ -87,7 +87,7 @@ def labels_of_samples(labels: NDArray, num_samples: int) -> NDArray[np.int8]:
 
 
 def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
-    """Labels (num_samples,) of an utterance that is played at another speed, of those of its ``samples`` (N,).
+    """Labels (num_samples,) of an utterance played at another speed, from the labels of its ``samples`` (N,).
 
     >>> stretched(np.array([1, 1, 0, 0], np.int8), 6)
     array([1, 1, 1, 0, 0, 0], dtype=int8)
@@ -96,7 +96,7 @@ def stretched(samples: NDArray[np.int8], num_samples: int) -> NDArray[np.int8]:
 
 
 def labels_of_frames(samples: NDArray[np.int8]) -> NDArray[np.int8]:
-    """Labels (⌈N/160⌉,) of frames of 10 ms, of those of ``samples`` (N,).
+    """Labels (⌈N/160⌉,) of frames of 10 ms, from the labels of ``samples`` (N,).
 
     A frame is unknown, −1, if any of its samples is; otherwise it is spoof if any of them is.
 
@@ -113,13 +113,14 @@ def drawn_start(
 ) -> int:
     """Draw the first sample of a crop of ``num_samples``, a multiple of 10 ms, all equally likely.
 
-    A boundary lies between two frames of which one is spoof and the other is not. With
-    ``boundary_share``, that share of the crops holds one, and the others none. An utterance whose
-    crops are all of one kind has that kind.
+    A boundary lies between two frames if one is spoof and the other is not. With
+    ``boundary_share``, that share of the crops holds a boundary, and the others hold none. If all
+    crops of an utterance are of one kind, a crop has that kind.
 
     Args:
-        labels: of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
-        length: of the utterance in samples; 0 is the start if it is no longer than the crop.
+        labels: labels of the frames of 10 ms, 1 bona fide, 0 spoof, −1 unknown.
+        length: samples of the utterance; the start is 0 if the utterance is not longer than the
+            crop.
 
     >>> labels, rng = np.repeat([1, 0], 100), np.random.default_rng(0)
     >>> starts = [drawn_start(labels, 32000, 8000, rng, 0.5) // 160 for _ in range(1000)]
@@ -139,10 +140,11 @@ def drawn_start(
 
 
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
-    """Labels B×T' of frames ``factor`` times as long as those of ``labels`` B×T.
+    """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
 
-    Each row is pooled as by :func:`nes2net.localisation.pool_labels` up to its first −1: frames
-    left over are −1, but if fewer than ``factor`` have a label, the first one is their minimum.
+    Each row is pooled as by :func:`nes2net.localisation.pool_labels` up to its first −1, and the
+    remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
+    their minimum.
 
     >>> pooled_targets(torch.tensor([[1, 1, 0, 1, 1], [1, 1, 1, -1, -1], [1, -1, -1, -1, -1]]), 2)
     tensor([[ 1,  0],

@@ -75,7 +75,7 @@ class Trainer:
             meter.update(progress.utterances - before, loss=progress.loss, lr=progress.lr)
             last = progress.step == self.steps_per_epoch
             if last and not progress.utterances:
-                raise InputError("in no step had each process a usable file; the lines above name those that are not")
+                raise InputError("each step lacked a usable file in some process: mend the files named above")
             if signal or save or last:
                 write_once(self.accelerator, self.state.save)
                 saved = time.monotonic()
@@ -105,7 +105,7 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # The only place of a step that waits for a GPU.
+            # The only line of a step that waits for a GPU.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
             length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)

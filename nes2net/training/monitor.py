@@ -1,7 +1,7 @@
 """The monitor of a run: lines, progress, a log, TensorBoard, other trackers, a table and a picture.
 
-Only the main process reports. Results go to standard output, remarks and progress to standard
-error, and all of it to ``train.log``. A :class:`RunReporter` has standard output to itself.
+Only the main process reports. Results go to standard output, and remarks and progress to standard
+error; ``train.log`` gets all of it. A :class:`RunReporter` has standard output to itself.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class RunReporter(Protocol):
         """Print that training begins.
 
         Args:
-            checkpoint: file that the whole detector was read from, None if it was not.
+            checkpoint: file that the whole detector was read from; None if there was no such file.
             num_training: number of training trials.
             num_development: number of development trials.
         """
@@ -60,7 +60,7 @@ class Monitor:
     Args:
         selection: the history of the run.
         log: folder of TensorBoard's log.
-        shown: False in processes other than the main one; those name unreadable files only.
+        shown: False in all processes but the main one; these only name unreadable files.
         reporter: prints the run in the lines of another program, alone on standard output.
     """
 
@@ -81,7 +81,7 @@ class Monitor:
         self._drawn_at, self._is_drawn = time.monotonic(), True
 
     def open_logs(self, first_epoch: int, recipe: Recipe, device: torch.device) -> None:
-        """Open the logs: TensorBoard's without what was written before from ``first_epoch`` on.
+        """Open the logs; TensorBoard's loses what an earlier run wrote of ``first_epoch`` and later epochs.
 
         Raises:
             InputError: if TensorBoard's folder cannot be written to, or the recipe's tracker cannot start.

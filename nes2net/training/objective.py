@@ -34,7 +34,7 @@ class Part(NamedTuple):
     inputs: Tensor
     #: (B,), 1 for bona fide, or B×2, each class's share in a mixed sample
     targets: Tensor
-    #: what the examples carry beside their waveforms, as :meth:`Objective.ready` gives it
+    #: what the examples carry beside their waveforms, as returned by :meth:`Objective.ready`
     carried: Mapping[str, Tensor] = {}
     #: number of the optimisation step, from 0 over all epochs; None in validation
     iteration: int | None = None
@@ -58,17 +58,18 @@ class Outcome(NamedTuple):
     loss: Tensor
     #: (B,)
     scores: Tensor
-    #: scores and labels, −1 for none, of whatever else has an error rate, by the name of the rate
+    #: scores and labels (−1 for no label) of everything else that has an error rate, by the name of
+    #: the rate
     further: Mapping[str, tuple[Tensor, Tensor]] = {}
 
 
 class Objective(nn.Module):
-    """Loss of a batch for ``detector``: one score an utterance, and what other tasks change a part of.
+    """Loss of a batch for ``detector``: one score an utterance; other tasks change a part of this.
 
     :meth:`forward` uses everything with parameters, so DistributedDataParallel wraps this module.
-    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients, with
-    ``train.freeze_layers`` its lower part does not, with ``train.optimizer: logistic`` nothing but
-    the last layer of ``detector`` does.
+    With ``train.freeze_frontend`` the front-end of ``detector`` no longer asks for gradients. With
+    ``train.freeze_layers`` its lower part asks for none. With ``train.optimizer: logistic`` only
+    the last layer of ``detector`` asks for them.
 
     Args:
         recipe: its settings of the loss, of Specmix and latent augmentation, and the seed of their draws.
@@ -111,10 +112,10 @@ class Objective(nn.Module):
         return create_loss(recipe.train.loss, self.detector.backend)
 
     def trained_parameters(self) -> list[nn.Parameter]:
-        """List what the optimiser has to do with: all parameters but those that are never trained.
+        """List the parameters of the optimiser: all except the ones that are never trained.
 
-        These are a frozen front-end or its frozen layers, the base of an adapted one, a teacher, or
-        with ``train.optimizer: logistic`` all but the last layer.
+        Never trained are a frozen front-end or its frozen layers, the base of an adapted one, a
+        teacher, and with ``train.optimizer: logistic`` all but the last layer.
         """
         return [parameter for parameter in self.detector.parameters() if parameter.requires_grad]
 
@@ -125,10 +126,10 @@ class Objective(nn.Module):
         self.detector.frontend.train(not self.frozen or self.frozen_mode == "train")
 
     def ready(self, carried: Mapping[str, Tensor], num_samples: int) -> Mapping[str, Tensor]:
-        """What the losses take of what the examples of a batch carry.
+        """The part of what the examples of a batch carry that the losses take.
 
         Args:
-            num_samples: of the waveforms.
+            num_samples: samples of each waveform.
         """
         return carried
 
@@ -186,14 +187,14 @@ class Objective(nn.Module):
         return torch.stack([first, *others])
 
     def validated(self, part: Part) -> Outcome:
-        """Compute loss and scores of a batch of the development set, of which nothing is mixed.
+        """Compute loss and scores of a batch of the development set, in which nothing is mixed.
 
-        The margin of angular softmax is that at the end of its annealing.
+        Angular softmax has the margin that it reaches at the end of its annealing.
         """
         remedy = "take `validation.mode=eval`, or another `train.batch_size`, so that the last batch has more"
         with _enough_for_statistics("a batch of the development set", remedy):
             computed = self.computed(self.features(part.inputs), part)
-        self.detector.aggregation.penalty = None  # of train mode, in which nothing is trained here
+        self.detector.aggregation.penalty = None  # left by train mode, although nothing is trained here
         return self.outcome(computed, part)
 
     def computed(self, features: Tensor | list[Tensor], part: Part) -> Any:
@@ -207,13 +208,13 @@ class Objective(nn.Module):
         return self.detector.logits(features)
 
     def of_embeddings(self, embeddings: Tensor, part: Part) -> Tensor:
-        """Perturb ``embeddings`` if asked to; these or their logits, whichever the loss takes."""
+        """Perturb ``embeddings`` if asked to; return them or their logits, as the loss requires."""
         if self.latent is not None and part.latent_seed is not None:
             embeddings = self.latent(embeddings, part.targets, np.random.default_rng(part.latent_seed))
         return embeddings if self.criterion.takes_embeddings else self.detector.backend.last_layer(embeddings)
 
     def numerators(self, computed: Any, part: Part) -> list[Tensor]:
-        """Compute the numerator of each term of the loss, first that of the utterance."""
+        """Compute the numerator of each term of the loss; the term of the utterance comes first."""
         return [self.criterion.parts(computed, part.targets, part.iteration, self._durations(part.inputs))[0]]
 
     def outcome(self, computed: Any, part: Part) -> Outcome:
@@ -245,7 +246,7 @@ def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
 
 
 def _freeze_layers(detector: Detector, count: int) -> None:
-    """Freeze the first ``count`` transformer layers of the front-end and all that lies before them."""
+    """Freeze the first ``count`` transformer layers of the front-end and everything before them."""
     frontend = detector.frontend
     layers, name = frontend.transformer_layers, frontend.config["name"]
     if not layers:
@@ -271,7 +272,7 @@ def _check_has_embeddings(detector: Detector) -> None:
 
 
 def _check_has_spectrogram(detector: Detector) -> None:
-    """Refuse features without an axis of frequency, such as those of wav2vec 2.0 and WavLM."""
+    """Refuse features without an axis of frequency, such as wav2vec 2.0's and WavLM's."""
     frontend, name = detector.frontend, detector.frontend.config["name"]
     learned = any(p.requires_grad for p in frontend.parameters())
     if learned or frontend.out_dim == 1 or detector.backend.wants_layers == "all":

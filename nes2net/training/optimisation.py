@@ -43,11 +43,11 @@ def create_optimizer(
 
 
 def parameter_groups(detector: Detector, layer_decay: float) -> list[dict[str, Any]]:
-    """Group the trained parameters of ``detector`` by what ``train.layer_decay``, x, makes of the learning rate.
+    """Group the trained parameters of ``detector`` by their factor of the learning rate, from ``train.layer_decay`` x.
 
-    The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). That of what lies before
-    them is x^(L + 1), and that of what follows them, in front-end, aggregation and back-end, is 1: as
-    in the code of BEiT (Bao et al., arXiv 2106.08254), after ELECTRA (Clark et al., arXiv
+    The ``factor`` of the l-th of L transformer layers is x^(L + 1 − l). Parameters before these
+    layers have x^(L + 1); parameters after them, in front-end, aggregation and back-end, have 1. So
+    does the code of BEiT (Bao et al., arXiv 2106.08254), after ELECTRA (Clark et al., arXiv
     2003.10555), whose code decays once more for all but the head. The groups go from bottom to top.
 
     Raises:

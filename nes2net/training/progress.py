@@ -28,8 +28,8 @@ class Meter(Generic[T]):
     True
 
     The first batch counts neither as time nor as waiting, because the reading processes start with
-    it. With a GPU, waiting is that of the process that feeds the GPU. It means an idle GPU only if
-    each step waits for its result, for example to read the loss.
+    it. With a GPU, the process that feeds the GPU is the one that waits. The GPU is idle meanwhile
+    only if each step waits for its result, for example to read the loss.
 
     Attributes:
         waited: seconds spent waiting for batches.
@@ -114,7 +114,8 @@ def advice(
     """Advise in one line how to wait less for data; None up to a share of :data:`WAIT_LIMIT`.
 
     Args:
-        num_workers: reading processes asked for in each training process; at most ``most`` read.
+        num_workers: reading processes asked for in each training process, at most ``most`` of which
+            read.
         waited: seconds of waiting; below one second there is no advice.
         cached: whether decoded audio is cached.
         most: largest possible number of reading processes; by default
@@ -131,7 +132,8 @@ def advice(
     processes = counted(num_workers, "reading process", "reading processes")
     said = f"training waits for data for more than {100 * WAIT_LIMIT:.0f} % of its time with {processes}"
     if num_workers < most:
-        # As many as read as fast as a step computes, if each adds the same speed; with 0, all waiting is reading.
+        # Enough processes to read as fast as a step computes, if each adds the same speed. With 0, all waiting is
+        # reading.
         needed = math.ceil((num_workers or wait_share) / max(1 - wait_share, 1e-6))
         return f"{said}: try `data.num_workers={min(most, max(num_workers + 1, needed))}`"
     if not cached:

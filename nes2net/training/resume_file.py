@@ -31,8 +31,8 @@ RESUME_FILE = "resume.pt"
 BASE_FILE = "base.pth"
 # Version of the content.
 VERSION = 4
-#: End of the message about a file that no version has written.
-REMEDY = "copy it again from where it is whole, or move the folder away and start anew"
+#: End of the message about a file that no version of nes2net wrote.
+REMEDY = "copy it again from an intact copy, or move the folder away and start anew"
 
 # Limits of what a part of the file holds, and the parts that hold tensors.
 _MOST_VALUES, _MOST_CHARACTERS = 10**6, 10**7
@@ -49,8 +49,8 @@ class _Part(BaseModel):
 class Progress(_Part):
     """How far a run is.
 
-    Together with the recipe's seed it determines all random numbers, except those of
-    ``augment.rng: legacy``.
+    Together with the recipe's seed it determines all random numbers, except under ``augment.rng:
+    legacy``.
     """
 
     epoch: Annotated[int, Field(ge=1)] = 1
@@ -94,7 +94,7 @@ class _Data(_Part):
 class _Optimizer(_Part):
     state: dict[int, dict[str, Tensor]]
     param_groups: list[Any]
-    """Not read, because the recipe says it all."""
+    """Not read, because the recipe determines it."""
 
 
 class _Scaler(_Part):
@@ -165,7 +165,7 @@ class _ResumeFile(_Part):
     stream: _Stream | None
     progress: Progress
     base: _Base | None = None
-    """Of a run with an adapted front-end: :attr:`nes2net.detector.Detector.base`."""
+    """:attr:`nes2net.detector.Detector.base`, for a run with an adapted front-end."""
     started_from: list[dict[str, Any]] | None = None
     """What is known of the training of the detectors that the run started from."""
 
@@ -183,7 +183,7 @@ class _ResumeFile(_Part):
 def read_resume_file(folder: Path) -> dict[str, Any] | None:
     """Read the ``resume.pt`` of the run in ``folder``; None if the folder has no such file.
 
-    Its tensors are still to be compared with those of the run.
+    Its tensors are still to be compared with the run's.
 
     Raises:
         InputError: if the file is damaged, holds anything but the state of a run, or was written by

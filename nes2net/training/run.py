@@ -61,8 +61,8 @@ def train(
     ``history.json``, ``curves.png``, ``train.log``, and ``resume.pt`` every few minutes and after
     each epoch.
 
-    Calling this again with the same recipe resumes the run. On one device the weights are then, bit
-    for bit, those of an uninterrupted run; of a GPU ``train.deterministic`` asks this. Processes
+    Calling this again with the same recipe resumes the run. On one device the weights then equal an
+    uninterrupted run's bit for bit; on a GPU this requires ``train.deterministic``. Processes
     started by ``torchrun`` or ``accelerate launch`` share each batch and reach the weights of a
     single process up to rounding.
 
@@ -196,7 +196,7 @@ class Run:
             monitor.open_logs(state.progress.epoch, self.recipe, detector.device)
 
     def summary(self, trainer: Trainer, training: Examples, development: Examples) -> list[str]:
-        """Say in lines what is trained on what."""
+        """Say in a few lines which detector is trained on which data."""
         detector, accelerator = trainer.state.detector, self.accelerator
         parts = " + ".join(detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
         trained = sum(p.numel() for p in trainer.objective.trained_parameters())
@@ -243,7 +243,7 @@ class Run:
             monitor.say(of_corpora)
         if self.accelerator.device.type == "cuda":
             monitor.say(f"peak of this GPU's memory: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB")
-        monitor.say(f"checkpoints are in {self.folder}, logs for TensorBoard in {monitor.log}")
+        monitor.say(f"checkpoints are in {self.folder}, TensorBoard's logs in {monitor.log}")
 
 
 def _numbers(trials: Sequence[Trial]) -> str:

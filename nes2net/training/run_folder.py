@@ -30,7 +30,8 @@ _OURS = re.compile(r"epoch_\d+\.pth|\..*\.tmp|" + "|".join(map(re.escape, _NAMES
 _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 
 # Keys that may change when a run is resumed: places, speed, memory, how often to save. Precision,
-# compilation and accumulation change numbers and may not: batch statistics are those of the parts.
+# compilation and accumulation change numbers and may not: batch statistics are computed on the
+# parts.
 _NOT_COMPARED = (
     *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
@@ -93,7 +94,7 @@ def check_recipe(folder: Path, recipe: Recipe) -> None:
     """Raise :class:`InputError` if ``folder`` holds another run, or one that cannot be recognised.
 
     A run without its ``recipe.yaml`` is still known by its ``resume.pt``. A run that ended before
-    its first save, such as one that memory was too small for, leaves the folder to any recipe.
+    its first save, for example because memory was too small, leaves the folder to any recipe.
     """
     there = _saved_recipe(folder)
     if there is not None:

@@ -34,7 +34,7 @@ class RunLog(logging.FileHandler):
         self._failed = False
 
     def open(self) -> None:
-        """Append from now on what the logger is told; nobody else gets it."""
+        """Append from now on what the logger is told; it goes nowhere else."""
         self._before = LOGGER.level, LOGGER.propagate
         LOGGER.addHandler(self)
         LOGGER.setLevel(logging.INFO)
@@ -44,7 +44,7 @@ class RunLog(logging.FileHandler):
         if self in LOGGER.handlers:
             LOGGER.removeHandler(self)
             LOGGER.level, LOGGER.propagate = self._before
-        with suppress(OSError):  # lines that had no room have none now
+        with suppress(OSError):  # lines that found no room find none now
             super().close()
 
     def write(self, text: str) -> None:

@@ -21,8 +21,7 @@ _BLOCK = 4  # batches, within which pieces of similar length are shuffled
 def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
     """Make the seed, for NumPy's generators, of the stream of ``epoch`` or of a ``place`` in it.
 
-    Epochs count from 1, their streams from 0. So a seed gives the weights that it gave when epochs
-    counted from 0.
+    Epochs count from 1, but their streams from 0, so that the first epoch has stream 0.
 
     >>> stream_of_epoch(1234, 1), stream_of_epoch(1234, 2, 7)
     ([1234, 0], [1234, 1, 7])
@@ -31,7 +30,7 @@ def stream_of_epoch(seed: int, epoch: int, *place: int) -> list[int]:
 
 
 class StepShare(NamedTuple):
-    """Which parts of a step a process takes: of ``accumulate`` × ``world_size`` every ``world_size``-th."""
+    """Which parts of a step a process takes: every ``world_size``-th of ``accumulate`` × ``world_size``."""
 
     rank: int = 0
     world_size: int = 1
@@ -52,12 +51,12 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
 
     Without ``shuffle``, all batches are in order, and process r takes batches r, r + world_size, ….
 
-    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): every item of a batch,
-    in all its parts and processes, is to have the same length. With ``lengths``, the permutation is
-    made of the items sorted by length, equal ones in random order: they are shuffled within blocks
-    of 4 batches, and then the blocks are, except for an incomplete last one.
+    With ``chunk_samples`` or ``lengths``, items are (epoch, index, length): all items of a batch,
+    in all its parts and processes, get the same length. With ``lengths``, the items are sorted by
+    length, equal ones in random order. They are then shuffled within blocks of 4 batches, and the
+    blocks are shuffled too, except for an incomplete last one.
 
-    With ``balance`` it says in place of the permutation which items the steps of an epoch take.
+    With ``balance``, it chooses the items of the steps of an epoch instead of the permutation.
 
     >>> batches = EpochBatches(10, 4, seed=1, shuffle=False)
     >>> [[index for _, index in batch] for batch in batches], len(batches)
@@ -68,12 +67,13 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
     Args:
         chunk_samples: lowest and highest length of a step, which is uniform and drawn from (seed,
             epoch, step).
-        lengths: length of each item; the length of a batch is that of its longest item.
-        balance: draws the items of an epoch, from (seed, epoch) too; it does not go with ``lengths``.
+        lengths: length of each item; a batch is as long as its longest item.
+        balance: draws the items of an epoch, also from (seed, epoch); it does not go with
+            ``lengths``.
 
     Attributes:
-        epoch: epoch of the next iteration, counted from 1: first item of its pairs, and seed of its
-            permutation. Set it before each iteration.
+        epoch: epoch of the next iteration, counted from 1. It is the first item of the pairs, and
+            seeds the permutation. Set it before each iteration.
         start: first step of the next iteration.
 
     Raises:

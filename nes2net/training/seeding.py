@@ -47,7 +47,7 @@ def seed_validation(seed: int, epoch: int, batch: int, number: int) -> None:
 
 @contextmanager
 def cuda_algorithms(deterministic: bool) -> Iterator[None]:
-    """Choose algorithms within this context, above all those of CUDA; then restore the settings.
+    """Choose algorithms within this context, above all on CUDA; then restore the settings.
 
     Whether cuDNN times its algorithms stays as it is, ``torch.backends.cudnn.benchmark``.
 
@@ -56,8 +56,8 @@ def cuda_algorithms(deterministic: bool) -> Iterator[None]:
             mode of ``torch.use_deterministic_algorithms``. It changes no number on the CPU.
 
     Raises:
-        InputError: if an operation has no such algorithm on its device, or the environment asks
-            cuBLAS for a workspace with which it does not repeat itself.
+        InputError: if an operation has no such algorithm on its device, or the environment gives
+            cuBLAS a workspace with which its results do not repeat.
     """
     cudnn, settings = torch.backends.cudnn, torch.utils.deterministic
     before = cudnn.deterministic, settings.fill_uninitialized_memory  # type: ignore[attr-defined]

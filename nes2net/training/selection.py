@@ -56,7 +56,7 @@ def read_history(path: Path) -> list[Row]:
 
 
 class Selection:
-    """The epochs of a run so far, and which of them count.
+    """The epochs of a run so far, and which of them are best and kept.
 
     Everything is derived from ``history``, plain data with a row per epoch. An epoch is improved if one
     of the ``measures`` is at most the best so far, as published. An epoch without its measures, such
@@ -70,7 +70,7 @@ class Selection:
     Attributes:
         measures: the values whose minimum is the best epoch: the loss of each pass, as published,
             the EER or minDCF of the pass without augmentation (deviations 13 and 14) or its mean or
-            worst over corpora, the EER of its shortest frames, or the loss of training, ``loss``.
+            worst over corpora, the EER of the shortest frames, or the training loss, ``loss``.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Selection:
         """Lay out the EERs of several development corpora after the best epoch; None if there is one corpus."""
         if not (measured := self._measured()):
             return None
-        (best,) = _best(measured, 1, self.measures[-1])  # of two losses, that without augmentation
+        (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
         found = over_corpora_of(next(row for row in measured if row["epoch"] == best))
         return None if found is None else f"development corpora after epoch {best}:\n{found.table()}"
 
@@ -216,7 +216,7 @@ def saved_epochs(folder: Path) -> list[int]:
 def best_epochs(folder: str | Path, count: int, by: str) -> list[int]:
     """Find the ``count`` epochs with the lowest ``by`` among those with a checkpoint in ``folder``.
 
-    They are in ascending order. Of equal epochs the earlier one is taken.
+    They are in ascending order. If values are equal, the earlier epoch is taken.
 
     Args:
         by: a value of the development set in the folder's ``history.json``, such as
@@ -283,7 +283,7 @@ def over_corpora_of(row: Row) -> OverCorpora | None:
 
 
 def _columns_of(history: Sequence[Row]) -> list[str]:
-    """The values of a table, in its order: EERs of frames and of corpora stand behind that of utterances."""
+    """The values of a table, in its order: EERs of frames and of corpora follow the EER of utterances."""
     of_some = (_OF_FRAMES, OF_CORPUS)
     further = [name for kind in of_some for row in history for name in row if kind.fullmatch(name)]
     place = list(_COLUMNS).index("val_eer_wo_aug") + 1

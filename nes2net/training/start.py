@@ -30,7 +30,7 @@ _ADAPTED_TWICE = "a recipe says how its front-end is adapted with `train.adapt`:
 
 
 def check_parts(recipe: Recipe) -> None:
-    """Refuse, before the corpus is read, unknown losses, and settings of layers that the front-end has not.
+    """Refuse, before the corpus is read, unknown losses, and settings of layers that the front-end lacks.
 
     Raises:
         InputError: if a loss or ``train.adapt`` is wrong, or the front-end has no transformer layers.
@@ -134,8 +134,8 @@ def _build_again(recipe: Recipe, folder: Path, resume: dict, frontend: dict[str,
 def _starts(state_dict: Mapping[str, Tensor], record: dict[str, Any], frontend: str) -> list[dict[str, Any]]:
     """What is known of the training of a checkpoint that a run starts from.
 
-    A checkpoint of other code may be any of the published models that it fits; those with the
-    ``frontend`` of the run, if there are such.
+    A checkpoint of other code may be any of the published models that it fits; if some of them have
+    the ``frontend`` of the run, only these count.
     """
     if "model" in record:
         return [start] if (start := start_of(record)) else []
@@ -176,7 +176,7 @@ def _start_from(
 
 
 def _frontend_of(record: dict[str, Any]) -> dict[str, Any]:
-    """Name and options of the front-end in the record of a checkpoint; empty for one of other code."""
+    """Name and options of the front-end in the record of a checkpoint; empty for a checkpoint of other code."""
     model = record.get("model")
     frontend = model.get("frontend") if isinstance(model, dict) else None
     return frontend if isinstance(frontend, dict) else {}

@@ -28,7 +28,7 @@ from nes2net.training.selection import Selection
 class RunState:
     """The parts of a run that have a state; :meth:`load` restores exactly what :meth:`save` wrote.
 
-    Of a detector with an adapted front-end they leave out its frozen tensors, and name their file.
+    For a detector with an adapted front-end they leave out its frozen tensors, and name their file.
     ``recipe``, as plain data, and ``data`` (:func:`fingerprint` of each part) identify the run.
     There is a ``scaler`` in fp16 only, and a ``stream`` for ``augment.rng: legacy`` only.
     """
@@ -77,8 +77,8 @@ class RunState:
         The file is not kept mapped.
 
         Raises:
-            InputError: if the training or the development trials have changed, or the content is
-                not that of this run.
+            InputError: if the training or the development trials have changed, or the content
+                belongs to another run.
         """
         self._check_data(content["data"])
         weights, moments = self.detector.trained_state_dict(), content["optimizer"]["state"]
@@ -101,7 +101,7 @@ class RunState:
         set_learning_rate(self.optimizer, self.progress.lr)  # the rest of a group is the recipe's
 
     def _paired(self, moments: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Name the optimiser's tensors, those of a file and those that its parameters ask for.
+        """Name the optimiser's tensors: the ones in a file, and the ones that its parameters require.
 
         Parameters without a gradient so far have none.
         """
@@ -112,7 +112,7 @@ class RunState:
         return {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}, expected
 
     def _check_tensors(self, part: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-        """Compare names, shapes and types, and refuse values that are not finite where ours are."""
+        """Compare names, shapes and types, and refuse values that are not finite if ours are."""
         problem = str(compare(found, expected))
         if not problem:
             unlike = [name for name, value in found.items() if value.dtype != expected[name].dtype]
@@ -159,7 +159,7 @@ class RunState:
 def fingerprint(
     trials: Sequence[Trial], labels: FrameLabels | None = None, balance: Balance | None = None
 ) -> dict[str, int | str]:
-    """Tell one list of trials from another by its length and the ids and labels in order, wherever the audio lies.
+    """Tell one list of trials from another by its length and the ids and labels in order, not by where the audio lies.
 
     If a detector fuses scores of other systems, these count too, and so do ``labels`` of frames, and the
     groups of a ``balance``, with the number of its draws.

@@ -40,7 +40,7 @@ class _Ids(BaseModel):
 
 
 class Tracker:
-    """Hands values to a tracker that has started; from its first failure on, it is left alone."""
+    """Hands values to a tracker that has started; after its first failure the tracker is left alone."""
 
     def __init__(self, name: str, tracker: GeneralTracker, say: Say) -> None:
         self.name, self.say = name, say
@@ -111,7 +111,8 @@ def _start_wandb(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str
 
 
 def _start_mlflow(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
-    # By default MLflow tries a server that does not answer for minutes, and the training waits.
+    # By default MLflow tries for minutes to reach a server that does not answer, and the training
+    # waits.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)

@@ -70,7 +70,7 @@ def is_due(epoch: int, train: TrainConfig, validation: ValidationConfig) -> bool
 
 
 class _BatchResult(NamedTuple):
-    """Result of one batch; ``errors`` and ``lost`` are those of :class:`nes2net.training.dataset.Batch`."""
+    """Result of one batch; ``errors`` and ``lost`` as in :class:`nes2net.training.dataset.Batch`."""
 
     #: place in the order of the development set
     number: int
@@ -79,7 +79,7 @@ class _BatchResult(NamedTuple):
     targets: np.ndarray
     errors: list[str]
     lost: list[str]
-    #: scores and labels of whatever else has an error rate, of those that have a label
+    #: scores and labels of everything else that has an error rate, where there is a label
     further: dict[str, tuple[np.ndarray, np.ndarray]]
     #: places of the scored trials in the development set
     places: Sequence[int] = ()
@@ -99,10 +99,10 @@ class Validator:
             ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
             the development set.
         eer_methods: the rule for the EER of each development corpus by its alias, None if it is the
-            only one. Trials of several corpora together have their rule, if it is the same.
+            only one. If all corpora have the same rule, it also holds for their trials together.
 
     Raises:
-        InputError: if several processes are to do this in train mode.
+        InputError: if several processes are to validate in train mode.
     """
 
     def __init__(
@@ -131,8 +131,8 @@ class Validator:
         If frames are trained on, ``val_segment_eer_20_…`` is the EER over all frames of 20 ms.
         If there are several corpora, these are values of all trials pooled, and
         ``val_eer_wo_aug/CORPUS``, ``val_eer_wo_aug/CORPUS/ATTACK``, ``val_eer_wo_aug_mean`` and
-        ``val_eer_wo_aug_worst`` those of :class:`nes2net.evaluation.breakdown.OverCorpora`; so is
-        ``val_min_dcf_wo_aug``, but for attacks.
+        ``val_eer_wo_aug_worst`` come from :class:`nes2net.evaluation.breakdown.OverCorpora`.
+        ``val_min_dcf_wo_aug`` has the same variants, except for attacks.
 
         Scores are computed as ``nes2net score`` computes them, whatever the precision of training:
         in eval mode, unless ``mode`` is ``train``, and in the float32 of the weights.
@@ -141,7 +141,8 @@ class Validator:
         summed in float64, whatever the number of processes (deviation 19: the published code
         printed half of it for the pass without augmentation). The EER follows the rule of the
         corpus. For the pass without augmentation, its 95 % bootstrap interval is
-        ``val_eer_wo_aug_low`` to ``val_eer_wo_aug_high``. The cost is that of ASVspoof 5, track 1.
+        ``val_eer_wo_aug_low`` to ``val_eer_wo_aug_high``. The cost is defined as in ASVspoof 5,
+        track 1.
 
         Raises:
             InputError: if no file of a class can be used, or a loss or score is not finite.
@@ -216,7 +217,7 @@ class Validator:
         bonafide, spoof = scores[targets == 1], scores[targets == 0]
         if not len(bonafide) or not len(spoof):
             raise InputError(
-                f"of the development set {len(bonafide)} bona fide and {len(spoof)} spoofed files could be used, but "
+                f"the development set has {len(bonafide)} bona fide and {len(spoof)} spoofed usable files, but "
                 "at least one of each is needed: mend the files named above"
             )
         size_of = self.objective.criterion.size_of
@@ -263,7 +264,7 @@ class Validator:
         return values | {f"val_eer_{name}/{group}": eer for group, eer in found.groups.items()}
 
     def _further(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
-        """The other error rates that the objective knows of, over all that is labelled."""
+        """The objective's other error rates, over everything with a label."""
         values = {}
         for rate in dict.fromkeys(rate for result in results for rate in result.further):
             scores, labels = (

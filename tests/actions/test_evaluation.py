@@ -31,5 +31,5 @@ def test_text_and_files_are_those_of_the_command(case, tmp_path, capsys):
 
 
 def test_scores_of_utterances_have_no_frames(case):
-    with pytest.raises(InputError, match="`threshold` and `resolution_ms` are those of frames"):
+    with pytest.raises(InputError, match="`threshold` and `resolution_ms` are for scores of frames"):
         evaluate(Labels("asvspoof2021_la", case, "eval"), [case / "good.txt"], threshold=0.5)

@@ -75,7 +75,7 @@ def test_the_base_is_found_where_it_was_or_beside(trained, tmp_path, monkeypatch
     with pytest.raises(InputError) as error:
         Detector.from_pretrained(moved / "lora.pth", "cpu")
     assert str(error.value) == (
-        f"{moved / 'lora.pth'} holds only what was trained of its front-end, and its base '{tmp_path / 'base.pth'}' is "
+        f"{moved / 'lora.pth'} holds only the trained part of its front-end, and its base '{tmp_path / 'base.pth'}' is "
         "neither there nor beside it: name the base with `base`"
     )
     found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / "weights.pth")
@@ -149,7 +149,7 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "text.pth")
     state_dict = load_state_dict(tmp_path / "lora.pth")
     save_state_dict(state_dict, tmp_path / "bare.pth", model=trained.config)
-    with pytest.raises(InputError, match=r"bare.pth holds only what was trained .* no record of its base"):
+    with pytest.raises(InputError, match=r"bare.pth holds only the trained part .* no record of its base"):
         Detector.from_pretrained(tmp_path / "bare.pth", "cpu", base=tmp_path / "base.pth")
 
 

@@ -380,12 +380,12 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (["--model", "other.pth"], "other.pth is another detector than the one of s.txt"),
+        (["--model", "other.pth"], "other.pth is not the detector that made s.txt"),
         (["--model", "d.pth", "--scores", "bare.txt"], "bare.txt: no record of these scores is beside it"),
         (["--save", ""], "name a file for it with --save"),
         (["--root", "", "--keys", "list.csv", "--model", "d.pth"], "name its folder with --root"),
         (["--root", "few.csv", "--keys", "list.csv"], "few.csv: has no recordings of 22 of the 24 trials"),
-        (["--resolution", "20"], "--resolution is that of frames"),
+        (["--resolution", "20"], "--resolution is the length of frames"),
     ],
 )
 def test_what_cannot_be_measured(recordings, capsys, changes, message):
@@ -429,9 +429,15 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
         "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt".split()
     )
     for run, said in (
-        ({"model": "0f" * 32}, "again.txt: the calibration is not of this detector: it was made of scores of"),
-        ({"dtype": "bfloat16"}, "the calibration was made of scores in float32; those in bfloat16 differ a little"),
-        ({"num_samples": None}, "made of scores of the first 0.5 s, not of whole recordings"),
+        (
+            {"model": "0f" * 32},
+            "again.txt: the calibration does not belong to this detector: it was learned from scores of",
+        ),
+        (
+            {"dtype": "bfloat16"},
+            "the calibration was learned from scores in float32; scores in bfloat16 differ a little",
+        ),
+        ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
         ({}, ""),
     ):
         (recordings / "again.txt.json").write_text(json.dumps(record | {"run": record["run"] | run}))
@@ -451,7 +457,7 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, capsys):
     replace(own, scored_by=replace(own.scored_by, resolution_ms=20.0)).save("c.json")
     (recordings / "again.txt.json").write_text(json.dumps(record))
     assert main(apply) == 2
-    assert "the calibration is of scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
+    assert "the calibration was learned from scores of frames of 20 ms, not of recordings" in capsys.readouterr().err
 
 
 def test_frames(tmp_path, monkeypatch, capsys):

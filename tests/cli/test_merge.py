@@ -32,7 +32,7 @@ def test_a_merged_file_is_an_ordinary_detector(checkpoint, small_model, tmp_path
     out = tmp_path / "merged.pth"
     assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"nes2net: error: {checkpoint} holds only what was trained of its front-end, and its base '{base}' is neither "
+        f"nes2net: error: {checkpoint} holds only the trained part of its front-end, and its base '{base}' is neither "
         "there nor beside it: name the base with --base\n"
     )
     assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out), "--base", str(moved)]) == 0

@@ -350,20 +350,24 @@ def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, 
     assert re.search("the first 1.00 s of each recording are scored .*, as for the calibration", out)
     assert "less certain" not in out
     out = predict(*flags, "--whole")[1]
-    assert "made of scores of the first 1 s, not of whole recordings" in out
+    assert "learned from scores of the first 1 s, not of whole recordings" in out
 
 
 @pytest.mark.parametrize(
     "name, flags, message",
     [
-        ("other", [], "the calibration is not of this detector: it was made of scores of 000000000000 in bfloat16"),
-        ("other", [], "Either it is another detector, or the same in another precision"),
-        ("frames", [], "the calibration is of scores of frames of 20 ms, not of recordings"),
+        (
+            "other",
+            [],
+            "the calibration does not belong to this detector: it was learned from scores of 000000000000 in bfloat16",
+        ),
+        ("other", [], "another detector or another precision"),
+        ("frames", [], "the calibration was learned from scores of frames of 20 ms, not of recordings"),
         ("known", ["--operating-point", "far"], "an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"),
         ("known", ["--operating-point", "fa:1%"], "1 % of 4 spoofed trials is less than one trial"),
         ("known", ["--prior", "1"], "--prior must lie between 0 and 1, got 1"),
         ("known", ["--abstain", "-1"], "--abstain is a share from 0 to below 1, not -1"),
-        ("known", ["--threshold", "0", "--plot", "a.png"], "--threshold is that of --operating-point"),
+        ("known", ["--threshold", "0", "--plot", "a.png"], "--calibration takes the threshold of --operating-point"),
         (None, ["--prior", "0.1"], "--prior goes with a calibration: name one with --calibration"),
         (None, ["--operating-point", "eer"], "--operating-point goes with a calibration"),
     ],
@@ -377,8 +381,8 @@ def test_calibrations_that_do_not_fit(predict, calibrations, name, flags, messag
 @pytest.mark.parametrize(
     "name, note",
     [
-        ("unknown", "does not say which detector's scores it was made of"),
-        ("precision", "made of scores in int8; those in float32 differ a little"),
+        ("unknown", "does not say which detector's scores it was learned from"),
+        ("precision", "learned from scores in int8; scores in float32 differ a little"),
         ("known", "recordings were not measured, so no recording is called 'cannot tell'"),
     ],
 )

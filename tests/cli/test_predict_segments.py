@@ -103,7 +103,7 @@ def test_the_numbers_are_those_of_python(predict, place):
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, place):
     """The command refuses what Python refuses; with a threshold, a line says what that is worth."""
     status, out, err = predict("speech/b.flac", "--segments", model="untrained.pth")
-    assert status == 2 and not out and "name a score with --threshold or a --calibration of frame scores" in err
+    assert status == 2 and not out and "give a --threshold or a --calibration of frame scores" in err
     detector = Detector.from_pretrained(place / "untrained.pth", device="cpu")
     with pytest.raises(InputError, match="this detector was trained on whole recordings") as refusal:
         detector.segment(place / "speech" / "b.flac")
@@ -199,10 +199,10 @@ def test_a_calibration_of_frames(predict, place, tmp_path):
     assert line.split()[-2:] == [f"{first['segments'][0][key]:.4f}" for key in ("llr", "probability")]
     assert "no fake stretch in 0.50 s" in none
     for wrong, message in (
-        (["--calibration", str(tmp_path / "recordings.json")], "of scores of recordings, not of their frames"),
+        (["--calibration", str(tmp_path / "recordings.json")], "from scores of recordings, not of their frames"),
         (
             ["--calibration", str(tmp_path / "frames.json"), "--threshold", "0"],
-            "--threshold is that of --operating-point",
+            "--calibration takes the threshold of --operating-point",
         ),
     ):
         status, out, err = predict("speech/a.wav", "--segments", *wrong)

@@ -63,7 +63,7 @@ def test_the_threshold_of_a_calibration(model, corpus, tmp_path, capsys):
     words = (*computing(model, tmp_path / "out"), "--conditions", "gain:-20")
     point = ("--operating-point", "cost:1,10,0.5")
     assert run(corpus, *words, *point, "--calibration", tmp_path / "other.json") == 2
-    assert "the calibration is not of this detector" in capsys.readouterr().err
+    assert "the calibration does not belong to this detector" in capsys.readouterr().err
     assert run(corpus, *words, *point) == 2
     assert "give a --calibration, or take eer" in capsys.readouterr().err
     assert run(corpus, *words, "--operating-point", "fa:1%") == 2

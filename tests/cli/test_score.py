@@ -110,7 +110,7 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--calibration", "other.json"], "the calibration is not of this detector"),
+        (["--calibration", "other.json"], "the calibration does not belong to this detector"),
         (["--calibration", "plain.json", "--segments"], "--calibration decides on recordings, not on their frames"),
         (["--calibration", "plain.json", "--operating-point", "fa:1%"], "less than one trial"),
         (["--abstain", "0"], "--abstain goes with a calibration"),

@@ -93,7 +93,7 @@ def test_asv_scores(tmp_path, system, given, at):
         (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
         (
             ASV_SCORES.replace("LA_E_3", "LA_E_9"),
-            r"score.txt, line 3: a score of LA_E_9, but the key says LA_E_3-gsm-ita_tx",
+            r"score.txt, line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx",
         ),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ],
@@ -166,7 +166,7 @@ def test_labels_alone_are_not_taken_for_another_phase():
     asvspoof2021_la.CORPUS.check_phase("hidden_track", key)
     asvspoof2021_la.CORPUS.check_phase("eval", key[1:])  # numbers of no phase
     with pytest.raises(
-        InputError, match=r"those of phase hidden of ASVspoof 2021 LA, not of eval; ask for `phase=hidden`"
+        InputError, match=r"belong to phase hidden of ASVspoof 2021 LA, not to eval; ask for `phase=hidden`"
     ):
         asvspoof2021_la.CORPUS.check_phase("eval", key)
 

@@ -108,7 +108,7 @@ def test_without_the_hub(packed, tmp_path, monkeypatch, capsys):
         corpora.get("hub:owner/set").trials(None, "eval")
     assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
     for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
-        with pytest.raises(InputError, match="no data set of the hub: write hub:OWNER/NAME"):
+        with pytest.raises(InputError, match="not a data set of the hub: write hub:OWNER/NAME"):
             corpora.get(name)
     assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
     first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))

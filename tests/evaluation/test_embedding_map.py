@@ -144,10 +144,10 @@ def test_damaged_tables_and_other_files_are_named(files, tmp_path):
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         map_embeddings(files)
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "embedding": [[1.0]]}), files[1])
-    with pytest.raises(InputError, match="has not the columns id, label and embedding"):
+    with pytest.raises(InputError, match="lacks the columns id, label and embedding"):
         map_embeddings(files)
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "label": ["spoof"]}), files[1])
-    with pytest.raises(InputError, match="has not the columns id, label and embedding"):
+    with pytest.raises(InputError, match="lacks the columns id, label and embedding"):
         map_embeddings(files)
     words = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(["x"] * 40), 2)
     pyarrow.parquet.write_table(pyarrow.table([["a"] * 20] * 2 + [words], ["id", "label", "embedding"]), files[1])

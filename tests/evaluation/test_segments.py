@@ -97,7 +97,7 @@ def test_what_does_not_fit(made, tmp_path):
     check([[f"{ids[0]} 0 nan\n"], *rows[1:]], f"1 with a score that is not finite: {ids[0]}", len(ids) - 1)
     check([rows[0][:20], *rows[1:]], "1 with another number of frames than 20 ms give", len(ids) - 1)
     for options, message in (
-        ({"resolution_ms": 40}, "its record says frames of 20 ms, not of 40 ms"),
+        ({"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
         ({"phase": "dev"}, "of phase dev|not found|dev"),
         ({"num_resamples": 0}, "at least 1"),
         ({"threshold": float("nan")}, "`threshold` is a number, not nan"),

@@ -205,7 +205,7 @@ def record(path, model="a" * 64, num_samples=64600, dtype="float32"):
         ({}, {}, None),
         ({}, {"num_samples": 64000}, None),
         ({}, {"num_samples": None}, "rests on the first 4.04 s, and the scores of asvspoof2021_la on whole recordings"),
-        ({}, {"model": "b" * 64}, "are of another detector (bbbbbbbbbbbb, float32) than those of the calibration"),
+        ({}, {"model": "b" * 64}, "come from another detector (bbbbbbbbbbbb, float32) than the calibration"),
     ],
 )
 def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path, dev, test, message):

@@ -153,7 +153,7 @@ def test_the_organisers_speaker_verification_system(shared, tmp_path):
 def test_another_architecture(corpus, tmp_path, tiny, config, difference):
     tiny()
     conditions = conditions_of(ROW, corpus / "keys", tmp_path, config)
-    assert conditions.differences == [f"the architecture is not that of asp_mlp: {difference}"]
+    assert conditions.differences == [f"the architecture differs from asp_mlp: {difference}"]
 
 
 def test_options_that_weights_do_not_show(corpus, tmp_path, tiny):
@@ -164,7 +164,7 @@ def test_options_that_weights_do_not_show(corpus, tmp_path, tiny):
     config["frontend"] = {**published["frontend"], "normalize": False}
     (difference,) = conditions_of(row, corpus / "keys", tmp_path, config).differences
     assert difference == (
-        "the architecture is not that of WavLM_Nes2Net_X: front-end normalize None instead of True, "
+        "the architecture differs from WavLM_Nes2Net_X: front-end normalize None instead of True, "
         "back-end dilation 2 instead of 1"
     )
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}

@@ -74,7 +74,7 @@ def test_a_recipe_beside_the_file_is_found(tmp_path):
             "samples goes with protocol 4sec: leave it out",
         ),
         ({"evaluate": [{"corpus": "in_the_wild"}] * 2}, "the evaluation set 'in_the_wild' is named twice"),
-        ({"grid": {"seed": [1, 2]}}, "seed is no key for overrides and grid"),
+        ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides and grid"),
         ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr '1' is named twice"),
         ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in overrides and in grid"),
         ({"slurm": {"minutes": 0}}, "slurm.minutes: Input should be greater than or equal to 1"),

@@ -319,7 +319,7 @@ def test_whole_utterances_and_exclusions(corpus, official, checkpoint, tmp_path,
         ),
         (
             {"model": "nes2net_x"},
-            "the architecture is not that of nes2net_x: front-end conv_feature_layers [[32, 16, 8], ",
+            "the architecture differs from nes2net_x: front-end conv_feature_layers [[32, 16, 8], ",
         ),
         (
             {"min_tdcf": 0.2557, "corpus": "tiny_asv"},

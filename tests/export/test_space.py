@@ -57,7 +57,7 @@ def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
     assert (
         main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2
     )
-    assert "the calibration is not of this detector" in capsys.readouterr().err
+    assert "the calibration does not belong to this detector" in capsys.readouterr().err
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(calibration)
     assert (
         main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2

@@ -404,8 +404,11 @@ def test_several_corpora():
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        ([TWO, "data.root=DB"], r"`data\.root=DB` is that of one corpus, beside `data\.corpora`"),
-        ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` is that of one corpus"),
+        (
+            [TWO, "data.root=DB"],
+            r"`data\.root=DB` applies to a single corpus; move it into an entry of `data\.corpora`",
+        ),
+        ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
         (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
         (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` is a name of letters"),
         (["data.corpora=[{name: a, rot: DB}]"], r"did you mean 'data\.corpora\[\]\.root'"),

@@ -46,7 +46,7 @@ def test_results_and_the_score_file_of_them(tmp_path):
 
 
 def test_folders_without_scores_and_damaged_files(tmp_path):
-    with pytest.raises(InputError, match="is no folder of results"):
+    with pytest.raises(InputError, match="is not a folder of results"):
         to_score_file(tmp_path, tmp_path / "s.txt")
     write_record(tmp_path, {"run": RUN})
     with pytest.raises(InputError, match="has no scores"):

@@ -35,7 +35,7 @@ def test_decide(spectral_detector, noise, tmp_path):
     )
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
     assert spectral_detector.decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
-    with pytest.raises(InputError, match="the calibration is not of this detector"):
+    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         spectral_detector.decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
 
 
@@ -63,9 +63,12 @@ def test_segment():
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
     for settings, message in (
         ({"threshold": 0.1, "calibration": decider}, "leave out `threshold` or `calibration`"),
-        ({"calibration": replace(calibration, scored_by=None)}, "of scores of recordings, not of their frames"),
+        ({"calibration": replace(calibration, scored_by=None)}, "from scores of recordings, not of their frames"),
         ({"calibration": replace(calibration, scored_by=replace(scored_by, resolution_ms=40.0))}, "not of 40 ms"),
-        ({"calibration": replace(calibration, scored_by=replace(scored_by, fingerprint="0"))}, "not of this detector"),
+        (
+            {"calibration": replace(calibration, scored_by=replace(scored_by, fingerprint="0"))},
+            "not belong to this detector",
+        ),
         ({"calibration": replace(calibration, weights=(-1.0,))}, "is at no score of this calibration"),
     ):
         with pytest.raises(InputError, match=message):

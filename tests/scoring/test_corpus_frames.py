@@ -93,7 +93,7 @@ def test_a_file_that_comes_later_is_scored_then(segment_detector, trials, tmp_pa
 def test_what_cannot_be_scored_is_refused(segment_detector, spectral_detector, trials, tmp_path):
     with pytest.raises(InputError, match="not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
-    with pytest.raises(InputError, match="leave `num_samples` out"):
+    with pytest.raises(InputError, match="leave out `num_samples` and the transform"):
         score_trials(segment_detector, trials, tmp_path / "f.txt", num_samples=8000, resolution_ms=20.0)
     assert list(tmp_path.iterdir()) == []
 

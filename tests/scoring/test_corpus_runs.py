@@ -287,7 +287,7 @@ def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
         with pytest.raises(
-            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); what was done so far"
+            InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); the work so far"
         ):
             score_trials(detector, trials, out, **options)
     finally:

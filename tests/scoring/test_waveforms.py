@@ -56,7 +56,7 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     for other in (Reversed("another"), None):
         with pytest.raises(InputError, match="another transform"):
             score_trials(spectral_detector, trials, out, transform=other, **options)
-    with pytest.raises(InputError, match="leave `num_samples` out, and the transform"):
+    with pytest.raises(InputError, match="leave out `num_samples` and the transform"):
         score_trials(spectral_detector, trials, out, num_samples=None, resolution_ms=20, transform=Reversed())
 
 

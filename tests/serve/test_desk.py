@@ -137,7 +137,7 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
     assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}
     other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
-    with pytest.raises(InputError, match="the calibration is not of this detector"):
+    with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         Desk(small, tmp_path / "desk", decider=other)
 
 

@@ -31,11 +31,11 @@ def test_no_remark_if_no_workers_are_asked_for(capsys):
     "augment, data, world_size, message",
     [
         ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        ({"speed": [0.9, 1.1]}, {}, 1, "not for speed, noise, reverberation, conditions, filters and random crops"),
-        ({"musan": "folder"}, {}, 1, "not for speed, noise, reverberation, conditions, filters and random crops"),
+        ({"speed": [0.9, 1.1]}, {}, 1, "not speed, noise, reverberation, conditions, filters and random crops"),
+        ({"musan": "folder"}, {}, 1, "not speed, noise, reverberation, conditions, filters and random crops"),
         ({"conditions": ["white:10"]}, {}, 1, "leave out .*`augment.conditions`"),
-        ({"rir": "folder"}, {}, 1, "not for speed, noise, reverberation, conditions, filters and random crops"),
-        ({}, {"crop": "random"}, 1, "not for speed, noise, reverberation, conditions, filters and random crops"),
+        ({"rir": "folder"}, {}, 1, "not speed, noise, reverberation, conditions, filters and random crops"),
+        ({}, {"crop": "random"}, 1, "not speed, noise, reverberation, conditions, filters and random crops"),
         ({}, {}, 2, "2 processes cannot share"),
     ],
 )

@@ -81,7 +81,7 @@ def test_contents_decide_whether_an_average_is_used_again(states, tmp_path):
 
     (tmp_path / "epoch_2.pth").unlink()
     with pytest.raises(
-        InputError, match=r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth is there, but cannot be confirmed"
+        InputError, match=r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be confirmed"
     ):
         average_run(tmp_path, [1, 2])
 

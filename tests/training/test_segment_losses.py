@@ -197,7 +197,7 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
             "`segments.loss=cosine_error` needs the head p2sgrad",
         ),
         ({"data": {"corpus": "asvspoof2019_la"}}, "ASVspoof 2019 LA has labels of whole utterances only"),
-        ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, of which the labels are, not \[15\]"),
+        ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
         ({"segments": {"resolutions": [10.5]}}, r"is a list of whole numbers of at least 1, not \[10.5\]"),
         ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
         (

@@ -29,7 +29,7 @@ def test_the_settings_choose_the_task(settings, name):
 @pytest.mark.parametrize(
     "settings, message",
     [
-        ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: take those of one"),
+        ({**SEGMENTS, **SCORES}, "ask for the tasks fusion and segments: keep one of them"),
         ({**SEGMENTS, "train": {"task": "utterance"}}, "ask for the tasks segments and utterance"),
         ({"train": {"task": "rank"}}, "unknown task 'rank'"),
         ({"train": {"task": {"name": "utterance", "recipe": 3}}}, "task 'utterance' has no option 'recipe'"),

@@ -160,7 +160,7 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path
         ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
         (
             {"train": {"init_from": "a.pth"}},
-            "`train.init_from` holds teacher and student: leave out it or `train.task.teacher`",
+            "`train.init_from` holds teacher and student: leave out one of it and `train.task.teacher`",
         ),
         ({"augment": {"latent": {}}}, "the task distillation trains on bona fide ones alone: leave it out"),
         ({"model": {"backend": NES}}, "needs a teacher and a student: set `model.frontend.name=teacher_student`"),

@@ -243,7 +243,7 @@ def test_damaged_files_are_left_out_and_named_once(detector, own_corpus, capsys)
     for trial in trials:
         if trial.label == "bonafide":
             trial.path.write_bytes(b"damaged")
-    with pytest.raises(InputError, match="of the development set 0 bona fide and 6 spoofed files could be used"):
+    with pytest.raises(InputError, match="the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, own_corpus, recipe_of()).run(1)
 
 

@@ -82,6 +82,6 @@ class TrainingLines:
 
 
 def _best(history: list[Row], name: str) -> tuple[float, int]:
-    """Return the lowest value so far and its epoch; of equal values the last, as in the published program."""
+    """Return the lowest value so far and its epoch; the last of equal values, as in the published program."""
     value, later = min((row[name], -row["epoch"]) for row in history if name in row)
     return value, -later

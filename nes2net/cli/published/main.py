@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from nes2net.training.averaging import RunAverage
 
 TRACKS = {"LA": "asvspoof2021_la", "DF": "asvspoof2021_df", "in_the_wild": "in_the_wild"}
-# The published program reads a wav2vec 2.0 file of any size; without one the options are those of XLS-R 300M.
+# The published program reads a wav2vec 2.0 file of any size; without one the options are XLS-R 300M's.
 SSL_CONFIGS = {"xlsr_300m": "wav2vec2", "small": "wav2vec2_small"}
 
 # Flags of this toolkit that are keys of the recipe's train part by the same name.
@@ -193,7 +193,7 @@ def _add_own_flags(group: argparse._ActionsContainer) -> None:
         "--dtype",
         default="auto",
         choices=["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
-        help="precision of weights and computation; auto is that of the checkpoint, float32 in the published ones; "
+        help="precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
         "tf32 is for GPUs, int8 for the CPU",
     )
     add(

@@ -25,7 +25,7 @@ from nes2net.registry import backends
 from nes2net.training.objective import Objective
 from nes2net.training.tasks.task import Start, Task
 
-#: options that change nothing in eval mode, and those of the last layer, which is left out
+#: options that change nothing in eval mode, and options of the last layer, which is left out
 _FREE = re.compile(r".*dropout.*|encoder_layerdrop|feature_grad_mult|engine|feature_dim|num_logits|head|score_rule")
 
 
@@ -98,16 +98,16 @@ class DistillationObjective(Objective):
 class Distillation(Task):
     """A student that imitates a teacher on bona fide speech alone.
 
-    Validation has both classes, and its loss is that of the bona fide utterances. The detector has
+    Validation has both classes, and its loss counts the bona fide utterances only. The detector has
     the front-end ``teacher_student`` and the back-end ``one_class_distillation``.
 
     Args:
-        teacher: checkpoint of a whole detector, which needs the front-end and the back-end of the
+        teacher: checkpoint of a whole detector, which needs the same front-end and back-end as the
             teacher's half, and the aggregation ``last``.
-        student_init: what the student starts from: the teacher's weights of the same name and shape,
-            so its first layers, or random weights.
-        distance: of the student's embeddings from the teacher's: 1 − cosine, or the mean squared
-            difference; arXiv 2309.08285 finds the cosine better.
+        student_init: what the student starts from: the teacher's weights of the same name and
+            shape, that is its first layers, or random weights.
+        distance: the distance of the student's embeddings from the teacher's: 1 − cosine, or the
+            mean squared difference; arXiv 2309.08285 finds the cosine better.
     """
 
     classes = (1,)
@@ -123,7 +123,8 @@ class Distillation(Task):
         train = recipe.train
         if teacher is not None and train.init_from is not None:
             raise InputError(
-                "the checkpoint of `train.init_from` holds teacher and student: leave out it or `train.task.teacher`"
+                "the checkpoint of `train.init_from` holds teacher and student: leave out one of it and "
+                "`train.task.teacher`"
             )
         if train.loss != TrainConfig().loss:
             raise InputError("`train.loss` changes nothing in the task distillation: leave it out")
@@ -170,8 +171,8 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
         student_too: give the student the weights whose names and shapes it shares with the teacher.
 
     Raises:
-        InputError: if there is no such detector, it is another one than the recipe's teacher, or
-            the student would be a copy of the teacher, with nothing left to learn.
+        InputError: if there is no such detector, it is not the recipe's teacher, or the student
+            would be a copy of the teacher, with nothing left to learn.
     """
     frontend, backend = detector.frontend, detector.backend
     if not isinstance(frontend, TeacherStudent) or not isinstance(backend, OneClassDistillation):
@@ -201,7 +202,7 @@ def load_teacher(detector: Detector, path: str, student_too: bool = True) -> Non
 
 
 def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
-    """Copy the tensors that both have; tell whether these are all tensors of both."""
+    """Copy the tensors that both have; tell whether both have all their tensors in common."""
     theirs, ours = teacher.state_dict(), student.state_dict()
     shared = {key for key in ours.keys() & theirs.keys() if ours[key].shape == theirs[key].shape}
     student.load_state_dict({key: theirs[key] if key in shared else value for key, value in ours.items()})
@@ -209,7 +210,7 @@ def _start_from(student: nn.Module, teacher: nn.Module) -> bool:
 
 
 def _all_options(backend: Backend) -> dict[str, Any]:
-    """The options of ``backend``, also those with their default."""
+    """The options of ``backend``, including the ones at their default."""
     known = declared(backends.get(backend.config["name"]))
     return {key: option.default for key, option in known.items()} | backend.config
 

@@ -1,4 +1,4 @@
-"""Training a detector that fuses its own score with those of other systems."""
+"""Training a detector that fuses its own score with scores of other systems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCORES = "scores"
 
 
 class FusionObjective(Objective):
-    """The loss of the utterance, of logits that the detector computes with the scores of other systems."""
+    """The loss of the utterance, from logits that the detector computes with the scores of other systems."""
 
     def logits(self, features: Tensor | list[Tensor], part: Part) -> Tensor:
         return self.detector.logits(features, part.carried[_SCORES])
@@ -55,7 +55,7 @@ class Fusion(Task):
         for path in files:
             if not Path(path).is_file():
                 raise InputError(
-                    f"`data.{part}_scores` names {path}, which is not there: give a score file of each of the other "
+                    f"`data.{part}_scores` names {path}, which does not exist: give a score file of each of the other "
                     "systems, in the order of the recipe"
                 )
         return with_system_scores(trials, files, self.ranges)
@@ -70,5 +70,5 @@ class Fusion(Task):
 
 
 def score_ranges(data: DataConfig) -> Ranges:
-    """The ranges by which scores of other systems are normalised: of training, validation and later scoring."""
+    """The ranges that normalise scores of other systems in training, validation and later scoring."""
     return "test" if data.score_range == "test" else ranges_of(data.train_scores)

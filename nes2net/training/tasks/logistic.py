@@ -25,10 +25,11 @@ _MOST_ITERATIONS = 10_000
 
 
 class LogisticObjective(Objective):
-    """The loss of the utterance, of which only the last layer learns.
+    """The loss of the utterance, from which only the last layer learns.
 
     Raises:
-        InputError: as :class:`Objective`, or if the last layer is no linear one with one or two logits.
+        InputError: as :class:`Objective`, or if the last layer is not a linear one with one or two
+            logits.
     """
 
     def __init__(self, detector: Detector, recipe: Recipe) -> None:
@@ -51,7 +52,7 @@ class LogisticTrainer(Trainer):
     """Fits the last layer in one epoch without steps; all else is as in :class:`Trainer`.
 
     The embeddings of the training set are computed as for scoring, in float32 and in eval mode.
-    They stay in the run folder, so that an interrupted run goes on with those that are missing.
+    They stay in the run folder, so that an interrupted run goes on with the missing ones.
 
     Raises:
         InputError: if there are several processes.
@@ -75,7 +76,7 @@ class LogisticTrainer(Trainer):
             return
         weight, bias, iterations = fit_logistic(self.embeddings, self.targets, self.recipe.train.logistic_c)
         assert isinstance(layer, nn.Linear)
-        with torch.no_grad():  # of two logits, the first is 0, so that their difference is the log odds, too
+        with torch.no_grad():  # the first of two logits is 0, so that their difference is also the log odds
             layer.weight.zero_()
             layer.bias.zero_()
             layer.weight[-1] = torch.from_numpy(weight)
@@ -134,13 +135,13 @@ def fit_logistic(embeddings: NDArray, targets: NDArray, c: float) -> tuple[NDArr
     """Fit weight (E,) and bias of the log odds of ``targets`` 1 by scikit-learn, in float64.
 
     L-BFGS minimises C·Σ log loss + ½|w|². Each dimension is divided by its standard deviation
-    first, without which it hardly converges, and w is that of the scaled dimensions. The scale is
-    then folded into the weight that is returned, which is for ``embeddings`` as they are.
+    first, because it hardly converges otherwise; w belongs to the scaled dimensions. The scale is
+    then folded into the weight that is returned, which fits the unscaled ``embeddings``.
 
     Args:
         embeddings: N×E.
         targets: (N,), 1 for bona fide and 0 for spoof.
-        c: C; the larger, the weaker the regularisation.
+        c: C; a larger C regularises less.
 
     Returns:
         The weight, the bias and the number of iterations.

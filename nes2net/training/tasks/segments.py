@@ -1,4 +1,4 @@
-"""Training on the labels of frames, beside those of utterances: where an utterance is fake."""
+"""Training on labels of frames, beside labels of utterances: where an utterance is fake."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _LABEL_MS = 10
 
 
 class SegmentObjective(Objective):
-    """The loss of the frames of each resolution, beside that of the utterance.
+    """The loss of the frames of each resolution, beside the loss of the utterance.
 
     Each is averaged over all frames of a batch with a label. Scores and labels are cut to the
-    shorter, as published. What it takes of a batch are labels B×T by resolution, −1 for none.
+    shorter of the two, as published. From a batch it takes labels B×T by resolution; −1 means no
+    label.
 
     Raises:
         InputError: as :class:`Objective`, or if the detector gives no such frames, or the loss does
@@ -111,7 +112,7 @@ class SegmentObjective(Objective):
             labels, logits = part.carried[str(ms)], segments[ms]
             if logits.shape[1] < labels.shape[1]:
                 raise InputError(
-                    f"the back-end gives {logits.shape[1]} frames of {ms} ms, and its num_segments said at least "
+                    f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
             aligned = logits[:, : labels.shape[1]].flatten(0, 1)
@@ -120,7 +121,7 @@ class SegmentObjective(Objective):
 
 
 def _shares(labels: Tensor) -> Tensor:
-    """Each class's share in a frame, (B·T)×2; frames without a label have none of either."""
+    """Each class's share in a frame, (B·T)×2; both are 0 for frames without a label."""
     return F.one_hot(labels.flatten().long() + 1, 3)[:, 1:]
 
 
@@ -162,7 +163,7 @@ class Segments(Task):
 
 
 def _segment_labels(data: DataConfig, part: str) -> tuple[Corpus, dict[str, NDArray] | None]:
-    """A corpus, and the labels of frames of its trials of ``part`` by id; None if it has no such labels."""
+    """A corpus, and by id the labels of frames of its trials of ``part``; None if it has no such labels."""
     of_dev = part == "dev"
     name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
     root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)

@@ -39,10 +39,10 @@ class Task:
     """What a run is about: one score an utterance, of two classes, unless a task says otherwise.
 
     A task is a subclass in a file of its own that overrides what differs (CONTRIBUTING.md). Data,
-    loop, validation and resuming ask it and its objective, and know no task by its name.
+    loop, validation and resuming ask it and its objective; none of them names a task.
 
     Args:
-        recipe: of the run.
+        recipe: recipe of the run.
 
     Raises:
         InputError: if the recipe lacks what the task needs.
@@ -115,11 +115,11 @@ def create_task(recipe: Recipe) -> Task:
     chosen = recipe.train.task
     named = {} if chosen is None else {"name": chosen} if isinstance(chosen, str) else dict(chosen)
     if named and not isinstance(named.get("name"), str):
-        raise InputError("`train.task` needs a `name`, which says whose options the others are")
+        raise InputError("`train.task` needs a `name`, to which the other options belong")
     asked = {name for name in tasks.names() if tasks.get(name).is_asked_for(recipe)}
     asked |= {named.pop("name")} if named else set()
     if len(asked) > 1:
-        raise InputError(f"settings of the recipe ask for the tasks {' and '.join(sorted(asked))}: take those of one")
+        raise InputError(f"settings of the recipe ask for the tasks {' and '.join(sorted(asked))}: keep one of them")
     name = asked.pop() if asked else "utterance"
     if named:
         options = [option for option in inspect.signature(tasks.get(name)).parameters if option != "recipe"]
