@@ -114,7 +114,7 @@ def test_unlike_recordings_are_unusual_and_the_reason_is_said():
             3400.0,
             r"its bandwidth, 3\.4 kHz, is unusual among the calibration's recordings \(7\.5 to 7\.5 kHz\)",
         ),
-        ("level", -70.0, "its level, -70.0 dB of full scale, is unlike"),
+        ("level", -70.0, "its level, -70.0 dB of full scale, is unusual"),
         ("duration", 200.0, r"its duration, 200\.0 s, is unusual among the calibration's recordings \(\d\.\d to \d"),
         ("embedding", np.full(16, 9.0), "its embedding is unlike the embeddings of the calibration's recordings"),
     ):

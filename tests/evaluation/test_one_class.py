@@ -153,7 +153,7 @@ def test_the_command_line(case, tmp_path, capsys):
         5,
     ]
     assert main(list(map(str, own))) == 2
-    assert "by --threshold-from with --dev-keys, or by --calibration" in capsys.readouterr().err
+    assert "with --threshold-from and --dev-keys, or with --calibration" in capsys.readouterr().err
     assert main(list(map(str, [*own, "--calibration", calibration, "--html", page, "--json", data]))) == 0
     printed = capsys.readouterr().out
     (set_of_one_class,) = json.loads(data.read_text())["transfers"][0]["one_class"]

@@ -114,7 +114,7 @@ def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, cap
     labels = str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")
     assert main(["evaluate", *arguments, labels, "--allow-partial"]) == 2
     error = capsys.readouterr().err
-    assert "1,676 bona fide, 14,788 spoofed" in error and "not of eval; ask for --phase progress" in error
+    assert "1,676 bona fide, 14,788 spoofed" in error and "not to eval; ask for --phase progress" in error
     assert main(["evaluate", *arguments, labels, "--phase", "progress"]) == 2
     assert "165,102 scored but not in the key" in capsys.readouterr().err
 

@@ -73,13 +73,13 @@ def test_segment():
     ):
         with pytest.raises(InputError, match=message):
             detector.segment(recording, 16000, **settings)
-    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
+    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of recordings"):
         detector.decide(recording, calibration, 16000)
-    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of 40 ms"):
+    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of 40 ms"):
         check_belongs(detector, calibration, 40.0)
     unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
     assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
-    with pytest.raises(InputError, match="of scores of frames of 20 ms, not of recordings"):
+    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of recordings"):
         detector.decide(recording, unrecorded, 16000)
 
 
