@@ -130,7 +130,7 @@ class Download:
 class Corpus(ABC):
     """The facts of a corpus, and its trials.
 
-    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.layout.FolderCorpus`
+    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.folders.FolderCorpus`
     derive the trials from a declaration of the files.
 
     Methods raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
