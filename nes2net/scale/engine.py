@@ -19,13 +19,13 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, one_line
-from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scale.cluster import Resources, start_ray
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked
 from nes2net.scale.reading import OWN_COLUMNS, fetched, pieces_of
 from nes2net.scale.sources import Shard, Source, is_url, shards_of
 from nes2net.scoring.batches import Plan, Read, collate, compute_scores
+from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import (
     Result,
     Scorer,
@@ -345,7 +345,7 @@ def score(
         dataset: rows with the bytes of an audio file, or with its path or URL.
         model: see :class:`Model`; of a detector, a copy is saved in a temporary folder of this machine.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors; by default all that Ray has.
         audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of

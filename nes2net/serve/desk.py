@@ -26,8 +26,8 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError, counted
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
-from nes2net.published_models import length_of_training
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
