@@ -235,6 +235,8 @@ def fetch_all(
             cannot be had, is not what was published or cannot be unpacked.
         Unfinished: if a server breaks off or the disk is full; the same call goes on.
     """
+    from huggingface_hub import snapshot_download  # start-up
+
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
         record, remedy = _Record(), "remove it, and run the same command again"
@@ -256,7 +258,20 @@ def fetch_all(
             if received.unpacked and not keep_archives:
                 (folder / file.name).unlink(missing_ok=True)
         for hub_set in plan.hub_sets:
-            _fetch_hub_set(hub_set, folder)
+            with _of_hub(hub_set.repository):
+                snapshot_download(
+                    hub_set.repository,
+                    repo_type="dataset",
+                    revision=hub_set.revision,
+                    local_dir=folder,
+                    allow_patterns=list(hub_set.only) or None,
+                )
+            # If the server does not answer, the folder is accepted as it is.
+            missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
+            if missing:
+                raise Unfinished(
+                    f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+                )
 
 
 def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, place: str) -> _Received:
@@ -282,25 +297,6 @@ def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Re
             )
     found = client.fetch(file.remote, path, f"downloading {place}: {file.name}")
     return _Received(url=file.remote.url, size=path.stat().st_size, digests=found, published=published)
-
-
-def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    from huggingface_hub import snapshot_download  # start-up
-
-    with _of_hub(hub_set.repository):
-        snapshot_download(
-            hub_set.repository,
-            repo_type="dataset",
-            revision=hub_set.revision,
-            local_dir=folder,
-            allow_patterns=list(hub_set.only) or None,
-        )
-    # If the server does not answer, the folder is accepted as it is.
-    missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
-    if missing:
-        raise Unfinished(
-            f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
-        )
 
 
 def _size_of(path: Path) -> int | None:
