@@ -159,6 +159,10 @@ class Corpus(ABC):
     """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
     user_defined: bool = False
     """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    about: str = ""
+    """What it holds, for the list of all corpora; needed only if it has no official ``counts``."""
+    takes: str = "FOLDER"
+    """What ``root`` may be, in an example of a command."""
     home: Callable[[], Path] | None = None
     """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
     test_samples: int = ASVSPOOF_SAMPLES

@@ -329,6 +329,8 @@ class GenericCorpus(UserCorpus):
 
 CORPUS = GenericCorpus(
     title="Generic corpus",
+    about="recordings of your own: a CSV list, or a folder for each class",
+    takes="LIST.csv|FOLDER",
     segments=segments,
     segment_labels=segment_labels,
 )

@@ -391,5 +391,6 @@ class ShardCorpus(UserCorpus):
 
 CORPUS = ShardCorpus(
     title="Corpus in shards",
+    about="recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for shards on the Hugging Face hub",
     eer_method="arena",
 )
