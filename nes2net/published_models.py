@@ -36,7 +36,7 @@ class PublishedModel:
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
     utterance, ``"corpus"`` for the corpus's own number."""
     crop: Literal["head", "random"] = "head"
-    """Where its authors cut those samples out. The default of this toolkit is always the head."""
+    """Where its authors cut these samples out of the utterance. The default of this toolkit is always the head."""
     scored_in: str = ""
     """Where its authors show how they score: files of their code, or a card. Empty if nothing public
     shows it, so that :attr:`scored` is an assumption."""
@@ -289,7 +289,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         code_licence="MIT",
         trained_on=("asvspoof2019_la:train",),
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("its epoch is that of the lowest training loss",),
+        notes=("its epoch is the one with the lowest training loss",),
     ),
     "AASIST": PublishedModel(
         {"frontend": "waveform", "backend": "raw_aasist"},

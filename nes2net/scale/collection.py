@@ -35,11 +35,11 @@ class Outcome:
     shards: int
     """Shards of the source."""
     kept: int = 0
-    """Those that earlier runs had finished."""
+    """Shards that earlier runs had finished."""
     rows: int = 0
     """Recordings in the shards that are finished."""
     scored: int = 0
-    """Those with a score."""
+    """Recordings with a score."""
     audio_seconds: float = 0.0
     """Total length of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)

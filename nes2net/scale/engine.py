@@ -278,7 +278,7 @@ def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recor
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
-    """A dataset of the packed pieces of ``shards``, each of which a task reads, lazily."""
+    """A lazy dataset of the packed pieces of ``shards``; a task reads each shard."""
     return _shards_dataset(shards).map_batches(
         _read_shards,
         batch_size=1,
@@ -338,8 +338,8 @@ def score(
 
     The rows stay, without the bytes, and get ``seconds`` (length of the recording), ``score``, higher
     for bona fide, and ``error``, which says why there is no score. Recordings share a batch with their
-    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; those of
-    :func:`nes2net.scale.score_collection` do not.
+    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; the
+    scores of :func:`nes2net.scale.score_collection` do not.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 HOP = 0.5
 #: The part of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
-_MOST_WAITING = 30  # each waits in a thread, of which the server has 40
+_MOST_WAITING = 30  # each waits in a thread, and the server has 40 threads
 _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
 _COLUMNS = 1200  # pictures are hardly wider on a page
 _FFT = 512
@@ -130,7 +130,7 @@ class Picture:
     low: np.ndarray
     """(C,) the lowest sample of each column."""
     high: np.ndarray
-    """(C,) the highest one."""
+    """(C,) the highest sample of each column."""
     spectrogram: bytes
     """PNG in grey, black is loud: 0 Hz at the bottom, 8 kHz at the top."""
 
@@ -148,7 +148,7 @@ class Scored:
     """Leading samples that were scored; None for all."""
     picture: Picture | None = None
     token: str = ""
-    """Under which :attr:`Desk.heard` has a file for a player."""
+    """Key in :attr:`Desk.heard` of its file for a player; empty without one."""
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
     remark: str = ""
