@@ -375,6 +375,9 @@ PUBLISHED: dict[str, PublishedModel] = {
 #: Names of the published models → their architectures.
 PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, row in PUBLISHED.items()}
 
+#: Name → code, for the models that only their layout tells from others.
+CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
+
 #: Key of a detector's record that holds the name of the published model that it was loaded as.
 RECORD_KEY = "published_model"
 #: Key of a detector's record that holds :func:`start_of` what its training started from.

@@ -35,7 +35,7 @@ from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
 from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.options import check_model, name_and_options
-from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.published_models import CODES, PUBLISHED_MODELS, RECORD_KEY, start_of
 from nes2net.recipes.reading import load_recipe
 from nes2net.registry import create_frontend
 
@@ -373,7 +373,7 @@ def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), heard))
         for name, config in PUBLISHED_MODELS.items()
-        if PUBLISHED[name].code == code
+        if CODES.get(name, "") == code
     }
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
