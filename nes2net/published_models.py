@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
-
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
+from typing import Any, Literal
 
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
 _CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
-#: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
-_USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
-# Two minutes, which is more than anybody trains on at once. A record may say anything.
-_LONGEST = 120 * 16_000
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,7 @@ class PublishedModel:
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
     utterance, ``"corpus"`` for the corpus's own number."""
     crop: Literal["head", "random"] = "head"
-    """Where its authors cut those samples out. The default of this toolkit is always the head."""
+    """Where its authors cut these samples out of the utterance. The default of this toolkit is always the head."""
     scored_in: str = ""
     """Where its authors show how they score: files of their code, or a card. Empty if nothing public
     shows it, so that :attr:`scored` is an assumption."""
@@ -295,7 +289,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         code_licence="MIT",
         trained_on=("asvspoof2019_la:train",),
         scored_in="models/tl_model.py, utils/arg_parse.py",
-        notes=("its epoch is that of the lowest training loss",),
+        notes=("its epoch is the one with the lowest training loss",),
     ),
     "AASIST": PublishedModel(
         {"frontend": "waveform", "backend": "raw_aasist"},
@@ -386,11 +380,8 @@ CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if ro
 
 #: Key of a detector's record that holds the name of the published model that it was loaded as.
 RECORD_KEY = "published_model"
-
-
 #: Key of a detector's record that holds :func:`start_of` what its training started from.
 START_KEY = "started_from"
-
 
 # What is kept of a recipe's ``data``, which of it are folders, and what is kept of each of its
 # ``corpora``.
@@ -430,79 +421,3 @@ def published_model(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | N
     """Name and facts of the published model that a detector's record names; None if it names none."""
     name = record.get(RECORD_KEY)
     return (name, PUBLISHED[name]) if isinstance(name, str) and name in PUBLISHED else None
-
-
-class HeardPart(NamedTuple):
-    """How much of a recording is scored, and why."""
-
-    num_samples: int | None
-    """Leading samples at 16 kHz, repeated if there are fewer; None for all."""
-    why: str = ""
-    """Words that follow "as"; empty if the number was asked for or is the usual one."""
-
-    @property
-    def words(self) -> str:
-        """What to tell a user; empty if there is nothing to tell.
-
-        >>> HeardPart(16000, "in training").words
-        'the first 1.00 s of each recording are scored (16,000 samples, repeating shorter ones), as in training'
-        """
-        if not self.why:
-            return ""
-        if self.num_samples is None:
-            return f"whole recordings are scored, as {self.why}"
-        heard = f"the first {self.num_samples / 16_000:.2f} s of each recording"
-        return f"{heard} are scored ({self.num_samples:,} samples, repeating shorter ones), as {self.why}"
-
-
-def samples_to_score(
-    record: Mapping[str, Any],
-    asked: int | Literal["auto"] | None = "auto",
-    usual: int | None = None,
-    protocol: Literal["4sec", "full"] | None = None,
-) -> HeardPart:
-    """How much of a recording to score with a detector of this ``record``.
-
-    What the user asks for comes first, then what the authors of a published detector do, then what
-    the detector was trained on.
-
-    Args:
-        asked: what the user asks for; ``"auto"`` for nothing.
-        usual: the number for any other detector, and for one that was trained on 64,600 or 64,000
-            samples, as the published recipes with '4sec' protocols are.
-        protocol: ``"full"`` asks for whole recordings, ``"4sec"`` for anything else.
-
-    >>> samples_to_score({"published_model": "df_arena_1b"}).num_samples
-    64600
-    >>> samples_to_score({"recipe": {"data": {"num_samples": 16000}}}, usual=64600).num_samples
-    16000
-    """
-    if protocol == "full":
-        return HeardPart(None)
-    if asked != "auto":
-        return HeardPart(asked)
-    if found := published_model(record):
-        samples, why = found[1].num_samples, "by the detector's authors"
-    else:
-        samples, why = _trained_samples(record), "in training"
-    if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
-        return HeardPart(usual)
-    return HeardPart(samples, why)  # type: ignore[arg-type]
-
-
-def length_of_training(record: Mapping[str, Any]) -> int:
-    """Samples that a detector of this ``record`` hears at a time in training, or the usual 64,600."""
-    return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
-
-
-def _trained_samples(record: Mapping[str, Any]) -> int | Literal["corpus"] | None:
-    """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if its recipe decides nothing."""
-    recipe = record.get("recipe")
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    if not isinstance(data, dict) or "num_samples" not in data:
-        return "corpus"
-    samples = data["num_samples"]
-    if samples is None or data.get("crop") == "pieces":  # all pieces of each recording
-        return None
-    believed = type(samples) is int and 1 <= samples <= _LONGEST and samples not in _USUAL
-    return samples if believed else "corpus"

@@ -15,8 +15,9 @@ from nes2net.cli.main import main
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.inspect.identify import identify
 from nes2net.options import declared
-from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model, samples_to_score
+from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
 from nes2net.registry import corpora, frontends
+from nes2net.scoring.heard import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.
 ANTIDEEPFAKE = {

@@ -15,8 +15,8 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError
 from nes2net.machine.devices import choose_device, own_device
 from nes2net.machine.terminal import print_note
-from nes2net.published_models import samples_to_score
 from nes2net.scoring.corpus import EmbeddingResult, embed_trials
+from nes2net.scoring.heard import samples_to_score
 
 #: What is embedded: the mean over time of a hidden state of the front-end, or of the aggregation; or
 #: the input of the back-end's last layer.
@@ -40,7 +40,7 @@ def embed_recordings(
         layer: hidden state of the front-end: the last, a number from 0 (the input of the first layer),
             or all of them in a row.
         num_samples: how many leading samples of each recording to take, None for all; ``"auto"`` as
-            :func:`nes2net.published_models.samples_to_score` chooses, which a note says.
+            :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note says.
         about: plain data for the record, such as the corpus and the checkpoint.
         options: see :class:`~nes2net.scoring.engine.Way`.
 

@@ -25,9 +25,10 @@ from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name
-from nes2net.published_models import length_of_training, published_model
+from nes2net.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files
+from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples

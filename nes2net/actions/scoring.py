@@ -18,11 +18,12 @@ from nes2net.evaluation.origin import seen
 from nes2net.machine.files import sha256_of
 from nes2net.machine.terminal import print_note, print_warnings
 from nes2net.machine.this_process import is_first
-from nes2net.published_models import published_model, samples_to_score
+from nes2net.published_models import published_model
 from nes2net.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.engine import Finished
+from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import Scorer
 from nes2net.scoring.system_scores import Ranges, check_fusion, described, ranges_of, with_system_scores
 from nes2net.scoring.track import chosen_resolution
@@ -62,7 +63,7 @@ def score_corpus(
     Args:
         checkpoint: what ``scorer`` was loaded from, for the record.
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
-            ``"auto"`` as :func:`nes2net.published_models.samples_to_score` chooses, which a note
+            ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note
             says.
         protocol: ``"full"`` for whole utterances, ``"4sec"`` for a part of them.
         resolution_ms: length of the frames to score instead of utterances; ``"shortest"`` for the

@@ -82,7 +82,15 @@ class OnnxFile:
                 )
             device = "cpu" if device == "auto" else device
         self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
-        _check_interface(self.session, self.path)
+        try:
+            found = [
+                [(v.name, v.type, len(v.shape)) for v in ends]
+                for ends in (self.session.get_inputs(), self.session.get_outputs())
+            ]
+        except UnicodeDecodeError:
+            raise foreign(self.path, "names of its inputs and outputs are not UTF-8") from None
+        if found != _INTERFACE:
+            raise foreign(self.path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")
         self.computes_on = device_in_use(self.session.get_provider_options())
         self.config: dict[str, Any] = self.description["config"]
         self.min_samples: int = self.description["min_samples"]
@@ -213,14 +221,3 @@ def _check_weights(path: Path, name: str, size: int) -> None:
     found = beside.stat().st_size
     if not size <= found <= size + _ALIGNMENT:
         raise InputError(f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew")
-
-
-def _check_interface(session: InferenceSession, path: Path) -> None:
-    try:
-        found = [
-            [(v.name, v.type, len(v.shape)) for v in ends] for ends in (session.get_inputs(), session.get_outputs())
-        ]
-    except UnicodeDecodeError:
-        raise foreign(path, "names of its inputs and outputs are not UTF-8") from None
-    if found != _INTERFACE:
-        raise foreign(path, f"inputs and outputs are {shown(found)}, expected {_INTERFACE}")

@@ -68,6 +68,16 @@ class Layout:
     code: str = ""
     """The code that writes it, if its models share all tensors with models of other code."""
 
+    def name_here(self, name: str) -> str:
+        """The name that a detector saves for the tensor ``name`` of such a file."""
+        for encoder, translate in ((self.library_encoder, from_library), (self.torchaudio_encoder, from_torchaudio)):
+            if encoder and name.startswith(encoder):
+                return "ssl_model.model." + translate(name.removeprefix(encoder))
+        for theirs, ours in self.parts.items():
+            if name.startswith(theirs):
+                return ours + name.removeprefix(theirs)
+        return name
+
 
 def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
@@ -129,28 +139,18 @@ def layout_of(state_dict: Mapping[str, Tensor]) -> Layout | None:
     return next((layout for layout in _LAYOUTS if all(mark in state_dict for mark in layout.marks)), None)
 
 
-def read_layout(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Give the tensors of a published whole-model file the names that a detector saves.
-
-    A file whose code has no layout of its own is returned as it is.
-
-    >>> list(read_layout({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
-    ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
-    """
-    layout = layout_of(state_dict)
-    if layout is None:
-        return state_dict
-    unused = re.compile(layout.unused)
-    return {_name_here(name, layout): value for name, value in state_dict.items() if not unused.fullmatch(name)}
-
-
 def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     """Give the tensors of a whole-model file the names that a detector saves.
 
     Some published codes have a layout of their own; and a wrapper such as s3prl's ``upstream`` adds
     a prefix to WavLM's keys.
+
+    >>> list(unwrap_frontend({"m_ssl.model.mask_emb": 1, "m_output_act.0.weight": 2, "output_std": 3}))
+    ['ssl_model.model.mask_emb', 'm_output_act.0.weight']
     """
-    state_dict = read_layout(state_dict)
+    if (layout := layout_of(state_dict)) is not None:
+        unused = re.compile(layout.unused)
+        state_dict = {layout.name_here(k): v for k, v in state_dict.items() if not unused.fullmatch(k)}
     end = "encoder.pos_conv.0.weight_v"
     wrappers = [k.removesuffix(end) for k in state_dict if k.startswith("ssl_model.") and k.endswith(end)]
     if len(wrappers) != 1 or wrappers[0] == "ssl_model.model.":
@@ -164,13 +164,3 @@ def unwrap_frontend(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 def of_frontend(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the front-end in a whole-model state dict."""
     return {name: tensor for name, tensor in state_dict.items() if name.startswith("ssl_model.model.")}
-
-
-def _name_here(name: str, layout: Layout) -> str:
-    for encoder, translate in ((layout.library_encoder, from_library), (layout.torchaudio_encoder, from_torchaudio)):
-        if encoder and name.startswith(encoder):
-            return "ssl_model.model." + translate(name.removeprefix(encoder))
-    for theirs, ours in layout.parts.items():
-        if name.startswith(theirs):
-            return ours + name.removeprefix(theirs)
-    return name

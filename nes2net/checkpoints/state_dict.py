@@ -50,9 +50,18 @@ def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedD
         InputError: if the file is missing or damaged, has no state dict, or asks for functions.
     """
     path = Path(path)
-    if path.suffix == ".safetensors":
-        return state_dict_of(_read_safetensors(path), path)
-    return state_dict_of(read_torch_file(path, tensors_only)[0], path)
+    if path.suffix != ".safetensors":
+        return state_dict_of(read_torch_file(path, tensors_only)[0], path)
+    check_file(path)
+    try:
+        with open(path, "rb") as file:
+            header = int.from_bytes(file.read(8), "little")
+        if header > min(_MOST_HEADER, path.stat().st_size):
+            raise ValueError(f"its header would take {header} bytes")
+        tensors = load_file(path)
+    except Exception as error:  # of the library, or of PyTorch for a type or a shape that it does not have
+        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
+    return state_dict_of(tensors, path)
 
 
 def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
@@ -66,7 +75,12 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
             content = content[key]
     tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
     if not tensors or not all(isinstance(k, str) and len(k) <= _LONGEST_NAME for k in content):
-        raise InputError(f"{path} holds no state dict: expected names and tensors, found {_describe(content)}")
+        found = f"a {type(content).__name__}"
+        if isinstance(content, Record):
+            found = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
+        elif isinstance(content, dict):
+            found = f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
+        raise InputError(f"{path} holds no state dict: expected names and tensors, found {found}")
     if len(content) > _MOST_TENSORS:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
@@ -103,26 +117,6 @@ def with_metadata(state_dict: Mapping[str, Tensor], metadata: dict[str, Any] | N
     if metadata is not None:
         copy._metadata = metadata  # type: ignore[attr-defined]  # PyTorch's own attribute
     return copy
-
-
-def _describe(content: Any) -> str:
-    if isinstance(content, Record):
-        return f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
-    if isinstance(content, dict):
-        return f"a dictionary with {', '.join(map(shown, islice(content, 5))) or 'nothing'}"
-    return f"a {type(content).__name__}"
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    check_file(path)
-    try:
-        with open(path, "rb") as file:
-            header = int.from_bytes(file.read(8), "little")
-        if header > min(_MOST_HEADER, path.stat().st_size):
-            raise ValueError(f"its header would take {header} bytes")
-        return load_file(path)
-    except Exception as error:  # of the library, or of PyTorch for a type or a shape that it does not have
-        raise InputError(f"{path} is not a safetensors file or is damaged ({first_line(error)})") from error
 
 
 def save_state_dict(state_dict: Mapping[str, Tensor], path: str | Path, **record: Any) -> None:

@@ -90,7 +90,7 @@ def explain(
     from nes2net.audio.files import with_folders_listed
     from nes2net.explanation import How
     from nes2net.explanation import explain as explained
-    from nes2net.published_models import samples_to_score
+    from nes2net.scoring.heard import samples_to_score
 
     paths = with_folders_listed(files)
     places = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()} if out else {}

@@ -263,7 +263,7 @@ class Length:
     def samples(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
         """How many samples to score: what the flags say, else what suits the detector, which a note says."""
         from nes2net.machine.terminal import print_note
-        from nes2net.published_models import samples_to_score
+        from nes2net.scoring.heard import samples_to_score
 
         heard = samples_to_score(record, self.asked, of_corpus, self.protocol)
         print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")

@@ -182,32 +182,29 @@ def check_corpus(
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
     if any(part.extra for part in parts):
-        named = _named_by_any_part(corpus, root, lists)
+        # Parts may share a folder, and so may a list and the lists beside it.
+        places = [(root, split) for split in corpus.splits] + ([(root.parent, WHOLE)] if root.is_file() else [])
+        named: set[str] = set()
+        for place, split in places:
+            with suppress(InputError):  # a part that does not exist, or lists of something else
+                named |= {
+                    os.path.abspath(trial.path)
+                    for trial in corpus.trials(place, split, protocols=lists)
+                    if trial.path is not None
+                }
         for part in parts:
             part.extra = [
                 name for name in part.extra if os.path.abspath(os.path.join(part.audio or "", name)) not in named
             ]
     check = CorpusCheck(corpus.title, root, parts, licence=corpus.licence, source=corpus.source)
-    place = root if keys is None else Path(keys)
+    keys = root if keys is None else Path(keys)
     if corpus.key_files:
-        check.key = _check_key(corpus, place, ids, subset)
+        check.key = _check_key(corpus, keys, ids, subset)
     if corpus.asv_scores and "eval" in names:
         check.asv_problem = _check_asv(
-            corpus, corpus.asv_scores, [place, *(p.protocol for p in parts if p.protocol is not None)]
+            corpus, corpus.asv_scores, [keys, *(p.protocol for p in parts if p.protocol is not None)]
         )
     return check
-
-
-def _named_by_any_part(corpus: Corpus, root: Path, protocols: str | Path | None) -> set[str]:
-    """The files that some part of the corpus names, or a list beside the list ``root``: parts may share a folder."""
-    places = [(root, split) for split in corpus.splits]
-    places += [(root.parent, WHOLE)] if root.is_file() else []
-    paths: set[str] = set()
-    for place, split in places:
-        with suppress(InputError):  # a part that does not exist, or lists of something else
-            trials = corpus.trials(place, split, protocols=protocols)
-            paths |= {os.path.abspath(trial.path) for trial in trials if trial.path is not None}
-    return paths
 
 
 def _obtain(corpus: Corpus, what: str) -> str:

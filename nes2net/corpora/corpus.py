@@ -130,7 +130,7 @@ class Download:
 class Corpus(ABC):
     """The facts of a corpus, and its trials.
 
-    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.layout.FolderCorpus`
+    :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.folders.FolderCorpus`
     derive the trials from a declaration of the files.
 
     Methods raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
@@ -159,6 +159,10 @@ class Corpus(ABC):
     """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
     user_defined: bool = False
     """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    about: str = ""
+    """What it holds, for the list of all corpora; needed only if it has no official ``counts``."""
+    takes: str = "FOLDER"
+    """What ``root`` may be, in an example of a command."""
     home: Callable[[], Path] | None = None
     """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
     test_samples: int = ASVSPOOF_SAMPLES

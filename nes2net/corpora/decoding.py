@@ -126,7 +126,12 @@ def decode_in_parallel(
             while handed_out or (waiting and not unfinished):
                 while waiting and not unfinished and len(handed_out) < _AHEAD * workers:
                     chunk = waiting.popleft()
-                    handed_out.append((chunk, _submit(pool, chunk, decode)))
+                    try:
+                        future = pool.submit(_decode_each, chunk, decode)
+                    except BrokenProcessPool as error:  # an earlier file killed a process
+                        future = Future()
+                        future.set_exception(error)
+                    handed_out.append((chunk, future))
                 chunk, future = handed_out.popleft()
                 try:
                     yield future.result()
@@ -139,25 +144,12 @@ def decode_in_parallel(
         suspects, others = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
         waiting.extendleft(reversed(others))
         for path in itertools.chain.from_iterable(suspects):
-            yield [_decode_alone(path, decode)]
-
-
-def _submit(pool: ProcessPoolExecutor, chunk: Sequence[Path], decode: Callable[[Path], Decoded]) -> Future:
-    """The future result for ``chunk``; if the pool is broken already, it holds that exception."""
-    try:
-        return pool.submit(_decode_each, chunk, decode)
-    except BrokenProcessPool as error:
-        broken: Future = Future()
-        broken.set_exception(error)
-        return broken
-
-
-def _decode_alone(path: Path, decode: Callable[[Path], Decoded]) -> Decoded:
-    with _pool(1) as pool:
-        try:
-            return pool.submit(decode, path).result()
-        except BrokenProcessPool:
-            return Decoded(path, error="the process that decoded it crashed")
+            with _pool(1) as pool:
+                try:
+                    decoded = pool.submit(decode, path).result()
+                except BrokenProcessPool:
+                    decoded = Decoded(path, error="the process that decoded it crashed")
+            yield [decoded]
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:

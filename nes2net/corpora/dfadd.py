@@ -12,7 +12,7 @@ has numbers here, 755 and 3,000, as benchmarks on it report them.
 """
 
 from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import FolderCorpus, Place
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = FolderCorpus(

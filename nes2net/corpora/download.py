@@ -125,7 +125,14 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
     hub_sets: list[PlannedHubSet] = []
     for download in corpus.downloads:
         if download.url.startswith(_HUB):
-            hub_sets.append(_hub_set(download, only))
+            from huggingface_hub import HfApi  # start-up
+
+            repository, _, revision = download.url.removeprefix(_HUB).partition("@")
+            with _of_hub(repository):
+                info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
+            sizes = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
+            licence = download.licence or str((info.card_data and info.card_data.get("license")) or "")[:100]
+            hub_sets.append(PlannedHubSet(repository, info.sha, sizes, licence, only))
         elif record := _INVENIO.fullmatch(download.url):
             files += _files_of_record(download, client, *record.groups())
         else:
@@ -202,18 +209,6 @@ def _checked_name(name: str, page: str) -> str:
     return name
 
 
-def _hub_set(download: Download, only: Sequence[str]) -> PlannedHubSet:
-    from huggingface_hub import HfApi  # start-up
-
-    repository, _, revision = download.url.removeprefix(_HUB).partition("@")
-    with _of_hub(repository):
-        info = HfApi().dataset_info(repository, revision=revision or None, files_metadata=True)
-    files = {file.rfilename: file.size or 0 for file in info.siblings or [] if _matches(file.rfilename, only)}
-    stated = info.card_data.get("license") if info.card_data else None
-    licence = download.licence or str(stated or "")[:100]
-    return PlannedHubSet(repository, info.sha, files, licence, only)
-
-
 def _of_hub(repository: str) -> AbstractContextManager[None]:
     page = f"{_SETS}{repository}"
     return hub_errors(f"{page} cannot be read", page, "what has come")
@@ -256,7 +251,22 @@ def fetch_all(
             if received.unpacked and not keep_archives:
                 (folder / file.name).unlink(missing_ok=True)
         for hub_set in plan.hub_sets:
-            _fetch_hub_set(hub_set, folder)
+            from huggingface_hub import snapshot_download  # start-up
+
+            with _of_hub(hub_set.repository):
+                snapshot_download(
+                    hub_set.repository,
+                    repo_type="dataset",
+                    revision=hub_set.revision,
+                    local_dir=folder,
+                    allow_patterns=list(hub_set.only) or None,
+                )
+            # If the server does not answer, the folder is accepted as it is.
+            missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
+            if missing:
+                raise Unfinished(
+                    f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
+                )
 
 
 def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Received | None, place: str) -> _Received:
@@ -282,25 +292,6 @@ def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Re
             )
     found = client.fetch(file.remote, path, f"downloading {place}: {file.name}")
     return _Received(url=file.remote.url, size=path.stat().st_size, digests=found, published=published)
-
-
-def _fetch_hub_set(hub_set: PlannedHubSet, folder: Path) -> None:
-    from huggingface_hub import snapshot_download  # start-up
-
-    with _of_hub(hub_set.repository):
-        snapshot_download(
-            hub_set.repository,
-            repo_type="dataset",
-            revision=hub_set.revision,
-            local_dir=folder,
-            allow_patterns=list(hub_set.only) or None,
-        )
-    # If the server does not answer, the folder is accepted as it is.
-    missing = [name for name, size in hub_set.files.items() if _size_of(folder / name) != size]
-    if missing:
-        raise Unfinished(
-            f"{counted(len(missing), 'file')} of {hub_set.repository} did not come: {listed(missing)}; run the same command again"
-        )
 
 
 def _size_of(path: Path) -> int | None:

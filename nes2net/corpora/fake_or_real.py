@@ -13,7 +13,7 @@ The paper judges by accuracy; the EER follows ASVspoof's rule.
 """
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import FolderCorpus, Place
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 CORPUS = FolderCorpus(

@@ -5,10 +5,11 @@ Figures: Process and Challenges", Interspeech 2025.
 
 Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
 ``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
-``<root>/SPEAKER/SOURCE/NAME.wav``; bona fide ones in ``SPEAKER/Bonafide``. ``AudioPath`` is absolute
-on the authors' machine; only its last three parts count. An id is ``SPEAKER/SOURCE/NAME``, because
-names are not unique without them. The corpus has no parts; everything is ``eval``. Rates differ
-between systems (16, 24 and 44.1 kHz), which tells classes apart; audio is scored at 16 kHz.
+``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``.
+In an ``AudioPath``, which is absolute on the authors' machine, only the last three parts count. An
+id is ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus
+has no parts; everything is ``eval``. Rates differ between systems (16, 24 and 44.1 kHz), which
+tells classes apart; audio is scored at 16 kHz.
 
 The layout was inferred from other people's programs, not from the corpus. Its copy on the Hugging
 Face hub (issf/famousfigures, on request) is in Parquet by speaker with columns of its own, which is

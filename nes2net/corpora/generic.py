@@ -83,13 +83,6 @@ def _own(folder: Path, split: str) -> Path | None:
     return _list_of(folder, split) or _folder_of(folder, split)
 
 
-def _read_parts(folder: Path, audio: Path) -> Iterator[Trial]:
-    for part in SPLITS:
-        if own := _own(folder, part):
-            for trial in CORPUS.read_protocol(own, part, audio if own.is_file() else folder):
-                yield replace(trial, phase=part)
-
-
 def _list_of(folder: Path, split: str) -> Path | None:
     names = [f"{name}{suffix}" for name, of in SPLIT_WORDS.items() if of == split for suffix in (".csv", ".tsv")]
     return next((folder / name for name in names if (folder / name).is_file()), None)
@@ -180,17 +173,24 @@ def segments(
         NotFound: if there is no RTTM.
     """
     split = files.known_split(split, CORPUS.accepted_splits, CORPUS.title)
-    path = _find_rttm(
-        CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols), split
+    # The RTTM is beside the list, in the folder of the classes, or in the given place.
+    of_split, place = CORPUS.find_protocol(root, split, protocols), Path(root if protocols is None else protocols)
+    own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
+    names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
+    folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
+    path = files.first_file(
+        [*own, *(folder / f"{name}.rttm" for folder in folders for name in names)],
+        what="RTTM of the segments",
+        remedy="write the segments of these recordings into one of them",
     )
-    everything, of_split = (CORPUS.trials(root, part, protocols=protocols) for part in (WHOLE, split))
-    ids = {trial.id for trial in (*everything, *of_split)}  # ids of a part need not begin with its folder
+    everything, trials = (CORPUS.trials(root, part, protocols=protocols) for part in (WHOLE, split))
+    ids = {trial.id for trial in (*everything, *trials)}  # ids of a part need not begin with its folder
     listed_ids = read_rttm(path).keys()
     if unknown := [id for id in listed_ids if id not in ids]:
         raise InputError(
             f"{path}: {counted(len(unknown), 'utterance is', 'utterances are')} not in the list: {listed(unknown)}"
         )
-    known = [trial for trial in of_split if trial.label is not None or trial.id in listed_ids]
+    known = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
     durations = _durations(known, path.with_name("reco2dur"))
     found = read_segments(path, durations, LABELS, uncovered)
     check_labels(any_spoof(found), known, path)
@@ -206,18 +206,6 @@ def segment_labels(
     They are pooled from labels of 10 ms. Errors are the same as for :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
-
-
-def _find_rttm(of_split: Path, place: Path, split: str) -> Path:
-    """The RTTM beside the list ``of_split``, in the folder ``of_split``, or in ``place``."""
-    own = [] if of_split.is_dir() else [of_split.with_suffix(".rttm")]
-    names = [*(name for name, of in SPLIT_WORDS.items() if of == split), "segments"]
-    folders = [path if path.is_dir() else path.parent for path in (of_split, place)]
-    return files.first_file(
-        [*own, *(folder / f"{name}.rttm" for folder in folders for name in names)],
-        what="RTTM of the segments",
-        remedy="write the segments of these recordings into one of them",
-    )
 
 
 def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
@@ -324,7 +312,13 @@ class GenericCorpus(UserCorpus):
         :class:`InputError` names the file and line that is malformed.
         """
         if path.is_dir() and any(_list_of(path, part) for part in self.splits):
-            return files.select_phase(files.checked_trials(_read_parts(path, audio or path), path), split)
+            of_parts = (
+                replace(trial, phase=part)
+                for part in self.splits
+                if (own := _own(path, part))
+                for trial in self.read_protocol(own, part, audio if audio and own.is_file() else path)
+            )
+            return files.select_phase(files.checked_trials(of_parts, path), split)
         rows = _read_folder(path, audio or path) if path.is_dir() else _read_list(path, audio or path.parent)
         found = files.checked_trials(rows, path)
         # The list of a single part (train.csv) need not name it.
@@ -335,6 +329,8 @@ class GenericCorpus(UserCorpus):
 
 CORPUS = GenericCorpus(
     title="Generic corpus",
+    about="recordings of your own: a CSV list, or a folder for each class",
+    takes="LIST.csv|FOLDER",
     segments=segments,
     segment_labels=segment_labels,
 )

@@ -14,7 +14,7 @@ The corpus has no parts; everything is ``eval``. To train on it, divide it, pref
 """
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import FolderCorpus, Place
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _FOLDER = "FinalDataset_16khz"

@@ -33,7 +33,17 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
     content = read_bounded(path, MOST_BYTES, "give the path of a .npy file")
     budget = Budget(str(path), _MOST_PADDING * len(content), _MOST_STEPS, len(content))
     try:
-        return _dictionary(io.BytesIO(content), budget)
+        stream = io.BytesIO(content)
+        version = np.lib.format.read_magic(stream)
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(stream)
+        if not dtype.hasobject or dtype.names or shape != ():
+            raise ValueError(f"it holds an array of {dtype} of shape {shape}")
+        outer = _ArrayUnpickler(stream, budget).load()
+        held = outer.single_object() if isinstance(outer, _Array) else outer
+        if not isinstance(held, dict):
+            raise ValueError(f"it holds a {type(held).__name__}")
+        return _as_arrays(held, budget)
     except InputError:
         raise
     except Refused as error:
@@ -52,19 +62,6 @@ _LONGEST_SCALAR = 256
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
 _MOST_STEPS = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
-
-
-def _dictionary(stream: io.BytesIO, budget: Budget) -> dict[str, NDArray]:
-    version = np.lib.format.read_magic(stream)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read_header(stream)
-    if not dtype.hasobject or dtype.names or shape != ():
-        raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-    outer = _ArrayUnpickler(stream, budget).load()
-    content = outer.single_object() if isinstance(outer, _Array) else outer
-    if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__}")
-    return _as_arrays(content, budget)
 
 
 def _as_arrays(content: dict, budget: Budget) -> dict[str, NDArray]:

@@ -114,8 +114,7 @@ def pack(
                         write(temporary, shard)
                 display.update(len(shard))
         if format == "parquet":
-            _write_labels(out / "data" / "labels.parquet", [p.trial for shard in planned.values() for p in shard])
-            _write_eval(out / "eval.yaml", title, parts)
+            _write_arena_files(out, title, [p.trial for shard in planned.values() for p in shard], list(parts))
     size = sum(packed.size for shard in planned.values() for packed in shard)
     return PackResult(list(planned), total, size, len(there))
 
@@ -268,7 +267,9 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
                 archive.addfile(entry, io.BytesIO(content))
 
 
-def _write_labels(path: Path, trials: Sequence[Trial]) -> None:
+def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], splits: Sequence[str]) -> None:
+    """Write the labels and the task, which the Arena expects beside the shards."""
+    path = out / "data" / "labels.parquet"
     pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
     labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
     with replacing(path) as temporary:
@@ -276,13 +277,10 @@ def _write_labels(path: Path, trials: Sequence[Trial]) -> None:
             pyarrow.table({"utterance_id": pyarrow.array([t.id for t in trials], pyarrow.string()), "label": labels}),
             temporary,
         )
-
-
-def _write_eval(path: Path, title: str, parts: Mapping[str, Sequence[Trial]]) -> None:
-    split = _NAMES.get(next(reversed(list(parts))), "test")
     name = json.dumps(PurePath(title).name)
+    split = _NAMES.get(splits[-1], "test")
     write_text(
-        path,
+        out / "eval.yaml",
         f"name: {name}\ntasks:\n  - id: speech-anti-spoofing\n    config: default\n    split: {split}\n"
         "metrics: [eer_percent]\n",
     )

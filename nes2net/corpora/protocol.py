@@ -79,7 +79,16 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
         for row in rows:
             if row and not header:
                 header = row
-                _check_header(header, path, line)
+                names = Counter(name.strip().lower() for name in header)
+                twice = [name for name, count in names.items() if name and count > 1]
+                if twice:
+                    raise InputError(
+                        f"{path}, line {line}: more than one column is called {shown(twice[0])}; rename or remove one"
+                    )
+                if len(header) > _MOST_COLUMNS:
+                    raise InputError(
+                        f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some"
+                    )
             if row and len(row) != len(header):
                 raise InputError(
                     f"{path}, line {line}: expected {counted(len(header), 'field')} ({', '.join(header)}), found {len(row)}: "
@@ -92,15 +101,6 @@ def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
         raise InputError(
             f"{path}, line {line}: not a row of a CSV file ({error}); close or double its quotation marks"
         ) from error
-
-
-def _check_header(header: Sequence[str], path: Path, line: int) -> None:
-    names = Counter(name.strip().lower() for name in header)
-    twice = [name for name, count in names.items() if name and count > 1]
-    if twice:
-        raise InputError(f"{path}, line {line}: more than one column is called {shown(twice[0])}; rename or remove one")
-    if len(header) > _MOST_COLUMNS:
-        raise InputError(f"{path}, line {line}: {len(header)} columns, more than {_MOST_COLUMNS}; remove some")
 
 
 def checked_id(utterance: str, path: Path, line: int) -> str:

@@ -53,9 +53,11 @@ from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.this_process import is_out_of_memory
 
-_IDS, _SPLITS, _NOTES = ("utterance_id", "id", "utt_id", "__key__"), ("split", "phase"), "notes"
+#: Names of the id of a recording.
+IDS = ("utterance_id", "id", "utt_id", "__key__")
+_SPLITS, _NOTES = ("split", "phase"), "notes"
 _SAME = {"speaker_id": "speaker"}
-_READ_APART = {*_IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
+_READ_APART = {*IDS, *_SPLITS, _NOTES, "label", "path", "audio"}
 _LONGEST_NOTES = 1 << 20  # characters or bytes
 _COMPRESSED = re.compile(r"\.(tgz|tar\.\w+)$", re.IGNORECASE)
 _COUNTED = re.compile(r"(.*-)(\d{5})-of-(\d{5})(\.\w+)")  # as datasets calls shards
@@ -102,22 +104,8 @@ def shards_below(root: str | Path) -> list[Shard]:
         raise NotFound(f"{root}: no shards; expected .parquet, .arrow or .tar files in it or in its folders", [root])
     if len(kinds := {shard.path.suffix.lower() for shard in found}) > 1:
         raise InputError(f"{root} holds shards of several kinds ({', '.join(sorted(kinds))}): name the folder of one")
-    _check_numbers([shard.path for shard in found], root)
-    return sorted(found, key=lambda shard: shard.path.parts)
-
-
-def is_shard(name: str) -> bool:
-    """Whether a file of this name is a shard.
-
-    >>> [is_shard(name) for name in ("test-00000-of-00002.parquet", "labels.parquet", ".x.tar", "cache-1.arrow")]
-    [True, False, False, False]
-    """
-    return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
-
-
-def _check_numbers(paths: list[Path], root: Path) -> None:
-    """Raise :class:`InputError` if shards are missing that the names of others count."""
-    there = {path.relative_to(root).as_posix() for path in paths}
+    # Names such as 00000-of-00002 tell whether shards are missing.
+    there = {shard.path.relative_to(root).as_posix() for shard in found}
     for name in sorted(there):
         if match := _COUNTED.fullmatch(name):
             before, number, count, suffix = match.groups()
@@ -128,6 +116,16 @@ def _check_numbers(paths: list[Path], root: Path) -> None:
                         f"{root}: {len(missing):,} of {counted(len(of_it), 'shard is', 'shards are')} missing: "
                         f"{listed(missing, 3)}; copy or download them"
                     )
+    return sorted(found, key=lambda shard: shard.path.parts)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file of this name is a shard.
+
+    >>> [is_shard(name) for name in ("test-00000-of-00002.parquet", "labels.parquet", ".x.tar", "cache-1.arrow")]
+    [True, False, False, False]
+    """
+    return name.lower().endswith(SHARD_SUFFIXES) and name != "labels.parquet" and not name.startswith((".", "cache-"))
 
 
 def _split_of(path: PurePosixPath) -> str | None:
@@ -255,7 +253,7 @@ def _trial(
     merged = {**notes, **{name: value for name, value in values.items() if value not in (None, "")}}
     merged.pop(_NOTES, None)
     label = label_of(values["label"], place) if "label" in values else _label(merged.get("label"), place)
-    named = next((merged[name] for name in _IDS if merged.get(name) not in (None, "")), None)
+    named = next((merged[name] for name in IDS if merged.get(name) not in (None, "")), None)
     id = str(path.relative_to(root).as_posix()) if named is None else _word(named)
     phase = shard.split
     if phase is not None:
@@ -391,5 +389,6 @@ class ShardCorpus(UserCorpus):
 
 CORPUS = ShardCorpus(
     title="Corpus in shards",
+    about="recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for shards on the Hugging Face hub",
     eer_method="arena",
 )

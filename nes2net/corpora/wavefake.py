@@ -15,7 +15,7 @@ all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the sy
 """
 
 from nes2net.corpora.corpus import Counts, Download
-from nes2net.corpora.layout import FolderCorpus, Place
+from nes2net.corpora.folders import FolderCorpus, Place
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 
 _LJSPEECH = {"source": "ljspeech", "speaker": "LJ"}

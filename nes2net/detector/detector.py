@@ -15,11 +15,9 @@ from nes2net.detector.network import EmbeddingOf
 from nes2net.errors import InputError
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, fake_stretches
-from nes2net.published_models import (
-    samples_to_score,
-)
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
+from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
 from nes2net.scoring.waveforms import Audio, Crop, WaveformReader
@@ -63,7 +61,7 @@ class Detector(SavedNetwork):
             sample_rate: sampling rate in Hz, needed for samples; a file states its own.
             num_samples: how many leading samples to take, repeated if there are fewer, as in the
                 '4sec' protocol. None for the whole recording, which is repeated up to
-                ``min_samples``; ``"auto"`` as :func:`nes2net.published_models.samples_to_score`
+                ``min_samples``; ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score`
                 chooses: the number that a published detector's authors score, or that a detector
                 was trained on if it is not about 4 s, and else the whole recording.
             crop: ``"random"`` takes them from a random start, as the authors of some published

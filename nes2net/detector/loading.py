@@ -423,6 +423,5 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
     nearest, misfit = next(iter(misfits.items()))
     raise InputError(
         f"{path} fits no published model{about}; it differs from the nearest, {nearest}, in {misfit}: name its "
-        "architecture "
-        "with `config`"
+        "architecture with `config`"
     )

@@ -16,13 +16,8 @@ from nes2net.aggregations.base import Aggregation
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
-from nes2net.checkpoints.published_names import (
-    read_published_names,
-    write_published_names,
-)
-from nes2net.checkpoints.state_dict import (
-    digest,
-)
+from nes2net.checkpoints.published_names import read_published_names, write_published_names
+from nes2net.checkpoints.state_dict import digest
 from nes2net.errors import InputError
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
@@ -30,10 +25,7 @@ from nes2net.machine.cuda_graph import Replayed
 from nes2net.machine.devices import PRECISIONS, at_least_float32, check_precision, named_precision
 from nes2net.machine.terminal import printable_name
 from nes2net.options import Input, declared, fitted, name_and_options
-from nes2net.published_models import (
-    PublishedModel,
-    published_model,
-)
+from nes2net.published_models import PublishedModel, published_model
 from nes2net.quantisation import quantise
 from nes2net.registry import backends, create_aggregation, create_backend
 

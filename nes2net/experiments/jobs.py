@@ -29,9 +29,9 @@ from nes2net.experiments.missing import Missing, Search, missing_for_training
 from nes2net.machine.files import json_text, sha256_of, write_text
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
-from nes2net.published_models import samples_to_score
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
+from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.record import WholeRecord, read_whole_record, recordings_digest
 from nes2net.training.averaging import average_path, average_run

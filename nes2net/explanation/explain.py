@@ -19,7 +19,7 @@ from nes2net.explanation.layers import Layers, weigh_layers
 from nes2net.explanation.occlusion import num_occlusions, occlude
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.subject import Fill, Removable, Subject
-from nes2net.published_models import length_of_training, samples_to_score
+from nes2net.scoring.heard import length_of_training, samples_to_score
 from nes2net.scoring.waveforms import Audio, recording_of
 
 #: Seconds of audio that are explained at once.

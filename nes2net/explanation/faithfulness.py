@@ -25,7 +25,7 @@ class Check:
     of: str
     """What was removed: ``"time"`` bins or time-frequency ``"cells"``."""
     change: float
-    """Without the most relevant tenth; above 0 in the direction that the relevance foretells."""
+    """Change without the most relevant tenth; above 0 in the direction that the relevance predicts."""
     random_changes: tuple[float, ...]
     """Sizes of the changes without random tenths."""
 
@@ -61,8 +61,8 @@ def check(
 ) -> list[Check]:
     """Remove the most relevant tenth of the time bins, and of the cells, and random tenths.
 
-    The most relevant tenth has the largest relevance in one direction: that in which its sum is
-    larger. So effects of the two directions do not cancel. Random tenths have as many bins or
+    The most relevant tenth has the largest relevance in one direction, the one with the larger sum,
+    so that effects of the two directions do not cancel. Random tenths have as many bins or
     cells, drawn without replacement.
 
     Args:

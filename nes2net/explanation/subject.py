@@ -104,7 +104,7 @@ class Removable:
         return torch.zeros(bands, bins, dtype=torch.float64).index_add(1, self._bin_of, rows).numpy()
 
     def _transform(self, waveform: Tensor) -> Tensor:
-        # Zeros, not mirrored samples, at the ends: those need more samples than half a window.
+        # Zeros at the ends, because mirrored samples would need more samples than half a window.
         return torch.stft(waveform, WINDOW, HOP, window=self.window, pad_mode="constant", return_complex=True)
 
 

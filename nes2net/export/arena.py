@@ -61,7 +61,7 @@ class ArenaModel:
     """
 
     name: ClassVar[str] = "unnamed"
-    """In the client's result."""
+    """Name of the system in the client's result."""
     expected_sample_rate: ClassVar[int] = SAMPLE_RATE
     """Hz; the client resamples to it."""
     batch_size: ClassVar[int] = 16
@@ -73,7 +73,7 @@ class ArenaModel:
     precision: ClassVar[str] = "auto"
     """Precision of the computation, see :meth:`nes2net.Detector.from_pretrained`."""
     device: ClassVar[str] = "auto"
-    """That computes; ``"auto"`` for CUDA if there is one."""
+    """Device that computes; ``"auto"`` for CUDA if there is one."""
 
     _detector: Detector | None = None
 
@@ -160,7 +160,7 @@ class About:
     name: str | None = None
     slug: str | None = None
     description: str | None = None
-    """These three are None for what the detector says of itself."""
+    """None, as for ``name`` and ``slug``, takes what the detector says of itself."""
     code_url: str | None = None
     checkpoint_url: str | None = None
     """Where both are published; None if that is not known yet, but for a detector on the hub."""
@@ -261,7 +261,8 @@ def lacking(system: dict[str, Any]) -> list[str]:
 def paper_of(detector: Detector) -> str | None:
     """Number on arXiv of the paper of a published system with the detector's front-end and back-end.
 
-    That of the published system as which it was loaded comes first. None if no paper is known.
+    For a detector that was loaded as a published system, only the paper of that system counts. None
+    if no paper is known.
     """
     named = published_model(detector.record)
     own = [detector.config[part]["name"] for part in ("frontend", "backend")]

@@ -208,25 +208,19 @@ def _write(detector: Detector, description: dict[str, Any], path: Path) -> list[
         ) from error
     linear_layers = []
     for node in program.model.graph.all_nodes():
-        if _is_linear_in_frontend(node):
-            linear_layers.append(str(node.name))
+        # Only products of linear layers of the front-end are quantised, if their size is worth it; products with
+        # constants, such as the Fourier matrix of a spectrum, are not.
+        scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
+        of_layer = "'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)
+        if node.op_type == "MatMul" and of_layer:
+            weight: Any = node.inputs[1]
+            if weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES:
+                linear_layers.append(str(node.name))
         node.metadata_props.clear()  # source paths of this machine
         node.doc_string = None
     program.model.metadata_props[METADATA] = json.dumps(description)
     program.save(path, external_data=description["external_data"] is not None)
     return linear_layers
-
-
-def _is_linear_in_frontend(node: Any) -> bool:
-    """Say whether a node is the product of a linear layer of the front-end, of a size worth quantising.
-
-    Products with constants, such as the Fourier matrix of a spectrum, do not count.
-    """
-    scopes = node.metadata_props.get("pkg.torch.onnx.name_scopes", "")  # modules from outside in, then the operator
-    if node.op_type != "MatMul" or not ("'detector.frontend'" in scopes and re.search(r", 'linear\w*'\]$", scopes)):
-        return False
-    weight = node.inputs[1]
-    return weight.is_initializer() and min(weight.shape) >= _FEWEST_FEATURES
 
 
 def _quantise(path: Path, nodes: list[str], description: dict[str, Any]) -> None:

@@ -19,18 +19,18 @@ from nes2net.machine.this_process import is_out_of_memory
 class OnnxDetector(OnnxFile):
     """A detector in an ONNX file of :func:`nes2net.export.onnx.export_onnx`.
 
-    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. Arguments and errors are
-    those of :class:`OnnxFile`.
+    It is a :class:`nes2net.scoring.kernel.Scorer`, always in eval mode. It takes the arguments of
+    :class:`OnnxFile` and raises the same errors.
 
     A quantised file computes one waveform after another. onnxruntime quantises activations with one
     range for the whole batch, so a score would otherwise depend on the utterances that it shares a
     batch with.
 
     Attributes:
-        device: the CPU: waveforms are given there, even if onnxruntime computes on CUDA, which
-            :attr:`computes_on` says.
+        device: the CPU, which waveforms are given on even if onnxruntime computes on CUDA
+            (:attr:`computes_on`).
         record: what its training used (:func:`nes2net.published_models.start_of`), as its checkpoint
-            said; empty in files of earlier versions.
+            said.
     """
 
     device = torch.device("cpu")

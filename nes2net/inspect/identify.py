@@ -79,7 +79,14 @@ def identify(path: str | Path) -> Identity:
     if path.is_dir():
         return _identify_folder(path)
     if path.suffix == ".onnx":
-        return _identify_onnx(path)
+        exported = OnnxFile(path, "cpu")
+        samples = accepted_lengths(exported.min_samples, exported.max_samples)
+        notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
+        if exported.precision != "float32":
+            notes.append(f"weights of its front-end are quantised to {exported.precision}")
+        training = exported.description["training"]
+        record = {key: value for key, value in training.items() if key in (RECORD_KEY, START_KEY)}
+        return Identity(path, "detector exported to ONNX", config=exported.config, record=record, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
@@ -117,16 +124,6 @@ def _identify_folder(folder: Path) -> Identity:
         identity = Identity(folder, f"Hugging Face folder of {title}", [name], dtypes=_dtypes(frontend.state_dict()))
         return _with_frontend(identity, frontend)
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
-
-
-def _identify_onnx(path: Path) -> Identity:
-    detector = OnnxFile(path, "cpu")
-    samples = accepted_lengths(detector.min_samples, detector.max_samples)
-    notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
-    if detector.precision != "float32":
-        notes.append(f"weights of its front-end are quantised to {detector.precision}")
-    record = {key: value for key, value in detector.description["training"].items() if key in (RECORD_KEY, START_KEY)}
-    return Identity(path, "detector exported to ONNX", config=detector.config, record=record, notes=notes)
 
 
 def _identify_pretraining(path: Path, content: Any, model_type: str) -> Identity:

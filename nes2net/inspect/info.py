@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from os.path import exists
 from typing import Any
 from weakref import finalize
 
@@ -117,12 +116,12 @@ class _Results(TorchDispatchMode):
 
 
 def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
-    """Describe the parts of a model, front-end, aggregation or back-end, or of a checkpoint.
+    """Describe the parts of a published model, or a front-end, aggregation or back-end.
 
     Front-ends are counted on 64,600 samples, back-ends and aggregations on the resulting frames.
 
     Args:
-        name: a registered or published name, or a file or folder.
+        name: a registered or published name.
         registry: registry of the name, if parts of several kinds have this name.
 
     Raises:
@@ -131,8 +130,6 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
     if registry is None and name in PUBLISHED_MODELS:
         with torch.device("meta"):
             return _describe_detector(Detector.from_config(PUBLISHED_MODELS[name]))
-    if name not in names() and exists(name):
-        return _describe_detector(Detector.from_pretrained(name, device="cpu"))
     with torch.device("meta"):
         if registry in (None, frontends) and name in frontends.names():
             return [_describe_frontend(create_frontend(name))]
@@ -148,7 +145,8 @@ def describe(name: str, registry: Registry | None = None) -> list[PartInfo]:
         if registry in (None, aggregations) and name in aggregations.names():
             part = create_aggregation(name, _LAYERS, _DIM)
             return [_describe_head("aggregation", part, [torch.zeros(1, PAPER_FRAMES, _DIM)] * _LAYERS, PAPER_FRAMES)]
-    raise InputError(f"'{name}' is neither a model nor a checkpoint{did_you_mean(name, names(), 'nes2net info')}")
+    known = [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
+    raise InputError(f"there is no model or part '{name}'{did_you_mean(name, known, 'nes2net info')}")
 
 
 def estimates(name: str) -> dict[str, str]:
@@ -183,11 +181,6 @@ def estimates(name: str) -> dict[str, str]:
             f"{BANDWIDTH / 1e12:.2f}·10¹² bytes a second)"
         ),
     }
-
-
-def names() -> list[str]:
-    """All names that :func:`describe` knows."""
-    return [*PUBLISHED_MODELS, *frontends.names(), *aggregations.names(), *backends.names()]
 
 
 def _describe_detector(detector: Detector) -> list[PartInfo]:

@@ -144,12 +144,7 @@ def _model_line(name: str) -> str:
 def _corpus_line(name: str) -> str:
     corpus = corpora.get(name)
     counts = ", ".join(f"{split} {counts.trials:,}" for split, counts in corpus.counts.items())
-    own = {
-        "generic": "recordings of your own: a CSV list, or a folder for each class",
-        "shards": "recordings of your own in Parquet, Arrow or tar files; hub:OWNER/NAME for shards on the Hugging "
-        "Face hub",
-    }
-    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else own.get(name, "")]))
+    return ": ".join(filter(None, [corpus.title, f"{counts} trials" if counts else corpus.about]))
 
 
 def _condition_line(name: str) -> str:
@@ -442,8 +437,7 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     for pattern, text in ((r"^=+ =+\n", ""), (r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"\1"), (r"^``(.*?)``( +)", r"\1    \2")):
         notes = re.sub(pattern, text, notes, flags=re.MULTILINE)
     notes = notes.replace("``", "").replace("=" * 18, "").rstrip("= \n")
-    place = "" if corpus.home else " LIST.csv|FOLDER" if name == "generic" else " FOLDER"
-    commands = [f"nes2net data check {name}{place}"]
+    commands = [f"nes2net data check {name}" if corpus.home else f"nes2net data check {name} {corpus.takes}"]
     return Sheet(f"{name}: corpus, {corpus.title}", facts, notes, tables, commands)
 
 

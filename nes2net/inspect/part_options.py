@@ -21,10 +21,10 @@ _GIVEN = {
     losses.kind: ("head", "feature_dim"),
     "task": ("recipe",),
 }
-#: Kind of parts → its plural, where that is not the kind with an s.
+#: Kind of parts → its plural, if that is not the kind with an s.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
 _SECTIONS = re.compile(r"\n\n(?=Args:|Attributes:|Raises:|>>> )")
-# To the end of the last sentence with a year; a point behind a single capital is that of a name.
+# To the end of the last sentence with a year; the point after a single capital belongs to a name.
 _UP_TO_YEAR = re.compile(r".*\b(?:19|20)\d\d\b.*?(?:(?<!\b[A-Z])\.(?=\s+[A-Z])|$)", re.DOTALL)
 
 
@@ -46,7 +46,7 @@ def general_rows(registry: Registry, name: str) -> list[dict[str, Any]]:
 
 
 def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The options of a constructor, one row each, without those that are left out."""
+    """The options of a constructor, one row each, except the options in ``left_out``."""
     meanings = _meanings(inspect.getdoc(_written(factory)) or "")
     return [
         {

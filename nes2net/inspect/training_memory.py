@@ -47,9 +47,9 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
     """Estimate the memory of a training step of ``recipe`` on one device.
 
     The forward pass is done with tensors that have shapes but no numbers, and what automatic
-    differentiation keeps for the backward pass is counted, each storage once. Of the transformer
-    layers with ``train.activation_checkpointing`` that is their inputs and what the largest one
-    keeps. **It is no measurement**: after training on CUDA, the log has the peak of that run.
+    differentiation keeps for the backward pass is counted, each storage once. With
+    ``train.activation_checkpointing``, of the transformer layers only their inputs count and what
+    the largest one keeps. **It is no measurement**: after training on CUDA, the log has the peak of that run.
     """
     train = recipe.train
     with torch.device("meta"):
@@ -79,7 +79,7 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
 
 
 def _without_numbers(module: nn.Module) -> None:
-    """Put in the place of each tensor one of its shape on the CPU, in a mode without numbers."""
+    """Replace each tensor by one of its shape on the CPU, in a mode without numbers."""
     new: dict[int, Tensor] = {}
 
     def like(tensor: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def _kept(module: nn.Module, recomputed: Sequence[nn.Module], forward: Callable[
     """Bytes that ``forward`` keeps for the backward pass, without the parameters of ``module``.
 
     Args:
-        recomputed: layers whose activations are computed again: of these all inputs count, and what
+        recomputed: layers whose activations are computed again: only their inputs count and what
             the largest one keeps.
     """
     counted = {parameter.untyped_storage()._cdata for parameter in module.parameters()}

@@ -21,7 +21,6 @@ from nes2net.scale.pieces import Piece, unpacked
 from nes2net.scale.results import Finished, finished, read_record, result_path, write_record, write_results
 from nes2net.scale.sources import UNKNOWN, Shard, Source, shards_of
 from nes2net.scoring.journal import stamp
-from nes2net.scoring.record import plain
 from nes2net.training.interruption import StopRequests
 
 _LOST = "a process that read, decoded or scored it was killed, perhaps for memory: the same command tries it again"
@@ -36,11 +35,11 @@ class Outcome:
     shards: int
     """Shards of the source."""
     kept: int = 0
-    """Those that earlier runs had finished."""
+    """Shards that earlier runs had finished."""
     rows: int = 0
     """Recordings in the shards that are finished."""
     scored: int = 0
-    """Those with a score."""
+    """Recordings with a score."""
     audio_seconds: float = 0.0
     """Total length of the recordings that could be read."""
     unread: dict[str, str] = field(default_factory=dict)
@@ -73,7 +72,6 @@ def score_collection(
     resources: Resources | None = None,
     overwrite: bool = False,
     retry_errors: bool = False,
-    about: Mapping[str, Any] | None = None,
 ) -> Outcome:
     """Score the shards of ``source`` into the folder ``out``, a Parquet file for each.
 
@@ -92,14 +90,13 @@ def score_collection(
         model: checkpoint, folder or name on the Hugging Face hub, where every machine finds it; or a
             :class:`~nes2net.scale.engine.Model`, which also says how it computes.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors, and the cluster that has them; by default all of this
             machine.
         overwrite: remove the results of another detector or setting, or of shards that the source does not
             have, first.
         retry_errors: score the shards again that have recordings without a score.
-        about: plain data for the record.
 
     Raises:
         InputError: if there is no such source or detector, ``out`` has results of another detector or
@@ -146,7 +143,6 @@ def score_collection(
             "checkpoint": {**facts.record, "path": model.name if isinstance(model, Model) else str(model)},
             "corpus": {"root": described, "protocol": "full" if facts.reader.num_samples is None else "4sec"},
             **facts.about,
-            **plain(about or {}),
         }
         write_record(out, record)
         began = time.monotonic()

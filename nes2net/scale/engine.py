@@ -19,13 +19,13 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, one_line
-from nes2net.published_models import HeardPart, samples_to_score
 from nes2net.scale.cluster import Resources, start_ray
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked
 from nes2net.scale.reading import OWN_COLUMNS, fetched, pieces_of
 from nes2net.scale.sources import Shard, Source, is_url, shards_of
 from nes2net.scoring.batches import Plan, Read, collate, compute_scores
+from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import (
     Result,
     Scorer,
@@ -278,7 +278,7 @@ def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recor
 
 
 def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
-    """A dataset of the packed pieces of ``shards``, each of which a task reads, lazily."""
+    """A lazy dataset of the packed pieces of ``shards``; a task reads each shard."""
     return _shards_dataset(shards).map_batches(
         _read_shards,
         batch_size=1,
@@ -338,14 +338,14 @@ def score(
 
     The rows stay, without the bytes, and get ``seconds`` (length of the recording), ``score``, higher
     for bona fide, and ``error``, which says why there is no score. Recordings share a batch with their
-    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; those of
-    :func:`nes2net.scale.score_collection` do not.
+    neighbours in a block, so the last digits of a score depend on how Ray cuts the dataset; the
+    scores of :func:`nes2net.scale.score_collection` do not.
 
     Args:
         dataset: rows with the bytes of an audio file, or with its path or URL.
         model: see :class:`Model`; of a detector, a copy is saved in a temporary folder of this machine.
         num_samples: leading samples of each recording, repeated if there are fewer; None for all, "auto"
-            as :func:`nes2net.published_models.samples_to_score` chooses, 64,600 for most detectors.
+            as :func:`nes2net.scoring.heard.samples_to_score` chooses, 64,600 for most detectors.
         batch_size: None for 8 on a CPU and 64 on a GPU.
         resources: resources of the actors; by default all that Ray has.
         audio: the column of the recordings: bytes, ``struct<bytes, path>``, paths or URLs; one of

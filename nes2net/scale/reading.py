@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import RecordingBytes, audio_column
 from nes2net.audio.tables import ArrowMessages, ParquetTable
+from nes2net.corpora.shards import IDS
 from nes2net.errors import InputError, first_line, one_line, readable_size
 from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import parsed_json
@@ -30,8 +31,6 @@ _MOST_TEXT = 1 << 20  # bytes of a member of a tar file that describes a recordi
 _TAR_BLOCK = 512
 # Members of a tar file that describe a recording, and the columns for them.
 _DESCRIPTIONS = {"json": "notes", "cls": "label", "txt": "text"}
-# As the corpus `shards` has them.
-_IDS = ("utterance_id", "id", "utt_id", "__key__")
 
 _Row = dict[str, Any]
 
@@ -176,7 +175,7 @@ def _row(shard: Shard, inner: str, content: bytes | None, suffix: str, described
         **_notes(described.get("notes")),
         **{name: value for name, value in described.items() if value is not None},
     }
-    id = next((known[name] for name in _IDS if known.get(name) not in (None, "")), f"{shard.name}/{inner}")
+    id = next((known[name] for name in IDS if known.get(name) not in (None, "")), f"{shard.name}/{inner}")
     own = {
         "id": "%20".join(str(id).split()),
         "address": f"{shard.address}/{inner}",

@@ -38,7 +38,7 @@ class Finished(BaseModel):
     rows: int
     """Its recordings."""
     scored: int
-    """Those with a score."""
+    """Recordings with a score."""
     seconds: float
     """Total length of the recordings that could be read."""
 

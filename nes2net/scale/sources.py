@@ -109,7 +109,14 @@ def _shards_at(source: str | Path) -> list[Shard]:
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
         return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
     if is_url(source):
-        return _files(_urls_at(name), name)
+        try:
+            files, place = library("fsspec.core").url_to_fs(name)
+            if "*" not in place and _is_shard(name):
+                return _files([name], name)
+            found = files.glob(place) if "*" in place else files.find(place)
+        except Exception as error:  # each file system has errors of its own
+            raise unreachable(name, error) from error
+        return _files([str(files.unstrip_protocol(file)) for file in found if _is_shard(file)], name)
     path = Path(source)
     if path.is_dir():
         found = [str(file) for file in path.rglob("*") if file.is_file() and _is_shard(str(file))]
@@ -132,21 +139,6 @@ def _shards_at(source: str | Path) -> list[Shard]:
 
 def _is_shard(address: str) -> bool:
     return is_shard(PurePosixPath(address.partition("?")[0]).name)
-
-
-def _urls_at(url: str) -> list[str]:
-    """The URLs of the shards at ``url``, a file, a folder or a pattern."""
-    try:
-        files, path = library("fsspec.core").url_to_fs(url)
-        if "*" in path:
-            found = files.glob(path)
-        elif _is_shard(url):
-            return [url]
-        else:
-            found = files.find(path)
-    except Exception as error:  # each file system has errors of its own
-        raise unreachable(url, error) from error
-    return [str(files.unstrip_protocol(name)) for name in found if _is_shard(name)]
 
 
 def unreachable(address: str, error: Exception) -> InputError:

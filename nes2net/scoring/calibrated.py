@@ -26,7 +26,7 @@ from nes2net.errors import InputError
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.machine.plain_data import parsed_json
-from nes2net.published_models import HeardPart, samples_to_score
+from nes2net.scoring.heard import HeardPart, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores

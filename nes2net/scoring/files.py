@@ -16,8 +16,8 @@ import torch
 from nes2net.audio.remarks import remark_of
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
-from nes2net.published_models import length_of_training
 from nes2net.scoring.batches import default_workers
+from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
     Result,
     Scorer,

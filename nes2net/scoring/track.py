@@ -19,7 +19,7 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.remarks import Listener
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, listed
-from nes2net.published_models import length_of_training
+from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (
     Scorer,
     SegmentScorer,

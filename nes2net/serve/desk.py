@@ -26,8 +26,8 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError, counted
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
-from nes2net.published_models import length_of_training
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
+from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 HOP = 0.5
 #: The part of a desk's folder into which the page uploads.
 UPLOADS = "uploads"
-_MOST_WAITING = 30  # each waits in a thread, of which the server has 40
+_MOST_WAITING = 30  # each waits in a thread, and the server has 40 threads
 _OFFERED = 300.0  # seconds in which a browser can fetch what it plays
 _COLUMNS = 1200  # pictures are hardly wider on a page
 _FFT = 512
@@ -130,7 +130,7 @@ class Picture:
     low: np.ndarray
     """(C,) the lowest sample of each column."""
     high: np.ndarray
-    """(C,) the highest one."""
+    """(C,) the highest sample of each column."""
     spectrogram: bytes
     """PNG in grey, black is loud: 0 Hz at the bottom, 8 kHz at the top."""
 
@@ -148,7 +148,7 @@ class Scored:
     """Leading samples that were scored; None for all."""
     picture: Picture | None = None
     token: str = ""
-    """Under which :attr:`Desk.heard` has a file for a player."""
+    """Key in :attr:`Desk.heard` of its file for a player; empty without one."""
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
     remark: str = ""

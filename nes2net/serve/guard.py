@@ -161,7 +161,7 @@ class _Body:
         self.allow(0)
 
     def allow(self, room: int) -> None:
-        """Set how many bytes may come, a few besides included."""
+        """Let ``room`` bytes come, and a few more for the form around the file."""
         self.left = room + _SLACK
         self.too_large = Refused(413, f"too large: {readable_size(room)} are taken here at once")
 
@@ -178,7 +178,7 @@ class _Body:
         return message
 
     async def part(self) -> Any:
-        """The next message; when the body is complete, that the connection ended, for which one waits long."""
+        """The next message. After a complete body that is the end of the connection, which may take long."""
         if not self.more:
             return await self.receive()
         message = await asyncio.wait_for(self.receive(), self.deadline - time.monotonic())

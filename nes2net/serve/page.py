@@ -175,7 +175,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
 
 
 def _named(blocks: gradio.Blocks) -> Iterator[str]:
-    """The paths that drops name which wait or are being scored, once for each drop."""
+    """The paths in the drops that wait or are being scored; a path comes once for each drop."""
     lines = list(blocks._queue.event_queue_per_concurrency_id.values())
     waiting = [event for line in lines for event in list(line.queue)]
     for event in (*waiting, *_running(blocks)):

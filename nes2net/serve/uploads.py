@@ -29,7 +29,7 @@ class Uploads:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.folder = (desk.folder / UPLOADS).resolve()
-        #: Gives the paths that drops name which wait or have begun, once for each drop.
+        #: Returns the paths in the drops that wait or have begun; a path comes once for each drop.
         self.named: Callable[[], Iterable[str]] = tuple
         self._promised = 0  # bytes that may still come
         self._running = 0  # requests that send files
@@ -81,7 +81,7 @@ class Uploads:
             yield taken
 
     def tidy(self, later: float = 0.0) -> None:
-        """Remove what was left unfinished and what is ``later`` seconds from now forgotten."""
+        """Remove unfinished files, and files that are forgotten ``later`` seconds from now."""
         now = time.time() + later
         with self._lock:
             named = {os.path.realpath(path) for path in self.named()}

@@ -113,7 +113,7 @@ API = {
     "corpora": (
         "Corpora",
         "What a corpus is to this package; [how to add one](../CONTRIBUTING.md#a-corpus).",
-        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.trial"],
+        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.folders", "nes2net.corpora.trial"],
     ),
     "scale": (
         "Many machines",

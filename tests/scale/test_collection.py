@@ -18,13 +18,13 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
 from nes2net.machine.installation import how_to_install
-from nes2net.published_models import HeardPart
 from nes2net.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
 from nes2net.scale.engine import Facts
 from nes2net.scale.pieces import Piece
 from nes2net.scale.results import finished, result_path, write_record, write_results
 from nes2net.scale.sources import Shard, shards_of
 from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.heard import HeardPart
 from nes2net.scoring.score_file import read_scores
 
 RUN = {"model": "abc", "num_samples": 64600, "dtype": "float32", "device": "cpu"}
