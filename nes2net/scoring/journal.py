@@ -14,7 +14,9 @@ import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
 from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
