@@ -110,7 +110,10 @@ def plan_batches(
     for window, groups in _grouped_by_length(windows, trials, length_of):
         batches = []
         for length, group in groups:
-            size = batch_size if most_samples is None else min(batch_size, _rows_of(length, most_samples))
+            size = batch_size
+            if most_samples is not None:
+                samples = 1 if length == _NO_FILE else length if length > 0 else _SAMPLES_A_BYTE * -length
+                size = min(batch_size, max(1, most_samples // samples))
             batches += [group[i : i + size] for i in range(0, len(group), size)]
         if length_of is not None:
             # Mix short and long ones, so that the progress so far predicts the remaining time.
@@ -158,14 +161,6 @@ def _grouped_by_length(
             yield window, [(length, [i for _, i in same]) for length, same in groupby(in_order, key=itemgetter(0))]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _rows_of(length: int, most_samples: int) -> int:
-    """How many waveforms of a length of :func:`header_length` have at most ``most_samples`` together."""
-    if length == _NO_FILE:
-        return most_samples
-    samples = length if length > 0 else _SAMPLES_A_BYTE * -length
-    return max(1, most_samples // samples)
 
 
 @dataclass(frozen=True)
