@@ -33,8 +33,6 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 
-_MEANING = "higher means more bona fide; it is {}, so choose a threshold on data of your own"
-_BEGINNING = "{}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
 _LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
 _UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
 
@@ -158,12 +156,16 @@ def predict(
         if way.num_samples == "auto":
             part = calibrated_samples(decider, detector.record)
             heard = part.num_samples
-            notes += [_BEGINNING.format(part.words)] if part.words else []
+            if part.words:
+                notes.append(
+                    f"{part.words}; `score_track` scores all of a file along its time, `num_samples=None` in one piece"
+                )
         else:
             heard = way.num_samples
         along = None if heard or way.num_samples is None else long
         rows = one.once(paths, heard, along, workers)
-    notes.append(f"score: {_MEANING.format(NATURE[detector.backend.score_rule])}")
+    nature = NATURE[detector.backend.score_rule]
+    notes.append(f"score: higher means more bona fide; it is {nature}, so choose a threshold on data of your own")
     if decider:
         notes += [_LLR, *decider.described(), *notes_on(detector, decider, heard, resolution_ms)]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.errors import InputError
-from nes2net.machine.files import check_writable, replacing, writing
+from nes2net.machine.files import check_writable, writing
 from nes2net.machine.terminal import say_written
 
 if TYPE_CHECKING:
@@ -152,6 +152,6 @@ class FilesBeside:
         elif decider:
             track = replace(track, scores=decider.llrs(track.scores).astype("float32"))
             options = {"threshold": decider.llr_threshold, "scale": "log-likelihood ratio"}
-        with writing(picture, "name another with --plot"), replacing(picture) as temporary:
-            plot_track(temporary, one.path, track, picture.suffix[1:], model=self.model, **options)
+        with writing(picture, "name another with --plot"):
+            plot_track(picture, one.path, track, model=self.model, **options)
         say_written(picture, beside_data=True)

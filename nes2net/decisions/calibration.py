@@ -35,7 +35,6 @@ from nes2net.metrics import (
     wilson_interval,
 )
 
-_FORMAT = "nes2net linear calibration"
 _FEWEST = 20  # trials of a class; with fewer, weights and figures are worth little
 # Slopes of the loss: the solver's aim, and what still counts as zero if rounding ends its steps.
 _STEEPEST, _FLAT = 1e-12, 1e-6
@@ -208,7 +207,7 @@ class LinearCalibration:
             InputError: if the file cannot be written.
         """
         plain = {
-            "format": _FORMAT,
+            "format": "nes2net linear calibration",
             "weights": self.weights,
             "offset": self.offset,
             "prior": self.prior,
@@ -328,14 +327,11 @@ def fit(
         )
     if problem:
         raise InputError(f"no best weights were found ({problem}); take more trials, fewer systems, or a larger `l2`")
-    return replace(calibration, llrs=Llrs(*(_kept(np.sort(calibration(scores))) for scores in (bonafide, spoof))))
-
-
-def _kept(ordered: NDArray) -> NDArray:
-    """At most ``_MOST_KEPT`` evenly spaced elements of sorted numbers, including the first and the last."""
-    if len(ordered) <= _MOST_KEPT:
-        return ordered
-    return ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
+    llrs = [np.sort(calibration(scores)) for scores in (bonafide, spoof)]
+    for number, ordered in enumerate(llrs):
+        if len(ordered) > _MOST_KEPT:  # the first and the last are kept
+            llrs[number] = ordered[np.linspace(0, len(ordered) - 1, _MOST_KEPT).round().astype(np.int64)]
+    return replace(calibration, llrs=Llrs(*llrs))
 
 
 def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayLike) -> bool:

@@ -17,11 +17,6 @@ from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name
 from nes2net.metrics.dcf import act_dcf_threshold
 
-_FORMS = (
-    "'eer', 'cost:CMISS,CFA,PRIOR' (costs of the two errors and the prior of bona fide), 'fa:RATE%' or 'miss:RATE%' "
-    "(at most so many false alarms or misses on the calibration's own trials)"
-)
-
 
 @dataclass(frozen=True)
 class OperatingPoint:
@@ -67,7 +62,11 @@ class OperatingPoint:
                 return cls("fa" if kind == "fa" else "miss", rate=rate)
         except (ValueError, OverflowError, ZeroDivisionError):
             pass
-        raise InputError(f"an operating point is {_FORMS}, not '{text}'")
+        raise InputError(
+            "an operating point is 'eer', 'cost:CMISS,CFA,PRIOR' (costs of the two errors and the prior of bona fide), "
+            "'fa:RATE%' or 'miss:RATE%' (at most so many false alarms or misses on the calibration's own trials), not "
+            f"'{text}'"
+        )
 
     @property
     def name(self) -> str:
@@ -272,16 +271,6 @@ class Decider:
         probability: of bona fide, at a prior of 0.5
         calibration: on trials that it does not name
         """
-        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
-        point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
-        lines = [
-            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
-            f"probability: of bona fide, at a prior of {self.prior:g}",
-            f"calibration: {', '.join(self._facts())}",
-        ]
-        return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines
-
-    def _facts(self) -> list[str]:
         about, scored_by = self.calibration.trained_on, self.calibration.scored_by
         phase = f", phase {about['phase']}" if "phase" in about else ""
         facts = [f"{about['corpus']}{phase}" if "corpus" in about else "on trials that it does not name"]
@@ -293,4 +282,11 @@ class Decider:
             facts.append(str(about["date"])[:10])
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
-        return [printable_name(fact)[:200] for fact in facts]
+        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
+        lines = [
+            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
+            f"probability: of bona fide, at a prior of {self.prior:g}",
+            f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
+        ]
+        return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

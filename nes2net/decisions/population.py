@@ -377,14 +377,13 @@ class Population:
         trait = max(away, key=lambda name: (away[name], name))
         # Rounded like the distances that it is compared with, so that a recording is as far out as itself.
         at_least = len(own) - int(np.searchsorted(own, _short(away[trait])))
-        return Typicality((1 + at_least) / (1 + len(own)), trait, self._reason(trait, traits))
-
-    def _reason(self, trait: str, traits: Traits) -> str:
-        if trait == "embedding":
-            return "its embedding is unlike the embeddings of the calibration's recordings"
-        factor, unit = _SHOWN[trait]
-        value = f"{factor * getattr(traits, trait):.1f} {unit}"
-        return f"its {trait}, {value}, is unusual among the calibration's recordings ({self.usual_ranges()[trait]})"
+        reason = "its embedding is unlike the embeddings of the calibration's recordings"
+        if trait != "embedding":
+            factor, unit = _SHOWN[trait]
+            value = f"{factor * getattr(traits, trait):.1f} {unit}"
+            usual = self.usual_ranges()[trait]
+            reason = f"its {trait}, {value}, is unusual among the calibration's recordings ({usual})"
+        return Typicality((1 + at_least) / (1 + len(own)), trait, reason)
 
     def usual_ranges(self) -> dict[str, str]:
         """The range of each scalar trait that 95 % of the recordings have, in words."""

@@ -247,7 +247,6 @@ def _min_tdcf(
 
 #: Kind of the inputs that min t-DCF needs beside the key.
 ASV_SCORES = "speaker-verification scores"
-_PACKAGES = ("numpy", "scipy", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -421,4 +420,4 @@ def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> P
 def versions() -> dict[str, str]:
     """List the versions of everything that figures and plots depend on."""
     own = {"nes2net": __version__, "python": platform.python_version()}
-    return own | {package: version(package) for package in _PACKAGES}
+    return own | {package: version(package) for package in ("numpy", "scipy", "matplotlib")}

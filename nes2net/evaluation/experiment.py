@@ -15,7 +15,6 @@ METRICS: dict[str, tuple[str, Callable[[float | None], str]]] = {
     "min_tdcf": ("min t-DCF", cost),
     "min_dcf": ("minDCF", cost),
 }
-_DASH = "–"
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,27 @@ class ExperimentResult:
 
     def tables(self) -> list[Table]:
         """A table of each metric in the paper's form, and a table of everything known of each EER."""
-        return [*(self._table(metric) for metric in self.metrics), self._details()]
+        head = ["system", "set", "best", "95 % interval", "seed", "mean", "deviation", "trials", "seeds"]
+        rows = []
+        for row in self.rows:
+            for column, cell in row.cells.items():
+                one, texts = cell.over_seeds("eer"), ["–"] * 6
+                if one is not None:
+                    best = next(measured for measured in cell.measured if measured.seed == one.best_seed)
+                    texts = [
+                        percent(one.best),
+                        percent_interval(one.interval),
+                        str(one.best_seed),
+                        percent(one.mean),
+                        percent(one.deviation),
+                        f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
+                    ]
+                rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
+        caption = (
+            f"{self.title}: EER in %. The interval belongs to the best seed, from {self.num_resamples} bootstrap draws; "
+            "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
+        )
+        return [*(self._table(metric) for metric in self.metrics), Table.of(caption, head, rows)]
 
     def across(self, row: ResultRow, metric: str) -> dict[str, OverSeeds]:
         """Mean and worst over the columns, for the seeds that have all columns."""
@@ -157,31 +176,6 @@ class ExperimentResult:
         of_seeds = f"best (mean) of {len(self.seeds)} seeds" if len(self.seeds) > 1 else "one seed"
         without = ", each corpus without it in training" if self.left_out_in_turn else ""
         return Table.of(f"{self.title}: {name}, {of_seeds}{without}.", ["system", *columns], rows)
-
-    def _details(self) -> Table:
-        """A line for each system and set."""
-        head = ["system", "set", "best", "95 % interval", "seed", "mean", "deviation", "trials", "seeds"]
-        rows = []
-        for row in self.rows:
-            for column, cell in row.cells.items():
-                one, texts = cell.over_seeds("eer"), [_DASH] * 6
-                if one is not None:
-                    best = next(measured for measured in cell.measured if measured.seed == one.best_seed)
-                    texts = [
-                        percent(one.best),
-                        percent_interval(one.interval),
-                        str(one.best_seed),
-                        percent(one.mean),
-                        percent(one.deviation),
-                        f"{count(best.num_bonafide)} + {count(best.num_spoof)}",
-                    ]
-                rows.append([row.system, column, *texts, f"{one.num_seeds if one else 0} of {cell.num_expected}"])
-        caption = (
-            f"{self.title}: EER in %. The interval belongs to the best seed, from {self.num_resamples} bootstrap "
-            "draws; "
-            "deviation: standard deviation over the seeds; trials: bona fide + spoofed."
-        )
-        return Table.of(caption, head, rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Convert to plain data for JSON."""

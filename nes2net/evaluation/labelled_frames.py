@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +34,7 @@ class LabelledFrames:
     """Scores of the frames of utterances, and their labels.
 
     - ``resolution_ms`` is the length of a frame.
+    - ``frames`` holds scores and labels (T,) of each utterance's frames; 1 is bona fide. Both classes occur.
     - ``num_expected`` counts the utterances of the phase, and ``left_out`` says why some are missing.
     - ``truth`` says what the labels of seconds come from.
     """
@@ -43,6 +42,7 @@ class LabelledFrames:
     key: Key
     resolution_ms: int
     utterances: list[ScoredUtterance]
+    frames: list[tuple[NDArray, NDArray]]
     num_expected: int
     truth: str
     left_out: str
@@ -55,22 +55,12 @@ class LabelledFrames:
     @property
     def bonafide(self) -> NDArray:
         """Scores of the bona fide frames, (B,) float64."""
-        return self._classes[0]
+        return np.concatenate([scores[labels.astype(bool)] for scores, labels in self.frames])
 
     @property
     def spoof(self) -> NDArray:
         """Scores of the spoofed frames, (S,) float64."""
-        return self._classes[1]
-
-    @cached_property
-    def _classes(self) -> tuple[NDArray, NDArray]:
-        pairs = measured_frames(self.utterances, self.resolution_ms, self.resolution_ms)
-        scores, labels = (np.concatenate(parts) for parts in zip(*pairs))
-        is_bonafide = labels.astype(bool)
-        if is_bonafide.all() or not is_bonafide.any():
-            has, lacks = ("bona fide", "spoofed") if is_bonafide.any() else ("spoofed", "bona fide")
-            raise InputError(f"all frames of {self.resolution_ms} ms are {has}, none are {lacks}; both are needed")
-        return scores[is_bonafide], scores[~is_bonafide]
+        return np.concatenate([scores[~labels.astype(bool)] for scores, labels in self.frames])
 
 
 def labelled_frames(
@@ -102,21 +92,21 @@ def labelled_frames(
         known = ", ".join(map(str, RESOLUTIONS))
         raise InputError(f"{scores_path}: frames of {resolution:g} ms cannot be compared with labels of {known} ms")
     try:
-        lowest = list(map(_lowest, found.scores.values()))
+        # The score of an utterance is the lowest of its frames; their highest if that is not finite or too large, which
+        # match() refuses.
+        lowest = [float(s.min() if s.max() <= LARGEST else s.max()) for s in found.scores.values()]
         matched = match(key.trials, list(found.scores), lowest, key.phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{scores_path}: {error}") from error
     ids = [trial.id for trial in matched.trials]
-    utterances, truth, left_out = _utterances(key, ids, found.scores, int(resolution), allow_partial)
+    resolution = int(resolution)
+    utterances, truth, left_out = _utterances(key, ids, found.scores, resolution, allow_partial)
+    frames = measured_frames(utterances, resolution, resolution)
+    if len(classes := {bool(label) for _, labels in frames for label in np.unique(labels)}) == 1:
+        has, lacks = ("bona fide", "spoofed") if True in classes else ("spoofed", "bona fide")
+        raise InputError(f"all frames of {resolution} ms are {has}, none are {lacks}; both are needed")
     mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))
-    return LabelledFrames(key, int(resolution), utterances, matched.num_expected, truth, mismatch)
-
-
-def _lowest(scores: NDArray) -> float:
-    """The score of an utterance: the lowest of its frames, or what :func:`match` refuses."""
-    if not np.isfinite(scores).all():
-        return math.nan
-    return float(scores.max() if scores.max() > LARGEST else scores.min())
+    return LabelledFrames(key, resolution, utterances, frames, matched.num_expected, truth, mismatch)
 
 
 def _utterances(

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +50,6 @@ class Mismatch:
 
     def __bool__(self) -> bool:
         return any(vars(self).values())
-
-    def without(self, ids: Collection[str]) -> Mismatch:
-        """Leave out the utterances ``ids``."""
-        return Mismatch(*([id for id in kind if id not in ids] for kind in vars(self).values()))
 
     def describe(self, num_trials: int) -> str:
         """Write one line with totals and up to ten ids of each kind; the key has ``num_trials``."""
@@ -108,7 +104,8 @@ class Matched:
         The mismatch then leaves out all other trials of ``key`` too.
         """
         kept = [i for i, trial in enumerate(self.trials) if wanted(trial)]
-        mismatch = self.mismatch.without({trial.id for trial in key if not wanted(trial)})
+        gone = {trial.id for trial in key if not wanted(trial)}
+        mismatch = Mismatch(*([id for id in kind if id not in gone] for kind in vars(self.mismatch).values()))
         return Matched([self.trials[i] for i in kept], self.scores[kept], num_expected, mismatch)
 
 

@@ -226,7 +226,6 @@ def robustness_page(result: Robustness) -> str:
         result.title,
         result=result,
         families=[_family(name, rows, result.clean) for name, rows in result.families.items()],
-        most=max((one.difference for one in result.results), default=0.0),
         origin=origin_facts(result.origin),
     )
 
@@ -266,7 +265,9 @@ def write_segment_report(
 
 def segment_page(result: SegmentEvaluation) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    low, high = score_limits([one for found in result.examples.values() for one, _ in found])
+    values = [np.asarray(one.scores) for found in result.examples.values() for one, _ in found]
+    low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
+    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
     return page_of(
         "segments.html.jinja",
         f"{corpora.get(result.corpus).title}, {result.phase}: where is it fake",
@@ -277,13 +278,6 @@ def segment_page(result: SegmentEvaluation) -> str:
             for kind, found in result.examples.items()
         },
     )
-
-
-def score_limits(utterances: list[ScoredUtterance]) -> tuple[float, float]:
-    """The lowest and the highest score, which are apart."""
-    values = [np.asarray(one.scores) for one in utterances]
-    low, high = min(float(v.min()) for v in values), max(float(v.max()) for v in values)
-    return (low, high) if low < high else (low - 0.5, high + 0.5)
 
 
 def strip(

@@ -7,6 +7,7 @@ recording does not tell which condition it met.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,10 +25,9 @@ from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import Measured, Table, format_p, percent, percent_interval, points
+from nes2net.evaluation.tables import Cell, Figure, Measured, Table, format_p, markdown, percent, points
 from nes2net.machine.files import sha256_of
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import markdown_table
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.registry import corpora, effects
 
@@ -39,7 +39,6 @@ EER_OF_CLEAN = OperatingPoint("eer")
 # lose these trials too.
 _MOST_MISSING = 0.1
 _SHORT = 3.0  # seconds; a shorter evaluation shows no progress
-_HEAD = ("condition", "EER %", "95 % interval", "points", "p", "HTER %", "95 % interval", "miss %", "false alarm %")
 
 
 @dataclass(frozen=True)
@@ -155,23 +154,34 @@ class Robustness:
             )
         return lines
 
-    def table(self, figures: Sequence[Figures]) -> Table:
-        """A table with a row for each of ``figures``."""
-        rows = [
-            [
+    def tables(self) -> list[Table]:
+        """The figures under all conditions, by damage and by family; a greater rise of the EER has more heat."""
+        most = max((one.difference for one in self.results), default=0.0)
+
+        def row(one: Figures) -> list[str | Cell]:
+            rise, p = Cell("–"), ""
+            if one is not self.clean:
+                heat = round(100 * one.difference / most) if one.difference > 0 else 0
+                rise = Figure(one.difference, one.difference_interval).cell(points, " to ")._replace(heat=heat)
+                p = format_p(one.p_value)
+            return [
                 one.condition,
-                percent(one.eer),
-                percent_interval(one.eer_interval),
-                "" if one is self.clean else points(one.difference),
-                "" if one is self.clean else format_p(one.p_value),
-                percent(one.hter),
-                percent_interval(one.hter_interval),
+                Figure(one.eer, one.eer_interval).cell(percent),
+                rise,
+                p,
+                Figure(one.hter, one.hter_interval).cell(percent),
                 percent(one.miss),
                 percent(one.false_alarm),
+                "–" if one is self.clean else percent(one.changed, 1),
             ]
-            for one in figures
+
+        head = ["condition", "EER %", "points above clean", "p"]
+        head += ["HTER %", "miss %", "false alarm %", "decisions changed %"]
+        by_family = itertools.chain(*self.families.values())
+        return [
+            Table.of(f"Error rates under each condition, {order}", head, map(row, [self.clean, *conditions]))
+            for order, conditions in (("by damage", self.by_damage), ("by family", by_family))
         ]
-        return Table.of(self.title, _HEAD, rows)
 
     def headline(self) -> list[str]:
         """Say what was evaluated, and at which threshold."""
@@ -190,13 +200,13 @@ class Robustness:
 
     def text(self) -> str:
         """Write the table, the most damaging condition first."""
-        table = self.table([self.clean, *self.by_damage]).lines()
+        table = self.tables()[0].lines()
         failed = (f"no figures of {condition}: {reason}" for condition, reason in self.failed.items())
         return "\n".join([*self.headline(), "", *table, "", *self.words(), *failed])
 
     def markdown(self) -> str:
         """Write the table in Markdown, by family."""
-        table = markdown_table(_HEAD, self.table([self.clean, *self.results]).texts)
+        table = markdown(self.tables()[1:]).rstrip()
         failed = [f"No figures of {condition}: {reason}" for condition, reason in self.failed.items()]
         return "\n\n".join([f"# {self.title}", *self.headline(), " ".join(self.words()), table, *failed]) + "\n"
 

@@ -21,7 +21,7 @@ from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.evaluate import versions
-from nes2net.evaluation.labelled_frames import RTTM, labelled_frames
+from nes2net.evaluation.labelled_frames import RTTM, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
@@ -218,7 +218,7 @@ def evaluate_segments(
     )
     path, phase, utterances = Path(scores_path), canonical_phase(phase), found.utterances
     sha256 = sha256_of(path)
-    figures = _figures(utterances, found.resolution_ms, threshold, found.truth == RTTM, num_resamples, seed)
+    figures = _figures(found, threshold, {"num_resamples": num_resamples, "seed": seed})
     # The utterances with the largest and the smallest share of their time called wrongly; the best have both classes if
     # any utterance has both.
     order = np.argsort(-figures.wrong, kind="stable").tolist()
@@ -270,34 +270,24 @@ class _Figures(NamedTuple):
 _Pairs = Sequence[tuple[NDArray, NDArray]]
 
 
-def _figures(
-    utterances: Sequence[ScoredUtterance],
-    resolution: int,
-    threshold: float | None,
-    by_segments: bool,
-    num_resamples: int,
-    seed: int,
-) -> _Figures:
-    """Compute all figures; ``by_segments`` labels frames finer than the scores by segments, as published."""
-    draws = {"num_resamples": num_resamples, "seed": seed}
-    own = measured_frames(utterances, resolution, resolution)
-    own_rate = _point_rate(f"{resolution} ms", OWN, own, draws)
+def _figures(found: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]) -> _Figures:
+    utterances, resolution = found.utterances, found.resolution_ms
+    own_rate = _point_rate(f"{resolution} ms", OWN, found.frames, draws)
     eer_threshold = own_rate.threshold
-    if eer_threshold is None:
-        has, lacks = ("bona fide", "spoofed") if own_rate.num_bonafide else ("spoofed", "bona fide")
-        raise InputError(f"all frames of {resolution} ms are {has}, none are {lacks}; both are needed")
+    assert eer_threshold is not None  # both classes have frames
     rates = []
     for measured_at in RESOLUTIONS:
         if measured_at == resolution:
             rates.append(own_rate)
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             how = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
-            frames = measured_frames(utterances, resolution, measured_at, by_segments=by_segments)
+            # Segments label frames finer than the scores, as published, if the corpus lists its segments.
+            frames = measured_frames(utterances, resolution, measured_at, by_segments=found.truth == RTTM)
             rates.append(_point_rate(f"{measured_at} ms", how, frames, draws))
-    lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in own]
+    lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in found.frames]
     rates.append(_point_rate("utterances", "minimum of all", lowest, draws))
     range_based = range_eer(utterances, resolution)
-    bounds = range_eer_interval(utterances, resolution, num_resamples=num_resamples, seed=seed)
+    bounds = range_eer_interval(utterances, resolution, **draws)
     rates.append(Rate("seconds", range_based.eer, range_based.threshold, bounds, OWN, None, None))
     thresholds = {"the threshold of the EER": eer_threshold}
     if threshold is not None:
@@ -312,7 +302,7 @@ def _figures(
     return _Figures(rates, rows, seconds, wrong)
 
 
-def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) -> Rate:
+def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, Any]) -> Rate:
     scores, labels = zip(*pairs)
     num_bonafide = sum(int(of_utterance.sum()) for of_utterance in labels)
     num_spoof = sum(map(len, labels)) - num_bonafide
@@ -325,7 +315,7 @@ def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, int]) ->
 
 
 def _at_threshold(
-    utterances: Sequence[ScoredUtterance], resolution: int, name: str, threshold: float, draws: Mapping[str, int]
+    utterances: Sequence[ScoredUtterance], resolution: int, name: str, threshold: float, draws: Mapping[str, Any]
 ) -> tuple[AtThreshold, NDArray]:
     """Figures at ``threshold``, and hits, false alarms and misses of each utterance in seconds, (U, 3)."""
     truth = [one.segments for one in utterances]

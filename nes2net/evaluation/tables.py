@@ -76,11 +76,15 @@ MOST_LINES = 150
 
 
 class Cell(NamedTuple):
-    """A text, whether its figure is the best among the systems, and its interval as text."""
+    """A text, whether its figure is the best among the systems, and its interval as text.
+
+    A page draws the figure on a ground of the strength ``heat``, in percent; None for no ground.
+    """
 
     text: str
     best: bool = False
     interval: str = ""
+    heat: int | None = None
 
     @property
     def whole(self) -> str:

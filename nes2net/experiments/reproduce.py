@@ -39,7 +39,6 @@ _IRRELEVANT = frozenset(
     "checkpoint engine dropout attention_dropout activation_dropout dropout_input encoder_layerdrop feature_grad_mult "
     "pretraining_heads final_dim latent_vars latent_groups".split()
 )
-_FUSION = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,8 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     missing = missing_for_training(recipe, path.name)
     if recipe.data.train_scores:
         problem = "the detector fuses them, and a row is measured with the audio alone"
-        missing.append(Missing("scores of other systems", problem, _FUSION))
+        remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
+        missing.append(Missing("scores of other systems", problem, remedy))
     if missing:
         missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
     return missing

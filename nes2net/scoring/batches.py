@@ -12,9 +12,10 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -109,7 +110,10 @@ def plan_batches(
     for window, groups in _grouped_by_length(windows, trials, length_of):
         batches = []
         for length, group in groups:
-            size = batch_size if most_samples is None else min(batch_size, _rows_of(length, most_samples))
+            size = batch_size
+            if most_samples is not None:
+                samples = 1 if length == _NO_FILE else length if length > 0 else _SAMPLES_A_BYTE * -length
+                size = min(batch_size, max(1, most_samples // samples))
             batches += [group[i : i + size] for i in range(0, len(group), size)]
         if length_of is not None:
             # Mix short and long ones, so that the progress so far predicts the remaining time.
@@ -157,14 +161,6 @@ def _grouped_by_length(
             yield window, [(length, [i for _, i in same]) for length, same in groupby(in_order, key=itemgetter(0))]
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _rows_of(length: int, most_samples: int) -> int:
-    """How many waveforms of a length of :func:`header_length` have at most ``most_samples`` together."""
-    if length == _NO_FILE:
-        return most_samples
-    samples = length if length > 0 else _SAMPLES_A_BYTE * -length
-    return max(1, most_samples // samples)
 
 
 @dataclass(frozen=True)
@@ -232,29 +228,31 @@ class Read(NamedTuple):
     """A trial after reading."""
 
     id: str
-    found: Tensor | str
-    """The waveform, or the reason why that is missing."""
+    found: Any
+    """The waveform, or what else was read; or a text, the reason why that is missing."""
     audio: str
     """The stamp of the file."""
 
 
-class _Waveforms(Dataset):
-    """Items → what is read."""
+class Reading(Dataset):
+    """Items → what ``read`` makes of each, or why it could not; ``read`` is pickled to the reading processes."""
 
-    def __init__(self, reader: WaveformReader) -> None:
-        self.reader = reader
+    def __init__(self, read: Callable[[Item], Any]) -> None:
+        self.read = read
 
     def __getitem__(self, item: Item) -> Read:
         audio = stamp(item.path)  # before reading: a file that is replaced meanwhile has another stamp afterwards
-        return Read(item.id, self._read(item), audio)
-
-    def _read(self, item: Item) -> Tensor | str:
         try:
-            return torch.from_numpy(self.reader.read(item.path, item.id).waveform)
+            found = self.read(item)
         except InputError as error:
-            return str(error)
+            found = str(error)
         except Exception as error:  # no error of a decoder on a damaged file may end the run
-            return one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
+            found = one_line(f"{item.path} could not be read ({type(error).__name__}: {error})")
+        return Read(item.id, found, audio)
+
+
+def _waveform(reader: WaveformReader, item: Item) -> Tensor:
+    return torch.from_numpy(reader.read(item.path, item.id).waveform)
 
 
 def collate(read: Sequence[Read]) -> ReadBatch:
@@ -282,7 +280,7 @@ def read_batches(
     Raises:
         InputError, Unfinished: if the reading processes fail, see :class:`nes2net.machine.workers.Loader`.
     """
-    yield from Loader(_Waveforms(reader), batches, collate, num_workers, pin_memory=pin_memory)
+    yield from Loader(Reading(partial(_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
 
 
 def waveforms_for(

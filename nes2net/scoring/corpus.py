@@ -279,8 +279,18 @@ class EmbeddingOutput(Output[NDArray]):
         parts = iter(lambda: list(islice(rows, _ROWS_AT_ONCE)), [])
         if self.suffix == ".parquet":
             _write_parquet(files[0], size, parts)
-        else:
-            _write_npy(files[0], files[1], (count, size), parts)
+            return {"size": size}
+        with (
+            open(files[0], "wb") as file,
+            open(files[1], "w", encoding="utf-8", errors="surrogateescape", newline="") as list_file,
+        ):
+            header = {"descr": _FLOAT.str, "fortran_order": False, "shape": (count, size)}
+            np.lib.format.write_array_header_1_0(file, header)
+            writer = csv.writer(list_file, lineterminator="\n")
+            writer.writerow(["id", "label"])
+            for part in parts:
+                file.write(np.stack([row for _, row in part]).data)
+                writer.writerows([trial.id, trial.label or ""] for trial, _ in part)
         return {"size": size}
 
 
@@ -345,21 +355,6 @@ def embed_trials(
     else:
         size = pyarrow_module("pyarrow.parquet", out).read_schema(out).field("embedding").type.list_size
     return EmbeddingResult(**{**vars(result), "what": f"embeddings of {size} numbers"}, size=size)
-
-
-def _write_npy(path: Path, listing: Path, shape: tuple[int, int], parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:
-    """Write an array of ``shape`` and the list of its rows, some rows at a time."""
-    with (
-        open(path, "wb") as file,
-        open(listing, "w", encoding="utf-8", errors="surrogateescape", newline="") as list_file,
-    ):
-        header = {"descr": _FLOAT.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        writer = csv.writer(list_file, lineterminator="\n")
-        writer.writerow(["id", "label"])
-        for part in parts:
-            file.write(np.stack([row for _, row in part]).data)
-            writer.writerows([trial.id, trial.label or ""] for trial, _ in part)
 
 
 def _write_parquet(path: Path, size: int, parts: Iterable[list[tuple[Trial, NDArray]]]) -> None:

@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from tqdm import tqdm
+from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Trial

@@ -14,7 +14,9 @@ import re
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, Generic, NamedTuple, TypeVar
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
 from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
@@ -64,7 +66,9 @@ class Journal(Generic[T]):
             path.parent.mkdir(parents=True, exist_ok=True)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0)
-            self._file.truncate(_end_of_last_line(path))
+            with open(path, "rb") as file:  # what follows the last whole line goes
+                start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
+                self._file.truncate(start + file.read().rfind(b"\n") + 1)
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         if os.path.getsize(path) == 0:
@@ -205,9 +209,3 @@ def run_of(path: Path) -> Any:
 
 def _header(run: Mapping[str, Any]) -> bytes:
     return json.dumps(run).encode() + b"\n"
-
-
-def _end_of_last_line(path: Path) -> int:
-    with open(path, "rb") as file:
-        start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
-        return start + file.read().rfind(b"\n") + 1

@@ -228,7 +228,7 @@ def _start(
     rows = rows if most is None or rows is None else min(rows, most)
     try:
         with torch.inference_mode(), _random_stream(scorer.device, stream):
-            on_device = [_filled_up(_on(scorer.device, tensor), rows) for tensor in inputs]
+            on_device = [_on(scorer.device, tensor, rows) for tensor in inputs]
             pending = _Pending(compute(*on_device)[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
@@ -255,11 +255,13 @@ def _start(
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
 
 
-def _on(device: torch.device, waveforms: Tensor) -> Tensor:
-    """Copy ``waveforms``, or scores, to ``device``; to a GPU from pinned memory, so that nothing waits for the copy."""
-    if device.type == "cuda" and waveforms.device.type == "cpu" and not waveforms.is_pinned():
-        waveforms = waveforms.pin_memory()
-    return waveforms.to(device, non_blocking=True)
+def _on(device: torch.device, x: Tensor, rows: int | None) -> Tensor:
+    """Copy B×N to ``device``, and repeat the last row up to ``rows`` rows."""
+    if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
+        x = x.pin_memory()  # so that nothing waits for the copy
+    x = x.to(device, non_blocking=True)
+    missing = 0 if rows is None else rows - len(x)
+    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 class _Pending:
@@ -286,12 +288,6 @@ class _Pending:
 
 def _not_finite(what: str, number: float) -> str:
     return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
-
-
-def _filled_up(x: Tensor, rows: int | None) -> Tensor:
-    """Repeat the last row: B×N → ``rows``×N."""
-    missing = 0 if rows is None else rows - len(x)
-    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 @contextmanager

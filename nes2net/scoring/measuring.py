@@ -7,29 +7,27 @@ from collections.abc import Callable, Container, Generator, Iterable, Iterator, 
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from nes2net.audio.read import load_head_and_length, stream_audio
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
-from nes2net.errors import InputError, one_line
 from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.processes import Processes
 from nes2net.machine.this_process import usable_processors
 from nes2net.machine.workers import Loader
-from nes2net.scoring.batches import Item, Plan
+from nes2net.scoring.batches import Item, Plan, Read, Reading
 from nes2net.scoring.corpus import EmbeddingOutput, embed_trials
 from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
-from nes2net.scoring.journal import Row, stamp
+from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.record import recordings_digest
 from nes2net.scoring.waveforms import Recording
@@ -118,17 +116,20 @@ def measure_trials(
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
-    def read(
-        trials: Sequence[Trial], done: Container[str], processes: Processes
-    ) -> Generator[list[_Found], None, None]:
+    def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         missing = [trial for trial in trials if trial.id not in done]
         batches = Plan(_BATCH).batches(missing, processes=processes)
-        yield from Loader(_Measured(num_samples), batches, list, workers)
+        yield from Loader(Reading(partial(_traits, num_samples)), batches, list, workers)
+
+    def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
+        for batch in batches:
+            rows = {one.id: Row(one.found, one.audio) for one in batch if isinstance(one.found, Traits)}
+            yield Share(rows, {one.id: one.found for one in batch if isinstance(one.found, str)})
 
     run = {"traits": " ".join(SCALARS), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
         failures = run_over(
-            trials, read, _shares, output, out, run=run, about={}, way=Way(overwrite="others", alone=True)
+            trials, read, compute, output, out, run=run, about={}, way=Way(overwrite="others", alone=True)
         ).failures
     except NothingDone as error:
         return {}, dict(error.failures)
@@ -162,35 +163,8 @@ def _files(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-class _Found(NamedTuple):
-    id: str
-    traits: Traits | str
-    """Or the reason why they are missing."""
-    audio: str
-    """The stamp of the file."""
-
-
-def _shares(batches: Iterable[list[_Found]]) -> Generator[Share[Traits], None, None]:
-    for batch in batches:
-        rows = {one.id: Row(one.traits, one.audio) for one in batch if isinstance(one.traits, Traits)}
-        yield Share(rows, {one.id: one.traits for one in batch if isinstance(one.traits, str)})
-
-
-class _Measured(Dataset):
-    """Items → ids, each with its traits or the reason why it has none."""
-
-    def __init__(self, num_samples: int | None) -> None:
-        self.num_samples = num_samples
-
-    def __getitem__(self, item: Item) -> _Found:
-        audio = stamp(item.path)
-        try:
-            return _Found(item.id, measure_file(item.path, self.num_samples), audio)
-        except InputError as error:
-            return _Found(item.id, str(error), audio)
-        except Exception as error:  # no error of a decoder on a damaged file may end the run
-            reason = f"{item.path} could not be read ({type(error).__name__}: {error})"
-            return _Found(item.id, one_line(reason), audio)
+def _traits(num_samples: int | None, item: Item) -> Traits:
+    return measure_file(item.path, num_samples)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,20 @@ def ranges_of(paths: Sequence[str | Path]) -> list[list[float]]:
     Raises:
         InputError: if a file cannot be read, a score is not finite, or all scores of a file are equal.
     """
-    return [_range_of(path, read_scores(path)[1]) for path in paths]
+    ranges = []
+    for path in paths:
+        scores = read_scores(path)[1]
+        if not len(scores) or not np.isfinite(scores).all():
+            raise InputError(
+                f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score"
+            )
+        low, high = float(scores.min()), float(scores.max())
+        if low == high:
+            raise InputError(
+                f"{path}: all its scores are {low}, which tell nothing about an utterance: name another file"
+            )
+        ranges.append([low, high])
+    return ranges
 
 
 def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
@@ -66,15 +79,6 @@ def checked_ranges(ranges: Any) -> list[tuple[float, float]]:
             "of a development set with `score_range`"
         )
     return pairs
-
-
-def _range_of(path: str | Path, scores: NDArray) -> list[float]:
-    if not len(scores) or not np.isfinite(scores).all():
-        raise InputError(f"{path}: it has no scores, or one that is not finite, so it has no lowest and highest score")
-    low, high = float(scores.min()), float(scores.max())
-    if low == high:
-        raise InputError(f"{path}: all its scores are {low}, which tell nothing about an utterance: name another file")
-    return [low, high]
 
 
 def with_system_scores(trials: Sequence[Trial], paths: Sequence[str | Path], ranges: Ranges) -> list[Trial]:

@@ -16,6 +16,7 @@ from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import drawn_places
+from nes2net.machine.files import replacing
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.
@@ -36,7 +37,6 @@ def plot_track(
     picture: str | Path,
     audio: str | Path,
     track: Track,
-    file_format: str | None = None,
     *,
     model: str = "",
     threshold: float | None = None,
@@ -47,8 +47,7 @@ def plot_track(
     """Draw ``track`` above the waveform of the file ``audio``.
 
     Args:
-        picture: file to write.
-        file_format: ``png``, ``svg``, ``pdf``, …; None for the suffix of ``picture``.
+        picture: file to write, whole or not at all; its suffix, such as ``.png``, says the format.
         model: name of the detector, for the title.
         threshold: score from which on a window counts as bona fide; both sides are shaded. None if
             no threshold is known.
@@ -62,8 +61,20 @@ def plot_track(
     scores.set_ylim(*score_limits(track.scores, threshold, least))
     scores.set_ylabel(f"{scale}\n(higher: more bona fide)", color=_INK)
     if threshold is not None:
-        _draw_threshold(scores, threshold, sides=stretches is None)
-    _draw_envelope(waveform, audio, track.duration)
+        bottom, top = scores.get_ylim()
+        if stretches is None:
+            scores.axhspan(threshold, top, color=BONAFIDE, alpha=0.08, linewidth=0)
+            scores.axhspan(bottom, threshold, color=SPOOF, alpha=0.08, linewidth=0)
+        name = f"threshold {threshold:.4g}".replace("-", "−")
+        scores.axhline(threshold, color=_INK, linewidth=1, linestyle="--", label=name)
+        for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
+            scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
+        scores.set_ylim(bottom, top)
+    low, high = envelope(audio, track.duration)
+    seconds = np.linspace(0, track.duration, len(low), endpoint=False)
+    waveform.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
+    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
+    waveform.set(ylabel="amplitude", ylim=(-largest, largest))
     name_time_axis(waveform, track.duration)
     if stretches is not None:
         places = drawn_places(stretches, track.duration / _ENVELOPE_COLUMNS)
@@ -81,7 +92,8 @@ def plot_track(
     figure.suptitle(drawable(Path(audio).name), x=0.012, ha="left", fontsize="large", parse_math=False)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
-    figure.savefig(picture, dpi=130, format=file_format)
+    with replacing(picture) as temporary:
+        figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
 
 
 def score_limits(scores: np.ndarray, threshold: float | None = None, least: float = LEAST_SPAN) -> tuple[float, float]:
@@ -145,28 +157,6 @@ def _shade(axes: Axes, places: list[tuple[float, float]], label: str = "") -> No
         label=label,
     )
     axes.set_ylim(low, high)
-
-
-def _draw_threshold(axes: Axes, threshold: float, sides: bool = True) -> None:
-    """Draw a line, and if wanted shade its two ``sides``."""
-    low, high = axes.get_ylim()
-    if sides:
-        axes.axhspan(threshold, high, color=BONAFIDE, alpha=0.08, linewidth=0)
-        axes.axhspan(low, threshold, color=SPOOF, alpha=0.08, linewidth=0)
-    axes.axhline(
-        threshold, color=_INK, linewidth=1, linestyle="--", label=f"threshold {threshold:.4g}".replace("-", "−")
-    )
-    for y, side, colour, name in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
-        axes.text(1.005, y, name, color=colour, transform=axes.transAxes, va=side, rotation=270, weight="bold")
-    axes.set_ylim(low, high)
-
-
-def _draw_envelope(axes: Axes, audio: str | Path, duration: float) -> None:
-    low, high = envelope(audio, duration)
-    seconds = np.linspace(0, duration, len(low), endpoint=False)
-    axes.fill_between(seconds, low, high, color=_WAVEFORM, linewidth=0.5)
-    largest = 1.05 * max(np.abs(low).max(), np.abs(high).max(), 1e-3)
-    axes.set(ylabel="amplitude", ylim=(-largest, largest))
 
 
 def envelope(audio: str | Path, duration: float) -> tuple[np.ndarray, np.ndarray]:

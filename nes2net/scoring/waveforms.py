@@ -167,7 +167,13 @@ def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording
             "score_batch several waveforms"
         )
     if hasattr(audio, "read"):
-        return _content_of(audio)
+        name, content = getattr(audio, "name", None), audio.read()
+        name = name if isinstance(name, str) else "the file object"
+        if not isinstance(content, bytes):
+            raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
+        if not content:
+            raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
+        return RecordingBytes(name, content)
     return _as_waveform(audio, sample_rate)
 
 
@@ -177,18 +183,16 @@ def stream_of(audio: Audio, sample_rate: float | None = None) -> Iterable[np.nda
     return [found] if isinstance(found, np.ndarray) else stream_audio(found)
 
 
-def _content_of(file: Any) -> RecordingBytes:
-    name, content = getattr(file, "name", None), file.read()
-    name = name if isinstance(name, str) else "the file object"
-    if not isinstance(content, bytes):
-        raise InputError(f"{name} gives {type(content).__name__}, not bytes: open it in binary mode, 'rb'")
-    if not content:
-        raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
-    return RecordingBytes(name, content)
-
-
 def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
-    samples = _as_array(samples)
+    try:
+        if isinstance(samples, Tensor):
+            samples = samples.detach().cpu()
+            samples = (samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples).numpy()
+        samples = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
+        raise InputError(
+            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
+        ) from error
     if samples.dtype.kind in "iub":
         raise InputError(
             f"the samples are whole numbers ({samples.dtype}); floating-point ones in [-1, 1] are expected: divide by "
@@ -215,15 +219,3 @@ def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
     if fault := fault_of(samples):
         raise InputError(f"the recording {fault}")
     return to_mono_16k(samples, sample_rate, "the recording")
-
-
-def _as_array(samples: Any) -> np.ndarray:
-    try:
-        if isinstance(samples, Tensor):
-            samples = samples.detach().cpu()
-            return (samples.float() if samples.dtype in (torch.bfloat16, torch.float16) else samples).numpy()
-        return np.asarray(samples)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of unequal length, a sparse tensor
-        raise InputError(
-            f"the samples are not an array ({error}); floating-point ones, (N,) or (channels, N), are expected"
-        ) from error
