@@ -62,6 +62,26 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
     ]
 
 
+def mapping_rows(key: str | None) -> list[dict[str, Any]]:
+    """What a key of a recipe takes whose value is a mapping, such as ``train.adapt``, as :func:`option_rows` gives it."""
+    if key not in ("train.adapt", "augment.specmix", "augment.latent", "augment.fir", "augment.parameters"):
+        return []
+    from nes2net.augment.channels import LowPass  # start-up: other keys are described without torch
+    from nes2net.augment.latent import LatentAugmentation
+    from nes2net.augment.rawboost import RawBoostParameters
+    from nes2net.augment.specmix import Specmix
+    from nes2net.frontends.adaptation import Adaptation
+
+    declaring: dict[str, Callable[..., Any]] = {
+        "train.adapt": Adaptation,
+        "augment.specmix": Specmix,
+        "augment.latent": LatentAugmentation,
+        "augment.fir": LowPass,
+        "augment.parameters": RawBoostParameters,
+    }
+    return rows_of(declaring[key])
+
+
 def title(registry: Registry, name: str) -> str:
     """What a part is: the first line of the module of its own, or of its class."""
     factory = _written(registry.get(name))
