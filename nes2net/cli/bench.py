@@ -46,7 +46,7 @@ def bench(
         device: auto, cpu, cuda or cuda:N
         dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
-        batch_size: sizes to measure; else 1 and 8, 64 on a GPU
+        batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after a first one
         num_workers: processes that read audio
     """

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE, Names
+from nes2net.cli.entry import INCOMPLETE, Listed
 from nes2net.cli.flags import CorpusName, Flag, Folder, called, located
 from nes2net.errors import InputError, counted, listed, readable_size, worded
 from nes2net.machine.terminal import printable, text_table
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 def download(
     corpus: Annotated[
-        str, Flag(choices=lambda: Names(name for name in corpora.names() if name not in ("generic", "shards")))
+        str, Flag(choices=lambda: Listed(name for name in corpora.names() if name not in ("generic", "shards")))
     ],
     folder: Folder,
     *,

@@ -77,7 +77,7 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
-        if _has_many_choices(action) and not isinstance(action.choices, Names):
+        if _has_many_choices(action) and not isinstance(action.choices, Listed):
             text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
@@ -93,12 +93,12 @@ def _has_many_choices(action: argparse.Action) -> bool:
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
 
 
-class Names(list[str]):
-    """Names for the ``choices`` of an argument that are too many for the help: `nes2net info` lists them."""
+class Listed(list[str]):
+    """Names of corpora for the ``choices`` of an argument; they are too many for its help, and `nes2net info` has them."""
 
 
-class CorpusNames(Names):
-    """The names of corpora, for the ``choices`` of an argument, which may also be ``hub:OWNER/NAME``."""
+class CorpusNames(Listed):
+    """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
 
     def __init__(self) -> None:
         from nes2net.registry import corpora
@@ -160,7 +160,8 @@ class OneLineParser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
-            where = "nes2net info" if isinstance(action.choices, Names) else f"{command_of(self.prog)} --help"
+            is_listed = isinstance(action.choices, Listed)
+            where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
             known = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
             what = "unknown command" if is_command else "invalid choice:"
             raise argparse.ArgumentError(None if is_command else action, f"{what} '{value}'{known}")

@@ -254,6 +254,9 @@ class Length:
 
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
+    def __post_init__(self) -> None:
+        self.asked()  # before a large model is read
+
     def asked(self) -> int | Literal["auto", "4sec"] | None:
         """The number of samples, None for all; ``"auto"`` if nothing is asked for."""
         if self.num_samples is None:
@@ -262,9 +265,13 @@ class Length:
             return "4sec"
         if self.num_samples == "full":
             return None
-        if not self.num_samples.isdecimal() or int(self.num_samples) < 1:
-            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples}")
-        return int(self.num_samples)
+        try:
+            number = int(self.num_samples)
+        except ValueError:
+            number = 0
+        if number < 1:
+            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
+        return number
 
     def of_files(self) -> int | Literal["auto"] | None:
         """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
@@ -288,7 +295,7 @@ class Batches:
     """Computing.
 
     Args:
-        batch_size: utterances of 4 s per batch; else 8, 64 on a GPU
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: processes that read audio
     """
 
@@ -304,7 +311,7 @@ class Deciding:
         calibration: written by nes2net calibrate fit --save FILE
         prior: prior of bona fide; 0.5 if not given
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
-        abstain: 'cannot tell' of recordings more unusual than all but this share; 0.01 if not given, 0 for never
+        abstain: say 'cannot tell' if at most this share of recordings is as unusual; 0.01 if not given
     """
 
     calibration: File | None = None

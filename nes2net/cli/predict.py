@@ -87,7 +87,7 @@ def predict(
     Args:
         files: audio files, or folders of them
         json_: print a JSON object a line
-        batch_size: recordings or windows at once; else 8, 64 on a GPU
+        batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
     One score of a recording, or scores along it:

@@ -82,7 +82,7 @@ def robustness(
         operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
 
     Computing:
-        batch_size: utterances of 4 s per batch; else 8, 64 on a GPU
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
         num_workers: processes that read and change audio
     """
     from nes2net.decisions import Decider, OperatingPoint, load

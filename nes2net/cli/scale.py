@@ -47,7 +47,7 @@ def scale(
         retry_errors: score again the shards with errors
 
     Computing:
-        batch_size: recordings in a batch; else 8, 64 on a GPU
+        batch_size: recordings in a batch (8, or 64 on a GPU)
         num_actors: processes that score
         cpus_per_actor: threads of each without a GPU
         gpus_per_actor: GPUs of each, or a part of one

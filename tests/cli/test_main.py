@@ -102,7 +102,7 @@ def test_without_arguments_the_commands_are_listed_by_task(capsys):
             "score asvspoof2021_xx DB --model m --out o",
             "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: ",
         ),
-        ("score zzz DB --model m --out o", "22 in all; `nes2net info` lists them)\n"),
+        ("score zzz DB --model m --out o", "22 in all; `nes2net info corpora` lists them)\n"),
         ("predict a.wav --model m --dtype fp16", "'fp16'; did you mean 'float16'? Known: auto, "),
         ("score asvspoof2021_la none --model m --out o", "not found"),
         ("evaluate asvspoof2021_la none.txt --keys none", "none"),
