@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.inspect.sheet import plain, shown
@@ -20,6 +21,14 @@ _GIVEN = {
     backends.kind: (),
     losses.kind: ("head", "feature_dim"),
     "task": ("recipe",),
+}
+#: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
+_DECLARED_BY = {
+    "augment.fir": "nes2net.augment.channels:LowPass",
+    "augment.latent": "nes2net.augment.latent:LatentAugmentation",
+    "augment.parameters": "nes2net.augment.rawboost:RawBoostParameters",
+    "augment.specmix": "nes2net.augment.specmix:Specmix",
+    "train.adapt": "nes2net.frontends.adaptation:Adaptation",
 }
 #: Kind of parts → its plural, where that is not the kind with an s.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
@@ -63,23 +72,8 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
 
 
 def mapping_rows(key: str | None) -> list[dict[str, Any]]:
-    """What a key of a recipe takes whose value is a mapping, such as ``train.adapt``, as :func:`option_rows` gives it."""
-    if key not in ("train.adapt", "augment.specmix", "augment.latent", "augment.fir", "augment.parameters"):
-        return []
-    from nes2net.augment.channels import LowPass  # start-up: other keys are described without torch
-    from nes2net.augment.latent import LatentAugmentation
-    from nes2net.augment.rawboost import RawBoostParameters
-    from nes2net.augment.specmix import Specmix
-    from nes2net.frontends.adaptation import Adaptation
-
-    declaring: dict[str, Callable[..., Any]] = {
-        "train.adapt": Adaptation,
-        "augment.specmix": Specmix,
-        "augment.latent": LatentAugmentation,
-        "augment.fir": LowPass,
-        "augment.parameters": RawBoostParameters,
-    }
-    return rows_of(declaring[key])
+    """The options of a recipe's key whose value is a mapping, as :func:`option_rows` gives them; empty for other keys."""
+    return rows_of(resolve_name(_DECLARED_BY[key])) if key in _DECLARED_BY else []
 
 
 def title(registry: Registry, name: str) -> str:

@@ -208,7 +208,7 @@ def test_a_calibration_of_frames(predict, place, tmp_path):
         status, out, err = predict("speech/a.wav", "--segments", *wrong)
         assert status == 2 and message in err and err.count("\n") == 1
     status, _, err = predict("speech/a.wav", "--calibration", str(tmp_path / "frames.json"))
-    assert status == 2 and "of scores of frames of 20 ms, not of recordings" in err and "--segments" in err
+    assert status == 2 and "from scores of frames of 20 ms, not of recordings" in err and "--segments" in err
 
 
 @pytest.mark.parametrize(
