@@ -32,7 +32,7 @@ ANTIDEEPFAKE = {
 
 
 #: How a note on the part that is scored ends.
-OTHERS = "--samples and --protocol choose another part"
+OTHERS = "--samples chooses another part"
 
 
 def expanded(manifest: dict[str, list[int]]) -> dict[str, list[int]]:
@@ -148,11 +148,11 @@ def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp
         return printed.out, printed.err.count("note: the first 0.50 s of each recording are scored")
 
     scoring = ["score", "asvspoof2019_la", corpus, "--split", "dev", "--workers", 0, "--overwrite", "--out", "s.txt"]
-    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--protocol", "full"], None)):
+    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--samples", "full"], None)):
         assert run(*scoring, *flags)[1] == (flags == [])
         assert json.loads((tmp_path / "s.txt.json").read_text())["run"]["num_samples"] == samples
     embedding = ["embed", "--files", "a.wav", "--workers", 0, "--overwrite", "--out", "e.npy"]
-    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--whole"], None)):
+    for flags, samples in (([], 8000), (["--samples", 9000], 9000), (["--samples", "full"], None)):
         assert run(*embedding, *flags)[1] == (flags == [])
         assert json.loads((tmp_path / "e.npy.json").read_text())["run"]["num_samples"] == samples
     row = json.loads(run("predict", "a.wav", "--json")[0])
@@ -224,7 +224,7 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert record["run"]["crop"] == "random" and first != head
     assert scored("multiapi_nes2net_la", "--samples", "3000", "--crop", "random")[2] == first
     assert scored("multiapi_nes2net_la", "--samples", "3000", "--crop", "random", "--crop-seed", "1")[2] != first
-    record, _, _ = scored("antideepfake_mms_1b", "--protocol", "4sec")
+    record, _, _ = scored("antideepfake_mms_1b", "--samples", "4sec")
     assert record["run"]["num_samples"] == corpora.get("in_the_wild").test_samples
 
     soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)

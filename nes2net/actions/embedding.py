@@ -51,7 +51,7 @@ def embed_recordings(
     check_layer(of, layer)
     print_note(detector.frontend.note)
     heard = samples_to_score(detector.record, num_samples)
-    print_note(heard.words and f"{heard.words}; `num_samples` and `whole` choose another part")
+    print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
     return embed_trials(
         detector,
         partial(detector.embeddings, of=of, layer=layer),

@@ -43,8 +43,7 @@ def score_corpus(
     out: str | Path,
     *,
     checkpoint: str | Path,
-    num_samples: int | Literal["auto"] | None = "auto",
-    protocol: Literal["4sec", "full"] | None = None,
+    num_samples: int | Literal["auto", "4sec"] | None = "auto",
     resolution_ms: float | Literal["shortest"] | None = None,
     trials: Sequence[Trial] | None = None,
     system_scores: Sequence[str | Path] = (),
@@ -64,8 +63,7 @@ def score_corpus(
         checkpoint: what ``scorer`` was loaded from, for the record.
         num_samples: how many leading samples of each utterance to take, None for whole utterances;
             ``"auto"`` as :func:`nes2net.scoring.heard.samples_to_score` chooses, which a note
-            says.
-        protocol: ``"full"`` for whole utterances, ``"4sec"`` for a part of them.
+            says; ``"4sec"`` as ``"auto"``, but never whole utterances.
         resolution_ms: length of the frames to score instead of utterances; ``"shortest"`` for the
             shortest of the detector.
         trials: the trials to score, if not all of ``part``.
@@ -90,12 +88,10 @@ def score_corpus(
             raise InputError(
                 "`calibration` decides on recordings, not on their frames: leave it out, or leave out `resolution_ms`"
             )
-        if protocol == "4sec" or num_samples not in ("auto", None):
-            raise InputError("`resolution_ms` scores whole utterances: leave out `protocol` and `num_samples`")
-        protocol, resolution_ms = (
-            "full",
-            chosen_resolution(scorer, None if resolution_ms == "shortest" else resolution_ms),
-        )
+        if num_samples not in ("auto", None):
+            raise InputError("`resolution_ms` scores whole utterances: leave out `num_samples`")
+        num_samples = None
+        resolution_ms = chosen_resolution(scorer, None if resolution_ms == "shortest" else resolution_ms)
     corpus = corpora.get(part.corpus)
     if trials is None:
         trials = corpus.trials(part.root, part.split, protocols=part.protocols)
@@ -107,9 +103,11 @@ def score_corpus(
         record["system_scores"] = described(system_scores, ranges)
     elif score_range:
         raise InputError("`score_range` normalises scores of other systems: name their files with `system_scores`")
-    heard = samples_to_score(scorer.record, num_samples, corpus.test_samples, protocol)
+    part_alone: Literal["4sec"] | None = "4sec" if num_samples == "4sec" else None
+    asked = "auto" if num_samples == "4sec" else num_samples
+    heard = samples_to_score(scorer.record, asked, corpus.test_samples, part_alone)
     num_samples = heard.num_samples
-    notes = [heard.words and f"{heard.words}; `num_samples` and `protocol` choose another part"]
+    notes = [heard.words and f"{heard.words}; `num_samples` chooses another part"]
     if decider is not None:  # one that does not fit is refused before hours of scoring
         notes += notes_on(scorer, decider, num_samples)
     if model := published_model(scorer.record):

@@ -21,18 +21,18 @@ class Wanted:
         algo: RawBoost algorithm 0 (none) to 11
         speed: play at a speed drawn from LOW to HIGH
         musan: folder of MUSAN, for background noise
-        rir: folder of room impulse responses, for reverberation
-        noise_probability: probability of background noise or reverberation; 0.5 if not given, and 0 with --condition
-        condition: a condition, e.g. mp3:16 (nes2net info lists them); again for a second one, which follows the first
-        speech: folder of recordings, for the condition babble
+        rir: folder of room impulse responses
+        noise_probability: chance of noise or reverberation; if not given, 0.5, and 0 with --condition
+        condition: such as mp3:16 (nes2net info conditions); repeatable
+        speech: folder of recordings, for babble
         fir: low-pass filter of this band
-        fir_probability: probability of the low-pass filter
+        fir_probability: chance of the low-pass filter
     """
 
     algo: int = 0
     speed: Annotated[Sequence[float] | None, Flag(("LOW", "HIGH"), nargs=2)] = None
-    musan: str | None = None
-    rir: str | None = None
+    musan: Folder | None = None
+    rir: Folder | None = None
     noise_probability: float | None = None
     condition: Annotated[Sequence[str], Flag("NAME[:STRENGTH]", repeated=True)] = ()
     speech: Folder | None = None
@@ -68,8 +68,8 @@ def augment(
         nes2net augment recording.flac --algo 4 --plot --out augmented
 
     Args:
-        file: audio file; its name without suffix is the utterance id, which seeds the random stream
-        num_samples: crop to this length, e.g. 64600; whole if not given
+        file: audio file, whose name seeds the random stream
+        num_samples: crop to this length; whole if not given
         crop: part that --samples takes
         out: folder to write to
         plot: draw waveform and spectrogram before and after
@@ -89,9 +89,16 @@ def augment(
     from nes2net.training.preview import augment as augmented
     from nes2net.training.preview import plot as draw
 
+    parameters: dict[str, float] = {}
+    for text in set_:
+        key, _, value = text.partition("=")
+        try:
+            parameters[key] = int(value) if value.lstrip("+-").isdecimal() else float(value)
+        except ValueError:
+            raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER") from None
     settings = AugmentConfig(
         algo=wanted.algo,
-        parameters=dict(_parameter(text) for text in set_),
+        parameters=parameters,
         speed=wanted.speed,  # type: ignore[arg-type]  # the section checks it
         musan=wanted.musan,
         rir=wanted.rir,
@@ -131,13 +138,3 @@ def _parts(wanted: Wanted, parameters: Sequence[str]) -> list[str]:
     parts += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
     parts += [condition.replace(":", " ") for condition in wanted.condition]
     return parts + ([f"fir {wanted.fir}"] if wanted.fir else [])
-
-
-def _parameter(text: str) -> tuple[str, float]:
-    name, _, value = text.partition("=")
-    for number in (int, float):
-        try:
-            return name, number(value)
-        except ValueError:
-            pass
-    raise InputError(f"RawBoost parameter '{text}' is not of the form KEY=NUMBER")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.cli.entry import WRONG_INPUT
-from nes2net.cli.flags import Flag, called
+from nes2net.cli.flags import File, Flag, called
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name
@@ -24,7 +24,7 @@ def average(
     by: Annotated[str | None, Flag("VALUE")] = None,
     weights: Sequence[float] | None = None,
     update_bn: int | None = None,
-    out: str | None = None,
+    out: File | None = None,
     mode: Literal["mean", "legacy"] = "mean",
 ) -> int:
     """Average checkpoints.
@@ -33,15 +33,14 @@ def average(
         nes2net average models/0520_nes2net_x --best 5
 
     Args:
-        checkpoints: checkpoint files, or one run folder with --ids, --last or --best; without these its epochs are
-            listed
-        ids: epochs N of the run folder's epoch_N.pth
-        last: the run folder's last K epochs: stochastic weight averaging (SWA)
-        best: the run folder's K epochs with the lowest --by; the papers take 3 or 5
-        by: value for --best: val_loss_wo_aug (if not given), val_loss_w_aug, val_eer_wo_aug, …, loss (of training)
-        weights: one weight per checkpoint, in the order given (--last, --best: ascending epochs); equal if not given
-        update_bn: recompute batch statistics from N training batches, as SWA does; run folders only
-        out: file to write; a run folder gives it a name if not given
+        checkpoints: checkpoint files, or one run folder
+        ids: epochs of the run folder
+        last: its last K epochs (SWA)
+        best: its K epochs with the lowest --by, 3 or 5 in papers
+        by: val_loss_wo_aug (if not given), val_eer_wo_aug, …, loss
+        weights: one per checkpoint; equal if not given
+        update_bn: new batch statistics from N training batches
+        out: file to write; a run folder names it if not given
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average_files, average_run, recipe_of

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from nes2net.cli.flags import Count, File, Flag, FromZero, Precision, called
+from nes2net.cli.flags import Count, File, Flag, FromZero, ModelName, Precision, called
 from nes2net.errors import InputError, counted
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
@@ -19,10 +19,10 @@ _DEFAULT = "wav2vec2_Nes2Net_X"
 def bench(
     files: Annotated[Sequence[str], Flag("FILE")] = (),
     *,
-    model: str | None = None,
-    architecture: str | None = None,
+    model: ModelName | None = None,
+    architecture: Annotated[str | None, Flag("NAME|FILE")] = None,
     base: File | None = None,
-    frontend: str | None = None,
+    frontend: Annotated[str | None, Flag("NAME")] = None,
     device: str = "auto",
     dtype: Precision = "auto",
     seconds: float = 64600 / 16000,
@@ -32,26 +32,23 @@ def bench(
 ) -> None:
     """Measure how fast this machine runs a detector.
 
-    Every round runs all stages in turn. The medians are printed as a Markdown table, below the versions and the
-    hardware. At full size a round takes a minute or more on a CPU.
+    It prints medians as a Markdown table, below the versions and the hardware. At full size a round takes a minute or
+    more on a CPU.
 
     Example:
         nes2net bench --model detector.pth
 
     Args:
-        files: audio to decode and score; generated FLAC files if not given
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        architecture: published model or recipe to build with random weights; wav2vec2_Nes2Net_X if there is no --model
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
-            that the checkpoint names, there or beside the checkpoint
-        frontend: another front-end for --architecture, e.g. wav2vec2_small for a short trial
+        files: audio to score; generated if not given
+        architecture: random weights of a published model or recipe instead; wav2vec2_Nes2Net_X if not given
+        base: the weights that an adapted checkpoint leaves out
+        frontend: another one for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
-        dtype: precision
+        dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
-        batch_size: utterances at once; each size is measured by itself; 1 and 8 on the CPU, 1 and 64 on a GPU if not
-            given
-        rounds: measured rounds, after one that warms up
-        num_workers: processes that read audio; as many as for `nes2net score` if not given
+        batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
+        rounds: measured rounds, after a first one
+        num_workers: processes that read audio
     """
     from nes2net.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector

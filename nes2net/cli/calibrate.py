@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.flags import Architecture, CorpusName, File, Flag, Folder, FromZero, called
+from nes2net.cli.flags import Architecture, CorpusName, File, Flag, Folder, FromZero, ModelName, called
 from nes2net.errors import InputError, counted, listed
 from nes2net.machine.terminal import print_warnings, printable, say_written, table_line
 
@@ -31,15 +31,15 @@ class Evaluating:
     """The scores to calibrate.
 
     Args:
-        eval_corpus: corpus of the scores to calibrate; the corpus of the labelled scores if not given
-        eval_keys: its keys, for the figures before and after
-        eval_phase: its phase or split
-        allow_partial: leave out trials whose scores are missing or unusable
+        eval_corpus: their corpus; if not given, that of the labelled scores
+        eval_keys: their keys, for figures before and after
+        eval_phase: their phase or split
+        allow_partial: leave out trials without a usable score
     """
 
-    eval_corpus: CorpusName | None = None
+    eval_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None
     eval_keys: Folder | None = None
-    eval_phase: str = "eval"
+    eval_phase: Annotated[str, Flag("PHASE")] = "eval"
     allow_partial: bool = False
 
 
@@ -56,7 +56,7 @@ def fit(
     allow_inverted: bool = False,
     save: File | None = None,
     root: Folder | None = None,
-    model: str | None = None,
+    model: ModelName | None = None,
     architecture: Architecture,
     device: str = "auto",
     num_workers: FromZero | None = None,
@@ -66,8 +66,6 @@ def fit(
 ) -> None:
     """Learn log-likelihood ratios from labelled scores; fuse several systems.
 
-    They are learned by logistic regression.
-
     Example:
         nes2net calibrate fit asvspoof2019_la dev.txt --root DB --save c.json
         nes2net calibrate fit asvspoof2019_la dev.txt --keys DB --apply eval.txt \\
@@ -76,30 +74,27 @@ def fit(
           --apply A_eval.txt B_eval.txt --out fused.txt
 
     Args:
-        corpus: corpus of the labelled scores
-        dev_scores: score file to train on; several systems, a file each, are fused into one
-        resolution_ms: length of a frame, if no record of frame scores says it
+        dev_scores: score file to train on; files of several systems are fused
+        resolution_ms: length of a frame, if no record states it
 
     What is learned:
-        keys: folder or file of the keys; if not given, --root, or else this folder
-        phase: phase or split to train on; 'all' for your own corpus without parts
+        keys: folder or file of the keys; --root if not given
+        phase: phase to train on, or 'all' of a corpus without parts
         prior: prior of bona fide, costs included
         l2: penalty on the weights of standardised scores
-        allow_inverted: accept a weight below 0, which makes higher scores mean spoofed
-        save: file to write the calibration to, for --calibration and nes2net calibrate apply
+        allow_inverted: accept that higher scores mean spoofed
+        save: write the calibration to a file
 
     What the recordings are like, for scores of one system:
-        root: folder of the corpus: its recordings are measured, so that others can be compared with them
-        model: the detector of the scores: its embeddings of the recordings count as well
-        config: architecture of a checkpoint that does not record it: a published model's name or a recipe; recognised
-            if not given
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
-            that the checkpoint names, there or beside the checkpoint
+        root: measure the corpus in this folder
+        model: the detector of the scores, to embed recordings
+        config: published model or recipe, if not recorded
+        base: the weights that an adapted checkpoint leaves out
         device: auto, cpu, cuda or cuda:N
         num_workers: processes that read audio
 
     The scores to calibrate:
-        apply_: score files of the same systems in the same order, to be calibrated
+        apply_: scores of the same systems in the same order
         out: score file to write
     """
     from nes2net.actions.calibration import Labels, Recordings, apply_calibration, calibrate
@@ -175,7 +170,7 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
         out: score file to write
 
     The scores to calibrate:
-        eval_corpus: corpus of the scores to calibrate; no evaluation if not given
+        eval_corpus: their corpus; no evaluation if not given
     """
     from nes2net.actions.calibration import Labels, apply_calibration
     from nes2net.decisions.calibration import load

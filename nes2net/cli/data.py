@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE
+from nes2net.cli.entry import INCOMPLETE, Listed
 from nes2net.cli.flags import CorpusName, Flag, Folder, called, located
 from nes2net.errors import InputError, counted, listed, readable_size, worded
 from nes2net.machine.terminal import printable, text_table
@@ -29,7 +29,7 @@ _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 def download(
     corpus: Annotated[
-        str, Flag(choices=lambda: [name for name in corpora.names() if name not in ("generic", "shards")])
+        str, Flag(choices=lambda: Listed(name for name in corpora.names() if name not in ("generic", "shards")))
     ],
     folder: Folder,
     *,
@@ -45,11 +45,11 @@ def download(
         nes2net data download asvspoof2021_la DB --dry-run
 
     Args:
-        corpus: which corpus
-        folder: folder to fetch it into; it is made if it is not there
+        corpus: a corpus (nes2net info corpora)
+        folder: folder to fetch it into
         dry_run: list files, sizes and licence, and fetch nothing
         accept_licence: accept the licence without being asked
-        only: fetch only files with these names, as 'flac_E*'
+        only: fetch files with these names, as 'flac_E*'
         no_unpack: leave archives packed
         remove_archives: remove each archive after it was unpacked
     """
@@ -94,16 +94,13 @@ def check(
         nes2net data check asvspoof2019_la DB/LA
 
     Args:
-        corpus: which corpus (generic, shards: recordings of your own), or hub:OWNER/NAME for a data set of the Hugging
-            Face hub
-        root: its folder; generic: a CSV list, or a folder with a folder for each class; one of the hub is downloaded
-            if not given
-        protocols: folder of the protocols; searched for in root if not given
-        keys: folder of the keys; searched for in root if not given
+        root: its folder, or a list for the corpus generic
+        protocols: their folder; searched for in root if not given
+        keys: their folder; searched for in root if not given
         split: check only these of train, dev and eval
-        subset: accept protocols with fewer trials than the official ones
+        subset: accept fewer trials than the official ones
         audio: decode every file as well
-        num_workers: processes that decode; 0 decodes in this one; one per processor if not given
+        num_workers: processes that decode; one per processor if not given
     """
     from nes2net.corpora.check import check_corpus
 
@@ -134,21 +131,19 @@ def pack(
 ) -> None:
     """Pack the recordings of a corpus into Parquet or tar shards.
 
-    The audio files stay as they are, and their bytes are copied. Read the shards by `nes2net score shards OUT` and the
-    like; docs/data.md has their layout.
+    The bytes of the audio files are copied as they are. `nes2net score shards OUT` and the like read the shards.
 
     Example:
         nes2net data pack in_the_wild DB/release_in_the_wild packed
 
     Args:
-        corpus: which corpus
         root: its folder
-        out: folder to write; the same command resumes an interrupted run
-        split: which of train, dev and eval to pack; all that are there if not given
-        protocols: folder of the protocols; searched for in root if not given
-        keys: folder of the keys, for a corpus that keeps its labels apart
-        format: the format of the Arena and the hub, or WebDataset
-        shard_size: audio in a shard, such as 500MB or 1GB
+        out: folder to write; the same command resumes
+        split: pack only these of train, dev and eval
+        protocols: their folder; searched for in root if not given
+        keys: folder of the keys, if they are apart
+        format: as the hub has it, or WebDataset
+        shard_size: audio in a shard
     """
     from nes2net.corpora.pack import pack as packed
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from nes2net.cli.entry import report_finished
-from nes2net.cli.flags import Batches, CorpusName, Count, File, Flag, Loading, OnError, located
+from nes2net.cli.flags import Batches, CorpusName, File, Flag, Folder, Length, Loading, ModelName, OnError, located
 from nes2net.errors import InputError
 
 
@@ -14,15 +14,14 @@ def embed(
     corpus: CorpusName | None = None,
     root: str | None = None,
     *,
-    out: str,
+    out: File,
     overwrite: bool = False,
     on_error: OnError = "skip",
     files: Sequence[File] | None = None,
     split: str = "eval",
-    protocols: str | None = None,
-    num_samples: Count | None = None,
-    whole: bool = False,
-    model: str | None = None,
+    protocols: Folder | None = None,
+    length: Length,
+    model: ModelName | None = None,
     frontend: Annotated[str | None, Flag("NAME|OPTIONS")] = None,
     ssl_checkpoint: File | None = None,
     of: Literal["frontend", "aggregation", "backend"] = "frontend",
@@ -32,48 +31,35 @@ def embed(
 ) -> int:
     """Write the embeddings of a corpus or of files.
 
-    A .npy file is an array with a row per utterance, whose ids and labels are in OUT.csv; a .parquet file has the
-    columns id, label and embedding. OUT.json says what made them. Exit status 1 means that some files were left out.
-    The same command resumes an interrupted run.
+    A .npy file has a row for each utterance, with ids and labels in OUT.csv; a .parquet file has columns. The same
+    command resumes an interrupted run. Exit status 1 means that files were left out.
 
     Example:
         nes2net embed asvspoof2019_la DB --split dev --model model.pth --out dev.npy
         nes2net embed --files folder/ --frontend lps --out folder.parquet
 
     Args:
-        corpus: which corpus, or hub:OWNER/NAME; generic takes a list of yours
-        root: its folder or list
+        root: its folder, or a list for the corpus generic
         out: .npy or .parquet file to write
-        overwrite: embed anew, and replace a finished file or what another run left
-        on_error: leave unreadable files out, or stop at the first
+        overwrite: replace the embeddings of another run
+        on_error: skip unreadable files, or stop
 
-    Which utterances, and how much of them:
-        files: audio files, or folders of them, instead of a corpus
-        split: train, dev or eval, where the corpus has them
-        protocols: folder of the protocols; searched for in root if not given
-        num_samples: the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not given,
-            the number that the authors of a published detector always score, else the number of training if it is not
-            about 4 s, else all samples
-        whole: all samples of each recording, whatever the detector
+    Which utterances:
+        files: audio files or folders instead of a corpus
+        split: train, dev or eval
+        protocols: their folder; searched for in root if not given
 
     Embeddings of what:
-        model: trained detector: checkpoint (.pth), folder, or name on the Hugging Face hub
-        frontend: a front-end alone instead: its name, or as in a recipe '{name: lps, n_fft: 512}'
+        model: checkpoint, folder, or name on the hub
+        frontend: a front-end alone instead, as in a recipe
         ssl_checkpoint: pre-training file of --frontend
-        of: the mean over time of a hidden state of the front-end, or of the aggregation; or the input of the
-            back-end's last layer
-        layer: hidden state of the front-end: last, a number from 0 (the input of the first layer), or all of them in a
-            row
-
-    The detector:
-        dtype: precision of weights and computation; auto takes the checkpoint's, or float32
+        of: mean of the front-end's or the aggregation's frames, or what the last layer reads
+        layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
     from nes2net.machine.yaml_text import read_value
     from nes2net.registry import corpora
 
-    if whole and num_samples is not None:
-        raise InputError("`whole` takes all samples: leave out `num_samples`")
     number: Any = int(layer) if layer.isdecimal() else layer
     check_layer(of, number)
     if (corpus is None) == (files is None):
@@ -106,7 +92,7 @@ def embed(
         out,
         of=of,
         layer=number,
-        num_samples=None if whole else "auto" if num_samples is None else num_samples,
+        num_samples=length.of_files(),
         on_error=on_error,
         overwrite=overwrite,
         about=source,

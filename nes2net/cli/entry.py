@@ -47,8 +47,8 @@ class HelpFormatter(argparse.HelpFormatter):
     """Help whose usage line shows what has to be given, and which names the defaults that say something."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._named: list[list[Any]] = []  # long lists of choices that this page has named
+        # Most flags stand on one line with what they mean.
+        super().__init__(*args, **{"max_help_position": 28, **options})
 
     def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
         actions = list(actions)
@@ -65,6 +65,11 @@ class HelpFormatter(argparse.HelpFormatter):
         short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
         return short or super()._get_default_metavar_for_optional(action)
 
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == argparse.ONE_OR_MORE:
+            return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
+        return super()._format_args(action, default_metavar)
+
     def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
         if action.metavar is None and _has_many_choices(action):
             return lambda size: (default_metavar,) * size  # the help names the choices
@@ -72,10 +77,8 @@ class HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text, default = action.help or "", action.default
-        choices = list(action.choices or ())
-        if _has_many_choices(action) and choices not in self._named:
-            self._named.append(choices)
-            text = f"{text}; one of {', '.join(map(str, choices))}"
+        if _has_many_choices(action) and not isinstance(action.choices, Listed):
+            text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
         if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
             return text
         return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
@@ -90,8 +93,12 @@ def _has_many_choices(action: argparse.Action) -> bool:
     return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
 
 
-class CorpusNames(list[str]):
-    """The names of corpora, for the ``choices`` of an argument, which may also be ``hub:OWNER/NAME``."""
+class Listed(list[str]):
+    """Names of corpora for the ``choices`` of an argument; they are too many for its help, and `nes2net info` has them."""
+
+
+class CorpusNames(Listed):
+    """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
 
     def __init__(self) -> None:
         from nes2net.registry import corpora
@@ -153,7 +160,9 @@ class OneLineParser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             is_command = isinstance(action, argparse._SubParsersAction)
-            known = did_you_mean(str(value), map(str, action.choices), f"{command_of(self.prog)} --help", cutoff=0.5)
+            is_listed = isinstance(action.choices, Listed)
+            where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
+            known = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
             what = "unknown command" if is_command else "invalid choice:"
             raise argparse.ArgumentError(None if is_command else action, f"{what} '{value}'{known}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
@@ -21,19 +20,19 @@ class Elsewhere:
     """A threshold chosen on other trials.
 
     Args:
-        threshold_from: judge at the threshold of these development scores, one file for each score file, in their order
-        dev_corpus: corpus of the development scores; the evaluated corpus if not given
-        dev_keys: folder or file of the keys of the development scores
-        dev_phase: phase or split of the development scores
-        calibration: judge at the thresholds of these calibrations instead, made by nes2net calibrate
-        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%, on the development scores
+        threshold_from: development scores, a file for each score file
+        dev_corpus: their corpus; the evaluated corpus if not given
+        dev_keys: folder or file of their keys
+        dev_phase: their phase or split
+        calibration: calibrations to take thresholds from instead
+        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%
         also: a further test set at the same threshold; repeatable
     """
 
     threshold_from: Annotated[Sequence[str], Flag("DEV_SCORES")] = ()
-    dev_corpus: CorpusName | None = None
+    dev_corpus: Annotated[CorpusName | None, Flag("CORPUS")] = None
     dev_keys: Folder | None = None
-    dev_phase: str = "dev"
+    dev_phase: Annotated[str, Flag("PHASE")] = "dev"
     calibration: Sequence[File] = ()
     operating_point: Annotated[str, Flag("POINT")] = "eer"
     also: Annotated[Sequence[Sequence[str]], Flag(("CORPUS SCORES KEYS", "PHASE"))] = ()
@@ -80,6 +79,7 @@ def evaluate(
     allow_partial: bool = False,
     exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
     html: File | None = None,
+    embeddings: Sequence[File] = (),
     json: File | None = None,
     latex: File | None = None,
     markdown: File | None = None,
@@ -88,7 +88,6 @@ def evaluate(
     threshold: float | None = None,
     resolution_ms: Annotated[float | None, Flag("MS")] = None,
     elsewhere: Elsewhere,
-    embeddings: Sequence[File] = (),
 ) -> None:
     """Evaluate score files against a key, and compare them.
 
@@ -96,26 +95,24 @@ def evaluate(
         nes2net evaluate asvspoof2021_df scores.txt --keys keys --html report.html
 
     Args:
-        corpus: which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub
         scores: score file; several are compared on the same trials
         keys: folder or file of the keys
-        phase: phase or split of the keys: eval, progress, hidden or dev; 'all' for your own corpus without parts
-        allow_partial: leave out trials whose scores are missing or unusable
-        exclude: leave trials out, e.g. attack=A14 source=acesinger; if not given, the trials that the published figures
-            leave out; without values, none
-        html: write an HTML page with tables and plots
-        json: write all figures, and hashes of the inputs, as JSON
-        latex: write the tables of the page in LaTeX, for the package booktabs
-        markdown: write the tables of the page in Markdown
+        phase: eval, progress, hidden, dev, or 'all' of a corpus without parts
+        allow_partial: leave out trials without a usable score
+        exclude: leave trials out, e.g. attack=A14; if not given, those that the published figures leave out
+        html: write a page with tables and plots
+        json: write all figures
+        latex: write the tables in LaTeX
+        markdown: write the tables in Markdown
         num_resamples: bootstrap draws for each interval
         seed: seed of the bootstrap
 
     Scores of frames, from nes2net score --segments:
-        threshold: frames at or below this score are spoof; the threshold of the EER is used as well
-        resolution_ms: length of a frame, if no record beside the file states it
+        threshold: frames of at most this score are spoof
+        resolution_ms: length of a frame, if no record states it
 
     A map of embeddings, in the page:
-        embeddings: files of nes2net embed, which --html draws by class, attack and corpus
+        embeddings: files of nes2net embed, for --html
     """
     from nes2net.actions.calibration import Labels
     from nes2net.actions.evaluation import Pages
@@ -129,6 +126,12 @@ def evaluate(
         raise InputError(
             "`threshold` is a score, and `threshold_from` and `calibration` say where one comes from: leave one out"
         )
+    left_out: dict[str, list[str]] = {}
+    for pair in exclude or ():
+        name, equals, value = pair.partition("=")
+        if not equals or not name or not value:
+            raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
+        left_out.setdefault(name, []).append(value)
     labels = Labels(corpus, keys, phase)
     report, warnings = evaluated(
         labels,
@@ -136,7 +139,7 @@ def evaluate(
         threshold=threshold if source is None else source,
         resolution_ms=resolution_ms,
         allow_partial=allow_partial,
-        exclude=None if exclude is None else _fields(exclude),
+        exclude=None if exclude is None else left_out,
         num_resamples=num_resamples,
         seed=seed,
     )
@@ -145,18 +148,3 @@ def evaluate(
     pages.write(report, labels)
     for path in pages.files:
         say_written(path, beside_data=True)
-
-
-def _fields(pairs: Sequence[str]) -> dict[str, list[str]]:
-    """Read FIELD=VALUE pairs.
-
-    >>> _fields(["attack=A14", "attack=A13", "source=acesinger"])
-    {'attack': ['A14', 'A13'], 'source': ['acesinger']}
-    """
-    values = defaultdict(list)
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name or not value:
-            raise InputError(f"--exclude takes FIELD=VALUE, e.g. attack=A14, not '{pair}'")
-        values[name].append(value)
-    return dict(values)

@@ -50,18 +50,18 @@ def run(
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
 
     Args:
-        file: YAML file of the experiment, or the name of a packaged one
+        file: YAML file, or name of a packaged experiment
         overrides: override a key of the recipe, e.g. train.epochs=3
         set_: what ${NAME} in the file stands for; repeatable
-        out: folder for everything; if not given, the folder that the file names, or results/NAME
-        dry_run: say what is missing, what is measured, and the jobs to do with an estimate of time
-        allow_missing: begin even if data is missing, and do what is possible
-        overwrite: score anew, and replace scores of audio that has changed or of another device
+        out: folder to write; results/NAME if the file names none
+        dry_run: say what is missing and to do, and in which time
+        allow_missing: begin even if data is missing
+        overwrite: replace scores of changed audio or another device
 
     Where:
         on: on this machine, or as jobs of a cluster
         jobs: processes at once on this machine
-        gpus: GPUs for these processes, in turn, e.g. 0,1,2; all GPUs if not given
+        gpus: GPUs for these, e.g. 0,1,2; all if not given
         slurm: override a key of the file's section slurm
         device: auto, cpu, cuda or cuda:N
     """
@@ -145,19 +145,19 @@ def reproduce(
 
     Files and folders:
         data: folder that holds the corpora
-        keys: folder or file of the keys; searched for in ROOT if not given
-        protocols: folder of the protocols; searched for in ROOT if not given
-        checkpoint: trained detector; if not given, one is trained by the recipe
-        recipe: recipe to train by, instead of the published one
+        keys: their folder; searched for in ROOT if not given
+        protocols: their folder; searched for in ROOT if not given
+        checkpoint: trained detector; trained if not given
+        recipe: to train by, instead of the published one
         ssl_checkpoint: pre-trained front-end, for training
         out: folder to work in; reproduce/ROW if not given
-        rows: your own rows, in the layout of nes2net/experiments/published.yaml
+        rows: your own rows, as in nes2net/experiments/published.yaml
 
     How:
         batch_size: utterances per batch in scoring
         num_workers: processes that read audio
         allow_partial: evaluate even if files are missing or unreadable
-        overwrite: score anew, even over the scores of another checkpoint
+        overwrite: replace the scores of another checkpoint
         num_resamples: bootstrap draws for the interval
         device: auto, cpu, cuda or cuda:N
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import Count, Flag, Folder, FromZero, Loading, called
+from nes2net.cli.flags import Count, Flag, Folder, FromZero, Length, Loading, ModelName, called
 from nes2net.cli.predict_files import check_places, named_alike
 from nes2net.errors import InputError, counted
 from nes2net.machine.files import json_text, replacing, write_output, writing
@@ -27,12 +27,12 @@ class Method:
 
     Args:
         method: occlusion removes parts; the others need captum
-        baseline: what stands for absence: noise of the recording's own floor, or silence
-        bin_seconds: length of a time bin in seconds
-        num_bands: frequency bands of equal width up to 8 kHz
+        baseline: what stands for absence
+        bin_seconds: seconds of a time bin
+        num_bands: frequency bands up to 8 kHz
         steps: steps of integrated gradients
         draws: random tenths that the check removes
-        seed: seed of the floor's noise and of the check
+        seed: seed of the noise and of the check
     """
 
     method: Literal["occlusion", "gradient_x_input", "integrated_gradients"] = "occlusion"
@@ -48,43 +48,36 @@ class Method:
 def explain(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
-    model: str,
+    model: ModelName,
     loading: Loading,
     out: Folder | None = None,
     picture: Literal["png", "svg", "pdf"] = "png",
     json_: bool = False,
     start: Annotated[float, Flag("S")] = 0.0,
     duration: Annotated[float | None, Flag("S")] = None,
-    num_samples: Count | None = None,
+    length: Length,
     method: Method,
     batch_size: Count | None = None,
 ) -> int:
     """Explain the score of recordings.
 
-    The relevance of a part is how much it adds to the score, found by removing the part or from the gradient; above 0
-    the part moves the score towards bona fide. The check says whether that can be believed: removing the most relevant
-    tenth must change the score more than removing a random tenth. Exit status 1: a file could not be explained.
+    A part of relevance above 0 moves the score towards bona fide. The check says whether that can be believed: removing
+    the most relevant tenth must change the score more than removing a random tenth. Exit status 1 means that a file could
+    not be explained.
 
     Example:
         nes2net explain recording.wav --model detector.pth --out pictures/
 
     Args:
-        files: audio files, or folders, which are searched for audio files
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        out: folder to write a picture and a .json of each recording to
+        files: audio files, or folders of them
+        out: folder for a picture and a .json of each
         picture: format of the pictures
-        json_: print one JSON object a line for each file
-        batch_size: versions scored at once; a suitable number if not given
-
-    The detector:
-        dtype: precision: auto takes the checkpoint's; int8 has no gradients
+        json_: print a JSON object a line
+        batch_size: versions scored at once
 
     Which part; at most 30 s are explained at once:
         start: seconds to leave out at the beginning
-        duration: seconds to explain; all that follow if not given
-        num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
-            given, the number that the authors of a published detector always score, else the number of training if it
-            is not about 4 s, else all samples
+        duration: seconds to explain; all if not given
     """
     from nes2net.actions.prediction import reason
     from nes2net.audio.files import with_folders_listed
@@ -96,7 +89,8 @@ def explain(
     places = {path: Path(out) / name for path, name in named_alike(paths, f".{picture}").items()} if out else {}
     check_places(places.values(), "name another folder with --out")
     detector = loading.load(model)
-    if num_samples is None:
+    num_samples = length.of_files()
+    if num_samples == "auto":
         heard = samples_to_score(detector.record)
         print_note(heard.words and f"{heard.words}; --samples chooses another number")
     failed = 0
@@ -112,7 +106,7 @@ def explain(
                 found = explained(
                     detector,
                     path,
-                    num_samples="auto" if num_samples is None else num_samples,
+                    num_samples=num_samples,
                     start=start,
                     duration=duration,
                     progress=progress,

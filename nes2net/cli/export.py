@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.flags import Architecture, File, Flag, Length, Precision, called, given
+from nes2net.cli.flags import Architecture, File, Flag, Length, ModelName, Precision, called, given
 from nes2net.errors import InputError
 from nes2net.machine.terminal import printable_name, say_written
 
@@ -20,15 +20,14 @@ class Arena(Length):
     """With --to arena: the adapter, and what meta.yaml says of the system.
 
     Args:
-        dtype: precision of weights and computation; auto takes the checkpoint's
-        batch_size: recordings that the client gives at once
-        name: its name; if not given, the name of its recipe or its parts
-        slug: its name in addresses, of a-z, 0-9 and -; made of the name if not given
+        dtype: precision; auto: the checkpoint's
+        batch_size: recordings at once
+        name: its name; if not given, the recipe's or the parts'
+        slug: its name in addresses, of a-z, 0-9 and -
         code_url: where its code is
-        checkpoint_url: where its weights are; not needed for a detector on the hub
-        arxiv: number of its paper on arXiv, such as 2504.05657, or none, but the Arena does not rank a system without a
-            paper; if not given, the paper of a published system of the same parts
-        check: say what meta.yaml of the folder MODEL still lacks, and write nothing
+        checkpoint_url: where its weights are, if not on the hub
+        arxiv: number of its paper, such as 2504.05657, or none
+        check: say what the folder MODEL lacks, and write nothing
     """
 
     dtype: Precision = "auto"
@@ -50,7 +49,7 @@ class Arena(Length):
             detector,
             folder,
             About(self.name, self.slug, None, self.code_url, self.checkpoint_url, self.arxiv),
-            num_samples=self.samples(ASVSPOOF_SAMPLES, detector.record),
+            num_samples=self.chosen(ASVSPOOF_SAMPLES, detector.record),
             hub_name=hub_name,
             precision=self.dtype,
             batch_size=self.batch_size,
@@ -70,7 +69,7 @@ class Arena(Length):
 
 @called(resumes=False)
 def export(
-    model: str,
+    model: ModelName,
     *,
     to: Literal["pth", "safetensors", "merged", "hf", "onnx", "space", "arena"] | None = None,
     out: str | None = None,
@@ -84,24 +83,20 @@ def export(
 ) -> None:
     """Write a detector in another format, or upload it.
 
-    An adapted detector is merged with its base first: LoRA and DoRA become part of the weights; adapters and prompts
-    stay beside them, in one file. The client of the Speech Anti-Spoofing Arena is speech-spoof-bench.
+    An adapted detector is merged with its base first.
 
     Example:
         nes2net export detector.pth --to onnx --out detector.onnx
         nes2net export detector.pth --to arena --out my-system --name 'My system'
 
     Args:
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        to: pth: published names; safetensors: folder of this package; merged: file (.pth) or folder of an adapted
-            detector, with its record; hf: transformers folder of the front-end, with the head; onnx; space: folder for
-            a Hugging Face Space with the page of nes2net serve; arena: folder with an adapter for the Speech
-            Anti-Spoofing Arena
-        out: file (pth, onnx) or folder to write
+        to: pth: published names; safetensors: this package; merged: an adapted detector with its record; hf: transformers
+            and the head; space: the page of nes2net serve; arena: the Speech Anti-Spoofing Arena
+        out: file (pth, onnx, merged) or folder to write
         overwrite: replace what is there
-        quantize: onnx only: the front-end's linear layers in int8; smaller and faster on a CPU
-        calibration: space only: calibration of this model, saved by nes2net calibrate
-        push: upload the safetensors folder to the hub under this name
+        quantize: for onnx: the front-end's linear layers
+        calibration: for space: saved by nes2net calibrate
+        push: upload the detector to the hub under this name
         private: make the hub's repository private
     """
     from nes2net.detector import Detector

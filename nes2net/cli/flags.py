@@ -35,13 +35,16 @@ class Flag(NamedTuple):
     """The value of the flag alone, with ``nargs="?"``."""
     repeated: bool = False
     """Whether the flag is given again for each further value."""
+    meaning: str | None = None
+    """What the help says if no docstring explains the parameter."""
 
 
 File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", least=1)]
 FromZero = Annotated[int, Flag("N", least=0)]
-CorpusName = Annotated[str, Flag(choices=CorpusNames)]
+CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
+ModelName = Annotated[str, Flag("MODEL", meaning="checkpoint, folder, or name on the hub")]
 OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
 
@@ -104,7 +107,8 @@ def add_command(commands: argparse._SubParsersAction, function: Callable[..., in
     Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
     `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
     too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
-    leaves out what no docstring explains. A function with ways (:func:`called`) is a command with commands below it.
+    leaves out what neither a docstring nor the type explains. A function with ways (:func:`called`) is a command with
+    commands below it.
     """
     page = page_of(function.__doc__)
     name = function.__name__.strip("_").replace("_", "-")
@@ -151,7 +155,8 @@ def _add_arguments(
         has_default = parameter.default is not parameter.empty
         if has_default:
             options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
-        title, text = meanings.get(key, ("args", ""))
+        meaning = options.pop("meaning", "")
+        title, text = meanings.get(key, ("args", meaning))
         options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
         groups = {group.title: group for group in parser._action_groups}
         group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
@@ -212,13 +217,11 @@ class Architecture:
     """The detector.
 
     Args:
-        config: architecture of a checkpoint that does not record it: a published model's name or a recipe; recognised
-            if not given
-        base: file or folder with the weights that an adapted detector's checkpoint leaves out; if not given, the file
-            that the checkpoint names, there or beside the checkpoint
+        config: published model or recipe, if not recorded
+        base: the weights that an adapted checkpoint leaves out
     """
 
-    config: Annotated[str | None, Flag("NAME|RECIPE")] = None
+    config: Annotated[str | None, Flag("NAME|FILE")] = None
     base: File | None = None
 
 
@@ -228,7 +231,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: precision of weights and computation; auto takes the checkpoint's
+        dtype: precision; auto: the checkpoint's
     """
 
     device: str = "auto"
@@ -246,27 +249,44 @@ class Length:
     """How much of each recording.
 
     Args:
-        protocol: the first 4 s, or whole utterances; if not given, what the authors of a published detector score,
-            else what the detector was trained on, else 4sec
-        num_samples: samples of '4sec'; if not given, the number of a published detector, else the number of training if
-            it is not about 4 s, else the corpus's number
+        num_samples: the first N samples at 16 kHz, the first 4 s, or all; if not given, what suits the detector
     """
 
-    protocol: Literal["4sec", "full"] | None = None
-    num_samples: Annotated[int | None, Flag("N")] = None
+    num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
 
-    @property
-    def asked(self) -> int | Literal["auto"]:
-        """The number of samples, or ``"auto"`` if it is to be chosen."""
-        return "auto" if self.num_samples is None else self.num_samples
+    def __post_init__(self) -> None:
+        self.asked()  # before a large model is read
 
-    def samples(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
-        """How many samples to score: what the flags say, else what suits the detector, which a note says."""
+    def asked(self) -> int | Literal["auto", "4sec"] | None:
+        """The number of samples, None for all; ``"auto"`` if nothing is asked for."""
+        if self.num_samples is None:
+            return "auto"
+        if self.num_samples == "4sec":
+            return "4sec"
+        if self.num_samples == "full":
+            return None
+        try:
+            number = int(self.num_samples)
+        except ValueError:
+            number = 0
+        if number < 1:
+            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
+        return number
+
+    def of_files(self) -> int | Literal["auto"] | None:
+        """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
+        from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+
+        return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
+
+    def chosen(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+        """How many samples to score: what the flag says, else what suits the detector, which a note says."""
         from nes2net.machine.terminal import print_note
         from nes2net.scoring.heard import samples_to_score
 
-        heard = samples_to_score(record, self.asked, of_corpus, self.protocol)
-        print_note(heard.words and f"{heard.words}; --samples and --protocol choose another part")
+        asked = self.asked()
+        heard = samples_to_score(record, *(("auto", of_corpus, asked) if asked == "4sec" else (asked, of_corpus)))
+        print_note(heard.words and f"{heard.words}; --samples chooses another part")
         return heard.num_samples
 
 
@@ -275,9 +295,8 @@ class Batches:
     """Computing.
 
     Args:
-        batch_size: utterances of 4 s per batch at most, or as much audio in longer ones; 8 on the CPU and 64 on a GPU
-            if not given
-        num_workers: processes that read audio; if not given, 1 for the CPU and up to 4 for a GPU
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
+        num_workers: processes that read audio
     """
 
     batch_size: Count | None = None
@@ -289,11 +308,10 @@ class Deciding:
     """What the score means.
 
     Args:
-        prior: prior of bona fide, with --calibration; 0.5 if not given
-        operating_point: where to decide, with --calibration: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE% (on the
-            calibration's own trials); the Bayes threshold of --prior if not given
-        abstain: say 'cannot tell' of a recording if at most this share of the calibration's recordings is as unusual;
-            0.01 if not given, 0 for never
+        calibration: written by nes2net calibrate fit --save FILE
+        prior: prior of bona fide; 0.5 if not given
+        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
+        abstain: say 'cannot tell' if at most this share of recordings is as unusual; 0.01 if not given
     """
 
     calibration: File | None = None

@@ -12,7 +12,6 @@ from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:
     from nes2net.inspect.names import Result
-    from nes2net.inspect.sheet import Sheet
 
 
 def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = None, *, json_: bool = False) -> None:
@@ -22,31 +21,45 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         nes2net info wav2vec2_Nes2Net_X
 
     Args:
-        model: a recipe, model, part, corpus, condition or published result by name, or any file or folder of this
-            package; recipe: the keys of a recipe; published: the tables of published results
+        model: a recipe, model, part, corpus, condition or published result by name; a file or folder; all of a kind,
+            such as corpora; recipe: the keys of a recipe; published: the tables of published results
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """
-    from nes2net.inspect.names import overview
+    from nes2net.inspect.files import file_sheet
+    from nes2net.inspect.names import names, overview, sheets
+    from nes2net.inspect.part_options import mapping_rows
+    from nes2net.inspect.sheet import table
     from nes2net.recipes.documentation import describe, facts_of
     from nes2net.recipes.reading import packaged_recipes
 
     if model == "recipe" and key in packaged_recipes():
         model, key = key, None
     if model == "recipe":
-        print(json.dumps(facts_of(key), indent=1, ensure_ascii=False) if json_ else describe(key))
+        options, facts = mapping_rows(key), facts_of(key)
+        if options:
+            facts[0]["options"] = options
+        lines = [describe(key), *(["", "options", *table(options)] if options else [])]
+        print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
         _published(json_)
     elif key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
     else:
-        sheets = [overview(_results())] if model is None else _sheets(model)
-        if json_:
-            found = [sheet.to_dict() for sheet in sheets]
-            data = found[0] if len(found) == 1 else found
-            print(printable(json.dumps(data, indent=1, ensure_ascii=False, default=str)))
+        results = _results()
+        if model is None:
+            found = [overview(results)]
+        elif exists(model) and not any(model in (kind, *known) for kind, known in names(results).items()):
+            found = [file_sheet(model, results)]
         else:
-            print("\n\n".join(sheet.text() for sheet in sheets))
+            found = sheets(model, results)
+            if exists(model):
+                found[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
+        if json_:
+            data = [sheet.to_dict() for sheet in found]
+            print(printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str)))
+        else:
+            print("\n\n".join(sheet.text() for sheet in found))
 
 
 def _published(as_json: bool) -> None:
@@ -72,19 +85,6 @@ def _published(as_json: bool) -> None:
         ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
     rows |= {"notes": notes, "how they are measured again": ways}
     print(Sheet("Published results", facts, tables=rows, commands=commands).text())
-
-
-def _sheets(name: str) -> list[Sheet]:
-    from nes2net.inspect.files import file_sheet
-    from nes2net.inspect.names import names, sheets
-
-    results = _results()
-    if any(name in known for known in names(results).values()):
-        found = sheets(name, results)
-        if exists(name):
-            found[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{name}"
-        return found
-    return [file_sheet(name, results)] if exists(name) else sheets(name, results)
 
 
 def _results() -> list[Result]:

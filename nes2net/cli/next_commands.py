@@ -44,29 +44,22 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Score each corpus that ``checkpoint`` was trained on: its evaluation part if it is there."""
-    return [
-        words
-        for alias, data in recipe.data.parts("train").items()
-        for words in _score_and_evaluate(checkpoint, data, alias or data.corpus)
-    ]
-
-
-def _score_and_evaluate(checkpoint: Path, data: DataConfig, called: str) -> list[Words]:
-    """Score and evaluate one corpus; the name of the score file contains ``called``."""
+    """Score and evaluate each corpus that ``checkpoint`` was trained on: its evaluation part if it is there."""
     from nes2net.registry import corpora
 
-    if data.root is None or data.corpus not in corpora.names() or data.train_scores:  # scoring needs scores, too
-        return []
-    corpus = corpora.get(data.corpus)
-    split = _part_to_score(corpus, data)
-    if split is None:
-        return []
-    scores = checkpoint.with_name(f"{checkpoint.stem}_{called}_{split}.txt")
-    words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
-    words += [] if split == "eval" else ["--split", split]
-    words += [] if data.protocols is None else ["--protocols", data.protocols]
-    return [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
+    commands: list[Words] = []
+    for alias, data in recipe.data.parts("train").items():
+        if data.root is None or data.corpus not in corpora.names() or data.train_scores:  # scoring needs scores, too
+            continue
+        split = _part_to_score(corpora.get(data.corpus), data)
+        if split is None:
+            continue
+        scores = checkpoint.with_name(f"{checkpoint.stem}_{alias or data.corpus}_{split}.txt")
+        words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
+        words += [] if split == "eval" else ["--split", split]
+        words += [] if data.protocols is None else ["--protocols", data.protocols]
+        commands += [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
+    return commands
 
 
 def after_scoring(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import Count, Deciding, Flag, Folder, Loading, called, given
+from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.progress import ProgressDisplay
@@ -25,18 +25,15 @@ _DECIDED = {False: {"llr": 8, "probability": 11, "decision": 11}, True: {"llr": 
 
 
 @dataclass(frozen=True)
-class WithoutSegments:
-    """Scores along a recording.
+class WithoutSegments(Length):
+    """One score of a recording, or scores along it.
 
     Args:
-        whole: score a recording of any length in one piece; minutes of audio take much memory
-        track: print the scores along each file, also of short ones
-        window: seconds of audio for one score of a track; 4.04, or what a single score takes, if not given
-        hop: seconds from one score of a track to the next; 4 computes an eighth as many scores
+        track: print the scores along each file
+        window: seconds of one score of a track
+        hop: seconds from one score to the next
     """
 
-    num_samples: Count | None = None
-    whole: bool = False
     track: bool = False
     window: float | None = None
     hop: float = 0.5
@@ -47,13 +44,11 @@ class WithSegments:
     """Fake stretches, by a detector that sees segments.
 
     Args:
-        resolution_ms: length of a frame, if the detector scores several; the shortest if not given
-        hysteresis: a fake stretch begins at a score of at most --threshold and goes on while scores are at most X
-            higher; 1 for logits, 0.1 for probabilities and cosines if not given
-        min_duration: seconds: shorter gaps between fake stretches are filled, then shorter stretches are dropped; 0.1
-            if not given
-        rttm: write all segments as RTTM: one .rttm for all files, or a folder with one for each file
-        labels: write the fake stretches of each file as labels for an editor: NAME.labels.txt beside the file
+        resolution_ms: frames of this length; the shortest if not given
+        hysteresis: a fake stretch goes on up to X above --threshold
+        min_duration: shortest stretch and gap; 0.1 if not given
+        rttm: write all segments as RTTM
+        labels: write labels for an editor beside each file
         out: folder for the files of --labels
     """
 
@@ -65,11 +60,11 @@ class WithSegments:
     out: Folder | None = None
 
 
-@called(resumes=False, names={"score_track": "--track", "num_samples=None": "--whole"})
+@called(resumes=False, names={"score_track": "--track", "num_samples=None": "--samples full"})
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
-    model: str,
+    model: ModelName,
     loading: Loading,
     along: WithoutSegments,
     plot: Annotated[str | None, Flag("FILE|DIR")] = None,
@@ -83,40 +78,24 @@ def predict(
 ) -> int:
     """Score audio files of any format.
 
-    The score is the detector's own: higher means more bona fide; it is not calibrated, so choose a threshold on data of
-    your own. A recording longer than two minutes is scored along its time, and its score is the mean. Exit status 1: a
-    file could not be scored.
+    The score is the detector's own: higher means more bona fide. A recording longer than two minutes is scored along its
+    time, and its score is the mean. Exit status 1 means that a file could not be scored.
 
     Example:
         nes2net predict recording.mp3 folder/ --model detector.pth
 
     Args:
-        files: audio files, or folders, which are searched for audio files
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        num_samples: score the first N samples at 16 kHz, repeating shorter files (64600: the '4sec' protocol); if not
-            given, the number that the authors of a published detector always score, else the number of training if it
-            is not about 4 s, else all samples
-        json_: print one JSON object a line for each file
-        batch_size: utterances or windows computed at once; 8 on the CPU and 64 on a GPU if not given
-        workers: threads that read files; 2 for the CPU and up to 4 for a GPU if not given
+        files: audio files, or folders of them
+        json_: print a JSON object a line
+        batch_size: recordings or windows at once (8, or 64 on a GPU)
+        workers: threads that read files
 
-    The detector:
-        dtype: precision: auto takes the checkpoint's; bfloat16, int8 on a CPU and tf32 on a GPU are faster and change
-            scores a little
-
-    Scores along a recording:
-        plot: draw the scores of --track above the waveform into a .png, .svg or .pdf (one file) or a folder; implies
-            --track, unless --segments draws its frames and fake stretches
-        threshold: draw this threshold, and shade both sides of it, in --plot; for --segments, the score at which fake
-            stretches begin, 0 for logits, 0.5 for probabilities and cosines if not given
-
-    What the score means:
-        calibration: say what scores mean, by the file that `nes2net calibrate fit … --save FILE` wrote for this
-            detector: log-likelihood ratio, probability and decision; --plot then draws the ratios and the threshold of
-            --operating-point
+    One score of a recording, or scores along it:
+        plot: draw the scores into a .png, .svg or .pdf, or a folder
+        threshold: draw it in --plot; with --segments, the score at which a fake stretch begins
 
     Fake stretches, by a detector that sees segments:
-        segments: print the fake stretches of each file instead of a score
+        segments: print fake stretches instead of a score
     """
     from nes2net.actions.prediction import predict as predicted
     from nes2net.audio.files import with_folders_listed
@@ -182,15 +161,12 @@ def _way(
         return Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
     if excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
-    tracked = along.track or drawn
-    if along.num_samples is not None and tracked:
-        raise InputError("--samples is for one score a file; --track has --window and --hop")
-    if along.whole and (tracked or along.num_samples is not None):
-        raise InputError("--whole scores a file in one piece: leave out --samples, --track and --plot")
     windows = Along(along.window, along.hop)
-    if tracked:
-        return windows
-    return Once(None if along.whole else "auto" if along.num_samples is None else along.num_samples, windows)
+    if not along.track and not drawn:
+        return Once(along.of_files(), windows)
+    if along.num_samples is not None:
+        raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
+    return windows
 
 
 def _clock(seconds: float) -> str:

@@ -7,7 +7,19 @@ from pathlib import Path
 from typing import Annotated
 
 from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import CorpusName, Count, File, Flag, Folder, FromZero, Length, Loading, called, located
+from nes2net.cli.flags import (
+    CorpusName,
+    Count,
+    File,
+    Flag,
+    Folder,
+    FromZero,
+    Length,
+    Loading,
+    ModelName,
+    called,
+    located,
+)
 from nes2net.errors import InputError
 from nes2net.machine.terminal import print_warnings, printable, say_written
 
@@ -17,14 +29,14 @@ def robustness(
     corpus: CorpusName,
     root: str | None = None,
     *,
-    model: str | None = None,
+    model: ModelName | None = None,
     loading: Loading,
     out: Folder | None = None,
     list_: bool = False,
     split: str = "eval",
     phase: str | None = None,
     keys: Folder | None = None,
-    protocols: str | None = None,
+    protocols: Folder | None = None,
     num_trials: Annotated[int | None, Flag("N")] = None,
     seed: int = 0,
     length: Length,
@@ -39,44 +51,39 @@ def robustness(
 ) -> int:
     """Score the same trials clean, coded, noisy and cut, and report what it costs.
 
-    OUT/scores has a score file for each condition; OUT/report.html, .json and .md have the figures. The same command
-    resumes an interrupted run, and further conditions are added to an OUT of the same detector, trials and seed. Exit
-    status 1 means that a condition has no figures, or that files were left out.
+    OUT gets a score file for each condition and a report. The same command resumes an interrupted run and adds further
+    conditions. Exit status 1 means that figures or files are missing.
 
     Example:
         nes2net robustness in_the_wild DB --model detector.pth --out robustness \\
           --trials 2000 --conditions mp3 white:5 telephone
 
     Args:
-        corpus: which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub
-        root: its folder; one of the hub is downloaded if not given
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
+        root: its folder; a corpus of the hub is downloaded
         out: folder to write
         list_: list trials and conditions, and stop
         num_resamples: bootstrap draws for each interval
 
-    Which trials, and how much of them:
-        split: train, dev or eval, where the corpus has them
+    Which trials:
+        split: train, dev or eval
         phase: phase of the keys; the split if not given
-        keys: folder or file of the keys; searched for in root if not given
-        protocols: folder of the protocols; searched for in root if not given
-        num_trials: a subset of so many trials, in the proportions of labels and attacks; all if not given
-        seed: seed of the subset, of the conditions and of the bootstrap
+        keys: their folder; searched for in root if not given
+        protocols: their folder; searched for in root if not given
+        num_trials: score a subset of so many trials
+        seed: seed of the subset, the conditions and the bootstrap
 
     Conditions:
-        conditions: such as mp3:16 white:5 telephone; a name alone stands for all its strengths; all that are possible
-            if not given
+        conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given
         musan: folder of MUSAN, for noise, music and speech
         rir: folder of impulse responses, for rir
 
     Threshold:
-        calibration: take the threshold of this calibration of the detector
-        operating_point: which threshold of the clean trials or of --calibration: eer, fa:1%, miss:1%, or with
-            --calibration cost:CMISS,CFA,PRIOR
+        calibration: take its threshold, not the clean trials'
+        operating_point: eer, fa:RATE%, miss:RATE%, or with --calibration cost:CMISS,CFA,PRIOR
 
     Computing:
-        batch_size: utterances of 4 s per batch at most; 8 on the CPU and 64 on a GPU if not given
-        num_workers: processes that read and change audio; one per processor, at most 8, if not given
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
+        num_workers: processes that read and change audio
     """
     from nes2net.decisions import Decider, OperatingPoint, load
     from nes2net.evaluation.page import write_robustness
@@ -101,7 +108,7 @@ def robustness(
     if not model or not out:
         raise InputError("name the detector with `model` and a folder with `out`; `list` needs neither")
     detector = loading.load(model)
-    num_samples = length.samples(corpora.get(corpus).test_samples, detector.record)
+    num_samples = length.chosen(corpora.get(corpus).test_samples, detector.record)
     rule: Decider | OperatingPoint = point
     if calibration is not None:
         rule = Decider(load(calibration), operating_point=point)

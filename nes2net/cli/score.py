@@ -13,9 +13,11 @@ from nes2net.cli.flags import (
     Deciding,
     File,
     Flag,
+    Folder,
     FromZero,
     Length,
     Loading,
+    ModelName,
     OnError,
     called,
     located,
@@ -32,13 +34,13 @@ def score(
     corpus: CorpusName,
     root: str | None = None,
     *,
-    model: str,
+    model: ModelName,
     engine: Literal["torch", "onnx"] = "torch",
-    out: str,
+    out: File,
     overwrite: bool = False,
     on_error: OnError = "skip",
     split: str = "eval",
-    protocols: str | None = None,
+    protocols: Folder | None = None,
     length: Length,
     crop: Literal["head", "random"] = "head",
     crop_seed: FromZero = 0,
@@ -52,50 +54,34 @@ def score(
 ) -> int:
     """Score a corpus with a trained detector.
 
-    On several GPUs or processes, torchrun --nproc-per-node N -m nes2net score … writes the same file; the progress bar
-    counts the share of the first process. Exit status 1 means that some files were left out; torchrun reports it as
-    FAILED. The same command resumes an interrupted run, with any number of processes.
+    The same command resumes an interrupted run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit
+    status 1 means that files were left out.
 
     Example:
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt
 
     Args:
-        corpus: which corpus, or hub:OWNER/NAME for a data set of the Hugging Face hub
-        root: its folder; one of the hub is downloaded if not given
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-        engine: PyTorch, or onnxruntime for an exported FILE.onnx
+        root: its folder; a corpus of the hub is downloaded
+        engine: onnx for an exported FILE.onnx
         out: score file to write
-        overwrite: replace a score file that another run made
-        on_error: leave unreadable files out, or stop at the first
+        overwrite: replace the scores of another run
+        on_error: skip unreadable files, or stop
 
-    Which trials, and how much of them:
-        split: train, dev or eval, where the corpus has them
-        protocols: folder of the protocols; searched for in root if not given
-        protocol: the first 4 s, or whole utterances; if not given, what the authors of a published detector score,
-            else what the detector was trained on, else 4sec
-        num_samples: samples of '4sec'; if not given, the number of a published detector, else the number of training if
-            it is not about 4 s, else the corpus's number
-        crop: where the samples of '4sec' are cut out; random is how the authors of some published detectors score
+    Which trials:
+        split: train, dev or eval
+        protocols: their folder; searched for in root if not given
+
+    How much of each recording:
+        crop: where the samples are cut out
         crop_seed: seed of --crop random
-        segments: score frames of MS milliseconds of whole utterances instead, lines 'utterance frame score'; the
-            detector's shortest frames if MS is not given
+        segments: score frames of MS milliseconds instead
 
     Scores of other systems, for a detector that fuses them:
-        system_scores: a score file of this corpus for each system, in the order of training
-        score_range: a development set's score file for each system, whose lowest and highest scores set the
-            normalisation; or 'test' to take them from --system-scores, as published; if not given, what training kept
-
-    The detector:
-        dtype: precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; tf32 is
-            for GPUs, int8 for the CPU
+        system_scores: a score file for each system, in order of training
+        score_range: score files of a development set, or 'test'
 
     Computing:
-        compile: compile the detector first (torch.compile), which takes a while and pays for a large corpus scored
-            in '4sec'
-
-    What the score means:
-        calibration: say in OUT.decisions.csv and OUT.decisions.json what each score means, by the file that `nes2net
-            calibrate fit … --save FILE` wrote for this detector
+        compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
     from nes2net.registry import corpora
@@ -109,8 +95,7 @@ def score(
         out,
         checkpoint=model,
         trials=trials,
-        num_samples=length.asked,
-        protocol=length.protocol,
+        num_samples=length.asked(),
         resolution_ms="shortest" if segments == 0 else segments,
         system_scores=system_scores,
         score_range=score_range,

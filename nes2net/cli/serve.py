@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated
 
-from nes2net.cli.flags import Deciding, Flag, Loading, called
+from nes2net.cli.flags import Deciding, Flag, Loading, ModelName, called
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
 
@@ -14,7 +14,7 @@ from nes2net.machine.installation import how_to_install
 @called(resumes=False)
 def serve(
     *,
-    model: str,
+    model: ModelName,
     loading: Loading,
     deciding: Deciding,
     port: int | None = None,
@@ -33,24 +33,17 @@ def serve(
     Example:
         nes2net serve --model detector.pth --open
 
-    Args:
-        model: checkpoint (.pth), folder, or name on the Hugging Face hub
-
-    What the score means:
-        calibration: calibration of this model, saved by nes2net calibrate: the page then shows probabilities and
-            decisions; raw scores if not given
-
     Where the page is:
-        port: port; 7860, or the next one that is free, if not given
-        host: address to listen at; if it is not loopback, other people can use the page
-        allow_name: with --host: a further name by which browsers call this machine
+        port: 7860, or the next one that is free, if not given
+        host: address to listen at
+        allow_name: a further name of this machine, with --host
         open_: open the page in a browser
 
     Limits, which protect this machine:
         max_size: largest file
-        max_duration: longest recording in seconds
+        max_duration: longest recording
         timeout: seconds that one recording may take
-        waiting: recordings that may wait, at most 30; one is scored at a time
+        waiting: recordings that may wait, at most 30
     """
     if find_spec("gradio") is None:
         raise MissingLibrary(f"the page needs Gradio, which is not installed: {how_to_install('serve')}")

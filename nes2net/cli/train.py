@@ -15,7 +15,6 @@ def train(
     overrides: Annotated[Sequence[str], Flag("key=value")] = (),
     *,
     device: str = "auto",
-    keep: Annotated[str | None, Flag("WHICH")] = None,
 ) -> None:
     """Train a detector from a recipe.
 
@@ -31,10 +30,9 @@ def train(
         recipe: YAML file, or name of a packaged recipe, e.g. asvspoof2019_nes2net_x
         overrides: override a key, e.g. data.root=DB train.lr=1e-6; nes2net info recipe lists them
         device: auto, cpu, cuda or cuda:N
-        keep: train.keep: improved, all, or any of last, best and a number k, joined by commas
     """
     from nes2net.recipes.reading import load_recipe
     from nes2net.training.run import train as trained
 
-    asked = load_recipe(recipe, [*overrides, *([] if keep is None else [f"train.keep={keep}"])])
+    asked = load_recipe(recipe, overrides)
     print_next(after_training(trained(asked, device), asked))

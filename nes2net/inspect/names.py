@@ -44,12 +44,7 @@ class Result:
 
 def overview(results: Sequence[Result]) -> Sheet:
     """The map: every name under the heading of its kind, with one line that says what it is."""
-    tables = {
-        PLURALS.get(kind.name, f"{kind.name}s"): [
-            {"name": name, "meaning": kind.line_or_fault(name)} for name in kind.names
-        ]
-        for kind in _kinds(results)
-    }
+    tables = {kind.plural: kind.table() for kind in _kinds(results)}
     tables["keys of a recipe"] = [
         {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
         for name, section in SECTIONS.items()
@@ -69,12 +64,19 @@ class _Kind(NamedTuple):
     line: Callable[[str], str]
     sheet: Callable[[str, Sequence[Result]], Sheet]
 
-    def line_or_fault(self, name: str) -> str:
-        """The line of ``name``, or why an installed package's part has none: the others are listed all the same."""
-        try:
-            return self.line(name)
-        except InputError as error:
-            return str(error)
+    @property
+    def plural(self) -> str:
+        return PLURALS.get(self.name, f"{self.name}s")
+
+    def table(self) -> list[dict[str, str]]:
+        """Each name with its line, or with the reason why an installed package's part has none."""
+        rows = []
+        for name in self.names:
+            try:
+                rows.append({"name": name, "meaning": self.line(name)})
+            except InputError as error:
+                rows.append({"name": name, "meaning": str(error)})
+        return rows
 
 
 def _kinds(results: Sequence[Result]) -> list[_Kind]:
@@ -101,12 +103,12 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
 
 
 def names(results: Sequence[Result] = ()) -> dict[str, list[str]]:
-    """Kind → its names."""
-    return {kind.name: kind.names for kind in _kinds(results)}
+    """Kinds, such as ``corpora``, and the names of each."""
+    return {kind.plural: kind.names for kind in _kinds(results)}
 
 
 def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
-    """Describe everything that is called ``name``: as a rule one thing.
+    """Describe everything that is called ``name``, as a rule one thing, or list the names of the kind ``name``.
 
     Raises:
         InputError: if nothing has this name; the message names the nearest.
@@ -114,7 +116,9 @@ def sheets(name: str, results: Sequence[Result] = ()) -> list[Sheet]:
     if name.startswith("hub:"):
         return [corpus_sheet(name, results)]
     kinds = _kinds(results)
-    known = [word for kind in kinds for word in kind.names]
+    if listed := [kind for kind in kinds if kind.plural == name]:
+        return [Sheet(name, tables={"names": listed[0].table()}, brief=True)]
+    known = [word for kind in kinds for word in (kind.plural, *kind.names)]
     found = [kind.sheet(name, results) for kind in kinds if name in kind.names]
     if not found:
         raise InputError(f"'{name}' is neither a name nor a file or folder{did_you_mean(name, known, 'nes2net info')}")

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.inspect.sheet import plain, shown
@@ -20,6 +21,14 @@ _GIVEN = {
     backends.kind: (),
     losses.kind: ("head", "feature_dim"),
     "task": ("recipe",),
+}
+#: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
+_DECLARED_BY = {
+    "augment.fir": "nes2net.augment.channels:LowPass",
+    "augment.latent": "nes2net.augment.latent:LatentAugmentation",
+    "augment.parameters": "nes2net.augment.rawboost:RawBoostParameters",
+    "augment.specmix": "nes2net.augment.specmix:Specmix",
+    "train.adapt": "nes2net.frontends.adaptation:Adaptation",
 }
 #: Kind of parts → its plural, if that is not the kind with an s.
 PLURALS = {"corpus": "corpora", losses.kind: "losses"}
@@ -60,6 +69,11 @@ def rows_of(factory: Callable[..., Any], left_out: Sequence[str] = ()) -> list[d
         for option, facts in declared(factory).items()
         if option not in left_out
     ]
+
+
+def mapping_rows(key: str | None) -> list[dict[str, Any]]:
+    """The options of a recipe's key whose value is a mapping, as :func:`option_rows` gives them; empty for other keys."""
+    return rows_of(resolve_name(_DECLARED_BY[key])) if key in _DECLARED_BY else []
 
 
 def title(registry: Registry, name: str) -> str:

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails
 
-from nes2net.errors import InputError, did_you_mean, nearest, shown
+from nes2net.errors import InputError, did_you_mean, nearest, shown, worded
 from nes2net.options import Takes, what_it_takes
 
 
@@ -169,7 +169,10 @@ class Section(BaseModel):
         if "type" not in schema and "anyOf" not in schema:  # a reference to a section
             return f"{name} is a mapping of keys, not {shown(values[name])}"
         meant = nearest(str(values[name])[:100], schema.get("enum", ()))
-        return f"`{cls.prefix}{name}` is {what_it_takes(schema)}, not {shown(values[name])}{meant}"
+        key, takes = f"`{cls.prefix}{name}`", what_it_takes(schema)
+        if re.fullmatch(r"--\S+", worded(key)):  # a flag that is left out is null
+            takes = takes.removesuffix(", or null")
+        return f"{key} is {takes}, not {shown(values[name])}{meant}"
 
     @model_validator(mode="after")
     def _check_uses(self) -> Section:

@@ -27,7 +27,7 @@ def files(tmp_path):
     [
         (None, []),
         (Once(16000), ["--samples", "16000"]),
-        (Once(None), ["--whole"]),
+        (Once(None), ["--samples", "full"]),
         (Along(hop=0.25), ["--track", "--hop", "0.25"]),
         (Stretches(threshold=0.4), ["--segments", "--threshold", "0.4"]),
     ],

@@ -41,12 +41,12 @@ def test_the_record_does_not_depend_on_the_caller(corpus, model, tmp_path, capsy
 
 
 def test_frames_are_of_whole_utterances(spectral_detector, corpus, tmp_path):
-    with pytest.raises(InputError, match="`resolution_ms` scores whole utterances: leave out `protocol`"):
+    with pytest.raises(InputError, match="`resolution_ms` scores whole utterances: leave out `num_samples`"):
         score_corpus(
             spectral_detector,
             Part(CORPUS, corpus, "dev"),
             tmp_path / "a.txt",
             checkpoint="model.pth",
             resolution_ms="shortest",
-            protocol="4sec",
+            num_samples="4sec",
         )

@@ -170,7 +170,7 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("a.wav --algo 4 --samples 0", "--samples is at least 1, not 0"),
         ("a.wav --musan nowhere", "MUSAN folder nowhere not found"),
         ("a.wav --rir nowhere", "impulse response folder nowhere not found"),
-        ("a.wav --rir . --noise-probability 3", "--noise-probability is a number from 0 to 1, or null, not 3.0"),
+        ("a.wav --rir . --noise-probability 3", "--noise-probability is a number from 0 to 1, not 3.0"),
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ],
 )

@@ -83,7 +83,7 @@ def test_help(capsys):
         main(["data", "check", "--help"])
     text = capsys.readouterr().out
     assert stop.value.code == 0 and all(
-        name in text for name in ("ctrsvdd", "--audio", "--keys", "--protocols", "--workers")
+        name in text for name in ("nes2net info corpora", "--audio", "--keys", "--protocols", "--workers")
     )
 
 

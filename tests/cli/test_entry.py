@@ -45,7 +45,7 @@ def test_help_begins_with_the_example_and_fits_80_columns(name, monkeypatch):
 
 def test_a_default_is_shown_where_it_says_something():
     text = " ".join(COMMANDS["nes2net predict"].format_help().split())
-    assert "as many scores (default: 0.5)" in text
+    assert "to the next (default: 0.5)" in text
     assert "-h, --help show this help message and exit --" in text
 
 

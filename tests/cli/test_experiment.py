@@ -66,7 +66,7 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
         str(corpus / "release_in_the_wild"),
         "--model",
         str(checkpoint),
-        "--protocol",
+        "--samples",
         "full",
     ]
     assert main([*words, "--out", str(done / "alone.txt"), "--device", "cpu", "--workers", "0"]) == 0

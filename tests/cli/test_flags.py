@@ -160,6 +160,17 @@ def test_a_page():
     assert page_of("One line.") == ("One line", "", "", {})
 
 
+def test_help_is_one_page(monkeypatch):
+    """Of every command and way, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    parser = build_parser()
+    pages = {"": parser.format_help()} | {name: way.format_help() for name, way in parser.commands().items()}
+    assert len([name for name in pages if name and " " not in name]) <= 20
+    lines = {name: page.splitlines() for name, page in pages.items()}
+    assert {name: len(page) for name, page in lines.items() if len(page) > 60} == {}
+    assert [line for page in lines.values() for line in page if len(line) > 80] == []
+
+
 def test_every_flag_has_a_meaning():
     """Only what processes of an experiment tell each other is hidden."""
     hidden = [

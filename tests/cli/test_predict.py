@@ -200,7 +200,7 @@ def test_a_recording_of_more_than_two_minutes(predict, detector, place, long_rec
 
 def test_a_long_recording_in_one_piece(predict, detector, long_recording):
     for flags, options, facts in (
-        (["--whole"], {}, {"method": "whole"}),
+        (["--samples", "full"], {}, {"method": "whole"}),
         (["--samples", "64600"], {"num_samples": 64600}, {"method": "beginning", "samples": 64600}),
     ):
         status, out, err = predict("long.flac", "--json", *flags)
@@ -349,7 +349,7 @@ def test_as_many_samples_as_in_the_calibration(predict, calibrations, detector, 
     out = predict(*flags)[1]
     assert re.search("the first 1.00 s of each recording are scored .*, as for the calibration", out)
     assert "less certain" not in out
-    out = predict(*flags, "--whole")[1]
+    out = predict(*flags, "--samples", "full")[1]
     assert "learned from scores of the first 1 s, not of whole recordings" in out
 
 
@@ -574,8 +574,8 @@ def test_file_names_that_are_not_utf_8(predict, place, tmp_path):
     [
         (["speech/a.wav", "--samples", "0"], "--samples is at least 1"),
         (["speech/a.wav", "--samples", "100", "--track"], "--samples is for one score a file"),
-        (["speech/a.wav", "--whole", "--track"], "--whole scores a file in one piece: leave out"),
-        (["speech/a.wav", "--whole", "--samples", "100"], "--whole scores a file in one piece: leave out"),
+        (["speech/a.wav", "--samples", "full", "--plot", "a.png"], "--samples is for one score a file"),
+        (["speech/a.wav", "--samples", "all"], "--samples is at least 1, 4sec or full, not all"),
         (["speech/a.wav", "--threshold", "0"], "--threshold is drawn by --plot"),
         (["speech/a.wav", "--threshold", "nan", "--plot", "a.png"], "--threshold is a number, not nan"),
         (["speech/a.wav", "--calibration", "none.json"], "none.json: cannot be read"),

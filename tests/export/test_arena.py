@@ -202,7 +202,7 @@ def scored_by_nes2net(checkpoint, tmp_path, *more):
     return dict(zip(*read_scores(out)))
 
 
-@pytest.mark.parametrize("length", [[], ["--protocol", "full"], ["--samples", "20000"]])
+@pytest.mark.parametrize("length", [[], ["--samples", "full"], ["--samples", "20000"]])
 def test_driven_as_the_client_does_it_scores_as_nes2net_score(client, checkpoint, recordings, tmp_path, length):
     """Made without arguments, loaded once, chunks of `batch_size` with a short last one, unloaded at the end."""
     assert write(checkpoint, tmp_path / "out", "--batch-size", "3", *length) == 0

@@ -31,10 +31,11 @@ def test_the_map_has_a_line_for_every_name(capsys):
     text = shown(capsys)
     lines = text.splitlines()
     for kind, known in KINDS.items():
-        start = lines.index({"corpus": "corpora", "loss": "losses"}.get(kind, f"{kind}s")) + 1
+        start = lines.index(kind) + 1
         section = [line.split(maxsplit=1) for line in lines[start : start + len(known)]]
         assert [line[0] for line in section] == known
         assert all(len(line) == 2 for line in section), "a name without a meaning"
+        assert shown(capsys, kind).splitlines()[3:] == lines[start : start + len(known)]  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
 
 
@@ -81,8 +82,8 @@ UNLIKE = {
 }
 #: Recipes and models, whose full size is built: in the slow suite, but these in the fast one.
 SHOWN = ("asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AASIST", "df_arena_1b")
-BUILT = UNLIKE | {name for name in KINDS["model"] if name not in SHOWN}
-ALIKE = ALIKE | {name for name in KINDS["recipe"] if name not in UNLIKE and name not in SHOWN}
+BUILT = UNLIKE | {name for name in KINDS["models"] if name not in SHOWN}
+ALIKE = ALIKE | {name for name in KINDS["recipes"] if name not in UNLIKE and name not in SHOWN}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,8 @@ def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
     (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations
     lines = sheet.text().splitlines()
-    assert lines[0].startswith(f"{name}: ") and kind.split()[-1] in lines[0]
+    singular = {"corpora": "corpus", "losses": "loss"}.get(kind, kind.removesuffix("s"))
+    assert lines[0].startswith(f"{name}: ") and singular.split()[-1] in lines[0]
     assert [line for line in lines if len(line) > 100] == []
     assert json.loads(json.dumps(sheet.to_dict()))["next"] == sheet.commands != []
 

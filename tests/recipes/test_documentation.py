@@ -81,6 +81,15 @@ def test_a_key_goes_with_recipe(capsys):
     assert "a key goes with recipe, as in 'nes2net info recipe train.lr'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name, option", [("train.adapt", "bottleneck"), ("augment.fir", "taps")])
+def test_a_key_whose_value_is_a_mapping_lists_its_options(name, option, capsys):
+    assert main(["info", "recipe", name]) == 0
+    assert f"\n  {option} " in capsys.readouterr().out
+    assert main(["info", "recipe", name, "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert option in [row["option"] for row in facts["options"]]
+
+
 # ---- the schema, as an editor uses it
 
 

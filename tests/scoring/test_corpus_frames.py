@@ -108,12 +108,12 @@ def test_command(segment_detector, trials, tmp_path, capsys):
     command += ["--split", "all", "--workers", "0", "--device", "cpu"]
     assert main([*command, "--segments", "40"]) == 2
     assert "scores segments of 20 ms, not of 40 ms: change --segments" in capsys.readouterr().err
-    assert main([*command, "--segments", "--protocol", "4sec"]) == 2
-    assert "leave out --protocol and --samples" in capsys.readouterr().err
+    assert main([*command, "--segments", "--samples", "4sec"]) == 2
+    assert "scores whole utterances: leave out --samples" in capsys.readouterr().err
     assert main([*command, "--segments"]) == 0
     assert "8 of 8 utterances in frames of 20 ms written" in capsys.readouterr().out
     assert len(read_segment_scores(out).scores) == 8
-    assert main([*command, "--protocol", "full"]) == 2
+    assert main([*command, "--samples", "full"]) == 2
     assert "(another resolution_ms)" in capsys.readouterr().err
     with pytest.raises(InputError):
         read_scores(out)

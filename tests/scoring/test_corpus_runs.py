@@ -58,7 +58,7 @@ def command(wild, checkpoint):
     """Arguments of `nes2net score`."""
 
     def arguments(out: Path, *further: str) -> list[str]:
-        base = ["score", "in_the_wild", str(wild), "--model", str(checkpoint), "--out", str(out), "--protocol", "full"]
+        base = ["score", "in_the_wild", str(wild), "--model", str(checkpoint), "--out", str(out), "--samples", "full"]
         return [*base, "--batch-size", "4", "--device", "cpu", "--workers", "0", *further]
 
     return arguments
@@ -222,7 +222,7 @@ def command_of_few(few, spectral_detector, tmp_path):
 
     def arguments(out: Path, *further: str) -> list[str]:
         base = ["score", "in_the_wild", str(few), "--model", str(tmp_path / "spectral.pth"), "--out", str(out)]
-        return [*base, "--protocol", "4sec", "--batch-size", "4", "--device", "cpu", *further]
+        return [*base, "--samples", "4sec", "--batch-size", "4", "--device", "cpu", *further]
 
     return arguments
 
@@ -306,7 +306,7 @@ def test_a_full_disk_loses_nothing(detector, wild, tmp_path, capsys):  # capsys:
 
 
 def test_precisions_are_not_mixed(command, wild, tmp_path, capsys):
-    out, short = tmp_path / "out.txt", ["--protocol", "4sec", "--samples", "8000"]
+    out, short = tmp_path / "out.txt", ["--samples", "8000"]
     assert main(command(out, *short)) == 1
     assert main(command(out, *short, "--dtype", "bfloat16")) == 2
     assert "another run" in capsys.readouterr().err

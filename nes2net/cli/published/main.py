@@ -303,31 +303,13 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
         *section, name = key.split(".")
         (values[section[0]] if section else values)[name] = getattr(args, flag)
     values |= {"model": model_from_flags(args), "ssl_checkpoint": ssl_checkpoint}
-    values["train"] |= {
-        "deterministic": args.cudnn_deterministic_toggle,
-    }
+    values["train"]["deterministic"] = args.cudnn_deterministic_toggle
     # Without RawBoost its flags change nothing, as in the published program.
     values["augment"]["parameters"] = changed if args.algo else {}
     given = {"comment", *(override.partition("=")[0] for override in args.set)}
     published_model = {"frontend": SSL_CONFIGS["xlsr_300m"], "backend": backend_from_flags(args)["name"]}
     before = {"name": args.model_name, "model": published_model}
     return recipe_from_dict(named_after_model(before, apply_overrides(values, args.set), given))
-
-
-def _say_what_changes_nothing(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval", *(_RAWBOOST if args.algo == 0 else [])]
-    given = [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]
-    if given:
-        print(
-            f"note: {', '.join(given)} accepted for compatibility; the published code ignores it too", file=sys.stderr
-        )
-
-
-def _train(args: argparse.Namespace) -> int:
-    from nes2net.training.run import train
-
-    train(recipe_from_flags(args), args.device, reporter=TrainingLines())
-    return 0
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -409,12 +391,20 @@ def main(argv: Sequence[str] | None = None, prog: str = "main.py") -> int:
     def command(args: argparse.Namespace) -> int:
         import torch
 
-        _say_what_changes_nothing(args, parser)
+        inert = ["loss", "test_length", "BTN_ratio", "eval_part", "is_eval", *(_RAWBOOST if args.algo == 0 else [])]
+        if given := [f"--{name}" for name in inert if getattr(args, name) != parser.get_default(name)]:
+            flags = ", ".join(given)
+            print(f"note: {flags} accepted for compatibility; the published code ignores it too", file=sys.stderr)
         torch.backends.cudnn.deterministic = args.cudnn_deterministic_toggle
         torch.backends.cudnn.benchmark = args.cudnn_benchmark_toggle
         print_device(args.device)
         # The published averaging command scores too, although it does not give --eval.
-        return _score(args) if args.eval or args.num_average_model > 1 else _train(args)
+        if args.eval or args.num_average_model > 1:
+            return _score(args)
+        from nes2net.training.run import train
+
+        train(recipe_from_flags(args), args.device, reporter=TrainingLines())
+        return 0
 
     return run(command, parser, argv)
 
