@@ -17,15 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 from nes2net.localisation.metrics import ScoredUtterance, Tail, TimedFrames, pooled_frames, timed_frames
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import is_first
+from nes2net.machine.progress import bootstrap_progress
 from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
 _BINS, _FRAMES_OF_A_BIN = 64, 500
 _CHUNK = 64  # resamples whose bins are summed at once
-_SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
 
 #: Takes how often each utterance was drawn, (U,); gives the value.
 OfUtterances = Callable[[NDArray], float]
@@ -148,15 +146,8 @@ def _resample(
     window = slice(ends[first - 1] if first else 0, ends[last - 1])
     below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
     evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in _COLUMNS}), below)
-    display = ProgressDisplay(
-        _draws(totals, num_resamples, seed),
-        title="bootstrap",
-        unit="draw",
-        total=num_resamples,
-        delay=_SHORT,
-        shown=is_first(),
-    )
-    return np.array([evaluate(counts) for counts in display])
+    shown = bootstrap_progress(_draws(totals, num_resamples, seed), num_resamples)
+    return np.array([evaluate(counts) for counts in shown])
 
 
 _COLUMNS = ("scores", "bonafide", "spoof", "utterance")
