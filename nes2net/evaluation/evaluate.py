@@ -413,8 +413,7 @@ def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> P
         functools.partial(metrics.compute_eer, method=key.definition.eer_method),
         *((values[is_bonafide], values[~is_bonafide]) for values in of),
         **draws,
-        **speaker_groups(common),
-        **in_this_process(),
+        **(speaker_groups(common) | in_this_process()),
     )
     return Pair(first.system, second.system, len(common), *result)
 

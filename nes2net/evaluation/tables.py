@@ -34,7 +34,7 @@ class Figure(NamedTuple):
         return Cell(write(self.value), interval=to.join(map(write, self.interval)))
 
 
-def in_this_process() -> Draws:
+def in_this_process() -> dict[str, Any]:
     """Tell a bootstrap how it shows its progress and how many threads are this process's share."""
     return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
