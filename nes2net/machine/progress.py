@@ -115,7 +115,7 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """Seconds to the last step, by the speed since the first one; None if that is not known, or none is left."""
+        """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
         seconds = self.seconds_per_step()
         return (
             None if seconds is None or not self.total or self.done >= self.total else (self.total - self.done) * seconds
