@@ -43,8 +43,9 @@ class TeacherStudent(Frontend):
 
     Args:
         teacher: name and options of the teacher's front-end.
-        student: the options in which the student's differs, or another name with its options; null
-            for the first 6 layers of the teacher, if it has more, which is an assumption.
+        student: the options in which the student's front-end differs from the teacher's, or another
+            name with its options; null for the first 6 layers of the teacher, if it has more. Their
+            number is an assumption.
 
     Raises:
         InputError: if the two do not give frames of one size at the same times.

@@ -157,7 +157,7 @@ class Preset(partial):
 def declared(factory: Callable[..., Any]) -> dict[str, Option]:
     """The options that ``factory``, a class, a function or a partial of one, declares.
 
-    Those without an annotation, or with one that says nothing about plain data, are left out.
+    Options without an annotation, or whose annotation says nothing about plain data, are left out.
     """
     function = factory
     while isinstance(function, partial):
@@ -186,7 +186,7 @@ def declared(factory: Callable[..., Any]) -> dict[str, Option]:
 def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input) -> dict[str, Any]:
     """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
 
-    ``feature_dim`` is meant to be ``given.dim`` if it is not returned.
+    If the result has no ``feature_dim``, it is ``given.dim``.
     Options that are wrong are left as they are, for :func:`check_options`.
 
     >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
@@ -345,16 +345,13 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
         least, most = schema.get("minItems", 0), schema["maxItems"]
         items = what_it_takes(schema["items"]).removeprefix("a ").replace("number", "numbers")
         return f"a list of {'two' if least == most == 2 else most if least == most else f'{least} to {most}'} {items}"
-    return _WORDS.get(schema.get("type", ""), schema.get("type", "anything")) + _bounds(schema)
-
-
-def _bounds(schema: Mapping[str, Any]) -> str:
+    words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
     least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if above is not None:
-        return f" above {above:g}" + ("" if most is None else f" and at most {most:g}")
+        return f"{words} above {above:g}" + ("" if most is None else f" and at most {most:g}")
     if least is None:
-        return ""
+        return words
     if below is not None:
-        return f" from {least:g} to below {below:g}"
-    return f" of at least {least:g}" if most is None else f" from {least:g} to {most:g}"
+        return f"{words} from {least:g} to below {below:g}"
+    return f"{words} of at least {least:g}" if most is None else f"{words} from {least:g} to {most:g}"

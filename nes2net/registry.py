@@ -270,7 +270,7 @@ effects: Registry[type[Effect]] = Registry(
 
 
 def takes_checkpoint(name: str) -> bool:
-    """Whether there is pre-training for the front-end ``name``, in a file: not for a spectrum.
+    """Whether the front-end ``name`` can start from a pre-training file; a spectrum cannot.
 
     Raises:
         InputError: if there is no such front-end.
@@ -385,7 +385,7 @@ class ConditionSuite(NamedTuple):
     names: list[str]
     """As ``"mp3:16"``: family by family, and from mild to hard."""
     left_out: dict[str, str]
-    """Names of the conditions that are not possible here → why."""
+    """The conditions that are not possible here: name → reason."""
 
 
 def default_conditions(sources: Sources | None = None) -> ConditionSuite:

@@ -11,7 +11,6 @@ import time
 import zlib
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -94,7 +93,11 @@ class AudioCache:
         return waveform[:num_samples]
 
     def entry(self, path: str | Path) -> Path:
-        """The file for the samples of ``path``. :class:`InputError` if ``path`` does not exist."""
+        """Name the file for the samples of ``path``.
+
+        Raises:
+            InputError: if ``path`` does not exist.
+        """
         try:
             status = status_of(path)
         except OSError as error:
@@ -153,9 +156,16 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
         if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
             return None
         with open(entry, "rb") as file:
-            samples = _mapped(file)
+            header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+            for dtype in _TYPES:
+                length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
+                if length > 0 and not rest and header == _header(dtype, length):
+                    break
+            else:  # no header that the cache writes for a file of this size
+                return None
+            samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
             file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
-            if samples is None or file.read() != _checksum(samples):
+            if file.read() != _checksum(samples):
                 return None
     except (OSError, ValueError):
         return None
@@ -163,13 +173,3 @@ def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
     if samples.dtype == np.int16:
         return head / _FULL_SCALE
     return head if np.isfinite(samples).all() else None
-
-
-def _mapped(file: BinaryIO) -> np.ndarray | None:
-    """The samples of an entry; None if its header is not what the cache writes at this size."""
-    header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
-    for dtype in _TYPES:
-        length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
-        if length > 0 and not rest and header == _header(dtype, length):
-            return np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
-    return None

@@ -61,7 +61,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
 
 
 def _missing_video(file: BinaryIO) -> tuple[int, int, str] | None:
-    """The same of an AVI file, which may consist of several RIFF chunks."""
+    """Do the same for an AVI file, which may consist of several RIFF chunks."""
     size_of_file, position = file.seek(0, 2), 0
     for _ in range(_MOST_CHUNKS):
         file.seek(position)
@@ -313,7 +313,7 @@ def states_duration(file: BinaryIO) -> bool:
 def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]:
     """The elements up to ``end``, or to the end of the segment, and where each begins.
 
-    Those in segments and clusters follow them. The last one is None if there can be none.
+    The elements inside a segment or a cluster follow it. The last element is None if none can begin there.
     """
     position, size_of_file = 0, end
     while position < end or not position:
@@ -328,7 +328,7 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
 
 
 def _element(file: BinaryIO, position: int) -> _Element | None:
-    """The element at ``position`` (RFC 8794, Sec. 5 and 6); None if there can be none."""
+    """The element at ``position`` (RFC 8794, Sec. 5 and 6); None if none can begin there."""
     file.seek(position)
     head = file.read(12)
     id_bytes = 9 - head[0].bit_length() if head else 9

@@ -285,7 +285,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
 
 
 def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
-    """The duration in the header; 0 if it states none, even if FFmpeg guesses one from the bit rate.
+    """The duration that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
 
     Args:
         has_duration: whether a Matroska or MP3 file states one.

@@ -94,7 +94,7 @@ def missing_of_last_frame(file: BinaryIO) -> int | None:
 
 
 def _frame_length(head: bytes) -> int | None:
-    """Bytes of the frame that begins with ``head``; None if no frame does, or it does not say."""
+    """Bytes of the frame that begins with ``head``; None if no frame begins so, or its length is not stated."""
     if len(head) < _HEADER_BYTES or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     layer = 4 - (head[1] >> 1 & 3)
@@ -183,7 +183,7 @@ class FlacHeader(NamedTuple):
 
     @property
     def first_frame_rate(self) -> int | None:
-        """Sampling rate in Hz that the first frame states, None if it states none."""
+        """Sampling rate in Hz that the first frame states; None if it does not."""
         frame = _flac_frame(self.first_frame)
         return frame.sample_rate if frame else None
 

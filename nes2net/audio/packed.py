@@ -143,7 +143,7 @@ def is_there(path: str | Path) -> bool:
 
 
 def size_of(path: str | Path) -> int:
-    """Bytes of a recording. In a Parquet file its row group is read for it.
+    """Bytes of a recording. In a Parquet file, its whole row group is read for this.
 
     Raises:
         InputError: as :func:`fetched`.

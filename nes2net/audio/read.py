@@ -274,11 +274,10 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
 
 @contextmanager
 def _opened(path: AnyRecording) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
-    """``path`` and the header of a FLAC file, for reading within this context.
+    """Give ``path`` and the header of a FLAC file, for reading within this context.
 
-    Instead of an address in a shard, the recording itself.
-
-    Opening a pipe would wait for ever; therefore the file must be a regular one.
+    A recording in a shard is read into memory, and is given in place of its address. A file must be
+    a regular one, because opening a pipe would wait for ever.
 
     Raises:
         InputError: if it is not, or is empty, cut off or damaged as far as :func:`check_whole`

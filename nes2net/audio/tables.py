@@ -40,7 +40,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 
 
 def _flat_schema(schema: Any, part: str, budget: Budget) -> Any:
-    """``schema`` with the "index_type" or the "value_type" (``part``) as the type of each column of dictionaries."""
+    """Replace the type of each column of dictionaries in ``schema`` by its ``part``, "index_type" or "value_type"."""
     if len(schema) > _MOST_COLUMNS:
         raise InputError(f"it has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
@@ -220,7 +220,6 @@ class ArrowTable:
     """
 
     def __init__(self, path: Path, budget: Budget) -> None:
-        self._path = path
         self._messages = ArrowMessages(pyarrow_module("pyarrow", budget.name).memory_map(str(path)), budget)
         self.schema = self._messages.schema
         self._batches = list(self._messages)
@@ -332,7 +331,7 @@ def _header(message: Any) -> Any:
 
 
 def _at(table: Any, field: int, kind: str | None) -> Any:
-    """A number of ``table`` in the format ``kind``, or a part of it if that is None; None if it is not there."""
+    """Read a field of ``table``: a number in the format ``kind``, or a table if ``kind`` is None; None if it is absent."""
     content = table.content
     (back,) = struct.unpack_from("<i", content, table.at)
     (size,) = struct.unpack_from("<H", content, table.at - back)

@@ -73,7 +73,11 @@ def blocks_at_16k(blocks: Iterable[tuple[np.ndarray, int]], what: str = "audio")
 
 
 def mean_of_channels(samples: np.ndarray) -> np.ndarray:
-    """(N,) of ``samples``, (N,) or (channels, N). :class:`InputError` if they have more axes."""
+    """Average the channels of ``samples``, (N,) or (channels, N): (N,).
+
+    Raises:
+        InputError: if ``samples`` has more axes.
+    """
     if samples.ndim == 2:
         if len(samples) == 1:
             samples = samples[0]
@@ -89,7 +93,7 @@ def mean_of_channels(samples: np.ndarray) -> np.ndarray:
 
 
 def check_rate(sample_rate: float, what: str) -> None:
-    """:class:`InputError`, beginning with ``what``, if no recording has this rate in Hz."""
+    """Raise :class:`InputError`, whose message begins with ``what``, if no recording has this rate in Hz."""
     if not _RATES[0] <= sample_rate <= _RATES[1]:  # also catches NaN
         raise InputError(
             f"{what} is said to have {sample_rate:g} samples a second; {_RATES[0]:,} to {_RATES[1]:,} Hz are accepted"
@@ -144,10 +148,11 @@ def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
-    """The first ``num_samples``; a shorter utterance is repeated and then cut.
+    """Take the first ``num_samples``; a shorter utterance is repeated and then cut.
 
-    :class:`InputError`, naming the ``utterance``, if it is empty, or would be repeated to more than
-    ten minutes.
+    Raises:
+        InputError: if the ``utterance``, which the message names, is empty or would be repeated to
+            more than ten minutes.
 
     >>> head_crop(np.array([1, 2, 3]), 7)
     array([1, 2, 3, 1, 2, 3, 1])

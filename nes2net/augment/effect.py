@@ -37,7 +37,7 @@ class Effect(ABC):
     """
 
     unit: ClassVar[str] = ""
-    """Unit of the strength, such as ``"dB"``; empty if it is a pure number or there is none."""
+    """Unit of the strength, such as ``"dB"``; empty if the strength is a pure number, or there is no strength."""
     strengths: ClassVar[tuple[float, ...]] = ()
     """The default strengths of ``nes2net robustness``, from mild to hard; empty without strengths."""
     limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)

@@ -74,7 +74,7 @@ class LatentAugmentation(Settings):
             raise InputError(f"latent augmentation takes embeddings batch × size, not {tuple(embeddings.shape)}")
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
-        # In float32 whatever the embeddings are: rounded to half precision, a number below 1 may become 1.
+        # float32 for embeddings of any type, because in half precision a number below 1 may become 1.
         order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32)
         spoof = targets == 0 if targets.ndim == 1 else targets[:, 1] == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
@@ -89,21 +89,15 @@ class LatentAugmentation(Settings):
                 share = rng.beta(self.mixup, self.mixup, batch)
             else:
                 share = self.factor * rng.random(batch) * (1 if kind == "interpolation" else -1)
-            x = x + _moved(share, x).unsqueeze(1) * (x[_partners(spoof, order)] - x)
+            # The spoofed utterances stand in a random order, and each one's partner is the next; a single one is
+            # its own partner. Nothing waits for a GPU.
+            places = torch.where(spoof, order, 2.0).argsort()  # the spoofed ones first
+            following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
+            partners = torch.empty_like(places).scatter_(0, places, places[following])
+            x = x + _moved(share, x).unsqueeze(1) * (x[partners] - x)
         chosen = spoof & (chance < self.probability)
         return torch.where(chosen.unsqueeze(1), x, embeddings)
 
 
 def _moved(draws: np.ndarray, like: Tensor) -> Tensor:
     return torch.from_numpy(draws).to(like)
-
-
-def _partners(spoof: Tensor, order: Tensor) -> Tensor:
-    """For each utterance of ``spoof`` (B,) the place of another spoofed one, or its own place if it is the only one.
-
-    Nothing waits for a GPU: the spoofed utterances are put into the random ``order`` (B,), and each
-    one's partner is the next.
-    """
-    places = torch.where(spoof, order, 2.0).argsort()  # the spoofed ones first
-    following = (torch.arange(len(spoof), device=spoof.device) + 1) % spoof.sum().clamp_min(1)
-    return torch.empty_like(places).scatter_(0, places, places[following])

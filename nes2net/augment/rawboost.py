@@ -194,8 +194,7 @@ def rawboost(
     ((16000,), dtype('float64'))
     """
     p = RawBoostParameters.of(**parameters)
-    _check_draws(algo, rng, gate_rng, p, sample_rate)
-    x = _check_waveform(x, p.N_f)
+    x = _checked_waveform(x, algo, rng, gate_rng, p, sample_rate)
 
     def apply(kind: int, wave: np.ndarray) -> np.ndarray:
         if kind == 1:
@@ -385,7 +384,10 @@ def _limit_peak(y: np.ndarray) -> np.ndarray:
     return y
 
 
-def _check_draws(algo: int, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float) -> None:
+def _checked_waveform(
+    x: np.ndarray, algo: int, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float
+) -> np.ndarray:
+    """Return ``x`` as an array after a check of all arguments of :func:`rawboost`."""
     for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
         if not value <= sample_rate / 2:
             limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
@@ -398,9 +400,6 @@ def _check_draws(algo: int, rng: object, gate_rng: object, p: RawBoostParameters
         raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
     if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
         raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
-
-
-def _check_waveform(x: np.ndarray, highest_power: int) -> np.ndarray:
     x = np.asarray(x)
     if x.ndim != 1:
         raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
@@ -412,6 +411,6 @@ def _check_waveform(x: np.ndarray, highest_power: int) -> np.ndarray:
     if not math.isfinite(peak):
         raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
     # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
-    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(highest_power, 2)):
+    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
         raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
     return x

@@ -39,7 +39,8 @@ class Mixed(NamedTuple):
 class Specmix(Settings):
     """Specmix with these settings; the defaults are the paper's.
 
-    :data:`RANDOM_SPECMIX` is random Specmix.
+    Random Specmix is ``time_bands=0, probability=0.5``: only frequency bands, in half of the samples.
+    The half is an assumption, because the abstract says "randomly select".
 
     Each selected sample gets a mask and a partner of its own; all other samples of the batch are
     equally likely partners. All draws are uniform. On each axis the number of bands is 1 to
@@ -113,11 +114,6 @@ class Specmix(Settings):
         place = torch.arange(length, device=generator.device)
         inside = (place >= start.unsqueeze(2)) & (place < (start + width).unsqueeze(2))  # B×bands×length
         return inside.any(1)
-
-
-#: Only frequency bands, in half of the samples. The half is an assumption: the abstract says
-#: "randomly select".
-RANDOM_SPECMIX = Specmix(time_bands=0, probability=0.5)
 
 
 def _uniform(generator: torch.Generator, shape: int | tuple[int, ...]) -> Tensor:

@@ -114,17 +114,14 @@ def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
         first = place - _SEARCH
         region = samples[first : first + 2 * (_HOP + _SEARCH)]
         expected = samples[follower : follower + 2 * _HOP]
-        chosen = place if k == 0 else first + _most_alike(region, expected)
+        chosen = place
+        if k:  # where a piece of the region correlates most with the continuation, relative to its energy
+            products = np.correlate(region, expected)
+            energy = np.concatenate([[0.0], np.cumsum(region**2)])
+            energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
+            most = energies.max()
+            alike = np.argmax(products / np.sqrt(energies + 1e-9 * most)) if most > 0 else len(products) // 2
+            chosen = first + int(alike)
         y[k * _HOP : (k + 2) * _HOP] += window * samples[chosen : chosen + 2 * _HOP]
         follower = chosen + _HOP
     return y[_HOP : _HOP + length].astype(np.float32)
-
-
-def _most_alike(region: NDArray[np.float64], expected: NDArray[np.float64]) -> int:
-    """Where in ``region`` a piece correlates most with ``expected``, relative to its energy."""
-    products = np.correlate(region, expected)
-    energy = np.concatenate([[0.0], np.cumsum(region**2)])
-    energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
-    if not energies.max() > 0:
-        return len(products) // 2
-    return int(np.argmax(products / np.sqrt(energies + 1e-9 * energies.max())))

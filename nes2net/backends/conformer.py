@@ -92,15 +92,13 @@ class HeadTokenAttention(SelfAttention):
         self.ht_norm = nn.LayerNorm(head_dim)
         self.pos_embed = nn.Parameter(torch.zeros(1, num_heads, embed_dim))
 
-    def head_tokens(self, x: Tensor) -> Tensor:
-        """One token per head, from the mean of its channels over all tokens: B×N×E → B×h×E."""
-        heads = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
-        tokens = self.ht_proj(heads).unflatten(2, (self.num_heads, -1))  # B×h×h×d
-        return F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed
-
     def forward(self, x: Tensor) -> Tensor:
         """Attend over the tokens ``x`` B×N×E, the class token first, and the head tokens."""
-        y = super().forward(torch.cat([x, self.head_tokens(x)], dim=1))  # B×(N + h)×E
+        # One token per head, from the mean of its channels over all tokens.
+        means = x.mean(dim=1).unflatten(1, (self.num_heads, -1))  # B×h×d
+        tokens = self.ht_proj(means).unflatten(2, (self.num_heads, -1))  # B×h×h×d
+        head_tokens = F.gelu(self.ht_norm(tokens)).flatten(2) + self.pos_embed  # B×h×E
+        y = super().forward(torch.cat([x, head_tokens], dim=1))  # B×(N + h)×E
         class_token, frames, heads = y[:, :1], y[:, 1 : -self.num_heads], y[:, -self.num_heads :]
         class_token = class_token + frames.mean(dim=1, keepdim=True) + heads.mean(dim=1, keepdim=True)
         return torch.cat([class_token, frames], dim=1)

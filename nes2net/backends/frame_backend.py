@@ -7,7 +7,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from nes2net.backends.base import Backend, ScoreRule, scores_of
-from nes2net.backends.pooling import Pooling, create_pooling
+from nes2net.backends.pooling import POOLINGS, Pooling
 from nes2net.errors import InputError
 
 Utterance = Literal["mean", "min", "attentive"]
@@ -59,7 +59,7 @@ class FrameBackend(Backend):
         self.pool, self.utterance, self.made_for_segments = pool, utterance, pool is None
         # Statistics are longer than a frame, so that a last layer over them fits no frame.
         self.resolutions = (1,) if pool in ("mean", None) else ()
-        self.pooling = None if utterance == "min" else create_pooling(pool or utterance, frame_dim)
+        self.pooling = None if utterance == "min" else POOLINGS[pool or utterance](frame_dim)
         return self.pooling.out_dim if self.pooling else frame_dim
 
     def frames(self, features: Any) -> Tensor:

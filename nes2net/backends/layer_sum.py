@@ -24,7 +24,8 @@ LayerWeights = Literal["sum", "softmax", "plain"]
 class LayerSum(Backend):
     """Hidden states B×T×``feature_dim`` → B×T×``projection_dim``, for back-ends that begin so.
 
-    1. Each layer is normalised by itself, per utterance, over time and features together.
+    1. Each layer is normalised by itself, per utterance, over time and features together,
+       to mean 0 and (biased) variance 1 in at least float32.
     2. Weighted sum over the layers; the first hidden state, the input of the first layer, is left
        out.
     3. A linear layer, batch normalisation over the whole map, and SELU.
@@ -53,7 +54,9 @@ class LayerSum(Backend):
         total = torch.zeros_like(hidden_states[0], dtype=weights.dtype)
         with without_autocast(total.device):
             for weight, state in zip(weights, hidden_states[1 : self.num_states]):
-                total = total + weight * normalise_utterances(state)
+                x = at_least_float32(state)
+                variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
+                total = total + weight * ((x - mean) * torch.rsqrt(variance + 1e-5))
         x = self.LL(total.to(self.LL.weight.dtype))
         return F.selu(self.first_bn(x.unsqueeze(1))).squeeze(1)
 
@@ -68,13 +71,3 @@ class LayerSum(Backend):
         if self._divisor == "softmax":
             return torch.softmax(weights, dim=0)
         return weights / weights.sum() if self._divisor == "sum" else weights
-
-
-def normalise_utterances(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """Give each utterance of ``x`` B×T×D mean 0 and variance 1, over time and features together.
-
-    The result is in at least float32. The variance is the biased one.
-    """
-    x = at_least_float32(x)
-    variance, mean = torch.var_mean(x, dim=(1, 2), correction=0, keepdim=True)
-    return (x - mean) * torch.rsqrt(variance + eps)

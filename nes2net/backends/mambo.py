@@ -275,11 +275,7 @@ class MamBo(Backend):
         if mixer != "mamba":
             check_divides("head_dim", head_dim, "expand · embed_dim", expand * embed_dim)
 
-        def create_mixer() -> nn.Module:
-            if mixer == "mamba":
-                return Mixer(embed_dim)
-            return (Hydra if mixer == "hydra" else Mamba2)(embed_dim, state_dim, head_dim, expand)
-
+        mamba2 = Hydra if mixer == "hydra" else Mamba2
         mixers, mlp, mha = ["mamba"] * num_mixers, ["mlp"], ["mha"]
         group = {
             "mambo_1": mixers + mlp,
@@ -288,7 +284,7 @@ class MamBo(Backend):
             "mambo_4": mixers + mlp + mixers + mha,
         }[topology]
         create = {
-            "mamba": create_mixer,
+            "mamba": lambda: Mixer(embed_dim) if mixer == "mamba" else mamba2(embed_dim, state_dim, head_dim, expand),
             "mlp": lambda: GatedPerceptron(embed_dim, dropout),
             "mha": lambda: Attention(embed_dim, num_heads),
         }

@@ -88,17 +88,9 @@ class AttentiveStatisticsPooling(Pooling):
         return torch.cat([mean, variance.clamp(min=self.min_variance).sqrt()], dim=1).to(x.dtype)
 
 
+#: Poolings by the names that back-ends take; each is built from D.
 POOLINGS: dict[str, type[MeanPooling] | type[AttentivePooling] | type[AttentiveStatisticsPooling]] = {
     "mean": MeanPooling,
     "attentive": AttentivePooling,
     "astp": AttentiveStatisticsPooling,
 }
-
-
-def create_pooling(name: str, feature_dim: int) -> Pooling:
-    """Build the pooling ``"mean"``, ``"attentive"`` or ``"astp"`` over B×``feature_dim``×T.
-
-    >>> create_pooling("astp", 1024).out_dim
-    2048
-    """
-    return POOLINGS[name](feature_dim)

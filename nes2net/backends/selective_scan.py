@@ -76,8 +76,15 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
 
     Tensor i holds the states at frame i of all K chunks.
     """
-    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last states only
-    before = _state_before(_steps(delta).sum(dim=0).unsqueeze(3) * A, left_behind)
+    left_behind = deque(_run(_transitions(u, delta, A, b)), maxlen=1).pop()  # the last states only, B×K×D×N
+    # The state before each chunk k, of s_k = exp(log_decay_k)·s_{k−1} + left_behind_k. The K steps are cut into
+    # chunks again: step by step within a chunk, and all pairs between chunks, which is quadratic, but in T / 256.
+    log_decays, drives = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A), _steps(left_behind)
+    states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
+    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
+    ends = _all_pairs(since[-1], states[-1])
+    earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
+    before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], first=1)
     return _run(_transitions(u, delta, A, b), before)
 
 
@@ -120,22 +127,6 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tenso
     """
     x = torch.stack(list(steps), dim=2).flatten(1, 2)
     return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
-
-
-def _state_before(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """State before each k of s_k = exp(log_decay_k)·s_{k−1} + drive_k, from zero.
-
-    Both arguments are B×K×D×N, and so is the result.
-
-    The K steps are cut into chunks again: step by step within a chunk, and by :func:`_all_pairs`
-    between chunks. The cost between chunks is quadratic, but in T / 256.
-    """
-    log_decays, drives = _steps(log_decay), _steps(drive)
-    states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
-    since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
-    ends = _all_pairs(since[-1], states[-1])
-    before = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
-    return _in_order(torch.addcmul(states, torch.exp(since), before), drive.shape[1], first=1)
 
 
 def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
-from nes2net.evaluation.tables import Table, cost, percent, percent_interval
+from nes2net.evaluation.tables import Table, cost, in_this_process, percent, percent_interval
 
 #: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
 #: (the first two), ASVspoof 2021 DF and ASVspoof 5.
@@ -145,7 +145,8 @@ def breakdown(
             eer, _ = rule(*scores)
             if num_resamples:
                 speakers = speaker_groups([matched.trials[i] for i in positions])
-                interval = metrics.bootstrap_interval(rule, *scores, num_resamples=num_resamples, seed=seed, **speakers)
+                draws = {"num_resamples": num_resamples, "seed": seed, **speakers, **in_this_process()}
+                interval = metrics.bootstrap_interval(rule, *scores, **draws)
         rows.append(Row(group, len(against), len(spoof[values]), eer, interval))
     return rows
 

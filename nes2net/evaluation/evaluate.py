@@ -23,7 +23,7 @@ from nes2net.evaluation.breakdown import OFFICIAL, Parts, Row, speaker_groups, t
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import Matched, system_names
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import MOST_LINES, cost, format_p, percent, plain, points
+from nes2net.evaluation.tables import MOST_LINES, cost, format_p, in_this_process, percent, plain, points
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
@@ -184,7 +184,7 @@ def evaluate_scores(
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
     speakers = speaker_groups(matched.trials)
-    interval = metrics.bootstrap_interval(rule, bonafide, spoof, **draws, **speakers)
+    interval = metrics.bootstrap_interval(rule, bonafide, spoof, **draws, **speakers, **in_this_process())
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
@@ -412,7 +412,7 @@ def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> P
         functools.partial(metrics.compute_eer, method=key.definition.eer_method),
         *((values[is_bonafide], values[~is_bonafide]) for values in of),
         **draws,
-        **speaker_groups(common),
+        **(speaker_groups(common) | in_this_process()),
     )
     return Pair(first.system, second.system, len(common), *result)
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net import metrics
+from nes2net.machine.progress import bootstrap_progress
 from nes2net.machine.terminal import markdown_table, printable_name, text_table
+from nes2net.machine.this_process import usable_processors
 from nes2net.metrics.intervals import Draws, trials_behind
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ class Figure(NamedTuple):
     def cell(self, write: Callable[[float], str], to: str = "–") -> Cell:
         """Write the figure and both ends of its interval, with ``to`` between them."""
         return Cell(write(self.value), interval=to.join(map(write, self.interval)))
+
+
+def in_this_process() -> dict[str, Any]:
+    """Tell a bootstrap how it shows its progress and how many threads are this process's share."""
+    return {"progress": bootstrap_progress, "num_threads": usable_processors()}
 
 
 class Measured:
@@ -54,7 +61,7 @@ class Measured:
             found = rule(bonafide, spoof)
             is_rates = isinstance(found, metrics.Rates)
             self.values |= found._asdict() if is_rates else {name: found[0] if isinstance(found, tuple) else found}
-        columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **draws).T
+        columns = metrics.bootstrap_values(list(rules.values()), bonafide, spoof, **in_this_process(), **draws).T
         self.draws: dict[str, NDArray] = dict(zip(self.values, columns))
         self._numbers = trials_behind(bonafide.size, spoof.size)
 

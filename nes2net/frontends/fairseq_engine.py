@@ -31,11 +31,18 @@ def build_model(options: dict[str, Any]) -> nn.Module:
     Raises:
         MissingLibrary: if fairseq cannot be imported.
     """
-    config_class, model_class = _import_fairseq()
+    try:
+        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
+    except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
+        raise MissingLibrary(
+            f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
+            f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
+            "compiler); or use engine=transformers, whose outputs are the same"
+        ) from error
     fields = {k: v for k, v in options.items() if k not in _OTHERS}
     fields["conv_feature_layers"] = str([tuple(map(int, layer)) for layer in options["conv_feature_layers"]])
     with torch.device("cpu"):  # its initialisation cannot run on the meta device
-        model = model_class(config_class(**fields))
+        model = Wav2Vec2Model(Wav2Vec2Config(**fields))
         if model.post_extract_proj is None:  # fairseq leaves it out if the size does not change; ours is always there
             model.post_extract_proj = nn.Linear(model.embed, options["encoder_embed_dim"])
     model.remove_pretraining_modules()
@@ -69,18 +76,6 @@ def encode(model: Any, waveform: Tensor, layers: Layers, final_norm: bool) -> li
         given = inputs[i].transpose(0, 1)[:, : out.shape[1]] if i in inputs else given
         states.insert(0, given)
     return states
-
-
-def _import_fairseq() -> tuple[type, type]:
-    try:
-        from fairseq.models.wav2vec.wav2vec2 import Wav2Vec2Config, Wav2Vec2Model  # optional
-    except (ImportError, ValueError, AttributeError) as error:  # the last two: 0.12.2 on current Python and NumPy
-        raise MissingLibrary(
-            f"engine=fairseq needs the package fairseq, which cannot be imported ({error}): "
-            f"{how_to_install('fairseq')}, then pip install --no-deps fairseq-fixed==0.12.3.1 (Python 3.11 and a C++ "
-            "compiler); or use engine=transformers, whose outputs are the same"
-        ) from error
-    return Wav2Vec2Config, Wav2Vec2Model
 
 
 def _read_transformers_names(extractor_mode: str, _: nn.Module, state_dict: dict, prefix: str, *__: Any) -> None:

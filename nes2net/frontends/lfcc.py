@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -86,28 +86,22 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         window = torch.hamming_window(self.window_length, periodic=False, dtype=x.dtype, device=x.device)
         frames = x.unfold(1, self.window_length, self.hop_length) * window  # B×T×window
         power = torch.view_as_real(torch.fft.rfft(frames, self.n_fft)).square().sum(-1)  # B×T×bins
-        bands = power @ _triangular_filters(self.n_fft, self.num_filters, self.max_frequency, x)  # B×T×filters
-        log_bands = torch.log10(bands + torch.finfo(torch.float64).eps)
-        features = [log_bands @ _cosine_transform(self.num_filters, self.num_coefficients, x)]
+
+        # Triangles of height 1, bins×filters, each between the centres of its neighbours.
+        float64: dict[str, Any] = {"dtype": torch.float64, "device": x.device}
+        bins = torch.linspace(0, SAMPLE_RATE / 2, self.n_fft // 2 + 1, **float64).unsqueeze(1)
+        edges = torch.linspace(0, self.max_frequency, self.num_filters + 2, **float64)
+        spacing = self.max_frequency / (self.num_filters + 1)
+        filters = (1 - (bins - edges[1:-1]).abs() / spacing).clamp(min=0).to(x.dtype)
+        log_bands = torch.log10(power @ filters + torch.finfo(torch.float64).eps)  # B×T×filters
+
+        # The first columns of the orthonormal DCT-II, filters×coefficients.
+        n = torch.arange(self.num_filters, **float64).unsqueeze(1)
+        k = torch.arange(self.num_coefficients, **float64)
+        cosines = torch.cos(math.pi * k * (2 * n + 1) / (2 * self.num_filters)) * math.sqrt(2 / self.num_filters)
+        features = [log_bands @ torch.where(k == 0, cosines / math.sqrt(2), cosines).to(x.dtype)]
         for _ in range(self.deltas):
             last = features[-1]
             padded = torch.cat([last[:, :1], last, last[:, -1:]], dim=1)
             features.append(self.delta_scale * (padded[:, 2:] - padded[:, :-2]))
         return torch.cat(features, dim=2)
-
-
-def _triangular_filters(n_fft: int, num_filters: int, max_frequency: float, like: Tensor) -> Tensor:
-    """Triangles of height 1, bins×filters, each between the centres of its neighbours."""
-    device = like.device
-    bins = torch.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1, dtype=torch.float64, device=device).unsqueeze(1)
-    edges = torch.linspace(0, max_frequency, num_filters + 2, dtype=torch.float64, device=device)
-    spacing = max_frequency / (num_filters + 1)
-    return (1 - (bins - edges[1:-1]).abs() / spacing).clamp(min=0).to(like.dtype)
-
-
-def _cosine_transform(length: int, kept: int, like: Tensor) -> Tensor:
-    """The first columns of the orthonormal DCT-II, length×kept."""
-    n = torch.arange(length, dtype=torch.float64, device=like.device).unsqueeze(1)
-    k = torch.arange(kept, dtype=torch.float64, device=like.device)
-    matrix = torch.cos(math.pi * k * (2 * n + 1) / (2 * length)) * math.sqrt(2 / length)
-    return torch.where(k == 0, matrix / math.sqrt(2), matrix).to(like.dtype)

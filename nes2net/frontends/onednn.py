@@ -84,14 +84,10 @@ class OneDNNLinear(nn.Linear):
             or x.numel() == 0
             or torch.is_autocast_enabled("cpu")
             or torch._C._are_functorch_transforms_active()
-            or any(_is_dual(tensor) for tensor in (x, self.weight, self.bias))
+            # forward-mode differentiation: a tensor carries a tangent
+            or any(t is not None and unpack_dual(t).tangent is not None for t in (x, self.weight, self.bias))
         )
         return super().forward(x) if plain else _Linear.apply(x, self.weight, self.bias)
-
-
-def _is_dual(tensor: Tensor | None) -> bool:
-    """Whether ``tensor`` carries a tangent of forward-mode differentiation."""
-    return tensor is not None and unpack_dual(tensor).tangent is not None
 
 
 def with_onednn(model: nn.Module) -> nn.Module:

@@ -70,19 +70,14 @@ class GatedRelativeAttention(nn.Module):
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
         """Bias B×H×T×T of the attention over ``hidden_states`` B×T×D."""
-        return self._gate(self._heads(hidden_states)) * position_bias
+        # Each of the two gates is the sum of four outputs of a linear layer: it is computed with summed weights.
+        weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
+        heads = self._heads(hidden_states)
+        update, reset = functional.linear(heads, weight, bias).sigmoid().chunk(2, dim=-1)  # B×H×T×1 each
+        return (update * (reset * self.gru_rel_pos_const - 1) + 2) * position_bias
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # B×T×D → B×H×T×D/H
-
-    def _gate(self, x: Tensor) -> Tensor:
-        """Gate B×H×T×1 of ``x`` B×H×T×D/H, from an update gate and a reset gate.
-
-        Each gate is the sum of four outputs of a linear layer, and is computed with summed weights.
-        """
-        weight, bias = (p.unflatten(0, (2, 4)).sum(1) for p in self.gru_rel_pos_linear.parameters())
-        update, reset = functional.linear(x, weight, bias).sigmoid().chunk(2, dim=-1)
-        return update * (reset * self.gru_rel_pos_const - 1) + 2
 
 
 def relative_position_bucket(distance: Tensor, num_buckets: int, max_distance: int) -> Tensor:

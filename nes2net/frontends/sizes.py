@@ -132,7 +132,6 @@ _INPUT_DROPOUT = {"dropout_input": 0.1}
 _HUB_BIAS = {"conv_bias": True}
 _HUB_HUBERT = "The hub's folder has biases of the convolutions, which fairseq's file does not have."
 _HUB_NORMALIZES = "The hub's folder says that waveforms are normalised; fairseq's configuration says they are not."
-_W2V_BERT2 = "https://huggingface.co/facebook/w2v-bert-2.0"
 _WHISPER = "https://github.com/openai/whisper"
 _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 

@@ -24,7 +24,7 @@ def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
 
     Args:
         labels_10ms: (T,) labels, usually of 10 ms: 1 bona fide, 0 spoof.
-        factor: frames of the new length in one of them.
+        factor: how many of these frames make a new one.
 
     Raises:
         InputError: if there are no labels, or ``factor`` is below 1.

@@ -17,15 +17,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
 from nes2net.localisation.metrics import ScoredUtterance, Tail, TimedFrames, pooled_frames, timed_frames
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import is_first
+from nes2net.machine.progress import bootstrap_progress
 from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
 _BINS, _FRAMES_OF_A_BIN = 64, 500
 _CHUNK = 64  # resamples whose bins are summed at once
-_SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
 
 #: Takes how often each utterance was drawn, (U,); gives the value.
 OfUtterances = Callable[[NDArray], float]
@@ -134,50 +132,34 @@ def _resample(
     for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
         if not total > 0:
             raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
-    bins, ends = _bins(frames)
+    # Bins of frames with about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
+    ends = last_of_ties(frames.scores) + 1
+    count = min(_BINS, 1 + len(frames.scores) // _FRAMES_OF_A_BIN)
+    wanted = np.arange(1, count + 1) * len(frames.scores) // count
+    ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    bins = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # of each frame
     # B, S: the amount of both classes that each utterance has in each bin, (U, bins).
     in_bins = [
         np.bincount(frames.utterance * len(ends) + bins, weights, len(totals) * len(ends)).reshape(len(totals), -1)
         for weights in (frames.bonafide, frames.spoof)
     ]
     draws = _draws(totals, num_resamples, seed)
-    chunks = iter(lambda: [*itertools.islice(draws, _CHUNK)], [])
-    crossed = np.concatenate([_crossings(np.array(chunk, np.float64), in_bins, totals) for chunk in chunks])
+    crossed: list[int] = []  # the bin of each resample in which the first rate reaches the second
+    while chunk := [*itertools.islice(draws, _CHUNK)]:
+        counts = np.array(chunk, np.float64)
+        sizes = counts @ totals
+        bonafide, spoof = ((counts @ of_class).cumsum(1) for of_class in in_bins)  # R×bins
+        rise = bonafide / sizes[:, :1] + spoof / sizes[:, 1:] - 1  # FPR − FNR behind each bin
+        rise[:, -1] = 1  # with time behind the last frame it may stay below 0
+        crossed += (rise >= 0).argmax(1).tolist()
     # Rounding may move a crossing at the edge of a bin to its neighbour.
-    first, last = max(0, int(crossed.min()) - 1), min(len(ends), int(crossed.max()) + 2)
+    first, last = max(0, min(crossed) - 1), min(len(ends), max(crossed) + 2)
     window = slice(ends[first - 1] if first else 0, ends[last - 1])
     below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
-    evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in _COLUMNS}), below)
-    display = ProgressDisplay(
-        _draws(totals, num_resamples, seed),
-        title="bootstrap",
-        unit="draw",
-        total=num_resamples,
-        delay=_SHORT,
-        shown=is_first(),
-    )
-    return np.array([evaluate(counts) for counts in display])
-
-
-_COLUMNS = ("scores", "bonafide", "spoof", "utterance")
-
-
-def _bins(frames: TimedFrames) -> tuple[NDArray, NDArray]:
-    """Number of the bin of each frame, and the index behind each bin. Equal scores share a bin."""
-    ends = last_of_ties(frames.scores) + 1
-    count = min(_BINS, 1 + len(frames.scores) // _FRAMES_OF_A_BIN)
-    wanted = np.arange(1, count + 1) * len(frames.scores) // count
-    ends = np.unique(ends[np.searchsorted(ends, wanted)])
-    return np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0)), ends
-
-
-def _crossings(counts: NDArray, in_bins: Sequence[NDArray], totals: NDArray) -> NDArray:
-    """The bin of each resample (R, U) in which the first rate reaches the second: (R,)."""
-    sizes = counts @ totals
-    bonafide, spoof = ((counts @ of_class).cumsum(1) for of_class in in_bins)  # R×bins
-    rise = bonafide / sizes[:, :1] + spoof / sizes[:, 1:] - 1  # FPR − FNR behind each bin
-    rise[:, -1] = 1  # with time behind the last frame it may stay below 0
-    return (rise >= 0).argmax(1)
+    columns = ("scores", "bonafide", "spoof", "utterance")
+    evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in columns}), below)
+    shown = bootstrap_progress(_draws(totals, num_resamples, seed), num_resamples)
+    return np.array([evaluate(counts) for counts in shown])
 
 
 def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:

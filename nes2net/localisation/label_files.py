@@ -114,9 +114,10 @@ def read_reco2dur(path: str | Path) -> dict[str, float]:
 
 
 def seconds(number: str, path: Path, line: int, what: str) -> float:
-    """``number`` as a time in seconds.
+    """Read ``number`` as a time in seconds.
 
-    :class:`InputError` with file and line if it is anything else, negative or beyond 115 days.
+    Raises:
+        InputError: with file and line, if it is no number, negative or beyond 115 days.
     """
     value = checked_float(number, path, line, what)
     if not 0 <= value <= _LONGEST or not math.isfinite(value):

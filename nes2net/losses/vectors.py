@@ -81,10 +81,12 @@ class AngularSoftmax(ClassWeighted):
         share = 1 / (1 + self.annealed(step))
         logits = norm * cosine
         with_margin = logits + share * norm * (self._psi(cosine) - cosine)
-        classes = range(logits.shape[1])
-        losses = torch.stack([self._loss_of_class(c, logits, with_margin) for c in classes], dim=1)  # B×n
+        own = torch.eye(logits.shape[1], dtype=torch.bool, device=logits.device)  # row c: the class with the margin
+        losses = torch.stack(
+            [-F.log_softmax(torch.where(row, with_margin, logits), dim=1)[:, c] for c, row in enumerate(own)], dim=1
+        )  # B×n
         if targets.ndim == 1:
-            targets = F.one_hot(targets, len(classes)).to(losses.dtype)
+            targets = F.one_hot(targets, len(own)).to(losses.dtype)
         return (self.weight.to(losses) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
@@ -102,11 +104,6 @@ class AngularSoftmax(ClassWeighted):
             before, multiple = multiple, 2 * cosine * multiple - before
         piece = (self.margin * cosine.detach().acos() / math.pi).floor().clamp(max=self.margin - 1)
         return (1 - 2 * (piece % 2)) * multiple - 2 * piece
-
-    @staticmethod
-    def _loss_of_class(target: int, logits: Tensor, with_margin: Tensor) -> Tensor:
-        chosen = torch.arange(logits.shape[1], device=logits.device) == target
-        return -F.log_softmax(torch.where(chosen, with_margin, logits), dim=1)[:, target]
 
 
 class _OfVectors(MeanOfSamples):

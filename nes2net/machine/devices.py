@@ -174,9 +174,8 @@ _lock = threading.Lock()
 _inside: list[bool] = []
 _before: dict[str, Any] = {}
 
-# PyTorch's settings: first the two old ones, then the settings of torch 2.9 or newer, whose kernels
-# read only these. torch.compile reads the old ones too, and refuses contradictions.
-_OLD = ("matmul", "cudnn")
+# PyTorch's settings from torch 2.9 on, whose kernels read only these. torch.compile reads the two old
+# ones too, "matmul" and "cudnn" below, and refuses contradictions.
 _NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 
 

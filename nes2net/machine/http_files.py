@@ -121,7 +121,7 @@ class HttpFiles:
         return self._patiently(once, file.url, lambda: 0)
 
     def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
-        """Fetch ``file`` to ``path`` and return its digests: those published, or else its SHA-256.
+        """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
 
         What has come stays in ``path`` with ``.part`` behind it, and the next call goes on from
         there unless the file has changed meanwhile.
@@ -171,7 +171,12 @@ class HttpFiles:
                 return
             _check_found(answer, file.url)
             start, whole = _check_range(answer, file, start)
-            told = _validators(answer)
+            # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
+            tag, modified, told = answer.headers.get("etag", ""), answer.headers.get("last-modified", ""), {}
+            if tag.startswith('"') and len(tag) < 1000:
+                told = {"etag": tag}
+            elif 0 < len(modified) < 100:
+                told = {"modified": modified}
             if start and any(told.get(name, value) != value for name, value in known.items()):
                 _remove(part)  # no matter how the server treated If-Range
                 raise _Busy("the file has changed: begun anew", 0.0)
@@ -336,14 +341,6 @@ def _length(answer: httpx.Response) -> int | None:
     if answer.status_code in (206, 416):
         return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
     return _whole_number(answer.headers.get("content-length"))
-
-
-def _validators(answer: httpx.Response) -> dict[str, str]:
-    """What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5)."""
-    tag, modified = answer.headers.get("etag", ""), answer.headers.get("last-modified", "")
-    if tag.startswith('"') and len(tag) < 1000:
-        return {"etag": tag}
-    return {"modified": modified} if 0 < len(modified) < 100 else {}
 
 
 def _state_of(part: Path) -> Path:

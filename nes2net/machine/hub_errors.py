@@ -15,7 +15,7 @@ def hub_errors(failed: str, page: str, kept: str = "") -> Iterator[None]:
     Args:
         failed: such as ``'owner/name' was not fetched``.
         page: page of the model or data set on the hub.
-        kept: what is kept if the connection breaks, which is then no error but unfinished.
+        kept: what is kept if the connection breaks; the work then counts as unfinished.
 
     Raises:
         InputError: if the hub refuses, or there is no such thing; without ``kept``, on any error.

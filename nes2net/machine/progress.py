@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from tqdm import tqdm
 
 from nes2net.errors import InputError, shown
+from nes2net.machine.this_process import is_first
 
 #: Environment variable with the seconds from one line to the next; 0 for no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
@@ -114,7 +115,7 @@ class ProgressDisplay(Generic[T]):
         return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """Seconds to the last step, by the speed since the first one; None if that is not known, or none is left."""
+        """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
         seconds = self.seconds_per_step()
         return (
             None if seconds is None or not self.total or self.done >= self.total else (self.total - self.done) * seconds
@@ -125,6 +126,11 @@ class ProgressDisplay(Generic[T]):
         if self._first is None or self.done <= self._first[1]:
             return None
         return (self.clock() - self._first[0]) / (self.done - self._first[1])
+
+
+def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
+    """Show the progress of a bootstrap of ``total`` draws that takes over 3 s; the first process shows it."""
+    return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
 
 
 class _Bar(tqdm):

@@ -93,9 +93,10 @@ def read_rows(path: Path, num_fields: int, fields: str) -> Iterator[tuple[int, l
 
 
 def checked_float(number: str, path: Path, line: int, what: str = "score") -> float:
-    """``number`` as a float, written in ASCII and without Python's ``_`` between digits.
+    """Read ``number``, in ASCII and without Python's ``_`` between digits, as a float.
 
-    :class:`InputError` with file and line if it is anything else.
+    Raises:
+        InputError: with file and line, if it is anything else.
     """
     try:
         if number.isascii() and "_" not in number:

@@ -99,7 +99,15 @@ def read_yaml(text: str, hint: Any, what: str) -> Any:
     {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
     """
     try:
-        _check_events(text, Budget(what, _MAX_BYTES, 2 * _MAX_VALUES))
+        budget, depth = Budget(what, _MAX_BYTES, 2 * _MAX_VALUES), 0
+        for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built
+            budget.take("values", steps=1)
+            has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
+            if has_tag or isinstance(event, yaml.AliasEvent):
+                _refuse("no aliases and no tags are read here", event)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                _refuse(f"nested more than {_MAX_DEPTH} deep", event)
         loader = _Loader(text)
         node = loader.get_single_node()
         if node is None:
@@ -140,18 +148,6 @@ def _has_text(hint: Any) -> bool:
     if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
         return any(_has_text(option) for option in typing.get_args(hint))
     return hint is str
-
-
-def _check_events(text: str, budget: Budget) -> None:
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        budget.take("values", steps=1)
-        has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
-        if has_tag or isinstance(event, yaml.AliasEvent):
-            _refuse("no aliases and no tags are read here", event)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            _refuse(f"nested more than {_MAX_DEPTH} deep", event)
 
 
 def _prepare(node: yaml.Node, hint: Any) -> None:

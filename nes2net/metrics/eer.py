@@ -57,11 +57,25 @@ def compute_eer(
     """
     if method not in METHODS:
         raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
-    if method in ("interpolated", "arena"):
-        return _eer_interpolated(bonafide, spoof, method, order)
-    frr, far, thresholds = (det_curve if method == "asvspoof" else roc_points)(bonafide, spoof)
-    nearest = np.argmin(np.abs(frr - far))
-    return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
+    if method in ("asvspoof", "sklearn"):
+        frr, far, thresholds = (det_curve if method == "asvspoof" else roc_points)(bonafide, spoof)
+        nearest = np.argmin(np.abs(frr - far))
+        return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
+
+    bonafide, spoof = checked_classes(bonafide, spoof)
+    scores, is_bonafide = walk(bonafide, spoof, order if method == "interpolated" else None)
+    # Without the trials at the threshold, which are accepted.
+    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
+    rejected_spoof = np.arange(scores.size) - rejected_bonafide
+    if method == "interpolated":
+        eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
+        return eer, float(scores[after])
+    starts = np.append(0, last_of_ties(scores)[:-1] + 1)
+    eer, after, share = interpolated_crossing(
+        rejected_bonafide[starts], rejected_spoof[starts], bonafide.size, spoof.size
+    )
+    before, at = scores[starts[max(after - 1, 0)]], scores[starts[after]]
+    return eer, float(at if share == 1 else before + share * (at - before))
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
@@ -170,25 +184,6 @@ def walk_index(bonafide: NDArray, spoof: NDArray, order: ArrayLike | None = None
     if order.shape != scores.shape:
         raise InputError(f"order must give a position to each of the {scores.size} scores, got shape {order.shape}")
     return np.lexsort((order, scores))
-
-
-def _eer_interpolated(
-    bonafide: ArrayLike, spoof: ArrayLike, method: str, order: ArrayLike | None
-) -> tuple[float, float]:
-    bonafide, spoof = checked_classes(bonafide, spoof)
-    scores, is_bonafide = walk(bonafide, spoof, order if method == "interpolated" else None)
-    # Without the trials at the threshold, which are accepted.
-    rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
-    rejected_spoof = np.arange(scores.size) - rejected_bonafide
-    if method == "interpolated":
-        eer, after, _ = interpolated_crossing(rejected_bonafide, rejected_spoof, bonafide.size, spoof.size)
-        return eer, float(scores[after])
-    starts = np.append(0, last_of_ties(scores)[:-1] + 1)
-    eer, after, share = interpolated_crossing(
-        rejected_bonafide[starts], rejected_spoof[starts], bonafide.size, spoof.size
-    )
-    before, at = scores[starts[max(after - 1, 0)]], scores[starts[after]]
-    return eer, float(at if share == 1 else before + share * (at - before))
 
 
 def interpolated_crossing(

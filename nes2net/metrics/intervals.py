@@ -20,8 +20,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
 from nes2net.errors import InputError
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import is_first, usable_processors
 from nes2net.metrics.eer import checked_classes, compute_eer
 from nes2net.metrics.resampling import any_metric, quick_metric
 
@@ -30,7 +28,6 @@ if TYPE_CHECKING:
 
 # With fewer trials a resample is done before a thread has started.
 _FEWEST_TRIALS_FOR_THREADS = 20_000
-_SHORT = 3.0  # seconds; a shorter bootstrap shows no progress
 _ERRORS = 10  # weight of the variance that a rate of independent trials has, against the variance of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
@@ -52,8 +49,11 @@ class Draws(TypedDict, total=False):
     spoof_groups: Sequence | None
     """The speaker of each spoofed trial, length S."""
     num_threads: int | None
-    """Threads for the metrics that :func:`bootstrap_interval` names, by default one per core. The
-    result does not depend on it."""
+    """Threads for the metrics that :func:`bootstrap_interval` names, by default as many as
+    :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on it."""
+    progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
+    """Takes the draws and their number, and gives the draws back while it shows how many are done,
+    such as :func:`nes2net.machine.progress.bootstrap_progress`; by default nothing is shown."""
 
 
 class Comparison(NamedTuple):
@@ -262,6 +262,7 @@ def _resample(
     bonafide_groups: Sequence | None = None,
     spoof_groups: Sequence | None = None,
     num_threads: int | None = None,
+    progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None = None,
 ) -> NDArray:
     """Compute the metric of each system on each resample, shape (num_resamples, columns).
 
@@ -282,12 +283,9 @@ def _resample(
     with ExitStack() as stack:
         values: Iterable[NDArray] = map(one, range(num_resamples))
         if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
-            pool = stack.enter_context(ThreadPoolExecutor(num_threads or usable_processors()))
+            pool = stack.enter_context(ThreadPoolExecutor(num_threads))
             values = pool.map(one, range(num_resamples))
-        display = ProgressDisplay(
-            values, title="bootstrap", unit="draw", total=num_resamples, delay=_SHORT, shown=is_first()
-        )
-        return np.array(list(display))
+        return np.array(list(progress(values, num_resamples) if progress else values))
 
 
 def check_draws(num_resamples: int, seed: int) -> None:

@@ -73,12 +73,12 @@ def ctrsvdd_rows(
         ("subset", f"{_LEFT_OUT_ATTACK} and {_LEFT_OUT_SOURCE}", ~seen & in_challenge),
         *(("attack", name, in_challenge & (bonafide | (attack == name))) for name in _ATTACKS),
     ]
-    return [_row(kind, name, scores[part & bonafide], scores[part & ~bonafide]) for kind, name, part in parts]
-
-
-def _row(kind: str, name: str, bonafide: np.ndarray, spoof: np.ndarray) -> CtrSvddRow:
-    eer = min_dcf = None
-    if bonafide.size and spoof.size:
-        eer, _ = compute_eer(bonafide, spoof, "sklearn")
-        min_dcf = compute_min_dcf(bonafide, spoof, **CTRSVDD_DCF)
-    return CtrSvddRow(kind, name, bonafide.size, spoof.size, eer, min_dcf)
+    rows = []
+    for kind, name, part in parts:
+        classes = scores[part & bonafide], scores[part & ~bonafide]
+        eer = min_dcf = None
+        if classes[0].size and classes[1].size:
+            eer, _ = compute_eer(*classes, "sklearn")
+            min_dcf = compute_min_dcf(*classes, **CTRSVDD_DCF)
+        rows.append(CtrSvddRow(kind, name, classes[0].size, classes[1].size, eer, min_dcf))
+    return rows

@@ -18,6 +18,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import over_corpora, speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
+from nes2net.evaluation.tables import in_this_process
 from nes2net.machine.devices import float32_products
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
@@ -294,4 +295,5 @@ class Validator:
             num_resamples=NUM_RESAMPLES,
             seed=self.seed,
             **speaker_groups(trials),
+            **in_this_process(),
         )

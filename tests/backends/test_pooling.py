@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from nes2net.backends.pooling import AttentiveStatisticsPooling, create_pooling
+from nes2net.backends.pooling import POOLINGS, AttentiveStatisticsPooling
 
 
 def test_mean():
     x = torch.randn(3, 8, 11)
-    torch.testing.assert_close(create_pooling("mean", 8)(x), x.mean(dim=2))
+    torch.testing.assert_close(POOLINGS["mean"](8)(x), x.mean(dim=2))
 
 
 def test_attentive_statistics_with_equal_weights_are_mean_and_deviation():
@@ -51,5 +51,5 @@ def test_bfloat16_keeps_the_variance_of_features_with_a_large_mean():
 
 @pytest.mark.parametrize(("name", "out_dim"), [("mean", 8), ("astp", 16)])
 def test_out_dim_is_what_comes_out(name, out_dim):
-    pooling = create_pooling(name, 8)
+    pooling = POOLINGS[name](8)
     assert pooling.out_dim == out_dim == pooling(torch.randn(2, 8, 5)).shape[1]

@@ -25,6 +25,15 @@ def column(table, name):
     return [row[table.head.index(name)] for row in table.rows]
 
 
+@pytest.mark.parametrize("rank, shown", [("0", True), ("1", False)])
+def test_the_first_of_several_processes_shows_the_progress(case, rank, shown, monkeypatch, capsys):
+    for name, value in {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NES2NET_PROGRESS_SECONDS", "1e-9")
+    report_of(case, "good", "worse")
+    assert ("bootstrap: draw" in capsys.readouterr().err) == shown
+
+
 def test_the_best_figure_of_each_column_is_marked(case):
     report = report_of(case, "good", "worse", "useless")
     assert min(report.systems, key=lambda system: system.eer).system == "good"
