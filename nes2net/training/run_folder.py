@@ -33,10 +33,9 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # compilation and accumulation change numbers and may not: batch statistics are computed on the
 # parts.
 _NOT_COMPARED = (
-    *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
-    *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
+    *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
 _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but must still be given or absent
@@ -87,7 +86,7 @@ def _check_regular(folder: Path) -> None:
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the resolved recipe if the folder has no run yet."""
     if not _is_begun(folder) or _saved_recipe(folder) is None:
-        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
@@ -152,7 +151,7 @@ def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
             a, b = a is None, b is None
         if isinstance(a, dict) and isinstance(b, dict):
             differing += _differences(a, b, f"{name}.")
-        elif a and name == "data.corpora" and isinstance(b, list) and len(a) == len(b):
+        elif name == "data.corpora" and isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
             differing += dict.fromkeys(key for pair in zip(a, b) for key in _differences(*pair, f"{name}."))
         elif a != b:
             differing.append(f"`{name}`")

@@ -98,8 +98,8 @@ class Validator:
         recipe: ``seed`` of the bootstrap and of what is random in train mode, and
             ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
             the development set.
-        eer_methods: the rule for the EER of each development corpus by its alias, None if it is the
-            only one. If all corpora have the same rule, it also holds for their trials together.
+        eer_methods: the rule for the EER of each development corpus by its alias. If all corpora
+            have the same rule, it also holds for their trials together.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -112,7 +112,7 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
-        eer_methods: Mapping[str | None, str],
+        eer_methods: Mapping[str, str],
     ) -> None:
         self.mode, self.seed = recipe.validation.mode, recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -123,7 +123,7 @@ class Validator:
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
         rules = set(eer_methods.values())
         self.eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-        self.eer_methods = {alias: rule for alias, rule in eer_methods.items() if alias is not None}
+        self.eer_methods = eer_methods
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.

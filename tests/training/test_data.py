@@ -86,7 +86,7 @@ def test_a_score_file_that_is_not_there_is_named_with_its_key(root, tmp_path, ke
     )
     files = {name: [str(tmp_path / "all.txt")] for name in ("train_scores", "dev_scores")}
     data = DataConfig(root=str(root), **{**files, key: ["gone.txt"]})
-    with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which is not there"):
+    with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which does not exist"):
         [Fusion(Recipe(data=data)).trials(part) for part in ("train", "dev")]
 
 
