@@ -66,21 +66,16 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        _check_regular(folder)
+        for path in folder.iterdir():  # a file may be linked from elsewhere
+            mode, is_lock = path.lstat().st_mode, path.name == _LOCK_FILE
+            linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
+            if (is_lock or _OURS.fullmatch(path.name)) and not (stat.S_ISREG(mode) or linked):
+                raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
             for torn in folder.glob(".*.tmp"):
                 torn.unlink(missing_ok=True)
             yield
-
-
-def _check_regular(folder: Path) -> None:
-    """Refuse folders, pipes and devices where training writes files; a file may be linked from elsewhere."""
-    for path in folder.iterdir():
-        mode = path.lstat().st_mode
-        linked = stat.S_ISLNK(mode) and path.name != _LOCK_FILE and not path.is_dir()
-        if (_OURS.fullmatch(path.name) or path.name == _LOCK_FILE) and not (stat.S_ISREG(mode) or linked):
-            raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -149,19 +148,22 @@ class Validator:
         """
         values: dict[str, float] = {}
         began = time.monotonic()
-        with self._train_mode(epoch) if self.mode == "train" else scoring_mode(self.objective.detector):
+        detector = self.objective.detector
+        if self.mode == "train":  # the mode in which the epoch trains; statistics that move stay moved
+            self.objective.begin_training(epoch)
+        with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
-                results = self._gathered(self._pass(name, loader, epoch))
+                # All processes' results in the order of the set.
+                own = self._pass(name, loader, epoch)
+                results = [result for part in gathered(self.accelerator, own) for result in part]
+                results.sort(key=lambda result: result.number)
+                if lost := [why for result in results for why in result.lost]:
+                    stop_without_data(lost, "validation")
+                if self.accelerator.is_main_process:  # which names each bad file once
+                    self.monitor.left_out([error for result in results for error in result.errors])
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
-
-    @contextmanager
-    def _train_mode(self, epoch: int) -> Iterator[None]:
-        """Put the network into the mode in which ``epoch`` trains it; statistics that move stay moved."""
-        self.objective.begin_training(epoch)
-        with float32_products(self.objective.detector.precision):
-            yield
 
     @torch.inference_mode()
     def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
@@ -202,15 +204,6 @@ class Validator:
             for place, (outcome, targets, errors, lost, places) in enumerate(results)
         ]
 
-    def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
-        """Collect all processes' results in the order of the set; name each bad file once."""
-        results = [result for part in gathered(self.accelerator, own) for result in part]
-        if lost := [why for result in results for why in result.lost]:
-            stop_without_data(lost, "validation")
-        if self.accelerator.is_main_process:
-            self.monitor.left_out([error for result in results for error in result.errors])
-        return sorted(results, key=lambda result: result.number)
-
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
         scores = np.concatenate([result.scores for result in results])
         targets = np.concatenate([result.targets for result in results])
@@ -234,7 +227,15 @@ class Validator:
         }
         if name == "wo_aug":
             complete = len(targets) == len(trials)  # otherwise scores cannot be told apart by speaker here
-            low, high = self._interval(bonafide, spoof, trials if complete else [])
+            # Speakers are resampled if every trial has one and there are enough, otherwise trials.
+            low, high = metrics.bootstrap_interval(
+                partial(metrics.compute_eer, method=self.eer_method),
+                bonafide,
+                spoof,
+                num_resamples=NUM_RESAMPLES,
+                seed=self.seed,
+                **speaker_groups(trials if complete else []),
+            )
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
             if len(self.eer_methods) > 1:
                 values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
@@ -283,15 +284,3 @@ class Validator:
                 )
             values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
         return values
-
-    def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:
-        """Resample speakers if every trial has one and there are enough, otherwise trials."""
-        rule = partial(metrics.compute_eer, method=self.eer_method)
-        return metrics.bootstrap_interval(
-            rule,
-            bonafide,
-            spoof,
-            num_resamples=NUM_RESAMPLES,
-            seed=self.seed,
-            **speaker_groups(trials),
-        )
