@@ -383,10 +383,8 @@ RECORD_KEY = "published_model"
 #: Key of a detector's record that holds :func:`start_of` what its training started from.
 START_KEY = "started_from"
 
-# What is kept of a recipe's ``data``, which of it are folders, and what is kept of each of its
-# ``corpora``.
-_DATA = ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase", "num_samples", "crop")
-_PLACES = ("root", "dev_root")
+# What is kept of a recipe's ``data``, and of each of its ``corpora``.
+_DATA = ("num_samples", "crop")
 _OF_EACH = ("name", "train_split", "dev_split", "dev_phase")
 
 
@@ -396,21 +394,20 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     Args:
         places: whether to keep the folders of the data; false for files that other people get.
 
-    >>> data = {"corpus": "ctrsvdd", "root": "DB", "num_workers": 8}
+    >>> data = {"corpora": [{"name": "ctrsvdd", "root": "DB", "weight": None}], "num_workers": 8}
     >>> start_of({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3})
-    {'recipe': {'name': 'A', 'data': {'corpus': 'ctrsvdd', 'root': 'DB'}}}
+    {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
     """
     kept = {RECORD_KEY: record[RECORD_KEY]} if RECORD_KEY in record else {}
     recipe, starts = record.get("recipe"), record.get(START_KEY)
     data = recipe.get("data") if isinstance(recipe, dict) else None
     if isinstance(recipe, dict) and isinstance(data, dict):
-        keys = (*_DATA, *(_PLACES if places else ()))
-        kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in keys if key in data}}
+        kept["recipe"] = {"name": recipe.get("name"), "data": {key: data[key] for key in _DATA if key in data}}
         kept["recipe"] |= {"segments": recipe["segments"]} if "segments" in recipe else {}
-        if isinstance(several := data.get("corpora"), list) and several:
-            of_each = (*_OF_EACH, *(_PLACES if places else ()))
+        if isinstance(corpora := data.get("corpora"), list):
+            keys = (*_OF_EACH, *(["root"] if places else []))
             kept["recipe"]["data"]["corpora"] = [
-                {key: corpus[key] for key in of_each if key in corpus} for corpus in several if isinstance(corpus, dict)
+                {key: corpus[key] for key in keys if key in corpus} for corpus in corpora if isinstance(corpus, dict)
             ]
     if isinstance(starts, list):
         kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]

@@ -44,7 +44,7 @@ def average(
         mode: the mean, or what the published code computes
     """
     from nes2net.training.averaging import average_files, average_run, recipe_of
-    from nes2net.training.selection import choices
+    from nes2net.training.selection import best_epochs, choices
 
     which = [flag for flag, value in (("--ids", ids), ("--last", last), ("--best", best)) if value is not None]
     if len(which) > 1:
@@ -54,17 +54,10 @@ def average(
     if which:
         if len(checkpoints) != 1:
             raise InputError("--ids, --last and --best go with one run folder")
-        done = average_run(
-            checkpoints[0],
-            ids,
-            mode,
-            last=last,
-            best=best,
-            by=by or "val_loss_wo_aug",
-            weights=weights,
-            batch_norm_batches=update_bn,
-            out=out,
-        )
+        folder = checkpoints[0]
+        if best is not None:
+            ids = best_epochs(folder, best, by or "val_loss_wo_aug")
+        done = average_run(folder, ids, mode, last=last, weights=weights, batch_norm_batches=update_bn, out=out)
         path = done.path
         if done.earlier == "used":
             print(f"{path} is there already, made of these checkpoints, and stays; --out names another file")

@@ -11,8 +11,7 @@ from nes2net.machine.terminal import printable_name
 from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.corpora.corpus import Corpus
-    from nes2net.recipes.data import DataConfig
+    from nes2net.recipes.data import CorpusConfig
     from nes2net.recipes.recipe import Recipe
 
 Words = Sequence[object]
@@ -48,17 +47,17 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     from nes2net.registry import corpora
 
     commands: list[Words] = []
-    for alias, data in recipe.data.parts("train").items():
-        if data.root is None or data.corpus not in corpora.names() or data.train_scores:  # scoring needs scores, too
+    if recipe.data.train_scores:  # scoring needs scores, too
+        return commands
+    for corpus in recipe.data.parts("train"):
+        name, root, protocols = corpus.name, corpus.root, corpus.protocols
+        if root is None or name not in corpora.names() or (split := _part_to_score(corpus, root)) is None:
             continue
-        split = _part_to_score(corpora.get(data.corpus), data)
-        if split is None:
-            continue
-        scores = checkpoint.with_name(f"{checkpoint.stem}_{alias or data.corpus}_{split}.txt")
-        words: list[object] = ["score", data.corpus, data.root, "--model", checkpoint, "--out", scores]
+        scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus.called}_{split}.txt")
+        words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
         words += [] if split == "eval" else ["--split", split]
-        words += [] if data.protocols is None else ["--protocols", data.protocols]
-        commands += [words, *after_scoring(data.corpus, data.root, split, scores, data.protocols)]
+        words += [] if protocols is None else ["--protocols", protocols]
+        commands += [words, *after_scoring(name, root, split, scores, protocols)]
     return commands
 
 
@@ -75,19 +74,20 @@ def after_scoring(
     return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
 
 
-def _part_to_score(corpus: Corpus, data: DataConfig) -> str | None:
+def _part_to_score(chosen: CorpusConfig, root: str) -> str | None:
     """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is. It is never a part that was trained on."""
     from nes2net.errors import InputError
+    from nes2net.registry import corpora
 
-    assert data.root is not None
+    corpus = corpora.get(chosen.name)
     for split in ("eval", "dev"):
-        if split == data.train_split:
+        if split == chosen.train_split:
             continue
         try:
-            if split not in corpus.find_splits(data.root, data.protocols):
+            if split not in corpus.find_splits(root, chosen.protocols):
                 continue
-            corpus.find_protocol(data.root, split, data.protocols)
-            corpus.find_audio(data.root, split)
+            corpus.find_protocol(root, split, chosen.protocols)
+            corpus.find_audio(root, split)
             return split
         except (InputError, OSError):  # it is not there
             continue

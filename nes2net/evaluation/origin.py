@@ -187,28 +187,18 @@ def _uses(record: Mapping[str, Any]) -> Iterator[_Use]:
                 yield _Use(how, used, part)
     recipe = record.get("recipe")
     data = recipe.get("data") if isinstance(recipe, dict) else None
-    if not isinstance(data, dict):
-        return
-    several = data.get("corpora")
-    if not isinstance(several, list) or not several:
-        yield from _uses_of(data)
-        return
-    for corpus in several:
-        if isinstance(corpus, dict):
-            yield from _uses_of({**corpus, "corpus": corpus.get("name")})
-
-
-def _uses_of(data: Mapping[str, Any]) -> Iterator[_Use]:
-    """The uses of one corpus; a part that is None is not used."""
-    corpus, root, phase = data.get("corpus"), data.get("root"), data.get("dev_phase")
-    dev_root = data.get("dev_root") or root
-    for how, name, split, of_labels, folder in (
-        ("trained", corpus, data.get("train_split", "train"), None, root),
-        ("selected", data.get("dev_corpus") or corpus, data.get("dev_split", "dev"), phase, dev_root),
-    ):
-        if isinstance(name, str) and isinstance(split, str) and isinstance(of_labels, (str, type(None))):
-            own = name in corpora.names() and corpora.get(name).user_defined
-            yield _Use(how, name, _part(name, split, of_labels), str(folder or "") if own else None)
+    listed = data.get("corpora") if isinstance(data, dict) else None
+    for corpus in listed if isinstance(listed, list) else ():
+        name, root = (corpus.get("name"), corpus.get("root")) if isinstance(corpus, dict) else (None, None)
+        if not isinstance(name, str):
+            continue
+        own = name in corpora.names() and corpora.get(name).user_defined
+        for how, split, phase in (  # a part that is None is not used
+            ("trained", corpus.get("train_split", "train"), None),
+            ("selected", corpus.get("dev_split", "dev"), corpus.get("dev_phase")),
+        ):
+            if isinstance(split, str) and isinstance(phase, (str, type(None))):
+                yield _Use(how, name, _part(name, split, phase), str(root or "") if own else None)
 
 
 def _part(corpus: str, split: str, phase: str | None) -> str:

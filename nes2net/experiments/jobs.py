@@ -173,7 +173,7 @@ class ScoreJob(Job):
         one, average, record = self.tested, self.average, self.record()
         *several, checkpoint = self.checkpoints()
         if several:
-            average_run(self.run.folder, mode=average.mode, best=average.best, by=average.by)
+            average_run(self.run.folder, best_epochs(self.run.folder, average.best, average.by), average.mode)
         detector = _detector(checkpoint, checkpoint.stat().st_mtime_ns, machine.device)
         check_takes_audio_alone(detector)
         result, _ = score_corpus(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from nes2net.audio.files import is_recording
 from nes2net.audio.packed import is_there
@@ -37,16 +38,12 @@ class Missing:
 
 def training_parts(recipe: Recipe) -> list[Part]:
     """The parts of corpora that training by ``recipe`` reads, each once."""
+    places: tuple[Literal["train", "dev"], ...] = ("train", "dev")
     parts = []
-    for place in ("train", "dev"):
-        for data in recipe.data.parts(place).values():
-            of_dev = place == "dev" and data.dev_corpus is not None
-            corpus, split = (
-                (data.dev_corpus, data.dev_split) if of_dev else (data.corpus, getattr(data, f"{place}_split"))
-            )
-            places = (data.dev_root, data.dev_protocols) if of_dev else (data.root, data.protocols)
-            root, protocols = (None if place is None else Path(place) for place in places)
-            parts.append(Part(str(corpus), root, split, protocols))
+    for place in places:
+        for corpus in recipe.data.parts(place):
+            root, protocols = (None if path is None else Path(path) for path in (corpus.root, corpus.protocols))
+            parts.append(Part(corpus.name, root, corpus.split(place), protocols))
     return list(dict.fromkeys(parts))
 
 

@@ -107,11 +107,11 @@ def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
 def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
     """The recipe that trains ``row``, with the folders of ``places``."""
     recipe = load_recipe(path, row.overrides)
-    recipe.data.root = str(places.root(recipe.data.corpus))
-    if recipe.data.dev_corpus is not None:
-        recipe.data.dev_root = str(places.root(recipe.data.dev_corpus))
-    if places.protocols is not None:
-        recipe.data.protocols = str(places.protocols)
+    trains = recipe.data.parts("train")
+    for corpus in recipe.data.corpora:
+        corpus.root = str(places.root(corpus.name))
+        if places.protocols is not None and corpus.name in [one.name for one in trains]:
+            corpus.protocols = str(places.protocols)
     if places.ssl_checkpoint is not None:
         recipe.ssl_checkpoint = str(places.ssl_checkpoint)
     return recipe

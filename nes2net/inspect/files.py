@@ -164,8 +164,8 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
             f", seed {recipe.seed}, run {recipe.tag}" if "seed" in record["recipe"] else ""
         )  # a copy has the data alone
         facts["recipe"] = f"{recipe.name}{run}"
-        parts = recipe.data.parts("train").values()
-        facts["trained on"] = "; ".join(f"{part.corpus} in {part.root}" if part.root else part.corpus for part in parts)
+        parts = recipe.data.parts("train")
+        facts["trained on"] = "; ".join(f"{part.name} in {part.root}" if part.root else part.name for part in parts)
     if isinstance(starts := record.get(START_KEY), list):
         facts["started from"] = []
         for start in filter(lambda start: isinstance(start, dict), starts):

@@ -340,11 +340,12 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         sources: key → where its value comes from.
     """
     known = corpora.names()
-    checked = recipe.data.corpus if recipe.data.corpus in known and not recipe.data.corpora else "CORPUS"
+    parts = recipe.data.parts("train")
+    checked = parts[0].name if parts[0].name in known and len(parts) == 1 else "CORPUS"
     trains_on = []
-    for part in recipe.data.parts("train").values():
-        titled = f" ({corpora.get(part.corpus).title})" if part.corpus in known else ""
-        trains_on.append(f"{part.corpus}{titled}" + (f", from {part.root}" if part.root else ""))
+    for part in parts:
+        titled = f" ({corpora.get(part.name).title})" if part.name in known else ""
+        trains_on.append(f"{part.name}{titled}" + (f", from {part.root}" if part.root else ""))
     from nes2net.training.tasks.task import create_task  # start-up: most names are described without training
 
     start = create_task(recipe).start
@@ -355,7 +356,7 @@ def describe_recipe(recipe: Recipe, sources: Mapping[str, str] | None = None) ->
         "starts from": recipe.train.init_from or recipe.ssl_checkpoint or begins,
         "run folder": f"{recipe.output}/{recipe.tag}",
     }
-    values, defaults = _flat(recipe.to_dict()), _flat(Recipe().to_dict())
+    values, defaults = _flat(recipe.written()), _flat(Recipe().written())
     changed = [
         {"key": key, "value": value, "default": defaults.get(key), "source": (sources or {}).get(key, "")}
         for key, value in values.items()
@@ -402,7 +403,11 @@ def corpus_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     """The parts of a corpus, where its files are expected, its official figures, how to check a copy."""
     corpus = corpora.get(name)
     rule = re.search(rf'- ``"{corpus.eer_method}"``, (.*?)(?=\n\n|\n- )', inspect.getdoc(compute_eer) or "", re.DOTALL)
-    trained = [recipe for recipe in packaged_recipes() if load_recipe(recipe).data.corpus == name]
+    trained = [
+        recipe
+        for recipe in packaged_recipes()
+        if name in [corpus.name for corpus in load_recipe(recipe).data.parts("train")]
+    ]
     facts = {
         "parts": ", ".join(corpus.splits),
         "phases": ", ".join(corpus.phases),

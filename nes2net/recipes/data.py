@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.errors import InputError
 from nes2net.options import Takes
 from nes2net.recipes.section import (
     AboveZero,
@@ -26,10 +25,10 @@ from nes2net.recipes.section import (
     said,
 )
 
-#: Single-corpus keys of ``data``, not allowed beside ``data.corpora``.
-_OF_ONE_CORPUS = (
-    *("corpus", "root", "protocols", "train_split", "dev_split", "dev_corpus", "dev_root", "dev_protocols", "dev_keys"),
-    *("dev_phase", "train_scores", "dev_scores"),
+#: The short form of ``data.corpora``: keys of ``data`` for one corpus, and perhaps another that validates.
+_SHORT_FORM = (
+    *("corpus", "root", "protocols", "train_split", "dev_split"),
+    *("dev_corpus", "dev_root", "dev_protocols", "dev_keys", "dev_phase"),
 )
 
 
@@ -91,6 +90,12 @@ class CorpusConfig(Section):
         assert self.alias is not None
         return self.alias
 
+    def split(self, part: Literal["train", "dev"]) -> str:
+        """What trains or validates of the corpus, which must have that part."""
+        split = self.train_split if part == "train" else self.dev_split
+        assert split is not None
+        return split
+
 
 def alias_of(name: str) -> str:
     """The alias of a corpus without one: the last part of its name.
@@ -133,9 +138,9 @@ class DataConfig(Section):
     corpora: Annotated[
         list[CorpusConfig], Takes("a list of mappings with `name`, `root` and other keys"), Source("toolkit")
     ] = Field(default=[])
-    """Several corpora that are trained on together, instead of the keys above: a list of mappings of
-    `name`, `root` and, as needed, `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys`
-    and `dev_phase`."""
+    """The corpora that are trained on together: a list of mappings of `name`, `root` and, as needed,
+    `alias`, `weight`, `protocols`, `train_split`, `dev_split`, `dev_keys` and `dev_phase`. The keys
+    above are its short form, for one corpus that trains and perhaps another that validates."""
     balance: Annotated[list[Text], Source("toolkit")] = Field(default=[])
     """Fields whose values are drawn equally often, outermost first: `[corpus, class]` draws from each
     corpus equally often (or by its `weight`), and in each from both classes equally often. A field is
@@ -193,8 +198,27 @@ class DataConfig(Section):
     every epoch decodes anew."""
 
     @model_validator(mode="after")
+    def _read_short_form(self) -> DataConfig:
+        """Turn the keys of the short form into `corpora`, so that a reader of the section meets the list only."""
+        fields = type(self).model_fields
+        given = {key: self.__dict__.pop(key) for key in _SHORT_FORM if key in self.__dict__}
+        if not self.corpora:
+            self.corpora = _listed(given)
+            return self
+        for key, value in given.items():
+            default = fields[key].default
+            if value != default:
+                raise InputError(
+                    f"`data.{key}={said(value)}` applies to a single corpus; move it into an entry of `data.corpora`, and "
+                    f"leave it out or set it to {'null' if default is None else said(default)}"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _check(self) -> DataConfig:
         low, high = self.chunk_samples
+        aliases = [corpus.called for corpus in self.corpora]
+        twice = [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]
         refuse(
             (
                 low > high,
@@ -210,65 +234,82 @@ class DataConfig(Section):
                 "`data.train_scores` and `data.dev_scores` name a file for each of the same systems, so they are equally "
                 f"many, not {len(self.train_scores)} and {len(self.dev_scores)}",
             ),
-        )
-        if self.corpora:
-            self._check_corpora()
-        refuse(
+            (
+                twice,
+                f"two of `data.corpora` are called {''.join(twice[:1])}: give one of them another name with `alias`",
+            ),
+            (not self.parts("train"), "none of `data.corpora` trains: give one of them a `train_split`"),
+            (not self.parts("dev"), "none of `data.corpora` validates: give one of them a `dev_split`"),
+            (
+                self.train_scores and max(len(self.parts("train")), len(self.parts("dev"))) > 1,
+                "`data.train_scores` and `data.dev_scores` hold scores of one corpus each: leave them out, or let one of "
+                "`data.corpora` train and one validate",
+            ),
             (
                 self.balanced and self.crop == "pieces",
                 "`data.crop=pieces` makes batches by the length of pieces, and `data.balance`, `data.speaker_cap`, "
                 "`data.epoch_size` and the `weight` of a corpus by other rules: leave one of them out",
-            )
+            ),
         )
         return self
 
-    def _check_corpora(self) -> None:
-        """Refuse single-corpus keys beside several corpora, and several corpora with the same alias."""
-        fields = type(self).model_fields
-        defaults = {key: fields[key].get_default(call_default_factory=True) for key in _OF_ONE_CORPUS}
-        aliases = [corpus.alias for corpus in self.corpora]
-        twice = [alias for place, alias in enumerate(aliases) if alias in aliases[:place]]
-        refuse(
-            *(
-                (
-                    getattr(self, key) != default,
-                    f"`data.{key}={said(getattr(self, key))}` applies to a single corpus; move it into an entry of "
-                    f"`data.corpora`, and leave it out or set it to {'null' if default is None else said(default)}",
-                )
-                for key, default in defaults.items()
-            ),
-            (
-                twice,
-                f"two of `data.corpora` are called {''.join(map(str, twice[:1]))}: give one of them another name with `alias`",
-            ),
-            *(
-                (
-                    all(getattr(corpus, key) is None for corpus in self.corpora),
-                    f"none of `data.corpora` {why}: give one of them a `{key}`",
-                )
-                for key, why in (("train_split", "trains"), ("dev_split", "validates"))
-            ),
-        )
+    @property
+    def weighted(self) -> bool:
+        """Whether several corpora train, and one of them has a weight."""
+        return len(self.parts("train")) > 1 and any(corpus.weight is not None for corpus in self.corpora)
 
     @property
     def balanced(self) -> bool:
         """Whether an epoch draws by other rules than each utterance once."""
-        weighted = any(corpus.weight is not None for corpus in self.corpora)
-        return bool(self.balance or self.speaker_cap or self.epoch_size or weighted)
+        return bool(self.balance or self.speaker_cap or self.epoch_size or self.weighted)
 
-    def parts(self, part: Literal["train", "dev"]) -> dict[str | None, DataConfig]:
-        """The settings of each corpus that trains or validates as if it were alone, by its alias.
+    def parts(self, part: Literal["train", "dev"]) -> list[CorpusConfig]:
+        """The corpora that train or validate."""
+        return [corpus for corpus in self.corpora if getattr(corpus, f"{part}_split") is not None]
 
-        Without `data.corpora` the only settings are these, by None.
+    @property
+    def short_form(self) -> dict[str, Any] | None:
+        """The keys that say of one corpus, or of one that trains and one that validates, what `corpora` says.
+
+        It is None if the short form cannot say it.
         """
-        if not self.corpora:
-            return {None: self}
-        keys = ("root", "protocols", "dev_keys", "dev_phase")
-        found = dict[str | None, DataConfig]()
-        for corpus in self.corpora:
-            if getattr(corpus, f"{part}_split") is None:
-                continue
-            own = {key: getattr(corpus, key) for key in keys} | {"corpus": corpus.name, "corpora": []}
-            own |= {key: value for key in ("train_split", "dev_split") if (value := getattr(corpus, key)) is not None}
-            found[corpus.called] = self.model_copy(update=own)
-        return found
+        train, dev = self.corpora[0], self.corpora[-1]
+        if len(self.corpora) > 2 or train.train_split is None or dev.dev_split is None:
+            return None
+        root = None if dev.root == train.root else dev.root
+        other = (None, None, None) if dev is train else (dev.name, root, dev.protocols)
+        values = (train.name, train.root, train.protocols, train.train_split, dev.dev_split)
+        given = dict(zip(_SHORT_FORM, (*values, *other, dev.dev_keys, dev.dev_phase), strict=True))
+        return given if _listed(given) == self.corpora else None
+
+    def written(self) -> dict[str, Any]:
+        """The section as plain data for a person: in the short form where that says the same."""
+        values = self.model_dump()
+        if (short := self.short_form) is not None:
+            del values["corpora"]
+        return {**(short or {}), **values}
+
+    def key_of(self, corpus: CorpusConfig, key: str) -> str:
+        """The name of ``key`` of one of the corpora in a recipe: `data.root`, or `data.corpora.ALIAS.root`."""
+        if self.short_form is None:
+            return f"data.corpora.{corpus.called}.{key}"
+        of_dev = corpus is not self.corpora[0] and f"dev_{key}" in _SHORT_FORM
+        return f"data.dev_{key}" if of_dev else f"data.{key}"
+
+
+def _listed(given: Mapping[str, Any]) -> list[CorpusConfig]:
+    """The corpora of the short form: one, or one that trains and one that validates."""
+    name, root, protocols = (given[key] for key in ("corpus", "root", "protocols"))
+    dev_name = given["dev_corpus"] or name
+    dev_protocols = given["dev_protocols"] or (protocols if dev_name == name else None)
+    places = {"root": given["dev_root"] or root, "protocols": dev_protocols}
+    trains = {"name": name, "root": root, "protocols": protocols, "train_split": given["train_split"]}
+    labels = {key: given[key] for key in ("dev_split", "dev_keys", "dev_phase")}
+    if trains == {**trains, "name": dev_name, **places}:
+        return [CorpusConfig(**trains, **labels)]
+    alias = alias_of(dev_name)
+    alias += "_dev" if alias == alias_of(name) else ""
+    return [
+        CorpusConfig(**trains, dev_split=None),
+        CorpusConfig(name=dev_name, alias=alias, **places, train_split=None, **labels),
+    ]

@@ -134,10 +134,6 @@ def _mapping(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _required(kind: type[Section]) -> list[str]:
-    return [name for name, field in kind.model_fields.items() if field.is_required()]
-
-
 def _properties(kind: type[Section]) -> dict[str, Any]:
     return {
         key.name.removeprefix(kind.prefix): {
@@ -153,7 +149,8 @@ def _for_editors(facts: dict[str, Any]) -> dict[str, Any]:
     plain = {name: value for name, value in facts.items() if name not in _LEFT_OUT}
     if "$ref" in plain.get("items", {}):  # the mappings of a list
         kind = next(kind for kind in ITEMS.values() if plain["items"]["$ref"].endswith(f"/{kind.__name__}"))
-        plain["items"] = {**_mapping(_properties(kind)), "required": _required(kind)}
+        required = [name for name, field in kind.model_fields.items() if field.is_required()]
+        plain["items"] = {**_mapping(_properties(kind)), "required": required}
     if "anyOf" in plain:
         plain["anyOf"] = [_for_editors(option) for option in plain["anyOf"]]
     if plain.get("type") == "string" and not {"enum", "pattern"} & plain.keys():

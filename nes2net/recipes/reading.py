@@ -28,7 +28,12 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
         InputError: if there is no such recipe, or its text or an override is wrong. An unknown key
             or name is answered with the nearest one.
     """
-    path, overrides = _find(recipe), list(overrides)
+    path, names, overrides = Path(recipe), packaged_recipes(), list(overrides)
+    if not isfile(path):
+        if str(recipe) not in names:
+            known = did_you_mean(path.stem, names, "nes2net info")
+            raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{known}")
+        path = PACKAGED / f"{recipe}.yaml"
     values = _with_base(path, _read_file(path))
     given = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
@@ -64,17 +69,6 @@ def _names_of_parts(values: Mapping[str, Any]) -> list[str]:
 def packaged_recipes() -> list[str]:
     """Names of the packaged recipes."""
     return sorted(path.stem for path in PACKAGED.glob("*.yaml"))
-
-
-def _find(recipe: str | Path) -> Path:
-    path, names = Path(recipe), packaged_recipes()
-    if isfile(path):
-        return path
-    if str(recipe) in names:
-        return PACKAGED / f"{recipe}.yaml"
-    raise InputError(
-        f"recipe {recipe} is neither a YAML file nor a packaged recipe{did_you_mean(path.stem, names, 'nes2net info')}"
-    )
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -159,6 +159,10 @@ class Recipe(Section):
         """The recipe as plain data, in the order of its keys."""
         return self.model_dump()
 
+    def written(self) -> dict[str, Any]:
+        """The recipe as plain data for a person: `data` has the short form where that says the same."""
+        return {**self.to_dict(), "data": self.data.written()}
+
     def check_noise(self) -> None:
         """Raise :class:`InputError` if the recipe adds noise but no folder of noise is named.
 

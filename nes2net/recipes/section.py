@@ -178,9 +178,8 @@ class Section(BaseModel):
     def _check_uses(self) -> Section:
         """Refuse a key that changes nothing because another key does not use it."""
         for name, field in type(self).model_fields.items():
-            value, default = getattr(self, name), field.default
             for used in (fact for fact in field.metadata if isinstance(fact, UsedWith)):
-                chosen = getattr(self, used.choice)
+                value, default, chosen = getattr(self, name), field.default, getattr(self, used.choice)
                 if chosen not in used.values and value != default:
                     raise InputError(
                         f"`{self.prefix}{name}={said(value)}` changes nothing with "

@@ -26,7 +26,7 @@ from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import examples, training_batches
 from nes2net.training.run_folder import RECIPE_FILE
 from nes2net.training.seeding import seed_everything
-from nes2net.training.selection import best_epochs, saved_epochs
+from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: What the record of an average takes from the record of its first checkpoint.
@@ -48,8 +48,6 @@ def average_run(
     mode: str = "mean",
     *,
     last: int | None = None,
-    best: int | None = None,
-    by: str = "val_loss_wo_aug",
     weights: Sequence[float] | None = None,
     batch_norm_batches: int | None = None,
     out: str | Path | None = None,
@@ -62,13 +60,10 @@ def average_run(
     checkpoints that are in the folder now; otherwise it is made again.
 
     Args:
-        ids: epochs to average; or give ``last`` or ``best``.
+        ids: epochs to average, such as :func:`nes2net.training.selection.best_epochs`, of which the
+            published averages take 3 and 5; or give ``last``.
         last: average this many of the folder's last epochs: stochastic weight averaging (Izmailov
             et al., UAI 2018).
-        best: average this many of the folder's epochs, those with the lowest ``by``, as the
-            published averages of 3 and 5.
-        by: a value of the development set in the folder's ``history.json``: ``val_loss_w_aug``,
-            ``val_loss_wo_aug``, ….
         weights: see :func:`average_checkpoints`.
         batch_norm_batches: estimate the batch statistics of the average anew on this many training
             batches of the run's recipe (section 3.1 of the paper above). None averages the
@@ -76,15 +71,15 @@ def average_run(
         out: file to write instead; it is replaced if it is there.
 
     Raises:
-        InputError: if not exactly one of ``ids``, ``last`` and ``best`` is given, a checkpoint is
-            missing (even if the average exists, because only the checkpoint can confirm it), the
+        InputError: if not exactly one of ``ids`` and ``last`` is given, a checkpoint is missing
+            (even if the average exists, because only the checkpoint can confirm it), the
             checkpoints do not fit each other, or ``out`` cannot be written.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"run folder {folder} not found: `folder` is the one that holds epoch_N.pth")
-    if sum(which is not None for which in (ids, last, best)) > 1:
-        raise InputError("more than one of ids, last and best says which epochs to average: give one of them")
+    if ids is not None and last is not None:
+        raise InputError("both ids and last say which epochs to average: give one of them")
     if last is not None:
         saved = saved_epochs(folder)
         if not 0 < last <= len(saved):
@@ -92,8 +87,6 @@ def average_run(
                 f"{folder} has {counted(len(saved), 'epoch')} saved ({', '.join(map(str, saved)) or 'none'}), not {last}"
             )
         ids = saved[-last:]
-    if best is not None:
-        ids = best_epochs(folder, best, by)
     if not ids:
         raise InputError("no checkpoints to average: name epochs, or how many of the last ones")
     target = average_path(folder, ids, mode, weights, batch_norm_batches) if out is None else Path(out)

@@ -183,13 +183,12 @@ def balance_of(data: DataConfig, trials: Sequence[Trial]) -> Balance | None:
     if not data.balanced:
         return None
     weights: dict[Hashable, float] = {
-        corpus.called: 1.0 if corpus.weight is None else corpus.weight for corpus in data.corpora or ()
+        corpus.called: 1.0 if corpus.weight is None else corpus.weight for corpus in data.corpora
     }
-    weighted = any(corpus.weight is not None for corpus in data.corpora or ())
-    names = [*(["corpus"] if weighted and "corpus" not in data.balance else []), *data.balance]
+    several = len(data.parts("train")) > 1
+    names = [*(["corpus"] if data.weighted and "corpus" not in data.balance else []), *data.balance]
     levels = [
-        Level(_groups(trials, name, "balance"), weights if name == "corpus" and data.corpora else None)
-        for name in names
+        Level(_groups(trials, name, "balance"), weights if name == "corpus" and several else None) for name in names
     ]
     speakers = None if data.speaker_cap is None else _groups(trials, "speaker", "speaker_cap")
     return Balance(len(trials), levels, speakers=speakers, most_of_speaker=data.speaker_cap, draws=data.epoch_size)

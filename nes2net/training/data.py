@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.recipes.data import DataConfig
+from nes2net.recipes.data import CorpusConfig, DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import LABEL_SAMPLES
 from nes2net.recipes.train import TrainConfig
@@ -43,10 +42,11 @@ from nes2net.training.validation import passes
 
 
 def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[int, ...] = (0, 1)) -> list[Trial]:
-    """List the trials of ``part``, ``train`` or ``dev``, of its corpus, or of its corpora one after the other.
+    """List the trials of ``part``, ``train`` or ``dev``, of one corpus after the other.
 
-    With ``data.corpora`` the id of a trial begins with the alias of its corpus, as ``for:LA_T_1``, and
-    so trials of several corpora differ; ``trial.get("corpus")`` is the alias.
+    If several corpora have this part, the id of a trial begins with the alias of its corpus, as
+    ``for:LA_T_1``, and so trials of several corpora differ. ``trial.get("corpus")`` is the alias too;
+    only a list of your own that is alone keeps its own column of that name.
 
     Args:
         classes: targets of the trials to list, 1 for bona fide; others need not be there.
@@ -54,8 +54,14 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
     Raises:
         InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
     """
-    name = "training" if part == "train" else "development"
-    trials = [trial for alias, own in data.parts(part).items() for trial in _named(_trials_of(own, part, alias), alias)]
+    name, parts = "training" if part == "train" else "development", data.parts(part)
+    trials = []
+    for corpus in parts:
+        column, prefix = (("corpus", corpus.called),), f"{corpus.called}:" if len(parts) > 1 else ""
+        for trial in _labelled_trials(data, corpus, part):
+            own = tuple(pair for pair in trial.extra if pair[0] != "corpus")
+            extra = trial.extra if not prefix and len(own) < len(trial.extra) else column + own
+            trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
     if len(classes) == 1:
         trials = [trial for trial in trials if trial.target in classes]
     if {trial.target for trial in trials} != set(classes):
@@ -64,62 +70,51 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
         raise InputError(f"the {name} set {found if trials else f'has no {needed} trials'}")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
-        key = "data.dev_root" if part == "dev" and (data.dev_corpus or data.dev_root) else "data.root"
-        if data.corpora:
-            key = f"data.corpora.{missing[0].get('corpus')}.root"
+        corpus = next((one for one in parts if one.called == missing[0].get("corpus")), parts[0])
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{key}`"
+            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus, 'root')}`"
         )
     return trials
 
 
-def _trials_of(data: DataConfig, part: Literal["train", "dev"], alias: str | None) -> list[Trial]:
-    """List the labelled trials of ``part`` of one corpus; ``alias`` names it if it is one of several."""
-    if data.root is None and corpora.get(data.corpus).home is None:
-        key, what = ("data.root", "the corpus") if alias is None else (f"data.corpora.{alias}.root", f"corpus {alias}")
-        raise InputError(f"where is {what}? name its folder with `{key}`")
-    root = str(data.root or ".")
+def _labelled_trials(data: DataConfig, chosen: CorpusConfig, part: Literal["train", "dev"]) -> list[Trial]:
+    """List the trials of ``part`` of one corpus that have a label, which some corpora keep in a file of their own."""
+    is_short = data.short_form is not None
+    if chosen.root is None and corpora.get(chosen.name).home is None:
+        which = "the corpus" if is_short else f"corpus {chosen.called}"
+        raise InputError(f"where is {which}? name its folder with `{data.key_of(chosen, 'root')}`")
+    root, split = chosen.root or ".", chosen.split(part)
+    keys, phase = (chosen.dev_keys or root, chosen.dev_phase) if part == "dev" else (root, None)
     try:
-        if part == "train":
-            return _labelled_trials(data.corpus, root, data.train_split, data.protocols, root, None)
-        corpus, root = data.dev_corpus or data.corpus, data.dev_root or root
-        found = corpora.get(corpus)
-        if not found.user_defined and canonical_phase(data.dev_split) not in found.splits:
-            other = ", or another corpus with `data.dev_corpus`" if alias is None else ""
+        corpus = corpora.get(chosen.name)
+        if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
+            other = ", or another corpus with `data.dev_corpus`" if is_short else ""
             raise InputError(
-                f"{found.title} has no split '{data.dev_split}' for validation; it has {', '.join(found.splits)}: "
-                f"name one with `data.dev_split`{other}"
+                f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
+                f"name one with `dev_split`{other}"
             )
-        return _labelled_trials(
-            corpus, root, data.dev_split, dev_protocols(data), data.dev_keys or root, data.dev_phase
-        )
-    except InputError as error:
-        if alias is None:
-            raise
-        text = re.sub(
-            r"`(?:data\.)?(root|protocols|dev_keys|dev_phase|dev_split)`", rf"`data.corpora.{alias}.\1`", str(error)
-        )
-        raise InputError(f"corpus {alias} of `data.corpora`: {text}") from error
-
-
-def _named(trials: list[Trial], alias: str | None) -> list[Trial]:
-    """Name the corpus of ``trials`` in their ids, and in ``extra`` in place of a column of that name."""
-    if alias is None:
+        trials = corpus.trials(root, split, protocols=chosen.protocols)
+        if corpus.key_files:
+            labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
+            return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
+        if phase is not None:
+            raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
+        if keys != root:
+            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
         return trials
-    return [
-        replace(
-            trial,
-            id=f"{alias}:{trial.id}",
-            extra=(("corpus", alias), *(column for column in trial.extra if column[0] != "corpus")),
+    except InputError as error:
+        text = re.sub(
+            r"`(root|protocols|dev_keys|dev_phase|dev_split)`",
+            lambda key: f"`{data.key_of(chosen, key[1])}`",
+            str(error),
         )
-        for trial in trials
-    ]
+        raise InputError(text if is_short else f"corpus {chosen.called} of `data.corpora`: {text}") from error
 
 
-def eer_methods(data: DataConfig) -> dict[str | None, str]:
-    """The rule for the EER of each development corpus, by its alias; by None if there is only one."""
-    return {alias: corpora.get(own.dev_corpus or own.corpus).eer_method for alias, own in data.parts("dev").items()}
+def eer_methods(data: DataConfig) -> dict[str, str]:
+    """The rule for the EER of each development corpus, by its alias."""
+    return {corpus.called: corpora.get(corpus.name).eer_method for corpus in data.parts("dev")}
 
 
 def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Sequence[Trial]) -> None:
@@ -129,41 +124,17 @@ def check_unseen(data: DataConfig, train_trials: Sequence[Trial], dev_trials: Se
     """
     classes = {trial.target for trial in train_trials}  # one-class distillation trains on bona fide speech alone
     which, trained = "" if len(classes) == 2 else "bona fide ", {trial.path for trial in train_trials}
-    known: dict[str | None, list[Path | None]] = {}
-    for trial in dev_trials:
-        if trial.target in classes:
-            known.setdefault(trial.get("corpus") if data.corpora else None, []).append(trial.path)
-    for alias, paths in known.items():
-        if trained.issuperset(paths):
-            of = "" if alias is None else f" of {alias}"
-            key = "data.root" if alias is None else f"data.corpora.{alias}.root"
+    several = len(parts := data.parts("dev")) > 1
+    for corpus in parts:
+        own = [trial for trial in dev_trials if not several or trial.get("corpus") == corpus.called]
+        paths = [trial.path for trial in own if trial.target in classes]
+        if paths and trained.issuperset(paths):
+            of = f" of {corpus.called}" if several else ""
             raise InputError(
                 f"all {len(paths)} {which}development trials{of} are training trials too, so they would choose the "
                 "epoch that learned them best: in a list of your own, fill a column 'split' with train and dev; or "
-                "name another "
-                f"list or folder with `{key}`"
+                f"name another list or folder with `{data.key_of(corpus, 'root')}`"
             )
-
-
-def dev_protocols(data: DataConfig) -> str | None:
-    """Where the protocols of the development set are, if not in the folder of its corpus."""
-    return data.dev_protocols or (data.protocols if data.dev_corpus in (None, data.corpus) else None)
-
-
-def _labelled_trials(
-    name: str, root: str, split: str, protocols: str | None, keys: str, phase: str | None
-) -> list[Trial]:
-    """List the trials of ``split`` that have a label, which some corpora keep in a file of their own."""
-    corpus = corpora.get(name)
-    trials = corpus.trials(root, split, protocols=protocols)
-    if not corpus.key_files:
-        if phase is not None:
-            raise InputError(f"{corpus.title} has no keys with phases: leave out `data.dev_phase`")
-        if keys != root:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `data.dev_keys`")
-        return trials
-    labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-    return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
 
 
 def examples(

@@ -42,8 +42,20 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
             cannot compute in this precision.
     """
     chosen = choose_device(device)
-    if chosen.type == "cuda":
-        _take_own_gpu(chosen)
+    if chosen.type == "cuda":  # accelerate gives each process the GPU of its number
+        rank = int(os.environ.get("LOCAL_RANK", -1))
+        if rank >= torch.cuda.device_count():
+            raise InputError(
+                f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
+                "start as many processes as there are GPUs (torchrun --nproc-per-node)"
+            )
+        if chosen.index is not None and rank != -1:
+            raise InputError(
+                f"'{chosen}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
+                "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
+            )
+        if chosen.index is not None:
+            torch.cuda.set_device(chosen)  # accelerate takes the current device
     if precision in ("fp16", "tf32") and chosen.type != "cuda":
         raise InputError(f"`train.precision={precision}` needs CUDA, not {chosen.type}: take bf16 or fp32")
     # Accelerate keeps one precision per process, but each run in a process has its own.
@@ -65,23 +77,6 @@ def create_accelerator(device: str = "auto", precision: str = "fp32") -> Acceler
     if first and dist.is_initialized():
         atexit.register(dist.destroy_process_group)  # until then, later runs in this process use the group
     return accelerator
-
-
-def _take_own_gpu(device: torch.device) -> None:
-    """Refuse to share a GPU: accelerate gives each process the GPU of its number."""
-    rank = int(os.environ.get("LOCAL_RANK", -1))
-    if rank >= torch.cuda.device_count():
-        raise InputError(
-            f"process {rank + 1} of this machine has no GPU of its own, there are {torch.cuda.device_count()}: "
-            "start as many processes as there are GPUs (torchrun --nproc-per-node)"
-        )
-    if device.index is not None:
-        if rank != -1:
-            raise InputError(
-                f"'{device}' cannot be the GPU of all processes, because each takes the GPU of its number: take "
-                "`device=cuda`, and choose GPUs with CUDA_VISIBLE_DEVICES"
-            )
-        torch.cuda.set_device(device)  # accelerate takes the current device
 
 
 def sums_over_processes(accelerator: Accelerator, values: Sequence[float]) -> list[float]:

@@ -119,16 +119,11 @@ class Monitor:
 
     def meter(self, steps: Iterable[T], epoch: int, total: int, start: int) -> Meter[T]:
         """Make the meter of the training ``steps`` of ``epoch``, which knows what follows in the run."""
-        later = self.selection.epochs - epoch
-        return Meter(
-            steps,
-            title=f"epoch {epoch} of {self.selection.epochs}",
-            total=total,
-            start=start,
-            later_steps=later * total,
-            later_seconds=(later + 1) * self.validation_seconds,
-            shown=self.shown,
-        )
+        title, later = f"epoch {epoch} of {self.selection.epochs}", self.selection.epochs - epoch
+        meter = Meter(steps, title=title, total=total, start=start, shown=self.shown)
+        meter.display.later_steps = later * total
+        meter.display.later_seconds = (later + 1) * self.validation_seconds
+        return meter
 
     def say(self, text: str, *, remark: bool = False) -> None:
         """Print a result, the state of the run, or on standard error a ``remark``."""

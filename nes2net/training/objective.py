@@ -92,18 +92,26 @@ class Objective(nn.Module):
         self.criterion = self.make_criterion(recipe).to(detector.device)
         self.freeze_epochs = math.inf if train.freeze_frontend else train.freeze_frontend_epochs
         self.frozen, self.frozen_mode = train.freeze_frontend, train.frontend_mode
-        if self.freeze_epochs and not any(p.requires_grad for p in detector.frontend.parameters()):
-            name = detector.frontend.config["name"]
+        frontend, backend = detector.frontend, detector.backend
+        learned = any(p.requires_grad for p in frontend.parameters())
+        if self.freeze_epochs and not learned:
             key = "freeze_frontend" if train.freeze_frontend else "freeze_frontend_epochs"
-            raise InputError(f"front-end '{name}' has nothing to train: leave `train.{key}` out")
+            raise InputError(f"front-end '{frontend.config['name']}' has nothing to train: leave `train.{key}` out")
         self.specmix = None if augment.specmix is None else Specmix.of(**augment.specmix)
-        if self.specmix is not None:
-            _check_has_spectrogram(detector)
+        if self.specmix is not None and (learned or frontend.out_dim == 1 or backend.wants_layers == "all"):
+            raise InputError(
+                f"Specmix mixes bands of a spectrogram, but '{backend.config['name']}' after '{frontend.config['name']}' "
+                "takes none: take the front-end lps or lfcc, or leave `augment.specmix` out"
+            )
         self.latent = None if augment.latent is None else LatentAugmentation.of(**augment.latent)
-        if self.latent is not None:
-            _check_has_embeddings(detector)
+        has_embeddings = backend.last_layer_name and type(backend).embed is not Backend.embed
+        if self.latent is not None and not has_embeddings:
+            raise InputError(
+                f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
+                "such layer of its own: leave `augment.latent` out"
+            )
         if train.freeze_frontend:
-            detector.frontend.requires_grad_(False)
+            frontend.requires_grad_(False)
         if train.freeze_layers is not None:
             _freeze_layers(detector, train.freeze_layers)
 
@@ -146,7 +154,7 @@ class Objective(nn.Module):
             return part
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
-        assert isinstance(spectrograms, Tensor)  # _check_has_spectrogram refuses all hidden states
+        assert isinstance(spectrograms, Tensor)  # the constructor refuses all hidden states
         inputs, targets = self.specmix(spectrograms, part.targets, generator)[:2]
         return part._replace(inputs=inputs, targets=targets)
 
@@ -259,24 +267,3 @@ def _freeze_layers(detector: Detector, count: int) -> None:
     for parameter in frontend.parameters():
         if id(parameter) not in trained:
             parameter.requires_grad_(False)
-
-
-def _check_has_embeddings(detector: Detector) -> None:
-    """Refuse a back-end that makes its logits without a last layer over embeddings."""
-    backend = detector.backend
-    if not backend.last_layer_name or type(backend).embed is Backend.embed:
-        raise InputError(
-            f"latent augmentation perturbs the input of a last layer, and back-end '{backend.config['name']}' has no "
-            "such layer of its own: leave `augment.latent` out"
-        )
-
-
-def _check_has_spectrogram(detector: Detector) -> None:
-    """Refuse features without an axis of frequency, such as wav2vec 2.0's and WavLM's."""
-    frontend, name = detector.frontend, detector.frontend.config["name"]
-    learned = any(p.requires_grad for p in frontend.parameters())
-    if learned or frontend.out_dim == 1 or detector.backend.wants_layers == "all":
-        raise InputError(
-            f"Specmix mixes bands of a spectrogram, but '{detector.backend.config['name']}' after '{name}' takes none: "
-            "take the front-end lps or lfcc, or leave `augment.specmix` out"
-        )

@@ -33,14 +33,13 @@ class Meter(Generic[T]):
 
     Attributes:
         waited: seconds spent waiting for batches.
+        display: shows the pass, and the time left if its ``later_steps`` and ``later_seconds`` say what follows.
 
     Args:
         title: text before the counts.
         unit: what one of ``batches`` is called.
         total: batches of the whole pass; by default ``len(batches)``, if they have a length.
         start: batches that were done before this run resumed.
-        later_steps: steps of later passes, each as long as one of this pass.
-        later_seconds: other work after this pass.
         shown: False in processes other than the main one.
         clock: gives the time in seconds.
     """
@@ -53,8 +52,6 @@ class Meter(Generic[T]):
         unit: str = "step",
         total: int | None = None,
         start: int = 0,
-        later_steps: int = 0,
-        later_seconds: float = 0.0,
         shown: bool = True,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -64,14 +61,8 @@ class Meter(Generic[T]):
         self.waited = self._elapsed = 0.0
         total = len(batches) if total is None and isinstance(batches, Sized) else total
         self.display: ProgressDisplay[T] = ProgressDisplay(
-            title=title,
-            unit=unit,
-            total=total,
-            start=start,
-            shown=shown,
-            clock=clock,
+            title=title, unit=unit, total=total, start=start, shown=shown, clock=clock
         )
-        self.display.later_steps, self.display.later_seconds = later_steps, later_seconds
 
     def __iter__(self) -> Iterator[T]:
         asked = self.clock()

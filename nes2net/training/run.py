@@ -213,14 +213,18 @@ class Run:
             lines.append(
                 f"note: zeros fill up the hidden states of {given} numbers to the {read} that the back-end reads"
             )
-        for title, found in (("training", training), ("development", development)):
+        data = self.recipe.data
+        for title, found, corpora in (
+            ("training", training, data.parts("train")),
+            ("development", development, data.parts("dev")),
+        ):
             line = f"{title} trials: {_numbers(found.trials)}"
             if found.labels is not None:
                 line += f", {sum(trial.id in found.labels.of_trial for trial in found.trials)} with labels of frames"
             lines.append(line if found.excerpts is None else f"{line}, pieces of recordings")
-            for alias in (corpus.called for corpus in self.recipe.data.corpora):
-                if of_corpus := [trial for trial in found.trials if trial.get("corpus") == alias]:
-                    lines.append(f"  {alias}: {_numbers(of_corpus)}")
+            for alias in (corpus.called for corpus in corpora if len(corpora) > 1):
+                of_corpus = [trial for trial in found.trials if trial.get("corpus") == alias]
+                lines.append(f"  {alias}: {_numbers(of_corpus)}")
         if (balance := trainer.loader.batch_sampler.balance) is not None:
             lines.append(f"an epoch draws {balance.draws} of the training trials")
         return lines

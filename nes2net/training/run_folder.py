@@ -33,10 +33,9 @@ _UNUSABLE = "{} cannot be used ({}): move the folder away and start again"
 # compilation and accumulation change numbers and may not: batch statistics are computed on the
 # parts.
 _NOT_COMPARED = (
-    *("data.dev_root", "data.dev_protocols", "data.dev_keys"),
     *("data.corpora.root", "data.corpora.protocols", "data.corpora.dev_keys"),
     *("data.train_scores", "data.dev_scores"),  # the fingerprint of the data has their scores
-    *("data.root", "data.protocols", "data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
+    *("data.num_workers", "data.cache", "ssl_checkpoint", "output", "logs", "tracker"),
     *("train.activation_checkpointing", "train.keep", "train.save_every_minutes"),
 )
 _COMPARED_IF_GIVEN = ("augment.musan", "augment.rir")  # folders may move, but must still be given or absent
@@ -67,7 +66,11 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             raise InputError(
                 f"{folder} cannot be written to ({error.strerror}): name another folder with `output`"
             ) from error
-        _check_regular(folder)
+        for path in folder.iterdir():  # a file may be linked from elsewhere
+            mode, is_lock = path.lstat().st_mode, path.name == _LOCK_FILE
+            linked = stat.S_ISLNK(mode) and not is_lock and not path.is_dir()
+            if (is_lock or _OURS.fullmatch(path.name)) and not (stat.S_ISREG(mode) or linked):
+                raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
             for torn in folder.glob(".*.tmp"):
@@ -75,19 +78,10 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
             yield
 
 
-def _check_regular(folder: Path) -> None:
-    """Refuse folders, pipes and devices where training writes files; a file may be linked from elsewhere."""
-    for path in folder.iterdir():
-        mode = path.lstat().st_mode
-        linked = stat.S_ISLNK(mode) and path.name != _LOCK_FILE and not path.is_dir()
-        if (_OURS.fullmatch(path.name) or path.name == _LOCK_FILE) and not (stat.S_ISREG(mode) or linked):
-            raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
-
-
 def write_recipe(folder: Path, recipe: Recipe) -> None:
     """Save the resolved recipe if the folder has no run yet."""
     if not _is_begun(folder) or _saved_recipe(folder) is None:
-        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+        write_text(folder / RECIPE_FILE, yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
 
 
 def check_recipe(folder: Path, recipe: Recipe) -> None:
@@ -152,7 +146,7 @@ def _differences(ours: dict, theirs: dict, prefix: str = "") -> list[str]:
             a, b = a is None, b is None
         if isinstance(a, dict) and isinstance(b, dict):
             differing += _differences(a, b, f"{name}.")
-        elif a and name == "data.corpora" and isinstance(b, list) and len(a) == len(b):
+        elif name == "data.corpora" and isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
             differing += dict.fromkeys(key for pair in zip(a, b) for key in _differences(*pair, f"{name}."))
         elif a != b:
             differing.append(f"`{name}`")

@@ -114,9 +114,12 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
         return self.draws // self.batch_size if self.shuffle else len(self._firsts)
 
     def __iter__(self) -> Iterator[list[tuple[int, ...]]]:
-        return self._training_parts() if self.shuffle else self._batches_in_order()
-
-    def _training_parts(self) -> Iterator[list[tuple[int, ...]]]:
+        if not self.shuffle:
+            for first in self._firsts[self.start :]:
+                batch = np.arange(first, min(first + self.batch_size, self.length))
+                length = self._length(batch, first // self.batch_size)
+                yield [(self.epoch, int(index), *length) for index in batch]
+            return
         order = self._order()
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
@@ -124,12 +127,6 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
             parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
             for part in parts[self.share.rank :: self.share.world_size]:
                 yield [(self.epoch, int(index), *length) for index in part]
-
-    def _batches_in_order(self) -> Iterator[list[tuple[int, ...]]]:
-        for first in self._firsts[self.start :]:
-            batch = np.arange(first, min(first + self.batch_size, self.length))
-            length = self._length(batch, first // self.batch_size)
-            yield [(self.epoch, int(index), *length) for index in batch]
 
     def _order(self) -> np.ndarray:
         """Draw the order of the items of an epoch."""

@@ -100,7 +100,15 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
         model = {**model, "frontend": {**theirs, **frontend}}
     detector = _start_from(recipe.train.init_from, state_dict, record, model, recipe.train.adapt)
-    if starts := _starts(state_dict, record, frontend.get("name", "")):
+    if "model" in record:
+        starts = [start] if (start := start_of(record)) else []
+    else:
+        # A checkpoint of other code may be any of the published models that it fits; if some of them
+        # have the front-end of the run, only these count.
+        fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
+        alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
+        starts = [{RECORD_KEY: name} for name in alike or fitting]
+    if starts:
         detector.record[START_KEY] = starts
     return detector
 
@@ -129,19 +137,6 @@ def _build_again(recipe: Recipe, folder: Path, resume: dict, frontend: dict[str,
         if moved is not None:
             detector.base = {**resume["base"], "file": moved}
     return detector
-
-
-def _starts(state_dict: Mapping[str, Tensor], record: dict[str, Any], frontend: str) -> list[dict[str, Any]]:
-    """What is known of the training of a checkpoint that a run starts from.
-
-    A checkpoint of other code may be any of the published models that it fits; if some of them have
-    the ``frontend`` of the run, only these count.
-    """
-    if "model" in record:
-        return [start] if (start := start_of(record)) else []
-    fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
-    alike = [name for name in fitting if PUBLISHED[name].frontend == frontend]
-    return [{RECORD_KEY: name} for name in alike or fitting]
 
 
 def _start_from(

@@ -80,7 +80,13 @@ class RunState:
             InputError: if the training or the development trials have changed, or the content
                 belongs to another run.
         """
-        self._check_data(content["data"])
+        for part, now in self.data.items():
+            if now != (before := content["data"][part]):
+                counts = f"{before['trials']} then and {now['trials']} now"
+                raise InputError(
+                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or other trials or another "
+                    "order): name its corpus and protocols, or give this run a `comment` of its own"
+                )
         weights, moments = self.detector.trained_state_dict(), content["optimizer"]["state"]
         self._check_tensors("detector", content["detector"], weights)
         self._check_tensors("optimizer", *self._paired(moments))
@@ -137,15 +143,6 @@ class RunState:
                 f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(self.selection.epochs, 'epoch')} "
                 f"of {counted(steps, 'step')} (there epoch {epoch}, step {step}): {REMEDY}"
             )
-
-    def _check_data(self, before: dict[str, dict[str, int | str]]) -> None:
-        for part, now in self.data.items():
-            if now != before[part]:
-                counts = f"{before[part]['trials']} then and {now['trials']} now"
-                raise InputError(
-                    f"{self.selection.folder} holds a run on another {part} set ({counts}, or other trials or another "
-                    "order): name its corpus and protocols, or give this run a `comment` of its own"
-                )
 
     @property
     def num_bytes(self) -> int:

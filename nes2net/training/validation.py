@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -99,8 +98,8 @@ class Validator:
         recipe: ``seed`` of the bootstrap and of what is random in train mode, and
             ``validation.mode``: ``train`` leaves dropout on, and lets batch normalisation learn from
             the development set.
-        eer_methods: the rule for the EER of each development corpus by its alias, None if it is the
-            only one. If all corpora have the same rule, it also holds for their trials together.
+        eer_methods: the rule for the EER of each development corpus by its alias. If all corpora
+            have the same rule, it also holds for their trials together.
 
     Raises:
         InputError: if several processes are to validate in train mode.
@@ -113,7 +112,7 @@ class Validator:
         accelerator: Accelerator,
         monitor: Monitor,
         recipe: Recipe,
-        eer_methods: Mapping[str | None, str],
+        eer_methods: Mapping[str, str],
     ) -> None:
         self.mode, self.seed = recipe.validation.mode, recipe.seed
         if self.mode == "train" and accelerator.num_processes > 1:
@@ -124,7 +123,7 @@ class Validator:
         self.objective, self.loaders, self.accelerator, self.monitor = objective, loaders, accelerator, monitor
         rules = set(eer_methods.values())
         self.eer_method = rules.pop() if len(rules) == 1 else "asvspoof"
-        self.eer_methods = {alias: rule for alias, rule in eer_methods.items() if alias is not None}
+        self.eer_methods = eer_methods
 
     def run(self, epoch: int) -> dict[str, float]:
         """Measure ``val_loss_…``, ``val_eer_…`` and ``val_min_dcf_…`` of each pass, as fractions.
@@ -150,19 +149,22 @@ class Validator:
         """
         values: dict[str, float] = {}
         began = time.monotonic()
-        with self._train_mode(epoch) if self.mode == "train" else scoring_mode(self.objective.detector):
+        detector = self.objective.detector
+        if self.mode == "train":  # the mode in which the epoch trains; statistics that move stay moved
+            self.objective.begin_training(epoch)
+        with float32_products(detector.precision) if self.mode == "train" else scoring_mode(detector):
             for name, loader in self.loaders.items():
-                results = self._gathered(self._pass(name, loader, epoch))
+                # All processes' results in the order of the set.
+                own = self._pass(name, loader, epoch)
+                results = [result for part in gathered(self.accelerator, own) for result in part]
+                results.sort(key=lambda result: result.number)
+                if lost := [why for result in results for why in result.lost]:
+                    stop_without_data(lost, "validation")
+                if self.accelerator.is_main_process:  # which names each bad file once
+                    self.monitor.left_out([error for result in results for error in result.errors])
                 values |= self._values(name, results, loader.dataset.trials, epoch)
         self.monitor.validation_seconds = time.monotonic() - began
         return values
-
-    @contextmanager
-    def _train_mode(self, epoch: int) -> Iterator[None]:
-        """Put the network into the mode in which ``epoch`` trains it; statistics that move stay moved."""
-        self.objective.begin_training(epoch)
-        with float32_products(self.objective.detector.precision):
-            yield
 
     @torch.inference_mode()
     def _pass(self, name: str, loader: BatchLoader, epoch: int) -> list[_BatchResult]:
@@ -203,15 +205,6 @@ class Validator:
             for place, (outcome, targets, errors, lost, places) in enumerate(results)
         ]
 
-    def _gathered(self, own: list[_BatchResult]) -> list[_BatchResult]:
-        """Collect all processes' results in the order of the set; name each bad file once."""
-        results = [result for part in gathered(self.accelerator, own) for result in part]
-        if lost := [why for result in results for why in result.lost]:
-            stop_without_data(lost, "validation")
-        if self.accelerator.is_main_process:
-            self.monitor.left_out([error for result in results for error in result.errors])
-        return sorted(results, key=lambda result: result.number)
-
     def _values(self, name: str, results: list[_BatchResult], trials: Sequence[Trial], epoch: int) -> dict[str, float]:
         scores = np.concatenate([result.scores for result in results])
         targets = np.concatenate([result.targets for result in results])
@@ -235,7 +228,16 @@ class Validator:
         }
         if name == "wo_aug":
             complete = len(targets) == len(trials)  # otherwise scores cannot be told apart by speaker here
-            low, high = self._interval(bonafide, spoof, trials if complete else [])
+            # Speakers are resampled if every trial has one and there are enough, otherwise trials.
+            low, high = metrics.bootstrap_interval(
+                partial(metrics.compute_eer, method=self.eer_method),
+                bonafide,
+                spoof,
+                num_resamples=NUM_RESAMPLES,
+                seed=self.seed,
+                **speaker_groups(trials if complete else []),
+                **in_this_process(),
+            )
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
             if len(self.eer_methods) > 1:
                 values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
@@ -284,16 +286,3 @@ class Validator:
                 )
             values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
         return values
-
-    def _interval(self, bonafide: np.ndarray, spoof: np.ndarray, trials: Sequence[Trial]) -> tuple[float, float]:
-        """Resample speakers if every trial has one and there are enough, otherwise trials."""
-        rule = partial(metrics.compute_eer, method=self.eer_method)
-        return metrics.bootstrap_interval(
-            rule,
-            bonafide,
-            spoof,
-            num_resamples=NUM_RESAMPLES,
-            seed=self.seed,
-            **speaker_groups(trials),
-            **in_this_process(),
-        )

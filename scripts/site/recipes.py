@@ -114,7 +114,7 @@ def aim(name: str, recipe: Recipe) -> list[str]:
     results = [result(row) for row in published_rows() if Path(row.recipe or "").stem == name and not row.overrides]
     return [
         f"`{name}`",
-        corpora.get(recipe.data.corpus).title,
+        corpora.get(recipe.data.corpora[0].name).title,
         ", ".join(f"`{part}`" for part in parts),
         "<br>".join(results) or "–",
     ]
@@ -136,7 +136,8 @@ def result(row: PublishedRow) -> str:
 def cost(name: str, recipe: Recipe) -> list[str]:
     """The row of a recipe in the second table."""
     operations, memory = operations_of(recipe), training_memory(recipe)
-    counts = corpora.get(recipe.data.corpus).counts[recipe.data.train_split]
+    (trained,) = recipe.data.parts("train")
+    counts = corpora.get(trained.name).counts[trained.split("train")]
     utterances = (counts.trials if 0 in create_task(recipe).classes else counts.bonafide) * recipe.train.epochs
     hours = [utterances * operations / speed / 3600 for speed in (SPEED["fp32"], SPEED["bf16"])]
     return [

@@ -15,7 +15,7 @@ CORPUS = "asvspoof2019_la"
 @pytest.fixture
 def model(spectral_detector, tmp_path):
     """A checkpoint whose record says that it was trained on a part of the corpus."""
-    recipe = {"name": "own", "data": {"corpus": CORPUS, "train_split": "train", "dev_split": "dev"}}
+    recipe = {"name": "own", "data": {"corpora": [{"name": CORPUS, "train_split": "train", "dev_split": "dev"}]}}
     spectral_detector.save(tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
     return tmp_path / "model.pth"
 

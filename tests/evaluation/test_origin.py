@@ -103,7 +103,7 @@ def test_a_record_may_lack_anything_or_hold_something_else(case):
 
 def test_texts_of_a_record_are_escaped(case):
     scores = case / "good.txt"
-    data = {"corpus": "asvspoof2021_la", "train_split": "eval"}  # the warning names the recipe
+    data = {"corpora": [{"name": "asvspoof2021_la", "train_split": "eval"}]}  # the warning names the recipe
     changes = {"scored_at": HOSTILE, "checkpoint": {"path": HOSTILE, "recipe": {"name": HOSTILE, "data": data}}}
     write_record(scores, record_of(scores, **changes))
     page = html_page(report_of(case, "good", "worse"))
@@ -148,7 +148,8 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
     """The report says it for a published model, and for a recipe; not for another corpus or part."""
     checkpoint = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
     write_record(case / "good.txt", record_of(case / "good.txt", checkpoint=checkpoint))
-    data = {"corpus": "asvspoof2019_la", "train_split": "train", "dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
+    trained = {"name": "asvspoof2019_la", "train_split": "train", "dev_split": None}
+    data = {"corpora": [trained, {"name": "asvspoof2021_la", "train_split": None, "dev_split": "eval"}]}
     checkpoint = {"recipe": {"name": "mine", "data": data}, "path": "b.pth"}
     write_record(case / "worse.txt", record_of(case / "worse.txt", checkpoint=checkpoint))
     report = report_of(case, "good", "worse")

@@ -28,8 +28,8 @@ def test_published_models(name, corpus, split, how):
 
 def test_runs_of_this_toolkit(tmp_path):
     """A corpus of one's own is known by its folder."""
-    data = {"corpus": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": "dev"}
-    record = {"recipe": {"name": "mine", "data": data}}
+    own = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": "dev"}
+    record = {"recipe": {"name": "mine", "data": {"corpora": [own]}}}
     assert seen(record, "generic", "train", tmp_path / ".") == [
         "scores of mine on generic say nothing: it was trained on generic train"
     ]
@@ -42,7 +42,7 @@ def test_runs_of_this_toolkit(tmp_path):
 def test_runs_on_several_corpora(tmp_path):
     generic = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": None}
     wild = {"name": "in_the_wild", "root": "DB", "train_split": None, "dev_split": "eval", "dev_phase": None}
-    record = {"recipe": {"name": "mine", "data": {"corpus": "asvspoof2019_la", "corpora": [generic, wild]}}}
+    record = {"recipe": {"name": "mine", "data": {"corpora": [generic, wild]}}}
     for found in (record, {"started_from": [start_of(record)]}):
         (line,) = seen(found, "generic", "train", tmp_path)
         assert "trained on generic train" in line
@@ -54,26 +54,30 @@ def test_runs_on_several_corpora(tmp_path):
 
 def test_a_corpus_of_phases():
     """The progress trials of ASVspoof 2021 are in its only split; an evaluation of others does not count them."""
-    data = {"corpus": "asvspoof2019_la", "train_split": "dev", "dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
-    record = {"recipe": {"name": "mine", "data": {**data, "dev_phase": "progress"}}}
+    trains = {"name": "asvspoof2019_la", "train_split": "dev", "dev_split": None}
+    selects = {"name": "asvspoof2021_la", "train_split": None, "dev_split": "eval"}
+    data = {"corpora": [trains, {**selects, "dev_phase": "progress"}]}
+    record = {"recipe": {"name": "mine", "data": data}}
     selected = ["scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la progress"]
     assert seen(record, "asvspoof2021_la", "eval") == selected
     assert seen(record, "asvspoof2021_la", "eval", phase="progress") == selected
     assert seen(record, "asvspoof2021_la", "eval", phase="all") == selected
     assert not seen(record, "asvspoof2021_la", "eval", phase="eval")
-    assert len(seen({"recipe": {"data": data}}, "asvspoof2021_la", "eval", phase="hidden")) == 1
+    assert (
+        len(seen({"recipe": {"data": {"corpora": [trains, selects]}}}, "asvspoof2021_la", "eval", phase="hidden")) == 1
+    )
     # A list of one's own that was scored as a whole.
-    generic = {"recipe": {"data": {"corpus": "generic", "root": "."}}}
+    generic = {"recipe": {"data": {"corpora": [{"name": "generic", "root": "."}]}}}
     assert len(seen(generic, "generic", "all", ".", phase="eval")) == 0
     assert len(seen(generic, "generic", "all", ".", phase="train")) == 1
 
 
 def test_what_a_training_started_from(tmp_path):
     """Each start may have a start of its own; records of others may be anything."""
-    data = {"corpus": "asvspoof5"}
+    data = {"corpora": [{"name": "asvspoof5"}]}
     second = {"recipe": {"name": "second", "data": data}, "started_from": [{"published_model": "AASIST"}, 3]}
     record = {
-        "recipe": {"name": "third", "data": {"corpus": "ctrsvdd"}},
+        "recipe": {"name": "third", "data": {"corpora": [{"name": "ctrsvdd"}]}},
         "started_from": [start_of({**second, "epoch": 3})],
     }
     assert seen(record, "ctrsvdd", "train") == [

@@ -107,7 +107,7 @@ def test_packaged_experiments_can_be_planned(path, tmp_path):
     for values in found.grid.values():
         grid *= len(values)
     assert len(plan.runs) == grid * len(found.seeds)
-    assert {run.recipe.data.root for run in plan.runs} == {found.places["data"]}
+    assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {found.places["data"]}
     if path.parent == PACKAGED:
         assert found.name == path.stem in packaged_experiments()
         assert (REPOSITORY / "experiments" / path.name).resolve() == path.resolve()

@@ -116,7 +116,7 @@ def test_what_cannot_be_planned(tmp_path):
     with pytest.raises(InputError, match="recipe none is neither a YAML file nor"):
         planned(tmp_path, recipe="none")
     with pytest.raises(
-        InputError, match="leave_one_out needs at least two corpora in `data.corpora` that train, not 0"
+        InputError, match="leave_one_out needs at least two corpora in `data.corpora` that train, not 1"
     ):
         planned(tmp_path, leave_one_out=True)
     with pytest.raises(InputError, match="two runs of the grid would share a folder"):

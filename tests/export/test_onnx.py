@@ -163,7 +163,8 @@ def test_spectra_of_any_length_and_of_silence(frontend, options, tmp_path, monke
 @pytest.fixture(scope="module")
 def detector() -> Detector:
     detector = create("wav2vec2_small", "nes2net_x")
-    detector.record = {"recipe": {"name": "mine", "data": {"corpus": "ctrsvdd", "root": "/home"}}, "epoch": 1}
+    data = {"corpora": [{"name": "ctrsvdd", "root": "/home"}]}
+    detector.record = {"recipe": {"name": "mine", "data": data}, "epoch": 1}
     return detector
 
 
@@ -187,7 +188,7 @@ def test_the_file_describes_its_detector(detector, file):
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
     assert description["config"] == json.loads(json.dumps(detector.config))
     assert description["fingerprint"] == detector.fingerprint()
-    assert OnnxDetector(file).record == {"recipe": {"name": "mine", "data": {"corpus": "ctrsvdd"}}}
+    assert OnnxDetector(file).record == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
     assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
     assert Detector.from_config(OnnxDetector(file).config).config == detector.config
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}

@@ -9,7 +9,7 @@ import yaml
 from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.machine.yaml_text import read_yaml
-from nes2net.recipes.data import CorpusConfig
+from nes2net.recipes.data import CorpusConfig, DataConfig
 from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import Recipe
@@ -26,7 +26,7 @@ def test_the_schema_is_that_of_the_models():
 def test_every_key_is_described():
     names = [
         f"{section}.{key}" if isinstance(values, dict) and section != "model" else section
-        for section, values in Recipe().to_dict().items()
+        for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items()
         for key in (values if isinstance(values, dict) and section != "model" else [section])
     ]
     keys = [key.name for key in all_keys()]

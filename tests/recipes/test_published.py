@@ -610,7 +610,7 @@ def test_values_are_the_published(name):
     model_name, seed, values, tag = PUBLISHED[name]
     recipe = load_recipe(CONFIGS / f"{name}.yaml")
     assert (recipe.name, recipe.seed, recipe.tag) == (model_name, seed, tag)
-    written, defaults = recipe.to_dict(), Recipe().to_dict()
+    written, defaults = recipe.written(), Recipe().written()
     for section in ("data", "augment", "train", "segments", "validation"):
         assert written[section] == {**defaults[section], **values.get(section, {})}, section
     xlsr, wavlm = "xlsr2_300m.pt", "WavLM-Large.pt"
@@ -685,7 +685,7 @@ def corpora_root(tmp_path_factory):
 
 def overrides(recipe, root, tmp_path):
     """Make the recipe small: its folders, front-end, batch size, epochs and length."""
-    frontend, corpus = recipe.model["frontend"], recipe.data.corpus
+    frontend, corpus = recipe.model["frontend"], recipe.data.corpora[0].name
     changes = [
         f"data.root={root if corpus == 'asvspoof2019_la' else root / corpus}",
         "data.num_workers=0",
@@ -776,7 +776,7 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         Detector.from_config(recipe.model).save(recipe.train.init_from)
     folder = train(recipe, device="cpu")
     assert folder.name == recipe.tag
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.to_dict()
+    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe.written()
 
     (row,) = json.loads((folder / "history.json").read_text())
     passes = {"w_aug", "wo_aug"} if recipe.augment.algo and recipe.validation.augmented else {"wo_aug"}

@@ -43,7 +43,7 @@ def test_run_folder_names_are_the_published():
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_packaged_recipes_are_read_back_as_written(path):
     recipe = load_recipe(path)
-    assert recipe_from_dict(recipe.to_dict()) == recipe
+    assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.written())
 
 
 def test_overrides_and_types(tmp_path):
@@ -52,7 +52,7 @@ def test_overrides_and_types(tmp_path):
     recipe = load_recipe(
         path, ["train.epochs=5", "data.root=DB", "model.backend.dilation=1", "train.max_grad_norm=1", "seed=7"]
     )
-    assert (recipe.train.lr, recipe.train.epochs, recipe.data.root, recipe.seed) == (1e-6, 5, "DB", 7)
+    assert (recipe.train.lr, recipe.train.epochs, recipe.data.corpora[0].root, recipe.seed) == (1e-6, 5, "DB", 7)
     assert recipe.model["backend"] == {"name": "nes2net_x", "dilation": 1}
     assert recipe.train.max_grad_norm == 1.0
 
@@ -157,9 +157,9 @@ def test_text_stays_as_it_is_written(tmp_path, text):
     path = tmp_path / "recipe.yaml"
     path.write_text(f"date: {text}\ndata:\n  root: {text}  # a comment\n")
     recipe = load_recipe(path, [f"comment={text}", f"name='{text}'", f"augment={{musan: {text}}}"])
-    found = (recipe.date, recipe.data.root, recipe.comment, recipe.name, recipe.augment.musan)
+    found = (recipe.date, recipe.data.corpora[0].root, recipe.comment, recipe.name, recipe.augment.musan)
     assert found == (text,) * 5
-    path.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False))
+    path.write_text(yaml.safe_dump(recipe.written(), sort_keys=False))
     assert load_recipe(path) == recipe
 
 
@@ -167,16 +167,17 @@ def test_text_of_an_override_is_not_read_as_yaml(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("comment: again\ndata: {root: DB}\n")
     recipe = load_recipe(path, ["data.root=/disk #1: [a", "data.cache={x}", "comment=null", "data.protocols="])
-    assert recipe.data.root == "/disk #1: [a" and recipe.data.cache == "{x}"
-    assert recipe.comment is None and recipe.data.protocols is None
+    (corpus,) = recipe.data.corpora
+    assert corpus.root == "/disk #1: [a" and recipe.data.cache == "{x}"
+    assert recipe.comment is None and corpus.protocols is None
 
 
 def test_a_path_need_not_be_valid_unicode(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("name: 7\n")
     recipe = load_recipe(path, ["data.root=\udcff"])
-    assert recipe.data.root == "\udcff" and recipe.name == "7"
-    path.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False, allow_unicode=True))
+    assert recipe.data.corpora[0].root == "\udcff" and recipe.name == "7"
+    path.write_text(yaml.safe_dump(recipe.written(), sort_keys=False, allow_unicode=True))
     assert load_recipe(path) == recipe
 
 
@@ -392,13 +393,61 @@ def test_several_corpora():
         "dev",
     )
     assert (fake.alias, fake.root, fake.weight) == ("Fake.Set", "1e-6", 2.0)
-    parts = recipe.data.parts("dev")
-    assert {alias: (part.corpus, part.root) for alias, part in parts.items()} == {
+    assert {part.called: (part.name, part.root) for part in recipe.data.parts("dev")} == {
         "asvspoof2019_la": ("asvspoof2019_la", "0520"),
         "Fake.Set": ("hub:owner/Fake.Set@v1", "1e-6"),
     }
-    assert recipe_from_dict(recipe.to_dict()) == recipe
-    assert DataConfig(root="DB").parts("train") == {None: DataConfig(root="DB")}
+    assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.written())
+
+
+LA, DF = {"name": "asvspoof2019_la", "root": "DB"}, {"name": "asvspoof2021_df", "root": "DF"}
+TRAINS, CHOOSES = {"dev_split": None}, {"train_split": None, "dev_split": "eval"}
+
+
+@pytest.mark.parametrize(
+    ("short", "listed", "root"),
+    [
+        (
+            {"root": "DB", "protocols": "P", "train_split": "dev"},
+            [{**LA, "protocols": "P", "train_split": "dev"}],
+            "root",
+        ),
+        (
+            {
+                "root": "DB",
+                "dev_corpus": "asvspoof2021_df",
+                "dev_root": "DF",
+                "dev_split": "eval",
+                "dev_phase": "progress",
+            },
+            [{**LA, **TRAINS}, {**DF, **CHOOSES, "dev_phase": "progress"}],
+            "dev_root",
+        ),
+        (
+            {"root": "DB", "protocols": "P", "dev_root": "moved", "dev_split": "eval", "dev_keys": "K"},
+            [
+                {**LA, **TRAINS, "protocols": "P"},
+                {**LA, **CHOOSES, "root": "moved", "protocols": "P", "dev_keys": "K", "alias": "asvspoof2019_la_dev"},
+            ],
+            "dev_root",
+        ),
+    ],
+    ids=["one corpus", "another validates", "the same elsewhere validates"],
+)
+def test_the_short_form_is_read_into_the_list(short, listed, root):
+    data = DataConfig(**short)
+    assert data == DataConfig(corpora=listed) and not hasattr(data, "root")
+    assert short.items() <= data.written().items() and "corpora" not in data.written()
+    assert data.key_of(data.parts("dev")[-1], "root") == f"data.{root}"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"alias": "la"}, {"weight": 2}, TRAINS, {"train_split": None}], ids=lambda changes: next(iter(changes))
+)
+def test_what_the_short_form_cannot_say_stays_a_list(changes):
+    data = DataConfig(corpora=[LA | changes, *([DF] if None in changes.values() else [])])
+    assert data.written() == data.model_dump() and data.corpora[0].model_dump() in data.written()["corpora"]
+    assert data.key_of(data.corpora[0], "root") == f"data.corpora.{data.corpora[0].called}.root"
 
 
 @pytest.mark.parametrize(
@@ -421,6 +470,10 @@ def test_several_corpora():
         ([TWO, "data.corpora.b.root=DB"], "`data.corpora` has no 'b'; it has asvspoof2019_la, Fake.Set"),
         (["data.balance=[class]", "data.crop=pieces"], "`data.crop=pieces` makes batches by the length of pieces"),
         ([TWO, "validation.over=worst"], "`validation.over=worst` changes nothing with `validation.select_on=loss`"),
+        (
+            [TWO, "data.train_scores=[a]", "data.dev_scores=[b]"],
+            "scores of one corpus each: leave them out, or let one of `data.corpora` train",
+        ),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
         (
             ["data.epoch_size=9", "train.optimizer=logistic", "train.epochs=1", "augment.algo=0"],

@@ -27,7 +27,7 @@ def test_every_recipe_is_there_with_its_corpus_and_parts():
     assert sorted(rows) == packaged_recipes()
     for name, row in rows.items():
         recipe = load_recipe(name)
-        assert row.startswith(f"{corpora.get(recipe.data.corpus).title} |")
+        assert row.startswith(f"{corpora.get(recipe.data.corpora[0].name).title} |")
         parts = [part if isinstance(part, str) else part["name"] for part in recipe.model.values()]
         assert re.findall(r"`(\w+)`", row) == parts
 

@@ -10,6 +10,7 @@ import torch
 from nes2net import InputError
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.training.averaging import average_run
+from nes2net.training.selection import best_epochs
 
 
 @pytest.fixture
@@ -131,12 +132,12 @@ def test_the_best_epochs_of_a_run(states, tmp_path, capsys):
     (tmp_path / "history.json").write_text(json.dumps(history))
     for number, state in zip((3, 9, 10), states):  # epoch 11, the best, was not kept
         save_state_dict(state, tmp_path / f"epoch_{number}.pth")
-    target = average_run(tmp_path, best=2).path
+    target = average_run(tmp_path, best_epochs(tmp_path, 2, "val_loss_wo_aug")).path
     assert target.name == "Averaged_Model_IDs_3_10.pth"  # by val_loss_wo_aug
     torch.testing.assert_close(load_state_dict(target)["w"], (states[0]["w"] + states[2]["w"]) / 2)
-    assert average_run(tmp_path, best=2, by="val_loss_w_aug").path.name == "Averaged_Model_IDs_9_10.pth"
-    with pytest.raises(InputError, match="more than one of ids, last and best"):
-        average_run(tmp_path, [3], best=2)
+    assert average_run(tmp_path, best_epochs(tmp_path, 2, "val_loss_w_aug")).path.name == "Averaged_Model_IDs_9_10.pth"
+    with pytest.raises(InputError, match="both ids and last"):
+        average_run(tmp_path, [3], last=2)
 
     run = ["average", str(tmp_path)]
     assert main([*run, "--best", "2", "--by", "val_loss_w_aug", "--weights", "1", "3"]) == 0

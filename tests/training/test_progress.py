@@ -93,7 +93,8 @@ def test_no_bar_on_other_processes(monkeypatch):
 
 def test_time_left_of_the_whole_run():
     clock = Clock()
-    meter = Meter(range(4), title="epoch 1 of 9", later_steps=100, later_seconds=700.0, clock=clock, shown=False)
+    meter = Meter(range(4), title="epoch 1 of 9", clock=clock, shown=False)
+    meter.display.later_steps, meter.display.later_seconds = 100, 700.0
     lines = []
     for _ in meter:
         clock.now += 5

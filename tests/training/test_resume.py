@@ -210,18 +210,15 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, monkeypatch, c
     recipe = read_record(load_state_dict(start))["recipe"]
     for file in (folder / "epoch_1.pth", average_run(folder, last=1).path):
         found = read_record(load_state_dict(file))["started_from"]
-        data = {
-            key: recipe["data"][key]
-            for key in ("corpus", "train_split", "dev_corpus", "dev_split", "dev_phase", "num_samples", "crop")
-        }
-        places = {key: recipe["data"][key] for key in ("root", "dev_root")}
-        assert found == [
-            {"recipe": {"name": recipe["name"], "data": {**data, **places}, "segments": recipe["segments"]}}
-        ]
+        data = {key: recipe["data"][key] for key in ("num_samples", "crop")}
+        (corpus,) = recipe["data"]["corpora"]
+        kept = {key: corpus[key] for key in ("name", "train_split", "dev_split", "dev_phase")}
+        placed = {**data, "corpora": [{**kept, "root": corpus["root"]}]}
+        assert found == [{"recipe": {"name": recipe["name"], "data": placed, "segments": recipe["segments"]}}]
     Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").save(folder / "shared.pth")
     found = read_record(load_state_dict(folder / "shared.pth"))["started_from"]
     assert found == [
-        {"recipe": {"name": recipe["name"], "data": data, "segments": recipe["segments"]}}
+        {"recipe": {"name": recipe["name"], "data": {**data, "corpora": [kept]}, "segments": recipe["segments"]}}
     ]  # no places of this machine
     main(["info", str(folder / "epoch_1.pth")])
     assert f"started from {recipe['name']} " in " ".join(capsys.readouterr().out.split())

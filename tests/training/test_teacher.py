@@ -82,7 +82,8 @@ def test_the_development_loss_is_that_of_bona_fide_speech(student):
     recipe = student(train={"epochs": 1, "batch_size": 3})
     folder = train(recipe, "cpu")
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    bonafide = [t for t in corpora.get(recipe.data.corpus).trials(recipe.data.root, "dev") if t.target == 1]
+    (corpus,) = recipe.data.corpora
+    bonafide = [t for t in corpora.get(corpus.name).trials(corpus.root, "dev") if t.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 8000)).float() for t in bonafide])
     (row,) = json.loads((folder / "history.json").read_text())
     with torch.inference_mode():

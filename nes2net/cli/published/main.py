@@ -133,11 +133,12 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
 
 def _names() -> dict[str, str]:
     """Map settings of the library to flags; a key of the recipe without a flag is given by ``--set``."""
+    from nes2net.recipes.data import DataConfig
     from nes2net.recipes.recipe import Recipe
 
     keys = [
         f"{section}.{key}" if isinstance(values, dict) else section
-        for section, values in Recipe().to_dict().items()
+        for section, values in {**Recipe().to_dict(), "data": dict(DataConfig.model_fields)}.items()
         for key in (values if isinstance(values, dict) else [section])
     ]
     return {

@@ -66,7 +66,23 @@ class LogisticTrainer(Trainer):
     def fit(self) -> None:
         """Embed the training set, which a signal may interrupt, and then train the only epoch."""
         if not self.state.selection.is_done and self.state.progress.step == 0:
-            self.embeddings, self.targets = self._embedded()
+            detector, trials = self.state.detector, self.loader.dataset.trials
+            result = embed_trials(
+                detector,
+                lambda waveforms: detector.embeddings(waveforms, "backend"),
+                trials,
+                self.state.selection.folder / EMBEDDINGS_FILE,
+                what="backend",
+                num_samples=self.recipe.data.num_samples,
+                batch_size=self.recipe.train.batch_size,
+                num_workers=self.recipe.data.num_workers,
+                overwrite="others",
+            )
+            used = [trial for trial in trials if trial.id not in result.failures]
+            self.targets = np.array([trial.target for trial in used])
+            if len(set(self.targets.tolist())) < 2:
+                raise InputError("all training files of a class are unusable: mend the files named above")
+            self.embeddings: NDArray = np.load(result.path)
         super().fit()
 
     def train_epoch(self, epoch: int) -> None:
@@ -87,35 +103,12 @@ class LogisticTrainer(Trainer):
         self.monitor.say(found)
         progress.step = self.steps_per_epoch
         progress.utterances = min(len(self.targets), progress.step * self.recipe.train.batch_size)
-        progress.loss_sum = self._loss() * progress.utterances
+        with torch.no_grad():  # the loss over the training set, as one batch
+            device = self.accelerator.device
+            logits = layer(torch.from_numpy(self.embeddings).to(device))
+            loss = self.objective.criterion(logits, torch.from_numpy(self.targets).to(device)).item()
+        progress.loss_sum = loss * progress.utterances
         write_once(self.accelerator, self.state.save)
-
-    def _embedded(self) -> tuple[NDArray, NDArray]:
-        """Embeddings N×E of the training set, and targets (N,)."""
-        detector, trials = self.state.detector, self.loader.dataset.trials
-        result = embed_trials(
-            detector,
-            lambda waveforms: detector.embeddings(waveforms, "backend"),
-            trials,
-            self.state.selection.folder / EMBEDDINGS_FILE,
-            what="backend",
-            num_samples=self.recipe.data.num_samples,
-            batch_size=self.recipe.train.batch_size,
-            num_workers=self.recipe.data.num_workers,
-            overwrite="others",
-        )
-        used = [trial for trial in trials if trial.id not in result.failures]
-        targets = np.array([trial.target for trial in used])
-        if len(set(targets.tolist())) < 2:
-            raise InputError("all training files of a class are unusable: mend the files named above")
-        return np.load(result.path), targets
-
-    def _loss(self) -> float:
-        """The loss of the recipe over the training set, as one batch."""
-        backend, device = self.state.detector.backend, self.accelerator.device
-        with torch.no_grad():
-            logits = backend.last_layer(torch.from_numpy(self.embeddings).to(device))
-            return self.objective.criterion(logits, torch.from_numpy(self.targets).to(device)).item()
 
 
 class Logistic(Task):

@@ -9,15 +9,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
 from nes2net.losses.by_name import create_loss
-from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
-from nes2net.training.data import dev_protocols
 from nes2net.training.dataset import FRAMES
 from nes2net.training.frame_labels import FrameLabels, pooled_targets
 from nes2net.training.objective import Objective, Outcome, Part
@@ -142,12 +139,15 @@ class Segments(Task):
             InputError: if the corpus has no labels of segments, or none of these trials.
         """
         found, titles, labelled = dict[str, NDArray](), list[str](), False
-        for alias, data in self.recipe.data.parts(part).items():
-            corpus, labels = _segment_labels(data, part)
+        parts = self.recipe.data.parts(part)
+        for chosen in parts:
+            corpus = corpora.get(chosen.name)
             titles.append(corpus.title)
-            if labels is not None:
+            if corpus.segment_labels is not None:
                 labelled = True
-                found |= labels if alias is None else {f"{alias}:{id}": of_one for id, of_one in labels.items()}
+                labels = corpus.segment_labels(chosen.root, chosen.split(part), _LABEL_MS, protocols=chosen.protocols)
+                prefix = f"{chosen.called}:" if len(parts) > 1 else ""
+                found |= {f"{prefix}{id}": of_one for id, of_one in labels.items()}
         if not labelled:
             raise InputError(
                 f"{' and '.join(titles)} has labels of whole utterances only: leave out `segments.resolutions`, or take "
@@ -160,14 +160,3 @@ class Segments(Task):
                 f"{part}"
             )
         return FrameLabels(of_trial, self.recipe.segments.boundary_share)
-
-
-def _segment_labels(data: DataConfig, part: str) -> tuple[Corpus, dict[str, NDArray] | None]:
-    """A corpus, and by id the labels of frames of its trials of ``part``; None if it has no such labels."""
-    of_dev = part == "dev"
-    name, split = (data.dev_corpus or data.corpus, data.dev_split) if of_dev else (data.corpus, data.train_split)
-    root, corpus = (data.dev_root if of_dev else None) or data.root, corpora.get(name)
-    if corpus.segment_labels is None:
-        return corpus, None
-    protocols = dev_protocols(data) if of_dev else data.protocols
-    return corpus, corpus.segment_labels(root, split, _LABEL_MS, protocols=protocols)
