@@ -109,7 +109,7 @@ class PublishedTable:
 
 
 def published_rows(path: str | Path | None = None) -> tuple[PublishedRow, ...]:
-    """Read the packaged ``published.yaml``, or another file of results: tables or a plain list.
+    """Read the results of the packaged ``published.yaml``, or of another file of tables.
 
     Raises:
         InputError: if the file cannot be read or is malformed.
@@ -128,14 +128,10 @@ def _read(path: Path) -> tuple[tuple[PublishedRow, ...], tuple[PublishedTable, .
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {error}") from error
-    tables: tuple[PublishedTable, ...] = ()
-    if isinstance(content, list):
-        rows = tuple(_row(row, f"{path}, row {number}") for number, row in enumerate(content, start=1))
-    elif isinstance(content, dict):
-        tables = tuple(_tables(content, path))
-        rows = tuple(row for table in tables for row in table.rows)
-    else:
-        raise InputError(f"{path}: a list of rows or a mapping of tables is expected, found {type(content).__name__}")
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a mapping with notes, tests and tables is expected, found {type(content).__name__}")
+    tables = tuple(_tables(content, path))
+    rows = tuple(row for table in tables for row in table.rows)
     if len({row.id for row in rows}) < len(rows):
         raise InputError(f"{path}: two rows have one id")
     return rows, tables
@@ -188,9 +184,7 @@ def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _row(values: Any, where: str) -> PublishedRow:
-    if not isinstance(values, dict):
-        raise InputError(f"{where}: a mapping is expected, found {values!r}")
+def _row(values: Mapping[str, Any], where: str) -> PublishedRow:
     options = declared(PublishedRow)
     check_known(values, options, f"{where}: unknown key")
     given = {name: value for name, value in values.items() if value is not None}

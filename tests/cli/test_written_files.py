@@ -106,11 +106,16 @@ def test_reproduce(corpus, register_corpus, small_model, tmp_path, monkeypatch, 
     official = corpora.get("asvspoof2019_la")
     register_corpus("tiny", replace(official, counts={}, key_digests={}, asv_counts={}))
     Detector.from_config(small_model).save("a.pth")
-    row = {"id": "row", "system": "tiny", "train": "tiny", "test": "tiny", "metric": "EER", "best": 1.0}
-    row |= {"source": "nobody", "corpus": "tiny", "split": "dev", "phase": "dev", "samples": 8000}
-    Path("rows.yaml").write_text(yaml.safe_dump([row]))
+    system = {"system": "tiny", "train": "tiny", "metric": "EER", "source": "nobody", "samples": 8000}
+    test = {"test": "tiny", "corpus": "tiny", "split": "dev", "phase": "dev"}
+    table = {
+        "title": "Mine",
+        "columns": {"dev": "dev"},
+        "systems": {"row": {**system, "results": {"dev": {"best": 1.0}}}},
+    }
+    Path("rows.yaml").write_text(yaml.safe_dump({"tests": {"dev": test}, "tables": [table]}))
     before = files(tmp_path)
-    command = f"experiment reproduce row --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
+    command = f"experiment reproduce row-dev --rows rows.yaml --data {corpus} --checkpoint a.pth --out out --workers 0 --resamples 5"
     assert main(command.split()) in (0, 1)
     said = capsys.readouterr().err
     assert {f"wrote {path.relative_to(tmp_path)}" for path in files(tmp_path) - before} <= set(said.splitlines())
