@@ -11,8 +11,8 @@ left out, as other people's preparations do.
 
 Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
 since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first
-four seconds. The paper does not state the numbers of trials, and a copy is behind an agreement, so no
-numbers are given here.
+four seconds. The paper does not state the numbers of trials, and a copy is behind an agreement, so
+no numbers are given here.
 """
 
 from nes2net.corpora.layout import Files, ListedCorpus, Table

@@ -136,7 +136,7 @@ def test_a_recipe_says_what_differs_and_from_where(capsys):
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_the_sources_beside_values_are_those_of_the_recipe(name):
     sources = names._value_comments(name)
-    values = names._flat(load_recipe(name).to_dict())
+    values = names._flat(load_recipe(name).written())
     assert sources and set(sources) - {"base", "model"} <= {
         *values,
         *(key for key in sources if key.startswith("model.")),

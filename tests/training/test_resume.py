@@ -247,15 +247,15 @@ def test_stopped_while_validating_in_train_mode(runs, monkeypatch):
     """What the batch statistics have learnt of the development set by then is forgotten."""
     changes = {"validation": {"mode": "train"}, "train": {"epochs": 2}}
     whole = train(runs("whole", **changes))
-    gathered = loop.Validator._gathered
+    values = loop.Validator._values
 
-    def stopped(self, own):
+    def stopped(self, *of_pass):
         if self.monitor.selection.history:
             os.kill(os.getpid(), signal.SIGINT)
-        return gathered(self, own)
+        return values(self, *of_pass)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop.Validator, "_gathered", stopped)
+        patch.setattr(loop.Validator, "_values", stopped)
         train(runs("torn", **changes))
     assert_same_run(train(runs("torn", **changes)), whole)
 

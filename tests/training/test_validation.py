@@ -198,15 +198,25 @@ def test_speakers_are_drawn_where_there_are_enough(detector, corpus):
     expected = metrics.bootstrap_interval(
         metrics.compute_eer, bonafide, spoof, num_resamples=NUM_RESAMPLES, seed=1234, **groups
     )
-    assert validator._interval(bonafide, spoof, trials) == expected
-    assert validator._interval(bonafide, spoof, []) != expected
+    scores = np.zeros(len(trials))
+    scores[targets == 1], scores[targets == 0] = bonafide, spoof
+    results = [_BatchResult(0, 0.5, scores, targets, [], [], {})]
+    found, of_some = (validator._values("wo_aug", results, of, 1) for of in (trials, [*trials, trials[0]]))
+    assert (found["val_eer_wo_aug_low"], found["val_eer_wo_aug_high"]) == expected
+    assert (of_some["val_eer_wo_aug_low"], of_some["val_eer_wo_aug_high"]) != expected
 
 
-def test_results_are_in_the_order_of_the_set(detector, corpus):
+def test_results_are_in_the_order_of_the_set(detector, corpus, monkeypatch):
     """The interval draws from scores in the order of trials, whatever order they arrive in."""
     validator = make(detector, corpus, recipe_of())
     results = [_BatchResult(n, 0.0, np.array([float(n)]), np.array([0]), [], [], {}) for n in (0, 2, 4, 1, 3)]
-    assert [result.number for result in validator._gathered(results)] == [0, 1, 2, 3, 4]
+    orders = []
+    monkeypatch.setattr(validator, "_pass", lambda *of_pass: list(results))
+    monkeypatch.setattr(
+        validator, "_values", lambda name, found, *rest: orders.append([one.number for one in found]) or {}
+    )
+    validator.run(1)
+    assert orders == [[0, 1, 2, 3, 4]] * len(validator.loaders)
 
 
 def test_a_pass_of_many_batches_keeps_no_files_open(detector, corpus):
