@@ -226,9 +226,10 @@ class _Recording:
         try:
             duration = count_samples(path) / SAMPLE_RATE
             if not asked:
+                unit, lasts = (1, "{} min {} s") if duration < 3600 else (60, "{} h {} min")
                 print(
-                    f"{printable_name(path.name)} lasts {_in_words(duration)}: its score is the mean over windows of "
-                    f"{way.window:.3g} s, one every {way.hop:g} s; "
+                    f"{printable_name(path.name)} lasts {lasts.format(*divmod(round(duration / unit), 60))}: its score is "
+                    f"the mean over windows of {way.window:.3g} s, one every {way.hop:g} s; "
                     + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                     file=sys.stderr,
                 )
@@ -305,14 +306,3 @@ def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], ob
     name = printable_name(path.name)
     with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)
-
-
-def _in_words(seconds: float) -> str:
-    """Say how long a recording is.
-
-    >>> _in_words(125), _in_words(3725)
-    ('2 min 5 s', '1 h 2 min')
-    """
-    if seconds < 3600:
-        return "{} min {} s".format(*divmod(round(seconds), 60))
-    return "{} h {} min".format(*divmod(round(seconds / 60), 60))

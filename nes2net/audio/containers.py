@@ -34,13 +34,21 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """
     file.seek(0)
     start = file.read(12)
-    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        return _missing_video(file)
+    size_of_file, position = file.seek(0, 2), 0
+    # An AVI file may consist of several RIFF chunks.
+    for _ in range(_MOST_CHUNKS if start[:4] == b"RIFF" and start[8:] == b"AVI " else 0):
+        file.seek(position)
+        head = file.read(8)
+        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+            return None
+        if size > present + 8:  # see below
+            return size, present, "bytes"
+        position += 8 + size + size % 2
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
     unit_bytes, unit, long_size = 1, "bytes", None
-    size_of_file = file.seek(0, 2)
     for name, size, place in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
@@ -57,21 +65,6 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             long_size = int.from_bytes(body[8:16], "little")
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in _FORMATS_OF_WHOLE_SAMPLES:
             unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
-    return None
-
-
-def _missing_video(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Do the same for an AVI file, which may consist of several RIFF chunks."""
-    size_of_file, position = file.seek(0, 2), 0
-    for _ in range(_MOST_CHUNKS):
-        file.seek(position)
-        head = file.read(8)
-        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
-        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
-            return None
-        if size > present + 8:  # see above
-            return size, present, "bytes"
-        position += 8 + size + size % 2
     return None
 
 
@@ -122,26 +115,18 @@ def missing_bytes(file: BinaryIO) -> int | None:
             return None  # the size is not stated
         expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
-        expected = _flv_size(file, int.from_bytes(start[5:9], "big"), size)
+        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then each tag
+        while True:
+            file.seek(expected + 4)  # behind the size of the tag before
+            head = file.read(11)
+            if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
+                return None
+            expected += 15 + (int.from_bytes(head[1:4], "big") if len(head) == 11 else 0)
+            if expected >= size:
+                break
     else:
         return None
     return expected - size if expected > size else None
-
-
-def _flv_size(file: BinaryIO, start: int, size: int) -> int:
-    """Where the last tag ends; a tag states its own size."""
-    position = start + 4
-    while True:
-        file.seek(position)
-        head = file.read(11)
-        if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
-            return 0
-        if len(head) < 11:
-            return position + 11
-        position += 11 + int.from_bytes(head[1:4], "big")
-        if position >= size:
-            return position
-        position += 4  # the size once more
 
 
 # The boxes of boxes in which FFmpeg reads tables.
@@ -317,27 +302,17 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     """
     position, size_of_file = 0, end
     while position < end or not position:
-        element = _element(file, position)
-        yield position, element
-        if element is None:
+        file.seek(position)
+        head = file.read(12)  # RFC 8794, Sec. 5 and 6
+        id_bytes = 9 - head[0].bit_length() if head else 9
+        size_bytes = 9 - head[id_bytes].bit_length() if id_bytes <= 4 and len(head) > id_bytes else 9
+        if size_bytes > 8 or len(head) < id_bytes + size_bytes:
+            yield position, None
             return
-        if element.id == _SEGMENT:
-            end = size_of_file if element.size is None else element.body + element.size
-        entered = element.id in (_SEGMENT, _CLUSTER)
-        position = element.body if entered else element.body + (element.size or 0)
-
-
-def _element(file: BinaryIO, position: int) -> _Element | None:
-    """The element at ``position`` (RFC 8794, Sec. 5 and 6); None if none can begin there."""
-    file.seek(position)
-    head = file.read(12)
-    id_bytes = 9 - head[0].bit_length() if head else 9
-    if id_bytes > 4 or len(head) <= id_bytes:
-        return None
-    size_bytes = 9 - head[id_bytes].bit_length()
-    if size_bytes > 8 or len(head) < id_bytes + size_bytes:
-        return None
-    most = (1 << 7 * size_bytes) - 1
-    size = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
-    body = position + id_bytes + size_bytes
-    return _Element(int.from_bytes(head[:id_bytes], "big"), body, None if size == most else size)
+        most = (1 << 7 * size_bytes) - 1
+        stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
+        id, body = int.from_bytes(head[:id_bytes], "big"), position + id_bytes + size_bytes
+        yield position, _Element(id, body, None if stated == most else stated)
+        if id == _SEGMENT:
+            end = size_of_file if stated == most else body + stated
+        position = body if id in (_SEGMENT, _CLUSTER) else body + stated % most  # of unknown size: 0

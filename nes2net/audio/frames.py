@@ -280,17 +280,12 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         frame = _flac_frame(data)
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
-        if _crc8(data[: frame.end]) == data[frame.end]:
+        checksum = 0  # of the frame's header, polynomial x⁸ + x² + x + 1
+        for byte in data[: frame.end]:
+            checksum ^= byte
+            for _ in range(8):
+                checksum = checksum << 1 ^ (0x107 if checksum & 0x80 else 0)
+        if checksum == data[frame.end]:
             states_sample = data[1] & 1
             return frame.number * (1 if states_sample else header.block_size) + frame.block_size > header.num_samples
     return False
-
-
-def _crc8(data: bytes) -> int:
-    """The checksum of a frame's header, polynomial x⁸ + x² + x + 1."""
-    value = 0
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value << 1 ^ (0x107 if value & 0x80 else 0)
-    return value

@@ -100,7 +100,26 @@ class ParquetTable:
             ]
             if self._is_remote:
                 self._chunks.hold(map(self._place, chunks))
-            at_once = min((self._rows_at_once(chunk, self.counts[group], budget) for chunk in chunks), default=1)
+            at_once = _ROWS_AT_ONCE if chunks else 1
+            for chunk in chunks:  # the headers of its pages tell how many of its rows fit into memory
+                at, left = self._place(chunk)
+                found, expanded, end = 0, 0, at + left
+                longest = 1  # bytes of the longest value that rows may share
+                while found < chunk.num_values and at < end:
+                    self._chunks.seek(at)
+                    header = _thrift_struct(self._chunks)
+                    size, compressed = header.get(2, -1), header.get(3, -1)
+                    if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
+                        raise ValueError("the header of a page has no sizes")
+                    budget.take("pages", bytes=size)
+                    expanded += size
+                    page = header.get(5) or header.get(8) or {}  # of either version
+                    if header.get(7) or _DELTA_BYTE_ARRAY in (page.get(2), page.get(4)):
+                        longest = max(longest, size)
+                    found += page.get(1, 0)
+                    at = self._chunks.tell() + compressed
+                largest = max(longest, expanded // max(self.counts[group], 1))
+                at_once = max(1, min(at_once, _BYTES_AT_ONCE // largest))
             for batch in self._file.iter_batches(at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
                     if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
@@ -114,27 +133,6 @@ class ParquetTable:
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
         return start, chunk.total_compressed_size
-
-    def _rows_at_once(self, chunk: Any, rows: int, budget: Budget) -> int:
-        """How many rows of a column chunk to decode at once; take its pages from ``budget``."""
-        at, left = self._place(chunk)
-        found = expanded = 0
-        longest = 1  # bytes of the longest value that rows may share
-        end = at + left
-        while found < chunk.num_values and at < end:
-            self._chunks.seek(at)
-            header = _thrift_struct(self._chunks)
-            size, compressed = header.get(2, -1), header.get(3, -1)
-            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
-                raise ValueError("the header of a page has no sizes")
-            budget.take("pages", bytes=size)
-            expanded += size
-            page = header.get(5) or header.get(8) or {}  # of either version
-            if header.get(7) or _DELTA_BYTE_ARRAY in (page.get(2), page.get(4)):
-                longest = max(longest, size)
-            found += page.get(1, 0)
-            at = self._chunks.tell() + compressed
-        return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(longest, expanded // max(rows, 1), 1)))
 
 
 class _Chunks:

@@ -194,7 +194,31 @@ def rawboost(
     ((16000,), dtype('float64'))
     """
     p = RawBoostParameters.of(**parameters)
-    x = _checked_waveform(x, algo, rng, gate_rng, p, sample_rate)
+    for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
+        if not value <= sample_rate / 2:
+            limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
+            raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
+    if algo not in ALGORITHMS:
+        raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
+    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
+    if gate_rng is not None and not isinstance(gate_rng, random.Random):
+        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
+    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
+        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
+    x = np.asarray(x)
+    if x.ndim != 1:
+        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
+    if x.dtype not in (np.float32, np.float64):
+        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
+    if len(x) == 0:
+        raise InputError("the waveform is empty; RawBoost needs at least one sample")
+    peak = float(_peak(x))
+    if not math.isfinite(peak):
+        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
+    # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
+    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
+        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
 
     def apply(kind: int, wave: np.ndarray) -> np.ndarray:
         if kind == 1:
@@ -382,35 +406,3 @@ def _limit_peak(y: np.ndarray) -> np.ndarray:
     if peak > 1:
         y /= peak
     return y
-
-
-def _checked_waveform(
-    x: np.ndarray, algo: int, rng: object, gate_rng: object, p: RawBoostParameters, sample_rate: float
-) -> np.ndarray:
-    """Return ``x`` as an array after a check of all arguments of :func:`rawboost`."""
-    for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
-        if not value <= sample_rate / 2:
-            limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
-            raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
-    if algo not in ALGORITHMS:
-        raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
-    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
-        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
-    if gate_rng is not None and not isinstance(gate_rng, random.Random):
-        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
-    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
-        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
-    x = np.asarray(x)
-    if x.ndim != 1:
-        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
-    if x.dtype not in (np.float32, np.float64):
-        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
-    if len(x) == 0:
-        raise InputError("the waveform is empty; RawBoost needs at least one sample")
-    peak = float(_peak(x))
-    if not math.isfinite(peak):
-        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
-    # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
-    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
-        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
-    return x

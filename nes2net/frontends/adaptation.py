@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -133,16 +134,25 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         raise InputError("the layers of the engine fairseq are not adapted: leave `engine=fairseq` out")
     if kind == "prompt" and not frontend.takes_prompt:
         raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
-    add = {
-        "lora": _add_lora,
-        "dora": _add_lora,
-        "adapter": _add_bottlenecks,
-        "prompt": _add_prompt,
-        "bitfit": _free_biases,
-    }
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
-    add[kind](frontend, adaptation)
+    if kind == "adapter":
+        for place, linear in _linear_layers(frontend, "all").items():
+            if _last(place) in _LAST_OF_PART:
+                parent = frontend.get_submodule(place.rpartition(".")[0])
+                setattr(parent, _last(place), _rename(Bottleneck(linear, adaptation.bottleneck)))
+    elif kind == "prompt":
+        like = next(frontend.transformer_layers[0].parameters())
+        layers = len(frontend.transformer_layers) if adaptation.deep else 1
+        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
+        # As large as what a layer norm gives to the layers, which is an assumption.
+        frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
+    elif kind == "bitfit":
+        for layer in frontend.transformer_layers:
+            for place, parameter in layer.named_parameters():
+                parameter.requires_grad_(_last(place) == "bias")
+    else:
+        _add_lora(frontend, adaptation)
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
@@ -246,52 +256,24 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-def _add_bottlenecks(frontend: Frontend, adaptation: Adaptation) -> None:
-    for name, linear in _linear_layers(frontend, "all").items():
-        if _last(name) in _LAST_OF_PART:
-            parent = frontend.get_submodule(name.rpartition(".")[0])
-            setattr(parent, _last(name), _rename(Bottleneck(linear, adaptation.bottleneck)))
-
-
-def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> None:
-    like = next(frontend.transformer_layers[0].parameters())
-    layers = len(frontend.transformer_layers) if adaptation.deep else 1
-    prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-    # As large as what a layer norm gives to the layers, which is an assumption.
-    frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
-
-
-def _free_biases(frontend: Frontend, _: Adaptation) -> None:
-    for layer in frontend.transformer_layers:
-        for name, parameter in layer.named_parameters():
-            if _last(name) == "bias":
-                parameter.requires_grad_(True)
-
-
-# Names of a layer's tensors in its module → in state dicts.
-_NAMES = {
-    "base_layer.weight": "weight",
-    "base_layer.bias": "bias",
-    "lora_A.default.weight": "lora_A",
-    "lora_B.default.weight": "lora_B",
-    "lora_magnitude_vector.default.weight": "lora_magnitude",
-}
+# Names of a layer's tensors in its module, and in state dicts.
+_NAMES = [
+    ("base_layer.weight", "weight"),
+    ("base_layer.bias", "bias"),
+    ("lora_A.default.weight", "lora_A"),
+    ("lora_B.default.weight", "lora_B"),
+    ("lora_magnitude_vector.default.weight", "lora_magnitude"),
+]
 
 
 def _rename(layer: nn.Module) -> nn.Module:
     """Let a layer that replaced a linear one keep the names of its tensors in state dicts."""
-    layer.register_state_dict_post_hook(_write_names)
-    layer.register_load_state_dict_pre_hook(_read_names)
+    layer.register_state_dict_post_hook(partial(_hook, _NAMES))
+    layer.register_load_state_dict_pre_hook(partial(_hook, [(name, own) for own, name in _NAMES]))
     return layer
 
 
-def _write_names(_: nn.Module, state_dict: dict[str, Tensor], prefix: str, _metadata: dict) -> None:
-    for own, name in _NAMES.items():
-        if prefix + own in state_dict:
-            state_dict[prefix + name] = state_dict.pop(prefix + own)
-
-
-def _read_names(_: nn.Module, state_dict: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    for own, name in _NAMES.items():
-        if prefix + name in state_dict:
-            state_dict[prefix + own] = state_dict.pop(prefix + name)
+def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for old, new in names:
+        if prefix + old in tensors:
+            tensors[prefix + new] = tensors.pop(prefix + old)

@@ -150,7 +150,11 @@ class HttpFiles:
 
     def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
         """Fetch what is missing in ``part``."""
-        known = _read_state(part, file.url)
+        known: dict[str, str] = {}  # the validator of the file that ``part`` came from; empty if from elsewhere
+        with suppress(InputError, ValueError, AttributeError):
+            state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
+            if state.pop("url") == file.url:
+                known = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(part)
         if start and not known and not file.digests:
             start = 0  # nothing would tell whether the file is still the same
@@ -170,7 +174,17 @@ class HttpFiles:
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
-            start, whole = _check_range(answer, file, start)
+            if answer.status_code != 206:  # a server without ranges, or whose file has changed, sends all of it
+                start = 0
+            elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
+                raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
+            whole = _length(answer)
+            if whole is not None and file.size is not None and whole != file.size:
+                raise InputError(
+                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on the page "
+                    "of the corpus whether the file was replaced"
+                )
+            whole = file.size if whole is None else whole
             # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
             tag, modified, told = answer.headers.get("etag", ""), answer.headers.get("last-modified", ""), {}
             if tag.startswith('"') and len(tag) < 1000:
@@ -237,7 +251,12 @@ class HttpFiles:
         self, method: str, url: str, seen: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
         """The answer to a request, after redirections; ``seen`` gets the headers of all answers."""
-        address = _checked_address(url)
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{shown(url)}: not an address ({error})") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
         for _ in range(_MOST_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
@@ -316,26 +335,6 @@ def _check_found(answer: httpx.Response, url: str) -> None:
         )
 
 
-def _check_range(answer: httpx.Response, file: RemoteFile, start: int) -> tuple[int, int | None]:
-    """The byte that ``answer`` begins with, and the size of the whole file.
-
-    A server without ranges, or whose file has changed, sends all of it.
-    """
-    if answer.status_code != 206:
-        start = 0
-    elif not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
-        raise InputError(
-            f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(answer.headers.get('content-range', ''))}"
-        )
-    whole = _length(answer)
-    if whole is not None and file.size is not None and whole != file.size:
-        raise InputError(
-            f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on the page of the corpus "
-            "whether the file was replaced"
-        )
-    return start, file.size if whole is None else whole
-
-
 def _length(answer: httpx.Response) -> int | None:
     """Bytes of the whole file."""
     if answer.status_code in (206, 416):
@@ -345,15 +344,6 @@ def _length(answer: httpx.Response) -> int | None:
 
 def _state_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
-
-
-def _read_state(part: Path, url: str) -> dict[str, str]:
-    """The validator of the file that ``part`` is a part of; empty if it came from elsewhere."""
-    with suppress(InputError, ValueError, AttributeError):
-        state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
-        if state.pop("url") == url:
-            return {name: value for name, value in state.items() if isinstance(value, str)}
-    return {}
 
 
 def _remove(part: Path) -> None:
@@ -370,13 +360,3 @@ def _size(path: Path) -> int:
 
 def _whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _checked_address(url: str) -> httpx.URL:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InputError(f"{shown(url)}: not an address ({error})") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
-    return address

@@ -147,6 +147,10 @@ class Loader(DataLoader[Any]):
                 batch = self._next(batches, early)
             except StopIteration:
                 return
+            if _Piped.arrived and not Loader._told:
+                Loader._told = True
+                text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
+                tqdm.write(worded(text), file=sys.stderr)
             early = []
             yield batch
 
@@ -161,9 +165,7 @@ class Loader(DataLoader[Any]):
                 # hold for the start of a pass, where it does not.
                 batches._timeout = _LOOK
                 try:
-                    batch = next(batches)
-                    self._tell_of_pipes()
-                    return batch
+                    return next(batches)
                 except StopIteration:
                     raise
                 except Exception as error:
@@ -191,12 +193,6 @@ class Loader(DataLoader[Any]):
                         f"the processes that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
                         "likely because a disk or a network hangs; the same command goes on from the work done"
                     )
-
-    def _tell_of_pipes(self) -> None:
-        if _Piped.arrived and not Loader._told:
-            Loader._told = True
-            text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
-            tqdm.write(worded(text), file=sys.stderr)
 
     def _check_readers(self) -> None:
         """Raise :class:`Unfinished` if a reading process has ended."""
@@ -276,20 +272,19 @@ def _begin_reading(_worker: int) -> None:
 
     It ignores a signal to all processes: the main process finishes its step and ends its readers.
     """
+
+    def cannot_hand_over(error: Exception, _batch: Any) -> None:
+        print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main process would wait for the lost batch for ever
+
     parent = parent_process()
     if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
         os._exit(0)  # PyTorch would not notice that the main process was killed so early
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Queue._on_queue_feeder_error = staticmethod(_cannot_hand_over)  # type: ignore[attr-defined]
+    Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
     # At its end, before it waits to hand over batches that nobody takes if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
-
-
-def _cannot_hand_over(error: Exception, _batch: Any) -> None:
-    """End this reader, as the main process would wait for the lost batch for ever."""
-    print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
-    os._exit(1)
 
 
 def _end(readers: list[BaseProcess]) -> None:
