@@ -25,9 +25,9 @@ from nes2net.machine.devices import at_least_float32, without_autocast
 from nes2net.options import Size, Takes, name_and_options
 from nes2net.registry import create_backend, create_frontend
 
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
 PartOption = Annotated[
-    _Name | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
+    Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
     Takes("a name, or a mapping of name and options"),
 ]
 #: Names of the two halves, in this order.

@@ -33,9 +33,6 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 
-_LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
-_UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
-
 
 @dataclass(frozen=True)
 class Along:
@@ -145,11 +142,14 @@ def predict(
             min_duration=way.min_duration,
         )
         goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
-        about_stretches = [
-            *([] if detector.trained_on_segments else [_UNTRAINED]),
+        if not detector.trained_on_segments:
+            about_stretches.append(
+                "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
+            )
+        about_stretches.append(
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
-            f"least; frames of {resolution_ms:g} ms",
-        ]
+            f"least; frames of {resolution_ms:g} ms"
+        )
         rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
     else:
         long = replace(way.long, window=usual if way.long.window is None else way.long.window)
@@ -167,7 +167,11 @@ def predict(
     nature = NATURE[detector.backend.score_rule]
     notes.append(f"score: higher means more bona fide; it is {nature}, so choose a threshold on data of your own")
     if decider:
-        notes += [_LLR, *decider.described(), *notes_on(detector, decider, heard, resolution_ms)]
+        notes += [
+            "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier",
+            *decider.described(),
+            *notes_on(detector, decider, heard, resolution_ms),
+        ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
     return Predictions([*notes, *about_stretches], (replace(found, row=found.row | facts) for found in rows))
 

@@ -19,8 +19,6 @@ _NEARLY_ALL = 0.99
 # largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
 # least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.
 _AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 0.002, 10, 0.3, 0.1, 0.01
-# An assumption: utterances that training has to repeat more than four times hardly occur in it.
-_PART_OF_TRAINING = 4
 
 
 class Listener:
@@ -69,7 +67,8 @@ class Listener:
             ):
                 remarks.append(f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit")
         length = self.num_samples if length is None else length
-        if length < trained_on / _PART_OF_TRAINING:
+        # An assumption: utterances that training has to repeat more than four times hardly occur in it.
+        if length < trained_on / 4:
             lasts = f"lasts {length / SAMPLE_RATE:.2f} s"
             lasts += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s" if repeated_to > length else ""
             remarks.append(f"{lasts}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")

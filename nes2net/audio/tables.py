@@ -19,11 +19,7 @@ from nes2net.machine.installation import how_to_install
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
 _MOST_COLUMNS, _COLUMNS_OF_STEP = 1000, 8
-# Limits on the footer of a Parquet file: bytes of a text, elements of a list, and bytes that pyarrow
-# holds for each byte, at most.
-_LONGEST_TEXT, _MOST_ELEMENTS, _HELD_OF_FOOTER = 1 << 24, 100_000, 256
 _FOOTER_END = 8  # bytes: the length of the footer and a mark
-_DELTA_BYTE_ARRAY = 7  # the encoding in which a value repeats the beginning of the one before
 _ARROW_FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -72,13 +68,13 @@ class ParquetTable:
         size = self._chunks.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer = int.from_bytes(self._chunks.read(4), "little")
         if footer <= size:  # otherwise pyarrow says what is wrong
-            budget.take("footer", bytes=_HELD_OF_FOOTER * footer)
+            budget.take("footer", bytes=256 * footer)  # what pyarrow holds for each byte, at most
         # One thread and no read-ahead: processes forked from this one would wait for its threads.
         self._file = parquet.ParquetFile(
             source if isinstance(source, Path) else self._chunks,
             pre_buffer=False,
-            thrift_string_size_limit=_LONGEST_TEXT,
-            thrift_container_size_limit=_MOST_ELEMENTS,
+            thrift_string_size_limit=1 << 24,
+            thrift_container_size_limit=100_000,
         )
         self._size, self._is_remote = size, not isinstance(source, Path)
         self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
@@ -114,7 +110,8 @@ class ParquetTable:
                     budget.take("pages", bytes=size)
                     expanded += size
                     page = header.get(5) or header.get(8) or {}  # of either version
-                    if header.get(7) or _DELTA_BYTE_ARRAY in (page.get(2), page.get(4)):
+                    # With a dictionary, or an encoding in which a value repeats the beginning of the one before.
+                    if header.get(7) or 7 in (page.get(2), page.get(4)):
                         longest = max(longest, size)
                     found += page.get(1, 0)
                     at = self._chunks.tell() + compressed

@@ -47,11 +47,6 @@ _PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
 
 _EDGE_MARGIN = 0.001  # Hz: smallest distance of a band's edge from 0 and from half the rate in the published code
 _GAIN_GRID = 1024  # the published gain is read from a spectrum sampled at k·fs/1024, k = 0 … 511
-_BUFFER_BYTES = 2**17  # for the blocks filtered at once
-# Measured errors of float32 FFTs, relative to the summed peaks of the filtered powers: 8.3e-7 on
-# square waves, the hardest signal, and 2e-7 on noise. Up to this level they are used for float32
-# waveforms, so that errors stay below 1e-6.
-_SINGLE_PRECISION_LEVEL = 1.0
 
 
 @dataclass(frozen=True)
@@ -249,7 +244,9 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
 
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
-    single = x.dtype == np.float32 and level <= _SINGLE_PRECISION_LEVEL
+    # Measured errors of float32 FFTs, relative to this level: 8.3e-7 on square waves, the hardest signal, and 2e-7 on
+    # noise. They are used for float32 waveforms if errors stay below 1e-6.
+    single = x.dtype == np.float32 and level <= 1
     y = filter_powers(x, filters, np.float32 if single else np.float64)
     y -= y.mean()
     return _limit_peak(y)
@@ -369,7 +366,7 @@ def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.nd
     size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
     hop = size - 2 * margin
     blocks = -(-len(x) // hop)
-    at_once = max(1, _BUFFER_BYTES // (size * np.dtype(dtype).itemsize))
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))
     # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
     responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
 

@@ -28,8 +28,6 @@ from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or
 
 Split = Annotated[int, Field(ge=2, le=64)]
 SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
-BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, and so is the next number
-ATTENTION_DROPOUT = 0.1
 
 
 class Conv(nn.Conv1d):
@@ -226,7 +224,7 @@ class DropoutBlock(Res2NetXBlock):
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__(channels, scale, dilation, activation, se_channels)
-        self.dropout = nn.Dropout(BLOCK_DROPOUT)
+        self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         return self.dropout(super().bottleneck(x))
@@ -247,7 +245,7 @@ class LocalBlockAttention(nn.Module):
         self.proj_k = nn.Linear(channels, channels, bias=False)
         self.proj_v = nn.Linear(channels, channels, bias=False)
         self.proj_out = nn.Linear(channels, channels, bias=False)
-        self.dropout = nn.Dropout(ATTENTION_DROPOUT)
+        self.dropout = nn.Dropout(0.1)
         reach = range(-(window // 2), window // 2 + 1)
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
 

@@ -33,13 +33,10 @@ KINDS: dict[str, tuple[str, ...]] = {
 # Last names of linear layers in the transformer layers of all front-ends.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
-_LAST_OF_PART = ("out_proj", "linear_out", "output_dense", "fc2")
-# fairseq's names, which checkpoints have → the transformers library's names.
-_PUBLISHED = {"fc1": "intermediate_dense", "fc2": "output_dense"}
 
-_LayerName = Annotated[str, Field(min_length=1, max_length=100)]
 Targets = Annotated[
-    Literal["attention", "feed_forward", "all"] | Annotated[list[_LayerName], Field(min_length=1, max_length=16)],
+    Literal["attention", "feed_forward", "all"]
+    | Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=16)],
     Takes("attention, feed_forward, all or a list of names of linear layers"),
 ]
 
@@ -138,7 +135,12 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
     frontend.requires_grad_(False)
     if kind == "adapter":
         for place, linear in _linear_layers(frontend, "all").items():
-            if _last(place) in _LAST_OF_PART:
+            if _last(place) in (
+                "out_proj",
+                "linear_out",
+                "output_dense",
+                "fc2",
+            ):  # the last of attention or of the rest
                 parent = frontend.get_submodule(place.rpartition(".")[0])
                 setattr(parent, _last(place), _rename(Bottleneck(linear, adaptation.bottleneck)))
     elif kind == "prompt":
@@ -191,7 +193,9 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         wanted = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(known)}[targets]
     else:
-        wanted = tuple(name if name in known else _PUBLISHED.get(name, name) for name in targets)
+        # fairseq's names, which checkpoints have → the transformers library's names
+        theirs = {"fc1": "intermediate_dense", "fc2": "output_dense"}
+        wanted = tuple(name if name in known else theirs.get(name, name) for name in targets)
         check_known(
             wanted, known, f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer"
         )

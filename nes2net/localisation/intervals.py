@@ -22,7 +22,6 @@ from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_BINS, _FRAMES_OF_A_BIN = 64, 500
 _CHUNK = 64  # resamples whose bins are summed at once
 
 
@@ -151,7 +150,7 @@ def _window(frames: TimedFrames, num_resamples: int, seed: int) -> tuple[TimedFr
             raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
     # Bins of frames with about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
     ends = last_of_ties(frames.scores) + 1
-    count = min(_BINS, 1 + len(frames.scores) // _FRAMES_OF_A_BIN)
+    count = min(64, 1 + len(frames.scores) // 500)
     wanted = np.arange(1, count + 1) * len(frames.scores) // count
     ends = np.unique(ends[np.searchsorted(ends, wanted)])
     bins = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # of each frame

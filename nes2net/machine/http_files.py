@@ -27,9 +27,7 @@ _MOST_REDIRECTS = 10
 MOST_TRIES, _LEAST_BETWEEN = 6, 100_000  # tries that bring fewer bytes than this, each
 # Seconds in which a server has to send as many bytes, at least: about 300 a second.
 _SLOWEST = 300.0
-_LONGEST_PAUSE = 120.0  # seconds
 _BUSY = (408, 429, 500, 502, 503, 504)
-_SHA256 = re.compile(r'"?([0-9a-f]{64})"?')
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class HttpFiles:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
-            known = _SHA256.fullmatch(headers.get("x-linked-etag", ""))
+            known = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
             stated = {"sha256": known[1]} if known else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
@@ -296,7 +294,7 @@ class HttpFiles:
                     ) from error
                 pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
                 before = bytes_so_far()
-                self.sleep(min(pause, _LONGEST_PAUSE))
+                self.sleep(min(pause, 120.0))
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:

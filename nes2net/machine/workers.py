@@ -36,9 +36,6 @@ _GRACE = 5.0
 # Seconds after which waiting looks at the readers and at signals.
 _LOOK = 1.0
 _SHARED_MEMORY = Path("/dev/shm")
-# Batches that up to 8 readers hold or read, all together. A batch of 64 utterances of 4 s has 16 MB,
-# and beside a GPU its memory is pinned.
-_IN_FLIGHT = 8
 
 
 def reading_processes(num_workers: int) -> int:
@@ -114,7 +111,9 @@ class Loader(DataLoader[Any]):
             collate_fn=collate,
             pin_memory=pin_memory,
             num_workers=workers,
-            prefetch_factor=max(1, min(2, _IN_FLIGHT // workers)) if workers else None,
+            # Up to 8 readers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
+            # GPU its memory is pinned.
+            prefetch_factor=max(1, min(2, 8 // workers)) if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_begin_reading if workers else None,
             timeout=_PATIENCE if workers else 0,

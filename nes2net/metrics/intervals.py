@@ -26,8 +26,6 @@ from nes2net.metrics.resampling import any_metric, quick_metric
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer trials a resample is done before a thread has started.
-_FEWEST_TRIALS_FOR_THREADS = 20_000
 _ERRORS = 10  # weight of the variance that a rate of independent trials has, against the variance of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
@@ -282,7 +280,8 @@ def _resample(
 
     with ExitStack() as stack:
         values: Iterable[NDArray] = map(one, range(num_resamples))
-        if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
+        # With fewer trials a resample is done before a thread has started.
+        if None not in quick and bonafide.size + spoof.size >= 20_000:
             pool = stack.enter_context(ThreadPoolExecutor(num_threads))
             values = pool.map(one, range(num_resamples))
         return np.array(list(progress(values, num_resamples) if progress else values))
