@@ -253,8 +253,7 @@ def quantise(model: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear.issuperset(_PROJECTIONS):
-                relative = hasattr(child, "gated_bias")
-                setattr(module, name, (Int8RelativeAttention if relative else Int8Attention)(child))
+                setattr(module, name, (Int8RelativeAttention if hasattr(child, "gated_bias") else Int8Attention)(child))
             elif linear.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):

@@ -162,8 +162,7 @@ def predict(
                 )
         else:
             heard = way.num_samples
-        along = None if heard or way.num_samples is None else long
-        rows = one.once(paths, heard, along, workers)
+        rows = one.once(paths, heard, None if heard or way.num_samples is None else long, workers)
     nature = NATURE[detector.backend.score_rule]
     notes.append(f"score: higher means more bona fide; it is {nature}, so choose a threshold on data of your own")
     if decider:
@@ -307,6 +306,7 @@ def reason(path: Path, error: InputError) -> str:
 @contextmanager
 def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
     """Show how many of the ``duration`` seconds of ``path`` are scored, as told to the function that this yields."""
-    name = printable_name(path.name)
-    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
+    with ProgressDisplay[None](
+        title=printable_name(path.name), unit="second", total=round(duration), delay=1
+    ) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)

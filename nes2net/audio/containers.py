@@ -179,8 +179,7 @@ class _Track:
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
         is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
         is_pcm = is_sound and self.steps == {b"\0\0\0\1" * 2}
-        chunks = self.entries[b"stco"] + self.entries[b"co64"]
-        blocks = chunks * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
+        blocks = (self.entries[b"stco"] + self.entries[b"co64"]) * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
         return self.entries.total() - (frames if is_pcm else 0), blocks
 
 

@@ -231,7 +231,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            # A frame whose checksum is wrong is an error instead of being left out. Other codecs find no more damage so.
+            # A wrong checksum is then an error. Other codecs find no more damage so.
             stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
         announced = parse_stream_info(stream_info).num_samples if stream_info else 0
@@ -272,8 +272,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         # stamps alike.
         found = max(count / stream.rate, end - begin, latest)
         # Matroska counts the samples that the encoder put before the first one, which are left out.
-        delay = 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0
-        if found < 0.998 * seconds - max(0.1, delay):
+        if found < 0.998 * seconds - max(0.1, 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0):
             raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
         if not count:
             raise ValueError("no audio frames")

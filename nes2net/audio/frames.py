@@ -283,6 +283,5 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
             for _ in range(8):
                 checksum = checksum << 1 ^ (0x107 if checksum & 0x80 else 0)
         if checksum == data[frame.end]:
-            states_sample = data[1] & 1
-            return frame.number * (1 if states_sample else header.block_size) + frame.block_size > header.num_samples
+            return frame.number * (1 if data[1] & 1 else header.block_size) + frame.block_size > header.num_samples
     return False

@@ -246,13 +246,11 @@ class _Table:
     def content(self, inner: str) -> tuple[bytes, str]:
         row = _row(inner, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
-        values = _state.group((self.key, group), lambda: self._read(group))
-        return _content_of(values[row - self.ends[group]])
+        return _content_of(_state.group((self.key, group), lambda: self._read(group))[row - self.ends[group]])
 
     def _read(self, group: int) -> Any:
         batches = self.table.batches([self.column], self._budget(), [group])
-        pyarrow = pyarrow_module("pyarrow", self.path)
-        return pyarrow.chunked_array(
+        return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 

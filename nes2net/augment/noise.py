@@ -98,8 +98,7 @@ class Pink(Noise):
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE)
-        return np.fft.irfft(spectrum / np.sqrt(np.maximum(frequencies, 20.0)), len(x))
+        return np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)), len(x))
 
 
 class Babble(Noise):

@@ -246,8 +246,7 @@ def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sa
     level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
     # Measured errors of float32 FFTs, relative to this level: 8.3e-7 on square waves, the hardest signal, and 2e-7 on
     # noise. They are used for float32 waveforms if errors stay below 1e-6.
-    single = x.dtype == np.float32 and level <= 1
-    y = filter_powers(x, filters, np.float32 if single else np.float64)
+    y = filter_powers(x, filters, np.float32 if x.dtype == np.float32 and level <= 1 else np.float64)
     y -= y.mean()
     return _limit_peak(y)
 
@@ -257,8 +256,7 @@ def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> n
 
     The result is (N,), of the type of ``x``.
     """
-    share = p.P * rng.random()
-    count = int(len(x) * (share / 100))
+    count = int(len(x) * (p.P * rng.random() / 100))
     if isinstance(rng, np.random.RandomState):
         positions = rng.permutation(len(x))[:count]
     else:  # the same distribution in a tenth of the time
@@ -314,8 +312,7 @@ def design_notch_filters(
     size = max(_GAIN_GRID, 1 << (2 * cascade_half).bit_length())  # a power of two that holds every cascade
     responses = _zero_phase_response(_band_stop(low / sample_rate, high / sample_rate, half_length), size)
     cascade = responses.prod(axis=1)
-    on_grid = cascade[:, : size // 2 : size // _GAIN_GRID]
-    cascade *= (gains / np.abs(on_grid).max(axis=1))[:, None]
+    cascade *= (gains / np.abs(cascade[:, : size // 2 : size // _GAIN_GRID]).max(axis=1))[:, None]
     return fft.irfft(cascade, size)[:, : cascade_half + 1], gains
 
 

@@ -298,5 +298,4 @@ class MamBo(Backend):
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D."""
         self.check_features(features)
-        x = self.stacked_mamba2["layers"](self.input_proj(features))
-        return self.dropout(self.attention_pool(x))
+        return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))

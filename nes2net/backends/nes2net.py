@@ -92,8 +92,7 @@ class Res2NetBlock(nn.Module):
         """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
         outputs: list[Tensor] = []
         for part, conv, bn in zip(parts, self.convs, self.bns):
-            x = part + outputs[-1] if outputs else part
-            outputs.append(bn(self.activation(conv(x))))
+            outputs.append(bn(self.activation(conv(part + outputs[-1] if outputs else part))))
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -209,8 +208,7 @@ class Nes2Net(FrameBackend):
         parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
         for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
-            x = part + outputs[-1] if outputs else part
-            outputs.append(bn(self.activation(block(x))))
+            outputs.append(bn(self.activation(block(part + outputs[-1] if outputs else part))))
         return [*outputs, parts[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
@@ -258,8 +256,7 @@ class LocalBlockAttention(nn.Module):
             for x in (key, value)
         )  # B×J×window×C
         scores = (near_keys @ query.unsqueeze(3)) / query.shape[2] ** 0.5  # B×J×window×1
-        weights = self.dropout(torch.softmax(scores, dim=2))
-        context = self.proj_out((weights * near_values).sum(dim=2))  # B×J×C
+        context = self.proj_out((self.dropout(torch.softmax(scores, dim=2)) * near_values).sum(dim=2))  # B×J×C
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
 
 

@@ -56,8 +56,7 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
         return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # carried tensors must be new ones
 
-    zero = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
-    return scan(step, (zero, A.clone()), (x, delta, B, C), dim=1)[1]
+    return scan(step, (x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), A.clone()), (x, delta, B, C), dim=1)[1]
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -154,8 +153,7 @@ def _backward_operator(
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
         grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        before = _in_order(steps, num_frames, first=1)
-        grad_log_decay = g * before * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, first=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # Contiguous, as the fake operator below tells the compiler.

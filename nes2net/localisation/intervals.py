@@ -151,8 +151,7 @@ def _window(frames: TimedFrames, num_resamples: int, seed: int) -> tuple[TimedFr
     # Bins of frames with about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
     ends = last_of_ties(frames.scores) + 1
     count = min(64, 1 + len(frames.scores) // 500)
-    wanted = np.arange(1, count + 1) * len(frames.scores) // count
-    ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
     bins = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # of each frame
     # B, S: the amount of both classes that each utterance has in each bin, (U, bins).
     in_bins = [

@@ -232,8 +232,7 @@ class HttpFiles:
                         if done - at_mark < _LEAST_BETWEEN:
                             raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
                         mark, at_mark = now, done
-                    rate = (done - start) / max(now - began, 0.1)
-                    display.facts = [f"{readable_size(rate)}/s"]
+                    display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
                     display.update(done // _MB - display.done)
                 out.flush()
                 os.fsync(out.fileno())

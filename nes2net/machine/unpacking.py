@@ -72,8 +72,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     )
     try:
         with open(archive, "rb") as file:
-            total = max(1, size // _MB)
-            with ProgressDisplay[Any](title=title, unit="MB", total=total) as display:
+            with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
                 for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
                     target = _place(member.name, folder, archive)
                     if member.open is None:

@@ -51,9 +51,8 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
-    size = len(rows) * rows[0].nbytes
     try:
-        storage = torch.UntypedStorage._new_shared(size)  # as PyTorch's default_collate
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
     except (OSError, RuntimeError) as error:
         if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
             (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
