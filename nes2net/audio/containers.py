@@ -34,16 +34,16 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     file.seek(0)
     start = file.read(12)
     size_of_file, position = file.seek(0, 2), 0
-    # An AVI file may consist of several RIFF chunks.
-    for _ in range(_MOST_CHUNKS if start[:4] == b"RIFF" and start[8:] == b"AVI " else 0):
-        file.seek(position)
-        head = file.read(8)
-        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
-        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
-            return None
-        if size > present + 8:  # see below
-            return size, present, "bytes"
-        position += 8 + size + size % 2
+    if start[:4] == b"RIFF" and start[8:] == b"AVI ":
+        for _ in range(_MOST_CHUNKS):  # it may consist of several RIFF chunks
+            file.seek(position)
+            head = file.read(8)
+            size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+            if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+                return None
+            if size > present + 8:  # see below
+                return size, present, "bytes"
+            position += 8 + size + size % 2
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None

@@ -158,11 +158,6 @@ def _of_means(of_bonafide: NDArray, of_spoof: NDArray, combine: Callable) -> Res
     return evaluate
 
 
-def _act_dcf(bonafide: NDArray, spoof: NDArray, **costs: Any) -> Resampled:
-    threshold = act_dcf_threshold(**costs)
-    return _of_means(bonafide < threshold, spoof >= threshold, lambda frr, far: act_dcf(frr, far, **costs))
-
-
 def _min_cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
     """Make the minimum of Cllr; neighbouring trials are merged beforehand if no pool can end between them.
 
@@ -206,7 +201,11 @@ _QUICK: dict[Callable, Callable[..., Resampled]] = {
     compute_min_dcf: lambda bonafide, spoof, method, **costs: _minimum(
         bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
     ),
-    compute_act_dcf: _act_dcf,
+    compute_act_dcf: lambda bonafide, spoof, **costs: _of_means(
+        bonafide < act_dcf_threshold(**costs),
+        spoof >= act_dcf_threshold(**costs),
+        lambda frr, far: act_dcf(frr, far, **costs),
+    ),
     compute_cllr: lambda bonafide, spoof: _of_means(*cllr_terms(bonafide, spoof), lambda b, s: (b + s) / 2),
     compute_min_cllr: _min_cllr,
     compute_rates: _rates,
