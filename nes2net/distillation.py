@@ -25,9 +25,9 @@ from nes2net.machine.devices import at_least_float32, without_autocast
 from nes2net.options import Size, Takes, name_and_options
 from nes2net.registry import create_backend, create_frontend
 
-_Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
 PartOption = Annotated[
-    _Name | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
+    Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,99}$")]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=64)],
     Takes("a name, or a mapping of name and options"),
 ]
 #: Names of the two halves, in this order.
@@ -148,6 +148,9 @@ class OneClassDistillation(Backend):
             alone, for front-ends without weights, such as ``lps``, whose states are equal.
         num_logits: n, always 2.
 
+    Raises:
+        InputError: if the back-end reads several hidden states, or has no last layer of its own.
+
     >>> backend = OneClassDistillation(feature_dim=64, backend={"name": "nes2net_x", "nes_ratio": [4, 4]})
     >>> backend([torch.randn(2, 50, 64), torch.randn(2, 50, 64)]).shape
     torch.Size([2, 2])
@@ -169,7 +172,16 @@ class OneClassDistillation(Backend):
         super().__init__(feature_dim)
         self.frontend_level = frontend_level
         name, options = _half("backend", backend, given="feature_dim")
-        self.teacher, self.student = (_headless(name, feature_dim, options) for _ in HALVES)
+        self.teacher, self.student = (create_backend(name, feature_dim=feature_dim, **options) for _ in HALVES)
+        if self.student.wants_layers == "all" or not self.student.last_layer_name:
+            why = "reads all hidden states" if self.student.wants_layers == "all" else "has no last layer of its own"
+            raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
+        if isinstance(self.student, FrameBackend) and self.student.utterance == "min":
+            raise InputError(
+                f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
+            )
+        for half in (self.teacher, self.student):
+            half.replace_last_layer(nn.Identity())
         self.teacher.requires_grad_(False)
         self.wants_final_norm, self.receptive_field = self.student.wants_final_norm, self.student.receptive_field
         self.min_frames, self.max_frames = self.student.min_frames, self.student.max_frames
@@ -234,21 +246,3 @@ def _half(option: str, part: str | Mapping[str, Any], given: str) -> tuple[str, 
     if name in ("teacher_student", "one_class_distillation"):
         raise InputError(f"`{option}` is '{name}': a teacher or student cannot itself be made of teacher and student")
     return name, options
-
-
-def _headless(name: str, feature_dim: int, options: Mapping[str, Any]) -> Backend:
-    """A back-end without its last layer.
-
-    Raises:
-        InputError: if it reads several hidden states, or has no last layer.
-    """
-    half = create_backend(name, feature_dim=feature_dim, **options)
-    if half.wants_layers == "all" or not half.last_layer_name:
-        why = "reads all hidden states" if half.wants_layers == "all" else "has no last layer of its own"
-        raise InputError(f"back-end '{name}' {why}: teacher and student need one that embeds the last state")
-    if isinstance(half, FrameBackend) and half.utterance == "min":
-        raise InputError(
-            f"back-end '{name}' with `model.backend.utterance=min` embeds by the logits of a last layer: take another"
-        )
-    half.replace_last_layer(nn.Identity())
-    return half

@@ -21,7 +21,6 @@ from nes2net.errors import InputError
 _OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
 _LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
 _TINY = 1e-30  # smallest magnitude that a row is scaled by, for rows of zeros
-_ROWS_PER_THREAD = 256  # computed at once; an utterance of 4 s has 201
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj")
 #: Linear layers in the transformer layers of Whisper and of w2v-BERT 2.0 that are quantised one by one.
 _SINGLE = ("fc1", "fc2", "linear_q", "linear_k", "linear_v", "linear_out")
@@ -230,7 +229,7 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """
     if torch.compiler.is_compiling():
         return compute(x)
-    utterances = max(1, _ROWS_PER_THREAD * torch.get_num_threads() // x.shape[1])
+    utterances = max(1, 256 * torch.get_num_threads() // x.shape[1])  # an utterance of 4 s has 201 rows
     return compute(x) if len(x) <= utterances else torch.cat([compute(part) for part in x.split(utterances)])
 
 
@@ -254,8 +253,7 @@ def quantise(model: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             linear = {part for part, layer in child.named_children() if isinstance(layer, nn.Linear)}
             if linear.issuperset(_PROJECTIONS):
-                relative = hasattr(child, "gated_bias")
-                setattr(module, name, (Int8RelativeAttention if relative else Int8Attention)(child))
+                setattr(module, name, (Int8RelativeAttention if hasattr(child, "gated_bias") else Int8Attention)(child))
             elif linear.issuperset(("intermediate_dense", "output_dense")):
                 setattr(module, name, Int8FeedForward(child))
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):

@@ -97,20 +97,6 @@ class Calibrated:
         return few_trials(self.num_bonafide, self.num_spoof)
 
 
-@dataclass(frozen=True)
-class _Training:
-    """Labelled scores of K systems to learn from."""
-
-    trials: list[Trial]
-    bonafide: NDArray
-    """(B, K)."""
-    spoof: NDArray
-    """(S, K)."""
-    scored_by: ScoredBy | None
-    resolution_ms: int | None
-    """Length of the frames, if the scores are of frames."""
-
-
 def calibrate(
     labels: Labels,
     scores: Sequence[str | Path],
@@ -136,30 +122,45 @@ def calibrate(
         InputError: if scores, keys or recordings cannot be read or do not go together; if higher scores
             mean spoofed; or as :func:`nes2net.decisions.calibration.fit`.
     """
-    corpus = corpora.get(labels.corpus)
-    training = _labelled(labels, scores, resolution_ms, allow_partial)
-    bonafide, spoof = training.bonafide, training.spoof
-    unit = "trials" if training.resolution_ms is None else f"frames of {training.resolution_ms} ms"
-    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(list(map(str, scores))))
+    corpus, path, names = corpora.get(labels.corpus), Path(scores[0]), list(map(str, scores))
+    of_frames = len(scores) == 1 and holds_frames(path)
+    trials: Sequence[Trial]
+    if of_frames:
+        found = labelled_frames(
+            labels.corpus, path, labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
+        )
+        trials, bonafide, spoof = found.trials, found.bonafide[:, None], found.spoof[:, None]
+        resolution_ms = found.resolution_ms
+    elif resolution_ms is not None:
+        raise InputError("`resolution_ms` is the length of frames, but these are scores of recordings: leave it out")
+    else:
+        trials, values = labelled_trials(labels.read()[1], names, labels.phase, allow_partial=allow_partial)
+        is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
+        bonafide, spoof = values[is_bonafide], values[~is_bonafide]  # B×K and S×K of K systems
+    digests = [sha256_of(path) for path in scores]
+    scored_by = read_scored_by(path, digests[0]) if len(scores) == 1 else None
+    if scored_by is not None and of_frames:
+        scored_by = replace(scored_by, resolution_ms=float(found.resolution_ms))
+    unit = f"frames of {resolution_ms} ms" if of_frames else "trials"
+    calibration = fit(bonafide, spoof, prior=prior, l2=l2, systems=system_names(names))
     if max(calibration.weights) < 0 and not allow_inverted:
         raise InputError(
             f"the weight of {', '.join(calibration.systems)} is {calibration.weights[0]:.3g}: among these {len(bonafide)} "
             f"bona fide and {len(spoof)} spoofed {unit}, higher scores mean spoofed. Labels or scores are "
             "inverted, or the trials are too few to tell: mend them, or pass `allow_inverted=True`"
         )
-    digests = [sha256_of(path) for path in scores]
     facts: dict[str, Any] = {
         "corpus": labels.corpus,
         "phase": labels.phase,
         "num_bonafide": len(bonafide),
         "num_spoof": len(spoof),
-        **({} if training.resolution_ms is None else {"resolution_ms": training.resolution_ms}),
+        **({"resolution_ms": resolution_ms} if of_frames else {}),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "scores_sha256": digests[0] if len(digests) == 1 else digests,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),
     }
-    population, left_out = _population(labels, recordings, training, scores[0]) if recordings else (None, [])
-    calibration = replace(calibration, trained_on=facts, scored_by=training.scored_by, population=population)
+    population, left_out = _population(labels, recordings, trials, scored_by, path) if recordings else (None, [])
+    calibration = replace(calibration, trained_on=facts, scored_by=scored_by, population=population)
     return Calibrated(
         calibration,
         len(bonafide),
@@ -171,76 +172,50 @@ def calibrate(
     )
 
 
-def _labelled(
-    labels: Labels, scores: Sequence[str | Path], resolution_ms: float | None, allow_partial: bool
-) -> _Training:
-    """Read the scores to learn from and their labels, of recordings or of frames."""
-    path = Path(scores[0])
-    if len(scores) == 1 and holds_frames(path):
-        found = labelled_frames(
-            labels.corpus, path, labels.keys, labels.phase, resolution_ms=resolution_ms, allow_partial=allow_partial
-        )
-        scored_by = read_scored_by(path, sha256_of(path))
-        if scored_by is not None:
-            scored_by = replace(scored_by, resolution_ms=float(found.resolution_ms))
-        return _Training(
-            found.trials, found.bonafide[:, None], found.spoof[:, None], scored_by, int(found.resolution_ms)
-        )
-    if resolution_ms is not None:
-        raise InputError("`resolution_ms` is the length of frames, but these are scores of recordings: leave it out")
-    _, key = labels.read()
-    trials, values = labelled_trials(key, list(map(str, scores)), labels.phase, allow_partial=allow_partial)
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
-    scored_by = read_scored_by(path, sha256_of(path)) if len(scores) == 1 else None
-    return _Training(trials, values[is_bonafide], values[~is_bonafide], scored_by, None)
-
-
 def _population(
-    labels: Labels, recordings: Recordings, training: _Training, scores: str | Path
+    labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
-    """Measure the recordings of the scores; name the recordings that cannot be measured."""
+    """Measure the recordings of the ``scored`` trials; name the recordings that cannot be measured."""
     corpus, phase = corpora.get(labels.corpus), canonical_phase(labels.phase)
     split = phase if phase in corpus.accepted_splits else corpus.splits[-1]  # "progress" is a part of "eval"
     protocols = labels.keys if str(labels.keys) != str(recordings.root) and Path(labels.keys).is_dir() else None
     listed_there = corpus.trials(recordings.root, split, protocols=protocols)
     with_audio = {trial.id: trial for trial in listed_there if trial.path is not None}
-    is_bonafide = {trial.id: trial.label == BONAFIDE for trial in training.trials}
+    is_bonafide = {trial.id: trial.label == BONAFIDE for trial in scored}
     if missing := [id for id in is_bonafide if id not in with_audio]:
         raise InputError(
             f"{recordings.root}: has no recordings of {len(missing):,} of the {counted(len(is_bonafide), 'trial')} of these "
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
-    trials = drawn([with_audio[id] for id in is_bonafide])
-    num_samples = training.scored_by.num_samples if training.scored_by else None
-    detector = _detector(recordings, training.scored_by, scores) if recordings.model else None
+    detector = None
+    if recordings.model:
+        if scored_by is None:
+            raise InputError(
+                f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
+                "anew with nes2net score, or leave `model` out"
+            )
+        detector = Detector.from_pretrained(
+            str(recordings.model),
+            own_device(recordings.device),
+            scored_by.precision,  # as the scores were computed
+            recordings.config,
+            recordings.base,
+        )
+        if (fingerprint := detector.fingerprint()) != scored_by.fingerprint:
+            raise InputError(
+                f"{recordings.model} is not the detector that made {scores} (fingerprint {fingerprint[:12]}, not "
+                f"{scored_by.fingerprint[:12]}): name the detector that made these scores"
+            )
     traits, failures = measure_trials(
-        trials,
+        drawn([with_audio[id] for id in is_bonafide]),
         recordings.kept,
-        num_samples,
+        scored_by.num_samples if scored_by else None,
         scorer=detector,
         embed=detector and partial(detector.embeddings, of="backend"),
         num_workers=recordings.num_workers,
     )
     traits = {id: one for id, one in traits.items() if id not in failures}
     return Population.fit(list(traits.values()), [is_bonafide[id] for id in traits]), list(failures)
-
-
-def _detector(recordings: Recordings, scored_by: ScoredBy | None, scores: str | Path) -> Detector:
-    """Load the detector of the scores, in the precision that it scored in."""
-    if scored_by is None:
-        raise InputError(
-            f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
-            "anew with nes2net score, or leave `model` out"
-        )
-    detector = Detector.from_pretrained(
-        str(recordings.model), own_device(recordings.device), scored_by.precision, recordings.config, recordings.base
-    )
-    if detector.fingerprint() != scored_by.fingerprint:
-        raise InputError(
-            f"{recordings.model} is not the detector that made {scores} (fingerprint "
-            f"{detector.fingerprint()[:12]}, not {scored_by.fingerprint[:12]}): name the detector that made these scores"
-        )
-    return detector
 
 
 @dataclass(frozen=True)
@@ -302,8 +277,21 @@ def apply_calibration(
         # All trials of a corpus without parts are in both phases.
         if shared := sum(trial.phase is None or not asked - {trial.phase, WHOLE} for trial in key):
             notes.append(f"{shared} of the trials to evaluate were trained on; the figures flatter the calibration")
-    notes += _checked_detector(calibration, scores)
-    names = list(map(str, scores))
+    path, names = Path(scores[0]), list(map(str, scores))
+    if len(scores) > 1:
+        notes.append(
+            "a fusion does not say whose scores it was learned from: check that these are of the same detectors"
+        )
+    elif scored_by := read_scored_by(path, sha256_of(path)):
+        try:
+            notes += calibration.check_made_of(scored_by, "give the scores of the calibration's detector")
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        notes += filter(None, [calibration.unlike(scored_by.num_samples)])
+    else:
+        notes.append(
+            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
+        )
     ids, values = unlabelled_scores(names, allow_partial=allow_partial)
     calibrated, rows = calibration(values), []
     if labels and corpus:
@@ -317,23 +305,6 @@ def apply_calibration(
             notes.append(f"the keys have no labels for phase {labels.phase}, so it is not evaluated")
     write_scores(out, ids, calibrated)
     return Applied(rows, notes)
-
-
-def _checked_detector(calibration: LinearCalibration, scores: Sequence[str | Path]) -> list[str]:
-    """Raise if the scores to calibrate are of another detector; return what cannot be checked."""
-    path, *more = map(Path, scores)
-    if more:
-        return ["a fusion does not say whose scores it was learned from: check that these are of the same detectors"]
-    scored_by = read_scored_by(path, sha256_of(path))
-    if scored_by is None:
-        return [
-            f"no record of these scores is beside {path}, so nothing tells whether the calibration's detector made them"
-        ]
-    try:
-        notes = calibration.check_made_of(scored_by, "give the scores of the calibration's detector")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return [note for note in (*notes, calibration.unlike(scored_by.num_samples)) if note]
 
 
 def _before_and_after(

@@ -33,9 +33,6 @@ from nes2net.scoring.kernel import check_takes_audio_alone
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 
-_LLR = "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier"
-_UNTRAINED = "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
-
 
 @dataclass(frozen=True)
 class Along:
@@ -145,11 +142,14 @@ def predict(
             min_duration=way.min_duration,
         )
         goes_on = f" and goes on up to {rule.threshold + rule.hysteresis:g}" if rule.hysteresis else ""
-        about_stretches = [
-            *([] if detector.trained_on_segments else [_UNTRAINED]),
+        if not detector.trained_on_segments:
+            about_stretches.append(
+                "this detector was trained on whole recordings, not on segments: what it finds in them may mean nothing"
+            )
+        about_stretches.append(
             f"a fake stretch begins at a score of at most {rule.threshold:g}{goes_on}, and lasts {rule.min_duration:g} s at "
-            f"least; frames of {resolution_ms:g} ms",
-        ]
+            f"least; frames of {resolution_ms:g} ms"
+        )
         rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
     else:
         long = replace(way.long, window=usual if way.long.window is None else way.long.window)
@@ -162,12 +162,15 @@ def predict(
                 )
         else:
             heard = way.num_samples
-        along = None if heard or way.num_samples is None else long
-        rows = one.once(paths, heard, along, workers)
+        rows = one.once(paths, heard, None if heard or way.num_samples is None else long, workers)
     nature = NATURE[detector.backend.score_rule]
     notes.append(f"score: higher means more bona fide; it is {nature}, so choose a threshold on data of your own")
     if decider:
-        notes += [_LLR, *decider.described(), *notes_on(detector, decider, heard, resolution_ms)]
+        notes += [
+            "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier",
+            *decider.described(),
+            *notes_on(detector, decider, heard, resolution_ms),
+        ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
     return Predictions([*notes, *about_stretches], (replace(found, row=found.row | facts) for found in rows))
 
@@ -226,9 +229,10 @@ class _Recording:
         try:
             duration = count_samples(path) / SAMPLE_RATE
             if not asked:
+                unit, lasts = (1, "{} min {} s") if duration < 3600 else (60, "{} h {} min")
                 print(
-                    f"{printable_name(path.name)} lasts {_in_words(duration)}: its score is the mean over windows of "
-                    f"{way.window:.3g} s, one every {way.hop:g} s; "
+                    f"{printable_name(path.name)} lasts {lasts.format(*divmod(round(duration / unit), 60))}: its score is "
+                    f"the mean over windows of {way.window:.3g} s, one every {way.hop:g} s; "
                     + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                     file=sys.stderr,
                 )
@@ -302,17 +306,7 @@ def reason(path: Path, error: InputError) -> str:
 @contextmanager
 def _seconds_shown(path: Path, duration: float) -> Iterator[Callable[[float], object]]:
     """Show how many of the ``duration`` seconds of ``path`` are scored, as told to the function that this yields."""
-    name = printable_name(path.name)
-    with ProgressDisplay[None](title=name, unit="second", total=round(duration), delay=1) as display:
+    with ProgressDisplay[None](
+        title=printable_name(path.name), unit="second", total=round(duration), delay=1
+    ) as display:
         yield lambda seconds: display.update(round(seconds) - display.done)
-
-
-def _in_words(seconds: float) -> str:
-    """Say how long a recording is.
-
-    >>> _in_words(125), _in_words(3725)
-    ('2 min 5 s', '1 h 2 min')
-    """
-    if seconds < 3600:
-        return "{} min {} s".format(*divmod(round(seconds), 60))
-    return "{} h {} min".format(*divmod(round(seconds / 60), 60))

@@ -144,8 +144,25 @@ class MixtureOfExperts(Aggregation):
     def combine(self, hidden_states: Sequence[Tensor], choice: Choice) -> Tensor:
         """Add up the chosen experts' outputs in the exponential domain: L tensors B×T×D → B×T×D."""
         layers = [state.flatten(0, 1) for state in hidden_states[:-1]]  # F×D
-        compute = self._every_expert if torch.compiler.is_compiling() else self._chosen_experts
-        outputs = at_least_float32(compute(layers, choice.experts))  # F×k×D
+        if torch.compiler.is_compiling():  # without operations whose shapes depend on the choice
+            outputs = layers[0].new_zeros(()).expand(*choice.experts.shape, self.feature_dim)  # F×k×D
+            for e, expert in enumerate(self.experts):
+                output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
+                outputs = torch.where((choice.experts == e).unsqueeze(2), output, outputs)
+        else:  # each expert reads the frames that chose it
+            chosen = choice.experts.flatten()  # of frame 0, then of frame 1, …
+            order = chosen.argsort(stable=True)
+            if chosen.is_meta:  # costs are counted without numbers: any split of the frames costs the same
+                counts = [len(part) for part in chosen.tensor_split(self.num_experts)]
+            else:
+                counts = F.one_hot(chosen, self.num_experts).sum(dim=0).tolist()
+            frames = (order // self.top_k).split(counts)
+            parts = [
+                expert(layers[e // self.experts_per_layer].index_select(0, frames[e]))
+                for e, expert in enumerate(self.experts)
+            ]
+            outputs = torch.cat(parts).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
+        outputs = at_least_float32(outputs)
         merged = torch.logsumexp(outputs + choice.log_gates.unsqueeze(2), dim=1)
         if self.underflow == "floor":
             plain = (choice.log_gates.float().exp().unsqueeze(2) * outputs.float().exp()).sum(dim=1)
@@ -169,28 +186,6 @@ class MixtureOfExperts(Aggregation):
             threshold = torch.where(choice.noisy > next_one, next_one, least_chosen)
             load = torch.special.ndtr((choice.clean - threshold) / choice.deviation).sum(dim=0)
         return _squared_variation(gates.sum(dim=0)) + _squared_variation(load)
-
-    def _chosen_experts(self, layers: list[Tensor], experts: Tensor) -> Tensor:
-        """The outputs F×k×D of the chosen ``experts`` F×k; each reads the frames that chose it."""
-        chosen = experts.flatten()  # of frame 0, then of frame 1, …
-        order = chosen.argsort(stable=True)
-        if chosen.is_meta:  # costs are counted without numbers: any split of the frames costs the same
-            counts = [len(part) for part in chosen.tensor_split(self.num_experts)]
-        else:
-            counts = F.one_hot(chosen, self.num_experts).sum(dim=0).tolist()
-        outputs = [
-            expert(layers[e // self.experts_per_layer].index_select(0, frames))
-            for e, (expert, frames) in enumerate(zip(self.experts, (order // self.top_k).split(counts)))
-        ]
-        return torch.cat(outputs).index_select(0, order.argsort()).unflatten(0, (-1, self.top_k))
-
-    def _every_expert(self, layers: list[Tensor], experts: Tensor) -> Tensor:
-        """The same outputs F×k×D, without operations whose shapes depend on ``experts`` F×k."""
-        outputs = layers[0].new_zeros(()).expand(*experts.shape, self.feature_dim)
-        for e, expert in enumerate(self.experts):
-            output = expert(layers[e // self.experts_per_layer]).unsqueeze(1)
-            outputs = torch.where((experts == e).unsqueeze(2), output, outputs)
-        return outputs
 
 
 def _squared_variation(x: Tensor) -> Tensor:

@@ -28,9 +28,6 @@ _HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
 _TYPES = (np.dtype(np.int16), np.dtype(np.float32))
 _FULL_SCALE = np.float32(32768)  # of 16-bit samples
 _LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
-# After these errors the next file cannot be written either.
-_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
-_STALE = 3600  # seconds; no file takes so long to write
 # Folder in use in this process → whether nothing more is written to it.
 _FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
 
@@ -70,7 +67,7 @@ class AudioCache:
                 full.share_memory_()
             with suppress(OSError):  # another process may be doing the same
                 for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # of processes that were killed
-                    if time.time() - temporary.stat().st_mtime > _STALE:
+                    if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
                         temporary.unlink()
         self._full = full
 
@@ -125,7 +122,8 @@ class AudioCache:
             # replacing has two names. Or another machine that shares the folder writes the same
             # entry under the same process number.
             one_entry = isinstance(error, PermissionError) and error.filename2 is not None
-            if one_entry or error.errno not in _LASTING:
+            # After other errors the next file may be written.
+            if one_entry or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
                 return
             self._full[0] = 1
             print(

@@ -23,7 +23,6 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
 # the second.
 _UNKNOWN_SIZE, _UNKNOWN_LONG_SIZE = 0x7FFFF000, 1 << 62
 _MOST_CHUNKS = 10_000  # a file of zeros would seem to have more
-_FORMATS_OF_WHOLE_SAMPLES = {1, 3, 6, 7, 0xFFFE}  # PCM, float, A-law, μ-law, extensible
 
 
 def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
@@ -34,13 +33,21 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     """
     file.seek(0)
     start = file.read(12)
+    size_of_file, position = file.seek(0, 2), 0
     if start[:4] == b"RIFF" and start[8:] == b"AVI ":
-        return _missing_video(file)
+        for _ in range(_MOST_CHUNKS):  # it may consist of several RIFF chunks
+            file.seek(position)
+            head = file.read(8)
+            size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
+            if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+                return None
+            if size > present + 8:  # see below
+                return size, present, "bytes"
+            position += 8 + size + size % 2
     order = RIFF_FORMATS.get(start[:4])
     if order is None or start[8:] not in (b"WAVE", b"AIFF", b"AIFC"):
         return None
     unit_bytes, unit, long_size = 1, "bytes", None
-    size_of_file = file.seek(0, 2)
     for name, size, place in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
@@ -55,23 +62,9 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             return (announced, present, unit) if announced > present else None
         if name == b"ds64" and len(body) >= 16:
             long_size = int.from_bytes(body[8:16], "little")
-        if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in _FORMATS_OF_WHOLE_SAMPLES:
+        # PCM, float, A-law, μ-law, extensible
+        if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
             unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
-    return None
-
-
-def _missing_video(file: BinaryIO) -> tuple[int, int, str] | None:
-    """Do the same for an AVI file, which may consist of several RIFF chunks."""
-    size_of_file, position = file.seek(0, 2), 0
-    for _ in range(_MOST_CHUNKS):
-        file.seek(position)
-        head = file.read(8)
-        size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
-        if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
-            return None
-        if size > present + 8:  # see above
-            return size, present, "bytes"
-        position += 8 + size + size % 2
     return None
 
 
@@ -102,10 +95,6 @@ def _is_chunk(head: bytes) -> bool:
     return len(head) == 8 and all(32 <= byte < 127 for byte in head[:4])
 
 
-# ASF specification, Sec. 10
-_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-_ASF_BROADCAST = 1  # flag of a recording that was not finished
 _MOST_HEADER = 1 << 20  # bytes
 
 
@@ -114,34 +103,26 @@ def missing_bytes(file: BinaryIO) -> int | None:
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
-    if start[:16] == _ASF_HEADER:
+    if start[:16] == bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c"):  # ASF specification, Sec. 10
         header = file.read(min(int.from_bytes(start[16:24], "little"), _MOST_HEADER))
-        place = header.find(_ASF_FILE_PROPERTIES)
+        place = header.find(bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365"))  # file properties
         fields = header[place + 24 : place + 104]
-        if place < 0 or len(fields) < 68 or fields[64] & _ASF_BROADCAST:
-            return None  # the size is not stated
+        if place < 0 or len(fields) < 68 or fields[64] & 1:
+            return None  # the size is not stated: the recording was not finished
         expected = int.from_bytes(fields[16:24], "little")
     elif start[:4] == b"FLV\1":
-        expected = _flv_size(file, int.from_bytes(start[5:9], "big"), size)
+        expected = int.from_bytes(start[5:9], "big")  # where the header ends, then each tag
+        while True:
+            file.seek(expected + 4)  # behind the size of the tag before
+            head = file.read(11)
+            if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
+                return None
+            expected += 15 + (int.from_bytes(head[1:4], "big") if len(head) == 11 else 0)
+            if expected >= size:
+                break
     else:
         return None
     return expected - size if expected > size else None
-
-
-def _flv_size(file: BinaryIO, start: int, size: int) -> int:
-    """Where the last tag ends; a tag states its own size."""
-    position = start + 4
-    while True:
-        file.seek(position)
-        head = file.read(11)
-        if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
-            return 0
-        if len(head) < 11:
-            return position + 11
-        position += 11 + int.from_bytes(head[1:4], "big")
-        if position >= size:
-            return position
-        position += 4  # the size once more
 
 
 # The boxes of boxes in which FFmpeg reads tables.
@@ -149,8 +130,6 @@ _ENTERED = {b"moov", b"trak", b"mdia", b"minf", b"dinf", b"stbl", b"edts", b"mve
 _DEEPEST = 10  # FFmpeg goes no deeper
 _FIRST = {b"ftyp", b"moov", b"moof", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _OUTERMOST = _FIRST | {b"mfra", b"uuid", b"emsg", b"prft", b"meta"}
-# A fragment for each frame of speech takes 45 bytes a box.
-_MANY_BOXES, _BOX_BYTES = 1 << 20, 32
 # Table → where it counts its entries.
 _TABLES = dict.fromkeys((b"stts", b"ctts", b"stsc", b"stco", b"co64", b"stss", b"trun"), 4) | {b"stsz": 8, b"stz2": 8}
 _COUNTED = {b"hdlr", *_TABLES}
@@ -158,7 +137,6 @@ _COUNTED = {b"hdlr", *_TABLES}
 _MOST_ENTRIES = 10_000_000
 # Samples of PCM are listed in blocks of 160 or more, mostly 1024, of 24 bytes of memory each.
 _BLOCK, _MOST_BLOCKS = 160, 16_000_000
-_NO_SOUND = {b"vide", b"subp", b"clcp"}
 
 
 class _Box(NamedTuple):
@@ -199,9 +177,9 @@ class _Track:
     def listed(self) -> tuple[int, int]:
         """Entries and blocks of PCM that FFmpeg lists."""
         frames = self.entries[b"stsz"] + self.entries[b"stz2"]
-        is_pcm = b"soun" in self.kinds and not self.kinds & _NO_SOUND and self.steps == {b"\0\0\0\1" * 2}
-        chunks = self.entries[b"stco"] + self.entries[b"co64"]
-        blocks = chunks * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
+        is_sound = b"soun" in self.kinds and not self.kinds & {b"vide", b"subp", b"clcp"}
+        is_pcm = is_sound and self.steps == {b"\0\0\0\1" * 2}
+        blocks = (self.entries[b"stco"] + self.entries[b"co64"]) * -(-self.longest_chunk // _BLOCK) if is_pcm else 0
         return self.entries.total() - (frames if is_pcm else 0), blocks
 
 
@@ -217,7 +195,7 @@ def mp4_fault(file: BinaryIO) -> str | None:
     for number, box in enumerate(_boxes(file, 0, size)):
         if number == 0 and box.name not in _FIRST:
             return None
-        if number > _MANY_BOXES + size // _BOX_BYTES:
+        if number > (1 << 20) + size // 32:  # a fragment for each frame of speech takes 45 bytes a box
             return f"has more than {number:,} boxes in {size:,} bytes"
         if box.depth == 0:
             last = box
@@ -256,16 +234,16 @@ def _boxes(file: BinaryIO, position: int, end: int, depth: int = 0) -> Iterator[
 
 
 _EBML, _SEGMENT, _CLUSTER, _INFO = 0x1A45DFA3, 0x18538067, 0x1F43B675, 0x1549A966
-# The other elements in a segment: lists of places, tracks, cues, attachments, chapters, tags.
-_IN_SEGMENT = {0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367}
-# The elements in a cluster: its time, silent tracks, position, size of the one before, blocks.
-_IN_CLUSTER = {0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF}
-_ANYWHERE = {0xEC, 0xBF}  # void, CRC-32
-_KNOWN = {_EBML, _SEGMENT, _CLUSTER, _INFO} | _IN_SEGMENT | _IN_CLUSTER | _ANYWHERE
+# Beside these: in a segment lists of places, tracks, cues, attachments, chapters and tags; in a cluster its time, silent
+# tracks, position, size of the one before and blocks; anywhere void and CRC-32.
+_KNOWN = {
+    *(_EBML, _SEGMENT, _CLUSTER, _INFO),
+    *(0x114D9B74, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
+    *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF),
+    *(0xEC, 0xBF),
+}
 # A block of silence takes 7 bytes or more.
 _MANY_ELEMENTS, _ELEMENT_BYTES = 1 << 20, 7
-_DURATION = b"\x44\x89"
-_MOST_INFO = 1 << 16  # bytes
 
 
 class _Element(NamedTuple):
@@ -306,7 +284,7 @@ def states_duration(file: BinaryIO) -> bool:
             return False
         if element.id == _INFO:
             file.seek(element.body)
-            return _DURATION in file.read(min(element.size or 0, _MOST_INFO))
+            return b"\x44\x89" in file.read(min(element.size or 0, 1 << 16))  # the id of a duration
     return False
 
 
@@ -317,27 +295,17 @@ def _elements(file: BinaryIO, end: int) -> Iterator[tuple[int, _Element | None]]
     """
     position, size_of_file = 0, end
     while position < end or not position:
-        element = _element(file, position)
-        yield position, element
-        if element is None:
+        file.seek(position)
+        head = file.read(12)  # RFC 8794, Sec. 5 and 6
+        id_bytes = 9 - head[0].bit_length() if head else 9
+        size_bytes = 9 - head[id_bytes].bit_length() if id_bytes <= 4 and len(head) > id_bytes else 9
+        if size_bytes > 8 or len(head) < id_bytes + size_bytes:
+            yield position, None
             return
-        if element.id == _SEGMENT:
-            end = size_of_file if element.size is None else element.body + element.size
-        entered = element.id in (_SEGMENT, _CLUSTER)
-        position = element.body if entered else element.body + (element.size or 0)
-
-
-def _element(file: BinaryIO, position: int) -> _Element | None:
-    """The element at ``position`` (RFC 8794, Sec. 5 and 6); None if none can begin there."""
-    file.seek(position)
-    head = file.read(12)
-    id_bytes = 9 - head[0].bit_length() if head else 9
-    if id_bytes > 4 or len(head) <= id_bytes:
-        return None
-    size_bytes = 9 - head[id_bytes].bit_length()
-    if size_bytes > 8 or len(head) < id_bytes + size_bytes:
-        return None
-    most = (1 << 7 * size_bytes) - 1
-    size = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
-    body = position + id_bytes + size_bytes
-    return _Element(int.from_bytes(head[:id_bytes], "big"), body, None if size == most else size)
+        most = (1 << 7 * size_bytes) - 1
+        stated = int.from_bytes(head[id_bytes : id_bytes + size_bytes], "big") & most
+        id, body = int.from_bytes(head[:id_bytes], "big"), position + id_bytes + size_bytes
+        yield position, _Element(id, body, None if stated == most else stated)
+        if id == _SEGMENT:
+            end = size_of_file if stated == most else body + stated
+        position = body if id in (_SEGMENT, _CLUSTER) else body + stated % most  # of unknown size: 0

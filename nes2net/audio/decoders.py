@@ -115,9 +115,6 @@ MP3 = ("MP3", "MPEG")
 
 #: Samples of all channels together that are decoded at a time.
 BLOCK_VALUES = 1 << 20
-# Samples that the length in an MP3 header may be too long by: encoders count their own delay in
-# different ways.
-_MP3_FRAMES = 2 * 1152
 # libsndfile's log alone says that a file of these formats was cut off.
 # Programs that do not know the length write these sizes or more.
 _LOGGING_CUTS = {"AU": 0x7FFFF000, "CAF": 1 << 62, "W64": 1 << 62}
@@ -170,7 +167,8 @@ def libsndfile_blocks(
             if len(samples) < length:
                 break
         if file.format in MP3:
-            if count < file.frames - _MP3_FRAMES:  # FFmpeg would not notice
+            # Encoders count their own delay in different ways, up to two frames. FFmpeg would not notice a cut.
+            if count < file.frames - 2 * 1152:
                 raise cut_off(path, file.frames, count, "samples")
         elif count < file.frames:
             raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
@@ -200,10 +198,6 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         if header is not None and exceeds_length(raw, header):
             raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
 
-
-# A FLAC frame whose checksum is wrong is an error instead of being left out. Other codecs find no
-# more damage with it.
-_STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 
 # Formats whose headers state how long the longest stream is, or each one.
 _DURATION_OF_ALL = ("matroska,webm", "flv")
@@ -237,7 +231,8 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         stream = container.streams.audio[0]
         seconds = _stated_seconds(container, stream, has_duration)
         if strict and stream.codec_context.name == "flac":
-            stream.codec_context.options = _STRICT
+            # A wrong checksum is then an error. Other codecs find no more damage so.
+            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
         stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
         announced = parse_stream_info(stream_info).num_samples if stream_info else 0
         if container.format.name == "nistsphere":
@@ -277,8 +272,7 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         # stamps alike.
         found = max(count / stream.rate, end - begin, latest)
         # Matroska counts the samples that the encoder put before the first one, which are left out.
-        delay = 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0
-        if found < 0.998 * seconds - max(0.1, delay):
+        if found < 0.998 * seconds - max(0.1, 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0):
             raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
         if not count:
             raise ValueError("no audio frames")

@@ -72,7 +72,6 @@ _BIT_RATES = {
     (2, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 _RATES = (44100, 48000, 32000)
-_RATE_DIVISORS = {3: 1, 2: 2, 0: 4}  # by the code of the version: 1, 2, 2.5
 
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
@@ -101,7 +100,7 @@ def _frame_length(head: bytes) -> int | None:
     if layer == 4:  # ADTS: ISO 13818-7, Sec. 6.2
         length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
         return length if head[1] & 0xF0 == 0xF0 and length >= 7 else None
-    divisor = _RATE_DIVISORS.get(head[1] >> 3 & 3)
+    divisor = {3: 1, 2: 2, 0: 4}.get(head[1] >> 3 & 3)  # of the rate, by the code of the version: 1, 2, 2.5
     bit_rate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
     if divisor is None or not 0 < bit_rate < 15 or rate == 3:
         return None
@@ -155,8 +154,6 @@ _BLOCK_SIZES_AT_END = {6: 1, 7: 2}
 _INTEGERS = {8: "i1", 16: "<i2", 24: "<i4"}  # bits of a sample → type of the samples in the MD5 sum
 _FRAME_HEADER_BYTES = 16  # at most
 _STREAM_INFO_BYTES = 34
-_BEHIND_LAST_FRAME = 1024  # bytes of tags looked through for the last frame
-_MOST_METADATA = 1024  # of metadata; a file of zeros would seem to have more
 
 
 class FlacHeader(NamedTuple):
@@ -237,7 +234,7 @@ def read_flac_header(file: BinaryIO) -> FlacHeader | None:
     if len(start) < 8 + _STREAM_INFO_BYTES or start[:4] != b"fLaC" or start[4] & 0x7F != 0:
         return None
     last_block = start[4] & 0x80
-    for _ in range(_MOST_METADATA):
+    for _ in range(1024):  # a file of zeros would seem to have more metadata
         block = b"" if last_block else file.read(4)
         if len(block) < 4:
             break
@@ -272,7 +269,7 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
     if not header.num_samples or not _flac_frame(first):
         return False
     size = file.seek(0, 2)
-    file.seek(max(0, size - (header.largest_frame or 1 << 16) - _BEHIND_LAST_FRAME))
+    file.seek(max(0, size - (header.largest_frame or 1 << 16) - 1024))  # tags may follow the last frame
     tail = file.read() + bytes(_FRAME_HEADER_BYTES)  # the last frame may be shorter
     place = len(tail)
     while (place := tail.rfind(first[:2], 0, place)) >= 0:
@@ -280,17 +277,11 @@ def exceeds_length(file: BinaryIO, header: FlacHeader) -> bool:
         frame = _flac_frame(data)
         if frame is None or (data[2] & 15, data[3] & 15) != (first[2] & 15, first[3] & 15):
             continue
-        if _crc8(data[: frame.end]) == data[frame.end]:
-            states_sample = data[1] & 1
-            return frame.number * (1 if states_sample else header.block_size) + frame.block_size > header.num_samples
+        checksum = 0  # of the frame's header, polynomial x⁸ + x² + x + 1
+        for byte in data[: frame.end]:
+            checksum ^= byte
+            for _ in range(8):
+                checksum = checksum << 1 ^ (0x107 if checksum & 0x80 else 0)
+        if checksum == data[frame.end]:
+            return frame.number * (1 if data[1] & 1 else header.block_size) + frame.block_size > header.num_samples
     return False
-
-
-def _crc8(data: bytes) -> int:
-    """The checksum of a frame's header, polynomial x⁸ + x² + x + 1."""
-    value = 0
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = value << 1 ^ (0x107 if value & 0x80 else 0)
-    return value

@@ -36,12 +36,10 @@ SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
 
 _SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
 _AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
-_MOST_OPEN = 64  # shards
 # Bytes of row groups that a process keeps; the last one is kept even if it is larger.
 _KEPT_BYTES = 256 << 20
 _MOST_BYTES = 2 << 30  # of a recording
 _TAR_BLOCK = 512  # bytes
-_SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +123,7 @@ def open_recording(recording: AnyRecording) -> BinaryIO:
     if isinstance(found, Path):
         return open(found, "rb")
     suffix = Path(found.name).suffix if found.suffix is None else found.suffix
-    return _InMemory(found.content, suffix if _SUFFIX.fullmatch(suffix) else "")
+    return _InMemory(found.content, suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else "")
 
 
 def is_there(path: str | Path) -> bool:
@@ -248,13 +246,11 @@ class _Table:
     def content(self, inner: str) -> tuple[bytes, str]:
         row = _row(inner, self.ends[-1])
         group = bisect_right(self.ends, row) - 1
-        values = _state.group((self.key, group), lambda: self._read(group))
-        return _content_of(values[row - self.ends[group]])
+        return _content_of(_state.group((self.key, group), lambda: self._read(group))[row - self.ends[group]])
 
     def _read(self, group: int) -> Any:
         batches = self.table.batches([self.column], self._budget(), [group])
-        pyarrow = pyarrow_module("pyarrow", self.path)
-        return pyarrow.chunked_array(
+        return pyarrow_module("pyarrow", self.path).chunked_array(
             [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
         )
 
@@ -347,7 +343,7 @@ class _State:
         known = self.shards.get(name)
         if known is None or known[0] != now:
             self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))
-            while len(self.shards) > _MOST_OPEN:
+            while len(self.shards) > 64:
                 self.shards.popitem(last=False)
         self.shards.move_to_end(name)
         return self.shards[name][1]

@@ -33,16 +33,10 @@ from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_rec
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
 
-# Samples at 16 kHz read on both sides of an excerpt that is resampled: beyond the reach of soxr's
-# filter.
-_RESAMPLING_MARGIN = 1024
-# libsndfile 1.2 gives other samples after a seek in these.
-_INEXACT_SEEK = frozenset({"OGG", *MP3})
 # Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
 # where only the beginning is wanted.
 _SEARCHED_VALUES = 1 << 27
 _MOST_VALUES = 1 << 24  # samples of all channels that are read in one piece
-_RESAMPLING_DELAY = 1600  # samples at 16 kHz by which soxr's output lies behind its input, at most
 
 #: Samples (channels, N) float32 and their rate in Hz.
 _Blocks: TypeAlias = Generator[tuple[np.ndarray, int], None, None]
@@ -130,13 +124,14 @@ def load_excerpt(path: AnyRecording, start: int, num_samples: int) -> np.ndarray
     """
 
     def excerpt(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
-        if not file.seekable() or file.format in _INEXACT_SEEK:
+        # libsndfile 1.2 gives other samples after a seek in the last two.
+        if not file.seekable() or file.format == "OGG" or file.format in MP3:
             return None
         check_rate(file.samplerate, f"audio file {path}")
         divisor = math.gcd(SAMPLE_RATE, file.samplerate)
         ours, theirs = SAMPLE_RATE // divisor, file.samplerate // divisor  # samples in the same time
-        # From a position that is a whole sample at both rates.
-        margin = 0 if ours == theirs else _RESAMPLING_MARGIN
+        # From a position that is a whole sample at both rates, with a margin beyond the reach of soxr's filter.
+        margin = 0 if ours == theirs else 1024
         first = max(0, start - margin) // ours
         last = -(-(start + num_samples + margin) // ours)
         position = file.seek(min(first * theirs, file.frames))
@@ -170,7 +165,7 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
-        delay = 0 if file.samplerate == SAMPLE_RATE else _RESAMPLING_DELAY
+        delay = 0 if file.samplerate == SAMPLE_RATE else 1600  # by which soxr's output lies behind its input, at most
         wanted = math.ceil((num_samples + delay) * file.samplerate / SAMPLE_RATE)
         if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
             return None

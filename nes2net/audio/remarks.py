@@ -19,8 +19,6 @@ _NEARLY_ALL = 0.99
 # largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
 # least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.
 _AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 0.002, 10, 0.3, 0.1, 0.01
-# An assumption: utterances that training has to repeat more than four times hardly occur in it.
-_PART_OF_TRAINING = 4
 
 
 class Listener:
@@ -50,32 +48,31 @@ class Listener:
             repeated_to: samples that it gets, if the recording has fewer.
             length: samples of the whole recording, if not all of it was measured.
         """
-        remarks = [self._signal()] if self.num_samples else []
+        remarks, counts = [], self._levels
+        if self.num_samples:
+            nearly_all, most = _NEARLY_ALL * self.num_samples, int(counts.argmax())
+            one_sign = abs(self._sum) >= _NEARLY_ALL * (most - 1) * self.num_samples
+            largest = int(np.flatnonzero(counts)[-1])
+            top, below = (int(np.ceil(share * largest)) for share in (_AT_TOP, _BELOW_TOP))
+            at_top = int(counts[top:].sum())
+            if counts[0] >= nearly_all:
+                remarks.append("digital silence")
+            elif one_sign and counts[max(0, most - 1) : most + 2].sum() >= nearly_all:
+                remarks.append("constant: its samples do not change")
+            elif (
+                largest >= _QUIET * _STEPS
+                and at_top >= max(_FEWEST, _SHARE * self.num_samples)
+                and counts[below:top].sum() < _RATIO * at_top
+                and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
+            ):
+                remarks.append(f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit")
         length = self.num_samples if length is None else length
-        if length < trained_on / _PART_OF_TRAINING:
+        # An assumption: utterances that training has to repeat more than four times hardly occur in it.
+        if length < trained_on / 4:
             lasts = f"lasts {length / SAMPLE_RATE:.2f} s"
             lasts += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s" if repeated_to > length else ""
             remarks.append(f"{lasts}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
-        return "; ".join(filter(None, remarks))
-
-    def _signal(self) -> str:
-        """Whether it is silent, constant or clipped."""
-        counts, most = self._levels, int(self._levels.argmax())
-        if counts[0] >= _NEARLY_ALL * self.num_samples:
-            return "digital silence"
-        one_sign = abs(self._sum) >= _NEARLY_ALL * (most - 1) * self.num_samples
-        if one_sign and counts[max(0, most - 1) : most + 2].sum() >= _NEARLY_ALL * self.num_samples:
-            return "constant: its samples do not change"
-        largest = int(np.flatnonzero(counts)[-1])
-        top, below = (int(np.ceil(share * largest)) for share in (_AT_TOP, _BELOW_TOP))
-        at_top = int(counts[top:].sum())
-        clipped = (
-            largest >= _QUIET * _STEPS
-            and at_top >= max(_FEWEST, _SHARE * self.num_samples)
-            and counts[below:top].sum() < _RATIO * at_top
-            and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
-        )
-        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit" if clipped else ""
+        return "; ".join(remarks)
 
 
 def remark_of(waveform: NDArray, num_samples: int, trained_on: int) -> str:

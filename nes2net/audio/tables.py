@@ -19,11 +19,7 @@ from nes2net.machine.installation import how_to_install
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
 _MOST_COLUMNS, _COLUMNS_OF_STEP = 1000, 8
-# Limits on the footer of a Parquet file: bytes of a text, elements of a list, and bytes that pyarrow
-# holds for each byte, at most.
-_LONGEST_TEXT, _MOST_ELEMENTS, _HELD_OF_FOOTER = 1 << 24, 100_000, 256
 _FOOTER_END = 8  # bytes: the length of the footer and a mark
-_DELTA_BYTE_ARRAY = 7  # the encoding in which a value repeats the beginning of the one before
 _ARROW_FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
 
 
@@ -72,13 +68,13 @@ class ParquetTable:
         size = self._chunks.seek(-_FOOTER_END, 2) + _FOOTER_END
         footer = int.from_bytes(self._chunks.read(4), "little")
         if footer <= size:  # otherwise pyarrow says what is wrong
-            budget.take("footer", bytes=_HELD_OF_FOOTER * footer)
+            budget.take("footer", bytes=256 * footer)  # what pyarrow holds for each byte, at most
         # One thread and no read-ahead: processes forked from this one would wait for its threads.
         self._file = parquet.ParquetFile(
             source if isinstance(source, Path) else self._chunks,
             pre_buffer=False,
-            thrift_string_size_limit=_LONGEST_TEXT,
-            thrift_container_size_limit=_MOST_ELEMENTS,
+            thrift_string_size_limit=1 << 24,
+            thrift_container_size_limit=100_000,
         )
         self._size, self._is_remote = size, not isinstance(source, Path)
         self.schema = _flat_schema(self._file.schema_arrow, "value_type", budget)
@@ -100,7 +96,27 @@ class ParquetTable:
             ]
             if self._is_remote:
                 self._chunks.hold(map(self._place, chunks))
-            at_once = min((self._rows_at_once(chunk, self.counts[group], budget) for chunk in chunks), default=1)
+            at_once = _ROWS_AT_ONCE if chunks else 1
+            for chunk in chunks:  # the headers of its pages tell how many of its rows fit into memory
+                at, left = self._place(chunk)
+                found, expanded, end = 0, 0, at + left
+                longest = 1  # bytes of the longest value that rows may share
+                while found < chunk.num_values and at < end:
+                    self._chunks.seek(at)
+                    header = _thrift_struct(self._chunks)
+                    size, compressed = header.get(2, -1), header.get(3, -1)
+                    if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
+                        raise ValueError("the header of a page has no sizes")
+                    budget.take("pages", bytes=size)
+                    expanded += size
+                    page = header.get(5) or header.get(8) or {}  # of either version
+                    # With a dictionary, or an encoding in which a value repeats the beginning of the one before.
+                    if header.get(7) or 7 in (page.get(2), page.get(4)):
+                        longest = max(longest, size)
+                    found += page.get(1, 0)
+                    at = self._chunks.tell() + compressed
+                largest = max(longest, expanded // max(self.counts[group], 1))
+                at_once = max(1, min(at_once, _BYTES_AT_ONCE // largest))
             for batch in self._file.iter_batches(at_once, [group], list(columns), use_threads=False):
                 for number, column in enumerate(batch.columns):
                     if hasattr(column, "dictionary_decode"):  # so that a value counts in each of its rows
@@ -114,27 +130,6 @@ class ParquetTable:
         if not 0 < start <= start + chunk.total_compressed_size <= self._size:
             raise ValueError(f"a column lies beyond its {self._size:,} bytes")
         return start, chunk.total_compressed_size
-
-    def _rows_at_once(self, chunk: Any, rows: int, budget: Budget) -> int:
-        """How many rows of a column chunk to decode at once; take its pages from ``budget``."""
-        at, left = self._place(chunk)
-        found = expanded = 0
-        longest = 1  # bytes of the longest value that rows may share
-        end = at + left
-        while found < chunk.num_values and at < end:
-            self._chunks.seek(at)
-            header = _thrift_struct(self._chunks)
-            size, compressed = header.get(2, -1), header.get(3, -1)
-            if not (0 <= size < 1 << 31 and 0 <= compressed < 1 << 31):
-                raise ValueError("the header of a page has no sizes")
-            budget.take("pages", bytes=size)
-            expanded += size
-            page = header.get(5) or header.get(8) or {}  # of either version
-            if header.get(7) or _DELTA_BYTE_ARRAY in (page.get(2), page.get(4)):
-                longest = max(longest, size)
-            found += page.get(1, 0)
-            at = self._chunks.tell() + compressed
-        return max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(longest, expanded // max(rows, 1), 1)))
 
 
 class _Chunks:

@@ -16,8 +16,6 @@ SAMPLE_RATE = 16000
 # Hz. Recordings lie within; a damaged header may say anything, and resampling would make gigabytes
 # of it.
 _RATES = (1000, 1_000_000)
-# Larger sample values are not loud recordings but integers in floating-point numbers.
-_LOUDEST = 16.0
 
 
 def to_mono_16k(samples: np.ndarray, sample_rate: float, what: str = "audio") -> np.ndarray:
@@ -112,7 +110,7 @@ def fault_of(samples: np.ndarray) -> str | None:
     loudest = max(samples.max(), -samples.min())
     if not np.isfinite(loudest):
         return "holds NaN or infinite samples"
-    if loudest > _LOUDEST:
+    if loudest > 16:  # not a loud recording, but integers in floating-point numbers
         return f"has samples that reach {loudest:g}; values in [-1, 1] are expected: divide by full scale, 32768 for 16-bit audio"
     return None
 

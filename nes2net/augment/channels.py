@@ -21,7 +21,6 @@ from nes2net.augment.effect import Effect
 from nes2net.options import Settings, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # Hz
-_LINE_BAND = (300.0, 3400.0)  # Hz; ITU-T G.712
 _LINE_TAPS = 255  # a transition of about 100 Hz
 Band = Literal["telephone", "wide"]
 #: Lowest and highest cut-off frequency in Hz.
@@ -34,7 +33,7 @@ class Telephone(Effect):
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
 
-        taps = firwin(_LINE_TAPS, _LINE_BAND, pass_zero=False, fs=_LINE_RATE).astype(np.float32)
+        taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
         line = soxr.resample(x, SAMPLE_RATE, _LINE_RATE)
         if len(line):
             line = oaconvolve(line, taps)[_LINE_TAPS // 2 :][: len(line)]

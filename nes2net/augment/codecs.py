@@ -21,9 +21,6 @@ from nes2net.audio.waveform import SAMPLE_RATE, padded
 from nes2net.augment.effect import Effect
 from nes2net.errors import MissingLibrary
 
-# Silence behind the recording, in seconds: more than any of the delays, so that its end comes through.
-_BEHIND = 0.25
-
 
 class Codec(Effect):
     """An encoder of FFmpeg, whose file a decoder of FFmpeg reads.
@@ -52,7 +49,8 @@ class Codec(Effect):
             ) from None
 
     def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-        sent = np.pad(np.clip(x, -1, 1), (0, int(_BEHIND * SAMPLE_RATE)))
+        # A quarter of a second of silence behind it: more than any of the delays, so that its end comes through.
+        sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
         if self.sample_rate != SAMPLE_RATE:
             sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)
         received, rate = self.transmit(sent)

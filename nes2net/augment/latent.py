@@ -95,8 +95,7 @@ class LatentAugmentation(Settings):
             following = (torch.arange(batch, device=spoof.device) + 1) % spoof.sum().clamp_min(1)
             partners = torch.empty_like(places).scatter_(0, places, places[following])
             x = x + _moved(share, x).unsqueeze(1) * (x[partners] - x)
-        chosen = spoof & (chance < self.probability)
-        return torch.where(chosen.unsqueeze(1), x, embeddings)
+        return torch.where((spoof & (chance < self.probability)).unsqueeze(1), x, embeddings)
 
 
 def _moved(draws: np.ndarray, like: Tensor) -> Tensor:

@@ -25,7 +25,6 @@ from nes2net.errors import InputError
 
 _POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
 _TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes
-_LOWEST_PINK = 20.0  # Hz
 
 
 class NoiseAugmentation(OneOf):
@@ -99,8 +98,7 @@ class Pink(Noise):
 
     def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
         spectrum = np.fft.rfft(rng.standard_normal(len(x)))
-        frequencies = np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE)
-        return np.fft.irfft(spectrum / np.sqrt(np.maximum(frequencies, _LOWEST_PINK)), len(x))
+        return np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)), len(x))
 
 
 class Babble(Noise):

@@ -17,11 +17,9 @@ from nes2net.machine.installation import how_to_install
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
 _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m
 _TO_WALL = 0.5  # m
-_NEAREST = 0.5  # m, between speaker and microphone
 _SOUND = 343.0  # m/s
 # To simulate all reflections, up to 160 in a row, would take seconds.
 _MOST_REFLECTIONS = 17
-_JOINT = 0.02  # s: where the level of the tail is measured
 
 
 class Room(Effect):
@@ -100,7 +98,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     library = _library()
     size = rng.uniform(_SMALLEST, _LARGEST)
     speaker, microphone = rng.uniform(_TO_WALL, size - _TO_WALL, (2, 3))
-    while np.linalg.norm(speaker - microphone) < _NEAREST:
+    while np.linalg.norm(speaker - microphone) < 0.5:  # m
         microphone = rng.uniform(_TO_WALL, size - _TO_WALL)
     absorption, reflections = library.inverse_sabine(rt60, size, c=_SOUND)
     room = library.ShoeBox(
@@ -115,7 +113,7 @@ def room_response(rt60: float, rng: np.random.Generator) -> NDArray[np.float64]:
     early = images[first:][: len(response)]
     response[: len(early)] = early
     if reflections > _MOST_REFLECTIONS:
-        joint = int(_JOINT * SAMPLE_RATE)
+        joint = SAMPLE_RATE // 50  # samples in which the level of the tail is measured
         complete = max(int(_MOST_REFLECTIONS * size.min() / _SOUND * SAMPLE_RATE) - first, joint)
         if (rest := len(response) - complete) > 0:  # noise goes on from the level at the end
             level = np.sqrt(np.mean(response[complete - joint : complete] ** 2))

@@ -87,8 +87,7 @@ class GraphAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.input_drop(x)
         scores = (torch.tanh(self.att_proj(_pairs(x))) @ self.att_weight).squeeze(3)  # B×N×N
-        attention = torch.softmax(scores / self.temperature, dim=2)
-        x = self.proj_with_att(attention @ x) + self.proj_without_att(x)
+        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
         return F.selu(_normalise_nodes(self.bn, x))
 
 
@@ -129,8 +128,7 @@ class HeterogeneousGraphAttention(nn.Module):
         from_type1 = torch.cat([h[:, :n1, :n1] @ self.att_weight11, h[:, :n1, n1:] @ self.att_weight12], dim=2)
         from_type2 = torch.cat([h[:, n1:, :n1] @ self.att_weight12, h[:, n1:, n1:] @ self.att_weight22], dim=2)
         scores = torch.cat([from_type1, from_type2], dim=1).squeeze(3)
-        attention = torch.softmax(scores / self.temperature, dim=2)
-        x = self.proj_with_att(attention @ x) + self.proj_without_att(x)
+        x = self.proj_with_att(torch.softmax(scores / self.temperature, dim=2) @ x) + self.proj_without_att(x)
         type1, type2 = F.selu(_normalise_nodes(self.bn, x)).split([n1, n2], dim=1)
         return type1, type2, master
 
@@ -154,8 +152,7 @@ class GraphPool(nn.Module):
         # an integer division, with which tracing is several times faster.
         nodes = x.shape[1]
         kept = nodes // 2 if self.ratio == 0.5 else torch.sym_int(nodes * self.ratio)
-        best = scores.topk(max(kept, 1), dim=1).indices
-        return (x * scores).gather(1, best.expand(-1, -1, x.shape[2]))
+        return (x * scores).gather(1, scores.topk(max(kept, 1), dim=1).indices.expand(-1, -1, x.shape[2]))
 
 
 class SpectroTemporalGraph(Backend):

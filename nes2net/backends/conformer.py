@@ -21,8 +21,6 @@ from nes2net.backends.base import Backend, LogitLayer, check_divides
 from nes2net.options import FeatureDim, Logits, Probability
 
 MAX_FRAMES = 10_000
-FEED_FORWARD_EXPANSION = 4
-CONVOLUTION_EXPANSION = 2
 
 
 def position_table(num_frames: int, embed_dim: int) -> Tensor:
@@ -48,7 +46,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, embed_dim: int, dropout: float) -> None:
         super().__init__()
-        hidden = FEED_FORWARD_EXPANSION * embed_dim
+        hidden = 4 * embed_dim
         self.net = nn.Sequential(
             nn.Linear(embed_dim, hidden),
             nn.SiLU(),
@@ -134,7 +132,7 @@ class Convolution(nn.Module):
 
     def __init__(self, embed_dim: int, kernel_size: int, dropout: float) -> None:
         super().__init__()
-        channels = CONVOLUTION_EXPANSION * embed_dim
+        channels = 2 * embed_dim
         self.net = nn.Sequential(
             nn.LayerNorm(embed_dim),
             Transpose(),

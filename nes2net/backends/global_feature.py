@@ -91,36 +91,18 @@ class MaxFeatureMap(nn.Module):
         return torch.maximum(*x.chunk(2, dim=1))
 
 
-def _light_cnn() -> list[nn.Module]:
-    """The layers B×1×T×H → B×32×T/16×H/16."""
-
-    def convolution(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
-        return [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), MaxFeatureMap()]
-
-    def norm(channels: int) -> nn.Module:
-        return nn.BatchNorm2d(channels, affine=False)
-
-    return [
-        *convolution(1, 64, 5),
-        nn.MaxPool2d(2),
-        *convolution(32, 64, 1),
-        norm(32),
-        *convolution(32, 96, 3),
-        nn.MaxPool2d(2),
-        norm(48),
-        *convolution(48, 96, 1),
-        norm(48),
-        *convolution(48, 128, 3),
-        nn.MaxPool2d(2),
-        *convolution(64, 128, 1),
-        norm(64),
-        *convolution(64, 64, 3),
-        norm(32),
-        *convolution(32, 64, 1),
-        norm(32),
-        *convolution(32, 64, 3),
-        nn.MaxPool2d(2),
-    ]
+# Of each convolution of the light CNN: channels before the maximum, kernel, whether it is pooled and normalised.
+_LIGHT_CNN = (
+    (64, 5, True, False),
+    (64, 1, False, True),
+    (96, 3, True, True),
+    (96, 1, False, True),
+    (128, 3, True, False),
+    (128, 1, False, True),
+    (64, 3, False, True),
+    (64, 1, False, True),
+    (64, 3, True, False),
+)
 
 
 class LLGF(Backend):
@@ -155,7 +137,13 @@ class LLGF(Backend):
     ) -> None:
         super().__init__(feature_dim)
         self.m_frontend = nn.ModuleList([nn.Linear(feature_dim, hidden_dim)])
-        self.m_transform = nn.ModuleList([nn.Sequential(*_light_cnn(), nn.Dropout(dropout))])
+        cnn: list[nn.Module] = []  # B×1×T×H → B×32×T/16×H/16
+        channels = 1
+        for doubled, kernel, is_pooled, is_normalised in _LIGHT_CNN:
+            cnn += [nn.Conv2d(channels, doubled, kernel, padding=kernel // 2), MaxFeatureMap()]
+            channels = doubled // 2
+            cnn += [nn.MaxPool2d(2)] * is_pooled + [nn.BatchNorm2d(channels, affine=False)] * is_normalised
+        self.m_transform = nn.ModuleList([nn.Sequential(*cnn, nn.Dropout(dropout))])
         dim = 32 * (hidden_dim // 16)
         self.m_before_pooling = nn.ModuleList([nn.Sequential(BLSTM(dim), BLSTM(dim))])
         self.m_output_act = nn.ModuleList([LogitLayer(dim, num_logits)])

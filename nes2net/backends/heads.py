@@ -203,8 +203,10 @@ HEADS: dict[str, type[Head] | type[LogitLayer]] = {
     "p2sgrad": P2SGradHead,
     "prototypes": PrototypeHead,
 }
-HeadName = Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
-HeadOption = HeadName | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
+HeadOption = (
+    Literal["linear", "angular", "cosine", "one_class", "p2sgrad", "prototypes"]
+    | Annotated[dict[str, Any], Field(min_length=1, max_length=32)]
+)
 """A name of :data:`HEADS`, or a mapping of ``name`` and options."""
 
 

@@ -23,8 +23,6 @@ from nes2net.options import FeatureDim, Logits, Takes
 
 STATE_DIM = 16
 CONV_KERNEL = 4
-EXPANSION = 2
-DELTA_RANGE = (1e-3, 1e-1)  # Δ at initialisation: Mamba, Sec. 3.6
 NORM_EPS = 1e-5
 
 
@@ -39,8 +37,8 @@ def fused_selective_scan() -> Callable[..., Tensor] | None:
 
 
 def draw_delta_bias(count: int) -> Tensor:
-    """Draw ``count`` numbers whose softplus is log-uniform in ``DELTA_RANGE``."""
-    delta = torch.empty(count).uniform_(*map(math.log, DELTA_RANGE)).exp()
+    """Draw ``count`` numbers whose softplus is log-uniform from 0.001 to 0.1, as Δ at first (Mamba, Sec. 3.6)."""
+    delta = torch.empty(count).uniform_(math.log(1e-3), math.log(1e-1)).exp()
     return delta + torch.log(-torch.expm1(-delta))  # the inverse of softplus
 
 
@@ -52,7 +50,7 @@ class Mixer(nn.Module):
 
     def __init__(self, embed_dim: int) -> None:
         super().__init__()
-        inner = EXPANSION * embed_dim
+        inner = 2 * embed_dim
         self.delta_rank = math.ceil(embed_dim / 16)
         self.A_log = nn.Parameter(torch.arange(1, STATE_DIM + 1).float().log().repeat(inner, 1))
         self.D = nn.Parameter(torch.ones(inner))

@@ -21,7 +21,6 @@ from nes2net.machine.devices import at_least_float32, without_autocast
 from nes2net.options import FeatureDim, Logits, Probability
 
 CAUSAL_KERNEL = 4
-HYDRA_KERNEL = 7
 
 
 class Norm(nn.RMSNorm):
@@ -62,7 +61,7 @@ class Mamba2(nn.Module):
         self.sizes = [inner, inner + 2 * scans * state_dim, scans * heads]
         self.state_dim = state_dim
         self.in_proj = nn.Linear(embed_dim, sum(self.sizes), bias=False)
-        self.conv1d = FrameConv(self.sizes[1], HYDRA_KERNEL if self.both_ways else CAUSAL_KERNEL, not self.both_ways)
+        self.conv1d = FrameConv(self.sizes[1], 7 if self.both_ways else CAUSAL_KERNEL, not self.both_ways)
         self.dt_bias = nn.Parameter(draw_delta_bias(heads))
         self.A_log = nn.Parameter(torch.zeros(heads) if self.both_ways else torch.empty(heads).uniform_(1, 16).log())
         self.D = nn.Parameter(torch.ones(heads))
@@ -299,5 +298,4 @@ class MamBo(Backend):
     def embed(self, features: Tensor) -> Tensor:
         """Embeddings B×E of ``features`` B×T×D."""
         self.check_features(features)
-        x = self.stacked_mamba2["layers"](self.input_proj(features))
-        return self.dropout(self.attention_pool(x))
+        return self.dropout(self.attention_pool(self.stacked_mamba2["layers"](self.input_proj(features))))

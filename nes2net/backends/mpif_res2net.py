@@ -23,17 +23,13 @@ from nes2net.options import FeatureDim, Logits, Takes, odd_or_zero
 
 #: The axes of an image B×C×T×F that are averaged for the gate of each perspective.
 _POOLED = {"channel": (2, 3), "time": (3,), "frequency": (2,)}
-_BOTTLENECK_FLOOR = 4  # channels
-_MOST_STAGES = 8
 _MOST_NUMBERS = 5 * 10**8  # of an utterance between two layers; 479 million on the features of XLS-R 2B
 _ASSUMED_FRAMES = 600  # if the number of frames depends on the utterance
 
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Blocks = Annotated[int, Field(ge=1, le=64)]
-Stride = Annotated[int, Field(ge=1, le=8)]
-Perspective = Literal["channel", "time", "frequency"]
-Stages = Field(min_length=1, max_length=_MOST_STAGES)
+Stages = Field(min_length=1, max_length=8)
 
 
 class PerspectiveFusion(nn.Module):
@@ -49,7 +45,7 @@ class PerspectiveFusion(nn.Module):
 
     def __init__(self, channels: int, perspectives: Sequence[str], reduction: int) -> None:
         super().__init__()
-        hidden = max(channels // reduction, _BOTTLENECK_FLOOR)
+        hidden = max(channels // reduction, 4)
         self.gates = nn.ModuleDict(
             {
                 name: nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, channels, 1))
@@ -193,13 +189,15 @@ class MpifRes2Net(Backend):
         stem_convolutions: Blocks = 3,
         planes: Annotated[Sequence[Channels], Stages] = (16, 32, 64, 128),
         blocks: Annotated[Sequence[Blocks], Stages] = (2, 2, 2, 2),
-        strides: Annotated[Sequence[Stride], Stages] = (1, 2, 2, 2),
+        strides: Annotated[Sequence[Annotated[int, Field(ge=1, le=8)]], Stages] = (1, 2, 2, 2),
         expansion: Annotated[int, Field(ge=1, le=64)] = 2,
         base_width: Channels = 26,
         scale: Annotated[int, Field(ge=2, le=64)] = 8,
         fusion: bool = True,
         perspectives: Annotated[
-            Sequence[Perspective], Field(min_length=1, max_length=3), Takes("one or more of channel, time, frequency")
+            Sequence[Literal["channel", "time", "frequency"]],
+            Field(min_length=1, max_length=3),
+            Takes("one or more of channel, time, frequency"),
         ] = ("channel", "time", "frequency"),
         fusion_reduction: Channels = 4,
         attention_kernel: Annotated[

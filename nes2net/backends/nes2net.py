@@ -28,8 +28,6 @@ from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or
 
 Split = Annotated[int, Field(ge=2, le=64)]
 SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]
-BLOCK_DROPOUT = 0.2  # of Nes2Net-LA, and so is the next number
-ATTENTION_DROPOUT = 0.1
 
 
 class Conv(nn.Conv1d):
@@ -94,8 +92,7 @@ class Res2NetBlock(nn.Module):
         """Convolve each part B×C/scale×1×T but the last, with the output of the part before it."""
         outputs: list[Tensor] = []
         for part, conv, bn in zip(parts, self.convs, self.bns):
-            x = part + outputs[-1] if outputs else part
-            outputs.append(bn(self.activation(conv(x))))
+            outputs.append(bn(self.activation(conv(part + outputs[-1] if outputs else part))))
         return outputs
 
     def forward(self, x: Tensor) -> Tensor:
@@ -211,8 +208,7 @@ class Nes2Net(FrameBackend):
         parts = features.transpose(1, 2).unsqueeze(2).chunk(self.groups, dim=1)  # B×C×1×T each
         outputs: list[Tensor] = []
         for part, block, bn in zip(parts, self.Build_in_Res2Nets, self.bns):
-            x = part + outputs[-1] if outputs else part
-            outputs.append(bn(self.activation(block(x))))
+            outputs.append(bn(self.activation(block(part + outputs[-1] if outputs else part))))
         return [*outputs, parts[-1]]
 
     def join(self, groups: Sequence[Tensor]) -> Tensor:
@@ -226,7 +222,7 @@ class DropoutBlock(Res2NetXBlock):
 
     def __init__(self, channels: int, scale: int, dilation: int, activation: nn.Module, se_channels: int) -> None:
         super().__init__(channels, scale, dilation, activation, se_channels)
-        self.dropout = nn.Dropout(BLOCK_DROPOUT)
+        self.dropout = nn.Dropout(0.2)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         return self.dropout(super().bottleneck(x))
@@ -247,7 +243,7 @@ class LocalBlockAttention(nn.Module):
         self.proj_k = nn.Linear(channels, channels, bias=False)
         self.proj_v = nn.Linear(channels, channels, bias=False)
         self.proj_out = nn.Linear(channels, channels, bias=False)
-        self.dropout = nn.Dropout(ATTENTION_DROPOUT)
+        self.dropout = nn.Dropout(0.1)
         reach = range(-(window // 2), window // 2 + 1)
         self.neighbours = [[min(max(j + step, 0), groups - 1) for j in range(groups)] for step in reach]  # window×J
 
@@ -260,8 +256,7 @@ class LocalBlockAttention(nn.Module):
             for x in (key, value)
         )  # B×J×window×C
         scores = (near_keys @ query.unsqueeze(3)) / query.shape[2] ** 0.5  # B×J×window×1
-        weights = self.dropout(torch.softmax(scores, dim=2))
-        context = self.proj_out((weights * near_values).sum(dim=2))  # B×J×C
+        context = self.proj_out((self.dropout(torch.softmax(scores, dim=2)) * near_values).sum(dim=2))  # B×J×C
         return [group + context[:, j, :, None, None] for j, group in enumerate(groups)]
 
 

@@ -46,23 +46,17 @@ def selective_scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) ->
     """
     if not torch.compiler.is_exporting():
         return _scan_operator(x, delta, A, B, C)
-    return (_loop if torch.onnx.is_in_onnx_export() else _scan)(x, delta, A, B, C)
+    if not torch.onnx.is_in_onnx_export():
+        return _scan(x, delta, A, B, C)
 
-
-def _loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
-    """Scan frame by frame, by an operator of torch.
-
-    It takes five nodes of an ONNX graph, where :func:`_scan` takes hundreds.
-    """
-
+    # Frame by frame, which takes five nodes of an ONNX graph, where the chunks would take hundreds.
     def step(carried: tuple[Tensor, Tensor], frame: tuple[Tensor, ...]) -> tuple[tuple[Tensor, Tensor], Tensor]:
         state, A = carried
         x, delta, B, C = frame
         state = torch.exp(delta.unsqueeze(2) * A) * state + (delta * x).unsqueeze(2) * B.unsqueeze(1)
         return (state, A.clone()), (state @ C.unsqueeze(2)).squeeze(2)  # carried tensors must be new ones
 
-    zero = x.new_zeros(x.shape[0], x.shape[2], A.shape[1])
-    return scan(step, (zero, A.clone()), (x, delta, B, C), dim=1)[1]
+    return scan(step, (x.new_zeros(x.shape[0], x.shape[2], A.shape[1]), A.clone()), (x, delta, B, C), dim=1)[1]
 
 
 def _scan(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
@@ -82,7 +76,14 @@ def _states(u: Tensor, delta: Tensor, A: Tensor, b: Tensor) -> Iterator[Tensor]:
     log_decays, drives = _steps(_steps(delta).sum(dim=0).unsqueeze(3) * A), _steps(left_behind)
     states = torch.stack(list(_run(zip(torch.exp(log_decays), drives))))
     since = torch.stack(list(accumulate(log_decays)))  # sums of the first 1, 2, … steps of a chunk
-    ends = _all_pairs(since[-1], states[-1])
+    # Between chunks, s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} since_i)·states_j, of what each has at its last step.
+    index = torch.arange(states.shape[2], device=states.device)
+    k, j = index[:, None], index
+    between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
+    # In float64, which neither TF32 nor a long sum rounds much.
+    log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), since[-1].double()).to(states.dtype)
+    weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
+    ends = (weight * states[-1].unsqueeze(1)).sum(dim=2)
     earlier = F.pad(ends, (0, 0, 0, 0, 1, -1))  # a chunk starts in the last state of the chunk before it
     before = _in_order(torch.addcmul(states, torch.exp(since), earlier), left_behind.shape[1], first=1)
     return _run(_transitions(u, delta, A, b), before)
@@ -129,20 +130,6 @@ def _in_order(steps: Iterable[Tensor], num_frames: int, first: int = 0) -> Tenso
     return F.pad(x, [0, 0] * (x.ndim - 2) + [first, num_frames - first - x.shape[1]])
 
 
-def _all_pairs(log_decay: Tensor, drive: Tensor) -> Tensor:
-    """Compute s_k = Σ_{j ≤ k} exp(Σ_{j < i ≤ k} log_decay_i)·drive_j for all k at once.
-
-    Both arguments are B×K×D×N, and so is the result.
-    """
-    index = torch.arange(drive.shape[1], device=drive.device)
-    k, j = index[:, None], index
-    between = (j.unsqueeze(1) < index) & (index <= k.unsqueeze(2))  # k×j×i: whether j < i ≤ k
-    # In float64, which neither TF32 nor a long sum rounds much.
-    log_weight = torch.einsum("kji,bidn->bkjdn", between.double(), log_decay.double()).to(drive.dtype)
-    weight = torch.exp(log_weight).masked_fill((k < j)[:, :, None, None], 0.0)
-    return (weight * drive.unsqueeze(1)).sum(dim=2)
-
-
 @torch.library.custom_op("nes2net::selective_scan", mutates_args=())
 def _scan_operator(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
@@ -166,8 +153,7 @@ def _backward_operator(
         grad_C = (grad.unsqueeze(2) @ _in_order(steps, num_frames)).squeeze(2)
         grad_B = ((delta * x).unsqueeze(2) @ g).squeeze(2)
         grad_u = (g @ B.unsqueeze(3)).squeeze(3)
-        before = _in_order(steps, num_frames, first=1)
-        grad_log_decay = g * before * torch.exp(delta.unsqueeze(3) * A)
+        grad_log_decay = g * _in_order(steps, num_frames, first=1) * torch.exp(delta.unsqueeze(3) * A)
         grad_A = (grad_log_decay * delta.unsqueeze(3)).sum(dim=(0, 1))
         grad_delta = (grad_log_decay * A).sum(dim=3) + grad_u * x
     # Contiguous, as the fake operator below tells the compiler.

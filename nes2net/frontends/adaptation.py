@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -32,13 +33,10 @@ KINDS: dict[str, tuple[str, ...]] = {
 # Last names of linear layers in the transformer layers of all front-ends.
 _ATTENTION = ("q_proj", "k_proj", "v_proj", "out_proj", "linear_q", "linear_k", "linear_v", "linear_out")
 _FEED_FORWARD = ("intermediate_dense", "output_dense", "fc1", "fc2")
-_LAST_OF_PART = ("out_proj", "linear_out", "output_dense", "fc2")
-# fairseq's names, which checkpoints have → the transformers library's names.
-_PUBLISHED = {"fc1": "intermediate_dense", "fc2": "output_dense"}
 
-_LayerName = Annotated[str, Field(min_length=1, max_length=100)]
 Targets = Annotated[
-    Literal["attention", "feed_forward", "all"] | Annotated[list[_LayerName], Field(min_length=1, max_length=16)],
+    Literal["attention", "feed_forward", "all"]
+    | Annotated[list[Annotated[str, Field(min_length=1, max_length=100)]], Field(min_length=1, max_length=16)],
     Takes("attention, feed_forward, all or a list of names of linear layers"),
 ]
 
@@ -133,16 +131,30 @@ def adapt(frontend: Frontend, adaptation: Adaptation) -> None:
         raise InputError("the layers of the engine fairseq are not adapted: leave `engine=fairseq` out")
     if kind == "prompt" and not frontend.takes_prompt:
         raise InputError(f"front-end '{name}' takes no prompt: take lora, dora, adapter or bitfit as the kind")
-    add = {
-        "lora": _add_lora,
-        "dora": _add_lora,
-        "adapter": _add_bottlenecks,
-        "prompt": _add_prompt,
-        "bitfit": _free_biases,
-    }
     base = frozenset(frontend.state_dict())
     frontend.requires_grad_(False)
-    add[kind](frontend, adaptation)
+    if kind == "adapter":
+        for place, linear in _linear_layers(frontend, "all").items():
+            if _last(place) in (
+                "out_proj",
+                "linear_out",
+                "output_dense",
+                "fc2",
+            ):  # the last of attention or of the rest
+                parent = frontend.get_submodule(place.rpartition(".")[0])
+                setattr(parent, _last(place), _rename(Bottleneck(linear, adaptation.bottleneck)))
+    elif kind == "prompt":
+        like = next(frontend.transformer_layers[0].parameters())
+        layers = len(frontend.transformer_layers) if adaptation.deep else 1
+        prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
+        # As large as what a layer norm gives to the layers, which is an assumption.
+        frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
+    elif kind == "bitfit":
+        for layer in frontend.transformer_layers:
+            for place, parameter in layer.named_parameters():
+                parameter.requires_grad_(_last(place) == "bias")
+    else:
+        _add_lora(frontend, adaptation)
     tensors = frontend.state_dict(keep_vars=True)
     frontend.base = frozenset(name for name in base if not tensors[name].requires_grad)
     frontend.config["adapt"] = adaptation.options
@@ -181,7 +193,9 @@ def _linear_layers(frontend: Frontend, targets: str | list[str]) -> dict[str, nn
     if isinstance(targets, str):
         wanted = {"attention": _ATTENTION, "feed_forward": _FEED_FORWARD, "all": tuple(known)}[targets]
     else:
-        wanted = tuple(name if name in known else _PUBLISHED.get(name, name) for name in targets)
+        # fairseq's names, which checkpoints have → the transformers library's names
+        theirs = {"fc1": "intermediate_dense", "fc2": "output_dense"}
+        wanted = tuple(name if name in known else theirs.get(name, name) for name in targets)
         check_known(
             wanted, known, f"the transformer layers of front-end '{frontend.config['name']}' have no linear layer"
         )
@@ -246,52 +260,24 @@ class Bottleneck(nn.Module):
         return y + self.adapter_up(functional.gelu(self.adapter_down(y)))
 
 
-def _add_bottlenecks(frontend: Frontend, adaptation: Adaptation) -> None:
-    for name, linear in _linear_layers(frontend, "all").items():
-        if _last(name) in _LAST_OF_PART:
-            parent = frontend.get_submodule(name.rpartition(".")[0])
-            setattr(parent, _last(name), _rename(Bottleneck(linear, adaptation.bottleneck)))
-
-
-def _add_prompt(frontend: Frontend, adaptation: Adaptation) -> None:
-    like = next(frontend.transformer_layers[0].parameters())
-    layers = len(frontend.transformer_layers) if adaptation.deep else 1
-    prompt = torch.empty(layers, adaptation.tokens, frontend.out_dim, device=like.device, dtype=like.dtype)
-    # As large as what a layer norm gives to the layers, which is an assumption.
-    frontend.model.prompt = nn.Parameter(nn.init.normal_(prompt))
-
-
-def _free_biases(frontend: Frontend, _: Adaptation) -> None:
-    for layer in frontend.transformer_layers:
-        for name, parameter in layer.named_parameters():
-            if _last(name) == "bias":
-                parameter.requires_grad_(True)
-
-
-# Names of a layer's tensors in its module → in state dicts.
-_NAMES = {
-    "base_layer.weight": "weight",
-    "base_layer.bias": "bias",
-    "lora_A.default.weight": "lora_A",
-    "lora_B.default.weight": "lora_B",
-    "lora_magnitude_vector.default.weight": "lora_magnitude",
-}
+# Names of a layer's tensors in its module, and in state dicts.
+_NAMES = [
+    ("base_layer.weight", "weight"),
+    ("base_layer.bias", "bias"),
+    ("lora_A.default.weight", "lora_A"),
+    ("lora_B.default.weight", "lora_B"),
+    ("lora_magnitude_vector.default.weight", "lora_magnitude"),
+]
 
 
 def _rename(layer: nn.Module) -> nn.Module:
     """Let a layer that replaced a linear one keep the names of its tensors in state dicts."""
-    layer.register_state_dict_post_hook(_write_names)
-    layer.register_load_state_dict_pre_hook(_read_names)
+    layer.register_state_dict_post_hook(partial(_hook, _NAMES))
+    layer.register_load_state_dict_pre_hook(partial(_hook, [(name, own) for own, name in _NAMES]))
     return layer
 
 
-def _write_names(_: nn.Module, state_dict: dict[str, Tensor], prefix: str, _metadata: dict) -> None:
-    for own, name in _NAMES.items():
-        if prefix + own in state_dict:
-            state_dict[prefix + name] = state_dict.pop(prefix + own)
-
-
-def _read_names(_: nn.Module, state_dict: dict[str, Tensor], prefix: str, *__: Any) -> None:
-    for own, name in _NAMES.items():
-        if prefix + name in state_dict:
-            state_dict[prefix + own] = state_dict.pop(prefix + name)
+def _hook(names: list[tuple[str, str]], _: nn.Module, tensors: dict[str, Tensor], prefix: str, *__: Any) -> None:
+    for old, new in names:
+        if prefix + old in tensors:
+            tensors[prefix + new] = tensors.pop(prefix + old)

@@ -12,7 +12,8 @@ and forward-mode differentiation.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -20,24 +21,15 @@ from torch import Tensor, nn
 from torch.autograd.forward_ad import unpack_dual
 from torch.utils.flop_counter import register_flop_formula
 
-
-def _working_product() -> Callable[..., Tensor] | None:
-    """Try an operator that PyTorch's compiler uses; None if layers are to stay plain.
-
-    Builds of PyTorch without oneDNN do not have it. Without AVX-512, MKL is as fast on any processor.
-    """
-    if not torch.backends.mkldnn.is_available() or torch.backends.cpu.get_cpu_capability() != "AVX512":
-        return None
-    ones = torch.ones(3, 4)
-    try:
-        product: Callable[..., Tensor] = torch.ops.mkldnn._linear_pointwise
-        works = torch.equal(product(ones, ones, ones[:, 0], "none", [], ""), torch.full((3, 3), 5.0))
-    except (AttributeError, RuntimeError):
-        return None
-    return product if works else None
-
-
-_product = _working_product()
+# An operator that PyTorch's compiler uses; None if layers are to stay plain. Without AVX-512, MKL is as fast on any
+# processor.
+_product: Callable[..., Tensor] | None = None
+if torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512":
+    _ones = torch.ones(3, 4)
+    with suppress(AttributeError, RuntimeError):  # a build of PyTorch without oneDNN
+        _found = torch.ops.mkldnn._linear_pointwise
+        if torch.equal(_found(_ones, _ones, _ones[:, 0], "none", [], ""), torch.full((3, 3), 5.0)):
+            _product = _found
 
 
 class _Linear(torch.autograd.Function):
@@ -100,7 +92,4 @@ def with_onednn(model: nn.Module) -> nn.Module:
 
 
 if _product is not None:
-
-    @register_flop_formula(_product)
-    def _flops(x: Sequence[int], weight: Sequence[int], *_: Any, **__: Any) -> int:
-        return 2 * math.prod(x) * weight[0]
+    register_flop_formula(_product)(lambda x, weight, *_, **__: 2 * math.prod(x) * weight[0])

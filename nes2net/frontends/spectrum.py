@@ -15,7 +15,6 @@ from nes2net.machine.devices import at_least_float32, without_autocast
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
 HopLength = Annotated[int, Field(ge=32, le=16_384)]
-_MOST_OVERLAP = 64  # frames that read the same sample
 PreEmphasis = Annotated[float, Field(ge=0, lt=1)]
 LeadingSamples = Annotated[int, Field(ge=1)] | None
 
@@ -44,7 +43,7 @@ class SpectralFrontend(Frontend):
         check_no_checkpoint(self.name, checkpoint)
         self.config = {"name": self.name, **options}
         length, self.hop_length, most = options[self.length_option], options["hop_length"], options["num_samples"]
-        check_hop_length(self.hop_length, length // _MOST_OVERLAP)
+        check_hop_length(self.hop_length, length // 64)  # at most 64 frames read the same sample
         if most is not None and most < length:
             raise InputError(
                 f"num_samples must be at least {self.length_option}, {length}, or null for all, not {most}"

@@ -26,7 +26,6 @@ from nes2net.frontends.ssl import EncoderLayers, Heads, Kernel
 from nes2net.options import Probability, Size
 
 Positions = Annotated[int, Field(ge=0, le=4096)]
-_MEL_BINS = 80
 
 
 class W2VBert2Frontend(MelEncoder):
@@ -112,7 +111,7 @@ class W2VBert2Frontend(MelEncoder):
 
     def features(self, waveform: Tensor) -> Tensor:
         """Compute the features B×T×160 of ``waveform`` B×N."""
-        log_mel = kaldi_log_mel(waveform, _MEL_BINS)
+        log_mel = kaldi_log_mel(waveform, 80)
         return torch.cat([log_mel[:, :-1:2], log_mel[:, 1::2]], dim=2)
 
     def embed(self, features: Tensor) -> Tensor:

@@ -26,7 +26,6 @@ from nes2net.frontends.mel_encoder import MelEncoder
 from nes2net.frontends.ssl import EncoderLayers, Heads
 from nes2net.options import Probability, Size
 
-Bins = Annotated[int, Field(ge=1, le=256)]
 Seconds = Annotated[int, Field(ge=1, le=30)]
 
 
@@ -73,7 +72,7 @@ class WhisperFrontend(MelEncoder):
         self,
         checkpoint: str | Path | None = None,
         *,
-        num_mel_bins: Bins = 80,
+        num_mel_bins: Annotated[int, Field(ge=1, le=256)] = 80,
         chunk_length: Seconds = 30,
         encoder_layers: EncoderLayers = 6,
         encoder_embed_dim: Size = 512,

@@ -14,7 +14,6 @@ from nes2net.errors import InputError
 
 #: Lengths of frames that are measured, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)
-_REDUCED = {"min": np.minimum, "mean": np.add, "max": np.maximum}
 
 
 def pool_labels(labels_10ms: ArrayLike, factor: int) -> NDArray:
@@ -53,7 +52,7 @@ def coarsen_scores(scores: ArrayLike, factor: int, how: Literal["min", "mean", "
     """
     scores = _row(scores, "scores", factor)
     first = np.arange(0, len(scores), factor)
-    reduced = _REDUCED[how].reduceat(scores, first)
+    reduced = {"min": np.minimum, "mean": np.add, "max": np.maximum}[how].reduceat(scores, first)
     return reduced / np.diff(first, append=len(scores)) if how == "mean" else reduced
 
 

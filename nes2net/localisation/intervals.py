@@ -9,7 +9,7 @@ All resamples walk only through the frames of these bins. The result is exact.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,7 @@ from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
-_BINS, _FRAMES_OF_A_BIN = 64, 500
 _CHUNK = 64  # resamples whose bins are summed at once
-
-#: Takes how often each utterance was drawn, (U,); gives the value.
-OfUtterances = Callable[[NDArray], float]
 
 
 def range_eer_interval(
@@ -50,8 +46,18 @@ def range_eer_interval(
     Raises:
         InputError: as the metric, or if a setting is out of range.
     """
-    time = timed_frames(utterances, resolution_ms, tail)
-    return percentiles(_resample(time, _range_eer_of, num_resamples, seed), confidence)
+    window, below, draws = _window(timed_frames(utterances, resolution_ms, tail), num_resamples, seed)
+    ends = last_of_ties(window.scores)
+    totals = np.stack([window.bonafide_totals, window.spoof_totals], 1)
+    values = []
+    for counts in draws:
+        weights = counts[window.utterance]
+        (bonafide, spoof), sizes = counts @ below, counts @ totals
+        fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
+        fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
+        nearest = np.argmin(np.abs(fpr - fnr))
+        values.append(float((fpr[nearest] + fnr[nearest]) / 2))
+    return percentiles(np.array(values), confidence)
 
 
 def point_eer_interval(
@@ -78,9 +84,22 @@ def point_eer_interval(
     order = np.lexsort((truth == 0, pooled))  # bona fide first among equal scores
     bonafide, spoof = (truth[order] == label for label in (1, 0))
     number = number[order]
-    totals = [np.bincount(number, of_class, len(scores)) for of_class in (bonafide, spoof)]
+    totals: list[Any] = [np.bincount(number, of_class, len(scores)) for of_class in (bonafide, spoof)]
     frames = TimedFrames(pooled[order], bonafide.astype(np.float64), spoof.astype(np.float64), number, *totals)
-    return percentiles(_resample(frames, _point_eer_of, num_resamples, seed), confidence)
+    window, below, draws = _window(frames, num_resamples, seed)
+    classes = [window.bonafide > 0, ~(window.bonafide > 0)]
+    # The frames outside of the window are one trial of each class below and above it.
+    outside = np.array([-np.inf, np.inf])
+    evaluate: Resampled | None = quick_metric(compute_eer, *(np.append(window.scores[c], outside) for c in classes))
+    assert evaluate is not None
+    values = []
+    for counts in draws:
+        trials = []
+        for column, (of_class, total) in enumerate(zip(classes, totals)):
+            inside, lower = counts[window.utterance[of_class]], round(counts @ below[:, column])
+            trials.append(np.append(inside, (lower, round(counts @ total) - lower - int(inside.sum()))))
+        values.append(evaluate(np.concatenate(trials)))
+    return percentiles(np.array(values), confidence)
 
 
 def interval_of_sums(
@@ -118,14 +137,11 @@ def interval_of_sums(
     return percentiles(values, confidence) if len(values) else (np.nan, np.nan)
 
 
-def _resample(
-    frames: TimedFrames, evaluated: Callable[[TimedFrames, NDArray], OfUtterances], num_resamples: int, seed: int
-) -> NDArray:
-    """Evaluate each resample: (num_resamples,).
+def _window(frames: TimedFrames, num_resamples: int, seed: int) -> tuple[TimedFrames, NDArray, Iterable[NDArray]]:
+    """The frames among which the EER of every resample lies, what is below them, and the resamples.
 
-    Args:
-        evaluated: Takes the frames among which the EER of every resample lies, and the amount of
-            both classes that each utterance has below them (U, 2).
+    What is below is the amount of both classes that each utterance has there, (U, 2). A resample says how often
+    each utterance was drawn, (U,).
     """
     check_draws(num_resamples, seed)
     totals = np.stack([frames.bonafide_totals, frames.spoof_totals], 1)
@@ -134,9 +150,8 @@ def _resample(
             raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
     # Bins of frames with about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
     ends = last_of_ties(frames.scores) + 1
-    count = min(_BINS, 1 + len(frames.scores) // _FRAMES_OF_A_BIN)
-    wanted = np.arange(1, count + 1) * len(frames.scores) // count
-    ends = np.unique(ends[np.searchsorted(ends, wanted)])
+    count = min(64, 1 + len(frames.scores) // 500)
+    ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
     bins = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # of each frame
     # B, S: the amount of both classes that each utterance has in each bin, (U, bins).
     in_bins = [
@@ -157,9 +172,11 @@ def _resample(
     window = slice(ends[first - 1] if first else 0, ends[last - 1])
     below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
     columns = ("scores", "bonafide", "spoof", "utterance")
-    evaluate = evaluated(frames._replace(**{name: getattr(frames, name)[window] for name in columns}), below)
-    shown = bootstrap_progress(_draws(totals, num_resamples, seed), num_resamples)
-    return np.array([evaluate(counts) for counts in shown])
+    return (
+        frames._replace(**{name: getattr(frames, name)[window] for name in columns}),
+        below,
+        bootstrap_progress(_draws(totals, num_resamples, seed), num_resamples),
+    )
 
 
 def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
@@ -169,39 +186,3 @@ def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
         while not ((counts := draw_counts(rng, len(totals))) @ totals > 0).all():
             pass
         yield counts
-
-
-def _range_eer_of(window: TimedFrames, below: NDArray) -> OfUtterances:
-    ends = last_of_ties(window.scores)
-
-    def evaluate(counts: NDArray) -> float:
-        weights = counts[window.utterance]
-        (bonafide, spoof), sizes = counts @ below, counts @ totals
-        fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
-        fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
-        nearest = np.argmin(np.abs(fpr - fnr))
-        return float((fpr[nearest] + fnr[nearest]) / 2)
-
-    totals = np.stack([window.bonafide_totals, window.spoof_totals], 1)
-    return evaluate
-
-
-def _point_eer_of(window: TimedFrames, below: NDArray) -> OfUtterances:
-    """The frames outside of the window are one trial of each class below and above it."""
-    is_bonafide = window.bonafide > 0
-    classes = [is_bonafide, ~is_bonafide]
-    ends = np.array([-np.inf, np.inf])
-    evaluate: Resampled | None = quick_metric(compute_eer, *(np.append(window.scores[c], ends) for c in classes))
-    assert evaluate is not None
-    utterances = [window.utterance[c] for c in classes]
-    totals: list[Any] = [window.bonafide_totals, window.spoof_totals]
-
-    def of_utterances(counts: NDArray) -> float:
-        trials = []
-        for column, (utterance, total) in enumerate(zip(utterances, totals)):
-            inside, lower = counts[utterance], round(counts @ below[:, column])
-            upper = round(counts @ total) - lower - int(inside.sum())
-            trials.append(np.append(inside, (lower, upper)))
-        return evaluate(np.concatenate(trials))
-
-    return of_utterances

@@ -41,8 +41,7 @@ def read_rttm(path: str | Path) -> dict[str, list[Segment]]:
         if row[0] != "SPEAKER":
             raise InputError(f"{path}, line {line}: expected SPEAKER in the first field, found {shown(row[0])}")
         start, duration = seconds(row[3], path, line, "start"), seconds(row[4], path, line, "duration")
-        segment = Segment(sys.intern(row[7]), start, round(start + duration, 5))
-        segments.setdefault(row[1], []).append(segment)
+        segments.setdefault(row[1], []).append(Segment(sys.intern(row[7]), start, round(start + duration, 5)))
     return segments
 
 

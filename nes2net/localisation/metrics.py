@@ -206,8 +206,7 @@ def _seconds(utterance: ScoredUtterance, step: float, tail: Tail) -> tuple[NDArr
     edges = np.minimum(edges[: count + 1], duration)
     if tail == "last" and count:
         edges[-1] = duration
-    spoofed = spoofed_time(utterance.segments, utterance.name, duration)
-    knots = np.array([*chain.from_iterable(spoofed)] or [0.0])
+    knots = np.array([*chain.from_iterable(spoofed_time(utterance.segments, utterance.name, duration))] or [0.0])
     lengths = np.diff(knots)
     lengths[1::2] = 0  # between the spoofed stretches
     until = np.append(0.0, lengths.cumsum())  # spoofed seconds until each knot

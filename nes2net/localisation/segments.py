@@ -21,8 +21,6 @@ from nes2net.errors import InputError, check_known
 BONAFIDE, SPOOF = "bonafide", "spoof"
 #: Seconds by which times of files, which have three decimals, may differ.
 ROUNDING = 1e-3 + 1e-9
-_ROUNDED: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
-Rule = Literal["partialspoof", "wedefense", "start"]
 _SHORTEST, _TOUCHING = 1e-4, 1e-6  # seconds
 
 
@@ -49,7 +47,7 @@ def frame_labels(
     segments: Iterable[tuple],
     resolution_ms: float,
     duration: float,
-    rule: Rule = "partialspoof",
+    rule: Literal["partialspoof", "wedefense", "start"] = "partialspoof",
     last_frame: Literal["ceil", "floor", "round"] = "ceil",
 ) -> NDArray[np.int8]:
     """Labels (T,) of frames of ``resolution_ms``: 1 bona fide, 0 spoof.
@@ -76,7 +74,8 @@ def frame_labels(
     if not resolution_ms > 0 or not 0 <= duration < math.inf:
         raise InputError(f"frames of {resolution_ms} ms of {duration} s: both must be numbers above 0")
     step = resolution_ms / 1000
-    count = _ROUNDED[last_frame](duration / step)
+    rounded: dict[str, Callable[[float], int]] = {"ceil": math.ceil, "floor": math.floor, "round": round}
+    count = rounded[last_frame](duration / step)
     labels = np.full(count, -1 if rule == "start" else 0, np.int8)
     for label, start, end, *_ in segments:
         if label not in (BONAFIDE, SPOOF):

@@ -19,7 +19,6 @@ from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
 DEFAULTS = {"logit": (0.0, 1.0), "difference": (0.0, 1.0), "probability": (0.5, 0.1), "cosine": (0.5, 0.1)}
 #: Seconds of the shortest stretch and the shortest gap; an assumption of ours: a short phone lasts as long.
 MIN_DURATION = 0.1
-_CLOSE = 1e-9  # seconds; five frames of 20 ms are 0.1 s, however that is rounded
 
 
 class StretchRule(NamedTuple):
@@ -101,7 +100,7 @@ def fake_stretches(scores: ArrayLike, resolution_ms: float, duration: float, rul
     ended = np.maximum.accumulate(np.where(goes_on, -1, numbers))
     inside = np.concatenate([[False], begun > ended, [False]]).astype(np.int8)
     runs = np.flatnonzero(np.diff(inside)).reshape(-1, 2)  # (K, 2): the first frame of each, and the first behind it
-    least = rule.min_duration - _CLOSE
+    least = rule.min_duration - 1e-9  # five frames of 20 ms are 0.1 s, however that is rounded
     if len(runs) > 1:
         apart = (runs[1:, 0] - runs[:-1, 1]) * resolution_ms / 1000 >= least
         runs = np.stack([runs[np.append(True, apart), 0], runs[np.append(apart, True), 1]], axis=1)

@@ -13,9 +13,6 @@ from nes2net.losses.criterion import Criterion
 from nes2net.options import name_and_options
 from nes2net.registry import losses
 
-#: What a loss is given besides its options: the head of the back-end, and the size of its embeddings.
-GIVEN = ("head", "feature_dim")
-
 
 def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tuple[type[Criterion], dict[str, Any]]:
     """Find the class of a loss, with its options.
@@ -27,7 +24,8 @@ def checked_loss(loss: str | Mapping[str, Any], key: str = "train.loss") -> tupl
     Raises:
         InputError: if a name or option is unknown, or an option is out of range.
     """
-    name, options = name_and_options({"loss": loss}, "loss", given=GIVEN, owner=f"`{key}`")
+    # Besides its options it is given the head of the back-end, and the size of its embeddings.
+    name, options = name_and_options({"loss": loss}, "loss", given=("head", "feature_dim"), owner=f"`{key}`")
     kind = losses.checked(name, options)
     if not (inspect.isclass(kind) and issubclass(kind, Criterion)):
         raise InputError(f"loss '{name}' is a {kind!r}: make it a subclass of nes2net.losses.Criterion")

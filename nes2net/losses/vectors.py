@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -208,16 +208,13 @@ class AdditiveMarginSoftmax(_OfVectors):
         return cosines(outputs, self.centers)
 
     def _losses(self, embeddings: Tensor, durations: Tensor | None) -> Tensor:
-        return additive_margin_losses(cosines(embeddings, self.centers), self.scale, self._margins(durations))
-
-    def _margins(self, durations: Tensor | None) -> Tensor | float:
-        """The common margin, or the margins of the utterances, B×1."""
-        if isinstance(self.margin, (int, float)):
-            return self.margin
-        if durations is None:
-            raise InputError("a margin by duration needs the durations of the utterances, in seconds")
-        _, slope, intercept = self.margin
-        return (slope * durations + intercept).unsqueeze(1)
+        margin: Any = self.margin
+        if not isinstance(margin, (int, float)):
+            if durations is None:
+                raise InputError("a margin by duration needs the durations of the utterances, in seconds")
+            _, slope, intercept = margin
+            margin = (slope * durations + intercept).unsqueeze(1)  # B×1
+        return additive_margin_losses(cosines(embeddings, self.centers), self.scale, margin)
 
 
 def additive_margin_losses(cosine: Tensor, scale: float, margin: Tensor | float) -> Tensor:

@@ -11,9 +11,6 @@ from torch import Tensor
 
 from nes2net.errors import first_line
 
-# Calls before the recording, in which libraries choose their kernels and take their memory.
-_WARM_UP = 3
-
 
 class Replayed:
     """``compute`` of one tensor on a GPU, recorded for each shape and type and replayed.
@@ -70,7 +67,7 @@ def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.
         given, graph, stream = x.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
         stream.wait_stream(current)
         with torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
+            for _ in range(3):  # in which libraries choose their kernels and take their memory
                 compute(given)
         current.wait_stream(stream)
         # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.

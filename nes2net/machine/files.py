@@ -15,9 +15,6 @@ from typing import Any
 
 from nes2net.errors import InputError, readable_size
 
-_LEAST_BYTES, _GROWTH = 1 << 27, 16
-_LEAST_STEPS, _BYTES_PER_STEP = 100_000, 64
-
 
 class Budget:
     """Limits on what one file may grow to. All code that expands a part of the file takes from them first.
@@ -50,8 +47,7 @@ class Budget:
         A file of ``size`` bytes may take 16 times as many, and a step for every 64. A small file may
         take 128 MB (2²⁷ bytes) and 100,000 steps.
         """
-        most_steps = max(_LEAST_STEPS, size // _BYTES_PER_STEP)
-        return cls(name, max(_LEAST_BYTES, _GROWTH * size), most_steps, size, remedy)
+        return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
 
     def take(self, what: str, *, bytes: int = 0, steps: int = 0) -> None:
         """Count what ``what`` is about to take.

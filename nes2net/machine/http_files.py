@@ -27,9 +27,7 @@ _MOST_REDIRECTS = 10
 MOST_TRIES, _LEAST_BETWEEN = 6, 100_000  # tries that bring fewer bytes than this, each
 # Seconds in which a server has to send as many bytes, at least: about 300 a second.
 _SLOWEST = 300.0
-_LONGEST_PAUSE = 120.0  # seconds
 _BUSY = (408, 429, 500, 502, 503, 504)
-_SHA256 = re.compile(r'"?([0-9a-f]{64})"?')
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class HttpFiles:
                 if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
                     _check_found(answer, file.url)
                 size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
-            known = _SHA256.fullmatch(headers.get("x-linked-etag", ""))
+            known = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
             stated = {"sha256": known[1]} if known else {}
             return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
 
@@ -150,7 +148,11 @@ class HttpFiles:
 
     def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
         """Fetch what is missing in ``part``."""
-        known = _read_state(part, file.url)
+        known: dict[str, str] = {}  # the validator of the file that ``part`` came from; empty if from elsewhere
+        with suppress(InputError, ValueError, AttributeError):
+            state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
+            if state.pop("url") == file.url:
+                known = {name: value for name, value in state.items() if isinstance(value, str)}
         start = _size(part)
         if start and not known and not file.digests:
             start = 0  # nothing would tell whether the file is still the same
@@ -170,7 +172,17 @@ class HttpFiles:
                     raise _Busy("the file has changed: begun anew", 0.0)
                 return
             _check_found(answer, file.url)
-            start, whole = _check_range(answer, file, start)
+            if answer.status_code != 206:  # a server without ranges, or whose file has changed, sends all of it
+                start = 0
+            elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
+                raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
+            whole = _length(answer)
+            if whole is not None and file.size is not None and whole != file.size:
+                raise InputError(
+                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on the page "
+                    "of the corpus whether the file was replaced"
+                )
+            whole = file.size if whole is None else whole
             # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
             tag, modified, told = answer.headers.get("etag", ""), answer.headers.get("last-modified", ""), {}
             if tag.startswith('"') and len(tag) < 1000:
@@ -220,8 +232,7 @@ class HttpFiles:
                         if done - at_mark < _LEAST_BETWEEN:
                             raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
                         mark, at_mark = now, done
-                    rate = (done - start) / max(now - began, 0.1)
-                    display.facts = [f"{readable_size(rate)}/s"]
+                    display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
                     display.update(done // _MB - display.done)
                 out.flush()
                 os.fsync(out.fileno())
@@ -237,7 +248,12 @@ class HttpFiles:
         self, method: str, url: str, seen: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[httpx.Response]:
         """The answer to a request, after redirections; ``seen`` gets the headers of all answers."""
-        address = _checked_address(url)
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{shown(url)}: not an address ({error})") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
         for _ in range(_MOST_REDIRECTS):
             answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
             try:
@@ -277,7 +293,7 @@ class HttpFiles:
                     ) from error
                 pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
                 before = bytes_so_far()
-                self.sleep(min(pause, _LONGEST_PAUSE))
+                self.sleep(min(pause, 120.0))
 
 
 def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
@@ -316,26 +332,6 @@ def _check_found(answer: httpx.Response, url: str) -> None:
         )
 
 
-def _check_range(answer: httpx.Response, file: RemoteFile, start: int) -> tuple[int, int | None]:
-    """The byte that ``answer`` begins with, and the size of the whole file.
-
-    A server without ranges, or whose file has changed, sends all of it.
-    """
-    if answer.status_code != 206:
-        start = 0
-    elif not answer.headers.get("content-range", "").startswith(f"bytes {start}-"):
-        raise InputError(
-            f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(answer.headers.get('content-range', ''))}"
-        )
-    whole = _length(answer)
-    if whole is not None and file.size is not None and whole != file.size:
-        raise InputError(
-            f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on the page of the corpus "
-            "whether the file was replaced"
-        )
-    return start, file.size if whole is None else whole
-
-
 def _length(answer: httpx.Response) -> int | None:
     """Bytes of the whole file."""
     if answer.status_code in (206, 416):
@@ -345,15 +341,6 @@ def _length(answer: httpx.Response) -> int | None:
 
 def _state_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
-
-
-def _read_state(part: Path, url: str) -> dict[str, str]:
-    """The validator of the file that ``part`` is a part of; empty if it came from elsewhere."""
-    with suppress(InputError, ValueError, AttributeError):
-        state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
-        if state.pop("url") == url:
-            return {name: value for name, value in state.items() if isinstance(value, str)}
-    return {}
 
 
 def _remove(part: Path) -> None:
@@ -370,13 +357,3 @@ def _size(path: Path) -> int:
 
 def _whole_number(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None
-
-
-def _checked_address(url: str) -> httpx.URL:
-    try:
-        address = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise InputError(f"{shown(url)}: not an address ({error})") from error
-    if address.scheme not in ("http", "https") or not address.host:
-        raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
-    return address

@@ -19,7 +19,6 @@ _MOST_KEYS = 10_000  # of one mapping
 _DEEPEST_JSON = 100  # lists and mappings within each other
 # Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
 _HELD, _MOST_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}, 1 << 29
-_SHORT_JSON = 1000  # bytes that are not worth an estimate
 _BLOCK = 1 << 20
 
 
@@ -80,7 +79,8 @@ def check_json(content: bytes, what: str) -> None:
     Traceback (most recent call last):
     nes2net.errors.InputError: this: lists and mappings are nested more than 100 deep
     """
-    if len(content) <= _SHORT_JSON and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
+    # A thousand bytes are not worth an estimate.
+    if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
         return
     import numpy as np  # start-up: most JSON is short
 

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
-from nes2net.errors import InputError, shown
+from nes2net.errors import InputError
+from nes2net.errors import shown as quoted
 from nes2net.machine.this_process import is_first
 
 #: Environment variable with the seconds from one line to the next; 0 for no lines.
@@ -71,7 +72,13 @@ class ProgressDisplay(Generic[T]):
         self.later_steps, self.later_seconds = 0, 0.0
         self.done, self.facts = start, list[str]()
         self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
-        self._seconds = _seconds_between_lines() if shown else 0.0
+        given = os.environ.get(SECONDS) or str(_SECONDS)
+        try:
+            self._seconds = float(given) if shown else 0.0
+        except ValueError:
+            self._seconds = -1.0
+        if not self._seconds >= 0:
+            raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(given)}")
         self._due = clock() + min(self._seconds, _FIRST)
         # None disables a bar if standard error is not a terminal.
         self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
@@ -169,17 +176,6 @@ def _columns() -> int:
     with suppress(OSError, ValueError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return 80
-
-
-def _seconds_between_lines() -> float:
-    given = os.environ.get(SECONDS, "")
-    try:
-        seconds = float(given or _SECONDS)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {shown(given)}")
-    return seconds
 
 
 def readable_duration(seconds: float) -> str:

@@ -12,8 +12,7 @@ from unicodedata import category
 from nes2net.errors import visible, worded
 from nes2net.machine.this_process import is_first
 
-_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
-_ESCAPES = {code: f"\\u{code:04x}" for code in _CONTROLS}
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def print_note(text: str) -> None:

@@ -30,10 +30,7 @@ _MB = 1_000_000
 # or a folder takes a block of the disk, and some bytes of the archive.
 _MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000  # bytes
 _BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 10_000, 256
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 _LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included
-_DIGITS = re.compile(rb"\d{100}")
 _COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
@@ -75,8 +72,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     )
     try:
         with open(archive, "rb") as file:
-            total = max(1, size // _MB)
-            with ProgressDisplay[Any](title=title, unit="MB", total=total) as display:
+            with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
                 for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
                     target = _place(member.name, folder, archive)
                     if member.open is None:
@@ -181,7 +177,7 @@ class _TarSource:
         self.left -= size if size >= 0 else _LONGEST_HEADER
         content = b"" if self.left < 0 else self._file.read(size)
         # Some versions of Python search for numbers in a time that is quadratic in their digits.
-        if self.left < 0 or _DIGITS.search(content):
+        if self.left < 0 or re.search(rb"\d{100}", content):
             raise InputError(
                 f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
                 "it is damaged or hostile"
@@ -227,11 +223,11 @@ def _room_for(target: Path, archive: Path) -> Iterator[None]:
         if error.errno is None:  # of the archive: gzip says so by an OSError
             raise
         reason = os.strerror(error.errno)
-        if error.errno in _NO_ROOM:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise Unfinished(
                 f"{target}: cannot be written ({reason}); make room, and run the same command again"
             ) from error
-        if error.errno in _IN_THE_WAY:
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
             raise InputError(
                 f"{target}: cannot be written ({reason}): a file stands where a folder is needed, or the other way round. "
                 f"Remove it; if {archive} holds both, it is damaged or hostile"

@@ -36,9 +36,6 @@ _GRACE = 5.0
 # Seconds after which waiting looks at the readers and at signals.
 _LOOK = 1.0
 _SHARED_MEMORY = Path("/dev/shm")
-# Batches that up to 8 readers hold or read, all together. A batch of 64 utterances of 4 s has 16 MB,
-# and beside a GPU its memory is pinned.
-_IN_FLIGHT = 8
 
 
 def reading_processes(num_workers: int) -> int:
@@ -54,9 +51,8 @@ def stacked(rows: Sequence[Tensor]) -> Tensor:
     """
     if get_worker_info() is None:
         return torch.stack(tuple(rows))
-    size = len(rows) * rows[0].nbytes
     try:
-        storage = torch.UntypedStorage._new_shared(size)  # as PyTorch's default_collate
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
     except (OSError, RuntimeError) as error:
         if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
             (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
@@ -114,7 +110,9 @@ class Loader(DataLoader[Any]):
             collate_fn=collate,
             pin_memory=pin_memory,
             num_workers=workers,
-            prefetch_factor=max(1, min(2, _IN_FLIGHT // workers)) if workers else None,
+            # Up to 8 readers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
+            # GPU its memory is pinned.
+            prefetch_factor=max(1, min(2, 8 // workers)) if workers else None,
             persistent_workers=workers > 0,
             worker_init_fn=_begin_reading if workers else None,
             timeout=_PATIENCE if workers else 0,
@@ -147,6 +145,10 @@ class Loader(DataLoader[Any]):
                 batch = self._next(batches, early)
             except StopIteration:
                 return
+            if _Piped.arrived and not Loader._told:
+                Loader._told = True
+                text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
+                tqdm.write(worded(text), file=sys.stderr)
             early = []
             yield batch
 
@@ -161,9 +163,7 @@ class Loader(DataLoader[Any]):
                 # hold for the start of a pass, where it does not.
                 batches._timeout = _LOOK
                 try:
-                    batch = next(batches)
-                    self._tell_of_pipes()
-                    return batch
+                    return next(batches)
                 except StopIteration:
                     raise
                 except Exception as error:
@@ -191,12 +191,6 @@ class Loader(DataLoader[Any]):
                         f"the processes that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
                         "likely because a disk or a network hangs; the same command goes on from the work done"
                     )
-
-    def _tell_of_pipes(self) -> None:
-        if _Piped.arrived and not Loader._told:
-            Loader._told = True
-            text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
-            tqdm.write(worded(text), file=sys.stderr)
 
     def _check_readers(self) -> None:
         """Raise :class:`Unfinished` if a reading process has ended."""
@@ -276,20 +270,19 @@ def _begin_reading(_worker: int) -> None:
 
     It ignores a signal to all processes: the main process finishes its step and ends its readers.
     """
+
+    def cannot_hand_over(error: Exception, _batch: Any) -> None:
+        print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main process would wait for the lost batch for ever
+
     parent = parent_process()
     if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
         os._exit(0)  # PyTorch would not notice that the main process was killed so early
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Queue._on_queue_feeder_error = staticmethod(_cannot_hand_over)  # type: ignore[attr-defined]
+    Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
     # At its end, before it waits to hand over batches that nobody takes if the main process was killed.
     Finalize(None, os._exit, args=(0,), exitpriority=100)
-
-
-def _cannot_hand_over(error: Exception, _batch: Any) -> None:
-    """End this reader, as the main process would wait for the lost batch for ever."""
-    print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
-    os._exit(1)
 
 
 def _end(readers: list[BaseProcess]) -> None:

@@ -19,7 +19,6 @@ _TAG = "tag:yaml.org,2002:"
 _MAX_DEPTH = 20
 _MAX_VALUES = 10_000
 _MAX_BYTES = 200_000
-_NULL = ("", "~", "null", "Null", "NULL")
 
 
 class _Loader(yaml.SafeLoader):
@@ -134,7 +133,7 @@ def read_value(text: str, hint: Any, what: str) -> Any:
     """
     text = text.strip()
     if _has_text(hint) and not text.startswith(("'", '"')):
-        return None if text in _NULL else text
+        return None if text in ("", "~", "null", "Null", "NULL") else text
     return read_yaml(text, hint, what)
 
 

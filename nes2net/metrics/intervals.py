@@ -26,8 +26,6 @@ from nes2net.metrics.resampling import any_metric, quick_metric
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-# With fewer trials a resample is done before a thread has started.
-_FEWEST_TRIALS_FOR_THREADS = 20_000
 _ERRORS = 10  # weight of the variance that a rate of independent trials has, against the variance of the draws
 
 Draw = Callable[[np.random.Generator], NDArray]
@@ -101,8 +99,7 @@ def bootstrap_interval(
     (0.12, 0.16)
     """
     values = bootstrap_values([metric], bonafide, spoof, **draws)
-    of_eer = (metric.func if isinstance(metric, functools.partial) else metric) is compute_eer
-    if not of_eer:
+    if (metric.func if isinstance(metric, functools.partial) else metric) is not compute_eer:
         return percentiles(values[:, 0], confidence)
     number = trials_behind(np.size(bonafide), np.size(spoof))["eer"]
     return rate_interval(metric(bonafide, spoof)[0], values[:, 0], number, confidence)
@@ -282,9 +279,9 @@ def _resample(
 
     with ExitStack() as stack:
         values: Iterable[NDArray] = map(one, range(num_resamples))
-        if None not in quick and bonafide.size + spoof.size >= _FEWEST_TRIALS_FOR_THREADS:
-            pool = stack.enter_context(ThreadPoolExecutor(num_threads))
-            values = pool.map(one, range(num_resamples))
+        # With fewer trials a resample is done before a thread has started.
+        if None not in quick and bonafide.size + spoof.size >= 20_000:
+            values = stack.enter_context(ThreadPoolExecutor(num_threads)).map(one, range(num_resamples))
         return np.array(list(progress(values, num_resamples) if progress else values))
 
 

@@ -118,10 +118,6 @@ def _eer_of_ties(bonafide: NDArray, spoof: NDArray, method: str) -> Resampled:
     return evaluate
 
 
-def _min_dcf(bonafide: NDArray, spoof: NDArray, method: str, **costs: Any) -> Resampled:
-    return _minimum(bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn")
-
-
 def _min_tdcf(bonafide, spoof, asv_target, asv_nontarget, asv_spoof, version) -> Resampled:
     weights = tandem_weights(asv_error_rates(asv_target, asv_nontarget, asv_spoof), version)
     return _minimum(bonafide, spoof, lambda frr, far: tdcf(frr, far, weights), ties_are_one_step=False)
@@ -148,26 +144,16 @@ def _minimum(bonafide: NDArray, spoof: NDArray, cost: Callable, *, ties_are_one_
     return evaluate
 
 
-def _act_dcf(bonafide: NDArray, spoof: NDArray, **costs: Any) -> Resampled:
-    threshold = act_dcf_threshold(**costs)
-    missed, accepted = bonafide < threshold, spoof >= threshold
+def _of_means(of_bonafide: NDArray, of_spoof: NDArray, combine: Callable) -> Resampled:
+    """Make a figure that combines the means of a number per bona fide and per spoofed trial."""
 
     def evaluate(counts: NDArray) -> float:
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
-        frr = counts[: bonafide.size][missed].sum() / num_bonafide
-        far = counts[bonafide.size :][accepted].sum() / num_spoof
-        return float(act_dcf(frr, far, **costs))
-
-    return evaluate
-
-
-def _cllr(bonafide: NDArray, spoof: NDArray) -> Resampled:
-    of_bonafide, of_spoof = cllr_terms(bonafide, spoof)
-
-    def evaluate(counts: NDArray) -> float:
-        num_bonafide, num_spoof = _class_sizes(counts, bonafide.size)
-        mean_bonafide = counts[: bonafide.size] @ of_bonafide / num_bonafide
-        return float((mean_bonafide + counts[bonafide.size :] @ of_spoof / num_spoof) / 2)
+        num_bonafide, num_spoof = _class_sizes(counts, of_bonafide.size)
+        means = (
+            counts[: of_bonafide.size] @ of_bonafide / num_bonafide,
+            counts[of_bonafide.size :] @ of_spoof / num_spoof,
+        )
+        return float(combine(*means))
 
     return evaluate
 
@@ -212,9 +198,15 @@ def _class_sizes(counts: NDArray, num_bonafide: int) -> tuple[int, int]:
 
 _QUICK: dict[Callable, Callable[..., Resampled]] = {
     compute_eer: _eer,
-    compute_min_dcf: _min_dcf,
-    compute_act_dcf: _act_dcf,
-    compute_cllr: _cllr,
+    compute_min_dcf: lambda bonafide, spoof, method, **costs: _minimum(
+        bonafide, spoof, lambda frr, far: dcf(frr, far, **costs), ties_are_one_step=method == "sklearn"
+    ),
+    compute_act_dcf: lambda bonafide, spoof, **costs: _of_means(
+        bonafide < act_dcf_threshold(**costs),
+        spoof >= act_dcf_threshold(**costs),
+        lambda frr, far: act_dcf(frr, far, **costs),
+    ),
+    compute_cllr: lambda bonafide, spoof: _of_means(*cllr_terms(bonafide, spoof), lambda b, s: (b + s) / 2),
     compute_min_cllr: _min_cllr,
     compute_rates: _rates,
     compute_min_tdcf: _min_tdcf,

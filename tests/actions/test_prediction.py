@@ -9,6 +9,7 @@ from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
 
 from nes2net import Detector, InputError
+from nes2net.actions import prediction
 from nes2net.actions.prediction import Along, Once, Stretches, predict
 from nes2net.cli.main import main
 
@@ -54,3 +55,12 @@ def test_tracks_and_stretches_come_as_objects(files, tmp_path):
 def test_wrong_numbers_are_found_before_scoring(files, tmp_path):
     with pytest.raises(InputError, match="the hop must be a positive number"):
         predict(Detector.from_pretrained(tmp_path / "model.pth", "cpu"), files, Along(hop=0.0))
+
+
+@pytest.mark.parametrize("seconds, lasts", [(125, "2 min 5 s"), (3725, "1 h 2 min")])
+def test_a_note_says_how_long_a_recording_lasts(files, tmp_path, capsys, monkeypatch, seconds, lasts):
+    detector = Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+    long = Along(window=1.0, hop=1.0)
+    monkeypatch.setattr(prediction, "count_samples", lambda _: seconds * 16000)
+    prediction._Recording(detector, None, None).along(files[0], long, asked=False)
+    assert f"a.wav lasts {lasts}: its score is the mean over windows of 1 s" in capsys.readouterr().err

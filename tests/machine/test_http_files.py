@@ -4,6 +4,7 @@ import hashlib
 import random
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from builders.http_server import running
 
@@ -159,8 +160,8 @@ def test_a_redirection_to_another_scheme_is_refused(server, client, tmp_path, ta
 def test_https_does_not_lead_to_http(server, client, monkeypatch):
     """The first answer cannot come over TLS here, so the rule is asked by its parts."""
     server.redirect = server.url
-    checked = http_files._checked_address
-    monkeypatch.setattr(http_files, "_checked_address", lambda url: _claims_https(checked(url)))
+    checked = httpx.URL
+    monkeypatch.setattr(httpx, "URL", lambda url: _claims_https(checked(url)))
     with pytest.raises(InputError, match="redirects to 'http://127.0.0.1"):
         client.read(server.url, 100)
 
