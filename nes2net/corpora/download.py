@@ -235,7 +235,18 @@ def fetch_all(
         record, remedy = _Record(), "remove it, and run the same command again"
         if (folder / RECORD).exists():
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
-        _check_room(plan, folder, record, unpacking)
+        # Recordings are hardly smaller in an archive, so unpacking takes as much again.
+        needed = sum(hub_set.size for hub_set in plan.hub_sets)
+        for file in plan.files:
+            received, size = record.files.get(file.name), file.remote.size or 0
+            come = sum(_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part"))
+            if received is None or not received.unpacked:
+                needed += max(0, size - come) + (size if unpacking and file.unpack is not None else 0)
+        if needed > (free := shutil.disk_usage(folder).free):
+            raise InputError(
+                f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
+                f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
+            )
         for number, file in enumerate(plan.files, 1):
             place = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)
@@ -296,22 +307,6 @@ def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Re
 
 def _size_of(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
-
-
-def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> None:
-    """Recordings are hardly smaller in an archive, so unpacking takes as much again."""
-    needed = sum(hub_set.size for hub_set in plan.hub_sets)
-    for file in plan.files:
-        received, size = record.files.get(file.name), file.remote.size or 0
-        there = [_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part")]
-        if received is None or not received.unpacked:
-            needed += max(0, size - sum(there)) + (size if unpacking and file.unpack is not None else 0)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
-            f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
-        )
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

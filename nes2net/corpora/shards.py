@@ -153,7 +153,13 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    light = [field.name for field in table.schema if field.name != audio and _is_light(field.type, types)]
+    light = []
+    for field in table.schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
+        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        if field.name != audio and (is_word or is_number or types.is_null(kind)):
+            light.append(field.name)
     if twice := [name for name, count in Counter(light).items() if count > 1]:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
     for name in ("label", *_SPLITS):
@@ -162,7 +168,35 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
                 f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(place).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
-    label_of = _labels_of(table.schema, shard.path)
+    try:  # the words that numbers in the column `label` stand for
+        told = parsed_json(
+            (table.schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {shard.path}"
+        )
+        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
+    except InputError:
+        raise
+    except (ValueError, AttributeError):  # some other program's metadata
+        names = None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        names = []
+    of_name = [LABELS.get(name.strip().lower()) for name in names]
+    if None in of_name:
+        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
+        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
+            raise InputError(
+                f"shard {shard.path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+            )
+        of_name = [_NUMBERED[int(name)] for name in names]
+
+    def label_of(value: Any, place: str) -> str | None:
+        if not names or value is None or isinstance(value, str):
+            return _label(value, place)
+        if isinstance(value, bool) or value not in range(len(names)):
+            raise InputError(
+                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
+            )
+        return of_name[int(value)]
+
     for row, values in enumerate(_rows(table, light, budget)):
         place = f"shard {shard.path}, row {row}"
         yield _trial(shard.path / str(row), values, shard, root, label_of, place)
@@ -182,45 +216,6 @@ def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, 
                 row[name] = value.as_py()
                 budget.take("text beside its audio", bytes=getsizeof(row[name]))
             yield row
-
-
-def _is_light(kind: Any, types: Any) -> bool:
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view" or types.is_null(kind)
-    return is_word or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _labels_of(schema: Any, path: Path) -> Callable[[Any, str], str | None]:
-    """The function that gives the label of a value of the column ``label``."""
-    try:
-        told = parsed_json((schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {path}")
-        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
-    except InputError:
-        raise
-    except (ValueError, AttributeError):  # some other program's metadata
-        names = None
-    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        return _label
-    of_name = [LABELS.get(name.strip().lower()) for name in names]
-    if None in of_name:
-        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
-        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
-            raise InputError(
-                f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
-            )
-        of_name = [_NUMBERED[int(name)] for name in names]
-
-    def label(value: Any, place: str) -> str | None:
-        if value is None or isinstance(value, str):
-            return _label(value, place)
-        if isinstance(value, bool) or value not in range(len(names)):
-            raise InputError(
-                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
-            )
-        return of_name[int(value)]
-
-    return label
 
 
 def _label(value: Any, place: str) -> str | None:

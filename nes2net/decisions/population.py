@@ -110,7 +110,16 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
     level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
-    return Traits(heard / SAMPLE_RATE, level, _bandwidth(power / num_spectra))
+    power = power[1:] / num_spectra  # an offset of the samples is not sound
+    if not power.max() > 0:
+        return Traits(heard / SAMPLE_RATE, level, 0.0)
+    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
+    decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
+    area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
+    place = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
+    bandwidth = float(place * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
+    return Traits(heard / SAMPLE_RATE, level, bandwidth)
 
 
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
@@ -141,21 +150,6 @@ def _frames(samples: NDArray, length: int) -> NDArray:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
     return samples[: count * length].reshape(count, length)
-
-
-def _bandwidth(power: NDArray) -> float:
-    """Bandwidth in Hz of a mean power spectrum from 0 to 8 kHz, see :func:`measure`."""
-    power = power[1:]  # an offset of the samples is not sound
-    if not power.max() > 0:
-        return 0.0
-    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
-    smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
-    decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
-    above = np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR)
-    area = np.cumsum(above)
-    if not area[-1] > 0:
-        return SAMPLE_RATE / 2
-    return float((np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1) * SAMPLE_RATE / _SPECTRUM_FRAME)
 
 
 class Typicality(NamedTuple):
