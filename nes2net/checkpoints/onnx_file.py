@@ -150,8 +150,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
         return [_CPU]
     if wanted.type != "cuda" or _CUDA not in available:
         raise InputError(f"this onnxruntime has no {wanted.type}: install onnxruntime-gpu, or take `device=cpu`")
-    options = {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
-    return [(_CUDA, options), _CPU]
+    return [(_CUDA, {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}), _CPU]
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:

@@ -198,12 +198,11 @@ def _stated(download: Download) -> dict[str, str]:
 
 def _checked_name(name: str, page: str) -> str:
     """``name``, which a server gave, if it names a visible file below the folder."""
-    parts = name.split("/")
     if (
         not name
         or "\\" in name
         or not name.isprintable()
-        or any(part in ("", "..") or part[0] == "." for part in parts)
+        or any(part in ("", "..") or part[0] == "." for part in name.split("/"))
     ):
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
     return name

@@ -240,8 +240,7 @@ class UserCorpus(Corpus):
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
         split = files.known_split(split, self.accepted_splits, self.title)
-        path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(path, split, self.find_audio(root, split))
+        return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """The labelled trials, for evaluation; errors as for :meth:`trials`."""

@@ -39,8 +39,11 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         shape, _, dtype = read_header(stream)
         if not dtype.hasobject or dtype.names or shape != ():
             raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-        outer = _ArrayUnpickler(stream, budget).load()
-        held = outer.single_object() if isinstance(outer, _Array) else outer
+        held = _ArrayUnpickler(stream, budget).load()
+        if isinstance(held, _Array):
+            if held.shape != () or not isinstance(held.data, list) or len(held.data) != 1:
+                raise ValueError("its array is not one object")
+            held = held.data[0]
         if not isinstance(held, dict):
             raise ValueError(f"it holds a {type(held).__name__}")
         if not all(isinstance(name, str) for name in held):
@@ -114,11 +117,6 @@ class _Array:
 
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.dtype, self.fortran, self.data = state
-
-    def single_object(self) -> Any:
-        if self.shape != () or not isinstance(self.data, list) or len(self.data) != 1:
-            raise ValueError("its array is not one object")
-        return self.data[0]
 
     def numpy(self) -> NDArray:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):

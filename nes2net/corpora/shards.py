@@ -133,20 +133,6 @@ def _split_of(path: PurePosixPath) -> str | None:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
-def _read(shard: Shard, root: Path) -> Iterator[Trial]:
-    read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
-    try:
-        yield from read(shard, root)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged shard can cause any
-        if is_out_of_memory(error):
-            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
-        raise InputError(
-            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or download it again"
-        ) from error
-
-
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     """The trials of a Parquet or Arrow file, from its columns without audio."""
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
@@ -365,7 +351,20 @@ class ShardCorpus(UserCorpus):
         of_split: list[Trial] = []
         found: list[Trial] = []
         for shard in wanted:
-            of_shard = list(_read(shard, root))
+            read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
+            try:
+                of_shard = list(read(shard, root))
+            except InputError:
+                raise
+            except Exception as error:  # a damaged shard can cause any
+                if is_out_of_memory(error):
+                    raise InputError(
+                        f"shard {shard.path} needs more memory than there is ({first_line(error)})"
+                    ) from error
+                raise InputError(
+                    f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
+                    "download it again"
+                ) from error
             found += of_shard
             # All trials of a shard that names its split belong to that split, also in the phase
             # `progress`.

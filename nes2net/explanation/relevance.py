@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,10 +40,6 @@ class Relevance:
     """(F, T) float64, the lowest band first."""
     additive: bool
     """Whether cells add up to ``over_time`` and ``over_bands``, and these to one difference of scores."""
-
-    def shifted(self, seconds: float) -> Relevance:
-        """The same with times that begin ``seconds`` later."""
-        return replace(self, times=self.times + seconds)
 
     def stretches(self, most: int = 3) -> list[Part]:
         """The stretches of time that move the score most, the strongest first.
