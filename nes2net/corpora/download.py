@@ -134,7 +134,29 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             licence = download.licence or str((info.card_data and info.card_data.get("license")) or "")[:100]
             hub_sets.append(PlannedHubSet(repository, info.sha, sizes, licence, only))
         elif record := _INVENIO.fullmatch(download.url):
-            files += _files_of_record(download, client, *record.groups())
+            server, number, wanted = record.groups()
+            page, wanted = f"{server}/records/{number}", wanted and unquote(wanted)
+            content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
+            try:
+                listing = validated_json(_InvenioRecord, content)
+            except ValueError as error:
+                raise InputError(
+                    f"{page}: not the listing of a record ({error}); open the page in a browser"
+                ) from error
+            stated = listing.metadata.get("license")
+            licence = download.licence or (str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else "")
+            there = [file for file in listing.files if wanted in (None, file.key)]
+            if not there:
+                missing = f"no file {shown(wanted)}" if wanted else "no files"
+                raise InputError(f"{page}: has {missing}; open the page in a browser")
+            for file in there:
+                algorithm, _, digest = file.checksum.partition(":")
+                is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
+                digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
+                remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
+                packed = is_archive(file.key) or file.key.lower().endswith((".rar", ".7z"))
+                name = _checked_name(f"{download.name}/{file.key}" if download.name else file.key, page)
+                files.append(PlannedFile(remote, name, download.what, licence, download.unpack if packed else None))
         else:
             remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
@@ -150,46 +172,16 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             raise InputError(f"`only` matches no file of {corpus.title}; it has {listed(names) if names else 'none'}")
     if not corpus.downloads and not corpus.by_hand:
         return Plan(files, hub_sets, [f"{what}: get {where}" for what, where in corpus.obtain.items()])
-    packed = [
+    to_unpack = [
         f"unpack {file.name} into the folder by hand"
         for file in files
         if file.unpack is not None and not is_archive(file.name)
     ]
-    return Plan(files, hub_sets, [*packed, *corpus.by_hand])
+    return Plan(files, hub_sets, [*to_unpack, *corpus.by_hand])
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
     return not only or any(fnmatch(name, pattern) for pattern in only)
-
-
-def _files_of_record(
-    download: Download, client: HttpFiles, server: str, id: str, name: str | None
-) -> list[PlannedFile]:
-    page = f"{server}/records/{id}"
-    content = client.read(f"{server}/api/records/{id}", _LONGEST_LISTING)
-    try:
-        record = validated_json(_InvenioRecord, content)
-    except ValueError as error:
-        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
-    stated = record.metadata.get("license")
-    licence = str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else ""
-    wanted = [file for file in record.files if name is None or file.key == unquote(name)]
-    if not wanted:
-        raise InputError(
-            f"{page}: has {'no file ' + shown(unquote(name)) if name else 'no files'}; open the page in a browser"
-        )
-    planned = []
-    for file in wanted:
-        algorithm, _, digest = file.checksum.partition(":")
-        is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
-        digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
-        remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        packed = download.unpack if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")) else None
-        place = f"{download.name}/{file.key}" if download.name else file.key
-        planned.append(
-            PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
-        )
-    return planned
 
 
 def _stated(download: Download) -> dict[str, str]:

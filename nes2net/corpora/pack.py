@@ -90,7 +90,28 @@ def pack(
     planned = _planned(parts, out, format, shard_bytes)
     trials = [packed.trial for shard in planned.values() for packed in shard]
     with writing(out, "make room or name another folder; the same command goes on"):
-        there = _check_plan(out, title, planned)
+        # The plan of an earlier run has to be the same: its shards are then as this run would write them.
+        digests = {
+            path.relative_to(out).as_posix(): trials_digest(
+                [packed.trial for packed in shard],
+                lambda t: f"{t.id} {t.label} {_notes(t)} {tuple(status_of(t.audio_path()))}",
+            )
+            for path, shard in planned.items()
+        }
+        plan, file = json_text({"title": title, "shards": digests}, indent=1), out / _PLAN
+        if not file.exists():
+            if out.is_dir() and any(out.iterdir()):
+                raise InputError(f"{out} is not empty: name another folder")
+            write_text(file, plan)
+        elif read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
+            raise InputError(
+                f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
+                "name another folder, or remove this one"
+            )
+        for folder in {path.parent for path in planned}:
+            for left in folder.glob(".*.tmp"):  # of a run that was killed
+                left.unlink(missing_ok=True)
+        there = {path for path in planned if path.is_file()}
         write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:
             for path, shard in planned.items():
@@ -159,34 +180,6 @@ def _planned(
             of_arena = f"data/{file}-of-{len(shards):05d}.parquet"
             planned[out / (f"{file}.tar" if format == "tar" else of_arena)] = shard
     return planned
-
-
-def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]) -> set[Path]:
-    """Write the plan, or compare it with an earlier one; return the shards that are there."""
-
-    def line(trial: Trial) -> str:
-        return f"{trial.id} {trial.label} {_notes(trial)} {tuple(status_of(trial.audio_path()))}"
-
-    shards = {
-        path.relative_to(out).as_posix(): trials_digest([packed.trial for packed in shard], line)
-        for path, shard in planned.items()
-    }
-    plan = json_text({"title": title, "shards": shards}, indent=1)
-    file = out / _PLAN
-    if file.exists():
-        if read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
-            raise InputError(
-                f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
-                "name another folder, or remove this one"
-            )
-        for folder in {path.parent for path in planned}:
-            for left in folder.glob(".*.tmp"):  # of a run that was killed
-                left.unlink(missing_ok=True)
-        return {path for path in planned if path.is_file()}
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: name another folder")
-    write_text(file, plan)
-    return set()
 
 
 def _notes(trial: Trial) -> str:
