@@ -86,7 +86,7 @@ class OnnxFile:
         )
         wanted = providers(device, onnxruntime.get_available_providers())
         try:
-            self.session: InferenceSession = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+            self.session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
         except Exception as error:  # onnxruntime's exceptions have no common class
             raise damaged(self.path, first_line(error)) from error
         if device.startswith("cuda") and _CUDA not in self.session.get_providers():

@@ -115,8 +115,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
         if self.key is not None:
             reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
-            for phase in self.key.counts or ("eval",):
-                counts = self.key.counts.get(phase, Counts(0))
+            for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
                 evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
         return train + score + evaluate
 

@@ -82,8 +82,7 @@ class Plan:
     @property
     def licences(self) -> list[str]:
         """The licences that the servers state, each once."""
-        stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
-        return list(dict.fromkeys(filter(None, stated)))
+        return list(dict.fromkeys(part.licence for part in (*self.files, *self.hub_sets) if part.licence))
 
 
 class _InvenioFile(BaseModel):

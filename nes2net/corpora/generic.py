@@ -199,8 +199,11 @@ def segments(
         durations[id] = count_samples(audio) / SAMPLE_RATE
     found = read_segments(path, durations, LABELS, uncovered)
     check_labels(any_spoof(found), known, path)
-    whole = {trial.id: trial.label for trial in known if trial.id not in found}
-    return found | {id: [Segment(label, 0.0, durations[id])] for id, label in whole.items() if label and durations[id]}
+    return found | {
+        trial.id: [Segment(trial.label, 0.0, durations[trial.id])]
+        for trial in known
+        if trial.id not in found and trial.label and durations[trial.id]
+    }
 
 
 def segment_labels(

@@ -225,8 +225,10 @@ class ListedCorpus(Corpus):
         if not names:
             raise InputError(f"{audio}: holds no {part.unlisted} files; {part.remedy}, or unpack the archive there")
         phase = None if self.files_are_trials else split
-        unlabelled = (Trial(files.id_of(PurePath(name)), audio / name, phase=phase) for name in names)
-        return [labelled.get(trial.path, trial) for trial in unlabelled]
+        return [
+            labelled.get(audio / name) or Trial(files.id_of(PurePath(name)), audio / name, phase=phase)
+            for name in names
+        ]
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """As for every corpus; a file of another name may hold labels alone.
