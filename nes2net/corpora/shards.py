@@ -301,27 +301,24 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 raise InputError(f"{place} has more than one recording: {listed([member.name for member in audio])}")
             if not audio:
                 continue
-            text = {
-                kind: _text(file, sample[kind], f"shard {shard.path}, {sample[kind].name}")
-                for kind in ("json", "cls", "txt")
-                if kind in sample
-            }
+            text: dict[str, str] = {}
+            for kind in (kind for kind in ("json", "cls", "txt") if kind in sample):
+                size, of = sample[kind].size, f"shard {shard.path}, {sample[kind].name}"
+                if size > _LONGEST_NOTES:
+                    raise InputError(
+                        f"{of} has {readable_size(size)}; at most {readable_size(_LONGEST_NOTES)} are read"
+                    )
+                file.seek(sample[kind].offset)
+                try:
+                    text[kind] = file.read(size).decode("utf-8-sig")
+                except UnicodeDecodeError as error:
+                    raise InputError(f"{of}: is not text in UTF-8") from error
             values: dict[str, Any] = _notes(text.get("json"), f"shard {shard.path}, {key}.json")
             if values.get("label") is None and "cls" in text:
                 values["label"] = text["cls"].strip()
             elif values.get("label") is None and (word := text.get("txt", "").strip().lower()) in (*LABELS, "0", "1"):
                 values["label"] = word  # otherwise it is what is said
             yield _trial(shard.path / audio[0].name, values, shard, root, _label, place)
-
-
-def _text(file: Any, member: Member, place: str) -> str:
-    if member.size > _LONGEST_NOTES:
-        raise InputError(f"{place} has {readable_size(member.size)}; at most {readable_size(_LONGEST_NOTES)} are read")
-    file.seek(member.offset)
-    try:
-        return file.read(member.size).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: is not text in UTF-8") from error
 
 
 @dataclass(frozen=True, kw_only=True)
