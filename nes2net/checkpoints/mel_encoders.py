@@ -186,7 +186,7 @@ def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[
         options["chunk_length"] = _seconds(options["chunk_length"], folder)
     path = folder / PREPROCESSOR_FILE
     if path.is_file():
-        found = read_json(path)
+        found: Any = read_json(path)
     elif (folder / _PROCESSOR_FILE).is_file():
         path = folder / _PROCESSOR_FILE
         found = read_json(path).get("feature_extractor")

@@ -82,7 +82,8 @@ class Plan:
     @property
     def licences(self) -> list[str]:
         """The licences that the servers state, each once."""
-        return list(dict.fromkeys(part.licence for part in (*self.files, *self.hub_sets) if part.licence))
+        stated = [*(file.licence for file in self.files), *(hub_set.licence for hub_set in self.hub_sets)]
+        return list(dict.fromkeys(filter(None, stated)))
 
 
 class _InvenioFile(BaseModel):
