@@ -50,17 +50,38 @@ def average_checkpoints(
         raise InputError(f"averaging mode is one of {', '.join(MODES)}, not '{mode}'")
     if not paths:
         raise InputError("no checkpoints to average: give at least one file")
-    if mode == "legacy":
-        if weights is not None:
+    shares = None
+    if weights is not None:
+        if mode == "legacy":
             raise InputError("the published code has no weights: use `mode=mean`")
-        return _legacy_mean(paths)
-    if weights is None:
-        return _mean(paths)
-    if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
-        raise InputError(
-            f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
-        )
-    return _mean(paths, [w / sum(weights) for w in weights])
+        if len(weights) != len(paths) or not all(0 <= w < math.inf for w in weights) or not sum(weights):
+            raise InputError(
+                f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
+            )
+        shares = [w / sum(weights) for w in weights]
+    state = _read(paths[0])
+    like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
+    state.clear()  # not held while the next checkpoint is read
+    total: OrderedDict[str, Tensor] = OrderedDict()
+    # In the published code, loading the second checkpoint overwrites the accumulator, to which it is then added again.
+    for number, path in enumerate([paths[1], *paths[1:]] if mode == "legacy" and len(paths) > 1 else paths):
+        state = _read(path, like)
+        while state:  # free each tensor as soon as it has been added
+            key, tensor = state.popitem(last=False)
+            if shares is not None:
+                value = tensor.double() * shares[number]
+            elif mode == "legacy":
+                value = tensor.to(like[key].dtype)
+            else:  # integers are summed as integers
+                value = tensor.to(torch.float64 if like[key].is_floating_point() else torch.int64)
+            total[key] = total[key].add_(value) if key in total else value.clone()
+    for key, value in total.items():
+        if shares is None:
+            value = value / len(paths) if value.is_floating_point() else value // len(paths)
+        elif not like[key].is_floating_point():
+            value = value.round()
+        total[key] = value.to(like[key].dtype)
+    return with_metadata(total, metadata_of(like))
 
 
 def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> OrderedDict[str, Tensor]:
@@ -81,48 +102,3 @@ def _read(path: str | Path, like: Mapping[str, Tensor] | None = None) -> Ordered
                 "merge each with its own base first (`nes2net export --to merged`)"
             )
     return state
-
-
-def _mean(paths: Sequence[str | Path], shares: Sequence[float] | None = None) -> OrderedDict[str, Tensor]:
-    """Sum all checkpoints, each times its share; without shares, divide the sum by their number."""
-    total: OrderedDict[str, Tensor] = OrderedDict()
-    like: OrderedDict[str, Tensor] | None = None
-    for number, path in enumerate(paths):
-        state = _read(path, like)
-        if like is None:
-            like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
-        while state:  # free each tensor as soon as it has been added
-            key, tensor = state.popitem(last=False)
-            if shares is not None:
-                value = tensor.double() * shares[number]
-            else:  # integers are summed as integers
-                value = tensor.to(torch.float64 if like[key].is_floating_point() else torch.int64)
-            total[key] = total[key].add_(value) if key in total else value.clone()
-    first = load_state_dict(paths[0])  # again, for its data types and metadata
-    result = OrderedDict()
-    for key, tensor in first.items():
-        value = total.pop(key)
-        if shares is None:
-            value = _divided(value, len(paths))
-        elif not tensor.is_floating_point():
-            value = value.round()
-        result[key] = value.to(tensor.dtype)
-    return with_metadata(result, metadata_of(first))
-
-
-def _divided(total: Tensor, number: int) -> Tensor:
-    return total / number if total.is_floating_point() else total // number
-
-
-def _legacy_mean(paths: Sequence[str | Path]) -> OrderedDict[str, Tensor]:
-    # Loading the second checkpoint overwrites the accumulator, to which it is then added once more.
-    first = _read(paths[0])
-    order = [paths[0]] if len(paths) == 1 else [paths[1], *paths[1:]]
-    total: OrderedDict[str, Tensor] = OrderedDict()
-    for path in order:
-        for key, tensor in _read(path, first).items():
-            tensor = tensor.to(first[key].dtype)
-            total[key] = total[key].add_(tensor) if key in total else tensor.clone()
-    for key, tensor in total.items():
-        total[key] = _divided(tensor, len(paths))
-    return with_metadata(total, metadata_of(first))

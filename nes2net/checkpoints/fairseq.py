@@ -166,8 +166,7 @@ def read_ssl_checkpoint(
     if isinstance(content, dict) and any(str(name).endswith(_TORCHAUDIO) for name in content):
         check_type(path, "wav2vec2", types)
         tensors = state_dict_of(content, path)
-        group_norm = not any("conv_layers.1.layer_norm." in name for name in tensors)
-        mode = "default" if group_norm else "layer_norm"
+        mode = "layer_norm" if any("conv_layers.1.layer_norm." in name for name in tensors) else "default"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
         return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
     if is_openai(content):

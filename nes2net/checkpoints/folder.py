@@ -28,16 +28,6 @@ WEIGHTS, HEAD, CONFIG = "model.safetensors", "head.safetensors", "config.yaml"
 _HUB = "https://huggingface.co/"
 
 
-def write_folder(folder: Path, state_dict: dict[str, Tensor], config: dict[str, Any], record: dict[str, Any]) -> None:
-    """Write the weights, architecture and model card of a detector.
-
-    ``record`` is plain data that is kept with the architecture.
-    """
-    clear(folder)
-    write_tensors(state_dict, folder / WEIGHTS)
-    write_description(folder, config, record)
-
-
 def clear(folder: Path) -> None:
     """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
     with writing(folder, "name another folder"):

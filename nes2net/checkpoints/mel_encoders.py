@@ -146,65 +146,11 @@ def read_mel_encoder(checkpoint: str | Path, family: Family) -> tuple[dict[str, 
     path = Path(checkpoint)
     if path.is_dir():
         return _read_folder(path, family)
-    if family is WHISPER:
-        return _read_openai(path)
-    raise InputError(
-        f"{path} is not a folder: {family.title} is read from a Hugging Face folder with {CONFIG_FILE}, weights and "
-        f"{PREPROCESSOR_FILE}"
-    )
-
-
-def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    config = read_configuration(folder)
-    check_type(folder, config.get("model_type"), [family.model_type])
-    for name, value in family.presumed.items():
-        if config.get(name, value) != value:
-            raise InputError(f"{folder} has {name} {shown(config[name])}: only {value!r} is supported")
-    options = {ours: config[theirs] for ours, theirs in family.options.items() if theirs in config}
-    if "chunk_length" in options:
-        options["chunk_length"] = _seconds(options["chunk_length"], folder)
-    _check_extractor(folder, family, options)
-    state_dict = {}
-    for name, tensor in read_weights(folder).items():
-        own = next((name[len(p) :] for p in family.prefixes if name.startswith(p)), name)
-        if not own.startswith(family.left_out):
-            state_dict[own] = tensor
-    return state_dict, options
-
-
-def _seconds(positions: Any, path: Path) -> int:
-    if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
+    if family is not WHISPER:
         raise InputError(
-            f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
+            f"{path} is not a folder: {family.title} is read from a Hugging Face folder with {CONFIG_FILE}, weights and "
+            f"{PREPROCESSOR_FILE}"
         )
-    return positions // FRAMES_PER_SECOND
-
-
-def _check_extractor(folder: Path, family: Family, options: Mapping[str, Any]) -> None:
-    found: Any
-    path = folder / PREPROCESSOR_FILE
-    if path.is_file():
-        found = read_json(path)
-    elif (folder / _PROCESSOR_FILE).is_file():
-        path = folder / _PROCESSOR_FILE
-        found = read_json(path).get("feature_extractor")
-    else:
-        raise InputError(
-            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
-        )
-    kind = found.get("feature_extractor_type") if isinstance(found, dict) else None
-    if not isinstance(found, dict) or kind != family.extractor:
-        raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
-    for name, value in family.features.items():
-        expected = options.get(value, found.get(name)) if isinstance(value, str) else value
-        if found.get(name, expected) != expected:
-            raise InputError(
-                f"{path} has {name} {shown(found[name])}: {family.title} was trained with features of {name} "
-                f"{expected}, as this front-end computes them"
-            )
-
-
-def _read_openai(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     content, _ = read_torch_file(path)
     if (found := model_type_of(content)) is not None:
         check_type(path, found, [WHISPER.model_type])
@@ -227,6 +173,51 @@ def _read_openai(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             theirs = next((pattern for pattern in _OPENAI if re.match(pattern, own)), None)
             state_dict[re.sub(theirs, _OPENAI[theirs], own) if theirs else own] = tensor
     return state_dict, options
+
+
+def _read_folder(folder: Path, family: Family) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    config = read_configuration(folder)
+    check_type(folder, config.get("model_type"), [family.model_type])
+    for name, value in family.presumed.items():
+        if config.get(name, value) != value:
+            raise InputError(f"{folder} has {name} {shown(config[name])}: only {value!r} is supported")
+    options = {ours: config[theirs] for ours, theirs in family.options.items() if theirs in config}
+    if "chunk_length" in options:
+        options["chunk_length"] = _seconds(options["chunk_length"], folder)
+    path = folder / PREPROCESSOR_FILE
+    if path.is_file():
+        found: Any = read_json(path)
+    elif (folder / _PROCESSOR_FILE).is_file():
+        path = folder / _PROCESSOR_FILE
+        found = read_json(path).get("feature_extractor")
+    else:
+        raise InputError(
+            f"{folder} has no feature extractor: the {PREPROCESSOR_FILE} of the model is expected beside {CONFIG_FILE}"
+        )
+    kind = found.get("feature_extractor_type") if isinstance(found, dict) else None
+    if not isinstance(found, dict) or kind != family.extractor:
+        raise InputError(f"{path} describes the feature extractor {shown(kind)}: {family.extractor} is expected")
+    for name, value in family.features.items():
+        expected = options.get(value, found.get(name)) if isinstance(value, str) else value
+        if found.get(name, expected) != expected:
+            raise InputError(
+                f"{path} has {name} {shown(found[name])}: {family.title} was trained with features of {name} "
+                f"{expected}, as this front-end computes them"
+            )
+    state_dict = {}
+    for name, tensor in read_weights(folder).items():
+        own = next((name[len(p) :] for p in family.prefixes if name.startswith(p)), name)
+        if not own.startswith(family.left_out):
+            state_dict[own] = tensor
+    return state_dict, options
+
+
+def _seconds(positions: Any, path: Path) -> int:
+    if isinstance(positions, bool) or not isinstance(positions, int) or positions % FRAMES_PER_SECOND:
+        raise InputError(
+            f"{path} has {shown(positions)} positions: a multiple of {FRAMES_PER_SECOND}, whole seconds, is expected"
+        )
+    return positions // FRAMES_PER_SECOND
 
 
 def as_float32(state_dict: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

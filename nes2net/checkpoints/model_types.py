@@ -72,22 +72,14 @@ def from_transformers(*names: str) -> list[Any]:
 
         return [getattr(transformers, name) for name in names]
     except (ImportError, OSError, RuntimeError) as error:
-        if _torchaudio_fails():
-            raise MissingLibrary(
-                "the installed torchaudio does not fit the installed torch, so the transformers library cannot be "
-                "imported: pip uninstall torchaudio (nothing here needs it)"
-            ) from error
+        try:
+            import torchaudio  # noqa: F401  (optional: installed with some other packages)
+        except Exception as other:
+            if not isinstance(other, ModuleNotFoundError) or other.name != "torchaudio":
+                raise MissingLibrary(
+                    "the installed torchaudio does not fit the installed torch, so the transformers library cannot be "
+                    "imported: pip uninstall torchaudio (nothing here needs it)"
+                ) from error
         raise MissingLibrary(
             f"the transformers library cannot be imported ({first_line(error)}): pip install --upgrade transformers"
         ) from error
-
-
-def _torchaudio_fails() -> bool:
-    """Whether torchaudio is installed but cannot be imported."""
-    try:
-        import torchaudio  # noqa: F401  (optional: installed with some other packages)
-    except ModuleNotFoundError as error:
-        return error.name != "torchaudio"
-    except Exception:
-        return True
-    return False

@@ -62,13 +62,9 @@ class OnnxFile:
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         require("onnxruntime")
+        import onnxruntime  # optional
+
         self.path = Path(path)
-        if self.path.suffix != ".onnx":
-            raise InputError(
-                f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
-            )
-        if not os.path.isfile(path):
-            raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
         self.description = _read_description(self.path)
         beside = self.description["external_data"]
         self._files = [self.path] + ([self.path.parent / beside] if beside else [])
@@ -81,7 +77,22 @@ class OnnxFile:
                     "`quantize`"
                 )
             device = "cpu" if device == "auto" else device
-        self.session = _open(self.path, device, sum(file.stat().st_size for file in self._files))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 4  # what goes wrong is raised
+        options.add_session_config_entry(
+            "optimization.constant_folding_max_output_size_in_bytes",
+            str(max(_LARGEST_CONSTANT, sum(file.stat().st_size for file in self._files))),
+        )
+        wanted = providers(device, onnxruntime.get_available_providers())
+        try:
+            self.session: InferenceSession = onnxruntime.InferenceSession(str(self.path), options, providers=wanted)
+        except Exception as error:  # onnxruntime's exceptions have no common class
+            raise damaged(self.path, first_line(error)) from error
+        if device.startswith("cuda") and _CUDA not in self.session.get_providers():
+            raise InputError(
+                "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
+            )
         try:
             found = [
                 [(v.name, v.type, len(v.shape)) for v in ends]
@@ -121,27 +132,6 @@ def accepted_lengths(shortest: int, longest: int | None) -> str:
     return f"{shortest} to {longest}" if longest else f"at least {shortest}"
 
 
-def _open(path: Path, device: str, size: int) -> InferenceSession:
-    import onnxruntime  # optional
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # what goes wrong is raised
-    options.add_session_config_entry(
-        "optimization.constant_folding_max_output_size_in_bytes", str(max(_LARGEST_CONSTANT, size))
-    )
-    wanted = providers(device, onnxruntime.get_available_providers())
-    try:
-        session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
-    except Exception as error:  # onnxruntime's exceptions have no common class
-        raise damaged(path, first_line(error)) from error
-    if device.startswith("cuda") and _CUDA not in session.get_providers():
-        raise InputError(
-            "onnxruntime could not start CUDA, because its libraries do not fit: take `device=cpu`, or mend onnxruntime-gpu"
-        )
-    return session
-
-
 def providers(device: str, available: Collection[str]) -> list[str | tuple[str, dict[str, Any]]]:
     """The available providers that onnxruntime is to use for ``device``.
 
@@ -160,8 +150,7 @@ def providers(device: str, available: Collection[str]) -> list[str | tuple[str, 
         return [_CPU]
     if wanted.type != "cuda" or _CUDA not in available:
         raise InputError(f"this onnxruntime has no {wanted.type}: install onnxruntime-gpu, or take `device=cpu`")
-    options = {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
-    return [(_CUDA, options), _CPU]
+    return [(_CUDA, {"device_id": wanted.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}), _CPU]
 
 
 def device_in_use(options: Mapping[str, Mapping[str, str]]) -> torch.device:
@@ -188,11 +177,17 @@ class _Description(BaseModel):
 
 
 def _read_description(path: Path) -> dict[str, Any]:
-    """Read the description in a file, and check the files that its tensors are in.
+    """Read the description in a file, and check the file that its weights are in.
 
     Raises:
-        InputError: if the file is not of this toolkit, or its weights are not where it says.
+        InputError: if the file is missing or not of this toolkit, or its weights are not where it says.
     """
+    if path.suffix != ".onnx":
+        raise InputError(
+            f"{path} is not an ONNX file: the onnx engine reads FILE.onnx, which `nes2net export --to onnx` writes"
+        )
+    if not os.path.isfile(path):
+        raise InputError(f"{path} not found: `nes2net export --to onnx` writes such a file")
     content = read_onnx(path)
     if METADATA not in content.metadata:
         raise foreign(path, f"its metadata {METADATA} are missing")
@@ -207,17 +202,14 @@ def _read_description(path: Path) -> dict[str, Any]:
             "so they are not part of its identity: export it anew"
         )
     if declared is not None:
-        _check_weights(path, declared, content.beside.get(declared, 0))
+        beside, size = path.parent / declared, content.beside.get(declared, 0)
+        if not os.path.isfile(beside):  # False for a name that no system takes
+            raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
+        if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
+            raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
+        found = beside.stat().st_size
+        if not size <= found <= size + _ALIGNMENT:
+            raise InputError(
+                f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew"
+            )
     return description.model_dump()
-
-
-def _check_weights(path: Path, name: str, size: int) -> None:
-    """Check that ``name``, the file of the weights, lies beside ``path`` and has ``size`` bytes."""
-    beside = path.parent / name
-    if not os.path.isfile(beside):  # False for a name that no system takes
-        raise InputError(f"{path} needs its weights in {beside}, which is missing or not a file: copy both")
-    if beside.resolve().parent not in (path.parent.resolve(), path.resolve().parent):
-        raise InputError(f"{beside} with the weights of {path} is a link to another folder: copy the file itself")
-    found = beside.stat().st_size
-    if not size <= found <= size + _ALIGNMENT:
-        raise InputError(f"{beside} has {found:,} bytes, but {path} declares {size:,}: copy both again or export anew")

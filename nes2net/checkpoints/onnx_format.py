@@ -8,6 +8,7 @@ reads tensors from any file that is named.
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -129,18 +130,15 @@ class _Reader:
                 location = value
         num_bytes = where[1] - where[0]
         if outside or location == _EXTERNAL:
-            num_bytes = self.external(outside)
+            if outside.keys() != {"location", "offset", "length"}:
+                raise _Damaged("external data without location, offset and length")
+            for key in ("offset", "length"):
+                if not re.fullmatch("[0-9]{1,18}", outside[key]):
+                    raise _Damaged(f"external data at {shown(outside[key])}")
+            name, num_bytes = outside["location"], int(outside["length"])
+            self.found.beside[name] = max(self.found.beside.get(name, 0), int(outside["offset"]) + num_bytes)
         if count > _MOST_PER_BYTE * num_bytes:
             raise _Damaged(f"a tensor of {count:,} numbers has {num_bytes:,} bytes")
-
-    def external(self, entries: dict[str, str]) -> int:
-        """Note the file that a tensor is in; return the bytes that it has there."""
-        if entries.keys() != {"location", "offset", "length"}:
-            raise _Damaged("external data without location, offset and length")
-        offset, length = (_number(entries[key]) for key in ("offset", "length"))
-        name = entries["location"]
-        self.found.beside[name] = max(self.found.beside.get(name, 0), offset + length)
-        return length
 
     def entry(self, where: _Slice) -> tuple[str, str]:
         """A StringStringEntryProto: key and value."""
@@ -190,9 +188,3 @@ class _Reader:
             if byte < 128:
                 return value, at
         raise _Damaged("a number of more than ten bytes")
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise _Damaged(f"external data at {shown(text)}")
-    return int(text)

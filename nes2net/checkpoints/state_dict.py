@@ -85,24 +85,18 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
         raise InputError(
             f"{path} holds {len(content):,} tensors, more than any model: at most {_MOST_TENSORS:,} are read"
         )
-    metadata = _read_metadata(metadata_of(content), path)
+    metadata: OrderedDict[str, dict[str, Any]] | None = None
+    if (stated := metadata_of(content)) is not None:
+        metadata = OrderedDict()  # the versions of modules, which PyTorch reads, and our record
+        for module, entries in stated.items():
+            if isinstance(module, str) and isinstance(entries, dict):
+                version, record = entries.get("version"), entries.get(_METADATA)
+                metadata[module] = {"version": version} if isinstance(version, int) else {}
+                if isinstance(record, dict) and not module:
+                    metadata[module][_METADATA] = plain(record, f"{path}")
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
-
-
-def _read_metadata(metadata: dict[Any, Any] | None, path: str | Path) -> dict[str, Any] | None:
-    """Keep the versions of modules, which PyTorch reads, and our record."""
-    if metadata is None:
-        return None
-    kept: OrderedDict[str, dict[str, Any]] = OrderedDict()
-    for module, entries in metadata.items():
-        if isinstance(module, str) and isinstance(entries, dict):
-            version, record = entries.get("version"), entries.get(_METADATA)
-            kept[module] = {"version": version} if isinstance(version, int) else {}
-            if isinstance(record, dict) and not module:
-                kept[module][_METADATA] = plain(record, f"{path}")
-    return kept
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:

@@ -100,7 +100,8 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
     except Exceeded as error:
         raise InputError(f"{path} was not read: {error}; {_REMEDY}") from error
     except Exception as error:  # a damaged pickle fails in whatever way its bytes happen to ask for
-        if not beginning or _is_text(beginning):
+        text = codecs.getincrementaldecoder("utf-8")("replace").decode(beginning)  # the last character may be cut
+        if all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text:
             what = "a text file" if beginning else "an empty file"
             raise InputError(f"{path} is {what}, not a checkpoint: {_NAME_WEIGHTS}") from error
         if is_out_of_memory(error):
@@ -119,26 +120,33 @@ def check_file(path: Path) -> None:
         raise InputError(f"checkpoint {path} not found")
 
 
-def _is_text(beginning: bytes) -> bool:
-    """Whether a file that begins so is text in UTF-8."""
-    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(beginning)  # the last character may be cut
-    return all(c.isprintable() or c.isspace() for c in text) and "\ufffd" not in text
-
-
 def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:
+    size = path.stat().st_size
     with zipfile.ZipFile(file) as archive:
         if any(name.endswith("/constants.pkl") for name in archive.namelist()):
             raise InputError(
                 f"{path} is a TorchScript program, not a checkpoint: save its state_dict() with torch.save"
             )
-        members = _members(archive, path.stat().st_size)
+        members: dict[str, zipfile.ZipInfo] = {}  # by their names below the archive's folder
+        for member in archive.infolist():  # what torch.save never writes is refused
+            folder, _, name = member.filename.partition("/")
+            odd = {"..", "."} & set(member.filename.split("/")) or "\\" in member.filename or ":" in folder
+            if not folder or not name or odd:
+                raise ValueError(f"'{member.filename[:80]}' is not a member of a checkpoint")
+            if name in members:
+                raise ValueError(f"'{name[:80]}' occurs twice")
+            if member.compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
+            members[name] = member
+        if sum(member.file_size for member in members.values()) > size:
+            raise ValueError("its members claim more bytes than the file has")
         if "data.pkl" not in members:
             raise InputError(f"{path} is a zip archive but not a checkpoint: it has no data.pkl")
         if "byteorder" in members and archive.open(members["byteorder"]).read(7) != b"little":
             raise InputError(f"{path} was written on a big-endian machine: save it again on a little-endian one")
         if damaged := archive.testzip():
             raise InputError(f"{path} is damaged at '{damaged}' (its checksum differs): copy or download it again")
-        mapped = torch.UntypedStorage.from_file(str(path), False, path.stat().st_size)
+        mapped = torch.UntypedStorage.from_file(str(path), False, size)
         storages: dict[str, torch.UntypedStorage] = {}
 
         def storage_of(key: str, num_bytes: int) -> torch.UntypedStorage:
@@ -155,24 +163,6 @@ def _read_zip(path: Path, file: BinaryIO, unpickled: Callable[[Any, int, _Storag
 
         with BufferedReader(archive.open(members["data.pkl"])) as stream:  # type: ignore[type-var]
             return unpickled(stream, members["data.pkl"].file_size, storage_of)
-
-
-def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """Return members by name below the archive's folder; refuse what torch.save never writes."""
-    members = {}
-    for member in archive.infolist():
-        folder, _, name = member.filename.partition("/")
-        parts = member.filename.split("/")
-        if not folder or not name or {"..", "."} & set(parts) or "\\" in member.filename or ":" in folder:
-            raise ValueError(f"'{member.filename[:80]}' is not a member of a checkpoint")
-        if name in members:
-            raise ValueError(f"'{name[:80]}' occurs twice")
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"'{name[:80]}' is compressed, which torch.save never does")
-        members[name] = member
-    if sum(member.file_size for member in members.values()) > size:
-        raise ValueError("its members claim more bytes than the file has")
-    return members
 
 
 def _read_legacy(path: Path, file: BufferedReader, unpickled: Callable[[Any, int, _StorageOf], Any]) -> Any:

@@ -136,7 +136,10 @@ class TensorUnpickler(GuardedUnpickler):
             return partial(self._container, *_CONTAINERS[full_name])
         if full_name == "_codecs.encode":
             return self.encode
-        if not self.tensors_only and _refused(full_name):
+        # Names of the standard library and of PyTorch are refused unless they are known as data classes.
+        package, harmless = full_name.partition(".")[0], full_name.startswith(_HARMLESS)
+        is_refused = (package in sys.stdlib_module_names or package == "torch") and not harmless
+        if is_refused and full_name not in _HARMLESS_BUILTINS and not self.tensors_only:
             raise Refused(f"it asks for {full_name[:120]}")
         if full_name not in self.records:
             if len(full_name) > LONGEST_NAME or not full_name.isprintable():
@@ -184,14 +187,6 @@ class _Storage:
 
     data: torch.UntypedStorage
     dtype: torch.dtype
-
-
-def _refused(full_name: str) -> bool:
-    """Whether a name of the standard library or of PyTorch is not known as a data class."""
-    package = full_name.partition(".")[0]
-    if package not in sys.stdlib_module_names and package != "torch":
-        return False
-    return not (full_name.startswith(_HARMLESS) or full_name in _HARMLESS_BUILTINS)
 
 
 def _rebuild_tensor(storage: _Storage, offset: int, size: tuple, stride: tuple, *_: Any) -> Tensor:

@@ -28,16 +28,17 @@ PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_tr
 def layout(track: str, key: Columns) -> dict[str, Any]:
     """The layout of the track ``"LA"`` or ``"DF"``, as arguments of its corpus."""
     folder = f"ASVspoof2021_{track}_eval"
-    part = Files(
-        protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
-        folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
-        audio=(f"{folder}/flac", "flac"),
-        remedy=f"give `root` the folder that holds {folder}",
-    )
     return {
         "title": f"ASVspoof 2021 {track}",
         "rows": Columns("utterance"),
-        "parts": {"eval": part},
+        "parts": {
+            "eval": Files(
+                protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
+                folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
+                audio=(f"{folder}/flac", "flac"),
+                remedy=f"give `root` the folder that holds {folder}",
+            )
+        },
         "key": key,
         "key_files": [f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", ".")],
         "phases": ("progress", "eval", "hidden"),

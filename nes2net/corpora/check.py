@@ -115,8 +115,7 @@ class CorpusCheck:
                 evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
         if self.key is not None:
             reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
-            for phase in self.key.counts or ("eval",):
-                counts = self.key.counts.get(phase, Counts(0))
+            for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
                 evaluate.append((f"evaluate {phase}", self._evaluation(phase, counts, reason)))
         return train + score + evaluate
 
@@ -178,7 +177,12 @@ def check_corpus(
     for split in names:
         part, trials = _check_split(corpus, root, split, lists, subset)
         if decode and part.audio is not None:
-            _decode(part, part.audio, workers, corpus)
+            part.decoding = decode_all(part.present, part.audio, workers, f"decoding {split}")
+            if reasons := [f"{name} ({reason})" for name, reason in part.decoding.unreadable.items()]:
+                part.problems.append(
+                    f"{len(reasons):,} of {counted(len(part.present), 'file')} cannot be read: {listed(reasons)}"
+                    f"{_obtain(corpus, 'audio')}"
+                )
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
     if any(part.extra for part in parts):
@@ -201,9 +205,20 @@ def check_corpus(
     if corpus.key_files:
         check.key = _check_key(corpus, keys, ids, subset)
     if corpus.asv_scores and "eval" in names:
-        check.asv_problem = _check_asv(
-            corpus, corpus.asv_scores, [keys, *(p.protocol for p in parts if p.protocol is not None)]
-        )
+        tried: list[Path] = []
+        for place in (keys, *(part.protocol for part in parts if part.protocol is not None)):
+            try:
+                corpus.asv_scores(place, "eval")
+                check.asv_problem = ""
+            except NotFound as error:
+                tried += error.tried
+                continue
+            except InputError as error:
+                check.asv_problem = str(error)
+            break
+        else:
+            missing = _not_there(tried, corpus, "asv")
+            check.asv_problem = f"the scores of the speaker-verification system are {missing}"
     return check
 
 
@@ -332,16 +347,6 @@ def _stem(name: str) -> str:
     return os.path.splitext(name)[0]
 
 
-def _decode(part: SplitCheck, audio: Path, workers: int | None, corpus: Corpus) -> None:
-    part.decoding = decode_all(part.present, audio, workers, f"decoding {part.split}")
-    unreadable = part.decoding.unreadable
-    if unreadable:
-        reasons = [f"{name} ({reason})" for name, reason in unreadable.items()]
-        part.problems.append(
-            f"{len(unreadable):,} of {counted(len(part.present), 'file')} cannot be read: {listed(reasons)}{_obtain(corpus, 'audio')}"
-        )
-
-
 def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) -> KeyCheck:
     key = KeyCheck()
     try:
@@ -377,17 +382,3 @@ def _check_key(corpus: Corpus, place: Path, ids: dict[str, None], subset: bool) 
             f"{counted(len(unlisted), 'labelled trial is', 'labelled trials are')} not in the protocol: {listed(unlisted)}"
         )
     return key
-
-
-def _check_asv(corpus: Corpus, asv_scores: Callable[..., object], places: Sequence[Path]) -> str:
-    """The reason why there are no scores of a speaker-verification system; empty if there are."""
-    tried = []
-    for place in places:
-        try:
-            asv_scores(place, "eval")
-            return ""
-        except NotFound as error:
-            tried += error.tried
-        except InputError as error:
-            return str(error)
-    return f"the scores of the speaker-verification system are {_not_there(tried, corpus, 'asv')}"

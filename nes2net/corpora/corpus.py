@@ -246,8 +246,7 @@ class Corpus(ABC):
         """
         split = known_split(split, self.accepted_splits, self.title)
         root = corpus_root(self.place(root))
-        path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(path, split, self.find_audio(root, split))
+        return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
         """The parts that a copy should have; for a user's own corpus, the parts that are there."""

@@ -34,8 +34,7 @@ _PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack"
 def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Files:
     # Archives unpacked into a folder of their own name give train_set/train_set.
     folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
-    remedy = f"give the folder that holds {audio[0]}"
-    return Files(protocols, folders, (".", *audio), remedy, unlisted=unlisted)
+    return Files(protocols, folders, (".", *audio), f"give the folder that holds {audio[0]}", unlisted=unlisted)
 
 
 def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:

@@ -134,7 +134,29 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             licence = download.licence or str((info.card_data and info.card_data.get("license")) or "")[:100]
             hub_sets.append(PlannedHubSet(repository, info.sha, sizes, licence, only))
         elif record := _INVENIO.fullmatch(download.url):
-            files += _files_of_record(download, client, *record.groups())
+            server, number, wanted = record.groups()
+            page, wanted = f"{server}/records/{number}", wanted and unquote(wanted)
+            content = client.read(f"{server}/api/records/{number}", _LONGEST_LISTING)
+            try:
+                listing = validated_json(_InvenioRecord, content)
+            except ValueError as error:
+                raise InputError(
+                    f"{page}: not the listing of a record ({error}); open the page in a browser"
+                ) from error
+            stated = listing.metadata.get("license")
+            licence = download.licence or (str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else "")
+            there = [file for file in listing.files if wanted in (None, file.key)]
+            if not there:
+                missing = f"no file {shown(wanted)}" if wanted else "no files"
+                raise InputError(f"{page}: has {missing}; open the page in a browser")
+            for file in there:
+                algorithm, _, digest = file.checksum.partition(":")
+                is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
+                digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
+                remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
+                packed = is_archive(file.key) or file.key.lower().endswith((".rar", ".7z"))
+                name = _checked_name(f"{download.name}/{file.key}" if download.name else file.key, page)
+                files.append(PlannedFile(remote, name, download.what, licence, download.unpack if packed else None))
         else:
             remote = client.described(RemoteFile(download.url, download.size, _stated(download)))
             name = download.name or unquote(PurePosixPath(urlsplit(download.url).path).name)
@@ -150,46 +172,16 @@ def plan_downloads(corpus: Corpus, client: HttpFiles, only: Sequence[str] = ()) 
             raise InputError(f"`only` matches no file of {corpus.title}; it has {listed(names) if names else 'none'}")
     if not corpus.downloads and not corpus.by_hand:
         return Plan(files, hub_sets, [f"{what}: get {where}" for what, where in corpus.obtain.items()])
-    packed = [
+    to_unpack = [
         f"unpack {file.name} into the folder by hand"
         for file in files
         if file.unpack is not None and not is_archive(file.name)
     ]
-    return Plan(files, hub_sets, [*packed, *corpus.by_hand])
+    return Plan(files, hub_sets, [*to_unpack, *corpus.by_hand])
 
 
 def _matches(name: str, only: Sequence[str]) -> bool:
     return not only or any(fnmatch(name, pattern) for pattern in only)
-
-
-def _files_of_record(
-    download: Download, client: HttpFiles, server: str, id: str, name: str | None
-) -> list[PlannedFile]:
-    page = f"{server}/records/{id}"
-    content = client.read(f"{server}/api/records/{id}", _LONGEST_LISTING)
-    try:
-        record = validated_json(_InvenioRecord, content)
-    except ValueError as error:
-        raise InputError(f"{page}: not the listing of a record ({error}); open the page in a browser") from error
-    stated = record.metadata.get("license")
-    licence = str(stated.get("id", ""))[:100] if isinstance(stated, Mapping) else ""
-    wanted = [file for file in record.files if name is None or file.key == unquote(name)]
-    if not wanted:
-        raise InputError(
-            f"{page}: has {'no file ' + shown(unquote(name)) if name else 'no files'}; open the page in a browser"
-        )
-    planned = []
-    for file in wanted:
-        algorithm, _, digest = file.checksum.partition(":")
-        is_digest = len(digest) == _DIGESTS.get(algorithm) and set(digest) <= set("0123456789abcdef")
-        digests = {**({algorithm: digest} if is_digest else {}), **_stated(download)}
-        remote = RemoteFile(f"{page}/files/{quote(file.key)}?download=1", file.size, digests)
-        packed = download.unpack if is_archive(file.key) or file.key.lower().endswith((".rar", ".7z")) else None
-        place = f"{download.name}/{file.key}" if download.name else file.key
-        planned.append(
-            PlannedFile(remote, _checked_name(place, page), download.what, download.licence or licence, packed)
-        )
-    return planned
 
 
 def _stated(download: Download) -> dict[str, str]:
@@ -198,12 +190,11 @@ def _stated(download: Download) -> dict[str, str]:
 
 def _checked_name(name: str, page: str) -> str:
     """``name``, which a server gave, if it names a visible file below the folder."""
-    parts = name.split("/")
     if (
         not name
         or "\\" in name
         or not name.isprintable()
-        or any(part in ("", "..") or part[0] == "." for part in parts)
+        or any(part in ("", "..") or part[0] == "." for part in name.split("/"))
     ):
         raise InputError(f"{page}: {shown(name)} cannot be the name of a file here; get it with a browser")
     return name
@@ -235,7 +226,18 @@ def fetch_all(
         record, remedy = _Record(), "remove it, and run the same command again"
         if (folder / RECORD).exists():
             record = read_json_as(_Record, folder / RECORD, _LONGEST_RECORD, "the record of a download", remedy)
-        _check_room(plan, folder, record, unpacking)
+        # Recordings are hardly smaller in an archive, so unpacking takes as much again.
+        needed = sum(hub_set.size for hub_set in plan.hub_sets)
+        for file in plan.files:
+            received, size = record.files.get(file.name), file.remote.size or 0
+            come = sum(_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part"))
+            if received is None or not received.unpacked:
+                needed += max(0, size - come) + (size if unpacking and file.unpack is not None else 0)
+        if needed > (free := shutil.disk_usage(folder).free):
+            raise InputError(
+                f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
+                f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
+            )
         for number, file in enumerate(plan.files, 1):
             place = f"{number} of {len(plan.files)}"
             received = record.files.get(file.name)
@@ -296,22 +298,6 @@ def _fetch_one(file: PlannedFile, folder: Path, client: HttpFiles, received: _Re
 
 def _size_of(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
-
-
-def _check_room(plan: Plan, folder: Path, record: _Record, unpacking: bool) -> None:
-    """Recordings are hardly smaller in an archive, so unpacking takes as much again."""
-    needed = sum(hub_set.size for hub_set in plan.hub_sets)
-    for file in plan.files:
-        received, size = record.files.get(file.name), file.remote.size or 0
-        there = [_size_of(folder / name) or 0 for name in (file.name, f"{file.name}.part")]
-        if received is None or not received.unpacked:
-            needed += max(0, size - sum(there)) + (size if unpacking and file.unpack is not None else 0)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise InputError(
-            f"{folder}: about {readable_size(needed)} are needed for the files and their unpacked content, but "
-            f"{readable_size(free)} are free; make room, name another folder, or fetch some of the files with `only`"
-        )
 
 
 def _write_record(folder: Path, record: _Record, name: str, received: _Received) -> None:

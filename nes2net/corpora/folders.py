@@ -114,8 +114,7 @@ class FolderCorpus(Corpus):
         found: dict[str, tuple[Place, dict[str, str]]] = {}
         wanted = frozenset(word for word, phase in self.split_folders.items() if split in (None, phase))
         for place in self.places:
-            levels = [self._expression(level) for level in place.levels]
-            for name, values in _matches(path, levels, wanted, {}):
+            for name, values in _matches(path, [self._expression(level) for level in place.levels], wanted, {}):
                 found.setdefault(name, (place, values))
         if not found:
             patterns = ", ".join(place.pattern for place in self.places)
@@ -152,8 +151,7 @@ def _matches(
     """Path below the first folder and fields of each recording that ``levels`` fit."""
     first, *further = levels
     for entry in _listed(folder):
-        name = entry.name if further else os.path.splitext(entry.name)[0]
-        match = first.fullmatch(name)
+        match = first.fullmatch(entry.name if further else os.path.splitext(entry.name)[0])
         if not match or match.groupdict().get("phase") not in {None, *phases}:
             continue
         found = values | match.groupdict()

@@ -36,7 +36,7 @@ the fields of score files.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -191,11 +191,19 @@ def segments(
             f"{path}: {counted(len(unknown), 'utterance is', 'utterances are')} not in the list: {listed(unknown)}"
         )
     known = [trial for trial in trials if trial.label is not None or trial.id in listed_ids]
-    durations = _durations(known, path.with_name("reco2dur"))
+    reco2dur = path.with_name("reco2dur")
+    stated = read_reco2dur(reco2dur) if reco2dur.is_file() else {}
+    durations = {trial.id: stated[trial.id] for trial in known if trial.id in stated}
+    unstated = [(trial.id, trial.path) for trial in known if trial.id not in stated and trial.path is not None]
+    for id, audio in ProgressDisplay(unstated, title="durations", unit="file", delay=_SHORT):
+        durations[id] = count_samples(audio) / SAMPLE_RATE
     found = read_segments(path, durations, LABELS, uncovered)
     check_labels(any_spoof(found), known, path)
-    whole = {trial.id: trial.label for trial in known if trial.id not in found}
-    return found | {id: [Segment(label, 0.0, durations[id])] for id, label in whole.items() if label and durations[id]}
+    return found | {
+        trial.id: [Segment(trial.label, 0.0, durations[trial.id])]
+        for trial in known
+        if trial.id not in found and trial.label and durations[trial.id]
+    }
 
 
 def segment_labels(
@@ -206,14 +214,6 @@ def segment_labels(
     They are pooled from labels of 10 ms. Errors are the same as for :func:`segments`.
     """
     return labels_of(segments(root, split, protocols=protocols), resolution)
-
-
-def _durations(trials: Sequence[Trial], reco2dur: Path) -> dict[str, float]:
-    stated = read_reco2dur(reco2dur) if reco2dur.is_file() else {}
-    durations = {trial.id: stated[trial.id] for trial in trials if trial.id in stated}
-    unknown = [(trial.id, trial.path) for trial in trials if trial.id not in stated and trial.path is not None]
-    lengths = ProgressDisplay(unknown, title="durations", unit="file", delay=_SHORT)
-    return durations | {id: count_samples(path) / SAMPLE_RATE for id, path in lengths}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,8 +243,7 @@ class UserCorpus(Corpus):
             MissingLibrary: if Parquet or Arrow files need pyarrow.
         """
         split = files.known_split(split, self.accepted_splits, self.title)
-        path = self.find_protocol(root, split, protocols)
-        return self.read_protocol(path, split, self.find_audio(root, split))
+        return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """The labelled trials, for evaluation; errors as for :meth:`trials`."""

@@ -26,16 +26,6 @@ _WANTED = ["*.parquet", "*.arrow", "*.tar", "eval.yaml", "README.md"]
 _NOT_WANTED = ["submissions/*", ".*"]
 
 
-def is_hub_name(name: str) -> bool:
-    """Whether ``name`` names a data set of the hub.
-
-    >>> is_hub_name("hub:SpeechAntiSpoofingBenchmarks/InTheWild"), is_hub_name("hub:InTheWild"), is_hub_name("generic")
-    (True, False, False)
-    """
-    match = _NAME.fullmatch(name)
-    return match is not None and ".." not in name
-
-
 def hub_corpus(name: str) -> Corpus:
     """The corpus ``hub:OWNER/NAME[@REVISION]``; nothing is downloaded before its trials are asked for.
 
@@ -45,7 +35,7 @@ def hub_corpus(name: str) -> Corpus:
     Raises:
         InputError: if the name has another form.
     """
-    if not is_hub_name(name):
+    if _NAME.fullmatch(name) is None or ".." in name:
         raise InputError(
             f"{shown(name)} is not a data set of the hub: write hub:OWNER/NAME, or hub:OWNER/NAME@REVISION"
         )

@@ -102,7 +102,18 @@ class Table:
 
     def __call__(self, path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
         """The trials of ``path``; if a column states the phase, only the trials of ``phase`` (None: all)."""
-        header, rows = self._rows(path)
+        if self.names:
+            header = self.names.split(", ")
+            rows = read_rows(path, len(header), self.names)
+        else:
+            rows = files.read_csv(path, self.delimiter)
+            line, header = next(rows, (1, []))
+            expected = list(dict.fromkeys([self.file, *self.fields.values()]))
+            if set(expected) - set(header):
+                raise InputError(
+                    f"{path}, line {line}: expected the columns {', '.join(expected)}, found "
+                    f"{shown(self.delimiter.join(header))}"
+                )
         file = header.index(self.file)
         columns = {name: header.index(column) for name, column in self.fields.items()}
         label, of_phase = columns.pop("label", None), columns.pop("phase", None)
@@ -127,19 +138,6 @@ class Table:
             }
             place = None if audio is None else audio / name
             yield Trial(files.id_of(name), place, row_label, phase=row_phase, **values)
-
-    def _rows(self, path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
-        if self.names:
-            names = self.names.split(", ")
-            return names, read_rows(path, len(names), self.names)
-        rows = files.read_csv(path, self.delimiter)
-        line, header = next(rows, (1, []))
-        expected = list(dict.fromkeys([self.file, *self.fields.values()]))
-        if set(expected) - set(header):
-            raise InputError(
-                f"{path}, line {line}: expected the columns {', '.join(expected)}, found {shown(self.delimiter.join(header))}"
-            )
-        return header, rows
 
     def _word(
         self, word: str, known: Mapping[str, str | None], otherwise: str | None, what: str, path: Path, line: int
@@ -227,8 +225,10 @@ class ListedCorpus(Corpus):
         if not names:
             raise InputError(f"{audio}: holds no {part.unlisted} files; {part.remedy}, or unpack the archive there")
         phase = None if self.files_are_trials else split
-        unlabelled = (Trial(files.id_of(PurePath(name)), audio / name, phase=phase) for name in names)
-        return [labelled.get(trial.path, trial) for trial in unlabelled]
+        return [
+            labelled.get(audio / name) or Trial(files.id_of(PurePath(name)), audio / name, phase=phase)
+            for name in names
+        ]
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """As for every corpus; a file of another name may hold labels alone.
@@ -240,8 +240,7 @@ class ListedCorpus(Corpus):
         official = [Path(name).name for part in self.parts.values() for name in (*self.key_files, *part.protocols)]
         own = self.key or self.rows
         if isinstance(own, Columns) and path.name not in official and _num_fields(path) == 2:
-            labels_alone = Columns("utterance, label", labels=own.labels)
-            return files.checked_trials(labels_alone(path, None, None), path)
+            return files.checked_trials(Columns("utterance, label", labels=own.labels)(path, None, None), path)
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)

@@ -39,11 +39,32 @@ def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:
         shape, _, dtype = read_header(stream)
         if not dtype.hasobject or dtype.names or shape != ():
             raise ValueError(f"it holds an array of {dtype} of shape {shape}")
-        outer = _ArrayUnpickler(stream, budget).load()
-        held = outer.single_object() if isinstance(outer, _Array) else outer
+        held = _ArrayUnpickler(stream, budget).load()
+        if isinstance(held, _Array):
+            if held.shape != () or not isinstance(held.data, list) or len(held.data) != 1:
+                raise ValueError("its array is not one object")
+            held = held.data[0]
         if not isinstance(held, dict):
             raise ValueError(f"it holds a {type(held).__name__}")
-        return _as_arrays(held, budget)
+        if not all(isinstance(name, str) for name in held):
+            raise ValueError("a name in it is no text")
+        arrays: dict[int, NDArray] = {}  # a shared list becomes a shared array
+        for value in held.values():
+            if id(value) in arrays:
+                continue
+            is_list = isinstance(value, (list, tuple))
+            if is_list:  # in an array, every text takes as much memory as the longest
+                longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
+                budget.take("lists", bytes=len(value) * longest)
+            if isinstance(value, _Array):
+                arrays[id(value)] = value.numpy()
+            elif is_list and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
+                arrays[id(value)] = np.array(value)
+                if arrays[id(value)].dtype.hasobject:
+                    raise ValueError("it holds a number of more than 64 bits")
+            else:
+                raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
+        return {name: arrays[id(value)] for name, value in held.items()}
     except InputError:
         raise
     except Refused as error:
@@ -62,22 +83,6 @@ _LONGEST_SCALAR = 256
 _MOST_PADDING = 16
 _MOST_DIMENSIONS = 32
 _MOST_STEPS = 20_000_000  # the labels of PartialSpoof's evaluation set take 11,000,000
-
-
-def _as_arrays(content: dict, budget: Budget) -> dict[str, NDArray]:
-    """Make arrays of what a file holds; a shared list becomes a shared array."""
-    if not all(isinstance(name, str) for name in content):
-        raise ValueError("a name in it is no text")
-    arrays: dict[int, NDArray] = {}
-    for value in content.values():
-        if id(value) in arrays:
-            continue
-        if isinstance(value, (list, tuple)):
-            # In an array, every text takes as much memory as the longest.
-            longest = max((len(v) for v in value if isinstance(v, (str, bytes))), default=1)
-            budget.take("lists", bytes=len(value) * longest)
-        arrays[id(value)] = _as_array(value)
-    return {name: arrays[id(value)] for name, value in content.items()}
 
 
 class _DataType:
@@ -113,11 +118,6 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
-    def single_object(self) -> Any:
-        if self.shape != () or not isinstance(self.data, list) or len(self.data) != 1:
-            raise ValueError("its array is not one object")
-        return self.data[0]
-
     def numpy(self) -> NDArray:
         if not isinstance(self.dtype, _DataType) or not isinstance(self.data, (bytes, bytearray)):
             raise ValueError("an array has no data")
@@ -129,17 +129,6 @@ class _Array:
         if math.prod(self.shape) * dtype.itemsize != len(self.data):
             raise ValueError(f"an array of shape {shown(self.shape)} has {len(self.data)} bytes")
         return np.frombuffer(self.data, dtype).reshape(self.shape, order="F" if self.fortran else "C")
-
-
-def _as_array(value: Any) -> NDArray:
-    if isinstance(value, _Array):
-        return value.numpy()
-    if isinstance(value, (list, tuple)) and all(isinstance(v, (str, int, float, bool, np.generic)) for v in value):
-        array = np.array(value)
-        if array.dtype.hasobject:
-            raise ValueError("it holds a number of more than 64 bits")
-        return array
-    raise ValueError(f"it holds a {type(value).__name__} where an array was expected")
 
 
 def _from_buffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:

@@ -87,87 +87,23 @@ def pack(
     out = Path(out)
     if shard_bytes < 1:
         raise InputError(f"`shard_size` is at least 1 byte, not {shard_bytes}")
-    split_of: dict[str, str] = {}
-    for split, trials in parts.items():
-        if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
-            raise InputError(
-                f"{counted(len(twice), 'id stands', 'ids stand')} in {split_of[twice[0]]} and in {split}, but each "
-                f"recording needs its own: {listed(twice)}; pack one `split`"
-            )
-    found = {split: _sizes(trials, split) for split, trials in parts.items()}
-    if format == "tar":
-        wrong = [p.trial.id for part in found.values() for p in part if not is_recording(f"x{p.suffix}")]
-        if wrong:
-            raise InputError(
-                f"a tar shard tells recordings by their suffix, which {len(wrong):,} do not have: {listed(wrong, 3)}; take "
-                "`format=parquet`"
-            )
-    planned = dict(_planned(found, out, format, shard_bytes))
+    planned = _planned(parts, out, format, shard_bytes)
+    trials = [packed.trial for shard in planned.values() for packed in shard]
     with writing(out, "make room or name another folder; the same command goes on"):
-        there = _check_plan(out, title, planned)
-        write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
-        total = sum(map(len, planned.values()))
-        with ProgressDisplay[None](title="packing", unit="recording", total=total, leave=True) as display:
-            for path, shard in planned.items():
-                if path not in there:
-                    with replacing(path) as temporary:
-                        write(temporary, shard)
-                display.update(len(shard))
-        if format == "parquet":
-            _write_arena_files(out, title, [p.trial for shard in planned.values() for p in shard], list(parts))
-    size = sum(packed.size for shard in planned.values() for packed in shard)
-    return PackResult(list(planned), total, size, len(there))
-
-
-def _sizes(trials: Sequence[Trial], split: str) -> list[_Packed]:
-    found, missing = [], []
-    for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
-        path = trial.audio_path()
-        try:
-            source = fetched(path)
-            if isinstance(source, Path):
-                found.append(_Packed(trial, path.stat().st_size, path.suffix))
-            else:  # in another shard
-                found.append(_Packed(trial, len(source.content), source.suffix or ""))
-        except OSError:
-            missing.append(str(path))
-    if missing:
-        raise InputError(
-            f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {listed(missing, 3)}; complete "
-            "the corpus, or name another `split`"
-        )
-    return found
-
-
-def _planned(
-    parts: Mapping[str, Sequence[_Packed]], out: Path, format: Format, shard_bytes: int
-) -> Iterator[tuple[Path, list[_Packed]]]:
-    """Yield the path of each shard, and what goes into it."""
-    for split, part in parts.items():
-        shards = list(_groups(part, shard_bytes))
-        # The first word tells the split: of `track1`, a further evaluation part, notes tell the rest.
-        name = _NAMES.get(split, split if split == WHOLE else f"test-{split}")
-        for number, shard in enumerate(shards):
-            if format == "tar":
-                yield out / f"{name}-{number:05d}.tar", shard
-            else:
-                yield out / "data" / f"{name}-{number:05d}-of-{len(shards):05d}.parquet", shard
-
-
-def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]) -> set[Path]:
-    """Write the plan, or compare it with an earlier one; return the shards that are there."""
-
-    def line(trial: Trial) -> str:
-        return f"{trial.id} {trial.label} {_notes(trial)} {tuple(status_of(trial.audio_path()))}"
-
-    shards = {
-        path.relative_to(out).as_posix(): trials_digest([packed.trial for packed in shard], line)
-        for path, shard in planned.items()
-    }
-    plan = json_text({"title": title, "shards": shards}, indent=1)
-    file = out / _PLAN
-    if file.exists():
-        if read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
+        # The plan of an earlier run has to be the same: its shards are then as this run would write them.
+        digests = {
+            path.relative_to(out).as_posix(): trials_digest(
+                [packed.trial for packed in shard],
+                lambda t: f"{t.id} {t.label} {_notes(t)} {tuple(status_of(t.audio_path()))}",
+            )
+            for path, shard in planned.items()
+        }
+        plan, file = json_text({"title": title, "shards": digests}, indent=1), out / _PLAN
+        if not file.exists():
+            if out.is_dir() and any(out.iterdir()):
+                raise InputError(f"{out} is not empty: name another folder")
+            write_text(file, plan)
+        elif read_bounded(file, _LARGEST_PLAN).decode("utf-8", "replace") != plan:
             raise InputError(
                 f"{out} holds shards of other recordings, or in other sizes, or files of the corpus have changed since: "
                 "name another folder, or remove this one"
@@ -175,11 +111,75 @@ def _check_plan(out: Path, title: str, planned: Mapping[Path, Sequence[_Packed]]
         for folder in {path.parent for path in planned}:
             for left in folder.glob(".*.tmp"):  # of a run that was killed
                 left.unlink(missing_ok=True)
-        return {path for path in planned if path.is_file()}
-    if out.is_dir() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty: name another folder")
-    write_text(file, plan)
-    return set()
+        there = {path for path in planned if path.is_file()}
+        write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
+        with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:
+            for path, shard in planned.items():
+                if path not in there:
+                    with replacing(path) as temporary:
+                        write(temporary, shard)
+                display.update(len(shard))
+        if format == "parquet":  # the labels and the task, which the Arena expects beside the shards
+            path = out / "data" / "labels.parquet"
+            pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
+            ids = pyarrow.array([trial.id for trial in trials], pyarrow.string())
+            labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
+            with replacing(path) as temporary:
+                parquet.write_table(pyarrow.table({"utterance_id": ids, "label": labels}), temporary)
+            write_text(
+                out / "eval.yaml",
+                f"name: {json.dumps(PurePath(title).name)}\ntasks:\n  - id: speech-anti-spoofing\n    config: default\n"
+                f"    split: {_NAMES.get(list(parts)[-1], 'test')}\nmetrics: [eer_percent]\n",
+            )
+    size = sum(packed.size for shard in planned.values() for packed in shard)
+    return PackResult(list(planned), len(trials), size, len(there))
+
+
+def _planned(
+    parts: Mapping[str, Sequence[Trial]], out: Path, format: Format, shard_bytes: int
+) -> dict[Path, list[_Packed]]:
+    """The path of each shard, and what goes into it."""
+    split_of: dict[str, str] = {}
+    for split, trials in parts.items():
+        if twice := [trial.id for trial in trials if split_of.setdefault(trial.id, split) != split]:
+            raise InputError(
+                f"{counted(len(twice), 'id stands', 'ids stand')} in {split_of[twice[0]]} and in {split}, but each "
+                f"recording needs its own: {listed(twice)}; pack one `split`"
+            )
+    found: dict[str, list[_Packed]] = {}
+    for split, trials in parts.items():
+        found[split], missing = [], []
+        for trial in ProgressDisplay(trials, title=f"sizes of {split}", unit="file", delay=1.0):
+            path = trial.audio_path()
+            try:
+                source = fetched(path)
+                if isinstance(source, Path):
+                    found[split].append(_Packed(trial, path.stat().st_size, path.suffix))
+                else:  # in another shard
+                    found[split].append(_Packed(trial, len(source.content), source.suffix or ""))
+            except OSError:
+                missing.append(str(path))
+        if missing:
+            raise InputError(
+                f"{len(missing):,} of {len(trials):,} audio files of {split} are missing: {listed(missing, 3)}; complete "
+                "the corpus, or name another `split`"
+            )
+    wrong = [p.trial.id for part in found.values() for p in part if not is_recording(f"x{p.suffix}")]
+    if format == "tar" and wrong:
+        raise InputError(
+            f"a tar shard tells recordings by their suffix, which {len(wrong):,} do not have: {listed(wrong, 3)}; take "
+            "`format=parquet`"
+        )
+    planned: dict[Path, list[_Packed]] = {}
+    for split, part in found.items():
+        shards = list(_groups(part, shard_bytes))
+        # The first word tells the split: of `track1`, a further evaluation part, notes tell the rest.
+        name = _NAMES.get(split, split if split == WHOLE else f"test-{split}")
+        for number, shard in enumerate(shards):
+            file = f"{name}-{number:05d}"
+            of_arena = f"data/{file}-of-{len(shards):05d}.parquet"
+            planned[out / (f"{file}.tar" if format == "tar" else of_arena)] = shard
+    return planned
 
 
 def _notes(trial: Trial) -> str:
@@ -265,22 +265,3 @@ def _write_tar(path: Path, shard: Sequence[_Packed]) -> None:
                 entry = tarfile.TarInfo(member)
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-
-
-def _write_arena_files(out: Path, title: str, trials: Sequence[Trial], splits: Sequence[str]) -> None:
-    """Write the labels and the task, which the Arena expects beside the shards."""
-    path = out / "data" / "labels.parquet"
-    pyarrow, parquet = pyarrow_module("pyarrow", path), pyarrow_module("pyarrow.parquet", path)
-    labels = pyarrow.array([_LABELS[trial.label] for trial in trials], pyarrow.int64())
-    with replacing(path) as temporary:
-        parquet.write_table(
-            pyarrow.table({"utterance_id": pyarrow.array([t.id for t in trials], pyarrow.string()), "label": labels}),
-            temporary,
-        )
-    name = json.dumps(PurePath(title).name)
-    split = _NAMES.get(splits[-1], "test")
-    write_text(
-        out / "eval.yaml",
-        f"name: {name}\ntasks:\n  - id: speech-anti-spoofing\n    config: default\n    split: {split}\n"
-        "metrics: [eer_percent]\n",
-    )

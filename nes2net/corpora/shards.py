@@ -133,27 +133,19 @@ def _split_of(path: PurePosixPath) -> str | None:
     return next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
 
 
-def _read(shard: Shard, root: Path) -> Iterator[Trial]:
-    read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
-    try:
-        yield from read(shard, root)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged shard can cause any
-        if is_out_of_memory(error):
-            raise InputError(f"shard {shard.path} needs more memory than there is ({first_line(error)})") from error
-        raise InputError(
-            f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or download it again"
-        ) from error
-
-
 def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
     """The trials of a Parquet or Arrow file, from its columns without audio."""
     budget = Budget.of(f"shard {shard.path}", shard.path.stat().st_size, "if it can be trusted, write smaller shards")
     table = open_table(shard.path, budget)
     audio = audio_column(table.schema, shard.path)
     types = pyarrow_module("pyarrow.types", shard.path)
-    light = [field.name for field in table.schema if field.name != audio and _is_light(field.type, types)]
+    light = []
+    for field in table.schema:
+        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
+        is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view"
+        is_number = types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+        if field.name != audio and (is_word or is_number or types.is_null(kind)):
+            light.append(field.name)
     if twice := [name for name, count in Counter(light).items() if count > 1]:
         raise InputError(f"shard {shard.path}: more than one column is called {shown(twice[0])}")
     for name in ("label", *_SPLITS):
@@ -162,7 +154,35 @@ def _read_table(shard: Shard, root: Path) -> Iterator[Trial]:
                 f"shard {shard.path}: the column {name!r} is of type {shown(str(table.schema.field(place).type))}; expected "
                 "words or whole numbers: write it anew, or rename it"
             )
-    label_of = _labels_of(table.schema, shard.path)
+    try:  # the words that numbers in the column `label` stand for
+        told = parsed_json(
+            (table.schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {shard.path}"
+        )
+        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
+    except InputError:
+        raise
+    except (ValueError, AttributeError):  # some other program's metadata
+        names = None
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        names = []
+    of_name = [LABELS.get(name.strip().lower()) for name in names]
+    if None in of_name:
+        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
+        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
+            raise InputError(
+                f"shard {shard.path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
+            )
+        of_name = [_NUMBERED[int(name)] for name in names]
+
+    def label_of(value: Any, place: str) -> str | None:
+        if not names or value is None or isinstance(value, str):
+            return _label(value, place)
+        if isinstance(value, bool) or value not in range(len(names)):
+            raise InputError(
+                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
+            )
+        return of_name[int(value)]
+
     for row, values in enumerate(_rows(table, light, budget)):
         place = f"shard {shard.path}, row {row}"
         yield _trial(shard.path / str(row), values, shard, root, label_of, place)
@@ -182,45 +202,6 @@ def _rows(table: Table, names: list[str], budget: Budget) -> Iterator[dict[str, 
                 row[name] = value.as_py()
                 budget.take("text beside its audio", bytes=getsizeof(row[name]))
             yield row
-
-
-def _is_light(kind: Any, types: Any) -> bool:
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    is_word = types.is_string(kind) or types.is_large_string(kind) or str(kind) == "string_view" or types.is_null(kind)
-    return is_word or types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-
-
-def _labels_of(schema: Any, path: Path) -> Callable[[Any, str], str | None]:
-    """The function that gives the label of a value of the column ``label``."""
-    try:
-        told = parsed_json((schema.metadata or {}).get(b"huggingface", b"{}"), f"the metadata of shard {path}")
-        names = told.get("info", {}).get("features", {}).get("label", {}).get("names")
-    except InputError:
-        raise
-    except (ValueError, AttributeError):  # some other program's metadata
-        names = None
-    if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-        return _label
-    of_name = [LABELS.get(name.strip().lower()) for name in names]
-    if None in of_name:
-        # If no word can be understood, the numbers count as the Arena's, if they are in its range.
-        if len(names) != 2 or any(of_name) or {*names} != {"0", "1"}:
-            raise InputError(
-                f"shard {path}: the names of its labels are {shown(', '.join(names))}; expected {', '.join(LABELS)}"
-            )
-        of_name = [_NUMBERED[int(name)] for name in names]
-
-    def label(value: Any, place: str) -> str | None:
-        if value is None or isinstance(value, str):
-            return _label(value, place)
-        if isinstance(value, bool) or value not in range(len(names)):
-            raise InputError(
-                f"{place}: the label is {shown(str(value))}; expected 0 to {len(names) - 1} ({shown(', '.join(names))})"
-            )
-        return of_name[int(value)]
-
-    return label
 
 
 def _label(value: Any, place: str) -> str | None:
@@ -320,27 +301,24 @@ def _read_tar(shard: Shard, root: Path) -> Iterator[Trial]:
                 raise InputError(f"{place} has more than one recording: {listed([member.name for member in audio])}")
             if not audio:
                 continue
-            text = {
-                kind: _text(file, sample[kind], f"shard {shard.path}, {sample[kind].name}")
-                for kind in ("json", "cls", "txt")
-                if kind in sample
-            }
+            text: dict[str, str] = {}
+            for kind in (kind for kind in ("json", "cls", "txt") if kind in sample):
+                size, of = sample[kind].size, f"shard {shard.path}, {sample[kind].name}"
+                if size > _LONGEST_NOTES:
+                    raise InputError(
+                        f"{of} has {readable_size(size)}; at most {readable_size(_LONGEST_NOTES)} are read"
+                    )
+                file.seek(sample[kind].offset)
+                try:
+                    text[kind] = file.read(size).decode("utf-8-sig")
+                except UnicodeDecodeError as error:
+                    raise InputError(f"{of}: is not text in UTF-8") from error
             values: dict[str, Any] = _notes(text.get("json"), f"shard {shard.path}, {key}.json")
             if values.get("label") is None and "cls" in text:
                 values["label"] = text["cls"].strip()
             elif values.get("label") is None and (word := text.get("txt", "").strip().lower()) in (*LABELS, "0", "1"):
                 values["label"] = word  # otherwise it is what is said
             yield _trial(shard.path / audio[0].name, values, shard, root, _label, place)
-
-
-def _text(file: Any, member: Member, place: str) -> str:
-    if member.size > _LONGEST_NOTES:
-        raise InputError(f"{place} has {readable_size(member.size)}; at most {readable_size(_LONGEST_NOTES)} are read")
-    file.seek(member.offset)
-    try:
-        return file.read(member.size).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{place}: is not text in UTF-8") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,7 +348,20 @@ class ShardCorpus(UserCorpus):
         of_split: list[Trial] = []
         found: list[Trial] = []
         for shard in wanted:
-            of_shard = list(_read(shard, root))
+            read = _read_tar if shard.path.suffix.lower() == ".tar" else _read_table
+            try:
+                of_shard = list(read(shard, root))
+            except InputError:
+                raise
+            except Exception as error:  # a damaged shard can cause any
+                if is_out_of_memory(error):
+                    raise InputError(
+                        f"shard {shard.path} needs more memory than there is ({first_line(error)})"
+                    ) from error
+                raise InputError(
+                    f"shard {shard.path} cannot be read ({error or type(error).__name__}): it is cut off or damaged; copy or "
+                    "download it again"
+                ) from error
             found += of_shard
             # All trials of a shard that names its split belong to that split, also in the phase
             # `progress`.

@@ -172,8 +172,7 @@ def stratified_subset(trials: Sequence[Trial], count: int, seed: int = 0) -> lis
     left = count - len(names)
     # Exact in integers: shares of what is left, in units of 1/(trials − strata).
     shares, remainders = np.divmod(left * (sizes - 1), len(trials) - len(names))
-    largest = np.argsort(-remainders, kind="stable")[: left - int(shares.sum())]
-    shares[largest] += 1
+    shares[np.argsort(-remainders, kind="stable")[: left - int(shares.sum())]] += 1
     kept: list[int] = []
     for name, further in zip(names, shares.tolist()):
         rng = np.random.default_rng([seed, zlib.crc32("/".join(name).encode())])

@@ -102,15 +102,23 @@ def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) ->
     power, num_spectra = np.zeros(_SPECTRUM_FRAME // 2 + 1), 0
     for chunk in _chunks(blocks, num_samples):
         heard += len(chunk)
-        short = _frames(chunk, min(_LEVEL_FRAME, len(chunk)))
-        levels.append(np.square(short).mean(1).astype(np.float32))
+        levels.append(np.square(_frames(chunk, min(_LEVEL_FRAME, len(chunk)))).mean(1).astype(np.float32))
         spectra = np.abs(np.fft.rfft(_frames(chunk, _SPECTRUM_FRAME) * _WINDOW)) ** 2
         power, num_spectra = power + spectra.sum(0), num_spectra + len(spectra)
     if not heard:
         raise InputError("the recording has no samples to measure")
     loud = float(np.percentile(np.concatenate(levels), _LOUD))
     level = max(SILENCE, 10 * math.log10(loud)) if loud > 0 else SILENCE
-    return Traits(heard / SAMPLE_RATE, level, _bandwidth(power / num_spectra))
+    power = power[1:] / num_spectra  # an offset of the samples is not sound
+    if not power.max() > 0:
+        return Traits(heard / SAMPLE_RATE, level, 0.0)
+    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
+    smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
+    decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
+    area = np.cumsum(np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR))
+    place = np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1
+    bandwidth = float(place * SAMPLE_RATE / _SPECTRUM_FRAME) if area[-1] > 0 else SAMPLE_RATE / 2
+    return Traits(heard / SAMPLE_RATE, level, bandwidth)
 
 
 _WINDOW = np.hanning(_SPECTRUM_FRAME + 2)[1:-1]
@@ -141,21 +149,6 @@ def _frames(samples: NDArray, length: int) -> NDArray:
         samples = np.pad(samples, (0, length - len(samples)))
     count = len(samples) // length
     return samples[: count * length].reshape(count, length)
-
-
-def _bandwidth(power: NDArray) -> float:
-    """Bandwidth in Hz of a mean power spectrum from 0 to 8 kHz, see :func:`measure`."""
-    power = power[1:]  # an offset of the samples is not sound
-    if not power.max() > 0:
-        return 0.0
-    padded = np.pad(power, _SMOOTHED // 2, mode="edge")
-    smooth = np.convolve(padded, np.full(_SMOOTHED, 1 / _SMOOTHED), mode="valid")
-    decibels = 10 * np.log10(np.maximum(smooth, smooth.max() * 10 ** (-_DEEPEST / 10)))
-    above = np.maximum(0, decibels - np.percentile(decibels, _FLOOR) - _ABOVE_FLOOR)
-    area = np.cumsum(above)
-    if not area[-1] > 0:
-        return SAMPLE_RATE / 2
-    return float((np.searchsorted(area, _NEARLY_ALL * area[-1]) + 1) * SAMPLE_RATE / _SPECTRUM_FRAME)
 
 
 class Typicality(NamedTuple):
@@ -327,7 +320,7 @@ class Population:
             raise InputError(
                 f"{counted(len(traits), 'recording is', 'recordings are')} too few to tell what is usual: give at least {FEWEST}"
             )
-        values = {name: _scale(name, np.array([getattr(one, name) for one in traits])) for name in SCALARS}
+        values = _scalars(traits)
         folds = np.random.default_rng(_SEED).permutation(len(traits)) % _FOLDS
         scalar = np.zeros(len(traits))
         for held in (folds == fold for fold in range(_FOLDS)):
@@ -361,8 +354,7 @@ class Population:
         Raises:
             InputError: if its embedding is not as wide as the calibration's.
         """
-        values = {name: _scale(name, np.array([getattr(traits, name)])) for name in SCALARS}
-        away = dict(zip(SCALARS, _farthest(self.usual, values)[:, 0]))
+        away = dict(zip(SCALARS, _farthest(self.usual, _scalars([traits]))[:, 0]))
         own = self.distances
         if self.embeddings is not None and traits.embedding is not None:
             assert self.usual_embedding is not None and self.distances_with_embedding is not None
@@ -396,9 +388,10 @@ class Population:
         return words
 
 
-def _scale(name: str, values: NDArray) -> NDArray:
-    """Durations in logarithms of seconds, other traits as they are."""
-    return np.log(values) if name == "duration" else values
+def _scalars(traits: Sequence[Traits]) -> dict[str, NDArray]:
+    """The scalar traits by name, (N,) each; durations in logarithms of seconds."""
+    values = {name: np.array([getattr(one, name) for one in traits]) for name in SCALARS}
+    return values | {"duration": np.log(values["duration"])}
 
 
 def _farthest(usual: dict[str, Spread], values: dict[str, NDArray]) -> NDArray:

@@ -18,13 +18,16 @@ from torch import Tensor
 from nes2net.checkpoints.folder import (
     CONFIG,
     NAME_IT,
+    WEIGHTS,
     base_digest,
+    clear,
     download,
     find_base,
     read_base,
     read_folder,
     upload,
-    write_folder,
+    write_description,
+    write_tensors,
 )
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
@@ -115,8 +118,7 @@ class SavedNetwork(Network):
         These are the base of an adapted front-end, or the whole front-end in files that have all
         else, such as Spoof-SUPERB's.
         """
-        names = self.base_names()
-        if names:
+        if names := self.base_names():
             return names if not names & state_dict.keys() else set()
         own = self.state_dict()
         names = set(of_frontend(own))
@@ -218,7 +220,9 @@ class SavedNetwork(Network):
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
         else:
-            write_folder(path, state_dict, self.config, record)
+            clear(path)
+            write_tensors(state_dict, path / WEIGHTS)
+            write_description(path, self.config, record)
 
     def push_to_hub(self, name: str, *, private: bool = False, token: str | None = None) -> str:
         """Upload the folder of :meth:`save` to the Hugging Face hub and return its address.

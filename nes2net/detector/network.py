@@ -95,8 +95,7 @@ class Network(nn.Module):
         if name in backends.names():
             frames = (frontend.used_samples(ASVSPOOF_SAMPLES) - frontend.min_samples) // frontend.hop_length + 1
             options = fitted(backends.get(name), options, Input(frontend.out_dim, frontend.num_layers, frames))
-        backend = create_backend(name, **{"feature_dim": frontend.out_dim, **options})
-        return cls(frontend, aggregation, backend)
+        return cls(frontend, aggregation, create_backend(name, **{"feature_dim": frontend.out_dim, **options}))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -302,8 +301,7 @@ class Network(nn.Module):
         return self._replayed(waveform)
 
     def _scores(self, waveform: Tensor, system_scores: Tensor | None = None) -> Tensor:
-        others = () if system_scores is None else (system_scores,)
-        return self.backend.scores(self(waveform, *others))
+        return self.backend.scores(self(waveform, *(() if system_scores is None else (system_scores,))))
 
     @property
     def frame_ms(self) -> float:

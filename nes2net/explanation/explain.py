@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from nes2net.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.audio.remarks import remark_of
 from nes2net.detector import Detector
 from nes2net.errors import InputError, check_known
-from nes2net.explanation.faithfulness import Check, check, num_removals
+from nes2net.explanation.faithfulness import Check, check
 from nes2net.explanation.gradients import METHODS, attribute, num_gradients
 from nes2net.explanation.layers import Layers, weigh_layers
 from nes2net.explanation.occlusion import num_occlusions, occlude
@@ -145,23 +145,22 @@ def explain(
     parts = Removable(subject.waveform, how.bin_seconds, how.num_bands, how.baseline, how.seed)
     if progress is not None:
         found = num_occlusions(parts) if method == "occlusion" else num_gradients(method, how.steps)
-        total = 1 + found + num_removals(draws)
+        total = 1 + found + 2 * (1 + draws)  # the check removes bins of time, and cells
         subject.progress = lambda count: progress(count, total)
     score, difference = subject.score(), None
     if method == "occlusion":
         relevance = occlude(subject, parts, score)
     else:
         relevance, difference = attribute(subject, parts, method, how.steps)
-    checks = check(subject, parts, score, relevance, draws, how.seed)
     return Explanation(
         score,
         start,
         len(subject.waveform) / SAMPLE_RATE,
         method,
         how.baseline,
-        relevance.shifted(start),
+        replace(relevance, times=relevance.times + start),
         weigh_layers(subject),
-        tuple(checks),
+        tuple(check(subject, parts, score, relevance, draws, how.seed)),
         difference,
         subject.waveform.numpy(),
         remark_of(waveform, len(waveform), length_of_training(detector.record)),

@@ -86,8 +86,3 @@ def check(
         changes = subject.changes(parts, np.array(cells), score)
         checks.append(Check(kind, float(sign * changes[0]), tuple(np.abs(changes[1:]).tolist())))
     return checks
-
-
-def num_removals(draws: int) -> int:
-    """How many versions of the recording :func:`check` scores."""
-    return 2 * (1 + draws)

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.explanation.explain import Explanation
@@ -43,16 +42,11 @@ def draw(
     cells = figure.add_subplot(grid[0, 0])
     time = figure.add_subplot(grid[1, 0], sharex=cells)
     bands = figure.add_subplot(grid[0, 1], sharey=cells)
-    times = relevance.times
-    span = (float(times[0]), float(times[-1]))
-    _draw_spectrogram(cells, explanation.waveform, span)
-    cells.pcolormesh(times, relevance.bands / 1000, _coloured(relevance.cells), rasterized=True)
-    cells.set(xlim=span, ylim=(0, relevance.bands[-1] / 1000))
-    cells.set_ylabel("frequency, kHz", color=_INK)
-    cells.tick_params(labelbottom=False)
-    time.stairs(relevance.over_time, times, color=_INK, linewidth=1)
+    _draw_cells(cells, explanation)
+    time.stairs(relevance.over_time, relevance.times, color=_INK, linewidth=1)
     for sign, colour in ((1, BONAFIDE), (-1, SPOOF)):
-        time.stairs(np.maximum(sign * relevance.over_time, 0) * sign, times, fill=True, color=colour, alpha=0.7)
+        one_side = np.maximum(sign * relevance.over_time, 0) * sign
+        time.stairs(one_side, relevance.times, fill=True, color=colour, alpha=0.7)
     time.axhline(0, color=_INK, linewidth=0.8)
     time.set_xlabel("time, s", color=_INK)
     time.set_ylabel("relevance", color=_INK)
@@ -96,23 +90,24 @@ def draw(
     figure.savefig(picture, dpi=110, format=file_format)
 
 
-def _draw_spectrogram(axes: Axes, waveform: NDArray, span: tuple[float, float]) -> None:
-    """Draw the spectrogram in grey; black is loud."""
-    padded = np.pad(waveform, (0, max(0, _WINDOW - len(waveform))))
+def _draw_cells(axes: Axes, explanation: Explanation) -> None:
+    """Draw the spectrogram in grey, black being loud, and over it the relevance, the more opaque the stronger."""
+    relevance = explanation.relevance
+    padded = np.pad(explanation.waveform, (0, max(0, _WINDOW - len(explanation.waveform))))
     hop = max(SAMPLE_RATE // 100, -(-len(padded) // _MOST_COLUMNS))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::hop] * np.hanning(_WINDOW)
     decibels = 10 * np.log10(np.abs(np.fft.rfft(frames)).T ** 2 + 1e-9)
     loudest = np.quantile(decibels, 0.999)
-    extent = (*span, 0, SAMPLE_RATE / 2000)
+    extent = (float(relevance.times[0]), float(relevance.times[-1]), 0, SAMPLE_RATE / 2000)
     axes.imshow(
         decibels, cmap="Greys", vmin=loudest - _RANGE, vmax=loudest, origin="lower", aspect="auto", extent=extent
     )
-
-
-def _coloured(cells: NDArray) -> NDArray:
-    """Colours F×T×4 of relevance F×T, the more opaque the stronger."""
     # A few cells may be far stronger than all others, which would then not be seen.
-    strong = np.quantile(np.abs(cells), 0.99) or np.abs(cells).max() or 1.0
-    opacity = 0.6 * np.clip(np.abs(cells) / strong, 0, 1)
-    colours = np.where((cells > 0)[..., None], to_rgb(BONAFIDE), to_rgb(SPOOF))
-    return np.concatenate([colours, opacity[..., None]], axis=2)
+    strength = np.abs(relevance.cells)
+    opacity = 0.6 * np.clip(strength / (np.quantile(strength, 0.99) or strength.max() or 1.0), 0, 1)
+    colours = np.where((relevance.cells > 0)[..., None], to_rgb(BONAFIDE), to_rgb(SPOOF))
+    edges = relevance.bands / 1000
+    axes.pcolormesh(relevance.times, edges, np.concatenate([colours, opacity[..., None]], axis=2), rasterized=True)
+    axes.set(xlim=extent[:2], ylim=(0, edges[-1]))
+    axes.set_ylabel("frequency, kHz", color=_INK)
+    axes.tick_params(labelbottom=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,22 +41,18 @@ class Relevance:
     additive: bool
     """Whether cells add up to ``over_time`` and ``over_bands``, and these to one difference of scores."""
 
-    def shifted(self, seconds: float) -> Relevance:
-        """The same with times that begin ``seconds`` later."""
-        return replace(self, times=self.times + seconds)
-
-    def stretches(self, most: int = 3) -> list[Part]:
-        """The stretches of time that move the score most, the strongest first.
+    def stretches(self) -> list[Part]:
+        """The three stretches of time that move the score most, the strongest first.
 
         Neighbouring bins of one direction make a stretch if each has at least a quarter of the
         largest relevance. If relevance is additive, a stretch has the sum of its bins' relevance,
         and otherwise its strongest bin's.
         """
-        return _strongest(self.times, self.over_time, most, together=True, additive=self.additive)
+        return _strongest(self.times, self.over_time, together=True, additive=self.additive)
 
-    def strongest_bands(self, most: int = 3) -> list[Part]:
-        """The bands that move the score most, the strongest first."""
-        return _strongest(self.bands, self.over_bands, most, together=False, additive=self.additive)
+    def strongest_bands(self) -> list[Part]:
+        """The three bands that move the score most, the strongest first."""
+        return _strongest(self.bands, self.over_bands, together=False, additive=self.additive)
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -68,8 +64,8 @@ class Relevance:
         }
 
 
-def _strongest(edges: NDArray, values: NDArray, most: int, *, together: bool, additive: bool) -> list[Part]:
-    """The strongest bins between ``edges``, neighbours of one direction ``together`` if wanted."""
+def _strongest(edges: NDArray, values: NDArray, *, together: bool, additive: bool) -> list[Part]:
+    """The three strongest bins between ``edges``, neighbours of one direction ``together`` if wanted."""
     sizes = np.abs(values)
     least = _LEAST_SHARE * sizes.max(initial=0.0)
     signs = np.where((sizes >= least) & (sizes > 0), np.sign(values), 0).astype(int)
@@ -79,4 +75,4 @@ def _strongest(edges: NDArray, values: NDArray, most: int, *, together: bool, ad
         if len(bins) and signs[bins[0]]:
             strongest = values[bins].sum() if additive else values[bins][sizes[bins].argmax()]
             parts.append(Part(float(edges[bins[0]]), float(edges[bins[-1] + 1]), float(strongest)))
-    return sorted(parts, key=lambda part: -abs(part.relevance))[:most]
+    return sorted(parts, key=lambda part: -abs(part.relevance))[:3]

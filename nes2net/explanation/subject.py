@@ -117,6 +117,8 @@ class Subject:
         waveform: (N,) float32, 16 kHz; what follows the samples that the detector uses is cut off.
         num_samples: how many leading samples it scores, as for :meth:`nes2net.Detector.score`.
         batch_size: None for a number that suits the device.
+
+    Attributes:
         progress: called with the number of waveforms after each batch.
 
     Raises:
@@ -129,13 +131,13 @@ class Subject:
         waveform: NDArray,
         num_samples: int | None = None,
         batch_size: int | None = None,
-        progress: Callable[[int], object] | None = None,
     ) -> None:
         check_takes_audio_alone(detector)
         if batch_size is not None and batch_size < 1:
             raise InputError(f"`batch_size` is at least 1, not {batch_size}")
         heard = WaveformReader.of(detector, num_samples).heard(len(waveform))
-        self.detector, self.progress = detector, progress or (lambda _: None)
+        self.detector = detector
+        self.progress: Callable[[int], object] = lambda _: None
         self.waveform = torch.from_numpy(np.ascontiguousarray(waveform[:heard], dtype=np.float32))
         self._places = torch.arange(heard) % len(self.waveform)  # of the recording, repeated
         suitable = batch_size or default_batch_size(detector.computes_on)

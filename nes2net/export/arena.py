@@ -197,14 +197,17 @@ def write_arena(
     WaveformReader.of(detector, num_samples)  # checks the number
     if batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
-    name = about.name or _name_of(detector)
+    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
+    named, recipe = published_model(detector.record), detector.record.get("recipe")
+    of_recipe = recipe.get("name") if isinstance(recipe, dict) else None
+    own = of_recipe if isinstance(of_recipe, str) else f"{frontend} + {backend}"
+    name = about.name or (named[0] if named else own)
     slug = about.slug or re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not name.isprintable() or not _SLUG.fullmatch(slug):
         raise InputError(
             f"the Arena takes a `name` of one line and a `slug` of a-z, 0-9 and -, not {name!r} and {slug!r}"
         )
     on_hub = None if hub_name is None else f"https://huggingface.co/{hub_name}"
-    frontend, aggregation, backend = (detector.config[part]["name"] for part in ("frontend", "aggregation", "backend"))
     heard = "whole recordings" if num_samples is None else f"the first {num_samples:,} samples of a recording"
     system: dict[str, Any] = {
         "name": name,
@@ -269,15 +272,6 @@ def paper_of(detector: Detector) -> str | None:
     alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
     numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]
     return next((found[1] for found in numbers if found), None)
-
-
-def _name_of(detector: Detector) -> str:
-    if named := published_model(detector.record):
-        return named[0]
-    recipe = detector.record.get("recipe")
-    if isinstance(recipe, dict) and isinstance(recipe.get("name"), str):
-        return recipe["name"]
-    return " + ".join(detector.config[part]["name"] for part in ("frontend", "backend"))
 
 
 def _check(content: Any, what: str) -> None:

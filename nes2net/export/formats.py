@@ -72,31 +72,29 @@ def export(
     elif to == "space":
         write_space(detector, out, calibration)
     elif to == "hf":
-        _save_huggingface(detector, out)
+        frontend = detector.frontend
+        if not isinstance(frontend, SSLFrontend):
+            raise InputError(
+                f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: export "
+                "to safetensors"
+            )
+        if frontend.engine == "fairseq":
+            raise InputError(
+                "this front-end runs on the fairseq engine: load the detector with engine=transformers first"
+            )
+        if frontend.adapted:
+            kind = frontend.config["adapt"]["kind"]
+            raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
+        parts = library_config(frontend.config)
+        clear(out)
+        for part in parts:
+            part.save_pretrained(out)
+        library_tensors = frontend.model.state_dict()
+        write_tensors(library_tensors, out / WEIGHTS)
+        published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
+        head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
+        write_tensors(head, out / HEAD)
+        write_description(out, detector.config)
     else:
         detector.save(out, **(detector.record if to == "merged" else {}))
     return out
-
-
-def _save_huggingface(detector: Detector, folder: Path) -> None:
-    frontend = detector.frontend
-    if not isinstance(frontend, SSLFrontend):
-        raise InputError(
-            f"the front-end '{frontend.config['name']}' is not written as a folder of the transformers library: export to "
-            "safetensors"
-        )
-    if frontend.engine == "fairseq":
-        raise InputError("this front-end runs on the fairseq engine: load the detector with engine=transformers first")
-    if frontend.adapted:
-        kind = frontend.config["adapt"]["kind"]
-        raise InputError(f"the transformers library's model has no {kind}: export to safetensors")
-    config, preprocessing = library_config(frontend.config)
-    clear(folder)
-    config.save_pretrained(folder)
-    preprocessing.save_pretrained(folder)
-    library_tensors = frontend.model.state_dict()
-    write_tensors(library_tensors, folder / WEIGHTS)
-    published = {f"ssl_model.model.{to_fairseq(name, frontend.extractor_mode)}" for name in library_tensors}
-    head = {name: tensor for name, tensor in detector.state_dict().items() if name not in published}
-    write_tensors(head, folder / HEAD)
-    write_description(folder, detector.config)

@@ -70,22 +70,19 @@ class OnnxDetector(OnnxFile):
             limit = accepted_lengths(self.min_samples, self.max_samples)
             raise InputError(f"{self.path} takes {limit} samples, got {samples}: crop or repeat the waveform")
         array = np.ascontiguousarray(waveform.numpy(), dtype=np.float32)
-        parts = np.split(array, len(array)) if self.precision == "int8" else [array]
-        return torch.from_numpy(np.concatenate([self._compute(output, part) for part in parts]))
-
-    def _compute(self, output: str, array: np.ndarray) -> np.ndarray:
-        samples = array.shape[1]
-        try:
-            (computed,) = self.session.run([output], {"waveform": array})
-        except Exception as error:  # onnxruntime's exceptions have no common class
-            if is_out_of_memory(error):
-                raise
-            raise InputError(
-                f"{self.path} fails for {len(array)} × {samples} samples ({first_line(error)}): export it anew"
-            ) from error
-        expected = (len(array),) if output == "scores" else (len(array), *computed.shape[1:2])
-        if computed.shape != expected:
-            raise InputError(
-                f"{self.path} computed {output} of shape {computed.shape} for {counted(len(array), 'waveform')}: export it anew"
-            )
-        return computed
+        computed: list[np.ndarray] = []
+        for part in np.split(array, len(array)) if self.precision == "int8" else [array]:
+            try:
+                computed += self.session.run([output], {"waveform": part})
+            except Exception as error:  # onnxruntime's exceptions have no common class
+                if is_out_of_memory(error):
+                    raise
+                raise InputError(
+                    f"{self.path} fails for {len(part)} × {samples} samples ({first_line(error)}): export it anew"
+                ) from error
+            shape = computed[-1].shape
+            if shape != ((len(part),) if output == "scores" else (len(part), *shape[1:2])):
+                raise InputError(
+                    f"{self.path} computed {output} of shape {shape} for {counted(len(part), 'waveform')}: export it anew"
+                )
+        return torch.from_numpy(np.concatenate(computed))

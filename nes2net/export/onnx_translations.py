@@ -39,8 +39,7 @@ def translations() -> dict[Callable, Callable]:
             raise NotImplementedError("only one-sided, unscaled spectra along the last axis are translated")
         basis = _fourier_basis(x.shape[-1])
         spectrum = op.MatMul(x, op.CastLike(constant(basis.reshape(len(basis), -1)), x))
-        shape = [*[0] * (len(x.shape) - 1), *basis.shape[1:]]
-        return op.Reshape(spectrum, constant(np.array(shape)))
+        return op.Reshape(spectrum, constant(np.array([*[0] * (len(x.shape) - 1), *basis.shape[1:]])))
 
     def stft(x: Any, n_fft: int, hop_length: int, win_length: int | None, window: Any, *options: Any, **_: Any) -> Any:
         if len(x.shape) != 2 or win_length not in (None, n_fft) or options[:1] == (True,):
