@@ -29,6 +29,8 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # recordings of a list that are one shard
 _HUB = "hub:"
+# What stores call the version of a file, or the time of its change.
+_CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 
@@ -193,13 +195,22 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
 
 
 def _files(addresses: Iterable[str], source: str) -> list[Shard]:
-    return [
-        Shard(address, _stamp_of_url(address), _name_in(source, address))
-        if is_url(address)
-        # The same from any folder and in any process.
-        else Shard(os.path.abspath(address), stamp(address), _name_in(source, address))
-        for address in addresses
-    ]
+    shards = []
+    for address in addresses:
+        name = _name_in(source, address)
+        if not is_url(address):
+            # The same from any folder and in any process.
+            shards.append(Shard(os.path.abspath(address), stamp(address), name))
+            continue
+        try:  # what its store says of its size and change
+            store, path = library("fsspec.core").url_to_fs(address)
+            facts: dict[str, Any] = store.info(path)
+        except Exception:  # a file that cannot be asked is found out when it is read
+            shards.append(Shard(address, UNKNOWN, name))
+            continue
+        changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
+        shards.append(Shard(address, f"{facts.get('size')}:{changed}", name))
+    return shards
 
 
 def _name_in(source: str, address: str) -> str:
@@ -213,16 +224,3 @@ def _name_in(source: str, address: str) -> str:
         source, address = (f"//{url.partition('://')[2].lstrip('/')}" for url in (source, address))
     folder = f"{source.rstrip('/')}/"
     return address.removeprefix(folder) if source and address.startswith(folder) else PurePosixPath(address).name
-
-
-def _stamp_of_url(url: str) -> str:
-    """What its store says of its size and change; a file that cannot be asked is found out when it is read."""
-    try:
-        files, path = library("fsspec.core").url_to_fs(url)
-        facts: dict[str, Any] = files.info(path)
-    except Exception:
-        return UNKNOWN
-    changed = next(
-        (facts[key] for key in ("ETag", "etag", "blob_id", "LastModified", "mtime", "created") if facts.get(key)), ""
-    )
-    return f"{facts.get('size')}:{changed}"
