@@ -146,16 +146,13 @@ class OneLineParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            self._check_flags(words)  # all of them are this parser's
+            # All flags are this parser's: argparse would report the value of an unknown one as missing.
+            known = self._option_string_actions
+            for word in words[: words.index("--")] if "--" in words else words:
+                flag = word.partition("=")[0]
+                if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
+                    self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
         return super().parse_known_args(words, namespace)
-
-    def _check_flags(self, words: Sequence[str]) -> None:
-        """Name the nearest flag for an unknown one, before argparse reports its value as missing."""
-        known = self._option_string_actions
-        for word in words[: words.index("--")] if "--" in words else words:
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
-                self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:

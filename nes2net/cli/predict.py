@@ -133,8 +133,7 @@ def predict(
         for one in ProgressDisplay(found.rows, title="scoring", unit="file", total=len(paths), shown=shown):
             failed += "error" in one.row
             write(one)
-            lines = _lines_of_stretches(one.row, widths) if segments else _lines(one.row, widths, along.track)
-            print(json.dumps(one.row) if json_ else lines, flush=True)
+            print(json.dumps(one.row) if json_ else _lines(one.row, widths, along.track), flush=True)
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
@@ -183,10 +182,28 @@ def _clock(seconds: float) -> str:
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
-    """Write ``row`` as lines of the table: one for the file and, if wanted, one for each of its windows."""
+    """Write ``row`` as lines of the table.
+
+    One line is for the file and, if wanted, one for each of its windows. A file that was searched for
+    fake stretches has a line for each, or one that says that there is no stretch.
+    """
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
-    if "error" in row:
-        return table_line([file, *(["–"] * (len(widths) - 2)), row["error"]], widths, align)
+    stretches, note = row.get("segments"), row.get("error")
+    if note is None and stretches == []:
+        note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
+    if note is not None:
+        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
+    if stretches:
+        cells = [
+            [
+                file,
+                *(f"{found[key]:.2f} s" for key in ("start", "end")),
+                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
+                row.get("remark", "") if number == 0 else "",
+            ]
+            for number, found in enumerate(stretches)
+        ]
+        return "\n".join(table_line(line, widths, "lr") for line in cells)
     about = [row[key] for key in ("remark", "reason") if key in row]
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
@@ -202,25 +219,3 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
             more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
     return "\n".join(lines)
-
-
-def _lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
-    """Write ``row`` as lines of the table: one for each stretch, or one that says that there is no stretch."""
-    file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
-    remark = row.get("remark", "")
-    if "error" in row or not row["segments"]:
-        note = row.get("error") or "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", remark]))
-        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
-    return "\n".join(
-        table_line(
-            [
-                file,
-                *(f"{found[key]:.2f} s" for key in ("start", "end")),
-                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
-                remark if number == 0 else "",
-            ],
-            widths,
-            "lr",
-        )
-        for number, found in enumerate(row["segments"])
-    )

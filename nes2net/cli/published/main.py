@@ -226,7 +226,7 @@ def _add_training_flags(group: argparse._ActionsContainer) -> None:
     )
     add(
         "--select_on",
-        type=_measure,
+        type=lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # as recipes spell it
         default=validation.select_on,
         choices=["loss", "eer", "min_dcf"],
         help="measure on the development set that chooses the epochs to keep; the published code takes the loss",
@@ -251,16 +251,6 @@ def _add_training_flags(group: argparse._ActionsContainer) -> None:
     )
     add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
     add("--cache", metavar="DIR", help="folder that keeps decoded audio, so that it is decoded once")
-
-
-def _measure(text: str) -> str:
-    """Spell the name of a measure as recipes do.
-
-    >>> _measure("minDCF"), _measure("EER")
-    ('min_dcf', 'eer')
-    """
-    name = text.lower()
-    return "min_dcf" if name == "mindcf" else name
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
