@@ -16,7 +16,7 @@ from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.corpora.check import CorpusCheck, SplitCheck
+    from nes2net.corpora.check import CorpusCheck
     from nes2net.corpora.corpus import Corpus, Counts
     from nes2net.corpora.trial import Part, Trial
 
@@ -197,7 +197,42 @@ def _report(check: CorpusCheck) -> str:
     for name, text in (("licence", check.licence), ("source", check.source)):
         lines += _row(name, text) if text else []
     for part in check.splits:
-        lines += ["", part.split, *_part_lines(part)]
+        lines += ["", part.split, *_row("protocol", str(part.protocol or "not found"))]
+        lines += _row("audio", str(part.audio or "not found"))
+        lines += _counts_lines(part.counts, None if part.notes else part.official)
+        for note in part.notes:
+            lines += _row("note", note)
+        if part.audio is not None and part.counts.trials:
+            text = f"{len(part.present):,} of {part.counts.trials:,} are there"
+            if part.missing:
+                text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
+            lines += _row("files", text)
+        if part.extra:
+            lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
+        if decoding := part.decoding:
+            readable = decoding.files - len(decoding.unreadable)
+            lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
+            if readable:
+                (shortest, first), (longest, last) = decoding.shortest, decoding.longest
+                text = (
+                    f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
+                )
+                lines += _row("duration", text)
+                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+                if decoding.other_rate:
+                    rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
+                lines += _row("sample rate", "; ".join(rates))
+                if set(decoding.channels) != {1}:
+                    text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
+                    lines += _row("channels", f"{text} (read as their mean)")
+            if names := decoding.second_decoder:
+                text = (
+                    f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
+                )
+                lines += _row("FFmpeg", text)
+            if names := list(decoding.unreadable):
+                lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
+        lines += _row("segments", "; ".join(part.segments)) if part.segments else []
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -213,41 +248,6 @@ def _report(check: CorpusCheck) -> str:
     for problem in check.missing:
         lines += _wrapped(problem, "  - ", "    ")
     return "\n".join(lines)
-
-
-def _part_lines(part: SplitCheck) -> list[str]:
-    lines = _row("protocol", str(part.protocol or "not found"))
-    lines += _row("audio", str(part.audio or "not found"))
-    lines += _counts_lines(part.counts, None if part.notes else part.official)
-    for note in part.notes:
-        lines += _row("note", note)
-    if part.audio is not None and part.counts.trials:
-        text = f"{len(part.present):,} of {part.counts.trials:,} are there"
-        if part.missing:
-            text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
-        lines += _row("files", text)
-    if part.extra:
-        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
-    if decoding := part.decoding:
-        readable = decoding.files - len(decoding.unreadable)
-        lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
-        if readable:
-            (shortest, first), (longest, last) = decoding.shortest, decoding.longest
-            text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
-            lines += _row("duration", text)
-            rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
-            if decoding.other_rate:
-                rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
-            lines += _row("sample rate", "; ".join(rates))
-            if set(decoding.channels) != {1}:
-                text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
-                lines += _row("channels", f"{text} (read as their mean)")
-        if names := decoding.second_decoder:
-            text = f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
-            lines += _row("FFmpeg", text)
-        if names := list(decoding.unreadable):
-            lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
-    return lines + (_row("segments", "; ".join(part.segments)) if part.segments else [])
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:

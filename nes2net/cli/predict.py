@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
@@ -15,9 +15,6 @@ from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line, written_said_last
-
-if TYPE_CHECKING:
-    from nes2net.actions.prediction import Along, Once, Stretches
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
@@ -97,10 +94,28 @@ def predict(
     Fake stretches, by a detector that sees segments:
         segments: print fake stretches instead of a score
     """
+    from nes2net.actions.prediction import Along, Once, Stretches
     from nes2net.actions.prediction import predict as predicted
     from nes2net.audio.files import with_folders_listed
+    from nes2net.localisation.stretches import MIN_DURATION
 
-    way = _way(along, stretches, segments, bool(plot), threshold)
+    excluded = given(along if segments else stretches)
+    way: Once | Along | Stretches
+    if segments:
+        if excluded:
+            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
+        if stretches.out and not stretches.labels:
+            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
+        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
+        way = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
+    elif excluded:
+        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
+    else:
+        way = windows = Along(along.window, along.hop)
+        if not along.track and not plot:
+            way = Once(along.of_files(), windows)
+        elif along.num_samples is not None:
+            raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
     if threshold is not None:
         if not (plot or segments):
             raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
@@ -137,35 +152,6 @@ def predict(
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
-
-
-def _way(
-    along: WithoutSegments, stretches: WithSegments, segments: bool, drawn: bool, threshold: float | None
-) -> Once | Along | Stretches:
-    """What the flags ask for of each recording.
-
-    Raises:
-        InputError: if flags do not go together.
-    """
-    from nes2net.actions.prediction import Along, Once, Stretches
-    from nes2net.localisation.stretches import MIN_DURATION
-
-    excluded = given(along if segments else stretches)
-    if segments:
-        if excluded:
-            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
-        if stretches.out and not stretches.labels:
-            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
-        return Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
-    if excluded:
-        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
-    windows = Along(along.window, along.hop)
-    if not along.track and not drawn:
-        return Once(along.of_files(), windows)
-    if along.num_samples is not None:
-        raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
-    return windows
 
 
 def _clock(seconds: float) -> str:

@@ -109,7 +109,28 @@ def _shards_at(source: str | Path) -> list[Shard]:
     if name.startswith(_HUB):
         source = name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
+        place, folder = os.path.abspath(name), str(Path(name).parent)
+        if is_url(name):
+            place, folder = name, name.rpartition("/")[0]
+            try:
+                with library("fsspec").open(name, "rt", encoding="utf-8") as file:
+                    text = file.read()
+            except Exception as error:
+                raise unreachable(name, error) from error
+        else:
+            text = read_text(Path(name))
+        rows: list[tuple[str, str]] = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            fields = [field.strip() for field in line.split("\t")]
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            if len(fields) > 2 or not all(fields):
+                raise InputError(
+                    f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
+                )
+            address = fields[-1]
+            rows.append((_id_of(fields[0]), address if is_url(address) else os.path.join(folder, address)))
+        return list(_listed(place, rows))
     if is_url(source):
         try:
             files, place = library("fsspec.core").url_to_fs(name)
@@ -148,32 +169,6 @@ def unreachable(address: str, error: Exception) -> InputError:
     if isinstance(error, ImportError):  # of s3fs, gcsfs, aiohttp …
         return MissingLibrary(f"{address} needs a library of its store ({first_line(error)}): install it with pip")
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
-
-
-def _rows_of_list(name: str) -> list[tuple[str, str]]:
-    """Id and address of each line of a list."""
-    if is_url(name):
-        try:
-            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
-                text = file.read()
-        except Exception as error:
-            raise unreachable(name, error) from error
-    else:
-        text = read_text(Path(name))
-    folder = name.rpartition("/")[0] if is_url(name) else str(Path(name).parent)
-    rows: list[tuple[str, str]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        fields = [field.strip() for field in line.split("\t")]
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if len(fields) > 2 or not all(fields):
-            raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
-            )
-        address = fields[-1]
-        whole = address if is_url(address) else os.path.join(folder, address)
-        rows.append((_id_of(fields[0]), whole))
-    return rows
 
 
 def _id_of(name: str) -> str:

@@ -8,7 +8,6 @@ import io
 import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import gradio
 import numpy as np
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from jinja2 import Environment
 from starlette.requests import Request
 
 from nes2net.errors import InputError
@@ -41,6 +39,8 @@ _MOST_LISTED = 200  # fake stretches below it
 _LONGEST_SESSION = 100  # characters of the name that Gradio gives to an open page
 _BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+_TEMPLATES = page_templates("nes2net.serve")
+_TEMPLATES.filters["time"] = readable_time
 
 
 def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
@@ -117,8 +117,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
 
 
 def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
-    environment = _environment()
-    results = environment.get_template("results.html.jinja")
+    results = _TEMPLATES.get_template("results.html.jinja")
 
     def came(
         paths: list[str] | str | None,
@@ -146,7 +145,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
-        gradio.HTML(environment.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
         with gradio.Row(equal_height=True):
             dropped = gradio.File(
                 label="Recordings",
@@ -393,13 +392,6 @@ def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
 
 def _address(kind: str, text: str) -> str:
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
-
-
-@cache
-def _environment() -> Environment:
-    environment = page_templates("nes2net.serve")
-    environment.filters["time"] = readable_time
-    return environment
 
 
 def _resource(name: str) -> str:
