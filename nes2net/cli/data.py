@@ -172,8 +172,12 @@ def pack(
     from nes2net.corpora.pack import pack as packed
 
     parts = _parts(located(corpus, root, protocols=protocols), split, keys)
-    title = corpora.get(corpus).title
-    result = packed(parts, out, title=title, format=format, shard_bytes=_bytes(shard_size))
+    number = shard_size.upper().rstrip("BKMG")
+    try:
+        shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(f"`shard_size` is a number with MB or GB, not {shard_size}") from None
+    result = packed(parts, out, title=corpora.get(corpus).title, format=format, shard_bytes=shard_bytes)
     for name, trials in parts.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
@@ -309,11 +313,3 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
     if absent and (asked or not parts):
         raise absent[0]
     return parts
-
-
-def _bytes(size: str) -> int:
-    number = size.upper().rstrip("BKMG")
-    try:
-        return int(float(number) * _UNITS[size.upper()[len(number) :]])
-    except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`shard_size` is a number with MB or GB, not {size}") from None

@@ -152,7 +152,7 @@ class Scoring:
     def __call__(self, table: Any) -> Any:
         """Score a table of :func:`packed` pieces."""
         pieces = [
-            piece if piece.table is None else Piece(piece.shard, piece.number, piece.last, self.scored(piece.table))
+            piece if piece.table is None else replace(piece, table=self.scored(piece.table))
             for piece in unpacked(table)
         ]
         if not self.as_rows:
@@ -202,24 +202,20 @@ def scored_pieces(dataset: Any, model: Model, facts: Facts, resources: Resources
     # Ray joins two stages that ask for the same: on a CPU an actor decodes what it scores, and beside
     # a GPU tasks decode ahead.
     cpus = resources.cpus_per_actor or 1
-    return dataset.map_batches(
-        _decode, batch_size=1, batch_format="pyarrow", fn_kwargs={"reader": facts.reader}, num_cpus=cpus
-    ).map_batches(
+
+    def decode(table: Any) -> Any:
+        return packed(
+            piece if piece.table is None else replace(piece, table=decoded(piece.table, facts.reader))
+            for piece in unpacked(table)
+        )
+
+    return dataset.map_batches(decode, batch_size=1, batch_format="pyarrow", num_cpus=cpus).map_batches(
         Scoring,
         batch_size=1,
         batch_format="pyarrow",
         fn_constructor_args=(model, facts, as_rows),
         compute=data.ActorPoolStrategy(size=resources.num_actors),
         **resources.remote(),
-    )
-
-
-def _decode(table: Any, reader: WaveformReader) -> Any:
-    return packed(
-        piece
-        if piece.table is None
-        else Piece(piece.shard, piece.number, piece.last, decoded(piece.table, reader), piece.fault)
-        for piece in unpacked(table)
     )
 
 

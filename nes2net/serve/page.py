@@ -79,7 +79,14 @@ class _Understood:
             return await self.app(scope, receive, send)
         content = await Request(scope, receive).body()
         try:
-            self._check(content)
+            drop = parsed_json(content, "it")
+            json.dumps(drop, allow_nan=False)
+            keys = ("fn_index", "session_hash")
+            number, session = (drop.get(key) if isinstance(drop, dict) else None for key in keys)
+            if not isinstance(number, int) or number not in self.functions:
+                raise ValueError("there is no such event")
+            if not isinstance(session, str) or not 0 < len(session) <= _LONGEST_SESSION:
+                raise ValueError("it names no session")
         except ValueError as error:
             text = printable(f"not a drop of the page: {error}")
             return await JSONResponse({"error": text}, 422)(scope, receive, send)
@@ -89,15 +96,6 @@ class _Understood:
             return next(messages, None) or await receive()
 
         return await self.app(scope, again, send)
-
-    def _check(self, content: bytes) -> None:
-        drop = parsed_json(content, "it")
-        json.dumps(drop, allow_nan=False)
-        number, session = (drop.get(key) if isinstance(drop, dict) else None for key in ("fn_index", "session_hash"))
-        if not isinstance(number, int) or number not in self.functions:
-            raise ValueError("there is no such event")
-        if not isinstance(session, str) or not 0 < len(session) <= _LONGEST_SESSION:
-            raise ValueError("it names no session")
 
 
 def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
