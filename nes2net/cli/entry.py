@@ -219,15 +219,6 @@ def command_of(prog: str) -> str:
     return f"python {prog}" if prog.endswith(".py") else prog
 
 
-def check_at_least(args: argparse.Namespace, **least: int) -> None:
-    """Refuse a number below the least value of its flag, and a list that holds such a number."""
-    for name, smallest in least.items():
-        given = getattr(args, name)
-        for value in given if isinstance(given, list) else [given]:
-            if value is not None and value < smallest:
-                raise InputError(f"`{name}` is at least {smallest}, not {value}")
-
-
 def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 

@@ -97,7 +97,8 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             "model",
             list(PUBLISHED_MODELS),
             lambda name: (
-                f"{'not for commercial use: ' * PUBLISHED[name].non_commercial}{architecture(PUBLISHED_MODELS[name])}"
+                ("not for commercial use: " if PUBLISHED[name].non_commercial else "")
+                + architecture(PUBLISHED_MODELS[name])
             ),
             model_sheet,
         ),
