@@ -194,8 +194,7 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
-        mean = f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}"
-        about.append(mean)
+        about.append(f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
     lines = [
         table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)

@@ -148,8 +148,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
         recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_below(path))
         return list(_listed(os.path.abspath(name), [(_id_of(inner), str(file)) for inner, file in recordings]))
     if "*" in name:
-        anchor = path.anchor or "."
-        files = Path(anchor).glob(str(path.relative_to(path.anchor)))
+        files = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
         return _files([str(file) for file in files if _is_shard(str(file))], "")
     if not path.is_file():
         raise InputError(f"{path} not found: a folder, a shard, a list or a URL is expected")

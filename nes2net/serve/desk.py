@@ -302,8 +302,7 @@ class Desk:
 
     def offer(self, tokens: Iterable[str]) -> None:
         """Begin the minutes in which a browser can fetch these files for its player."""
-        until = time.monotonic() + _OFFERED
-        self._until |= dict.fromkeys(tokens, until)
+        self._until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
         """Remove these files for the player."""
@@ -375,8 +374,7 @@ def display_name(name: str | None) -> str:
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
     """
-    last = re.split(r"[/\\]", name or "")[-1].strip()[:200]
-    return last or "recording"
+    return re.split(r"[/\\]", name or "")[-1].strip()[:200] or "recording"
 
 
 def draw(path: Path, check: Callable[[], object]) -> Picture:

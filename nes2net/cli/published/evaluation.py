@@ -113,8 +113,7 @@ def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal
         what="key of In-the-Wild",
         remedy="give --labels_file the path of meta.csv, which comes with the audio",
     )
-    trials = in_the_wild.CORPUS.keys(labels)
-    matched = match(trials, ids, scores, allow_partial=options.allow_partial)
+    matched = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
     eer, _ = metrics.compute_eer(
         matched.bonafide, matched.spoof, in_the_wild.CORPUS.eer_method, order=matched.positions
