@@ -223,10 +223,6 @@ def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_device(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
-
-
 def report_finished(result: Finished, file: TextIO | None = None) -> int:
     """Print what was written and, on standard error, what is missing; return the exit status.
 
