@@ -106,10 +106,15 @@ def augment(
         conditions=list(wanted.condition),
         fir={"band": wanted.fir, "probability": wanted.fir_probability} if wanted.fir else None,
     )
-    path, cropped = Path(file), f"{crop} {num_samples}" if num_samples else ""
+    path = Path(file)
     before = load_audio(path)
     after = augmented(path, settings, speech=wanted.speech, seed=seed, epoch=epoch, num_samples=num_samples, crop=crop)
-    parts = [*_parts(wanted, set_), f"seed {seed}", f"epoch {epoch}", *filter(None, [cropped])]
+    parts = [f"algo {wanted.algo}", *set_] if wanted.algo else []
+    parts += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
+    parts += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
+    parts += [condition.replace(":", " ") for condition in wanted.condition]
+    parts += [f"fir {wanted.fir}"] if wanted.fir else []
+    parts += [f"seed {seed}", f"epoch {epoch}"] + ([f"{crop} {num_samples}"] if num_samples else [])
     name = Path(out, "_".join([path.stem, *(part.replace(" ", "") for part in parts)]))
     writers: dict[Path, Callable[[Path], None]] = {
         Path(f"{name}.wav"): lambda file: soundfile.write(file, after, SAMPLE_RATE, subtype="FLOAT", format="WAV")
@@ -129,12 +134,3 @@ def augment(
         print("nothing was changed: this seed and epoch draw no augmentation for this utterance")
     for to in writers:
         say_written(to)
-
-
-def _parts(wanted: Wanted, parameters: Sequence[str]) -> list[str]:
-    """The augmentations asked for, for a file name or a title."""
-    parts = [f"algo {wanted.algo}", *parameters] if wanted.algo else []
-    parts += ["speed {:g}-{:g}".format(*wanted.speed)] if wanted.speed else []
-    parts += [kind for kind in ("musan", "rir") if getattr(wanted, kind)]
-    parts += [condition.replace(":", " ") for condition in wanted.condition]
-    return parts + ([f"fir {wanted.fir}"] if wanted.fir else [])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -50,6 +49,10 @@ def bench(
         rounds: measured rounds, after a first one
         num_workers: processes that read audio
     """
+    import numpy as np
+    import soundfile
+
+    from nes2net.audio.files import with_folders_listed
     from nes2net.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
     from nes2net.detector.loading import named_architecture
@@ -74,32 +77,18 @@ def bench(
         shortest = detector.min_samples / SAMPLE_RATE
         raise InputError(f"--seconds is {shortest:.4g} or more for this detector and below an hour, not {seconds}")
     sizes = list(batch_size or [1, default_batch_size(detector.device)])
-    with _files(files, num_samples, max(sizes)) as paths:
+    with TemporaryDirectory() as folder:
+        if files:
+            paths = with_folders_listed(files)
+        else:  # two batches, at least eight files
+            rng = np.random.default_rng(0)
+            paths = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * max(sizes)))]
+            for path in paths:
+                # Low-passed noise under a varying envelope is about as hard to decode as speech.
+                samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
+                envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
+                soundfile.write(path, samples / samples.std() * envelope, SAMPLE_RATE)
         measured, product = measure(detector, paths, num_samples, sizes, rounds, num_workers)
     what = f"{len(paths)} {'files' if files else 'generated FLAC files'}, utterances of {num_samples:,} samples"
     lines = [*environment(detector), f"- {what}, medians of {counted(rounds, 'round')} by turns", ""]
     print("\n".join([*lines, *table(measured, product, detector)]))
-
-
-@contextmanager
-def _files(given: Sequence[str], num_samples: int, batch_size: int) -> Iterator[list[Path]]:
-    """Yield the given files, or generated FLAC files in a temporary folder (two batches, at least eight)."""
-    if given:
-        from nes2net.audio.files import with_folders_listed
-
-        yield with_folders_listed(given)
-        return
-    import numpy as np
-    import soundfile
-
-    from nes2net.audio.waveform import SAMPLE_RATE
-
-    rng = np.random.default_rng(0)
-    with TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{number}.flac" for number in range(max(8, 2 * batch_size))]
-        for file in files:
-            # Low-passed noise under a varying envelope is about as hard to decode as speech.
-            samples = np.convolve(rng.standard_normal(num_samples + 31), np.hanning(32), "valid")
-            envelope = 0.02 + 0.05 * np.abs(np.sin(np.arange(num_samples) / 4000))
-            soundfile.write(file, samples / samples.std() * envelope, SAMPLE_RATE)
-        yield files

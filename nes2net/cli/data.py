@@ -16,10 +16,8 @@ from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.corpora.check import CorpusCheck, SplitCheck
+    from nes2net.corpora.check import CorpusCheck
     from nes2net.corpora.corpus import Corpus, Counts
-    from nes2net.corpora.decoding import Decoding
-    from nes2net.corpora.download import Plan
     from nes2net.corpora.trial import Part, Trial
 
 # Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
@@ -60,10 +58,36 @@ def download(
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:
         plan = plan_downloads(definition, client, list(only))
-        print(printable(_sheet(definition, plan)))
+        stated = [licence for licence in plan.licences if licence != definition.licence]
+        rows = [["licence", definition.licence or "not known; read the page"]]
+        rows += [["stated by the server", ", ".join(stated)]] if stated else []
+        rows += [["described in", definition.source]] if definition.source else []
+        lines = [definition.title, *(f"  {line}" for line in text_table(rows, "l"))]
+        to_fetch = bool(plan.files or plan.hub_sets)
+        if to_fetch:
+            cells = [
+                [
+                    file.name,
+                    "not stated" if file.remote.size is None else readable_size(file.remote.size),
+                    ", ".join(name.upper() for name in file.remote.digests) or "none published",
+                    file.what,
+                ]
+                for file in plan.files
+            ]
+            cells += [
+                [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
+                for each in plan.hub_sets
+            ]
+            table = text_table([["file", "size", "checksum", "what"], *cells], "lrl")
+            lines += ["", *(f"  {line}" for line in table)]
+            lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
+        if plan.steps:
+            what = "To be done by hand, afterwards" if to_fetch else "It cannot be fetched freely. By hand"
+            lines += ["", f"{what}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
+        print(printable("\n".join(lines)))
         if dry_run:
             return 0
-        if not plan.files and not plan.hub_sets:
+        if not to_fetch:
             return INCOMPLETE
         if not accept_licence:
             if not sys.stdin.isatty():
@@ -148,8 +172,12 @@ def pack(
     from nes2net.corpora.pack import pack as packed
 
     parts = _parts(located(corpus, root, protocols=protocols), split, keys)
-    title = corpora.get(corpus).title
-    result = packed(parts, out, title=title, format=format, shard_bytes=_bytes(shard_size))
+    number = shard_size.upper().rstrip("BKMG")
+    try:
+        shard_bytes = int(float(number) * _UNITS[shard_size.upper()[len(number) :]])
+    except (ValueError, KeyError, OverflowError):
+        raise InputError(f"`shard_size` is a number with MB or GB, not {shard_size}") from None
+    result = packed(parts, out, title=corpora.get(corpus).title, format=format, shard_bytes=shard_bytes)
     for name, trials in parts.items():
         unlabelled = sum(trial.label is None for trial in trials)
         without = f", {unlabelled:,} without a label" if unlabelled else ""
@@ -168,43 +196,47 @@ def data() -> None:
     """
 
 
-def _sheet(corpus: Corpus, plan: Plan) -> str:
-    stated = [licence for licence in plan.licences if licence != corpus.licence]
-    rows = [["licence", corpus.licence or "not known; read the page"]]
-    rows += [["stated by the server", ", ".join(stated)]] if stated else []
-    rows += [["described in", corpus.source]] if corpus.source else []
-    lines = [corpus.title, *(f"  {line}" for line in text_table(rows, "l"))]
-    if plan.files or plan.hub_sets:
-        head = ["file", "size", "checksum", "what"]
-        cells = [
-            [
-                file.name,
-                "not stated" if file.remote.size is None else readable_size(file.remote.size),
-                ", ".join(name.upper() for name in file.remote.digests) or "none published",
-                file.what,
-            ]
-            for file in plan.files
-        ]
-        cells += [
-            [f"hub:{each.repository}", readable_size(each.size), "by the hub", counted(len(each.files), "file")]
-            for each in plan.hub_sets
-        ]
-        lines += ["", *(f"  {line}" for line in text_table([head, *cells], "lrl"))]
-        lines += [f"  {readable_size(plan.size)} in all; unpacked archives take about as much again"]
-    if plan.steps:
-        what = (
-            "To be done by hand, afterwards" if plan.files or plan.hub_sets else "It cannot be fetched freely. By hand"
-        )
-        lines += ["", f"{what}:", *(f"  {number}. {step}" for number, step in enumerate(plan.steps, 1))]
-    return "\n".join(lines)
-
-
 def _report(check: CorpusCheck) -> str:
     lines = [f"{check.title} in {check.root}"]
     for name, text in (("licence", check.licence), ("source", check.source)):
         lines += _row(name, text) if text else []
     for part in check.splits:
-        lines += ["", part.split, *_part_lines(part)]
+        lines += ["", part.split, *_row("protocol", str(part.protocol or "not found"))]
+        lines += _row("audio", str(part.audio or "not found"))
+        lines += _counts_lines(part.counts, None if part.notes else part.official)
+        for note in part.notes:
+            lines += _row("note", note)
+        if part.audio is not None and part.counts.trials:
+            text = f"{len(part.present):,} of {part.counts.trials:,} are there"
+            if part.missing:
+                text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
+            lines += _row("files", text)
+        if part.extra:
+            lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
+        if decoding := part.decoding:
+            readable = decoding.files - len(decoding.unreadable)
+            lines += _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
+            if readable:
+                (shortest, first), (longest, last) = decoding.shortest, decoding.longest
+                text = (
+                    f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
+                )
+                lines += _row("duration", text)
+                rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
+                if decoding.other_rate:
+                    rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
+                lines += _row("sample rate", "; ".join(rates))
+                if set(decoding.channels) != {1}:
+                    text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
+                    lines += _row("channels", f"{text} (read as their mean)")
+            if names := decoding.second_decoder:
+                text = (
+                    f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}"
+                )
+                lines += _row("FFmpeg", text)
+            if names := list(decoding.unreadable):
+                lines += _row("unreadable", f"{counted(len(names), 'file')}: {listed(names)}")
+        lines += _row("segments", "; ".join(part.segments)) if part.segments else []
     if check.key is not None:
         lines += ["", "keys", *_row("key", str(check.key.path or "not found"))]
         for phase, counts in check.key.counts.items():
@@ -220,23 +252,6 @@ def _report(check: CorpusCheck) -> str:
     for problem in check.missing:
         lines += _wrapped(problem, "  - ", "    ")
     return "\n".join(lines)
-
-
-def _part_lines(part: SplitCheck) -> list[str]:
-    lines = _row("protocol", str(part.protocol or "not found"))
-    lines += _row("audio", str(part.audio or "not found"))
-    lines += _counts_lines(part.counts, None if part.notes else part.official)
-    for note in part.notes:
-        lines += _row("note", note)
-    if part.audio is not None and part.counts.trials:
-        text = f"{len(part.present):,} of {part.counts.trials:,} are there"
-        if part.missing:
-            text += f"; {len(part.missing):,} missing: {listed(part.missing)}"
-        lines += _row("files", text)
-    if part.extra:
-        lines += _row("extra files", f"{len(part.extra):,} in the folder are in no protocol: {listed(part.extra)}")
-    lines += _decoding_lines(part.decoding) if part.decoding else []
-    return lines + (_row("segments", "; ".join(part.segments)) if part.segments else [])
 
 
 def _counts_lines(counts: Counts, official: Counts | None) -> list[str]:
@@ -260,31 +275,6 @@ def _numbers(counts: Counts) -> str:
     unlabelled = counts.trials - counts.bonafide - counts.spoof
     text = f"{counts.trials:,}: {counts.bonafide:,} bona fide, {counts.spoof:,} spoofed"
     return f"{text}, {unlabelled:,} without a label" if unlabelled else text
-
-
-def _decoding_lines(decoding: Decoding) -> list[str]:
-    readable = decoding.files - len(decoding.unreadable)
-    lines = _row("decoded", f"{readable:,} of {counted(decoding.files, 'file')}")
-    if readable:
-        (shortest, first), (longest, last) = decoding.shortest, decoding.longest
-        text = f"{decoding.seconds / 3600:,.2f} h in all, {shortest:.2f} s ({first}) to {longest:.2f} s ({last})"
-        lines += _row("duration", text)
-        rates = [f"{number:,} at {rate:,} Hz" for rate, number in sorted(decoding.rates.items())]
-        if decoding.other_rate:
-            rates.append(f"resampled to 16,000 Hz when read: {listed(decoding.other_rate)}")
-        lines += _row("sample rate", "; ".join(rates))
-        if set(decoding.channels) != {1}:
-            text = ", ".join(f"{number:,} with {n}" for n, number in sorted(decoding.channels.items()))
-            lines += _row("channels", f"{text} (read as their mean)")
-    if decoding.second_decoder:
-        names = decoding.second_decoder
-        lines += _row(
-            "FFmpeg",
-            f"{counted(len(names), 'file is', 'files are')} read by FFmpeg, not by libsndfile: {listed(names)}",
-        )
-    if decoding.unreadable:
-        lines += _row("unreadable", f"{counted(len(decoding.unreadable), 'file')}: {listed(list(decoding.unreadable))}")
-    return lines
 
 
 def _row(name: str, text: str) -> list[str]:
@@ -323,11 +313,3 @@ def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, lis
     if absent and (asked or not parts):
         raise absent[0]
     return parts
-
-
-def _bytes(size: str) -> int:
-    number = size.upper().rstrip("BKMG")
-    try:
-        return int(float(number) * _UNITS[size.upper()[len(number) :]])
-    except (ValueError, KeyError, OverflowError):
-        raise InputError(f"`shard_size` is a number with MB or GB, not {size}") from None

@@ -146,16 +146,13 @@ class OneLineParser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         words = list(sys.argv[1:] if args is None else args)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            self._check_flags(words)  # all of them are this parser's
+            # All flags are this parser's: argparse would report the value of an unknown one as missing.
+            known = self._option_string_actions
+            for word in words[: words.index("--")] if "--" in words else words:
+                flag = word.partition("=")[0]
+                if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
+                    self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
         return super().parse_known_args(words, namespace)
-
-    def _check_flags(self, words: Sequence[str]) -> None:
-        """Name the nearest flag for an unknown one, before argparse reports its value as missing."""
-        known = self._option_string_actions
-        for word in words[: words.index("--")] if "--" in words else words:
-            flag = word.partition("=")[0]
-            if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
-                self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -222,21 +219,8 @@ def command_of(prog: str) -> str:
     return f"python {prog}" if prog.endswith(".py") else prog
 
 
-def check_at_least(args: argparse.Namespace, **least: int) -> None:
-    """Refuse a number below the least value of its flag, and a list that holds such a number."""
-    for name, smallest in least.items():
-        given = getattr(args, name)
-        for value in given if isinstance(given, list) else [given]:
-            if value is not None and value < smallest:
-                raise InputError(f"`{name}` is at least {smallest}, not {value}")
-
-
 def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-
-def add_device(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
 
 
 def report_finished(result: Finished, file: TextIO | None = None) -> int:

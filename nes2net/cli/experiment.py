@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from nes2net.machine.terminal import printable, say_written, text_table
 from nes2net.machine.this_process import process_count
 
 if TYPE_CHECKING:
-    from nes2net.experiments.jobs import Job, Machine
+    from nes2net.experiments.jobs import Machine
     from nes2net.experiments.plan import Plan
     from nes2net.experiments.running import Failure
 
@@ -99,17 +100,30 @@ def run(
     with exclusive_lock(
         folder / ".lock", f"another command works in {folder}: wait for it, or name another folder with `out`"
     ):
-        if on == "slurm":
-            return _on_slurm(plan, left, words)
         logs = plan.out / "logs"
+        tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
+        if on == "slurm":
+            from nes2net.experiments.slurm import submit
+
+            settings = described.slurm
+            if tasks:
+                names = submit(
+                    tasks, lambda name: [*words, "--task", name], plan.out / "slurm", settings, described.name
+                )
+                print("\n".join(text_table([["task", "job"], *map(list, names.items())], "l")))
+            if not tasks or settings.cluster == "local":
+                return _tables(plan, [])
+            print(f"submitted; the last job writes {plan.out / 'table.html'}, and the same command says what is left")
+            return 0
         if jobs == 1:
             return _tables(plan, do_here(plan.jobs if left else [], machine, logs, say=_say))
-        used = gpus.split(",") if gpus else _gpus(device)
-        tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
-        return _tables(
-            plan,
-            do_in_processes(tasks, lambda one: [*words, "--task", one.name], logs, num_processes=jobs, gpus=used),
-        )
+        if not gpus and device in ("auto", "cuda"):  # all of this machine's
+            import torch
+
+            gpus = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(torch.cuda.device_count())))
+        used = gpus.split(",") if gpus else []
+        failures = do_in_processes(tasks, lambda one: [*words, "--task", one.name], logs, num_processes=jobs, gpus=used)
+        return _tables(plan, failures)
 
 
 @called(names={"root": "--data", "data.root": "--data", "data.protocols": "--protocols"})
@@ -206,33 +220,6 @@ def experiment() -> None:
     Example:
         nes2net experiment run nes2net_x_2019 --set data=DB --dry-run
     """
-
-
-def _gpus(device: str) -> list[str]:
-    """The GPUs of this machine, unless another device is asked for."""
-    import os
-
-    import torch
-
-    if device not in ("auto", "cuda"):
-        return []
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
-
-
-def _on_slurm(plan: Plan, left: list[Job], command: list[str]) -> int:
-    from nes2net.experiments.slurm import submit
-
-    settings, out = plan.experiment.slurm, plan.out
-    tasks = [task for task in plan.tasks if any(job in left for job in task.jobs)]
-    if not tasks:
-        return _tables(plan, [])
-    jobs = submit(tasks, lambda name: [*command, "--task", name], out / "slurm", settings, plan.experiment.name)
-    print("\n".join(text_table([["task", "job"], *map(list, jobs.items())], "l")))
-    if settings.cluster == "local":
-        return _tables(plan, [])
-    print(f"submitted; the last job writes {out / 'table.html'}, and the same command says what is left")
-    return 0
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:

@@ -120,10 +120,17 @@ def explain(
             text = json.dumps({"file": str(path), "error": why}) if json_ else f"{printable_name(path)}: {why}\n"
             print(text, flush=True)
             continue
-        row = json_text({"file": str(path), "model": model, **found.to_dict()})
-        print(row if json_ else "\n".join(_lines(path, found)) + "\n", flush=True)
+        row = {"file": str(path), "model": model, **found.to_dict()}
+        print(json_text(row) if json_ else "\n".join(_lines(path, found)) + "\n", flush=True)
         if places:
-            _write(places[path], path, model, found)
+            from nes2net.explanation.picture import draw
+
+            drawn, data = places[path], places[path].with_suffix(".json")
+            with writing(drawn, "name another folder with --out"), replacing(drawn) as temporary:
+                draw(temporary, found, name=path.name, model=Path(model).name, file_format=drawn.suffix[1:])
+            write_output(data, json_text(row, indent=1) + "\n")
+            for written in (drawn, data):
+                say_written(written, beside_data=True)
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be explained", file=sys.stderr)
     return INCOMPLETE if failed else 0
@@ -165,15 +172,3 @@ def _lines(path: Path, found: Explanation) -> list[str]:
 
 
 _ABSENCE = {"floor": "noise of the recording's floor", "silence": "silence"}
-
-
-def _write(picture: Path, path: Path, model: str, found: Explanation) -> None:
-    """Write the picture and the JSON of a recording."""
-    from nes2net.explanation.picture import draw
-
-    with writing(picture, "name another folder with --out"), replacing(picture) as temporary:
-        draw(temporary, found, name=path.name, model=Path(model).name, file_format=picture.suffix[1:])
-    data = picture.with_suffix(".json")
-    write_output(data, json_text({"file": str(path), "model": model, **found.to_dict()}, indent=1) + "\n")
-    for written in (picture, data):
-        say_written(written, beside_data=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from nes2net.cli.entry import CorpusNames, OneLineParser, add_debug, check_at_least
+from nes2net.cli.entry import CorpusNames, OneLineParser, add_debug
 from nes2net.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,7 +127,11 @@ def add_command(commands: argparse._SubParsersAction, function: Callable[..., in
     add_debug(parser)
 
     def run(args: argparse.Namespace) -> int | None:
-        check_at_least(args, **least)
+        for key, smallest in least.items():
+            found = getattr(args, key)
+            for value in found if isinstance(found, list) else [found]:
+                if value is not None and value < smallest:
+                    raise InputError(f"`{key}` is at least {smallest}, not {value}")
         return call(args)
 
     parser.set_defaults(function=run)

@@ -29,7 +29,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     from nes2net.inspect.files import file_sheet
     from nes2net.inspect.names import names, overview, sheets
     from nes2net.inspect.part_options import mapping_rows
-    from nes2net.inspect.sheet import table
+    from nes2net.inspect.sheet import Sheet, table
     from nes2net.recipes.documentation import describe, facts_of
     from nes2net.recipes.reading import packaged_recipes
 
@@ -42,7 +42,27 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         lines = [describe(key), *(["", "options", *table(options)] if options else [])]
         print(json.dumps(facts, indent=1, ensure_ascii=False) if json_ else "\n".join(lines))
     elif model == "published" and key is None:
-        _published(json_)
+        from nes2net.experiments.published import published_tables
+        from nes2net.experiments.result_table import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
+
+        tables = published_tables()
+        if json_:
+            print(printable(json.dumps(plain_tables(tables), indent=1, ensure_ascii=False)))
+            return
+        numbers = numbered_notes(tables)
+        rows: dict[str, list[dict[str, Any]]] = {each.title: system_rows(each, numbers) for each in tables}
+        rows["notes"] = [{"no.": number, "note": note} for note, number in numbers.items()]
+        ways = []
+        for row in way_rows(tables):
+            cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
+            ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
+        commands = [
+            "nes2net info ID, what is known of one result",
+            "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
+        ]
+        about = LEGEND | {each.title: [each.about, *each.notes] for each in tables}
+        rows["how they are measured again"] = ways
+        print(Sheet("Published results", about, tables=rows, commands=commands).text())
     elif key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
     else:
@@ -60,31 +80,6 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             print(printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str)))
         else:
             print("\n\n".join(sheet.text() for sheet in found))
-
-
-def _published(as_json: bool) -> None:
-    from nes2net.experiments.published import published_tables
-    from nes2net.experiments.result_table import LEGEND, numbered_notes, plain_tables, system_rows, way_rows
-    from nes2net.inspect.sheet import Sheet
-
-    tables = published_tables()
-    if as_json:
-        print(printable(json.dumps(plain_tables(tables), indent=1, ensure_ascii=False)))
-        return
-    numbers = numbered_notes(tables)
-    facts = LEGEND | {table.title: [table.about, *table.notes] for table in tables}
-    rows: dict[str, list[dict[str, Any]]] = {table.title: system_rows(table, numbers) for table in tables}
-    notes = [{"no.": number, "note": note} for note, number in numbers.items()]
-    commands = [
-        "nes2net info ID, what is known of one result",
-        "nes2net experiment reproduce, the ids; nes2net experiment reproduce ID",
-    ]
-    ways = []
-    for row in way_rows(tables):
-        cells = [f"{heading} {row[heading]}" for heading in ("recipe", "checkpoint or code") if row[heading]]
-        ways.append({"system": row["system"], "how": "; ".join([*cells, *filter(None, [row["remark"]])])})
-    rows |= {"notes": notes, "how they are measured again": ways}
-    print(Sheet("Published results", facts, tables=rows, commands=commands).text())
 
 
 def _results() -> list[Result]:

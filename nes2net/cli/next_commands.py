@@ -11,7 +11,6 @@ from nes2net.machine.terminal import printable_name
 from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:
-    from nes2net.recipes.data import CorpusConfig
     from nes2net.recipes.recipe import Recipe
 
 Words = Sequence[object]
@@ -43,21 +42,38 @@ def after_training(folder: Path, recipe: Recipe) -> list[Words]:
 
 
 def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
-    """Score and evaluate each corpus that ``checkpoint`` was trained on: its evaluation part if it is there."""
+    """Score and evaluate each corpus that ``checkpoint`` was trained on.
+
+    The part is the evaluation part if it is there, otherwise the development part, and never one that
+    was trained on.
+    """
+    from nes2net.errors import InputError
     from nes2net.registry import corpora
 
     commands: list[Words] = []
     if recipe.data.train_scores:  # scoring needs scores, too
         return commands
-    for corpus in recipe.data.parts("train"):
-        name, root, protocols = corpus.name, corpus.root, corpus.protocols
-        if root is None or name not in corpora.names() or (split := _part_to_score(corpus, root)) is None:
+    for chosen in recipe.data.parts("train"):
+        name, root, protocols = chosen.name, chosen.root, chosen.protocols
+        if root is None or name not in corpora.names():
             continue
-        scores = checkpoint.with_name(f"{checkpoint.stem}_{corpus.called}_{split}.txt")
-        words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
-        words += [] if split == "eval" else ["--split", split]
-        words += [] if protocols is None else ["--protocols", protocols]
-        commands += [words, *after_scoring(name, root, split, scores, protocols)]
+        corpus = corpora.get(name)
+        for split in ("eval", "dev"):
+            if split == chosen.train_split:
+                continue
+            try:
+                if split not in corpus.find_splits(root, protocols):
+                    continue
+                corpus.find_protocol(root, split, protocols)
+                corpus.find_audio(root, split)
+            except (InputError, OSError):  # it is not there
+                continue
+            scores = checkpoint.with_name(f"{checkpoint.stem}_{chosen.called}_{split}.txt")
+            words: list[object] = ["score", name, root, "--model", checkpoint, "--out", scores]
+            words += [] if split == "eval" else ["--split", split]
+            words += [] if protocols is None else ["--protocols", protocols]
+            commands += [words, *after_scoring(name, root, split, scores, protocols)]
+            break
     return commands
 
 
@@ -72,23 +88,3 @@ def after_scoring(
         return []
     keys = root if protocols is None or corpus.key_files else protocols
     return [["evaluate", name, scores, "--keys", keys, *([] if split == "eval" else ["--phase", split])]]
-
-
-def _part_to_score(chosen: CorpusConfig, root: str) -> str | None:
-    """``"eval"`` if it is there, otherwise ``"dev"``; None if neither is. It is never a part that was trained on."""
-    from nes2net.errors import InputError
-    from nes2net.registry import corpora
-
-    corpus = corpora.get(chosen.name)
-    for split in ("eval", "dev"):
-        if split == chosen.train_split:
-            continue
-        try:
-            if split not in corpus.find_splits(root, chosen.protocols):
-                continue
-            corpus.find_protocol(root, split, chosen.protocols)
-            corpus.find_audio(root, split)
-            return split
-        except (InputError, OSError):  # it is not there
-            continue
-    return None

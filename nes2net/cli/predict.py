@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
@@ -15,9 +15,6 @@ from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line, written_said_last
-
-if TYPE_CHECKING:
-    from nes2net.actions.prediction import Along, Once, Stretches
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
@@ -97,10 +94,28 @@ def predict(
     Fake stretches, by a detector that sees segments:
         segments: print fake stretches instead of a score
     """
+    from nes2net.actions.prediction import Along, Once, Stretches
     from nes2net.actions.prediction import predict as predicted
     from nes2net.audio.files import with_folders_listed
+    from nes2net.localisation.stretches import MIN_DURATION
 
-    way = _way(along, stretches, segments, bool(plot), threshold)
+    excluded = given(along if segments else stretches)
+    way: Once | Along | Stretches
+    if segments:
+        if excluded:
+            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
+        if stretches.out and not stretches.labels:
+            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
+        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
+        way = Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
+    elif excluded:
+        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
+    else:
+        way = windows = Along(along.window, along.hop)
+        if not along.track and not plot:
+            way = Once(along.of_files(), windows)
+        elif along.num_samples is not None:
+            raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
     if threshold is not None:
         if not (plot or segments):
             raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
@@ -133,40 +148,10 @@ def predict(
         for one in ProgressDisplay(found.rows, title="scoring", unit="file", total=len(paths), shown=shown):
             failed += "error" in one.row
             write(one)
-            lines = _lines_of_stretches(one.row, widths) if segments else _lines(one.row, widths, along.track)
-            print(json.dumps(one.row) if json_ else lines, flush=True)
+            print(json.dumps(one.row) if json_ else _lines(one.row, widths, along.track), flush=True)
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
-
-
-def _way(
-    along: WithoutSegments, stretches: WithSegments, segments: bool, drawn: bool, threshold: float | None
-) -> Once | Along | Stretches:
-    """What the flags ask for of each recording.
-
-    Raises:
-        InputError: if flags do not go together.
-    """
-    from nes2net.actions.prediction import Along, Once, Stretches
-    from nes2net.localisation.stretches import MIN_DURATION
-
-    excluded = given(along if segments else stretches)
-    if segments:
-        if excluded:
-            raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
-        if stretches.out and not stretches.labels:
-            raise InputError("--out is for the files of --labels: add --labels audacity, or leave it out")
-        shortest = MIN_DURATION if stretches.min_duration is None else stretches.min_duration
-        return Stretches(stretches.resolution_ms, threshold, stretches.hysteresis, shortest)
-    if excluded:
-        raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
-    windows = Along(along.window, along.hop)
-    if not along.track and not drawn:
-        return Once(along.of_files(), windows)
-    if along.num_samples is not None:
-        raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
-    return windows
 
 
 def _clock(seconds: float) -> str:
@@ -183,16 +168,33 @@ def _clock(seconds: float) -> str:
 
 
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
-    """Write ``row`` as lines of the table: one for the file and, if wanted, one for each of its windows."""
+    """Write ``row`` as lines of the table.
+
+    One line is for the file and, if wanted, one for each of its windows. A file that was searched for
+    fake stretches has a line for each, or one that says that there is no stretch.
+    """
     file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
-    if "error" in row:
-        return table_line([file, *(["–"] * (len(widths) - 2)), row["error"]], widths, align)
+    stretches, note = row.get("segments"), row.get("error")
+    if note is None and stretches == []:
+        note = "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", row.get("remark")]))
+    if note is not None:
+        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
+    if stretches:
+        cells = [
+            [
+                file,
+                *(f"{found[key]:.2f} s" for key in ("start", "end")),
+                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
+                row.get("remark", "") if number == 0 else "",
+            ]
+            for number, found in enumerate(stretches)
+        ]
+        return "\n".join(table_line(line, widths, "lr") for line in cells)
     about = [row[key] for key in ("remark", "reason") if key in row]
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
-        mean = f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}"
-        about.append(mean)
+        about.append(f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
     lines = [
         table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)
@@ -202,25 +204,3 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
             more = [f"{row[key][number]:.4f}" for key in ("llrs", "probabilities") if key in row]
             lines.append(table_line([f"at {time:.2f} s", f"{score:.4f}", *([""] if more else []), *more], widths, "r"))
     return "\n".join(lines)
-
-
-def _lines_of_stretches(row: dict[str, Any], widths: Sequence[int]) -> str:
-    """Write ``row`` as lines of the table: one for each stretch, or one that says that there is no stretch."""
-    file, align = printable_name(row["file"]), "l" + "r" * (len(widths) - 2) + "l"
-    remark = row.get("remark", "")
-    if "error" in row or not row["segments"]:
-        note = row.get("error") or "; ".join(filter(None, [f"no fake stretch in {row['duration']:.2f} s", remark]))
-        return table_line([file, *(["–"] * (len(widths) - 2)), note], widths, align)
-    return "\n".join(
-        table_line(
-            [
-                file,
-                *(f"{found[key]:.2f} s" for key in ("start", "end")),
-                *(f"{found[key]:.4f}" for key in ("score", "llr", "probability") if key in found),
-                remark if number == 0 else "",
-            ],
-            widths,
-            "lr",
-        )
-        for number, found in enumerate(row["segments"])
-    )

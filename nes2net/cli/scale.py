@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import File, Flag, Folder, Length, Loading, ModelName
 from nes2net.errors import counted, listed
 from nes2net.machine.terminal import printable
-
-if TYPE_CHECKING:
-    from nes2net.scale.collection import Outcome
 
 
 def scale(
@@ -68,15 +65,6 @@ def scale(
         overwrite=overwrite,
         retry_errors=retry_errors,
     )
-    status = _report(outcome)
-    if scores and outcome.scored:
-        written = to_score_file(outcome.out, scores)
-        print(f"{counted(written.scored, 'score')} written to {written.path}")
-    return status
-
-
-def _report(outcome: Outcome) -> int:
-    """Print what there is and, on standard error, what is missing; return the exit status."""
     read = outcome.shards - len(outcome.unread)
     kept = f", {outcome.kept} of them by earlier runs" if outcome.kept else ""
     scored = f"{outcome.scored:,} of {counted(outcome.rows, 'recording has a score', 'recordings have scores')}"
@@ -89,4 +77,7 @@ def _report(outcome: Outcome) -> int:
     if outcome.unread:
         reasons = printable(listed(list(outcome.unread.values())))
         print(f"{counted(len(outcome.unread), 'shard')} could not be read: {reasons}", file=sys.stderr)
+    if scores and outcome.scored:
+        written = to_score_file(outcome.out, scores)
+        print(f"{counted(written.scored, 'score')} written to {written.path}")
     return 0 if outcome.complete else INCOMPLETE

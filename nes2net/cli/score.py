@@ -84,13 +84,27 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
+    from nes2net.machine.devices import own_device
     from nes2net.registry import corpora
 
     decider, part = deciding.decider(), located(corpus, root, split, protocols)
     # Before a large model is read.
     trials = corpora.get(corpus).trials(part.root, split, protocols=protocols)
+    detector: Scorer
+    if engine == "onnx":
+        from nes2net.export.onnx_detector import OnnxDetector
+
+        if loading.base:
+            raise InputError("an exported detector holds all its weights: leave `base` out")
+        detector = OnnxDetector(model, own_device(loading.device))
+        if loading.dtype not in ("auto", detector.precision):
+            raise InputError(f"{model} computes in {detector.precision}, not in {loading.dtype}: leave out --dtype")
+    elif Path(model).suffix == ".onnx":
+        raise InputError(f"{model} is an exported detector: add --engine onnx")
+    else:
+        detector = loading.load(model)
     scores, decisions = score_corpus(
-        _scorer(model, engine, loading),
+        detector,
         part,
         out,
         checkpoint=model,
@@ -120,20 +134,3 @@ def score(
     commands = after_scoring(corpus, part.root, split, out, protocols)
     print_next([[*words, *(["--allow-partial"] if scores.failures else [])] for words in commands])
     return status
-
-
-def _scorer(model: str, engine: str, loading: Loading) -> Scorer:
-    from nes2net.machine.devices import own_device
-
-    if engine == "onnx":
-        from nes2net.export.onnx_detector import OnnxDetector
-
-        if loading.base:
-            raise InputError("an exported detector holds all its weights: leave `base` out")
-        detector = OnnxDetector(model, own_device(loading.device))
-        if loading.dtype not in ("auto", detector.precision):
-            raise InputError(f"{model} computes in {detector.precision}, not in {loading.dtype}: leave out --dtype")
-        return detector
-    if Path(model).suffix == ".onnx":
-        raise InputError(f"{model} is an exported detector: add --engine onnx")
-    return loading.load(model)

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import torch
 import transformers
-from torch import Tensor, nn
+from torch import nn
 
 from nes2net.audio.read import SAMPLE_RATE, load_audio
 from nes2net.corpora.trial import Trial
@@ -84,15 +84,15 @@ def measure(
         The stages, and the speed of a matrix product in FLOP/s.
     """
     check_takes_audio_alone(detector)
-    flops = _flops(detector, num_samples)
+    # Operations for one utterance are counted on the meta device if the architecture allows it.
+    copy = Detector.on_meta(detector.config) or detector
+    silence = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
+    of_all, of_frontend = count_flops(copy, silence), count_flops(copy.frontend, silence)
+    flops = {"front-end": of_frontend, "back-end": of_all - of_frontend}
     seconds_of_files = sum(len(load_audio(file)) for file in files) / SAMPLE_RATE
     seconds = num_samples / SAMPLE_RATE
     decoding = {"stage": "decode, one thread", "utterances": len(files), "audio": seconds_of_files}
     stages: list[tuple[Callable[[], Any], dict[str, Any]]] = [(lambda: [load_audio(file) for file in files], decoding)]
-
-    def head(hidden_states: list[Tensor]) -> Tensor:
-        return detector.logits(detector.features(hidden_states))
-
     for size in batch_sizes:
         waveform = 0.1 * torch.randn(size, num_samples).to(detector.device)
         with torch.inference_mode():
@@ -100,18 +100,14 @@ def measure(
         amount = {"utterances": size, "audio": size * seconds}
         parts: dict[str, Callable[[], Any]] = {
             "front-end": partial(detector.hidden_states, waveform),
-            "back-end": partial(head, states),
+            "back-end": lambda states=states: detector.logits(detector.features(states)),  # type: ignore[misc]
         }
         for name, compute in parts.items():
             stages.append((compute, {"stage": f"{name}, batch {size}", **amount, "flops": size * flops[name]}))
     size = max(batch_sizes)
     given = [*files] * -(-size // len(files))  # at least one batch
-    end = {
-        "stage": f"files to scores, batch {size}",
-        "utterances": len(given),
-        "audio": len(given) * seconds,
-        "flops": len(given) * (flops["front-end"] + flops["back-end"]),
-    }
+    end = {"stage": f"files to scores, batch {size}", "utterances": len(given), "audio": len(given) * seconds}
+    end["flops"] = len(given) * (flops["front-end"] + flops["back-end"])
     trials = [Trial(str(number), path) for number, path in enumerate(given)]
     reader = WaveformReader.of(detector, num_samples)
     plan = Plan(size, whole=num_samples is None)
@@ -121,10 +117,10 @@ def measure(
     matrix = torch.randn(product, product).to(detector.device, detector.dtype)
     linear = nn.Linear(product, product, bias=False, device="meta")
     linear.weight = nn.Parameter(matrix, requires_grad=False)
-    stages.append(
-        (partial(OneDNNLinear(linear), matrix), {})
-    )  # oneDNN computes it if it computes the detector's layers
+    # oneDNN computes it if it computes the detector's layers.
+    stages.append((partial(OneDNNLinear(linear), matrix), {}))
 
+    wait = partial(torch.cuda.synchronize, detector.device) if detector.device.type == "cuda" else lambda: None
     taken: list[list[float]] = [[] for _ in stages]
     with (
         scoring_mode(detector),
@@ -133,9 +129,12 @@ def measure(
     ):
         for number in range(rounds + 1):
             for (run, _), times in zip(stages, taken):
-                elapsed = _time(run, detector.device)
+                wait()
+                start = time.perf_counter()
+                run()
+                wait()
                 if number:
-                    times.append(elapsed)
+                    times.append(time.perf_counter() - start)
                 display.update()
     medians = [statistics.median(times) for times in taken]
     measured = [Measured(seconds=median, **what) for median, (_, what) in zip(medians, stages[:-1])]
@@ -151,25 +150,6 @@ def _scored(shares: Iterable[Share]) -> None:
     for share in shares:
         for name, reason in share.failures.items():
             raise InputError(f"{name}: {reason}")
-
-
-def _flops(detector: Detector, num_samples: int) -> dict[str, float]:
-    """Count the operations for one utterance; on the meta device if the architecture allows it."""
-    copy = Detector.on_meta(detector.config) or detector
-    waveform = torch.zeros(1, num_samples, device=copy.device, dtype=copy.dtype)
-    whole = count_flops(copy, waveform)
-    frontend = count_flops(copy.frontend, waveform)
-    return {"front-end": frontend, "back-end": whole - frontend}
-
-
-def _time(run: Callable[[], Any], device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
 
 
 def table(measured: Sequence[Measured], product: float, detector: Detector) -> list[str]:

@@ -67,9 +67,15 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
         )
         return sheet
     if path.suffix == ".json":
-        for describe in (_calibration_sheet, _history_sheet, _record_sheet):
-            with suppress(InputError):
-                return describe(path)
+        with suppress(InputError):
+            return _calibration_sheet(path)
+        with suppress(InputError):
+            rows = _epoch_rows(read_history(path), {file.name for file in path.parent.glob("epoch_*.pth")})
+            commands = [f"nes2net info {quote(str(path.parent))}"]
+            return Sheet(f"{path}: history of a training run", {"epochs": len(rows)}, "", {"epochs": rows}, commands)
+        with suppress(InputError):
+            commands = [f"nes2net info {quote(str(scores))}"] if (scores := path.with_suffix("")).is_file() else []
+            return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
         raise InputError(f"{path} is neither a calibration nor a history nor a record of scores: {_OTHER_FILE}")
     start = b""
     if path.suffix not in (".onnx", ".safetensors"):
@@ -96,6 +102,14 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         published_facts(name)
         for name in ([loaded_as[0]] if loaded_as else identity.models if not identity.config else [])
     ]
+    # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
+    adaptation: dict[str, str] = {}
+    if isinstance(adapt := identity.config.get("frontend", {}).get("adapt"), dict):
+        options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
+        adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
+    if isinstance(base := identity.record.get("base"), dict):
+        digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
+        adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     facts: dict[str, Any] = {
         "model": " or ".join(identity.models),
         **{
@@ -106,7 +120,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
         "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
-        **_adaptation_facts(identity),
+        **adaptation,
         **_training_facts(identity.record),
         "not rebuilt": ", ".join(identity.records),
         "notes": [*identity.notes, *dict.fromkeys(note for row in rows for note in row.get("notes", []))],
@@ -131,20 +145,6 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         else:
             commands.append(f"nes2net predict --model {model} recording.wav")
     return Sheet(f"{path}: {identity.kind}", facts, tables=tables, commands=commands)
-
-
-def _adaptation_facts(identity: Identity) -> dict[str, Any]:
-    """What is trained in an adapted front-end, and the base that its checkpoint leaves out, in words."""
-    frontend, base = identity.config.get("frontend", {}), identity.record.get("base")
-    facts: dict[str, Any] = {}
-    if isinstance(adaptation := frontend.get("adapt"), dict):
-        options = {key: value for key, value in adaptation.items() if key != "kind"}
-        facts["adapted"] = ", ".join([shown(adaptation.get("kind")), *(f"{k} {shown(v)}" for k, v in options.items())])
-    if isinstance(base, dict):
-        facts["base"] = (
-            f"{shown(base.get('file'))}, SHA-256 of its tensors {shown(base.get('digest'))}; not in this file"
-        )
-    return facts
 
 
 def _recipe_of(record: Mapping[str, Any]) -> Recipe | None:
@@ -267,16 +267,6 @@ def _calibration_sheet(path: Path) -> Sheet:
     return Sheet(f"{path}: {kind} of scores", facts, tables=tables, commands=commands)
 
 
-def _history_sheet(path: Path) -> Sheet:
-    rows = read_history(path)
-    return Sheet(
-        f"{path}: history of a training run",
-        {"epochs": len(rows)},
-        tables={"epochs": _epoch_rows(rows, {file.name for file in path.parent.glob("epoch_*.pth")})},
-        commands=[f"nes2net info {quote(str(path.parent))}"],
-    )
-
-
 def _record_facts(path: Path) -> dict[str, Any]:
     """What the record of a score file says, in words."""
     record = read_whole_record(path)
@@ -305,12 +295,6 @@ def _record_facts(path: Path) -> dict[str, Any]:
     facts["without a score"] = counted(len(record.failures), "file") if record.failures else ""
     facts["detector"] = f"{record.run.get('model')} (SHA-256 of architecture and weights)"
     return facts
-
-
-def _record_sheet(path: Path) -> Sheet:
-    scores = path.with_suffix("")
-    commands = [f"nes2net info {quote(str(scores))}"] if scores.is_file() else []
-    return Sheet(f"{path}: record of a score file", _record_facts(path), commands=commands)
 
 
 def _scores_sheet(path: Path) -> Sheet:

@@ -91,14 +91,34 @@ def identify(path: str | Path) -> Identity:
         return _identify_state_dict(path, load_state_dict(path))
     content, records = read_torch_file(path)
     if isinstance(content, dict) and isinstance(content.get("progress"), dict) and "detector" in content:
-        identity = _identify_resume_file(path, content)
+        state_dict = state_dict_of(content["detector"], path)
+        facts = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
+        check_plain(facts, str(path))
+        config = facts.pop("model", {})
+        epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
+        kind = f"resume file of a training run, in epoch {epoch}, step {step}"
+        misfit = _misfit(state_dict, config, path)[0] if config else Misfit()
+        identity = Identity(path, kind, [], config, _dtypes(state_dict), misfit, record=facts)
     elif is_openai(content):
         frontend = create_frontend("whisper", path)
         identity = Identity(path, "Whisper checkpoint (OpenAI)", ["whisper"], dtypes=_dtypes(frontend.state_dict()))
         identity.notes.append("of the whole model, only the encoder is read")
         _with_frontend(identity, frontend)
     elif (model_type := model_type_of(content)) is not None:
-        identity = _identify_pretraining(path, content, model_type)
+        title, name = MODEL_TYPES[model_type]
+        code = {"wav2vec2": "fairseq", "hubert": "fairseq", "wavlm": "unilm"}.get(model_type, "UniSpeech")
+        state_dict = state_dict_of(content, path)
+        identity = Identity(path, f"{title} pre-training file ({code})", [name], dtypes=_dtypes(state_dict))
+        try:
+            frontend = create_frontend(name, path)
+        except InputError as error:
+            identity.notes.append(f"not usable as a front-end: {error}")
+        else:
+            _with_frontend(identity, frontend)
+            read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
+            if not frontend.config["pretraining_heads"]:  # heads that it does not read are no misfit
+                state_dict = OrderedDict((k, v) for k, v in state_dict.items() if k in read or not is_head(k))
+            identity.misfit = compare(state_dict, read)
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))
     identity.records = records
@@ -126,24 +146,6 @@ def _identify_folder(folder: Path) -> Identity:
     raise InputError(f"{folder} is not a folder of a detector, a Hugging Face model or a training run")
 
 
-def _identify_pretraining(path: Path, content: Any, model_type: str) -> Identity:
-    title, name = MODEL_TYPES[model_type]
-    source = "fairseq" if model_type in ("wav2vec2", "hubert") else "unilm" if model_type == "wavlm" else "UniSpeech"
-    state_dict = state_dict_of(content, path)
-    identity = Identity(path, f"{title} pre-training file ({source})", [name], dtypes=_dtypes(state_dict))
-    try:
-        frontend = create_frontend(name, path)
-    except InputError as error:
-        identity.notes.append(f"not usable as a front-end: {error}")
-        return identity
-    _with_frontend(identity, frontend)
-    read = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    if not frontend.config["pretraining_heads"]:  # heads that it does not read are no misfit
-        state_dict = OrderedDict((k, v) for k, v in state_dict.items() if k in read or not is_head(k))
-    identity.misfit = compare(state_dict, read)
-    return identity
-
-
 def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
     """Say the configuration of ``frontend`` and the published sizes that have it."""
     identity.config = {"frontend": frontend.config}
@@ -155,17 +157,6 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
             f"no published size has these options: `model.frontend={frontend.config['name']}` reads it"
         )
     return identity
-
-
-def _identify_resume_file(path: Path, content: dict[str, Any]) -> Identity:
-    state_dict = state_dict_of(content["detector"], path)
-    facts = {key: content[key] for key in ("model", "recipe", "progress") if isinstance(content.get(key), dict)}
-    check_plain(facts, str(path))
-    config = facts.pop("model", {})
-    epoch, step = (shown(facts["progress"].get(key)) for key in ("epoch", "step"))
-    kind = f"resume file of a training run, in epoch {epoch}, step {step}"
-    misfit = _misfit(state_dict, config, path)[0] if config else Misfit()
-    return Identity(path, kind, [], config, _dtypes(state_dict), misfit, record=facts)
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:

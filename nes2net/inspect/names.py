@@ -93,7 +93,15 @@ def _kinds(results: Sequence[Result]) -> list[_Kind]:
             lambda name: plain(comment(name)[0]).partition(". ")[0].rstrip("."),
             recipe_sheet,
         ),
-        _Kind("model", list(PUBLISHED_MODELS), _model_line, model_sheet),
+        _Kind(
+            "model",
+            list(PUBLISHED_MODELS),
+            lambda name: (
+                ("not for commercial use: " if PUBLISHED[name].non_commercial else "")
+                + architecture(PUBLISHED_MODELS[name])
+            ),
+            model_sheet,
+        ),
         *parts,
         _Kind("loss", losses.names(), partial(_part_line, losses), loss_sheet),
         _Kind("corpus", corpora.names(), _corpus_line, corpus_sheet),
@@ -137,12 +145,6 @@ def _part_line(registry: Registry, name: str) -> str:
     what = re.sub(r":? B×\S* → \S+$", "", title(registry, name).rstrip("."))
     blocks = [word for word in variant(registry, name).split(", ") if word.isidentifier()]
     return f"{', '.join(blocks)}: {what.partition(': ')[2] or what}" if blocks else what
-
-
-def _model_line(name: str) -> str:
-    model = PUBLISHED.get(name)
-    forbidden = "not for commercial use: " if model is not None and model.non_commercial else ""
-    return forbidden + architecture(PUBLISHED_MODELS[name])
 
 
 def _corpus_line(name: str) -> str:

@@ -75,7 +75,17 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     out.
     """
     columns = [name for name in rows[0] if any(row[name] not in ("", None) for row in rows)]
-    cells = [[printable_name((_yaml if name in _AS_WRITTEN else shown)(row[name])) for name in columns] for row in rows]
+    cells = [
+        [
+            printable_name(
+                json.dumps(row[name], ensure_ascii=False, default=str)
+                if name in _AS_WRITTEN and not isinstance(row[name], str)
+                else shown(row[name])
+            )
+            for name in columns
+        ]
+        for row in rows
+    ]
     if brief:
         room = WIDTH - 4 - max(len(name) for name, _ in cells)
         cells = [[name, textwrap.shorten(text, room, placeholder=" …")] for name, text in cells]
@@ -85,8 +95,14 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
     words = [
         max(len(word) for cell in column for word in (cell.split() or [""])) for column in zip(*cells, strict=True)
     ]
-    while (wide := _to_narrow(widths, words)) is not None:
-        widths[wide] -= 1
+    last = len(columns) - 1
+    while sum(widths) + 2 * len(widths) > WIDTH:
+        wide = [index for index, width in enumerate(widths) if width > words[index]]
+        if not wide:
+            break
+        # The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
+        is_long = widths[last] > max(words[last], 46)
+        widths[last if is_long else max(wide, key=lambda index: (index != last, widths[index]))] -= 1
     aligned = "".join(
         "r" if name not in _AS_WRITTEN and all(isinstance(row[name], (int, float)) for row in rows) else "l"
         for name in columns
@@ -99,20 +115,6 @@ def table(rows: Sequence[Mapping[str, Any]], brief: bool = False) -> list[str]:
         ]
         lines += ["  " + table_line(line, widths, aligned) for line in zip_longest(*wrapped, fillvalue="")]
     return [line.rstrip() for line in lines]
-
-
-def _to_narrow(widths: Sequence[int], words: Sequence[int]) -> int | None:
-    """The column to narrow, none below its longest word; None if the table fits or cannot.
-
-    The last column, a text as a rule, stays at least 46 wide if the others can be narrower.
-    """
-    if sum(widths) + 2 * len(widths) <= WIDTH:
-        return None
-    last = len(widths) - 1
-    if widths[last] > max(words[last], 46):
-        return last
-    wide = [index for index, width in enumerate(widths) if width > words[index]]
-    return max(wide, key=lambda index: (index != last, widths[index]), default=None)
 
 
 def shown(value: Any) -> str:
@@ -134,11 +136,6 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
     return str(value)
-
-
-def _yaml(value: Any) -> str:
-    """A value as a recipe has it on one line."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def plain(text: str) -> str:

@@ -57,8 +57,19 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         objective = task.objective(Detector.from_config(with_head(adapted(recipe.model, train.adapt), train.loss)))
     reduced = _TYPES.get(train.precision)
     with torch.device("meta") if reduced is None else FakeTensorMode():
-        if reduced is not None:  # tensors of the device "meta" know no autocast
-            _without_numbers(objective)
+        if reduced is not None:  # the device "meta" knows no autocast: tensors of the CPU in a mode without numbers
+            new: dict[int, Tensor] = {}
+
+            def like(tensor: Tensor) -> Tensor:
+                if id(tensor) not in new:
+                    empty = torch.empty(tensor.shape, dtype=tensor.dtype)
+                    is_parameter = isinstance(tensor, nn.Parameter)
+                    new[id(tensor)] = nn.Parameter(empty, tensor.requires_grad) if is_parameter else empty
+                return new[id(tensor)]
+
+            for module in objective.modules():
+                for tensors in (module._parameters, module._buffers):
+                    tensors |= {name: like(tensor) for name, tensor in tensors.items() if tensor is not None}
         detector = objective.detector
         weights = _bytes([*detector.parameters(), *detector.buffers()])
         parameters = objective.trained_parameters()
@@ -76,22 +87,6 @@ def training_memory(recipe: Recipe) -> TrainingMemory:
         with torch.autocast("cpu", reduced, enabled=reduced is not None):
             kept = _kept(objective, layers, lambda: objective.computed(objective.features(waveforms), batch))
         return TrainingMemory(trained, weights, moments * _bytes(parameters), kept)
-
-
-def _without_numbers(module: nn.Module) -> None:
-    """Replace each tensor by one of its shape on the CPU, in a mode without numbers."""
-    new: dict[int, Tensor] = {}
-
-    def like(tensor: Tensor) -> Tensor:
-        if id(tensor) not in new:
-            empty = torch.empty(tensor.shape, dtype=tensor.dtype)
-            trained = tensor.requires_grad
-            new[id(tensor)] = nn.Parameter(empty, trained) if isinstance(tensor, nn.Parameter) else empty
-        return new[id(tensor)]
-
-    for part in module.modules():
-        for tensors in (part._parameters, part._buffers):
-            tensors |= {name: like(tensor) for name, tensor in tensors.items() if tensor is not None}
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

@@ -101,7 +101,10 @@ def start_ray(resources: Resources) -> bool:
         except (AttributeError, ValueError, OSError):
             store = _LOCAL_STORE // 4
         wanted = math.ceil((resources.num_actors or 1) * resources.cpus_per_actor)
-        with _silent():
+        sys.stderr.flush()
+        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        try:  # drops what Ray's C++ says of its log level on standard error; errors are exceptions
+            os.dup2(nowhere, 2)
             ray.init(
                 address="local",
                 # One more, so that tasks read and decode even if actors have all processors.
@@ -110,24 +113,14 @@ def start_ray(resources: Resources) -> bool:
                 object_store_memory=store,
                 **quiet,
             )
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nowhere)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         where = resources.address or os.environ.get("RAY_ADDRESS") or "this machine"
         raise InputError(f"Ray cannot be started or reached on {where} ({first_line(error)})") from error
     return True
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Drop what Ray's C++ says of its log level on standard error; errors are exceptions."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 @contextmanager

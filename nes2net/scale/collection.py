@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nes2net.errors import InputError, Unfinished, counted, first_line, listed, worded
 from nes2net.machine.files import check_no_device, exclusive_lock
@@ -122,9 +123,8 @@ def score_collection(
         if before is not None and before.asked == asked:
             return outcome  # Ray starts, and the detector is loaded, in half a minute
         stack.enter_context(connected(resources))
-        stack.enter_context(
-            StopRequests()
-        )  # instead of Ray's handler of SIGTERM, which prints a stack trace and aborts
+        # Instead of Ray's handler of SIGTERM, which prints a stack trace and aborts.
+        stack.enter_context(StopRequests())
         resources = resources.on(library("ray").cluster_resources(), wanted.device)
         named = replace(wanted, device=resources.device)
         facts = facts_of(named, num_samples, batch_size, resources)
@@ -233,38 +233,48 @@ def _left(out: Path, shards: Sequence[Shard], retry_errors: bool) -> tuple[Outco
 def _score_left(
     out: Path, shards: list[Shard], model: Model, facts: Facts, resources: Resources, outcome: Outcome
 ) -> None:
-    """Score ``shards`` and write each one's results as soon as they are complete."""
+    """Score ``shards`` and write each one's results as soon as they are complete.
+
+    Raises:
+        Unfinished: if Ray stops.
+    """
     known = {shard.address: shard for shard in shards}
     gathered: dict[str, dict[int, Piece]] = {}
     dataset = scored_pieces(pieces_dataset(shards, facts.batch_size), model, facts, resources, as_rows=False)
     # A process that dies loses its pieces, not the run.
     dataset.context.max_errored_blocks = -1
-    with ProgressDisplay[None](
-        title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True
-    ) as display:
-        recordings, errors, began = 0, 0, time.monotonic()
-        for piece in _computed(dataset):
-            pieces = gathered.setdefault(piece.shard, {})
-            pieces[piece.number] = piece
-            if piece.table is not None:
-                recordings += piece.table.num_rows
-                errors += piece.table.column("score").null_count
-            display.facts = [
-                counted(recordings, "recording"),
-                f"{recordings / max(time.monotonic() - began, 1e-9):.1f} recordings/s",
-                *([f"{errors} without a score"] if errors else []),
-                *([f"{counted(len(outcome.unread), 'shard')} not read"] if outcome.unread else []),
-            ]
-            complete = _complete(pieces)
-            if complete is not None:
+    display = ProgressDisplay[None](title="scoring", unit="shard", total=outcome.shards, start=outcome.kept, leave=True)
+    recordings, errors, began = 0, 0, time.monotonic()
+    try:
+        with display:
+            tables = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+            for piece in chain.from_iterable(map(unpacked, tables)):
+                pieces = gathered.setdefault(piece.shard, {})
+                pieces[piece.number] = piece
+                if piece.table is not None:
+                    recordings += piece.table.num_rows
+                    errors += piece.table.column("score").null_count
+                display.facts = [
+                    counted(recordings, "recording"),
+                    f"{recordings / max(time.monotonic() - began, 1e-9):.1f} recordings/s",
+                    *([f"{errors} without a score"] if errors else []),
+                    *([f"{counted(len(outcome.unread), 'shard')} not read"] if outcome.unread else []),
+                ]
+                complete = _complete(pieces)
+                display.update(int(complete is not None))
+                if complete is None:
+                    continue
                 del gathered[piece.shard]
                 shard = known.pop(piece.shard)
-                faults = [found.fault for found in complete if found.fault is not None]
-                if faults:
+                if faults := [found.fault for found in complete if found.fault is not None]:
                     outcome.unread[shard.address] = faults[0]
                 else:
                     outcome.count(write_results(out, shard, [found.table for found in complete]))
-            display.update(int(complete is not None))
+    except library("ray").exceptions.RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise Unfinished(
+            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
+        ) from error
     outcome.unread |= dict.fromkeys(known, _LOST)
 
 
@@ -272,20 +282,3 @@ def _complete(pieces: Mapping[int, Piece]) -> list[Piece] | None:
     """The pieces of a shard in order; None if one is missing."""
     last = next((number for number, piece in pieces.items() if piece.last), None)
     return [pieces[number] for number in range(last + 1)] if last is not None and len(pieces) == last + 1 else None
-
-
-def _computed(dataset: Any) -> Iterator[Piece]:
-    """The scored pieces as they come.
-
-    Raises:
-        Unfinished: if Ray stops.
-    """
-    ray = library("ray")
-    try:
-        for table in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
-            yield from unpacked(table)
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        raise Unfinished(
-            f"Ray stopped ({type(cause).__name__}: {first_line(cause)}); what is written is kept, and the same command goes on"
-        ) from error

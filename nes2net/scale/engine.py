@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -152,7 +152,7 @@ class Scoring:
     def __call__(self, table: Any) -> Any:
         """Score a table of :func:`packed` pieces."""
         pieces = [
-            piece if piece.table is None else Piece(piece.shard, piece.number, piece.last, self.scored(piece.table))
+            piece if piece.table is None else replace(piece, table=self.scored(piece.table))
             for piece in unpacked(table)
         ]
         if not self.as_rows:
@@ -202,24 +202,20 @@ def scored_pieces(dataset: Any, model: Model, facts: Facts, resources: Resources
     # Ray joins two stages that ask for the same: on a CPU an actor decodes what it scores, and beside
     # a GPU tasks decode ahead.
     cpus = resources.cpus_per_actor or 1
-    return dataset.map_batches(
-        _decode, batch_size=1, batch_format="pyarrow", fn_kwargs={"reader": facts.reader}, num_cpus=cpus
-    ).map_batches(
+
+    def decode(table: Any) -> Any:
+        return packed(
+            piece if piece.table is None else replace(piece, table=decoded(piece.table, facts.reader))
+            for piece in unpacked(table)
+        )
+
+    return dataset.map_batches(decode, batch_size=1, batch_format="pyarrow", num_cpus=cpus).map_batches(
         Scoring,
         batch_size=1,
         batch_format="pyarrow",
         fn_constructor_args=(model, facts, as_rows),
         compute=data.ActorPoolStrategy(size=resources.num_actors),
         **resources.remote(),
-    )
-
-
-def _decode(table: Any, reader: WaveformReader) -> Any:
-    return packed(
-        piece
-        if piece.table is None
-        else Piece(piece.shard, piece.number, piece.last, decoded(piece.table, reader), piece.fault)
-        for piece in unpacked(table)
     )
 
 
@@ -279,24 +275,17 @@ def _read(reader: WaveformReader, recording: AnyRecording | InputError) -> Recor
 
 def pieces_dataset(shards: list[Shard], batch_size: int) -> Any:
     """A lazy dataset of the packed pieces of ``shards``; a task reads each shard."""
-    return _shards_dataset(shards).map_batches(
-        _read_shards,
-        batch_size=1,
-        batch_format="pyarrow",
-        fn_kwargs={"rows": BATCHES_OF_PIECE * batch_size, "batch_size": batch_size},
-        num_cpus=_READING_CPUS,
-    )
+    return _read_pieces(shards, BATCHES_OF_PIECE * batch_size, batch_size, lambda piece: packed([piece]))
 
 
-def _shards_dataset(shards: list[Shard]) -> Any:
+def _read_pieces(shards: list[Shard], rows: int, batch_size: int, table_of: Callable[[Piece], Any]) -> Dataset:
+    def pieces(table: Any) -> Iterator[Any]:
+        for text in table.column("source").to_pylist():
+            yield from map(table_of, pieces_of(Shard.from_json(text), rows, batch_size))
+
     items = [{"source": shard.to_json()} for shard in shards]
-    return library("ray.data").from_items(items, override_num_blocks=len(items))
-
-
-def _read_shards(table: Any, rows: int, batch_size: int) -> Iterator[Any]:
-    for text in table.column("source").to_pylist():
-        for piece in pieces_of(Shard.from_json(text), rows, batch_size):
-            yield packed([piece])
+    data = library("ray.data").from_items(items, override_num_blocks=len(items))
+    return data.map_batches(pieces, batch_size=1, batch_format="pyarrow", num_cpus=_READING_CPUS)
 
 
 def read(source: Source) -> Dataset:
@@ -311,18 +300,14 @@ def read(source: Source) -> Dataset:
             dataset; :func:`nes2net.scale.score_collection` leaves it out.
         MissingLibrary: if Ray, pyarrow or fsspec is not installed.
     """
+
+    def rows(piece: Piece) -> Any:
+        if piece.fault is not None:
+            raise InputError(piece.fault)
+        return piece.table
+
     start_ray(Resources())
-    return _shards_dataset(shards_of(source)).map_batches(
-        _read_rows, batch_size=1, batch_format="pyarrow", num_cpus=_READING_CPUS
-    )
-
-
-def _read_rows(table: Any) -> Iterator[Any]:
-    for text in table.column("source").to_pylist():
-        for piece in pieces_of(Shard.from_json(text), 64, 1):
-            if piece.fault is not None:
-                raise InputError(piece.fault)
-            yield piece.table
+    return _read_pieces(shards_of(source), 64, 1, rows)
 
 
 def score(
@@ -368,10 +353,9 @@ def score(
     facts = facts_of(named, num_samples, checked_batch_size(batch_size), resources)
     rows: Any = dataset
     pieces = rows.map_batches(
-        _pack,
+        lambda table: packed([Piece("", 0, True, with_recordings(table, audio))]),
         batch_size=BATCHES_OF_PIECE * facts.batch_size,
         batch_format="pyarrow",
-        fn_kwargs={"audio": audio},
         num_cpus=_READING_CPUS,
     )
     return scored_pieces(pieces, named, facts, resources, as_rows=True)
@@ -382,11 +366,6 @@ def checked_batch_size(batch_size: int | None) -> int | None:
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` is at least 1, not {batch_size}")
     return batch_size
-
-
-def _pack(table: Any, audio: str | None) -> Any:
-    """A batch of rows as one packed piece."""
-    return packed([Piece("", 0, True, with_recordings(table, audio))])
 
 
 def with_recordings(table: Any, audio: str | None = None) -> Any:

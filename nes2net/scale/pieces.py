@@ -32,15 +32,22 @@ class Piece:
 
 def packed(pieces: Iterable[Piece]) -> Any:
     """A :class:`pyarrow.Table` with a row for each of ``pieces``."""
-    arrow = library("pyarrow")
+    arrow, ipc = library("pyarrow"), library("pyarrow.ipc")
     pieces = list(pieces)
+    recordings: list[bytes | None] = []
+    for piece in pieces:
+        sink = arrow.BufferOutputStream()
+        if piece.table is not None:
+            with ipc.new_stream(sink, piece.table.schema) as stream:
+                stream.write_table(piece.table)
+        recordings.append(None if piece.table is None else sink.getvalue().to_pybytes())
     return arrow.table(
         {
             "shard": arrow.array([piece.shard for piece in pieces], arrow.string()),
             "number": arrow.array([piece.number for piece in pieces], arrow.int64()),
             "last": arrow.array([piece.last for piece in pieces], arrow.bool_()),
             "fault": arrow.array([piece.fault for piece in pieces], arrow.string()),
-            "recordings": arrow.array([_written(piece.table) for piece in pieces], arrow.large_binary()),
+            "recordings": arrow.array(recordings, arrow.large_binary()),
         }
     )
 
@@ -53,13 +60,3 @@ def unpacked(table: Any) -> Iterator[Piece]:
     ):
         found = None if not recordings.is_valid else ipc.open_stream(recordings.as_buffer()).read_all()
         yield Piece(shard.as_py(), number.as_py(), last.as_py(), found, fault.as_py())
-
-
-def _written(table: Any) -> bytes | None:
-    if table is None:
-        return None
-    arrow = library("pyarrow")
-    sink = arrow.BufferOutputStream()
-    with library("pyarrow.ipc").new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue().to_pybytes()

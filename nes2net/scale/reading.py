@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -76,7 +76,31 @@ def _rows_of(shard: Shard) -> Iterator[_Row]:
         return
     kind = PurePosixPath(shard.address.partition("?")[0]).suffix.lower()
     with opened(shard.address) as file:
-        yield from {".parquet": _parquet_rows, ".arrow": _arrow_rows, ".tar": _tar_rows}[kind](shard, file)
+        if kind == ".tar":
+            yield from _tar_rows(shard, file)
+            return
+        arrow, is_remote = library("pyarrow"), is_url(shard.address)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        budget = Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
+        if kind == ".parquet":
+            table = ParquetTable(file if is_remote else Path(shard.address), budget)
+            audio, *others = _columns(shard, table.schema)
+            batches = table.batches([audio, *others], budget)
+        else:
+            messages = ArrowMessages(
+                arrow.PythonFile(file, "r") if is_remote else arrow.memory_map(shard.address), budget
+            )
+            audio, *others = _columns(shard, messages.schema)
+            batches = (messages.batch(message, [audio, *others]) for message, _ in messages)
+        start = 0
+        for batch in batches:
+            columns = {name: batch.column(name).to_pylist() for name in others}
+            for place, value in enumerate(batch.column(audio)):
+                content, name = _content_of(value)
+                row = {key: values[place] for key, values in columns.items()}
+                yield _row(shard, str(start + place), content, PurePosixPath(name or "").suffix, row)
+            start += batch.num_rows
 
 
 @contextmanager
@@ -120,44 +144,12 @@ def _check_size(size: int) -> None:
         raise InputError(f"it has {readable_size(size)}; at most {readable_size(_MOST_BYTES)} are accepted")
 
 
-def _parquet_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
-    budget = _budget(shard, file)
-    table = ParquetTable(file if is_url(shard.address) else Path(shard.address), budget)
-    columns = _columns(shard, table.schema)
-    yield from _batch_rows(shard, table.batches(columns, budget), columns[0])
-
-
-def _arrow_rows(shard: Shard, file: BinaryIO) -> Iterator[_Row]:
-    arrow = library("pyarrow")
-    source = arrow.PythonFile(file, "r") if is_url(shard.address) else arrow.memory_map(shard.address)
-    messages = ArrowMessages(source, _budget(shard, file))
-    columns = _columns(shard, messages.schema)
-    yield from _batch_rows(shard, (messages.batch(message, columns) for message, _ in messages), columns[0])
-
-
-def _budget(shard: Shard, file: BinaryIO) -> Budget:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    return Budget.of(shard.address, size, "if it can be trusted, write smaller shards without compression")
-
-
 def _columns(shard: Shard, schema: Any) -> list[str]:
     """The column of audio, and the columns of texts, numbers and truth values, which stand in the results too."""
     audio = audio_column(schema, Path(shard.address))
     types = library("pyarrow.types")
     plain = (types.is_string, types.is_large_string, types.is_integer, types.is_floating, types.is_boolean)
     return [audio, *(f.name for f in schema if f.name != audio and any(is_one(f.type) for is_one in plain))]
-
-
-def _batch_rows(shard: Shard, batches: Iterable[Any], audio: str) -> Iterator[_Row]:
-    start = 0
-    for batch in batches:
-        columns = {name: batch.column(name).to_pylist() for name in batch.schema.names if name != audio}
-        for place, value in enumerate(batch.column(audio)):
-            content, name = _content_of(value)
-            row = {key: values[place] for key, values in columns.items()}
-            yield _row(shard, str(start + place), content, PurePosixPath(name or "").suffix, row)
-        start += batch.num_rows
 
 
 def _content_of(value: Any) -> tuple[bytes | None, str | None]:

@@ -29,6 +29,8 @@ _LIST_SUFFIXES = (".txt", ".lst", ".list")
 UNKNOWN = "-"
 _ROWS_OF_LIST = 1000  # recordings of a list that are one shard
 _HUB = "hub:"
+# What stores call the version of a file, or the time of its change.
+_CHANGES = ("ETag", "etag", "blob_id", "LastModified", "mtime", "created")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+(::[A-Za-z][A-Za-z0-9+.-]+)*://")
 
 
@@ -107,7 +109,28 @@ def _shards_at(source: str | Path) -> list[Shard]:
     if name.startswith(_HUB):
         source = name = f"hf://datasets/{name.removeprefix(_HUB)}"
     if PurePosixPath(name).suffix.lower() in _LIST_SUFFIXES:
-        return list(_listed(name if is_url(name) else os.path.abspath(name), _rows_of_list(name)))
+        place, folder = os.path.abspath(name), str(Path(name).parent)
+        if is_url(name):
+            place, folder = name, name.rpartition("/")[0]
+            try:
+                with library("fsspec").open(name, "rt", encoding="utf-8") as file:
+                    text = file.read()
+            except Exception as error:
+                raise unreachable(name, error) from error
+        else:
+            text = read_text(Path(name))
+        rows: list[tuple[str, str]] = []
+        for number, line in enumerate(text.split("\n"), start=1):
+            fields = [field.strip() for field in line.split("\t")]
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            if len(fields) > 2 or not all(fields):
+                raise InputError(
+                    f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
+                )
+            address = fields[-1]
+            rows.append((_id_of(fields[0]), address if is_url(address) else os.path.join(folder, address)))
+        return list(_listed(place, rows))
     if is_url(source):
         try:
             files, place = library("fsspec.core").url_to_fs(name)
@@ -125,8 +148,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
         recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_below(path))
         return list(_listed(os.path.abspath(name), [(_id_of(inner), str(file)) for inner, file in recordings]))
     if "*" in name:
-        anchor = path.anchor or "."
-        files = Path(anchor).glob(str(path.relative_to(path.anchor)))
+        files = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))
         return _files([str(file) for file in files if _is_shard(str(file))], "")
     if not path.is_file():
         raise InputError(f"{path} not found: a folder, a shard, a list or a URL is expected")
@@ -148,32 +170,6 @@ def unreachable(address: str, error: Exception) -> InputError:
     return InputError(f"{address} cannot be read ({type(error).__name__}: {first_line(error)})")
 
 
-def _rows_of_list(name: str) -> list[tuple[str, str]]:
-    """Id and address of each line of a list."""
-    if is_url(name):
-        try:
-            with library("fsspec").open(name, "rt", encoding="utf-8") as file:
-                text = file.read()
-        except Exception as error:
-            raise unreachable(name, error) from error
-    else:
-        text = read_text(Path(name))
-    folder = name.rpartition("/")[0] if is_url(name) else str(Path(name).parent)
-    rows: list[tuple[str, str]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        fields = [field.strip() for field in line.split("\t")]
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if len(fields) > 2 or not all(fields):
-            raise InputError(
-                f"{name}, line {number}: expected a path or URL, or an id, a tab, and a path or URL; found {shown(line)}"
-            )
-        address = fields[-1]
-        whole = address if is_url(address) else os.path.join(folder, address)
-        rows.append((_id_of(fields[0]), whole))
-    return rows
-
-
 def _id_of(name: str) -> str:
     """A name as one word, because spaces separate the fields of score files."""
     return "%20".join(name.split())
@@ -193,13 +189,22 @@ def _listed(name: str, rows: Iterable[tuple[str, str]]) -> Iterator[Shard]:
 
 
 def _files(addresses: Iterable[str], source: str) -> list[Shard]:
-    return [
-        Shard(address, _stamp_of_url(address), _name_in(source, address))
-        if is_url(address)
-        # The same from any folder and in any process.
-        else Shard(os.path.abspath(address), stamp(address), _name_in(source, address))
-        for address in addresses
-    ]
+    shards = []
+    for address in addresses:
+        name = _name_in(source, address)
+        if not is_url(address):
+            # The same from any folder and in any process.
+            shards.append(Shard(os.path.abspath(address), stamp(address), name))
+            continue
+        try:  # what its store says of its size and change
+            store, path = library("fsspec.core").url_to_fs(address)
+            facts: dict[str, Any] = store.info(path)
+        except Exception:  # a file that cannot be asked is found out when it is read
+            shards.append(Shard(address, UNKNOWN, name))
+            continue
+        changed = next((facts[key] for key in _CHANGES if facts.get(key)), "")
+        shards.append(Shard(address, f"{facts.get('size')}:{changed}", name))
+    return shards
 
 
 def _name_in(source: str, address: str) -> str:
@@ -213,16 +218,3 @@ def _name_in(source: str, address: str) -> str:
         source, address = (f"//{url.partition('://')[2].lstrip('/')}" for url in (source, address))
     folder = f"{source.rstrip('/')}/"
     return address.removeprefix(folder) if source and address.startswith(folder) else PurePosixPath(address).name
-
-
-def _stamp_of_url(url: str) -> str:
-    """What its store says of its size and change; a file that cannot be asked is found out when it is read."""
-    try:
-        files, path = library("fsspec.core").url_to_fs(url)
-        facts: dict[str, Any] = files.info(path)
-    except Exception:
-        return UNKNOWN
-    changed = next(
-        (facts[key] for key in ("ETag", "etag", "blob_id", "LastModified", "mtime", "created") if facts.get(key)), ""
-    )
-    return f"{facts.get('size')}:{changed}"

@@ -253,13 +253,21 @@ class Desk:
             progress(0.0, "decoding")
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
             duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
-            track = self._track(whole, duration, watch, progress)
+            finds_segments = self.detector.trained_on_segments
+
+            def scored(seconds: float) -> None:
+                watch.check()
+                share = seconds / duration / (2 if finds_segments else 1)
+                progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
+
+            watch.check()
+            track = score_track(self.detector, whole, hop=HOP, progress=scored)
             score, remark, recording = track.score, track.remark, None
             if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
                 recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
                 remark = remark_of(*recording, length_of_training(self.detector.record))
-            fakes = self._fakes(whole, duration, watch, progress) if self.detector.trained_on_segments else None
+            fakes = self._fakes(whole, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
                 # The recording is compared with the calibration's recordings, in one piece or along
@@ -273,15 +281,6 @@ class Desk:
             if heard:
                 self.heard[token] = heard.rename(self._heard_path(token))
             return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes, remark)
-
-    def _track(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Track:
-        def scored(seconds: float) -> None:
-            watch.check()
-            share = seconds / duration / (2 if self.detector.trained_on_segments else 1)
-            progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
-
-        watch.check()
-        return score_track(self.detector, path, hop=HOP, progress=scored)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as in `nes2net predict --segments`."""
@@ -303,8 +302,7 @@ class Desk:
 
     def offer(self, tokens: Iterable[str]) -> None:
         """Begin the minutes in which a browser can fetch these files for its player."""
-        until = time.monotonic() + _OFFERED
-        self._until |= dict.fromkeys(tokens, until)
+        self._until |= dict.fromkeys(tokens, time.monotonic() + _OFFERED)
 
     def withdraw(self, tokens: Iterable[str]) -> None:
         """Remove these files for the player."""
@@ -376,8 +374,7 @@ def display_name(name: str | None) -> str:
     >>> display_name("C:\\\\talks\\\\a.wav"), display_name("../../etc/passwd"), display_name(None)
     ('a.wav', 'passwd', 'recording')
     """
-    last = re.split(r"[/\\]", name or "")[-1].strip()[:200]
-    return last or "recording"
+    return re.split(r"[/\\]", name or "")[-1].strip()[:200] or "recording"
 
 
 def draw(path: Path, check: Callable[[], object]) -> Picture:

@@ -74,7 +74,18 @@ class Guard:
         length = int(stated) if stated.isdecimal() else None
         body = _Body(receive, self.patience)
         try:
-            self._check_sender(headers)
+            host, name = headers.get(b"host", ""), ""
+            with suppress(ValueError):
+                name = urlsplit(f"//{host}").hostname or ""
+            if not (name.rstrip(".") in self.names or is_address(name)):
+                known = (
+                    "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
+                )
+                raise Refused(421, known)
+            origin = headers.get(b"origin")
+            foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
+            if foreign or (origin is not None and _place(origin) != host.lower()):
+                raise Refused(403, "a page of another site may not use this server")
             with self.admit(scope["method"], scope["path"], length) as room:
                 body.allow(room)
                 if (length or 0) > body.left:
@@ -108,20 +119,6 @@ class Guard:
                 raise
         if body.refusal and not started:
             raise body.refusal
-
-    def _check_sender(self, headers: dict[bytes, str]) -> None:
-        host = headers.get(b"host", "")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if not (name.rstrip(".") in self.names or is_address(name)):
-            known = "this server is not known by that name: open it by its address, or start it with --allow-name NAME"
-            raise Refused(421, known)
-        origin = headers.get(b"origin")
-        foreign = headers.get(b"sec-fetch-site") == "cross-site" and headers.get(b"sec-fetch-mode") != "navigate"
-        if foreign or (origin is not None and _place(origin) != host.lower()):
-            raise Refused(403, "a page of another site may not use this server")
 
 
 def is_address(name: str) -> bool:

@@ -8,7 +8,6 @@ import io
 import json
 import traceback
 from collections.abc import Callable, Iterator, Sequence, Set
-from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import gradio
 import numpy as np
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from jinja2 import Environment
 from starlette.requests import Request
 
 from nes2net.errors import InputError
@@ -41,6 +39,8 @@ _MOST_LISTED = 200  # fake stretches below it
 _LONGEST_SESSION = 100  # characters of the name that Gradio gives to an open page
 _BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
+_TEMPLATES = page_templates("nes2net.serve")
+_TEMPLATES.filters["time"] = readable_time
 
 
 def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
@@ -79,7 +79,14 @@ class _Understood:
             return await self.app(scope, receive, send)
         content = await Request(scope, receive).body()
         try:
-            self._check(content)
+            drop = parsed_json(content, "it")
+            json.dumps(drop, allow_nan=False)
+            keys = ("fn_index", "session_hash")
+            number, session = (drop.get(key) if isinstance(drop, dict) else None for key in keys)
+            if not isinstance(number, int) or number not in self.functions:
+                raise ValueError("there is no such event")
+            if not isinstance(session, str) or not 0 < len(session) <= _LONGEST_SESSION:
+                raise ValueError("it names no session")
         except ValueError as error:
             text = printable(f"not a drop of the page: {error}")
             return await JSONResponse({"error": text}, 422)(scope, receive, send)
@@ -89,15 +96,6 @@ class _Understood:
             return next(messages, None) or await receive()
 
         return await self.app(scope, again, send)
-
-    def _check(self, content: bytes) -> None:
-        drop = parsed_json(content, "it")
-        json.dumps(drop, allow_nan=False)
-        number, session = (drop.get(key) if isinstance(drop, dict) else None for key in ("fn_index", "session_hash"))
-        if not isinstance(number, int) or number not in self.functions:
-            raise ValueError("there is no such event")
-        if not isinstance(session, str) or not 0 < len(session) <= _LONGEST_SESSION:
-            raise ValueError("it names no session")
 
 
 def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
@@ -117,8 +115,7 @@ def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
 
 
 def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Blocks:
-    environment = _environment()
-    results = environment.get_template("results.html.jinja")
+    results = _TEMPLATES.get_template("results.html.jinja")
 
     def came(
         paths: list[str] | str | None,
@@ -146,7 +143,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
         return shown, None
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
-        gradio.HTML(environment.get_template("head.html.jinja").render(about=about), apply_default_css=False)
+        gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
         with gradio.Row(equal_height=True):
             dropped = gradio.File(
                 label="Recordings",
@@ -393,13 +390,6 @@ def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
 
 def _address(kind: str, text: str) -> str:
     return f"data:{kind};charset=utf-8;base64,{base64.b64encode(printable(text).encode()).decode()}"
-
-
-@cache
-def _environment() -> Environment:
-    environment = page_templates("nes2net.serve")
-    environment.filters["time"] = readable_time
-    return environment
 
 
 def _resource(name: str) -> str:

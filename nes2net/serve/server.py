@@ -68,7 +68,25 @@ def serve(
     """
     host = address.host
     local = is_loopback(host)
-    with _listening(host, address.port) as listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
+    family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
+    failure = None
+    for number in range(PORT, PORT + _TRIED) if address.port is None else [address.port]:
+        listener = socket.socket(family)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((found[0], number))
+            listener.listen()
+            break
+        except (OSError, OverflowError) as error:
+            listener.close()
+            failure = error
+    else:
+        reason = getattr(failure, "strerror", None) or failure
+        tried = f"none of the ports {PORT} to {PORT + _TRIED - 1} of {host} is free"
+        tried = tried if address.port is None else f"port {address.port} of {host} is not free"
+        raise InputError(f"{tried} ({reason}): name another `port`")
+    with listener, TemporaryDirectory(prefix="nes2net-serve-") as folder:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that temporary files are removed
         if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -133,26 +151,6 @@ class _Server(uvicorn.Server):
         # Open pages are answered without end: that this is cut off now is no error to tell of.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         super().handle_exit(sig, frame)
-
-
-def _listening(host: str, port: int | None) -> socket.socket:
-    family, _, _, _, found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0]
-    candidates = range(PORT, PORT + _TRIED) if port is None else [port]
-    failure = None
-    for number in candidates:
-        listener = socket.socket(family)
-        try:
-            if os.name == "posix":
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((found[0], number))
-            listener.listen()
-            return listener
-        except (OSError, OverflowError) as error:
-            listener.close()
-            failure = error
-    tried = f"none of the ports {PORT} to {PORT + _TRIED - 1}" if port is None else f"port {port}"
-    reason = getattr(failure, "strerror", None) or failure
-    raise InputError(f"{tried} of {host} is {'free' if port is None else 'not free'} ({reason}): name another `port`")
 
 
 def _names(host: str) -> list[str]:

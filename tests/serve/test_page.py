@@ -20,7 +20,7 @@ from builders import loud_is_fake
 from nes2net.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 from nes2net.serve.desk import Desk
-from nes2net.serve.page import _downloads, _environment, _levels, _rows, _ticks, span, thinned
+from nes2net.serve.page import _TEMPLATES, _downloads, _levels, _rows, _ticks, span, thinned
 
 
 def content(address):
@@ -28,7 +28,7 @@ def content(address):
 
 
 def render(found):
-    template = _environment().get_template("results.html.jinja")
+    template = _TEMPLATES.get_template("results.html.jinja")
     return template.render(rows=_rows(found), about={"calibrated": False}, downloads=_downloads(found))
 
 
@@ -76,7 +76,7 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     decider = Decider(replace(calibration, trained_on=about, population=population), 0.3, abstain=0.05)
     desk = Desk(small, tmp_path, decider=decider)
     found = [desk.score(speech / name, name, look=True) for name in ("talk.wav", "talk.mp3")]
-    template = _environment().get_template("results.html.jinja")
+    template = _TEMPLATES.get_template("results.html.jinja")
     about = {"calibrated": True, "notes": desk.notes}
     html = template.render(rows=_rows(found), about=about, downloads=_downloads(found))
     reason = found[0].row()["reason"]

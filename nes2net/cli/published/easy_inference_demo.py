@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from nes2net.audio.waveform import IN_THE_WILD_SAMPLES
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, run
+from nes2net.cli.entry import OneLineParser, add_debug, command_of, run
 from nes2net.cli.published.lines import print_device, say
 from nes2net.cli.published.main import add_model_flags, backend_from_flags
 
@@ -27,7 +27,7 @@ def build_parser(prog: str = "easy_inference_demo.py") -> OneLineParser:
     add("--file_to_test", required=True, help="audio file, any format and rate")
     add("--model_path", required=True, help="detector checkpoint")
     add("--test_mode", default="full", choices=["4s", "full"], help="the first 64,000 samples, or the whole file")
-    add_device(parser)
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     add_debug(parser)
     parser.resumes = False
     parser.names["num_samples"] = "--test_mode 4s"

@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,67 +36,31 @@ class _Stop(Exception):
         self.out, self.error = out, error
 
 
-def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> int:
+def _with_status(program: Callable[..., None]) -> Callable[..., int]:
+    """Let ``program`` return the exit status, after it printed the message that ended it."""
+
+    @wraps(program)
+    def run(*arguments: Any, **named: Any) -> int:
+        with settings_called({"allow_partial": "--allow-partial"}):
+            try:
+                program(*arguments, **named)
+            except _Stop as stop:
+                for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
+                    if text:
+                        print(text, file=stream)
+                return 1
+            except InputError as error:
+                print(f"error: {worded(str(error))}", file=sys.stderr)
+                return 2
+        return 0
+
+    return run
+
+
+@_with_status
+def evaluate_2021_la(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_LA.py") -> None:
     """Run ``evaluate_2021_LA.py SCORES KEYS PHASE``: print min t-DCF and EER in %, return the exit status."""
-    return _run(_evaluate_2021_la, _parse_2021("LA", arguments, prog))
-
-
-def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_DF.py") -> int:
-    """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
-    return _run(_evaluate_2021_df, _parse_2021("DF", arguments, prog))
-
-
-def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal_EER_in_the_wild.py") -> int:
-    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction, return the exit status."""
-    parser = OneLineParser(
-        prog=prog,
-        description="EER of a score file on In-the-Wild, by the rule of the published figures.",
-        example=f"{command_of(prog)} --path scores.txt \\\n  --labels_file release_in_the_wild/meta.csv",
-    )
-    parser.add_argument("--path", required=True, help="score file: one line 'utterance score' a trial")
-    parser.add_argument(
-        "--labels_file",
-        help="meta.csv of the corpus, or its folder (default: beside the score file, here, or release_in_the_wild)",
-    )
-    _add_allow_partial(parser)
-    return _run(_cal_eer_in_the_wild, parser.parse_args(arguments))
-
-
-def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = OneLineParser(
-        prog=prog,
-        description=f"The figures of ASVspoof 2021 {track} for a score file.",
-        example=f"{command_of(prog)} scores.txt keys eval",
-    )
-    parser.add_argument("scores", metavar="PATH_TO_SCORE_FILE", help="one line 'utterance score' a trial of all phases")
-    parser.add_argument(
-        "keys", metavar="PATH_TO_GROUNDTRUTH_DIR", help=f"folder of the keys, such as keys or keys/{track}"
-    )
-    parser.add_argument("phase", help="progress, eval, or hidden_track")
-    _add_allow_partial(parser)
-    return parser.parse_args(arguments)
-
-
-def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
-
-
-def _run(command: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    with settings_called({"allow_partial": "--allow-partial"}):
-        try:
-            command(options)
-        except _Stop as stop:
-            for text, stream in ((stop.out, sys.stdout), (stop.error, sys.stderr)):
-                if text:
-                    print(text, file=stream)
-            return 1
-        except InputError as error:
-            print(f"error: {worded(str(error))}", file=sys.stderr)
-            return 2
-    return 0
-
-
-def _evaluate_2021_la(options: argparse.Namespace) -> None:
+    options = _parse_2021("LA", arguments, prog)
     matched = _match_2021(asvspoof2021_la.CORPUS.keys, options)
     asv = asvspoof2021_la.asv_scores(options.keys, options.phase)
     if np.unique(matched.scores).size < 3:
@@ -116,13 +82,29 @@ def _evaluate_2021_la(options: argparse.Namespace) -> None:
         )
 
 
-def _evaluate_2021_df(options: argparse.Namespace) -> None:
-    matched = _match_2021(asvspoof2021_df.CORPUS.keys, options)
+@_with_status
+def evaluate_2021_df(arguments: Sequence[str] | None = None, prog: str = "evaluate_2021_DF.py") -> None:
+    """Run ``evaluate_2021_DF.py SCORES KEYS PHASE``: print the EER in %, return the exit status."""
+    matched = _match_2021(asvspoof2021_df.CORPUS.keys, _parse_2021("DF", arguments, prog))
     eer, _ = metrics.compute_eer(matched.bonafide, matched.spoof)
     print(f"eer: {100 * eer:.2f}\n")
 
 
-def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
+@_with_status
+def cal_eer_in_the_wild(arguments: Sequence[str] | None = None, prog: str = "Cal_EER_in_the_wild.py") -> None:
+    """Run ``Cal_EER_in_the_wild.py --path SCORES [--labels_file META]``: print the EER as a fraction, return the exit status."""
+    parser = OneLineParser(
+        prog=prog,
+        description="EER of a score file on In-the-Wild, by the rule of the published figures.",
+        example=f"{command_of(prog)} --path scores.txt \\\n  --labels_file release_in_the_wild/meta.csv",
+    )
+    parser.add_argument("--path", required=True, help="score file: one line 'utterance score' a trial")
+    parser.add_argument(
+        "--labels_file",
+        help="meta.csv of the corpus, or its folder (default: beside the score file, here, or release_in_the_wild)",
+    )
+    _add_allow_partial(parser)
+    options = parser.parse_args(arguments)
     ids, scores = read_scores(options.path)
     here = Path(options.path).parent
     folders = [here, Path("."), Path("release_in_the_wild"), here / "release_in_the_wild"]
@@ -131,13 +113,31 @@ def _cal_eer_in_the_wild(options: argparse.Namespace) -> None:
         what="key of In-the-Wild",
         remedy="give --labels_file the path of meta.csv, which comes with the audio",
     )
-    trials = in_the_wild.CORPUS.keys(labels)
-    matched = match(trials, ids, scores, allow_partial=options.allow_partial)
+    matched = match(in_the_wild.CORPUS.keys(labels), ids, scores, allow_partial=options.allow_partial)
     _say_if_partial(matched)
     eer, _ = metrics.compute_eer(
         matched.bonafide, matched.spoof, in_the_wild.CORPUS.eer_method, order=matched.positions
     )
     print(f"EER: {eer}")
+
+
+def _parse_2021(track: str, arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = OneLineParser(
+        prog=prog,
+        description=f"The figures of ASVspoof 2021 {track} for a score file.",
+        example=f"{command_of(prog)} scores.txt keys eval",
+    )
+    parser.add_argument("scores", metavar="PATH_TO_SCORE_FILE", help="one line 'utterance score' a trial of all phases")
+    parser.add_argument(
+        "keys", metavar="PATH_TO_GROUNDTRUTH_DIR", help=f"folder of the keys, such as keys or keys/{track}"
+    )
+    parser.add_argument("phase", help="progress, eval, or hidden_track")
+    _add_allow_partial(parser)
+    return parser.parse_args(arguments)
+
+
+def _add_allow_partial(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--allow-partial", action="store_true", help="evaluate the trials that fit when others do not")
 
 
 def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace) -> Matched:
@@ -154,29 +154,23 @@ def _match_2021(keys: Callable[[str], list[Trial]], options: argparse.Namespace)
         )
     ids, scores = read_scores(options.scores)
     trials = keys(options.keys)
-    if not options.allow_partial:
-        _check_all_phases(trials, ids, scores, options.scores)
+    if not options.allow_partial:  # every trial of the key has a score, whatever its phase
+        try:
+            mismatch = match(trials, ids, scores, allow_partial=True).mismatch
+        except InputError as error:  # no trial has a score
+            problem, not_finite = str(error), not np.isfinite(scores).all()
+        else:
+            problem, not_finite = mismatch.describe(len(trials)), bool(mismatch.not_finite)
+        detail, num_scored = f"{options.scores}: {problem}", len(set(ids))
+        if problem and num_scored != len(trials):
+            raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
+        if problem and not_finite:
+            raise _Stop(error=f"{detail}\nERROR: Your scores contain nan or inf.")
+        if problem:
+            raise InputError(detail)
     matched = match(trials, ids, scores, options.phase, allow_partial=options.allow_partial)
     _say_if_partial(matched)
     return matched
-
-
-def _check_all_phases(trials: list[Trial], ids: list[str], scores: np.ndarray, path: str) -> None:
-    """Check as the published scripts do that every trial of the key has a score, whatever its phase."""
-    try:
-        mismatch = match(trials, ids, scores, allow_partial=True).mismatch
-    except InputError as error:  # no trial has a score
-        problem, not_finite = str(error), not np.isfinite(scores).all()
-    else:
-        problem, not_finite = mismatch.describe(len(trials)), bool(mismatch.not_finite)
-    if not problem:
-        return
-    detail, num_scored = f"{path}: {problem}", len(set(ids))
-    if num_scored != len(trials):
-        raise _Stop(f"CHECK: submission has {num_scored} of {len(trials)} expected trials.", detail)
-    if not_finite:
-        raise _Stop(error=f"{detail}\nERROR: Your scores contain nan or inf.")
-    raise InputError(detail)
 
 
 def _say_if_partial(matched: Matched) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, add_device, command_of, report_finished, run
+from nes2net.cli.entry import OneLineParser, add_debug, command_of, report_finished, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -79,9 +79,88 @@ _RAWBOOST = {  # flag → help; types and defaults are RawBoostParameters'
     "SNRmax": "greatest SNR of stationary noise in dB",
 }
 
+# Flags of this toolkit; build_parser gives defaults of the recipe to those without one.
+_OWN_FLAGS: dict[str, dict[str, Any]] = {
+    "--frontend": {
+        "default": "wav2vec2",
+        "choices": ["wav2vec2", "lps"],
+        "help": "wav2vec 2.0, or a log-power spectrum",
+    },
+    "--ssl_config": {
+        "default": "xlsr_300m",
+        "choices": list(SSL_CONFIGS),
+        "help": "size of wav2vec 2.0; small is trained from scratch",
+    },
+    "--ssl_checkpoint": {"help": "pre-training file of the front-end (xlsr2_300m.pt for --ssl_config xlsr_300m)"},
+    "--average_mode": {
+        "default": "mean",
+        "choices": ["mean", "legacy"],
+        "help": "the mean, or what the published code computes",
+    },
+    "--legacy_train_mode": {"action": "store_true", "help": "score In-the-Wild as published: never left train mode"},
+    "--test_samples": {"type": int, "help": "samples of '4sec'; 64600 if not given, 64000 on In-the-Wild"},
+    "--num_workers": {"type": int, "default": 4, "help": "processes that read audio, for each training process"},
+    "--device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N"},
+    "--augment_rng": {
+        "default": "utterance",
+        "choices": ["utterance", "legacy"],
+        "help": "random draws of RawBoost: one stream per utterance, or the published order from one global stream",
+    },
+    "--select_on": {
+        "type": lambda text: {"mindcf": "min_dcf"}.get(text.lower(), text.lower()),  # as recipes spell it
+        "choices": ["loss", "eer", "min_dcf"],
+        "help": "measure on the development set that chooses the epochs to keep; the published code takes the loss",
+    },
+    "--keep": {
+        "help": "checkpoints to keep: improved (as published), all, or any of last, best and a number k (the k best), joined by commas"
+    },
+    "--patience": {"type": int, "help": "stop after this many validations without an improvement; never if not given"},
+    "--precision": {
+        "choices": ["fp32", "tf32", "bf16", "fp16"],
+        "help": "precision of the forward pass; tf32 and fp16 on CUDA only",
+    },
+    "--accumulate": {"type": int, "help": "parts into which a batch is split to save memory"},
+    "--activation_checkpointing": {
+        "action": "store_true",
+        "help": "compute activations twice instead of keeping them, to save memory",
+    },
+    "--freeze_frontend_epochs": {
+        "type": int,
+        "default": 0,
+        "help": "first epochs in which the front-end is not trained",
+    },
+    "--cache": {"metavar": "DIR", "help": "folder that keeps decoded audio, so that it is decoded once"},
+    "--overwrite": {"action": "store_true", "help": "replace a score file that another run made"},
+    "--on-error": {
+        "default": "skip",
+        "choices": ["skip", "raise"],
+        "help": "leave unreadable files out, or stop at the first",
+    },
+    "--dtype": {
+        "default": "auto",
+        "choices": ["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
+        "help": "precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
+        "tf32 is for GPUs, int8 for the CPU",
+    },
+    "--compile": {
+        "action": "store_true",
+        "help": "compile the detector first (torch.compile), which takes a while and pays for a large corpus scored in "
+        "'4sec'",
+    },
+    "--set": {
+        "nargs": "+",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "override any key of the recipe, e.g. train.schedule=cosine",
+    },
+}
+
 
 def build_parser(prog: str = "main.py") -> OneLineParser:
     """Build the parser of the published flags with their defaults, and of this toolkit's flags in a group."""
+    from nes2net.recipes.train import TrainConfig
+    from nes2net.recipes.validation import ValidationConfig
+
     parser = OneLineParser(
         prog=prog,
         description="Train a detector on ASVspoof 2019 LA, or score 2021 LA, 2021 DF or In-the-Wild with --eval. "
@@ -126,7 +205,12 @@ def build_parser(prog: str = "main.py") -> OneLineParser:
     rawboost = parser.add_argument_group("parameters of RawBoost")
     for name, text in _RAWBOOST.items():
         rawboost.add_argument(f"--{name}", type=type(defaults[name]), default=defaults[name], help=text)
-    _add_own_flags(parser.add_argument_group("flags of this toolkit"))
+    own = parser.add_argument_group("flags of this toolkit")
+    for flag, options in _OWN_FLAGS.items():
+        own.add_argument(flag, **options)
+    train = {name: getattr(TrainConfig(), name) for name in ("keep", "precision", "accumulate")}
+    parser.set_defaults(select_on=ValidationConfig().select_on, **train)
+    add_debug(own)
     parser.names |= _names()
     return parser
 
@@ -163,104 +247,6 @@ def add_model_flags(parser: argparse.ArgumentParser) -> None:
     add("--pool_func", default="mean", choices=["mean", "ASTP"], help="pooling over time of Nes2Net")
     add("--Nes_ratio", type=int, nargs="+", default=[8, 8], help="outer split and inner scale of Nes2Net")
     add("--SE_ratio", type=int, nargs="+", default=[1], help="reduction in the squeeze-excitation of Nes2Net")
-
-
-def _add_own_flags(group: argparse._ActionsContainer) -> None:
-    add = group.add_argument
-    add("--frontend", default="wav2vec2", choices=["wav2vec2", "lps"], help="wav2vec 2.0, or a log-power spectrum")
-    add(
-        "--ssl_config",
-        default="xlsr_300m",
-        choices=list(SSL_CONFIGS),
-        help="size of wav2vec 2.0; small is trained from scratch",
-    )
-    add("--ssl_checkpoint", help="pre-training file of the front-end (xlsr2_300m.pt for --ssl_config xlsr_300m)")
-    add(
-        "--average_mode",
-        default="mean",
-        choices=["mean", "legacy"],
-        help="the mean, or what the published code computes",
-    )
-    add("--legacy_train_mode", action="store_true", help="score In-the-Wild as published: never left train mode")
-    add("--test_samples", type=int, help="samples of '4sec'; 64600 if not given, 64000 on In-the-Wild")
-    add("--num_workers", type=int, default=4, help="processes that read audio, for each training process")
-    add_device(group)
-    _add_training_flags(group)
-    add("--overwrite", action="store_true", help="replace a score file that another run made")
-    add(
-        "--on-error", default="skip", choices=["skip", "raise"], help="leave unreadable files out, or stop at the first"
-    )
-    add(
-        "--dtype",
-        default="auto",
-        choices=["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
-        help="precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
-        "tf32 is for GPUs, int8 for the CPU",
-    )
-    add(
-        "--compile",
-        action="store_true",
-        help="compile the detector first (torch.compile), which takes a while and pays for a large corpus scored in "
-        "'4sec'",
-    )
-    add(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override any key of the recipe, e.g. train.schedule=cosine",
-    )
-    add_debug(group)
-
-
-def _add_training_flags(group: argparse._ActionsContainer) -> None:
-    from nes2net.recipes.train import TrainConfig
-    from nes2net.recipes.validation import ValidationConfig
-
-    add, train, validation = group.add_argument, TrainConfig(), ValidationConfig()
-    add(
-        "--augment_rng",
-        default="utterance",
-        choices=["utterance", "legacy"],
-        help="random draws of RawBoost: one stream per utterance, or the published order from one global stream",
-    )
-    add(
-        "--select_on",
-        type=_measure,
-        default=validation.select_on,
-        choices=["loss", "eer", "min_dcf"],
-        help="measure on the development set that chooses the epochs to keep; the published code takes the loss",
-    )
-    add(
-        "--keep",
-        default=train.keep,
-        help="checkpoints to keep: improved (as published), all, or any of last, best and a number k (the k best), joined by commas",
-    )
-    add("--patience", type=int, help="stop after this many validations without an improvement; never if not given")
-    add(
-        "--precision",
-        default=train.precision,
-        choices=["fp32", "tf32", "bf16", "fp16"],
-        help="precision of the forward pass; tf32 and fp16 on CUDA only",
-    )
-    add("--accumulate", type=int, default=train.accumulate, help="parts into which a batch is split to save memory")
-    add(
-        "--activation_checkpointing",
-        action="store_true",
-        help="compute activations twice instead of keeping them, to save memory",
-    )
-    add("--freeze_frontend_epochs", type=int, default=0, help="first epochs in which the front-end is not trained")
-    add("--cache", metavar="DIR", help="folder that keeps decoded audio, so that it is decoded once")
-
-
-def _measure(text: str) -> str:
-    """Spell the name of a measure as recipes do.
-
-    >>> _measure("minDCF"), _measure("EER")
-    ('min_dcf', 'eer')
-    """
-    name = text.lower()
-    return "min_dcf" if name == "mindcf" else name
 
 
 def model_from_flags(args: argparse.Namespace) -> dict[str, Any]:
