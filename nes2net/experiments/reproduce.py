@@ -175,10 +175,10 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
         text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
         conditions.unchecked.append(text)
     elif (counts := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
-        there, expected = (
+        there, theirs = (
             f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (counts, official)
         )
-        text = f"the speaker-verification scores are not the organisers': {there} instead of {expected}"
+        text = f"the speaker-verification scores are not the organisers': {there} instead of {theirs}"
         conditions.differences.append(text)
     return conditions
 

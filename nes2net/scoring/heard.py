@@ -76,7 +76,7 @@ def samples_to_score(
             samples = "corpus"  # the recipe decides nothing
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return HeardPart(usual)
-    return HeardPart(samples, why)
+    return HeardPart(samples, why)  # type: ignore[arg-type]
 
 
 def length_of_training(record: Mapping[str, Any]) -> int:

@@ -59,8 +59,10 @@ def plot_track(
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     if len(track) > _MOST_POINTS:  # the median and bands
         times, quantiles = columns(track)
-        for name, (low, high, opacity) in _BANDS.items():
-            scores.fill_between(times, quantiles[low], quantiles[high], color=_SCORE, alpha=opacity, lw=0, label=name)
+        for name, (lower, upper, opacity) in _BANDS.items():
+            scores.fill_between(
+                times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
+            )
         scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
     else:  # a line, with a mark for each of few scores
         if len(track) == 1:  # a line as long as the window
