@@ -35,8 +35,6 @@ CROSSED = (
 )
 #: Field of an official table, whose rows are parts of the corpus and not values of one field.
 OFFICIAL = ("part",)
-# Fields that describe the spoofing, even if a key fills them for bona fide trials.
-_SPOOF_FIELDS = ("attack", "vocoder")
 # Fields that do not describe how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
 # A field with more values numbers the trials, like a seed or a segment, and does not sort them.
@@ -97,8 +95,7 @@ def tables(matched: Matched, method: str = "asvspoof", *, num_resamples: int = 0
     for name, num_values in sorting_fields([trial for trial in matched.trials if trial.label != BONAFIDE]).items():
         left -= num_values
         draws = num_resamples if left >= 0 else 0
-        rows = breakdown(matched, name, method=method, num_resamples=draws, seed=seed)
-        single.append(Parts((name,), rows))
+        single.append(Parts((name,), breakdown(matched, name, method=method, num_resamples=draws, seed=seed)))
     known = {table.fields[0] for table in single}
     pairs = [pair for pair in CROSSED if known.issuperset(pair)]
     return single + [Parts(pair, breakdown(matched, *pair, method=method)) for pair in pairs]
@@ -125,7 +122,10 @@ def breakdown(
         The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0.
     """
     recorded = [trial for trial in matched.trials if trial.label == BONAFIDE]
-    shared = [n for n in names if n not in _SPOOF_FIELDS and any(trial.get(n) is not None for trial in recorded)]
+    # These two describe the spoofing, even if a key fills them for bona fide trials.
+    shared = [
+        n for n in names if n not in ("attack", "vocoder") and any(trial.get(n) is not None for trial in recorded)
+    ]
     bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for position, trial in enumerate(matched.trials):

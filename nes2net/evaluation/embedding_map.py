@@ -160,72 +160,52 @@ def map_embeddings(
         raise InputError(f"a map has at least {_FEWEST_POINTS} points, not {most}")
     files = [_listed(Path(path)) for path in paths]
     known = {trial.id: trial for trial in trials}
-    ids, classes, attacks, corpora = [], [], [], []
+    found = []  # corpus, class and attack, and the id
     for file in files:
         for id, label in zip(file.ids, file.labels):
             trial = known.get(id)
             word = _WORDS.get(label or (trial.label if trial else None) or "", _UNKNOWN)
-            ids.append(id)
-            classes.append(word)
-            attack = trial.attack if trial else None
-            attacks.append(word if word == _BONAFIDE else attack or _OTHER)
-            corpora.append(file.corpus)
-    if len(ids) < _FEWEST_POINTS:
+            attack = word if word == _BONAFIDE else (trial.attack if trial else None) or _OTHER
+            found.append((file.corpus, word, attack, id))
+    count = len(found)
+    if count < _FEWEST_POINTS:
         raise InputError(
-            f"{counted(len(ids), 'embedding is', 'embeddings are')} too few for a map: at least {_FEWEST_POINTS} are expected"
+            f"{counted(count, 'embedding is', 'embeddings are')} too few for a map: at least {_FEWEST_POINTS} are expected"
         )
-    chosen = np.arange(len(ids))
-    if len(ids) > most:  # the strata stand side by side, each in a random order; evenly spaced ones are taken
-        _, numbers = np.unique([repr(stratum) for stratum in zip(corpora, classes, attacks)], return_inverse=True)
-        shuffled = np.random.default_rng(seed).permutation(len(ids))
+    chosen = np.arange(count)
+    if count > most:  # the strata stand side by side, each in a random order; evenly spaced ones are taken
+        _, numbers = np.unique([repr(stratum) for *stratum, _ in found], return_inverse=True)
+        shuffled = np.random.default_rng(seed).permutation(count)
         order = shuffled[np.argsort(numbers[shuffled], kind="stable")]
-        chosen = np.sort(order[np.arange(most) * len(ids) // most])
+        chosen = np.sort(order[np.arange(most) * count // most])
     rows, first = [], 0
     for file in files:
-        here = chosen[(chosen >= first) & (chosen < first + len(file.ids))] - first
-        rows.append(_rows(file, here))
+        rows.append(_rows(file, chosen[(chosen >= first) & (chosen < first + len(file.ids))] - first))
         first += len(file.ids)
     if len(sizes := {part.shape[1] for part in rows}) > 1:
         raise InputError(
             f"the files hold embeddings of {' and '.join(map(str, sorted(sizes)))} numbers: embed all by the same model "
             "and layer"
         )
-    pick = chosen.tolist()
-    return EmbeddingMap(
-        _plane(np.concatenate(rows), seed),
-        [ids[i] for i in pick],
-        [classes[i] for i in pick],
-        [attacks[i] for i in pick],
-        [corpora[i] for i in pick],
-        len(ids),
-        seed,
-        [file.about for file in files],
-    )
-
-
-def _plane(embeddings: NDArray, seed: int) -> NDArray:
-    """Points (N, 2) of ``embeddings`` N×E, whose dimensions are standardised first.
-
-    They begin at 0, and the larger extent is 1.
-    """
     from sklearn.decomposition import PCA  # start-up: a second, which reports without a map do not need
     from sklearn.manifold import TSNE  # start-up: as above
 
+    embeddings = np.concatenate(rows)
     if embeddings.shape[1] < 2 or not np.ptp(embeddings, axis=0).any():  # t-SNE of equal points gives NaN
         raise InputError("the embeddings are all equal, or of one number each, so there is no map of them")
     x = embeddings.astype(np.float32) / np.abs(embeddings).max()  # so that no square overflows
     x = x - x.mean(0)
-    x /= np.maximum(x.std(0), 1e-6 * max(float(np.abs(x).max()), 1e-30))
+    x /= np.maximum(x.std(0), 1e-6 * max(float(np.abs(x).max()), 1e-30))  # each dimension is standardised
     if min(x.shape) > _COMPONENTS:
         x = PCA(_COMPONENTS, svd_solver="randomized", random_state=seed).fit_transform(x)
-    perplexity = min(30.0, (len(x) - 1) / 3)
-    points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(x)
+    points = TSNE(perplexity=min(30.0, (len(x) - 1) / 3), init="pca", random_state=seed).fit_transform(x)
     points = np.asarray(points, np.float64) - points.min(0)
-    return points / (points.max() or 1.0)
+    corpora, classes, attacks, ids = (list(column) for column in zip(*(found[i] for i in chosen.tolist())))
+    about = [file.about for file in files]
+    return EmbeddingMap(points / (points.max() or 1.0), ids, classes, attacks, corpora, count, seed, about)
 
 
 _REMEDY = "give a file that nes2net embed wrote"
-_MOST_RECORD = 64 << 20  # bytes; it names all files that could not be read
 
 
 class _Record(BaseModel):
@@ -248,8 +228,8 @@ def _listed(path: Path) -> _File:
     else:
         raise InputError(f"{path}: embeddings are in a file that ends in .npy or .parquet; {_REMEDY}")
     record, beside = _Record(), path.with_name(f"{path.name}.json")
-    if beside.is_file():
-        record = read_json_as(_Record, beside, _MOST_RECORD, "a record of embeddings", "write them again, or remove it")
+    if beside.is_file():  # it names all files that could not be read
+        record = read_json_as(_Record, beside, 64 << 20, "a record of embeddings", "write them again, or remove it")
     corpus = f"{record.name} {record.split}".strip() or path.stem
     what = f" (the {record.embedding})" if record.embedding else ""
     return _File(path, ids, labels, corpus, f"{path.name}: {counted(len(ids), 'embedding')}{what} of {corpus}")

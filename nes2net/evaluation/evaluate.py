@@ -364,7 +364,6 @@ def evaluate_systems(
     if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
     key = Key.read(corpus, keys_path, phase, exclude)
-    draws: Draws = {"num_resamples": num_resamples, "seed": seed}
     transferred: list[Threshold] = []
     further: list[ScoredSet] = []
     one_class = threshold_source is not None and key.only_label is not None
@@ -388,7 +387,24 @@ def evaluate_systems(
         scored.append(ScoredSet(corpus, canonical_phase(phase), path, digests[path], matched))
         if systems and systems[-1].min_tdcf is not None:
             asv_files |= {other: digest for other, digest in digests.items() if other != path}
-    pairs = [_compare(first, second, key, draws) for first, second in itertools.combinations(systems, 2)]
+    pairs = []
+    for first, second in itertools.combinations(systems, 2):
+        by_id = first.matched.by_id, second.matched.by_id
+        common = [trial for trial in key.trials if trial.id in by_id[0] and trial.id in by_id[1]]
+        if {trial.label for trial in common} != {trial.label for trial in first.matched.trials}:
+            raise InputError(
+                f"{first.system} and {second.system} have no trials of both classes in common to compare them on"
+            )
+        is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
+        of_both = [np.array([of_system[trial.id] for trial in common]) for of_system in by_id]
+        compared = metrics.compare_systems(
+            functools.partial(metrics.compute_eer, method=key.definition.eer_method),
+            *((of_system[is_bonafide], of_system[~is_bonafide]) for of_system in of_both),
+            num_resamples=num_resamples,
+            seed=seed,
+            **(speaker_groups(common) | in_this_process()),
+        )
+        pairs.append(Pair(first.system, second.system, len(common), *compared))
     inputs += [{"kind": ASV_SCORES, "path": str(path), "sha256": digest} for path, digest in asv_files.items()]
     inputs.append(key.input())
     tables = []
@@ -397,24 +413,6 @@ def evaluate_systems(
         inputs += threshold.inputs
     inputs += [entry for one in further for entry in one.inputs]
     return Report(corpus, canonical_phase(phase), systems, pairs, inputs, versions(), origins, key.unofficial, tables)
-
-
-def _compare(first: Evaluation, second: Evaluation, key: Key, draws: Draws) -> Pair:
-    scores = [system.matched.by_id for system in (first, second)]
-    common = [trial for trial in key.trials if trial.id in scores[0] and trial.id in scores[1]]
-    if {trial.label for trial in common} != {t.label for t in first.matched.trials}:
-        raise InputError(
-            f"{first.system} and {second.system} have no trials of both classes in common to compare them on"
-        )
-    is_bonafide = np.array([trial.label == BONAFIDE for trial in common])
-    of = [np.array([by_id[trial.id] for trial in common]) for by_id in scores]
-    result = metrics.compare_systems(
-        functools.partial(metrics.compute_eer, method=key.definition.eer_method),
-        *((values[is_bonafide], values[~is_bonafide]) for values in of),
-        **draws,
-        **(speaker_groups(common) | in_this_process()),
-    )
-    return Pair(first.system, second.system, len(common), *result)
 
 
 def versions() -> dict[str, str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
@@ -120,17 +120,6 @@ _VERDICTS = {
 _MOST_STARTS = 100  # a record may come from anywhere
 
 
-class _Use(NamedTuple):
-    """A use of data in training."""
-
-    how: str
-    corpus: str
-    part: str
-    """Empty for the whole corpus."""
-    folder: str | None = None
-    """Where the corpus is, if its place tells it from others of its name."""
-
-
 def seen(
     record: Mapping[str, Any],
     corpus: str,
@@ -162,7 +151,26 @@ def seen(
         if one is not record:
             start = f"{_name(one)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
-        for how, used, part, folder in _uses(one):
+        # How each part of a corpus was used; the folder tells a user's own corpus from others of its name.
+        uses: list[tuple[str, str, str, str | None]] = []
+        if found := published_model(one):
+            for how, parts in (("trained", found[1].trained_on), ("selected", found[1].selected_on)):
+                uses += [(how, row.partition(":")[0], row.partition(":")[2], None) for row in parts]
+        recipe = one.get("recipe")
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        listed = data.get("corpora") if isinstance(data, dict) else None
+        for entry in listed if isinstance(listed, list) else ():
+            name, place = (entry.get("name"), entry.get("root")) if isinstance(entry, dict) else (None, None)
+            if not isinstance(name, str):
+                continue
+            own = name in corpora.names() and corpora.get(name).user_defined
+            for how, its_split, its_phase in (  # a part that is None is not used
+                ("trained", entry.get("train_split", "train"), None),
+                ("selected", entry.get("dev_split", "dev"), entry.get("dev_phase")),
+            ):
+                if isinstance(its_split, str) and isinstance(its_phase, (str, type(None))):
+                    uses.append((how, name, _part(name, its_split, its_phase), str(place or "") if own else None))
+        for how, used, part, folder in uses:
             overlaps = not part or not scored or canonical_phase(part) == scored  # empty for the whole corpus
             is_here = folder is None or (folder and root and os.path.realpath(folder) == os.path.realpath(root))
             if used == corpus and overlaps and is_here:
@@ -177,28 +185,6 @@ def seen(
 def _name(record: Mapping[str, Any]) -> str:
     recipe, found = record.get("recipe"), published_model(record)
     return str((isinstance(recipe, dict) and recipe.get("name")) or (found and found[0]) or "this detector")
-
-
-def _uses(record: Mapping[str, Any]) -> Iterator[_Use]:
-    if found := published_model(record):
-        for how, parts in (("trained", found[1].trained_on), ("selected", found[1].selected_on)):
-            for of_row in parts:
-                used, _, part = of_row.partition(":")
-                yield _Use(how, used, part)
-    recipe = record.get("recipe")
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    listed = data.get("corpora") if isinstance(data, dict) else None
-    for corpus in listed if isinstance(listed, list) else ():
-        name, root = (corpus.get("name"), corpus.get("root")) if isinstance(corpus, dict) else (None, None)
-        if not isinstance(name, str):
-            continue
-        own = name in corpora.names() and corpora.get(name).user_defined
-        for how, split, phase in (  # a part that is None is not used
-            ("trained", corpus.get("train_split", "train"), None),
-            ("selected", corpus.get("dev_split", "dev"), corpus.get("dev_phase")),
-        ):
-            if isinstance(split, str) and isinstance(phase, (str, type(None))):
-                yield _Use(how, name, _part(name, split, phase), str(root or "") if own else None)
 
 
 def _part(corpus: str, split: str, phase: str | None) -> str:

@@ -39,7 +39,7 @@ from nes2net.evaluation.report_tables import (
     summary,
     title_of,
 )
-from nes2net.evaluation.robustness import Figures, Robustness, origin_facts
+from nes2net.evaluation.robustness import Robustness, origin_facts
 from nes2net.evaluation.segments import SegmentEvaluation
 from nes2net.evaluation.tables import (
     cost,
@@ -221,30 +221,24 @@ def write_robustness(
 
 def robustness_page(result: Robustness) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
+    clean, families = result.clean, []
+    for name, rows in result.families.items():
+        condition = effects.get(name)
+        meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
+        plot = None
+        # Choices without a unit, such as RawBoost's algorithms, are in no order, so they have no plot.
+        if len(rows) > 1 and (condition.unit or not condition.choices):
+            curves = [
+                Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
+                Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
+            ]
+            axis = f"strength, {condition.unit}" if condition.unit else "strength"
+            identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
+            plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
+        families.append({"name": name, "meaning": meaning, "rows": rows, "plot": plot})
     return page_of(
-        "robustness.html.jinja",
-        result.title,
-        result=result,
-        families=[_family(name, rows, result.clean) for name, rows in result.families.items()],
-        origin=origin_facts(result.origin),
+        "robustness.html.jinja", result.title, result=result, families=families, origin=origin_facts(result.origin)
     )
-
-
-def _family(name: str, rows: list[Figures], clean: Figures) -> dict[str, Any]:
-    """Conditions of one name, with a plot of the rates unless there are fewer than two strengths, or these number methods."""
-    condition = effects.get(name)
-    meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
-    plot = None
-    numbered = bool(condition.choices) and not condition.unit  # methods, in no order: RawBoost's algorithms
-    if len(rows) > 1 and not numbered:
-        curves = [
-            Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
-            Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
-        ]
-        axis = f"strength, {condition.unit}" if condition.unit else "strength"
-        identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
-        plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
-    return {"name": name, "meaning": meaning, "rows": rows, "plot": plot}
 
 
 # Of a strip, in its own units.

@@ -38,7 +38,6 @@ EER_OF_CLEAN = OperatingPoint("eer")
 # A condition that fails on a larger share of the trials counts as failed, because all others would
 # lose these trials too.
 _MOST_MISSING = 0.1
-_SHORT = 3.0  # seconds; a shorter evaluation shows no progress
 
 
 @dataclass(frozen=True)
@@ -269,7 +268,7 @@ def evaluate_robustness(
     clean = Measured(rules, values[CLEAN][is_bonafide], values[CLEAN][~is_bonafide], **draws)
     rest = [name for name in scores if name != CLEAN]
     results = []
-    for name in ProgressDisplay(rest, title="evaluating", unit="condition", delay=_SHORT):
+    for name in ProgressDisplay(rest, title="evaluating", unit="condition", delay=3.0):
         found = Measured(rules, values[name][is_bonafide], values[name][~is_bonafide], **draws)
         changed = float(np.mean((values[name] >= threshold) != (values[CLEAN] >= threshold)))
         results.append(_figures(name, found, clean, changed))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,16 +218,15 @@ def evaluate_segments(
     )
     path, phase, utterances = Path(scores_path), canonical_phase(phase), found.utterances
     sha256 = sha256_of(path)
-    figures = _figures(found, threshold, {"num_resamples": num_resamples, "seed": seed})
+    rates, at, seconds, wrong = _figures(found, threshold, {"num_resamples": num_resamples, "seed": seed})
     # The utterances with the largest and the smallest share of their time called wrongly; the best have both classes if
     # any utterance has both.
-    order = np.argsort(-figures.wrong, kind="stable").tolist()
+    order = np.argsort(-wrong, kind="stable").tolist()
     mixed = [i for i in order if len({segment[0] for segment in utterances[i].segments}) > 1]
     worst = order[:EXAMPLES]
     best = [i for i in reversed(mixed or order) if i not in worst][:EXAMPLES]
     examples = {
-        kind: [(utterances[i], float(figures.wrong[i])) for i in chosen]
-        for kind, chosen in (("worst", worst), ("best", best))
+        kind: [(utterances[i], float(wrong[i])) for i in chosen] for kind, chosen in (("worst", worst), ("best", best))
     }
     return SegmentEvaluation(
         system=path.stem,
@@ -236,16 +235,16 @@ def evaluate_segments(
         resolution_ms=found.resolution_ms,
         num_utterances=len(utterances),
         num_expected=found.num_expected,
-        seconds=figures.seconds,
+        seconds=seconds,
         truth=found.truth,
-        points=figures.rates[:-2],
-        utterance=figures.rates[-2],
-        range_based=figures.rates[-1],
-        at=figures.at,
+        points=rates[:-2],
+        utterance=rates[-2],
+        range_based=rates[-1],
+        at=at,
         num_resamples=num_resamples,
         left_out=found.left_out,
         notes=("a row without an EER has frames, or utterances, of one class only",)
-        if any(rate.eer is None for rate in figures.rates)
+        if any(rate.eer is None for rate in rates)
         else (),
         inputs=[
             {"kind": "scores", "path": str(path), "sha256": sha256},
@@ -258,19 +257,14 @@ def evaluate_segments(
     )
 
 
-class _Figures(NamedTuple):
-    rates: list[Rate]
-    """The EERs of points at each resolution, of utterances, and of seconds."""
-    at: list[AtThreshold]
-    seconds: tuple[float, float]
-    wrong: NDArray
-    """(U,) share of each utterance's time that is called wrongly at the EER's threshold."""
+def _figures(
+    found: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]
+) -> tuple[list[Rate], list[AtThreshold], tuple[float, float], NDArray]:
+    """The EERs of points at each resolution, of utterances and of seconds, and the figures at each threshold.
 
-
-_Pairs = Sequence[tuple[NDArray, NDArray]]
-
-
-def _figures(found: LabelledFrames, threshold: float | None, draws: Mapping[str, Any]) -> _Figures:
+    Also the bona fide and the spoofed seconds, and the share of each utterance's time that is called
+    wrongly at the EER's threshold, (U,).
+    """
     utterances, resolution = found.utterances, found.resolution_ms
     own_rate = _point_rate(f"{resolution} ms", OWN, found.frames, draws)
     eer_threshold = own_rate.threshold
@@ -287,22 +281,42 @@ def _figures(found: LabelledFrames, threshold: float | None, draws: Mapping[str,
     lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in found.frames]
     rates.append(_point_rate("utterances", "minimum of all", lowest, draws))
     range_based = range_eer(utterances, resolution)
-    bounds = range_eer_interval(utterances, resolution, **draws)
-    rates.append(Rate("seconds", range_based.eer, range_based.threshold, bounds, OWN, None, None))
-    thresholds = {"the threshold of the EER": eer_threshold}
-    if threshold is not None:
-        thresholds["the threshold asked for"] = threshold
+    interval = range_eer_interval(utterances, resolution, **draws)
+    rates.append(Rate("seconds", range_based.eer, range_based.threshold, interval, OWN, None, None))
+    asked = {} if threshold is None else {"the threshold asked for": threshold}
+    thresholds = {"the threshold of the EER": eer_threshold, **asked}
     rows, wrong = [], np.zeros(len(utterances))
+    truth, durations = [one.segments for one in utterances], [one.duration for one in utterances]
+
+    def bounds(counts: NDArray, figure: str) -> tuple[float, float] | None:
+        low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), figure), **draws)
+        return None if math.isnan(low) else (low, high)
+
     for name, at in thresholds.items():
-        row, overlap = _at_threshold(utterances, resolution, name, at, draws)
-        rows.append(row)
+        called = [segments_of_frames(np.asarray(one.scores) > at, resolution, one.duration) for one in utterances]
+        overlap = overlap_of_segments(truth, called, durations)  # (U, 3) hits, false alarms and misses in seconds
+        boundaries = match_boundaries(truth, called, durations, TOLERANCE)
+        of_time, of_boundaries = detection(overlap), detection(boundaries.counts)
+        rows.append(
+            AtThreshold(
+                name,
+                at,
+                _or_none(of_time.f1),
+                bounds(overlap, "f1"),
+                _or_none(of_time.iou),
+                bounds(overlap, "iou"),
+                _or_none(of_boundaries.f1),
+                bounds(boundaries.counts, "f1"),
+                _or_none(boundaries.mean_distance),
+                TOLERANCE,
+            )
+        )
         if at == eer_threshold:
-            wrong = overlap[:, 1:].sum(1) / [one.duration for one in utterances]
-    seconds = range_based.bonafide_seconds, range_based.spoof_seconds
-    return _Figures(rates, rows, seconds, wrong)
+            wrong = overlap[:, 1:].sum(1) / durations
+    return rates, rows, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 
 
-def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, Any]) -> Rate:
+def _point_rate(name: str, how: str, pairs: Sequence[tuple[NDArray, NDArray]], draws: Mapping[str, Any]) -> Rate:
     scores, labels = zip(*pairs)
     num_bonafide = sum(int(of_utterance.sum()) for of_utterance in labels)
     num_spoof = sum(map(len, labels)) - num_bonafide
@@ -312,36 +326,6 @@ def _point_rate(name: str, how: str, pairs: _Pairs, draws: Mapping[str, Any]) ->
     return Rate(
         name, found.eer, found.threshold, point_eer_interval(scores, labels, **draws), how, num_bonafide, num_spoof
     )
-
-
-def _at_threshold(
-    utterances: Sequence[ScoredUtterance], resolution: int, name: str, threshold: float, draws: Mapping[str, Any]
-) -> tuple[AtThreshold, NDArray]:
-    """Figures at ``threshold``, and hits, false alarms and misses of each utterance in seconds, (U, 3)."""
-    truth = [one.segments for one in utterances]
-    durations = [one.duration for one in utterances]
-    found = [segments_of_frames(np.asarray(one.scores) > threshold, resolution, one.duration) for one in utterances]
-    overlap = overlap_of_segments(truth, found, durations)
-    boundaries = match_boundaries(truth, found, durations, TOLERANCE)
-    of_time, of_boundaries = detection(overlap), detection(boundaries.counts)
-
-    def bounds(counts: NDArray, figure: str) -> tuple[float, float] | None:
-        low, high = interval_of_sums(counts, lambda sums: getattr(detection(sums), figure), **draws)
-        return None if math.isnan(low) else (low, high)
-
-    row = AtThreshold(
-        name,
-        threshold,
-        _or_none(of_time.f1),
-        bounds(overlap, "f1"),
-        _or_none(of_time.iou),
-        bounds(overlap, "iou"),
-        _or_none(of_boundaries.f1),
-        bounds(boundaries.counts, "f1"),
-        _or_none(boundaries.mean_distance),
-        TOLERANCE,
-    )
-    return row, overlap
 
 
 def _or_none(value: float) -> float | None:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from nes2net import metrics
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.decisions.calibration import LinearCalibration, Llrs, ScoredBy, few_trials, fit, load
+from nes2net.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
@@ -396,9 +396,35 @@ def _warnings(
         if left_out := matched.mismatch.describe(matched.num_expected):
             lines.append(f"the threshold rests on a part of {development.name}: {left_out}")
     for scored, row in zip(sets, rows):
-        if seen := _seen(calibration, development, scored):
-            lines.append(seen)
-        lines += _detectors(calibration.scored_by, read_scored_by(scored.scores, scored.sha256), scored.name)
+        # Whether trials of the set chose the threshold.
+        facts, trials = calibration.trained_on, scored.matched.trials
+        if development is not None:
+            ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
+            if shared := sum(trial.id in ids for trial in trials):
+                of = f"{shared:,} of the {counted(len(trials), 'trial')} of {scored.name} are"
+                lines.append(f"{of} development trials, so its figures flatter the threshold")
+        elif facts.get("corpus") == scored.corpus:
+            phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
+            if len(phases) == 1 or WHOLE in phases:
+                lines.append(
+                    f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
+                )
+        # Whether another detector scored it, or the same one in another way.
+        own, other = calibration.scored_by, read_scored_by(scored.scores, scored.sha256)
+        if own is not None and other is not None and own.fingerprint != other.fingerprint:
+            lines.append(
+                f"the scores of {scored.name} come from another detector ({other.fingerprint[:12]}, {other.precision}) "
+                f"than the calibration ({own.fingerprint[:12]}, {own.precision}), or from the same one in another "
+                "precision: the threshold means nothing for them"
+            )
+        elif own is not None and other is not None:
+            lengths = [math.inf if of.num_samples is None else of.num_samples for of in (own, other)]
+            if min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
+                said = ["whole recordings" if math.isinf(n) else f"the first {n / SAMPLE_RATE:.3g} s" for n in lengths]
+                lines.append(
+                    f"the calibration rests on {said[0]}, and the scores of {scored.name} on {said[1]}: the threshold may "
+                    "not fit them"
+                )
         if row is not None and row.raw_cllr is not None and row.cllr.value > row.raw_cllr:
             lines.append(
                 f"calibration made Cllr of {scored.name} worse: {row.raw_cllr:.2f} bits for its scores as they are, "
@@ -407,37 +433,3 @@ def _warnings(
         if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
             lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")
     return lines
-
-
-def _seen(calibration: LinearCalibration, development: ScoredSet | None, scored: ScoredSet) -> str:
-    """Say that trials of a test set chose the threshold; empty if they did not."""
-    if development is not None:
-        ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
-        shared = sum(trial.id in ids for trial in scored.matched.trials)
-        of = f"{shared:,} of the {counted(len(scored.matched.trials), 'trial')} of {scored.name} are"
-        return f"{of} development trials, so its figures flatter the threshold" if shared else ""
-    facts = calibration.trained_on
-    phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
-    if facts.get("corpus") == scored.corpus and (len(phases) == 1 or WHOLE in phases):
-        return f"the calibration was learned on trials of {scored.name}, so its figures flatter the threshold"
-    return ""
-
-
-def _detectors(own: ScoredBy | None, other: ScoredBy | None, name: str) -> list[str]:
-    """Say that a set was scored by a detector other than the calibration's, or in another way."""
-    if own is None or other is None:
-        return []
-    if own.fingerprint != other.fingerprint:
-        return [
-            f"the scores of {name} come from another detector ({other.fingerprint[:12]}, {other.precision}) than the "
-            f"calibration ({own.fingerprint[:12]}, {own.precision}), or from the same one in another precision: the "
-            "threshold "
-            "means nothing for them"
-        ]
-    lengths = [math.inf if of.num_samples is None else of.num_samples for of in (own, other)]
-    if min(lengths) < (1 - _SAME_LENGTH) * max(lengths):
-        said = ["whole recordings" if math.isinf(n) else f"the first {n / SAMPLE_RATE:.3g} s" for n in lengths]
-        return [
-            f"the calibration rests on {said[0]}, and the scores of {name} on {said[1]}: the threshold may not fit them"
-        ]
-    return []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.one_class import MEASURES, WORDS, Errors
 from nes2net.evaluation.tables import MOST_LINES, Cell, Figure, Table, cost, percent, points, words
-from nes2net.evaluation.transfer import Transfer, TransferTable, in_words
+from nes2net.evaluation.transfer import TransferTable, in_words
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
 
@@ -19,16 +19,31 @@ def tables_of(table: TransferTable) -> Iterator[Table]:
     """
     point = table.decider.point
     own = f" and by those of the operating point ({point.name})" if point.kind == "cost" else ""
-    costs = f"actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two parts."
+    caption = f"actDCF by the costs of {ASVSPOOF5_COSTS}{own}; Cllr in bits, and its two parts."
     note = f"For the calibrated scores; Cllr is in bits, with its two parts. actDCF has the costs of {ASVSPOOF5_COSTS}."
-    for caption, columns, more in (
-        (f"{table.system}, error rates in % at the {table.threshold}.", _rates, "In %, with 95 % intervals."),
-        (f"{table.system}, costs of the calibrated scores. {costs}", _costs, note),
-    ):
-        found = {f"{row.name} (development)" if row.is_development else row.name: columns(row) for row in table.rows}
-        if found:
-            head = ["set", *next(iter(found.values()))]
-            yield Table(caption, head, [[Cell(name), *figures.values()] for name, figures in found.items()], more)
+    names = [Cell(f"{row.name} (development)" if row.is_development else row.name) for row in table.rows]
+    if names:
+        rates = [
+            [
+                name,
+                Cell(f"{row.num_bonafide} + {row.num_spoof}"),
+                row.eer.cell(percent),
+                row.hter.cell(percent),
+                row.hter_lost.cell(points, " to "),
+                *(rate.cell(percent) for rate in (row.miss, row.false_alarm, row.accuracy, row.f1)),
+            ]
+            for name, row in zip(names, table.rows)
+        ]
+        title = f"{table.system}, error rates in % at the {table.threshold}."
+        yield Table(title, _RATES, rates, "In %, with 95 % intervals.")
+        write = functools.partial(cost, digits=3)
+        chosen = {head: figure for head, figure in _COSTS.items() if figure != "own_cost" or point.kind == "cost"}
+        costs = [
+            [name, *(getattr(row, figure).cell(write) for figure in chosen.values()), Cell(write(row.raw_cllr))]
+            for name, row in zip(names, table.rows)
+        ]
+        title = f"{table.system}, costs of the calibrated scores. {caption}"
+        yield Table(title, ["set", *chosen, "Cllr, uncalibrated"], costs, note)
     for label, measure in MEASURES.items():
         sets = [one for one in table.one_class if one.label == label]
         if sets:
@@ -44,36 +59,19 @@ def tables_of(table: TransferTable) -> Iterator[Table]:
                 yield Table(caption, [words(name), "trials", measure], rows)
 
 
+_RATES = ["set", "trials", "EER", "HTER", "HTER − EER", "misses", "false alarms", "accuracy", "F1 of spoof"]
+#: Heading → figure of :class:`~nes2net.evaluation.transfer.Transfer`.
+_COSTS = {
+    "actDCF": "act_dcf",
+    "actDCF of the point": "own_cost",
+    "Cllr": "cllr",
+    "by discrimination": "min_cllr",
+    "by calibration": "calibration_loss",
+}
 _ONE_CLASS = {
     SPOOF: "1 − SRR is the share of spoofed trials that are accepted as bona fide, with Wilson’s 95 % interval.",
     BONAFIDE: "Misses are the bona fide trials that are rejected, with Wilson’s 95 % interval.",
 }
-
-
-def _rates(row: Transfer) -> dict[str, Cell]:
-    return {
-        "trials": Cell(f"{row.num_bonafide} + {row.num_spoof}"),
-        "EER": row.eer.cell(percent),
-        "HTER": row.hter.cell(percent),
-        "HTER − EER": row.hter_lost.cell(points, " to "),
-        "misses": row.miss.cell(percent),
-        "false alarms": row.false_alarm.cell(percent),
-        "accuracy": row.accuracy.cell(percent),
-        "F1 of spoof": row.f1.cell(percent),
-    }
-
-
-def _costs(row: Transfer) -> dict[str, Cell]:
-    figures = {
-        "actDCF": row.act_dcf,
-        "actDCF of the point": row.own_cost,
-        "Cllr": row.cllr,
-        "by discrimination": row.min_cllr,
-        "by calibration": row.calibration_loss,
-    }
-    write = functools.partial(cost, digits=3)
-    cells = {name: one.cell(write) for name, one in figures.items() if one is not None}
-    return {**cells, "Cllr, uncalibrated": Cell(write(row.raw_cllr))}
 
 
 def _errors(errors: Errors) -> list[Cell]:

@@ -41,8 +41,6 @@ from nes2net.training.selection import HISTORY_FILE, Row, Selection, best_epochs
 from nes2net.training.validation import passes
 from nes2net.version import __version__
 
-_LARGEST_REPORT = 64 << 20  # bytes
-
 
 @dataclass(frozen=True)
 class Machine:
@@ -273,7 +271,7 @@ class EvaluateJob(Job):
         path = self.page.with_suffix(".json")
         if not path.is_file():
             return None
-        return read_json_as(ReportFile, path, _LARGEST_REPORT, "a report of an experiment", "remove it")
+        return read_json_as(ReportFile, path, 64 << 20, "a report of an experiment", "remove it")
 
     def is_done(self) -> bool:
         """Whether the same was asked of the same files."""

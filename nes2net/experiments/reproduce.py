@@ -73,35 +73,32 @@ class Places:
 
 def find_missing(row: PublishedRow, places: Places) -> list[Missing]:
     """List everything that ``row`` needs and the disk lacks."""
-    tested = Part(row.corpus, places.root(row.corpus), row.split, places.protocols)
-    missing = [*_missing_model(row, places), *missing_part(tested)]
-    known = [m.problem for m in missing]  # the protocol may hold the labels
-    return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]
-
-
-def _missing_model(row: PublishedRow, places: Places) -> list[Missing]:
     released = row.checkpoint or "no published checkpoint is known"
     if not row.ways and row.here:
         released += f". The figure is only reported: {row.here}"
+    path, missing = places.recipe_of(row), list[Missing]()
     if places.checkpoint is not None:
-        if places.checkpoint.exists():
-            return []
-        return [Missing("checkpoint", f"{places.checkpoint} not found", released)]
-    path = places.recipe_of(row)
-    if path is None:
-        return [Missing("checkpoint", "none given (`checkpoint`), and there is no recipe to train it", released)]
-    try:
-        recipe = _recipe(path, row, places)
-    except InputError as error:
-        return [Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}")]
-    missing = missing_for_training(recipe, path.name)
-    if recipe.data.train_scores:
-        problem = "the detector fuses them, and a row is measured with the audio alone"
-        remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
-        missing.append(Missing("scores of other systems", problem, remedy))
-    if missing:
-        missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
-    return missing
+        if not places.checkpoint.exists():
+            missing.append(Missing("checkpoint", f"{places.checkpoint} not found", released))
+    elif path is None:
+        problem = "none given (`checkpoint`), and there is no recipe to train it"
+        missing.append(Missing("checkpoint", problem, released))
+    else:
+        try:
+            recipe = _recipe(path, row, places)
+        except InputError as error:
+            missing.append(Missing("recipe", str(error), f"give another one (`recipe`), or a checkpoint: {released}"))
+        else:
+            missing += missing_for_training(recipe, path.name)
+            if recipe.data.train_scores:
+                problem = "the detector fuses them, and a row is measured with the audio alone"
+                remedy = "in three steps instead: nes2net train, nes2net score with --system-scores, nes2net evaluate"
+                missing.append(Missing("scores of other systems", problem, remedy))
+            if missing:
+                missing.append(Missing("or, in place of training, a checkpoint", "none given (`checkpoint`)", released))
+    missing += missing_part(Part(row.corpus, places.root(row.corpus), row.split, places.protocols))
+    known = [m.problem for m in missing]  # the protocol may hold the labels
+    return missing + [m for m in missing_keys(row.corpus, places.key(row), row.phase) if m.problem not in known]
 
 
 def _recipe(path: Path, row: PublishedRow, places: Places) -> Recipe:
@@ -153,18 +150,35 @@ def compare_conditions(row: PublishedRow, config: dict[str, Any], evaluation: Ev
     elif differences := corpus.differences_from_official(corpus.keys(keys, phase), phase):
         text = f"the trials are not the official ones of {corpus.title}, phase {phase}: {listed(differences)}"
         conditions.differences.append(text)
-    _compare_architecture(conditions, row, config)
+    if row.model is None:
+        conditions.unchecked.append("the architecture: the row names no model")
+    else:
+        with torch.device("meta"):
+            expected = _options(Detector.from_config(published_architecture(row)).config)
+        found, differing = _options(config), []
+        for part, (role, _) in _PARTS.items():
+            name, published_name = found[part].pop("name"), expected[part].pop("name")
+            if name != published_name:
+                differing.append(f"{role} {name} instead of {published_name}")
+                continue
+            differing += [
+                f"{role} {option} {found[part].get(option)} instead of {value}"
+                for option, value in expected[part].items()
+                if found[part].get(option) != value
+            ]
+        if differing:
+            conditions.differences.append(f"the architecture differs from {row.model}: {listed(differing)}")
     if row.min_tdcf is None or evaluation.min_tdcf is None:
         return conditions
     official = corpus.asv_counts.get(phase)
     if official is None or corpus.asv_scores is None:
         text = f"the speaker-verification scores: the official numbers of {corpus.title}, phase {phase}, are not known"
         conditions.unchecked.append(text)
-    elif (found := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
-        there, expected = (
-            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (found, official)
+    elif (counts := tuple(len(scores) for scores in corpus.asv_scores(keys, phase))) != official:
+        there, theirs = (
+            f"{target:,} target, {other:,} nontarget, {spoof:,} spoof" for target, other, spoof in (counts, official)
         )
-        text = f"the speaker-verification scores are not the organisers': {there} instead of {expected}"
+        text = f"the speaker-verification scores are not the organisers': {there} instead of {theirs}"
         conditions.differences.append(text)
     return conditions
 
@@ -188,28 +202,6 @@ def recipe_path(recipe: str) -> Path:
     """Find the ``recipe`` of a row: a packaged one by the name of its file, or any file."""
     packaged = PACKAGED / Path(recipe).name
     return packaged if packaged.is_file() else Path(recipe)
-
-
-def _compare_architecture(conditions: Conditions, row: PublishedRow, config: dict[str, Any]) -> None:
-    if row.model is None:
-        conditions.unchecked.append("the architecture: the row names no model")
-        return
-    with torch.device("meta"):
-        expected = _options(Detector.from_config(published_architecture(row)).config)
-    found = _options(config)
-    differences = []
-    for part, (role, _) in _PARTS.items():
-        name, published_name = found[part].pop("name"), expected[part].pop("name")
-        if name != published_name:
-            differences.append(f"{role} {name} instead of {published_name}")
-            continue
-        differences += [
-            f"{role} {option} {found[part].get(option)} instead of {value}"
-            for option, value in expected[part].items()
-            if found[part].get(option) != value
-        ]
-    if differences:
-        conditions.differences.append(f"the architecture differs from {row.model}: {listed(differences)}")
 
 
 def _options(config: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -20,7 +20,6 @@ from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
-_POLL = 0.1  # seconds between looks at the processes
 _TAIL = 4096  # bytes at the end of a log, in which the reason of a failure is looked for
 
 
@@ -128,7 +127,7 @@ def do_in_processes(
                         failures[name] = Failure(name, f"{last} ({log})", status)
                     display.facts = [f"{len(failures)} failed"] if failures else []
                     display.update()
-                time.sleep(_POLL)
+                time.sleep(0.1)
         except BaseException as error:
             number = signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM
             for process, _ in running.values():

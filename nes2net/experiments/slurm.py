@@ -25,8 +25,6 @@ from nes2net.machine.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"
-_FILE = "jobs.json"
-_MOST_TIMEOUTS = 100  # after which a job is not queued again
 _TO_SAVE = 80  # seconds for a process to save; submitit's signal comes 90 before the end
 
 
@@ -93,7 +91,7 @@ def submit(
     submitit = _submitit()
     kind = submitit.LocalJob if settings.cluster == "local" else submitit.SlurmJob
     active: dict[str, Any] = {}
-    if (path := folder / _FILE).is_file():
+    if (path := folder / "jobs.json").is_file():
         earlier = read_json_as(_Submitted, path, 1 << 24, "a list of submitted jobs", "remove it if no job is queued")
         if earlier.cluster == settings.cluster:
             jobs = {task: kind(folder=folder, job_id=id) for task, id in earlier.jobs.items()}
@@ -104,7 +102,7 @@ def submit(
         names = [one for one in names if one not in active]
         if not names:
             return
-        executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=_MOST_TIMEOUTS)
+        executor = submitit.AutoExecutor(folder=folder, cluster=settings.cluster, slurm_max_num_timeout=100)
         executor.update_parameters(
             name=name,
             timeout_min=settings.minutes,

@@ -34,7 +34,24 @@ def load_recipe(recipe: str | Path, overrides: Iterable[str] = ()) -> Recipe:
             known = did_you_mean(path.stem, names, "nes2net info")
             raise InputError(f"recipe {recipe} is neither a YAML file nor a packaged recipe{known}")
         path = PACKAGED / f"{recipe}.yaml"
-    values = _with_base(path, _read_file(path))
+    values = _read_file(path)
+    if "base" in values:
+        base = values.pop("base")
+        if not isinstance(base, str) or not base or Path(base).name != base:
+            raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
+        base_path = path.parent / base
+        if not isfile(base_path):
+            raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
+        of_base = _read_file(base_path)
+        if "base" in of_base:
+            raise InputError(
+                f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
+            )
+        merged = dict(of_base)
+        for key, value in values.items():
+            both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
+            merged[key] = {**merged[key], **(value or {})} if both else value
+        values = merged if values.keys() & {"name", "comment"} else named_after_model(of_base, merged, values)
     given = {override.partition("=")[0] for override in overrides}
     return recipe_from_dict(named_after_model(values, apply_overrides(values, overrides), given))
 
@@ -78,28 +95,6 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values or {}
 
 
-def _with_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
-    if "base" not in values:
-        return values
-    own = {key: value for key, value in values.items() if key != "base"}
-    base = values["base"]
-    if not isinstance(base, str) or not base or Path(base).name != base:
-        raise InputError(f"recipe {path}: base is the name of a file beside it, not {shown(base)}")
-    base_path = path.parent / base
-    if not isfile(base_path):
-        raise InputError(f"recipe {path} builds on {base_path}, which is not there: base is a file beside it")
-    of_base = _read_file(base_path)
-    if "base" in of_base:
-        raise InputError(
-            f"recipe {path} builds on {base_path}, which has a base itself: name {shown(of_base['base'])} as base"
-        )
-    merged = dict(of_base)
-    for key, value in own.items():
-        both = isinstance(value, dict | None) and isinstance(merged.get(key), dict)
-        merged[key] = {**merged[key], **(value or {})} if both else value
-    return merged if own.keys() & {"name", "comment"} else named_after_model(of_base, merged, own)
-
-
 def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """Apply ``key.key=value`` strings to ``values``. A value is YAML, unless the key takes text.
 
@@ -122,8 +117,19 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
         if not equals or not keys:
             raise InputError(f"override {shown(override)} is not of the form key=value")
         *parents, last = keys.split(".")
+        what = f"override {shown(override)}: the value"
         if parents[:2] == ["data", "corpora"]:
-            _override_corpus(values, parents[2:], last, text, override)
+            data, name = dict(values.get("data") or {}), ".".join(parents[2:])  # a name or alias may have dots
+            listed = data.get("corpora")
+            items = listed if isinstance(listed, list) else []
+            corpora = [dict(corpus) if isinstance(corpus, dict) else {} for corpus in items]
+            called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
+            if name not in called:
+                raise InputError(
+                    f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
+                )
+            corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), what)
+            values["data"] = {**data, "corpora": corpora}
             continue
         place, hint = values, Recipe
         for parent in parents:
@@ -133,22 +139,5 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
                 child = {"name": child}
             place[parent] = dict(child) if isinstance(child, dict) else {}
             place, hint = place[parent], hint_of(hint, parent)
-        place[last] = read_value(text, hint_of(hint, last), f"override {shown(override)}: the value")
+        place[last] = read_value(text, hint_of(hint, last), what)
     return values
-
-
-def _override_corpus(values: dict[str, Any], names: list[str], key: str, text: str, override: str) -> None:
-    """Apply ``data.corpora.NAME.key=text``; a name or alias may have dots."""
-    data, name = dict(values.get("data") or {}), ".".join(names)
-    listed = data.get("corpora")
-    corpora = (
-        [dict(corpus) if isinstance(corpus, dict) else {} for corpus in listed] if isinstance(listed, list) else []
-    )
-    called = [corpus.get("alias") or alias_of(str(corpus.get("name", ""))) for corpus in corpora]
-    if name not in called:
-        raise InputError(
-            f"override {shown(override)}: `data.corpora` has no '{name}'; it has {', '.join(called) or 'no corpus'}"
-        )
-    what = f"override {shown(override)}: the value"
-    corpora[called.index(name)][key] = read_value(text, hint_of(CorpusConfig, key), what)
-    values["data"] = {**data, "corpora": corpora}

@@ -72,6 +72,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _check(self) -> Recipe:
         data, train, augment, validation = self.data, self.train, self.augment, self.validation
+        framed = bool(self.segments.resolutions)
         refuse(
             (
                 validation.epochs == "around_minima" and train.schedule != "cosine_epochs",
@@ -93,10 +94,28 @@ class Recipe(Section):
                 f"`validation.over={validation.over}` needs several development corpora in `data.corpora`: leave it out",
             ),
             (
-                validation.select_on == "segment_eer" and not self.segments.resolutions,
+                validation.select_on == "segment_eer" and not framed,
                 "`validation.select_on=segment_eer` needs frames: name their lengths with `segments.resolutions`",
             ),
-            *(self._against_segments() if self.segments.resolutions else ()),
+            (
+                framed and augment.specmix is not None,
+                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
+            ),
+            (
+                framed and train.optimizer == "logistic",
+                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them "
+                "out",
+            ),
+            (
+                framed and self.segments.boundary_share is not None and data.crop not in ("random", "dynamic"),
+                f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
+                "it out, or set `data.crop=random`",
+            ),
+            (
+                framed and data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES,
+                f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
+                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
+            ),
             *(self._against_logistic() if train.optimizer == "logistic" else ()),
             (
                 data.num_samples is None and train.optimizer != "logistic",
@@ -104,31 +123,6 @@ class Recipe(Section):
             ),
         )
         return self
-
-    def _against_segments(self) -> list[tuple[Any, str]]:
-        """Settings that do not go with labels of frames."""
-        data, share = self.data, self.segments.boundary_share
-        return [
-            (
-                self.augment.specmix is not None,
-                "`augment.specmix` mixes what the labels of `segments.resolutions` are about: leave one of them out",
-            ),
-            (
-                self.train.optimizer == "logistic",
-                "`segments.resolutions` goes with gradient steps, not with `train.optimizer=logistic`: leave one of them "
-                "out",
-            ),
-            (
-                share is not None and data.crop not in ("random", "dynamic"),
-                f"`segments.boundary_share` chooses random crops, and `data.crop={data.crop}` has none to choose: leave "
-                "it out, or set `data.crop=random`",
-            ),
-            (
-                data.crop == "pieces" and data.num_samples is not None and data.num_samples % LABEL_SAMPLES,
-                f"`data.num_samples={data.num_samples}` cuts pieces within a label of 10 ms: with "
-                f"`segments.resolutions` take a multiple of {LABEL_SAMPLES}",
-            ),
-        ]
 
     def _against_logistic(self) -> list[tuple[Any, str]]:
         """Settings that logistic regression would ignore."""

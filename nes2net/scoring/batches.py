@@ -397,8 +397,7 @@ def compute_scores(
         inputs = [group.waveforms]
         if system_scores is not None:
             inputs.append(torch.tensor([system_scores[id] for id in group.ids]))
-        stream = group.ids[0] if random_streams else None
-        return start(scorer, *inputs, stream=stream, rows=rows)
+        return start(scorer, *inputs, stream=group.ids[0] if random_streams else None, rows=rows)
 
     return Compute(scorer, plan, start_group, ahead)
 

@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -147,7 +148,6 @@ def stretch_rule(
 
 #: Columns of the table.
 COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value")
-_LARGEST_RECORD = 64 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -193,8 +193,14 @@ def decide_trials(
     path, record_path = (out.with_name(f"{out.name}.decisions.{kind}") for kind in ("csv", "json"))
     basis = {**(about or {}), "basis": decider.basis(), "scores_sha256": sha256_of(out)}
     basis = json.loads(json_text(basis))
-    if finished := _finished(path, record_path, basis):
-        return finished
+    # The table of an earlier run stays if it is of the same scores by the same calibration.
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        if path.is_file():
+            earlier = parsed_json(read_bounded(record_path, 64 << 20), str(record_path))
+            same = all(earlier[key] == value for key, value in basis.items())
+            if same and earlier["decisions_sha256"] == sha256_of(path):
+                numbers = {str(name): int(count) for name, count in earlier["counts"].items()}
+                return CorpusDecisions(path, record_path, numbers, already_complete=True)
     ids, scores = read_scores(out)
     scored = set(ids)
     measurer, traits, unmeasured = Measurer.of(scorer, decider), dict[str, Traits](), dict[str, str]()
@@ -221,18 +227,3 @@ def decide_trials(
     write_text(record_path, json_text(record, indent=1, ensure_ascii=False) + "\n")
     forget_traits(out)
     return CorpusDecisions(path, record_path, dict(counts))
-
-
-def _finished(path: Path, record_path: Path, basis: dict[str, Any]) -> CorpusDecisions | None:
-    """What an earlier run wrote of the same scores by the same calibration; None if there was no such run."""
-    try:
-        if not path.is_file():
-            return None
-        record = parsed_json(read_bounded(record_path, _LARGEST_RECORD), str(record_path))
-        same = all(record[key] == value for key, value in basis.items())
-        if not same or record["decisions_sha256"] != sha256_of(path):
-            return None
-        counts = {str(name): int(count) for name, count in record["counts"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-    return CorpusDecisions(path, record_path, counts, already_complete=True)

@@ -270,8 +270,7 @@ class EmbeddingOutput(Output[NDArray]):
                     yield from zip(batch.column("id").to_pylist(), rows.reshape(len(batch), -1))
             return
         with open(out.with_name(f"{out.name}.csv"), encoding="utf-8", errors="surrogateescape", newline="") as file:
-            ids = (row["id"] for row in csv.DictReader(file))
-            yield from zip(ids, np.load(out, mmap_mode="r"))
+            yield from zip((row["id"] for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         first = next(rows)

@@ -292,7 +292,20 @@ def _earlier(
     out, nothing, stamps = result.path, _Earlier({}, {}, set(), True), None
     if out.exists() and overwrite is not True:
         try:
-            stamps = _stamps_of_finished(result, trials, output, run, processes)
+            remedy = f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
+            record = read_record(result.record_path, len(trials), output.what, remedy)
+            if record is None or record.run != run:
+                other = _differing(record.run, run) if record else ""
+                raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
+            with_row = [trial for trial in trials if trial.id not in record.failures]
+            of_rows = _stamps(with_row, processes)
+            if sha256_of(out) != record.sha256:
+                raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
+            if audio_digest(with_row, of_rows) != record.audio_sha256:
+                raise InputError(
+                    f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
+                )
+            stamps, result.already_complete = of_rows, not record.failures
         except InputError:
             if not overwrite:
                 raise
@@ -323,31 +336,6 @@ def _earlier(
     in_journals = {id: audio for id, audio in now.items() if (id, journalled.places[id].audio) not in replaced}
     audio = {**(stamps or {}), **in_journals}
     return _Earlier(audio, journalled.failures, replaced, False, finished, in_journals.keys())
-
-
-def _stamps_of_finished(
-    result: Finished, trials: Sequence[Trial], output: Output, run: Mapping[str, Any], processes: Processes
-) -> dict[str, str]:
-    """Check that this run made the finished file, and note if that is complete.
-
-    Returns:
-        The stamps of the files of its rows, by id.
-    """
-    out, remedy = result.path, f"pass `overwrite=True` to have its {output.what} made anew, or name another file"
-    record = read_record(result.record_path, len(trials), output.what, remedy)
-    if record is None or record.run != run:
-        other = _differing(record.run, run) if record else ""
-        raise InputError(f"{out} exists and was made by another run or program{other}: {remedy}")
-    with_row = [trial for trial in trials if trial.id not in record.failures]
-    stamps = _stamps(with_row, processes)
-    if sha256_of(out) != record.sha256:
-        raise InputError(f"{out}: was cut, edited or replaced since it was written (another SHA-256): {remedy}")
-    if audio_digest(with_row, stamps) != record.audio_sha256:
-        raise InputError(
-            f"{out}: audio of its trials was replaced since then (a file has another size or time of change): {remedy}"
-        )
-    result.already_complete = not record.failures
-    return stamps
 
 
 def _stamps(trials: Iterable[Trial], processes: Processes) -> dict[str, str]:
@@ -434,8 +422,7 @@ def _finish(
             with ExitStack() as stack:
                 files = [stack.enter_context(replacing(name, durable=True)) for name in names]
                 record_file = stack.enter_context(replacing(result.record_path, durable=True))
-                rows = ((trial, journalled.value(trial.id)) for trial in used)
-                found = output.write(files, len(used), rows)
+                found = output.write(files, len(used), ((trial, journalled.value(trial.id)) for trial in used))
                 now = datetime.now(timezone.utc).isoformat(timespec="seconds")
                 record = facts | found | {output.done: result.done, f"{output.done}_at": now, "audio_sha256": audio}
                 record["failures"] = result.failures

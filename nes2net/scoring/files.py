@@ -103,48 +103,39 @@ def score_files(
         traits = measurer.measured(recording) if measurer else None
         return recording, traits, remark_of(*recording, trained_on)
 
-    return _score_in_order(scorer, iter(paths), read, measurer, batch_size, workers, on_error)
+    def in_order(paths: Iterator[str | Path]) -> Iterator[ScoredFile]:
+        with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
+            waiting: deque[_File] = deque()
+            try:
+                while True:
+                    while len(waiting) < _AHEAD * batch_size and sum(file.size for file in waiting) < _AHEAD_BYTES:
+                        try:
+                            path = next(paths)
+                        except StopIteration:
+                            break
+                        waiting.append(_File(path, pool.submit(read, path)))
+                    if not waiting:
+                        return
+                    first = waiting[0]
+                    if first.result is None:
+                        files = list(islice(waiting, _LOOKED_AT * batch_size))
+                        _score_with_equal_lengths(scorer, files, batch_size, measurer)
+                    waiting.popleft()
+                    assert first.result is not None
+                    if not isinstance(first.result, InputError):
+                        yield ScoredFile(first.path, first.result, first.num_samples, first.traits, first.remark)
+                    elif callable(on_error):
+                        on_error(first.path, first.result)
+                    else:
+                        raise first.result
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    return in_order(iter(paths))
 
 
 #: A recording, what was measured of it, and what is remarkable about it.
 _Read: TypeAlias = tuple[Recording, Traits | None, str]
-
-
-def _score_in_order(
-    scorer: Scorer,
-    paths: Iterator[str | Path],
-    read: Callable[[str | Path], _Read],
-    measurer: Measurer | None,
-    batch_size: int,
-    workers: int,
-    on_error: OnError,
-) -> Iterator[ScoredFile]:
-    with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
-        waiting: deque[_File] = deque()
-        try:
-            while True:
-                while len(waiting) < _AHEAD * batch_size and sum(file.size for file in waiting) < _AHEAD_BYTES:
-                    try:
-                        path = next(paths)
-                    except StopIteration:
-                        break
-                    waiting.append(_File(path, pool.submit(read, path)))
-                if not waiting:
-                    return
-                first = waiting[0]
-                if first.result is None:
-                    files = list(islice(waiting, _LOOKED_AT * batch_size))
-                    _score_with_equal_lengths(scorer, files, batch_size, measurer)
-                waiting.popleft()
-                assert first.result is not None
-                if not isinstance(first.result, InputError):
-                    yield ScoredFile(first.path, first.result, first.num_samples, first.traits, first.remark)
-                elif callable(on_error):
-                    on_error(first.path, first.result)
-                else:
-                    raise first.result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 class _File:

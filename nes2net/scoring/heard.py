@@ -66,7 +66,14 @@ def samples_to_score(
     if found := published_model(record):
         samples, why = found[1].num_samples, "by the detector's authors"
     else:
-        samples, why = _trained_samples(record), "in training"
+        recipe, why = record.get("recipe"), "in training"
+        data = recipe.get("data") if isinstance(recipe, dict) else None
+        data = data if isinstance(data, dict) else {}
+        samples = data.get("num_samples", "corpus")
+        if "num_samples" in data and data.get("crop") == "pieces":
+            samples = None  # all pieces of each recording
+        elif samples is not None and (type(samples) is not int or not 1 <= samples <= _LONGEST or samples in _USUAL):
+            samples = "corpus"  # the recipe decides nothing
     if samples in ("corpus", usual) or (samples is None and protocol == "4sec"):
         return HeardPart(usual)
     return HeardPart(samples, why)  # type: ignore[arg-type]
@@ -75,16 +82,3 @@ def samples_to_score(
 def length_of_training(record: Mapping[str, Any]) -> int:
     """Samples that a detector of this ``record`` hears at a time in training, or the usual 64,600."""
     return samples_to_score(record).num_samples or ASVSPOOF_SAMPLES
-
-
-def _trained_samples(record: Mapping[str, Any]) -> int | Literal["corpus"] | None:
-    """Samples of a recording that its recipe trained on, None for all; ``"corpus"`` if its recipe decides nothing."""
-    recipe = record.get("recipe")
-    data = recipe.get("data") if isinstance(recipe, dict) else None
-    if not isinstance(data, dict) or "num_samples" not in data:
-        return "corpus"
-    samples = data["num_samples"]
-    if samples is None or data.get("crop") == "pieces":  # all pieces of each recording
-        return None
-    believed = type(samples) is int and 1 <= samples <= _LONGEST and samples not in _USUAL
-    return samples if believed else "corpus"

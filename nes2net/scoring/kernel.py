@@ -11,7 +11,7 @@ import math
 import threading
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -227,8 +227,17 @@ def _start(
         return start_parts(rows and most, most)
     rows = rows if most is None or rows is None else min(rows, most)
     try:
-        with torch.inference_mode(), _random_stream(scorer.device, stream):
-            on_device = [_on(scorer.device, tensor, rows) for tensor in inputs]
+        on_gpu, on_device = scorer.device.type == "cuda", []
+        forked = nullcontext() if stream is None else torch.random.fork_rng([scorer.device] if on_gpu else [])
+        with torch.inference_mode(), forked:
+            if stream is not None:  # random numbers depend on its name alone
+                torch.manual_seed(zlib.crc32(stream.encode()))
+            for x in inputs:
+                if on_gpu and x.device.type == "cpu" and not x.is_pinned():
+                    x = x.pin_memory()  # so that nothing waits for the copy
+                x = x.to(scorer.device, non_blocking=True)
+                missing = 0 if rows is None else rows - len(x)  # the last row is repeated
+                on_device.append(x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)]))
             pending = _Pending(compute(*on_device)[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
@@ -253,15 +262,6 @@ def _start(
 # For a scorer whose batch did not fit into memory: the device and precision, and how many samples
 # of all rows together to compute at once.
 _fitting: WeakKeyDictionary[Scorer, tuple[torch.device, str, int]] = WeakKeyDictionary()
-
-
-def _on(device: torch.device, x: Tensor, rows: int | None) -> Tensor:
-    """Copy B×N to ``device``, and repeat the last row up to ``rows`` rows."""
-    if device.type == "cuda" and x.device.type == "cpu" and not x.is_pinned():
-        x = x.pin_memory()  # so that nothing waits for the copy
-    x = x.to(device, non_blocking=True)
-    missing = 0 if rows is None else rows - len(x)
-    return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
 
 
 class _Pending:
@@ -290,20 +290,9 @@ def _not_finite(what: str, number: float) -> str:
     return f"the detector's {what.format(number)}: its weights are damaged, or its precision is too low"
 
 
-@contextmanager
-def _random_stream(device: torch.device, name: str | None) -> Iterator[None]:
-    """Make random numbers depend on ``name`` alone, unless it is None."""
-    if name is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(zlib.crc32(name.encode()))
-        yield
-
-
-# The modes in force in this process, by scorer: the number of threads inside, and the function that
-# restores its earlier mode.
-_in_force: dict[tuple[int, bool], tuple[int, Callable[[], None]]] = {}
+# The modes in force in this process, by scorer: the number of threads inside, and what to restore, the earlier mode
+# of each module and, for train mode, copies of the buffers.
+_in_force: dict[tuple[int, bool], tuple[int, list[tuple[nn.Module, bool]], list[tuple[Tensor, Tensor]]]] = {}
 _lock = threading.Lock()
 
 
@@ -321,35 +310,27 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
     """
     key = (id(scorer), train)
     with _lock:
-        users, undo = _in_force.get(key) or (0, _switch_mode(scorer, train))
-        _in_force[key] = users + 1, undo
+        if key not in _in_force:
+            modes = [(module, module.training) for module in scorer.modules()]
+            buffers = [(x, x.clone()) for module, _ in modes for x in module.buffers(recurse=False) if train]
+            if train or any(training for _, training in modes):
+                scorer.train(train)
+            _in_force[key] = 0, modes, buffers
+        users, modes, buffers = _in_force[key]
+        _in_force[key] = users + 1, modes, buffers
     try:
         with float32_products(scorer.precision):
             yield
     finally:
-        with _lock:
-            users, undo = _in_force.pop(key)
+        with _lock, torch.no_grad():
+            users, modes, buffers = _in_force.pop(key)
             if users > 1:
-                _in_force[key] = users - 1, undo
+                _in_force[key] = users - 1, modes, buffers
             else:
-                undo()
-
-
-def _switch_mode(scorer: Scorer, train: bool) -> Callable[[], None]:
-    """Put ``scorer`` into train or eval mode; return a function that restores its state."""
-    modes = [(module, module.training) for module in scorer.modules()]
-    buffers = [(buffer, buffer.clone()) for module, _ in modes for buffer in module.buffers(recurse=False) if train]
-    if train or any(training for _, training in modes):
-        scorer.train(train)
-
-    def undo() -> None:
-        for module, training in modes:
-            module.training = training
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-
-    return undo
+                for module, training in modes:
+                    module.training = training
+                for buffer, before in buffers:
+                    buffer.copy_(before)
 
 
 def default_batch_size(device: torch.device) -> int:

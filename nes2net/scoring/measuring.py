@@ -117,8 +117,7 @@ def measure_trials(
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
-        missing = [trial for trial in trials if trial.id not in done]
-        batches = Plan(_BATCH).batches(missing, processes=processes)
+        batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
         yield from Loader(Reading(partial(_traits, num_samples)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:

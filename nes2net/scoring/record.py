@@ -96,8 +96,7 @@ def read_record(path: Path, num_trials: int, what: str, remedy: str) -> Record |
     if not path.exists():
         return None
     # A reason may be 1,000 characters, escaped as up to 12 bytes each.
-    most = _LARGEST_ABOUT + 16_000 * num_trials
-    return read_json_as(Record, path, most, f"a record of {what}", remedy)
+    return read_json_as(Record, path, _LARGEST_ABOUT + 16_000 * num_trials, f"a record of {what}", remedy)
 
 
 class WholeRecord(Record):

@@ -18,8 +18,6 @@ from nes2net.machine.text_files import checked_float, has_control, read_rows
 
 #: Why an id is refused that holds control characters.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
-_BYTE_ORDER_MARK = "\ufeff"
-_LONGEST_START = 4096  # characters that tell what a file holds
 
 
 def write_scores(path: str | Path, ids: Iterable[str], scores: Iterable[float]) -> None:
@@ -78,7 +76,7 @@ def holds_frames(path: str | Path) -> bool:
         return False
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            row = file.read(_LONGEST_START).lstrip().partition("\n")[0].split()
+            row = file.read(4096).lstrip().partition("\n")[0].split()
     except OSError:
         return False
     return 3 <= len(row) <= 5 and row[1] == "0"
@@ -93,24 +91,19 @@ def check_ids(ids: Iterable[str]) -> None:
                 f"two trials have the id {shown(id)}, but a score file has one line per id: name each trial once"
             )
         seen.add(id)
-        if fault := _fault_of(id):
+        words, fault = id.split(), ""
+        try:
+            id.encode()
+        except UnicodeEncodeError:
+            fault = "it cannot be written as UTF-8; rename the file"
+        if not words:
+            fault = "it is empty; give the trial a name"
+        elif words != [id]:
+            renamed = shown("%20".join(words))
+            fault = f"white space separates id and score there; rename the trial, for example to {renamed}"
+        elif has_control(id):
+            fault = CONTROL
+        elif id.startswith("\ufeff"):
+            fault = "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
+        if fault:
             raise InputError(f"a score file cannot hold the id {shown(id)}: {fault}")
-
-
-def _fault_of(id: str) -> str | None:
-    """The reason why a score file cannot hold ``id``, and what to do; None if it can."""
-    words = id.split()
-    if not words:
-        return "it is empty; give the trial a name"
-    if words != [id]:
-        renamed = "%20".join(words)
-        return f"white space separates id and score there; rename the trial, for example to {shown(renamed)}"
-    if has_control(id):
-        return CONTROL
-    if id.startswith(_BYTE_ORDER_MARK):
-        return "readers drop the byte-order mark (U+FEFF) at its start; remove it from the protocol"
-    try:
-        id.encode()
-    except UnicodeEncodeError:
-        return "it cannot be written as UTF-8; rename the file"
-    return None

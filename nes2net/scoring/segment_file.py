@@ -30,7 +30,6 @@ MOST_FRAMES = 200_000_000
 MOST_UTTERANCES = 1_000_000
 _LONGEST_LINE = 4096
 _BLOCK = 1 << 22  # characters
-_LARGEST_RECORD = 1 << 30  # bytes; a reason for each missing utterance is in it
 _FIELDS = "utterance frame score, or utterance frame logit_bonafide logit_spoof [label]"
 
 
@@ -121,7 +120,13 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
     keep()
     if not scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
-    return SegmentScores(scores, _resolution(path))
+    record, resolution = path.with_name(f"{path.name}.json"), None
+    if record.is_file():  # a reason for each missing utterance is in it
+        what, remedy = "a record of frame scores", "score anew, or remove it"
+        resolution = read_json_as(_SegmentRecord, record, 1 << 30, what, remedy).resolution_ms
+        if resolution is not None and not 0 < resolution < 1e6:
+            raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
+    return SegmentScores(scores, resolution)
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, str]]:
@@ -160,15 +165,3 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); give the path of a file of frame scores"
         ) from error
-
-
-def _resolution(path: Path) -> float | None:
-    record = path.with_name(f"{path.name}.json")
-    if not record.is_file():
-        return None
-    found = read_json_as(
-        _SegmentRecord, record, _LARGEST_RECORD, "a record of frame scores", "score anew, or remove it"
-    ).resolution_ms
-    if found is not None and not 0 < found < 1e6:
-        raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {found}")
-    return found

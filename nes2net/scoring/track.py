@@ -248,8 +248,8 @@ def frame_scores(
     usual = max(1, default_batch_size(scorer.computes_on) * ASVSPOOF_SAMPLES // (2 * grid.step))
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
-    blocks = stream_of(audio, sample_rate)
-    listener = Listener()
+    step = grid.step // frame
+    blocks, listener = stream_of(audio, sample_rate), Listener()
     kept: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):
@@ -266,8 +266,16 @@ def frame_scores(
             for window, scores in zip(batch, computed()):
                 if isinstance(scores, str):
                     raise InputError(scores)
-                kept.append(_middle(scores, window, grid.step // frame, frame))
                 end = window.start + len(window.samples)
+                # All but the first and the last half step; the recording's own ends are kept.
+                first = 0 if window.start == 0 else step // 2
+                last = -(-len(window.samples) // frame) if window.is_last else step + step // 2
+                if len(scores) < last and not window.is_last:
+                    raise InputError(
+                        f"the detector gives {len(scores)} scores for {len(window.samples) / SAMPLE_RATE:g} s, which have "
+                        f"more frames of {frame} samples: its back-end declares wrong resolutions"
+                    )
+                kept.append(scores[first:last].copy())  # a view would keep the logits in memory
             if progress is not None:
                 progress(end / SAMPLE_RATE)
     remark = listener.remark(length_of_training(scorer.record), scorer.min_samples)
@@ -373,22 +381,3 @@ def _batches(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
     for _, equal in groupby(windows, lambda window: len(window.samples)):
         while batch := list(islice(equal, size)):
             yield batch
-
-
-def _middle(scores: np.ndarray, window: Window, step: int, frame: int) -> np.ndarray:
-    """The scores (T,) of a window that are kept: not its first and last ``step`` / 2, in frames.
-
-    Raises:
-        InputError: if there are fewer scores than frames of ``frame`` samples to be kept.
-    """
-    first = 0 if window.start == 0 else step // 2
-    if window.is_last:
-        return scores[first : -(-len(window.samples) // frame)].copy()  # a view would keep the logits in memory
-    last = step + step // 2
-    if len(scores) < last:
-        seconds = len(window.samples) / SAMPLE_RATE
-        raise InputError(
-            f"the detector gives {len(scores)} scores for {seconds:g} s, which have more frames of {frame} samples: "
-            "its back-end declares wrong resolutions"
-        )
-    return scores[first:last].copy()

@@ -57,7 +57,18 @@ def plot_track(
     """
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     scores, waveform = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    _draw_scores(scores, track)
+    if len(track) > _MOST_POINTS:  # the median and bands
+        times, quantiles = columns(track)
+        for name, (lower, upper, opacity) in _BANDS.items():
+            scores.fill_between(
+                times, quantiles[lower], quantiles[upper], color=_SCORE, alpha=opacity, lw=0, label=name
+            )
+        scores.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
+    else:  # a line, with a mark for each of few scores
+        if len(track) == 1:  # a line as long as the window
+            scores.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
+        marker = "o" if len(track) < 80 else ""
+        scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
     scores.set_ylim(*score_limits(track.scores, threshold, least))
     scores.set_ylabel(f"{scale}\n(higher: more bona fide)", color=_INK)
     if threshold is not None:
@@ -120,20 +131,6 @@ def name_time_axis(axes: Axes, duration: float) -> None:
         unit, label = "h:mm", lambda seconds: "{:d}:{:02d}".format(*divmod(round(seconds / 60), 60))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: label(seconds)))
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
-
-
-def _draw_scores(axes: Axes, track: Track) -> None:
-    """Draw a line, or the median and bands of many scores; a mark for each of few."""
-    if len(track) > _MOST_POINTS:
-        times, quantiles = columns(track)
-        for name, (low, high, opacity) in _BANDS.items():
-            axes.fill_between(times, quantiles[low], quantiles[high], color=_SCORE, alpha=opacity, lw=0, label=name)
-        axes.plot(times, quantiles[0.5], color=_SCORE, linewidth=1.4, label="median")
-        return
-    if len(track) == 1:  # a line as long as the window
-        axes.plot([0, track.duration], np.repeat(track.scores, 2), color=_SCORE, linewidth=1.6, alpha=0.5)
-    marker = "o" if len(track) < 80 else ""
-    axes.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
 
 
 def columns(track: Track) -> tuple[np.ndarray, dict[float, np.ndarray]]:

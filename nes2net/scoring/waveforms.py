@@ -174,16 +174,7 @@ def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording
         if not content:
             raise InputError(f"{name} has no more bytes from where it stands: seek(0) goes to its beginning")
         return RecordingBytes(name, content)
-    return _as_waveform(audio, sample_rate)
-
-
-def stream_of(audio: Audio, sample_rate: float | None = None) -> Iterable[np.ndarray]:
-    """The 16 kHz mono samples of a recording in blocks (N,); arguments and errors as for :func:`recording_of`."""
-    found = recording_of(audio, sample_rate)
-    return [found] if isinstance(found, np.ndarray) else stream_audio(found)
-
-
-def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
+    samples: Any = audio
     try:
         if isinstance(samples, Tensor):
             samples = samples.detach().cpu()
@@ -219,3 +210,9 @@ def _as_waveform(samples: Any, sample_rate: float | None) -> np.ndarray:
     if fault := fault_of(samples):
         raise InputError(f"the recording {fault}")
     return to_mono_16k(samples, sample_rate, "the recording")
+
+
+def stream_of(audio: Audio, sample_rate: float | None = None) -> Iterable[np.ndarray]:
+    """The 16 kHz mono samples of a recording in blocks (N,); arguments and errors as for :func:`recording_of`."""
+    found = recording_of(audio, sample_rate)
+    return [found] if isinstance(found, np.ndarray) else stream_audio(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -101,8 +102,9 @@ def average_run(
     check_target(target)
     made: dict[str, Any] = {"ids": list(ids), "mode": mode, "sha256": [sha256_of(source) for source in sources]}
     plain = not weights and batch_norm_batches is None and out is None
-    if plain and target.is_file() and _how_made(target) == made:
-        return RunAverage(target, sources, "used")
+    with suppress(InputError):  # a damaged file is made anew
+        if plain and target.is_file() and read_record(load_state_dict(target)).get("average") == made:
+            return RunAverage(target, sources, "used")
     average: Mapping[str, Tensor] = average_checkpoints(sources, mode, weights)
     if weights:
         made["weights"] = list(weights)
@@ -120,14 +122,6 @@ def check_target(path: str | Path) -> None:
     with writing(path):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     check_writable(path)
-
-
-def _how_made(average: Path) -> dict[str, Any] | None:
-    """Return the record of how an average was made; None if the file is damaged or not an average."""
-    try:
-        return read_record(load_state_dict(average)).get("average")
-    except InputError:
-        return None
 
 
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,6 @@ from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, listed
 from nes2net.recipes.data import DataConfig
 
-#: Fields whose values mean something only within a corpus: A07 of two corpora are two attacks.
-_OF_ONE_CORPUS = ("attack", "speaker")
-
 
 class Level(NamedTuple):
     """A division of the items into groups."""
@@ -72,8 +69,7 @@ class Balance:
         """Draw the items of the whole batches of an epoch, batch after batch, each in random order."""
         steps = np.repeat(np.arange(self.draws // batch_size), batch_size)
         items = np.arange(self.length) if self._capped is None else self._capped.draw(rng)
-        drawn = self._drawn(items, steps, 0, rng)
-        return rng.permuted(drawn.reshape(-1, batch_size), axis=1).ravel()
+        return rng.permuted(self._drawn(items, steps, 0, rng).reshape(-1, batch_size), axis=1).ravel()
 
     def digest(self) -> str:
         """SHA-256 of the groups of all items, in hexadecimal."""
@@ -89,7 +85,22 @@ class Balance:
         if level == len(self._levels):
             return items[_in_turn(len(items), steps, rng)]
         groups, members = np.unique(self._levels[level][0][items], return_inverse=True)
-        chosen = _apportioned(self._shares[level][groups], steps, rng)
+        shares = self._shares[level][groups]
+        if (shares == shares[0]).all():
+            chosen = _in_turn(len(shares), steps, rng)
+        else:
+            # In each step every group gets its share rounded down; those owed most from earlier steps get one more.
+            shares = shares / shares.max()  # their sum might be too large a number
+            shares = shares / math.fsum(shares)
+            owed, of_steps = np.zeros(len(shares)), []
+            for number in np.unique(steps, return_counts=True)[1].tolist():
+                counts = np.floor(number * shares + 1e-9).astype(np.int64)
+                owed += number * shares - counts
+                most = np.argsort(-owed, kind="stable")[: number - counts.sum()]
+                counts[most] += 1
+                owed[most] -= 1
+                of_steps.append(np.repeat(np.arange(len(shares)), counts))
+            chosen = np.concatenate(of_steps)
         drawn = np.empty(len(steps), items.dtype)
         for of_group, places in zip(_places(members, len(groups)), _places(chosen, len(groups))):
             if len(places):
@@ -130,28 +141,6 @@ def _places(numbers: NDArray, count: int) -> list[NDArray]:
     """
     order = np.argsort(numbers, kind="stable")
     return np.split(order, np.searchsorted(numbers[order], np.arange(1, count)))
-
-
-def _apportioned(shares: NDArray, steps: NDArray, rng: np.random.Generator) -> NDArray:
-    """Choose a group for each draw; in each of ``steps`` every group has its share up to rounding.
-
-    Each group gets its share rounded down; the groups that are owed most from earlier steps get one
-    more.
-    """
-    if (shares == shares[0]).all():
-        return _in_turn(len(shares), steps, rng)
-    shares = shares / shares.max()  # their sum might be too large a number
-    shares = shares / math.fsum(shares)
-    owed = np.zeros(len(shares))
-    groups, chosen = np.arange(len(shares)), []
-    for number in np.unique(steps, return_counts=True)[1].tolist():
-        counts = np.floor(number * shares + 1e-9).astype(np.int64)
-        owed += number * shares - counts
-        most = np.argsort(-owed, kind="stable")[: number - counts.sum()]
-        counts[most] += 1
-        owed[most] -= 1
-        chosen.append(np.repeat(groups, counts))
-    return np.concatenate(chosen)
 
 
 def _in_turn(count: int, steps: NDArray, rng: np.random.Generator) -> NDArray:
@@ -206,6 +195,6 @@ def _groups(trials: Sequence[Trial], name: str, key: str) -> list[Hashable | Non
             f"`data.{key}` needs the {name} of the training trials, and none has it; they have "
             f"{listed(['class', *has, *extra], 12)}"
         )
-    if name in _OF_ONE_CORPUS:
+    if name in ("attack", "speaker"):  # they mean something only within a corpus: A07 of two corpora are two attacks
         return [value if value is None else (trial.get("corpus"), value) for trial, value in zip(trials, found)]
     return found

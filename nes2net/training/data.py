@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
@@ -19,7 +18,7 @@ from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.recipes.data import CorpusConfig, DataConfig
+from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import LABEL_SAMPLES
 from nes2net.recipes.train import TrainConfig
@@ -55,10 +54,36 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
         InputError: if the corpus is not named, an audio file is missing, or a class has no trials.
     """
     name, parts = "training" if part == "train" else "development", data.parts(part)
-    trials = []
-    for corpus in parts:
-        column, prefix = (("corpus", corpus.called),), f"{corpus.called}:" if len(parts) > 1 else ""
-        for trial in _labelled_trials(data, corpus, part):
+    is_short, trials = data.short_form is not None, []
+    for chosen in parts:
+        if chosen.root is None and corpora.get(chosen.name).home is None:
+            which = "the corpus" if is_short else f"corpus {chosen.called}"
+            raise InputError(f"where is {which}? name its folder with `{data.key_of(chosen, 'root')}`")
+        root, split = chosen.root or ".", chosen.split(part)
+        keys, phase = (chosen.dev_keys or root, chosen.dev_phase) if part == "dev" else (root, None)
+        try:
+            corpus = corpora.get(chosen.name)
+            if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
+                other = ", or another corpus with `data.dev_corpus`" if is_short else ""
+                raise InputError(
+                    f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
+                    f"name one with `dev_split`{other}"
+                )
+            found = corpus.trials(root, split, protocols=chosen.protocols)
+            if corpus.key_files:  # the labels are in files of their own
+                labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
+                found = [replace(labelled[trial.id], path=trial.path) for trial in found if trial.id in labelled]
+            elif phase is not None:
+                raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
+            elif keys != root:
+                raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
+        except InputError as error:
+            text = f"{'' if is_short else f'corpus {chosen.called} of `data.corpora`: '}{error}"
+            for key in ("root", "protocols", "dev_keys", "dev_phase", "dev_split"):
+                text = text.replace(f"`{key}`", f"`{data.key_of(chosen, key)}`")
+            raise InputError(text) from error
+        column, prefix = (("corpus", chosen.called),), f"{chosen.called}:" if len(parts) > 1 else ""
+        for trial in found:
             own = tuple(pair for pair in trial.extra if pair[0] != "corpus")
             extra = trial.extra if not prefix and len(own) < len(trial.extra) else column + own
             trials.append(replace(trial, id=f"{prefix}{trial.id}", extra=extra))
@@ -66,50 +91,16 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
         trials = [trial for trial in trials if trial.target in classes]
     if {trial.target for trial in trials} != set(classes):
         needed = " and ".join(word for target, word in ((1, "bona fide"), (0, "spoofed")) if target in classes)
-        found = f"needs {needed} trials, it has {len(trials)}, of one class or none"
-        raise InputError(f"the {name} set {found if trials else f'has no {needed} trials'}")
+        problem = f"needs {needed} trials, it has {len(trials)}, of one class or none"
+        raise InputError(f"the {name} set {problem if trials else f'has no {needed} trials'}")
     missing = [trial for trial in trials if not is_there(trial.audio_path())]
     if missing:
-        corpus = next((one for one in parts if one.called == missing[0].get("corpus")), parts[0])
+        of = next((one for one in parts if one.called == missing[0].get("corpus")), parts[0])
         raise InputError(
             f"{len(missing)} of {len(trials)} audio files of the {name} set are missing, the first of them "
-            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(corpus, 'root')}`"
+            f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(of, 'root')}`"
         )
     return trials
-
-
-def _labelled_trials(data: DataConfig, chosen: CorpusConfig, part: Literal["train", "dev"]) -> list[Trial]:
-    """List the trials of ``part`` of one corpus that have a label, which some corpora keep in a file of their own."""
-    is_short = data.short_form is not None
-    if chosen.root is None and corpora.get(chosen.name).home is None:
-        which = "the corpus" if is_short else f"corpus {chosen.called}"
-        raise InputError(f"where is {which}? name its folder with `{data.key_of(chosen, 'root')}`")
-    root, split = chosen.root or ".", chosen.split(part)
-    keys, phase = (chosen.dev_keys or root, chosen.dev_phase) if part == "dev" else (root, None)
-    try:
-        corpus = corpora.get(chosen.name)
-        if part == "dev" and not corpus.user_defined and canonical_phase(split) not in corpus.splits:
-            other = ", or another corpus with `data.dev_corpus`" if is_short else ""
-            raise InputError(
-                f"{corpus.title} has no split '{split}' for validation; it has {', '.join(corpus.splits)}: "
-                f"name one with `dev_split`{other}"
-            )
-        trials = corpus.trials(root, split, protocols=chosen.protocols)
-        if corpus.key_files:
-            labelled = {trial.id: trial for trial in corpus.keys(keys, phase)}
-            return [replace(labelled[trial.id], path=trial.path) for trial in trials if trial.id in labelled]
-        if phase is not None:
-            raise InputError(f"{corpus.title} has no keys with phases: leave out `dev_phase`")
-        if keys != root:
-            raise InputError(f"the protocols of {corpus.title} hold its labels: leave out `dev_keys`")
-        return trials
-    except InputError as error:
-        text = re.sub(
-            r"`(root|protocols|dev_keys|dev_phase|dev_split)`",
-            lambda key: f"`{data.key_of(chosen, key[1])}`",
-            str(error),
-        )
-        raise InputError(text if is_short else f"corpus {chosen.called} of `data.corpora`: {text}") from error
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:

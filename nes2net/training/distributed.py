@@ -154,8 +154,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         if self.track_running_stats:
             self._track(mean.detach(), (variance * count / (count - 1)).detach())
         # As F.batch_norm in eval mode, but gradients flow through the statistics.
-        scale = (variance + self.eps).rsqrt()
-        x = ((x - mean.view(shape)) * scale.view(shape)).to(input.dtype)
+        x = ((x - mean.view(shape)) * (variance + self.eps).rsqrt().view(shape)).to(input.dtype)
         if self.affine:
             x = x * self.weight.view(shape) + self.bias.view(shape)
         return x.to(input.dtype)  # under autocast, the weights have another type

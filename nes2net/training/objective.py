@@ -112,8 +112,20 @@ class Objective(nn.Module):
             )
         if train.freeze_frontend:
             frontend.requires_grad_(False)
-        if train.freeze_layers is not None:
-            _freeze_layers(detector, train.freeze_layers)
+        if train.freeze_layers is not None:  # with everything before them
+            layers, name = frontend.transformer_layers, frontend.config["name"]
+            if not layers:
+                raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
+            if train.freeze_layers > len(layers):
+                raise InputError(
+                    f"`train.freeze_layers={train.freeze_layers}` is more than the {len(layers)} transformer layers of "
+                    f"front-end '{name}'"
+                )
+            above = (*list(layers)[train.freeze_layers :], *frontend.after_layers)
+            trained = {id(p) for part in above for p in part.parameters()}
+            for parameter in frontend.parameters():
+                if id(parameter) not in trained:
+                    parameter.requires_grad_(False)
 
     def make_criterion(self, recipe: Recipe) -> Criterion:
         """Make the loss of the utterance; :class:`InputError` if it does not fit the detector."""
@@ -251,19 +263,3 @@ def _enough_for_statistics(what: str, remedy: str) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise InputError(f"{what} has a single utterance, too few for batch statistics: {remedy}") from error
-
-
-def _freeze_layers(detector: Detector, count: int) -> None:
-    """Freeze the first ``count`` transformer layers of the front-end and everything before them."""
-    frontend = detector.frontend
-    layers, name = frontend.transformer_layers, frontend.config["name"]
-    if not layers:
-        raise InputError(f"front-end '{name}' has no transformer layers: leave `train.freeze_layers` out")
-    if count > len(layers):
-        raise InputError(
-            f"`train.freeze_layers={count}` is more than the {len(layers)} transformer layers of front-end '{name}'"
-        )
-    trained = {id(p) for part in (*list(layers)[count:], *frontend.after_layers) for p in part.parameters()}
-    for parameter in frontend.parameters():
-        if id(parameter) not in trained:
-            parameter.requires_grad_(False)

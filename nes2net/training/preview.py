@@ -17,7 +17,6 @@ from nes2net.training.dataset import Examples, TrainingSet
 
 _WINDOW = 512  # samples: 32 ms
 _SPECTRUM_COLUMNS, _WAVEFORM_COLUMNS = 1500, 2000  # more than these would fall on one pixel
-_DYNAMIC_RANGE = 80  # dB
 
 
 def augment(
@@ -77,7 +76,7 @@ def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, a
             origin="lower",
             aspect="auto",
             extent=(0, len(waveform) / SAMPLE_RATE, 0, SAMPLE_RATE / 2000),
-            vmin=top - _DYNAMIC_RANGE,
+            vmin=top - 80,  # dB
             vmax=top,
             cmap="magma",
             interpolation="nearest",

@@ -13,7 +13,6 @@ from nes2net.machine.this_process import usable_processors
 
 #: Share of a pass spent waiting for data above which :func:`advice` speaks, if it is seconds.
 WAIT_LIMIT = 0.2
-_SHORT_WAIT = 1.0  # seconds
 
 T = TypeVar("T")
 
@@ -116,7 +115,7 @@ def advice(
     'training waits for data for more than 20 % of its time with 1 reading process: try `data.num_workers=2`'
     >>> advice(0.1, 1)
     """
-    if wait_share <= WAIT_LIMIT or waited < _SHORT_WAIT:
+    if wait_share <= WAIT_LIMIT or waited < 1:  # second
         return None
     most = usable_processors() if most is None else most
     num_workers = min(num_workers, most)  # see worker_options

@@ -36,7 +36,6 @@ REMEDY = "copy it again from an intact copy, or move the folder away and start a
 
 # Limits of what a part of the file holds, and the parts that hold tensors.
 _MOST_VALUES, _MOST_CHARACTERS = 10**6, 10**7
-_WITH_TENSORS = ("detector", "optimizer", "stream")
 
 Natural = Annotated[int, Field(ge=0)]
 NotNegative = Annotated[FiniteFloat, Field(ge=0)]
@@ -202,7 +201,7 @@ def read_resume_file(folder: Path) -> dict[str, Any] | None:
     try:
         check_plain(dict.fromkeys(content), "it")
         for name, part in content.items():
-            tensors = (Tensor,) if name in _WITH_TENSORS else ()
+            tensors = (Tensor,) if name in ("detector", "optimizer", "stream") else ()
             check_plain(part, "it", values=_MOST_VALUES, characters=_MOST_CHARACTERS, also=tensors)
         _ResumeFile.model_validate(content)
     except ValueError as error:

@@ -118,7 +118,11 @@ class Run:
         loader = training_batches(recipe, training, stream, share, **reading)
         dev_loaders = development_batches(recipe, development, stream, share, **reading)
         seed_everything(recipe.seed)
-        with enough_memory(lambda: detector_too_large(accelerator.device)):
+        too_large = (
+            f"the detector does not fit into the memory of {accelerator.device}: take a smaller one (`model.frontend`), "
+            "or a device with more memory"
+        )
+        with enough_memory(lambda: too_large):
             detector = build_detector(recipe, self.folder, resume, self.task).to(accelerator.device)
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
@@ -140,10 +144,16 @@ class Run:
             trainer = self.task.trainer(recipe, objective, loader, validator, state, accelerator, monitor, self.stop)
             checkpoint = recipe.train.init_from if resume is None else None
             if resume is not None:  # after accelerate has moved the optimiser
-                with enough_memory(lambda: detector_too_large(accelerator.device)):
+                with enough_memory(lambda: too_large):
                     state.load(resume)
             del resume
-            self.check_processes(state)
+            # All processes must have read the same folder before one of them writes to it.
+            known = (state.progress.epoch, state.progress.step, state.data)
+            if any(theirs != known for theirs in gathered(accelerator, known)):
+                raise InputError(
+                    f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
+                    "process can read them"
+                )
             write_once(accelerator, partial(self.begin_writing, state, monitor))
             for line in self.summary(trainer, training, development):
                 monitor.say(line)
@@ -175,15 +185,6 @@ class Run:
             for part in learned:
                 part.compile()
         return objective
-
-    def check_processes(self, state: RunState) -> None:
-        """Wait for all processes to read the folder, and refuse different runs or corpora."""
-        known = (state.progress.epoch, state.progress.step, state.data)
-        if any(theirs != known for theirs in gathered(self.accelerator, known)):
-            raise InputError(
-                f"the processes do not see the same corpus, or the same run in {self.folder}: put both where every "
-                "process can read them"
-            )
 
     def begin_writing(self, state: RunState, monitor: Monitor) -> None:
         """Write what a run begins with, and remove what an interrupted save left behind."""
@@ -253,14 +254,6 @@ class Run:
 def _numbers(trials: Sequence[Trial]) -> str:
     bonafide = sum(trial.label == BONAFIDE for trial in trials)
     return f"{len(trials)} ({bonafide} bona fide, {len(trials) - bonafide} spoof)"
-
-
-def detector_too_large(device: torch.device) -> str:
-    """Say that the detector itself does not fit into the memory of ``device``."""
-    return (
-        f"the detector does not fit into the memory of {device}: take a smaller one (`model.frontend`), or a device "
-        "with more memory"
-    )
 
 
 def batch_too_large(trainer: Trainer) -> str:

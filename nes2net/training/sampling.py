@@ -120,27 +120,21 @@ class EpochBatches(Sampler[list[tuple[int, ...]]]):
                 length = self._length(batch, first // self.batch_size)
                 yield [(self.epoch, int(index), *length) for index in batch]
             return
-        order = self._order()
+        rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
+        order = rng.permutation(self.length) if self.balance is None else self.balance.order(rng, self.batch_size)
+        if self.balance is None and self.lengths is not None:
+            # Blocks of items of similar length, in a random order; a last block that is not whole stays at the end.
+            order = order[np.argsort(self.lengths[order], kind="stable")]
+            size = _BLOCK * self.batch_size
+            blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
+            whole = self.length // size
+            order = np.concatenate([*(blocks[place] for place in rng.permutation(whole)), *blocks[whole:]])
         for step in range(self.start, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             length = self._length(batch, step)
             parts = np.array_split(batch, self.share.accumulate * self.share.world_size)
             for part in parts[self.share.rank :: self.share.world_size]:
                 yield [(self.epoch, int(index), *length) for index in part]
-
-    def _order(self) -> np.ndarray:
-        """Draw the order of the items of an epoch."""
-        rng = np.random.default_rng(stream_of_epoch(self.seed, self.epoch))
-        if self.balance is not None:
-            return self.balance.order(rng, self.batch_size)
-        order = rng.permutation(self.length)
-        if self.lengths is None:
-            return order
-        order = order[np.argsort(self.lengths[order], kind="stable")]
-        size = _BLOCK * self.batch_size
-        blocks = [rng.permutation(order[first : first + size]) for first in range(0, self.length, size)]
-        whole = self.length // size
-        return np.concatenate([*(blocks[place] for place in rng.permutation(whole)), *blocks[whole:]])
 
     def _length(self, batch: np.ndarray, step: int) -> tuple[int, ...]:
         """Give the length of every item of ``batch``; nothing if items keep their own."""

@@ -153,8 +153,11 @@ class Selection:
         if not (measured := self._measured()):
             return None
         (best,) = _best(measured, 1, self.measures[-1])  # of two losses, the one without augmentation
-        found = over_corpora_of(next(row for row in measured if row["epoch"] == best))
-        return None if found is None else f"development corpora after epoch {best}:\n{found.table()}"
+        row = next(row for row in measured if row["epoch"] == best)
+        eers = {found[1]: value for name, value in row.items() if (found := OF_CORPUS.fullmatch(name))}
+        groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
+        table = OverCorpora(eers, groups, row.get("val_eer_wo_aug")).table() if eers else None
+        return f"development corpora after epoch {best}:\n{table}" if table else None
 
     def _averages(self) -> list[str]:
         kept = self.kept_epochs()
@@ -273,13 +276,6 @@ _OF_FRAMES = re.compile(r"val_segment_eer_(\d+)_wo_aug")
 #: The EER of a development corpus, by its alias.
 OF_CORPUS = re.compile(r"val_eer_wo_aug/([^/]+)")
 _OF_GROUP = re.compile(r"val_eer_wo_aug/([^/]+/.+)")
-
-
-def over_corpora_of(row: Row) -> OverCorpora | None:
-    """The EERs of several development corpora in a row of the history; None if there are none."""
-    eers = {found[1]: value for name, value in row.items() if (found := OF_CORPUS.fullmatch(name))}
-    groups = {found[1]: value for name, value in row.items() if (found := _OF_GROUP.fullmatch(name))}
-    return OverCorpora(eers, groups, row.get("val_eer_wo_aug")) if eers else None
 
 
 def _columns_of(history: Sequence[Row]) -> list[str]:

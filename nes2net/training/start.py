@@ -80,8 +80,29 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     frontend = recipe.model.get("frontend", {})
     if isinstance(frontend, str):
         frontend = {"name": frontend}
-    if resume is not None:
-        return _build_again(recipe, folder, resume, frontend)
+    if resume is not None:  # the same detector again, with the base of an adapted one
+        path, model = folder / RESUME_FILE, resume["model"]
+        if "engine" in frontend:
+            model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
+        try:
+            detector = Detector.from_config(model)
+        except InputError as error:
+            raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
+        if starts := resume.get(START_KEY):
+            detector.record[START_KEY] = starts
+        if detector.frontend.adapted:
+            if "base" not in resume:
+                raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
+            moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
+            its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
+            remedy = f"put {its_file} back as it was"
+            if moved is not None:
+                remedy = "name with `ssl_checkpoint` the file that the run began with"
+            detector.load_base(resume["base"], path, moved, remedy)
+            detector.float()  # what is not trained may be saved with fewer bits
+            if moved is not None:
+                detector.base = {**resume["base"], "file": moved}
+        return detector
     if not recipe.ssl_checkpoint and not recipe.train.init_from:
         check_pretrained(frontend.get("name", ""))
     model = with_head(recipe.model, recipe.train.loss)
@@ -110,32 +131,6 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         starts = [{RECORD_KEY: name} for name in alike or fitting]
     if starts:
         detector.record[START_KEY] = starts
-    return detector
-
-
-def _build_again(recipe: Recipe, folder: Path, resume: dict, frontend: dict[str, Any]) -> Detector:
-    """Build the detector of the run in ``folder`` again, with the base of an adapted one."""
-    path, model = folder / RESUME_FILE, resume["model"]
-    if "engine" in frontend:
-        model = {**model, "frontend": {**model["frontend"], "engine": frontend["engine"]}}
-    try:
-        detector = Detector.from_config(model)
-    except InputError as error:
-        raise InputError(f"{path} does not fit this version ({error}): {REMEDY}") from error
-    if starts := resume.get(START_KEY):
-        detector.record[START_KEY] = starts
-    if detector.frontend.adapted:
-        if "base" not in resume:
-            raise InputError(f"{path} does not fit this run (it does not name its base): {REMEDY}")
-        moved = None if recipe.train.init_from else recipe.ssl_checkpoint  # its place may change
-        its_file = "the file of `train.init_from`" if recipe.train.init_from else "that file"
-        remedy = f"put {its_file} back as it was"
-        if moved is not None:
-            remedy = "name with `ssl_checkpoint` the file that the run began with"
-        detector.load_base(resume["base"], path, moved, remedy)
-        detector.float()  # what is not trained may be saved with fewer bits
-        if moved is not None:
-            detector.base = {**resume["base"], "file": moved}
     return detector
 
 

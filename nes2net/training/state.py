@@ -89,8 +89,24 @@ class RunState:
                 )
         weights, moments = self.detector.trained_state_dict(), content["optimizer"]["state"]
         self._check_tensors("detector", content["detector"], weights)
-        self._check_tensors("optimizer", *self._paired(moments))
-        self._check_progress(content)
+        # The optimiser's tensors by name: those of the file, and those that its parameters require. Parameters without
+        # a gradient so far have none.
+        parameters = dict(enumerate(p for group in self.optimizer.param_groups for p in group["params"]))
+        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.optimizer.defaults["amsgrad"] else [])]
+        expected = {f"{i}.{name}": parameters[i] for i in moments if i in parameters for name in names}
+        expected |= {f"{i}.step": torch.zeros(()) for i in moments if i in parameters}
+        found = {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}
+        self._check_tensors("optimizer", found, expected)
+        epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
+        batch_size, training = self.recipe["train"]["batch_size"], self.data["training"]
+        steps = int(training.get("draws", training["trials"])) // batch_size
+        too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
+        parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
+        if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
+            raise InputError(
+                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(self.selection.epochs, 'epoch')} "
+                f"of {counted(steps, 'step')} (there epoch {epoch}, step {step}): {REMEDY}"
+            )
         saved = with_metadata(content["detector"], metadata_of(weights))
         self.detector.load_state_dict(saved, strict=not self.detector.frontend.adapted)  # the base is there
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
@@ -106,17 +122,6 @@ class RunState:
         self.progress = Progress(**content["progress"])
         set_learning_rate(self.optimizer, self.progress.lr)  # the rest of a group is the recipe's
 
-    def _paired(self, moments: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Name the optimiser's tensors: the ones in a file, and the ones that its parameters require.
-
-        Parameters without a gradient so far have none.
-        """
-        parameters = dict(enumerate(p for group in self.optimizer.param_groups for p in group["params"]))
-        names = ["exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if self.optimizer.defaults["amsgrad"] else [])]
-        expected = {f"{i}.{name}": parameters[i] for i in moments if i in parameters for name in names}
-        expected |= {f"{i}.step": torch.zeros(()) for i in moments if i in parameters}
-        return {f"{i}.{name}": value for i, of in moments.items() for name, value in of.items()}, expected
-
     def _check_tensors(self, part: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
         """Compare names, shapes and types, and refuse values that are not finite if ours are."""
         problem = str(compare(found, expected))
@@ -129,19 +134,6 @@ class RunState:
         if problem:
             raise InputError(
                 f"{self.selection.folder / RESUME_FILE} does not fit this run ({part}; {problem}): {REMEDY}"
-            )
-
-    def _check_progress(self, content: dict[str, Any]) -> None:
-        epoch, step, utterances = (content["progress"][key] for key in ("epoch", "step", "utterances"))
-        batch_size: int = self.recipe["train"]["batch_size"]
-        training = self.data["training"]
-        steps = int(training.get("draws", training["trials"])) // batch_size
-        too_far = epoch > self.selection.epochs + 1 or step > steps or utterances > step * batch_size
-        parts = ((self.scaler, content["scaler"]), (self.stream, content["stream"]))
-        if too_far or any((ours is None) != (theirs is None) for ours, theirs in parts):
-            raise InputError(
-                f"{self.selection.folder / RESUME_FILE} does not fit this run, which has {counted(self.selection.epochs, 'epoch')} "
-                f"of {counted(steps, 'step')} (there epoch {epoch}, step {step}): {REMEDY}"
             )
 
     @property

@@ -19,7 +19,6 @@ from nes2net.recipes.recipe import Recipe
 
 #: File of the run folder with the id of the tracker's run, which a resumed run continues.
 TRACKER_FILE = "tracker.json"
-_LARGEST = 1 << 16  # bytes
 _TITLES = {"wandb": "Weights & Biases", "mlflow": "MLflow"}
 #: Its name for all runs together; the run has the name of its folder.
 _PROJECT = "nes2net"
@@ -83,10 +82,26 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
     name = recipe.tracker
     assert name is not None
     path = folder / TRACKER_FILE
-    ids = read_json_as(_Ids, path, _LARGEST, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
+    ids = read_json_as(_Ids, path, 1 << 16, "a file of tracker ids", "remove it") if path.is_file() else _Ids()
     earlier = getattr(ids, name)
     try:
-        tracker, id = _STARTS[name](folder, earlier)
+        tracker: GeneralTracker
+        if name == "wandb":
+            id = os.environ.get("WANDB_RUN_ID") or earlier or token_hex(8)
+            tracker = WandBTracker(
+                os.environ.get("WANDB_PROJECT") or _PROJECT,
+                name=os.environ.get("WANDB_NAME") or folder.name,
+                id=id,
+                resume=os.environ.get("WANDB_RESUME") or "allow",
+            )
+            tracker.start()
+        else:
+            # By default MLflow tries for minutes to reach a server that does not answer, and the training waits.
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+            os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+            tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
+            tracker.start()
+            id = tracker.tracker.info.run_id
         if earlier is None:  # MLflow refuses values that have changed, such as the folder of the corpus
             tracker.store_init_configuration(_flat(recipe.to_dict()))
     except Exception as error:  # of the network, of its settings, …
@@ -96,31 +111,6 @@ def start_tracker(recipe: Recipe, folder: Path, say: Say) -> Tracker | None:
         return None
     write_text(path, json_text({**ids.model_dump(exclude_none=True), name: id}) + "\n")
     return Tracker(name, tracker, say)
-
-
-def _start_wandb(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
-    id = os.environ.get("WANDB_RUN_ID") or earlier or token_hex(8)
-    tracker = WandBTracker(
-        os.environ.get("WANDB_PROJECT") or _PROJECT,
-        name=os.environ.get("WANDB_NAME") or folder.name,
-        id=id,
-        resume=os.environ.get("WANDB_RESUME") or "allow",
-    )
-    tracker.start()
-    return tracker, id
-
-
-def _start_mlflow(folder: Path, earlier: str | None) -> tuple[GeneralTracker, str]:
-    # By default MLflow tries for minutes to reach a server that does not answer, and the training
-    # waits.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    tracker = MLflowTracker(_PROJECT, run_id=earlier, run_name=os.environ.get("MLFLOW_RUN_NAME") or folder.name)
-    tracker.start()
-    return tracker, tracker.tracker.info.run_id
-
-
-_STARTS = {"wandb": _start_wandb, "mlflow": _start_mlflow}
 
 
 def _end(tracker: GeneralTracker, finished: bool) -> None:

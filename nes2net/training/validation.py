@@ -241,7 +241,22 @@ class Validator:
             values |= {f"val_eer_{name}_low": low, f"val_eer_{name}_high": high}
             if len(self.eer_methods) > 1:
                 values |= self._of_corpora(name, [trials[i] for result in results for i in result.places], scores)
-        return values | self._further(name, results, epoch)
+        # The objective's other error rates, over everything with a label.
+        for rate in dict.fromkeys(rate for result in results for rate in result.further):
+            columns = zip(*(result.further[rate] for result in results if result.further))
+            scores, labels = (np.concatenate(column) for column in columns)
+            if not np.isfinite(scores).all():
+                raise InputError(
+                    f"a score is not finite after epoch {epoch} ({rate}): lower the learning rate, `train.lr`"
+                )
+            bonafide, spoof = scores[labels == 1], scores[labels == 0]
+            if not len(bonafide) or not len(spoof):
+                raise InputError(
+                    f"{rate} needs both classes, and the development set has {len(bonafide)} bona fide and {len(spoof)} "
+                    "spoofed scores of it: give it labels, or more utterances"
+                )
+            values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
+        return values
 
     def _of_corpora(self, name: str, trials: Sequence[Trial], scores: np.ndarray) -> dict[str, float]:
         """The rates of each corpus, their mean and the highest, and the EER of each attack."""
@@ -265,24 +280,3 @@ class Validator:
             values |= {f"{key}_mean": sum(of_corpora.values()) / len(of_corpora)}
             values |= {f"{key}_worst": max(of_corpora.values())}
         return values | {f"val_eer_{name}/{group}": eer for group, eer in found.groups.items()}
-
-    def _further(self, name: str, results: list[_BatchResult], epoch: int) -> dict[str, float]:
-        """The objective's other error rates, over everything with a label."""
-        values = {}
-        for rate in dict.fromkeys(rate for result in results for rate in result.further):
-            scores, labels = (
-                np.concatenate(column)
-                for column in zip(*(result.further[rate] for result in results if result.further))
-            )
-            if not np.isfinite(scores).all():
-                raise InputError(
-                    f"a score is not finite after epoch {epoch} ({rate}): lower the learning rate, `train.lr`"
-                )
-            bonafide, spoof = scores[labels == 1], scores[labels == 0]
-            if not len(bonafide) or not len(spoof):
-                raise InputError(
-                    f"{rate} needs both classes, and the development set has {len(bonafide)} bona fide and {len(spoof)} "
-                    "spoofed scores of it: give it labels, or more utterances"
-                )
-            values[f"val_{rate}_{name}"] = metrics.compute_eer(bonafide, spoof)[0]
-        return values

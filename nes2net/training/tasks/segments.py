@@ -112,8 +112,7 @@ class SegmentObjective(Objective):
                     f"the back-end gives {logits.shape[1]} frames of {ms} ms, but its num_segments promised at least "
                     f"{labels.shape[1]}"
                 )
-            aligned = logits[:, : labels.shape[1]].flatten(0, 1)
-            found.append(self.of_frames.parts(aligned, _shares(labels))[0])
+            found.append(self.of_frames.parts(logits[:, : labels.shape[1]].flatten(0, 1), _shares(labels))[0])
         return found
 
 
