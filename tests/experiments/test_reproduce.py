@@ -40,7 +40,9 @@ ROW = {
 
 def write_rows(folder: Path, *rows: dict) -> Path:
     path = folder / "rows.yaml"
-    path.write_text(yaml.safe_dump(list(rows)))
+    systems = {f"row {number}": {"results": {"own": row}} for number, row in enumerate(rows)}
+    table = {"title": "Rows", "columns": {"own": "own"}, "systems": systems}
+    path.write_text(yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
     return path
 
 
@@ -430,7 +432,7 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
         (["a", "--rows", str(tmp_path / "none.yaml")], "cannot be read"),
         (["a", "--rows", str(tmp_path / "bad.yaml")], "is not valid YAML"),
-        (["a", "--rows", str(tmp_path / "text.yaml")], "a list of rows or a mapping of tables is expected, found str"),
+        (["a", "--rows", str(tmp_path / "text.yaml")], "a mapping with notes, tests and tables is expected, found str"),
         (["a", "--rows", str(tmp_path / "rows.yaml")], "two rows have one id"),
     ):
         assert main(["experiment", "reproduce", *arguments]) == 2
