@@ -149,7 +149,7 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     inside, version = user("python", "-c", where).split()
     assert inside == "True"
     assert user("python", "-m", "nes2net", "--version") == user("nes2net", "--version") == f"nes2net {version}\n"
-    assert "asvspoof2021_df" in user("nes2net", "data", "check", "--help")
+    assert "asvspoof2021_df" in user("nes2net", "info", "corpora")
     assert "nes2net_x_selu" in user("nes2net", "info")
 
     sizes = ["train.epochs=2", "train.batch_size=4", "train.lr=1e-3", "train.keep=all", "augment.algo=0"]
