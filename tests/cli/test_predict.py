@@ -442,7 +442,7 @@ print(many - few, many)
     "flags",
     [
         ["--hop", "12", "--plot", "pictures"],
-        ["--segments", "--model", "frames.pth", "--plot", "pictures", "--rttm", "a.rttm"],
+        ["--segments", "--threshold", "0", "--model", "frames.pth", "--plot", "pictures", "--rttm", "a.rttm"],
     ],
 )
 def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags):

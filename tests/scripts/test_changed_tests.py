@@ -1,0 +1,26 @@
+"""Which tests a change concerns."""
+
+import pytest
+from changed_tests import REPOSITORY, concerned
+
+
+@pytest.mark.parametrize(
+    "changed, among, not_among",
+    [
+        ("nes2net/metrics/eer.py", "tests/metrics/test_eer.py", "tests/scoring/test_kernel.py"),
+        (
+            "nes2net/scoring/kernel.py",
+            "tests/scoring/test_batches.py",
+            "tests/metrics/test_eer.py",
+        ),  # it imports the kernel
+        ("nes2net/scoring/kernel.py", "tests/test_house.py", "tests/test_documentation.py"),
+        ("nes2net/__init__.py", "tests/test_imports.py", "tests/metrics/test_eer.py"),
+        ("tests/metrics/test_eer.py", "tests/metrics/test_eer.py", "tests/metrics/test_rates.py"),
+        ("tests/builders/voices.py", "tests/augment/test_physics.py", "tests/test_house.py"),
+        ("docs/score.md", "tests/test_documentation.py", "tests/test_house.py"),
+        ("scripts/house", "tests/scripts/test_house_figures.py", "tests/test_house.py"),
+    ],
+)
+def test_what_a_change_concerns(changed, among, not_among):
+    found = {str(path.relative_to(REPOSITORY)) for path in concerned([changed])}
+    assert among in found and not_among not in found

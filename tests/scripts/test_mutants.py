@@ -1,0 +1,64 @@
+"""Faults that are planted to see whether tests notice them."""
+
+import importlib.util
+import sys
+from importlib.machinery import SourceFileLoader
+
+import pytest
+from conftest import REPOSITORY
+
+SOURCE = '''"""A module: 1 < 2."""
+
+LIMIT: int = 3
+
+
+def clipped(x, low=-1.0):
+    """No fault stands here: 4 > 3."""
+    if x is None:
+        raise ValueError(f"{1 + 1} is no number")
+    return low if x < low and not LIMIT == 4 else x * 2
+'''
+
+
+@pytest.fixture(scope="module")
+def mutants():
+    loader = SourceFileLoader("mutants", str(REPOSITORY / "scripts" / "mutants"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mutants", loader))
+    sys.modules["mutants"] = module
+    loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def package(tmp_path):
+    (tmp_path / "nes2net").mkdir()
+    (tmp_path / "nes2net" / "clip.py").write_text(SOURCE)
+    return tmp_path
+
+
+def test_faults_of_a_module(mutants, package):
+    found = {(mutant.before, mutant.after) for mutant, _ in mutants.sites("nes2net/clip.py", package)}
+    assert found == {
+        ("3", "4"),
+        ("-1.0", "1.0"),
+        ("x is None", "x is not None"),
+        ("x is None", "False"),
+        ("x < low and not LIMIT == 4", "x <= low and not LIMIT == 4"),
+        ("low if x < low and not LIMIT == 4 else x * 2", "low if x < low or not LIMIT == 4 else x * 2"),
+        ("x < low and not LIMIT == 4", "x < low and LIMIT == 4"),
+        ("not LIMIT == 4", "not LIMIT != 4"),
+        ("LIMIT == 4", "LIMIT == 5"),
+        ("low if x < low and not LIMIT == 4 else x * 2", "low if x < low and not LIMIT == 4 else x / 2"),
+        ("x * 2", "x * 3"),
+    }
+
+
+def test_a_planted_fault_is_found_again_and_taken_out(mutants, package):
+    path = package / "nes2net" / "clip.py"
+    for mutant, _ in mutants.sites("nes2net/clip.py", package):
+        path.write_text("import math\n\n" + SOURCE)  # other lines have moved
+        held = mutants.plant(mutant, package)
+        changed = path.read_text()
+        assert changed.count(mutant.after) >= 1 and changed != held.decode() == "import math\n\n" + SOURCE
+    path.write_text("")
+    assert mutants.plant(mutant, package) is None
