@@ -1,4 +1,4 @@
-"""Print the test files that a change concerns, for `scripts/test.sh --changed` (docs/architecture.md).
+"""Print the test files that a change concerns, for `scripts/test.sh --changed` (CONTRIBUTING.md).
 
 python scripts/changed_tests.py [BASE]
 
@@ -29,22 +29,13 @@ def text(path: Path) -> str:
 
 @cache
 def names(path: Path) -> re.Pattern[str]:
-    """A pattern of the ways in which Python and strings name the module in ``path``."""
-    *packages, stem = path.relative_to(path.parents[len(path.parts) - 1]).with_suffix("").parts
+    """A pattern of the ways in which Python and strings name the module in ``path``, below the repository."""
+    *packages, stem = path.with_suffix("").parts
     if stem == "__init__":
         *packages, stem = packages
     package, module = ".".join(packages), ".".join((*packages, stem))
     by_import = rf"from {re.escape(package)} import (?:\([^)]*|[^\n(]*)\b{stem}\b|" if package else ""
-    return re.compile(rf"{by_import}\b{re.escape(module)}\b(?!\.\w*[a-z_]+ import)", re.DOTALL)
-
-
-def in_package(path: Path) -> Path:
-    return path.relative_to(REPOSITORY)
-
-
-@cache
-def modules() -> tuple[Path, ...]:
-    return tuple(sorted((REPOSITORY / "nes2net").rglob("*.py")))
+    return re.compile(rf"{by_import}\b{re.escape(module)}\b(?!\.\w+ import)", re.DOTALL)
 
 
 @cache
@@ -52,25 +43,25 @@ def test_files() -> tuple[Path, ...]:
     return tuple(sorted(TESTS.rglob("test_*.py")))
 
 
-def tests_of(module: Path) -> list[Path]:
-    """Test files of one module of the package: those of its name in the folder of its room first."""
-    relative = in_package(module)
-    name, room = module.stem, relative.parts[1].removesuffix(".py")
-    own = [path for path in test_files() if path.stem == f"test_{name}" and path.parent.name in (room, "tests")]
-    if len(relative.parts) == 2 and name.startswith("__"):  # every file imports the package itself
-        return own
-    pattern = names(relative)
-    return own + [path for path in test_files() if path not in own and pattern.search(text(path))]
-
-
 def own_tests(module: Path) -> list[Path]:
-    room = in_package(module).parts[1]
-    return [path for path in test_files() if path.stem == f"test_{module.stem}" and path.parent.name == room]
+    """Test files of the name of a module, in the folder of its room or beside the folders."""
+    room = module.relative_to(REPOSITORY).parts[1].removesuffix(".py")
+    return [path for path in test_files() if path.stem == f"test_{module.stem}" and path.parent.name in (room, "tests")]
+
+
+def tests_of(module: Path) -> list[Path]:
+    """Test files of one module of the package: its own ones first, then those that name it."""
+    own = own_tests(module)
+    if module.parent.name == "nes2net" and module.stem.startswith("__"):  # every file imports the package itself
+        return own
+    pattern = names(module.relative_to(REPOSITORY))
+    return own + [path for path in test_files() if path not in own and pattern.search(text(path))]
 
 
 def concerned(changed: list[str]) -> list[Path]:
     """Test files that the ``changed`` files, below the repository, concern."""
     found: dict[Path, None] = {}
+    modules = sorted((REPOSITORY / "nes2net").rglob("*.py"))
     for file in changed:
         path = REPOSITORY / file
         top, *_ = Path(file).parts
@@ -79,15 +70,11 @@ def concerned(changed: list[str]) -> list[Path]:
         elif top == "nes2net":
             found |= dict.fromkeys(REPOSITORY / name for name in ALWAYS)
             if path.suffix != ".py":  # data of the modules beside it
-                beside = [
-                    module
-                    for module in modules()
-                    if module.parent == path.parent or module.parent == path.parent.parent
-                ]
+                beside = [module for module in modules if module.parent in (path.parent, path.parent.parent)]
                 found |= dict.fromkeys(one for module in beside for one in own_tests(module))
                 continue
             pattern = names(Path(file))
-            above = [module for module in modules() if module != path and pattern.search(text(module))]
+            above = [module for module in modules if module != path and pattern.search(text(module))]
             found |= dict.fromkeys(tests_of(path))
             found |= dict.fromkeys(one for module in above for one in own_tests(module))
         elif top == "tests" and path.name.startswith("test_"):
