@@ -1,8 +1,10 @@
 """Fixtures that many tests share."""
 
 import os
+import re
 import signal
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +41,36 @@ os.environ.setdefault("NES2NET_PROGRESS_SECONDS", "0")
 def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Look for doctests in the package alone: builders of files, and tests, have none."""
     return [collector for collector in (yield) if not isinstance(collector, DoctestModule)]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--allowed-skips", type=Path, metavar="FILE", help="fail if more tests are skipped than FILE allows")
+
+
+def skipped(config: pytest.Config) -> Counter[str]:
+    """How many tests were skipped, by reason."""
+    reports = config.pluginmanager.get_plugin("terminalreporter").stats.get("skipped", [])
+    return Counter(report.longrepr[2].removeprefix("Skipped: ") for report in reports)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a run fail in which tests were skipped without being on the list of those that may."""
+    if session.config.option.allowed_skips is None or hasattr(session.config, "workerinput"):
+        return
+    import yaml
+
+    allowed = yaml.safe_load(session.config.option.allowed_skips.read_text(encoding="utf-8"))
+    for reason, number in skipped(session.config).items():
+        most = next((most for pattern, most in allowed.items() if re.search(pattern, reason)), 0)
+        if most != "any" and number > most:
+            print(f"\nerror: {number} tests are skipped, where {most} may be: {reason}")
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason, number in skipped(terminalreporter.config).most_common():
+        terminalreporter.write_line(f"{number} skipped: {reason}")
 
 
 #: Tests of many minutes, the longest first.

@@ -2,10 +2,11 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
-import pytest
+from nes2net import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = sorted(page for folder in (".", "docs", "tests/golden") for page in (REPOSITORY / folder).glob("*.md"))
@@ -34,9 +35,8 @@ def inline(page: Path) -> list[str]:
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL))
 
 
-def commands() -> list:
+def commands() -> Iterator[tuple[str, list[str]]]:
     """The commands of shell blocks, with the page that has them. CONTRIBUTING.md's are run by test_contributing.py."""
-    found = []
     for page in PAGES:
         for block in blocks(page, "bash") if page.name != "CONTRIBUTING.md" else []:
             for line in block.replace("\\\n", " ").splitlines():
@@ -44,76 +44,81 @@ def commands() -> list:
                 if words[:1] == ["torchrun"]:
                     words = ["nes2net", *words[words.index("nes2net") + 1 :]]
                 if words[:1] == ["nes2net"] or words[:1] == ["python"]:
-                    found.append(pytest.param(words, id=f"{page.name}: {' '.join(words)[:60]}"))
-    return found
+                    yield page.name, words
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere():
     broken = []
-    for link in LINK.findall(text(page)):
-        name, _, anchor = link.partition("#")
-        target = page.parent / name if name else page
-        if not target.exists() or (anchor and anchor not in anchors(target)):
-            broken.append(link)
+    for page in PAGES:
+        for link in LINK.findall(text(page)):
+            name, _, anchor = link.partition("#")
+            target = page.parent / name if name else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                broken.append(f"{page.name}: {link}")
     assert broken == []
 
 
-@pytest.mark.parametrize("words", commands())
-def test_commands_are_accepted(words):
+def test_commands_are_accepted(capsys):
     """Every flag exists and every value is one that it takes; recipes are read with their overrides."""
     from nes2net.cli.main import build_parser
     from nes2net.cli.published import easy_inference_demo, main
     from nes2net.recipes.reading import load_recipe
 
-    program, *arguments = words
-    if program == "python":
-        script, *arguments = arguments
-        assert (REPOSITORY / script).is_file()
-        parsers = {"main.py": main.build_parser, "easy_inference_demo.py": easy_inference_demo.build_parser}
-        if script not in parsers or "--help" in arguments:
-            return
-        parsers[script]().parse_args(arguments)
-        return
-    parsed = build_parser().parse_args(arguments)
-    if parsed.command == "train":
-        file = REPOSITORY / parsed.recipe
-        load_recipe(file if file.exists() else parsed.recipe, parsed.overrides)
+    parsers = {
+        "nes2net": build_parser(),
+        "main.py": main.build_parser(),
+        "easy_inference_demo.py": easy_inference_demo.build_parser(),
+    }
+    refused, read = [], 0
+    for page, (program, *arguments) in commands():
+        if program == "python":
+            program, *arguments = arguments
+            assert (REPOSITORY / program).is_file()
+        if program not in parsers or (program != "nes2net" and "--help" in arguments):
+            continue
+        try:
+            parsed = parsers[program].parse_args(arguments)
+            if program == "nes2net" and parsed.command == "train":
+                file = REPOSITORY / parsed.recipe
+                load_recipe(file if file.exists() else parsed.recipe, parsed.overrides)
+            read += 1
+        except SystemExit as ended:
+            if ended.code:
+                refused.append(f"{page}: {program} {shlex.join(arguments)}\n{capsys.readouterr().err}")
+        except InputError as error:
+            refused.append(f"{page}: {program} {shlex.join(arguments)}\n{error}")
+    assert refused == [] and read > 100
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_benchmarks_exist(page):
-    named = set(re.findall(r"scripts/bench (\w+)", text(page))) - {"NAME"}
+def test_benchmarks_exist():
+    named = {name for page in PAGES for name in re.findall(r"scripts/bench (\w+)", text(page))} - {"NAME"}
     assert named <= {path.stem for path in (REPOSITORY / "scripts" / "benchmarks").glob("*.py")}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_and_tests_named_exist(page):
+def test_files_and_tests_named_exist():
     """Every file or folder that a page names by its path is there, and every ``FILE::TEST``."""
     missing = []
-    for word in " ".join(inline(page)).split():
-        path, _, test = word.rstrip(",;.").partition("::")
-        if not re.match(r"(tests|nes2net|scripts|configs|docs|\.ci)/", path) or SHOWN.search(path):
-            continue
-        file = REPOSITORY / path
-        if not file.exists() or (test and f"def {test}(" not in text(file)):
-            missing.append(word)
+    for page in PAGES:
+        for word in " ".join(inline(page)).split():
+            path, _, test = word.rstrip(",;.").partition("::")
+            if not re.match(r"(tests|nes2net|scripts|configs|docs|\.ci)/", path) or SHOWN.search(path):
+                continue
+            file = REPOSITORY / path
+            if not file.exists() or (test and f"def {test}(" not in text(file)):
+                missing.append(f"{page.name}: {word}")
     assert missing == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_commands_named_exist(page):
+def test_commands_named_exist():
     """Commands and ways in the running text, as `nes2net data check`; those of blocks are read whole above."""
     from nes2net.cli.main import build_parser
 
-    known = build_parser().commands()
-    named = {match[1] for words in inline(page) if (match := re.match(r"nes2net ([a-z][a-z-]*)", words))}
-    assert named <= set(known)
+    known = set(build_parser().commands())
     with_ways = "|".join({name.split(" ")[0] for name in known if " " in name})
-    ways = {
-        match[1] for words in inline(page) if (match := re.match(rf"nes2net ((?:{with_ways}) [a-z][a-z-]*)", words))
-    }
-    assert ways <= set(known)
+    for page in PAGES:
+        for form in (r"nes2net ([a-z][a-z-]*)", rf"nes2net ((?:{with_ways}) [a-z][a-z-]*)"):
+            named = {match[1] for words in inline(page) if (match := re.match(form, words))}
+            assert named <= known, page.name
 
 
 def test_every_row_of_faithfulness_names_a_test():
@@ -123,13 +128,13 @@ def test_every_row_of_faithfulness_names_a_test():
     assert [row for row in rows if "`tests/" not in row.split("|")[4]] == []
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_is_python(page):
+def test_python_is_python():
     """A block that needs no file is run; every other one is compiled."""
-    for block in blocks(page, "python"):
-        code = compile(block, page.name, "exec")
-        if page.name != "CONTRIBUTING.md" and "CKPT" not in block:
-            exec(code, {})
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            code = compile(block, page.name, "exec")
+            if page.name != "CONTRIBUTING.md" and "CKPT" not in block:
+                exec(code, {})
 
 
 def test_the_extras_are_those_of_pyproject():
@@ -143,15 +148,13 @@ def test_the_extras_are_those_of_pyproject():
         assert not re.search(r"pip install .*nes2net\[", text(page)), page.name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_rows_of_a_table_have_a_cell_in_each_column(page):
+def test_rows_of_a_table_have_a_cell_in_each_column():
     """A row with fewer is shifted, or belongs to another table."""
-    tables = re.findall(
-        r"(?:^\|.*\n)+", re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL), re.MULTILINE
-    )
-    for table in tables:
-        cells = [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
-        assert set(cells) == {cells[0]}, table.splitlines()[cells.index(next(n for n in cells if n != cells[0]))]
+    for page in PAGES:
+        running = re.sub(r"^```.*?^```$", "", text(page), flags=re.MULTILINE | re.DOTALL)
+        for table in re.findall(r"(?:^\|.*\n)+", running, re.MULTILINE):
+            columns = len(re.findall(r"(?<!\\)\|", table.splitlines()[0]))
+            assert [row for row in table.splitlines() if len(re.findall(r"(?<!\\)\|", row)) != columns] == [], page.name
 
 
 def test_every_chapter_is_in_the_manual_of_the_readme_in_the_index_and_in_the_navigation():

@@ -10,9 +10,16 @@ from builders import hostile
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 
 
+@pytest.fixture(scope="module")
+def tries():
+    tries = hostile.Tries()
+    yield tries
+    tries.close()
+
+
 @pytest.mark.parametrize(
     ("family", "name"), [(family, name) for family in hostile.FAMILIES for name in hostile.table(family)]
 )
-def test_hostile_file(family, name, tmp_path):
+def test_hostile_file(family, name, tries, tmp_path):
     case = hostile.table(family)[name]
-    hostile.check(case, hostile.tried(family, name, case.make(tmp_path)))
+    hostile.check(case, tries(family, name, case.make(tmp_path)))

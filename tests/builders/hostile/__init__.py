@@ -72,19 +72,29 @@ def nes2net(*arguments: Any) -> str:
     return out.getvalue()
 
 
-def tried(family: str, name: str, made: Any) -> Outcome:
-    """Attempt a case in a process with little memory and time.
+class Tries:
+    """Attempts cases in processes with little memory and time: one after another in one process, until a case breaks it."""
 
-    Raises:
-        AssertionError: if it takes longer, dies, or ends with any error but an InputError.
-    """
-    worker = Worker([PRELOADED])
-    try:
-        outcome = worker.attempt(_attempt, family, name, made)
-    finally:
-        worker.close()
-    assert isinstance(outcome, Outcome), f"{name}: {outcome.kind} instead of an InputError: {outcome.text}"
-    return outcome
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def __call__(self, family: str, name: str, made: Any) -> Outcome:
+        """Attempt a case.
+
+        Raises:
+            AssertionError: if it takes longer, dies, or ends with any error but an InputError.
+        """
+        self._worker = self._worker or Worker([PRELOADED])
+        outcome = self._worker.attempt(_attempt, family, name, made)
+        if not isinstance(outcome, Outcome):
+            self.close()
+            raise AssertionError(f"{name}: {outcome.kind} instead of an InputError: {outcome.text}")
+        return outcome
+
+    def close(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
 
 
 def check(case: Case, outcome: Outcome) -> None:
