@@ -225,6 +225,7 @@ _READERS: dict[str, Callable[[Path], object]] = {
 }
 _WHOLE: dict[str, Callable[[Path], object]] = {"stream": _streamed, "data check": measure_audio, "load": load_audio}
 _ALL = {**_READERS, **_WHOLE}
+_EITHER = {name: _ALL[name] for name in ("score", "stream")}  # a part of the file, and all of it
 _HUGE = 1 << 60
 
 CASES: list[Case] = [
@@ -261,13 +262,12 @@ CASES: list[Case] = [
             "silence",
         )
         for channels in (0, 32767, 65535)
-        for name, read in _ALL.items()
+        for name, read in (_ALL if channels else _EITHER).items()
     ),
     *(
         Case(f"WAV of {rate:,} Hz, {name}", partial(_wav, rate=rate, samples=1_000_000), _little(read), "silence")
-        for rate in (0, 1, 999, 1_000_001, 4_000_000_000)
-        for name, read in _ALL.items()
-        if name != "count"
+        for rate in (0, 999, 1_000_001, 4_000_000_000)
+        for name, read in _EITHER.items()
     ),
     *(
         Case(
@@ -277,7 +277,7 @@ CASES: list[Case] = [
             "cut off",
         )
         for form, announced in (("RIFF", 0x7FFFEFFF), ("RF64", _HUGE), ("BW64", _HUGE), ("RF64", (1 << 62) - 2))
-        for name, read in _ALL.items()
+        for name, read in (_ALL if form == "RIFF" else _EITHER).items()
     ),
     *(
         Case(
@@ -292,7 +292,7 @@ CASES: list[Case] = [
             ("W64", 16, (_HUGE).to_bytes(8, "little")),
             ("CAF", 56, b"\x0f" + bytes(7)),
         )
-        for name, read in _ALL.items()
+        for name, read in _EITHER.items()
     ),
     *(
         Case(
@@ -301,7 +301,7 @@ CASES: list[Case] = [
             _little(load_audio),
             r"announces [\d,]+ frames in [\d,]+ bytes; at most",
         )
-        for count, size in ((25 * 10**6, 0), (2**28 - 1, 0), (2**31 - 1, 0), (2**32 - 1, 0), (30 * 10**6, 30_001_000))
+        for count, size in ((25 * 10**6, 0), (2**32 - 1, 0), (30 * 10**6, 30_001_000))
         for fragmented in (False, True)
     ),
     Case("MOV of blocks of PCM", _blocks_of_mov, _little(load_audio), r"announces [\d,]+ blocks of PCM"),

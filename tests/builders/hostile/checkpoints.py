@@ -187,11 +187,8 @@ _PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     **{
         f"very many {name}": (_steps(instruction), "6,000,000 are accepted")
         for name, instruction in {
-            "sets": b"\x8f",
-            "lists": b"]",
             "memos": b"\x94",
             "records": b"cmine\nOwn\n)R",
-            "marks": b"(",
             "protocol frames": b"\x95" + struct.pack("<Q", 4) + b"]]]]",
         }.items()
     },
@@ -490,8 +487,7 @@ CASES = [
             lambda paths, mode=mode: average_checkpoints(paths, mode),
             "does not fit this model; other type|are neither weights nor counters",
         )
-        for dtype in _TYPES
-        for mode in ("mean", "legacy")
+        for dtype, mode in zip(_TYPES, ("mean", "legacy") * 3)
     ],
     *[
         Case(

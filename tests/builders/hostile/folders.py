@@ -175,7 +175,7 @@ MUCH = 2**31
 # Options of parts that a folder states, and what the message says.
 OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     **{
-        f"{name} of {option} {shown}": (part, {"name": name, option: value}, f"{option} is ")
+        f"{name} of {option} 2^31": (part, {"name": name, option: MUCH}, f"{option} is ")
         for part, name, option in (
             ("frontend", "lps", "n_fft"),
             ("frontend", "lps", "hop_length"),
@@ -202,8 +202,9 @@ OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
             ("backend", "aasist", "num_logits"),
             ("backend", "raw_aasist", "feature_dim"),
         )
-        for shown, value in (("2^31", MUCH), ("lists", [[[MUCH]]]))
     },
+    "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[MUCH]]]}, "n_fft is "),
+    "conv_feature_layers of lists": ("frontend", {**SSL, "conv_feature_layers": [[[MUCH]]]}, "conv_feature_layers is "),
     "a layer of 65,536 numbers": ("backend", {"name": "asp_mlp", "feature_dim": 65536, "hidden_dim": 65536}, "weights"),
     "an image of sls": ("backend", {"name": "sls", "feature_dim": 65536, "num_frames": 10000}, "weights"),
     "transformers of 128 layers": (

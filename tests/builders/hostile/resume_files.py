@@ -138,10 +138,7 @@ _VALUES: list[tuple[str, Any]] = [
     *((key, ["x"]) for key in _KEYS),
     ("version", 5),
     *((f"progress.{key}", _MISSING) for key in ("epoch", "step")),
-    *(
-        ("progress.epoch", value)
-        for value in (0, 1, 4, 1.0, True, None, 10**8, 10**12, 10**30, 10**5000, f"../../{_VICTIM}")
-    ),
+    *(("progress.epoch", value) for value in (0, 1, 4, 1.0, True, None, 10**8, 10**5000, f"../../{_VICTIM}")),
     *(("progress.step", value) for value in (-1, 5, 0.5)),
     *(("progress.lr", value) for value in (_NAN, -1.0)),
     *((f"progress.{key}", _NAN) for key in ("loss_sum", "seconds", "utterances")),

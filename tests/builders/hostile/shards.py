@@ -22,7 +22,7 @@ from nes2net.audio.packed import is_there
 from nes2net.audio.read import load_audio
 from nes2net.corpora.shards import CORPUS
 
-_CUTS = (0.001, 0.02, 0.3, 0.6, 0.9, 0.97, 0.995, 0.9999)  # of what is not filled up with zeros
+_CUTS = (0.001, 0.3, 0.9, 0.97, 0.9999)  # of what is not filled up with zeros
 
 
 def _flac(samples: int = 2000) -> bytes:
