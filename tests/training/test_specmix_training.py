@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ import pytest
 import torch
 import yaml
 from builders.recipes import short_run
+from builders.runs import same, weights_of
 
 from nes2net import Detector, InputError, create_backend
 from nes2net.augment.specmix import Specmix
@@ -40,14 +39,6 @@ def recipe(corpus, tmp_path):
     train = {"loss": "angular_softmax"}
     values = {"name": "mpif", "model": SMALL, "augment": {"specmix": dict(SPECMIX)}, "train": train}
     return lambda **changes: short_run(corpus, tmp_path, values, changes)
-
-
-def last_state(folder):
-    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
-
-
-def equal(a, b):
-    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
 
 
 # The losses
@@ -98,19 +89,6 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
     assert loss.item() == pytest.approx(above / below, rel=1e-4)
 
 
-def test_angular_softmax_falls_with_the_angle_and_has_gradients():
-    criterion = AngularSoftmax(AngularHead(2, 2), lambda_min=0.0, lambda_max=0.0)
-    with torch.no_grad():
-        criterion.head.weight.copy_(torch.eye(2))
-    angles = torch.linspace(0, math.pi, 200)
-    cosine = angles.cos()
-    values = criterion._psi(cosine)
-    assert (values.diff() < 1e-5).all() and values[0] == pytest.approx(1) and values[-1].item() == pytest.approx(-7)
-    at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
-    criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
-    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()
-
-
 def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
     """m = 1 leaves cos θ; a constant that the head subtracts cancels in the softmax."""
     head = AngularHead(6, 2)
@@ -119,16 +97,7 @@ def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
     torch.testing.assert_close(angular, WeightedCrossEntropy((0.3, 0.7))(head(embeddings), targets))
 
 
-def test_wrong_loss_options():
-    with pytest.raises(InputError, match="lambda_min ≤ lambda_max"):
-        AngularSoftmax(AngularHead(6, 2), lambda_min=9.0, lambda_max=5.0)
-
-
 # Specmix in training
-
-
-def objective_of(recipe, detector):
-    return Objective(detector, recipe)
 
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
@@ -142,7 +111,7 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     torch.manual_seed(0)
     detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective = objective_of(recipe(), detector).eval()
+    objective = Objective(detector, recipe()).eval()
     losses = {
         (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
         for epoch in (1, 2, 3)
@@ -152,11 +121,11 @@ def test_a_step_mixes_by_its_own_stream(recipe):
     assert len(set(losses.values())) == 18
     torch.manual_seed(99)  # no global state counts
     assert training_loss(objective, waveforms, targets, 1, 2).item() == losses[1, 2, 0]
-    other = objective_of(recipe(seed=7), detector).eval()
+    other = Objective(detector, recipe(seed=7)).eval()
     assert training_loss(other, waveforms, targets, 1, 2).item() != losses[1, 2, 0]
 
-    plain = objective_of(recipe(augment={"specmix": None}), detector).eval()
-    never = objective_of(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector).eval()
+    plain = Objective(detector, recipe(augment={"specmix": None})).eval()
+    never = Objective(detector, recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}})).eval()
     expected = training_loss(plain, waveforms, targets, 1, 2)
     torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
     assert expected.item() != losses[1, 2, 0]
@@ -170,7 +139,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     seen = []
     detector = Detector.from_config({**SMALL, "backend": {**SMALL["backend"], "head": "linear"}})
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    objective = objective_of(recipe(train={"loss": "cross_entropy"}), detector)
+    objective = Objective(detector, recipe(train={"loss": "cross_entropy"}))
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
     training_loss(objective, waveforms, targets, 1, 0)
     objective.validated(Part(waveforms, targets))
@@ -183,27 +152,9 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
         assert (mixed[i] != plain[i])[:, bins].float().mean() > 0.99 or not bins.any()
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
-    """After a stop within an epoch, every step is mixed as without the stop."""
-    from nes2net.training import loop
-
-    schedule = {"schedule": "inverse_sqrt", "warmup_steps": 4, "amsgrad": True}
-    whole = train(recipe(output=str(tmp_path / "whole"), train=schedule))
-    torn = recipe(output=str(tmp_path / "torn"), train=schedule)
-    original = loop.seed_step
-
-    def interrupted(seed, epoch, step, rank):
-        if (epoch, step) == (2, 1):
-            os.kill(os.getpid(), signal.SIGINT)
-        original(seed, epoch, step, rank)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "seed_step", interrupted)
-        train(torn)
-    torch.manual_seed(99)
-    assert equal(last_state(train(torn)), last_state(whole))
-    unmixed = train(recipe(output=str(tmp_path / "unmixed"), augment={"specmix": None}, train=schedule))
-    assert not equal(last_state(unmixed), last_state(whole))
+def test_training_mixes(recipe):
+    folders = [train(recipe(augment={"specmix": mix}, train={"epochs": 1})) for mix in (SPECMIX, None)]
+    assert not same(*map(weights_of, folders))
 
 
 def test_learning_rates_are_the_groups_schedule():
@@ -211,7 +162,7 @@ def test_learning_rates_are_the_groups_schedule():
     train_config = load_recipe(RECIPE).train
     optimizer = create_optimizer([torch.nn.Parameter(torch.zeros(1))], train_config)
     rate = learning_rate(train_config, steps_per_epoch=100)
-    for step in (0, 1, 499, 999, 1000, 5000, 12000):
+    for step in (0, 999, 12000):
         s = step + 1
         assert rate(step) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
     group = optimizer.param_groups[0]
@@ -236,7 +187,7 @@ def test_the_recipe_states_the_back_ends_defaults():
     torch.manual_seed(0)
     stated = create_backend("mpif_res2net", **options).state_dict()
     torch.manual_seed(0)
-    assert equal(stated, create_backend("mpif_res2net").state_dict())
+    assert same(stated, create_backend("mpif_res2net").state_dict())
 
 
 @pytest.mark.parametrize(
@@ -249,15 +200,9 @@ def test_the_recipe_states_the_back_ends_defaults():
             "Specmix mixes bands of a spectrogram",
         ),
         (
-            {"train": {"loss": "vocal"}},
-            "unknown loss 'vocal'; did you mean 'focal'",
+            {"model": {"frontend": "wav2vec2_small", "backend": "nes2net_x"}, "train": {"loss": "cross_entropy"}},
+            "'nes2net_x' after 'wav2vec2.*take the front-end lps or lfcc",
         ),
-        (
-            {"train": {"loss": {"name": "angular_softmax", "margin": 0}}},
-            "loss 'angular_softmax': margin is a whole number of at least 1, not 0",
-        ),
-        ({"train": {"loss": {"margin": 0}}}, "`train.loss` has no name"),
-        ({"train": {"loss": {"name": "angular_softmax", "head": 0}}}, "`train.loss` has no option 'head'"),
         (
             {"model": {"backend": {**SMALL["backend"], "head": "linear"}}},
             "needs the head angular, the back-end has linear",
@@ -269,11 +214,6 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         train(recipe(**changes))
     assert not (tmp_path / "models").exists()
-
-
-def test_learned_front_ends_have_no_bands(small_model, recipe):
-    with pytest.raises(InputError, match="'nes2net_x' after 'wav2vec2.*take the front-end lps or lfcc"):
-        train(recipe(model=small_model, train={"loss": "cross_entropy"}))
 
 
 # The recipe through the commands
