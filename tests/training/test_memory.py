@@ -1,6 +1,5 @@
 """Training that memory is too small for ends in one line, and goes on where it takes less."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders import PATIENCE
-from training.test_resume import send_at
+from builders.runs import signal_in_step
 
 from nes2net.errors import Unfinished
 from nes2net.training.run import train
@@ -31,24 +30,19 @@ def messages(folder, *recipes):
 
 
 @pytest.mark.slow
-def test_what_does_not_fit(recipe, small_model, monkeypatch, capsys, tmp_path):
+def test_what_does_not_fit(recipe, small_model, capsys, tmp_path):
     """A step takes some 500 MB. What is saved stays; a run without a save leaves its folder to another."""
 
     def long(comment, **train):
-        return recipe(
-            comment=comment,
-            train={"epochs": 1, "batch_size": 6, **train},
-            data={"num_samples": 160_000},
-            augment={"algo": 0},
-        )
+        sizes = {"train": {"epochs": 1, "batch_size": 6, **train}, "data": {"num_samples": 160_000}}
+        return recipe(comment=comment, model=small_model, **sizes)
 
-    with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        send_at(patch, signal.SIGTERM, (1, 0))
+    with signal_in_step(1, 0), pytest.raises(Unfinished):
         train(long("torn"))
     (resume,) = (tmp_path / "models").glob("*_torn/resume.pt")
     saved = resume.read_bytes()
     frontend = {**small_model["frontend"], "encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 65536}
-    large = recipe(comment="large", model={"frontend": frontend})
+    large = recipe(comment="large", model={**small_model, "frontend": frontend})
     lines = messages(tmp_path, recipe(train={"epochs": 1}, comment="first"), long("torn"), long("new"), large)
     assert lines == [
         "the memory of cpu ran out in epoch 1, step 1, which computes 6 × 160000 samples at once; the last save is "
