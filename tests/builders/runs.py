@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
-from nes2net.training.run import train
 
 
 def state_of(folder: Path) -> dict:
@@ -59,30 +57,15 @@ def assert_same_run(torn: Path, whole: Path) -> None:
 
 
 @contextmanager
-def signal_in_step(epoch: int, step: int, number: int = signal.SIGTERM) -> Iterator[pytest.MonkeyPatch]:
-    """Send this process signal ``number`` in the middle of a step."""
+def signal_in_step(epoch: int, step: int) -> Iterator[None]:
+    """Send this process SIGTERM in the middle of a step."""
     original = loop.seed_step
 
     def seed_step(seed: int, *place: int) -> None:
         if place[:2] == (epoch, step):
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGTERM)
         original(seed, *place)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "seed_step", seed_step)
-        yield patch
-
-
-def train_until_killed(recipe: Recipe, num_threads: int) -> None:
-    """End this process amid the second epoch: the weights have changed, nothing is saved of it."""
-    step = loop.Trainer.train_step
-
-    def killed(self, batches, epoch, number, due):
-        done = step(self, batches, epoch, number, due)
-        if (epoch, number) == (2, 1):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return done
-
-    loop.Trainer.train_step = killed
-    torch.set_num_threads(num_threads)  # the last bits depend on it
-    train(recipe)
+        yield

@@ -107,17 +107,9 @@ def test_going_on_from_an_adapted_detector(detector, recipe, tmp_path):
             train(recipe({"adapt": adapt, **options}, comment="third"))
 
 
-@pytest.mark.parametrize(
-    "adapt, message",
-    [
-        ({}, "`train.adapt` has no kind"),
-        ({"kind": "lorax"}, "`train.adapt`: kind is one of lora, .* did you mean 'lora'"),
-        ({"kind": "lora", "ranks": 8}, "`train.adapt` has no option 'ranks'"),
-    ],
-)
-def test_a_setting_that_is_wrong_is_refused_first(recipe, adapt, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        train(recipe({"adapt": adapt}, data={"root": str(tmp_path / "nowhere")}))
+def test_a_setting_that_is_wrong_is_refused_first(recipe, tmp_path):
+    with pytest.raises(InputError, match="`train.adapt`: kind is one of lora, .* did you mean 'lora'"):
+        train(recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")}))
 
 
 def test_it_is_said_in_one_place():

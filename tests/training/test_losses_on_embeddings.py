@@ -84,34 +84,3 @@ def test_mixed_labels_count_by_their_shares(loss):
     torch.testing.assert_close(losses[1], losses[0])
     if loss != "p2sgrad":  # linear in the shares
         torch.testing.assert_close(losses[3], (losses[0] + losses[2]) / 2)
-
-
-def latent_loss(objective, waveforms, targets, *place):
-    return objective(*objective.mixed(Part(waveforms, targets), *place)).item()
-
-
-@pytest.mark.parametrize("loss", ["cross_entropy", "oc_softmax"])
-def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
-    torch.manual_seed(0)
-    detector = Detector.from_config(with_head(SMALL, loss)).eval()
-    waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-
-    def objective(seed=3, latent=None):
-        settings = {"train": {"loss": loss}, "augment": {"latent": latent}}
-        return Objective(detector, recipe_from_dict({"seed": seed, **settings})).eval()
-
-    always = objective(latent={"probability": 1.0})
-    places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
-    losses = {place: latent_loss(always, waveforms, targets, *place) for place in places}
-    assert len(set(losses.values())) == 12
-    torch.manual_seed(99)  # no global state counts
-    assert latent_loss(always, waveforms, targets, 1, 2, 0) == losses[1, 2, 0]
-    assert latent_loss(objective(7, {"probability": 1.0}), waveforms, targets, 1, 2, 0) != losses[1, 2, 0]
-    plain = latent_loss(objective(), waveforms, targets, 1, 2, 0)
-    assert plain not in losses.values()
-    assert latent_loss(objective(latent={"probability": 0.0}), waveforms, targets, 1, 2, 0) == pytest.approx(plain)
-    assert latent_loss(always, waveforms, torch.ones(8).long(), 1, 2, 0) == pytest.approx(
-        latent_loss(objective(), waveforms, torch.ones(8).long(), 1, 2, 0)
-    )
-    untouched = zip(*(of.validated(Part(waveforms, targets))[:2] for of in (always, objective())))
-    assert all(torch.equal(a, b) for a, b in untouched)  # of the development set

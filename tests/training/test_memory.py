@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from builders import PATIENCE
 from builders.runs import signal_in_step
 
-from nes2net.errors import Unfinished
+from nes2net.errors import InputError, Unfinished
+from nes2net.training import loop
 from nes2net.training.run import train
 
 
@@ -27,6 +29,25 @@ def messages(folder, *recipes):
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stderr.splitlines()
+
+
+WHOLE = {"validation": {"whole_utterances": True}}
+DYNAMIC = {"data": {"crop": "dynamic", "chunk_samples": [3000, 5000]}}
+
+
+@pytest.mark.parametrize(
+    "settings, where, said",
+    [
+        ({}, (loop.Validator, "run"), "validation, which computes 4 × 4000 samples at once; the last save is intact"),
+        (WHOLE, (loop.Validator, "run"), "validation, which computes a whole utterance at .*whole_utterances=false`$"),
+        (WHOLE, (loop.Trainer, "backward"), "step 0, which computes 4 × 4000 samples .* nothing is saved yet"),
+        (DYNAMIC, (loop.Trainer, "backward"), "computes 4 × up to 5000 samples .*`train.accumulate=2`, .*batch_size`$"),
+    ],
+)
+def test_what_takes_less_is_said(recipe, monkeypatch, settings, where, said):
+    monkeypatch.setattr(*where, lambda *_: torch.empty(1 << 60))
+    with pytest.raises(InputError, match=f"the memory of cpu ran out in epoch 1, .*{said}"):
+        train(recipe(**settings), "cpu")
 
 
 @pytest.mark.slow

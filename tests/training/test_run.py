@@ -174,24 +174,12 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"data": {"root": "/nowhere"}}, "not found"),
         ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
-        (
-            {"train": {"lr": 1e30}},
-            r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower learning rate",
-        ),
+        ({"train": {"lr": 1e30}}, r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"),
         ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"algo": 4, "parameters": {"SNRmn": 3}}}, "SNRmin"),
-        (
-            {"model": {"frontend": "xlsr_300m"}},
-            "refusing to train XLS-R 300M .*`ssl_checkpoint`.*`model.frontend=wav2vec2_small`",
-        ),
-        (
-            {"model": {"frontend": {"name": "mms_1b"}}},
-            r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from",
-        ),
-        (
-            {"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2", "backend": "nes2net_x"}},
-            r"none\.pt not found",
-        ),
+        ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
+        ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
+        ({"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2"}}, r"none\.pt not found"),
         ({"train": {"init_from": "none.pth"}}, r"none\.pth not found"),
         ({"logs": __file__}, r"test_run\.py/unknown_tiny.* cannot be written to \(Not a directory\).*logs"),
     ],

@@ -159,33 +159,23 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
     assert len(state_of(both)["optimizer"]["state"]) > 2
 
 
+COSINE = {"segments": {"loss": "cosine_error"}}
+MEAN_OF_COSINES = {"backend": {"name": "mean_linear", "score_rule": "cosine"}}
+P2SGRAD = {"backend": {"name": "mean_linear", "head": "p2sgrad"}}
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"segments": {"resolutions": [20]}}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
         ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
         ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
-        (
-            {
-                "segments": {"loss": "cosine_error"},
-                "model": {"backend": {"name": "mean_linear", "score_rule": "cosine"}},
-            },
-            "`segments.loss=cosine_error` needs the head p2sgrad",
-        ),
-        (
-            {"data": {"corpus": "asvspoof2019_la", "root": "CORPUS"}},
-            "ASVspoof 2019 LA has labels of whole utterances only",
-        ),
+        ({**COSINE, "model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
+        ({"data": {"corpus": "asvspoof2019_la", "root": "CORPUS"}}, "LA has labels of whole utterances only"),
         ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
         ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
-        (
-            {"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}},
-            "'cosine_error' has no option 'class_weights'",
-        ),
-        (
-            {"segments": {"loss": "p2sgrad"}, "model": {"backend": {"name": "mean_linear", "head": "p2sgrad"}}},
-            "take a loss of logits",
-        ),
+        ({"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}}, "has no option 'class_weights'"),
+        ({"segments": {"loss": "p2sgrad"}, "model": P2SGRAD}, "take a loss of logits"),
         ({"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
         ({"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
         ({"data": {"crop": "pieces", "num_samples": 9001}, "segments": {"boundary_share": None}}, "a multiple of 160"),

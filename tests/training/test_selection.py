@@ -1,7 +1,5 @@
 """Selection: improved epochs, early stopping, checkpoints to keep, table, averages."""
 
-import json
-
 import pytest
 from builders.runs import history_of
 
@@ -113,18 +111,6 @@ def test_keep_policies(keep, expected, tmp_path):
     assert {int(p.stem[6:]) for p in tmp_path.glob("epoch_*.pth")} == expected | {99}
 
 
-def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
-    whole, torn = make(validation={"patience": 3}), make(validation={"patience": 3})
-    run(whole)
-    for epoch, pair in enumerate(PAIRS, 1):
-        update(torn, epoch, pair)
-        state = json.loads(json.dumps(torn.history))  # plain data
-        torn = make(validation={"patience": 3})
-        torn.history = state
-    assert [row["improved"] for row in torn.history] == [row["improved"] for row in whole.history]
-    assert torn.kept_epochs() == whole.kept_epochs() and torn.is_done == whole.is_done
-
-
 def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
     selection = make(tmp_path)
     run(selection)
@@ -153,15 +139,13 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
-    with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
-        best_epochs(tmp_path, 5, "val_loss_w_aug")
-    with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
-        best_epochs(tmp_path, 1, "val_los_w_aug")
-    with pytest.raises(InputError, match="known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
-        best_epochs(tmp_path, 1, "accuracy")
-    (tmp_path / HISTORY_FILE).write_text("[1, 2")
-    with pytest.raises(InputError, match="not a history that training wrote"):
-        best_epochs(tmp_path, 1, "val_loss_w_aug")
+    for number, by, said in (
+        (5, "val_loss_w_aug", r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"),
+        (1, "val_los_w_aug", "not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"),
+        (1, "accuracy", "known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"),
+    ):
+        with pytest.raises(InputError, match=said):
+            best_epochs(tmp_path, number, by)
     (tmp_path / HISTORY_FILE).unlink()
     with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
@@ -177,11 +161,10 @@ def test_a_history_from_elsewhere(tmp_path):
     assert best_epochs(tmp_path, 2, "val_loss") == [7, 8]
     with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(7, 8\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
-    for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]"):
-        path.write_text(f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
-        with pytest.raises(InputError, match="not a history that training wrote"):
-            best_epochs(tmp_path, 1, "val_loss")
-    for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):
+    epochs = ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]")
+    rows = [f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]' for epoch in epochs]
+    others = ("[1, 2", "[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', "")
+    for text in (*rows, *others):
         path.write_text(text)
         with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")

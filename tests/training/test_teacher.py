@@ -137,10 +137,7 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path
         ({"task": {"teacher": None}}, "who is the teacher\\? name the checkpoint .* with `train.task.teacher`"),
         ({"task": {"teacher": "none.pth"}}, "none.pth"),
         ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
-        (
-            {"train": {"init_from": "a.pth"}},
-            "`train.init_from` holds teacher and student: leave out one of it and `train.task.teacher`",
-        ),
+        ({"train": {"init_from": "a.pth"}}, "holds teacher and student: leave out one of it and `train.task.teacher`"),
         ({"augment": {"latent": {}}}, "the task distillation trains on bona fide ones alone: leave it out"),
         (
             {"model": {**model(), "backend": BACKEND}},
