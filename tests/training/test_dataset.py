@@ -1,6 +1,5 @@
 """The training set: order of its steps, random streams, and the recipe's keys for data."""
 
-import io
 import os
 import random
 import signal
@@ -19,7 +18,7 @@ from nes2net import InputError
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop, random_crop
-from nes2net.augment import NoiseAugmentation, RawBoostParameters, Sources, rawboost
+from nes2net.augment import NoiseAugmentation, Sources, rawboost
 from nes2net.augment.channels import LowPass
 from nes2net.augment.effect import OneOf
 from nes2net.augment.legacy import LegacyStream
@@ -271,28 +270,6 @@ def test_legacy_draws_in_the_order_of_reading_from_the_global_stream(trials, dev
             heard = torch.cat([batch.waveforms for batch in loader])
             plain = [published(trial, algo, np.random.mtrand._rand, random._inst) for trial in expected]
             assert torch.equal(heard, torch.stack(plain))
-
-
-def test_legacy_goes_on_from_any_batch(trials):
-    def loader(stream):
-        boost = RawBoost(11, parameters=RawBoostParameters(LnL_ratio=0.5, SSI_ratio=0.5), stream=stream)
-        dataset = TrainingSet(Examples(trials), 8000, [boost])
-        return training_loader(dataset, EpochBatches(len(trials), 3, 0, True), 0, False)
-
-    stream = LegacyStream(5)
-    whole = []
-    for step, batch in enumerate(loader(stream)):
-        if step == 1:
-            file = io.BytesIO()
-            torch.save(stream.state(), file)
-        whole.append(batch.waveforms)
-    resumed = LegacyStream(6)
-    file.seek(0)
-    resumed.load_state(torch.load(file, weights_only=True))
-    rest = loader(resumed)
-    rest.batch_sampler.start = 2
-    assert all(torch.equal(a, b.waveforms) for a, b in zip(whole[2:], rest, strict=True))
-    assert resumed.rng.random() == stream.rng.random() and resumed.gates.random() == stream.gates.random()
 
 
 # ---- training
