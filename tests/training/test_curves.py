@@ -1,8 +1,6 @@
 """The picture of a run's losses, error rates and learning rates."""
 
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.image import imread
 
 from nes2net.training.curves import plot_curves
 
@@ -18,6 +16,8 @@ HISTORY = [
 
 @pytest.mark.parametrize("epochs, panels", [(1, 2), (3, 3)])
 def test_curves_of_what_there_is(tmp_path, capsys, epochs, panels):
+    from matplotlib.image import imread
+
     plot_curves(HISTORY[:epochs], tmp_path / "curves.png")
     assert [path.name for path in tmp_path.iterdir()] == ["curves.png"] and capsys.readouterr().err == ""
     image = imread(tmp_path / "curves.png")
@@ -38,7 +38,7 @@ def test_curves_that_cannot_be_drawn_end_nothing(tmp_path, capsys):
 def drawn(monkeypatch, tmp_path):
     """A function that draws a history, and returns the figure instead of writing a file."""
     figures = []
-    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, *_, **__: figures.append(figure))
 
     def draw(losses, **options):
         history = [{"epoch": n, "loss": loss, "lr": 1e-6} for n, loss in enumerate(losses, 1)]

@@ -112,6 +112,8 @@ def test_no_bar_where_there_is_no_terminal(capsys):
         (0.75, 1, {"most": 3}, "try `data.num_workers=3`"),
         (0.5, 4, {"most": 16}, "4 reading processes: try `data.num_workers=8`"),
         (0.3, 0, {"most": 4}, "0 reading processes: try `data.num_workers=1`"),
+        (0.75, 0, {"most": 4}, "try `data.num_workers=3`"),
+        (1.0, 2, {"most": 4}, "try `data.num_workers=4`"),
         (0.5, 2, {"most": 2}, "the most that can be used: keep decoded audio with `data.cache=DIR`"),
         (0.5, 4, {"most": 0}, "with 0 reading processes, the most that can be used: keep decoded audio"),
         (0.5, 2, {"most": 2, "cached": True}, "the disk or the augmentation is the limit"),
