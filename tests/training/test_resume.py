@@ -276,7 +276,7 @@ def cut(owner, name, when):
         yield
 
 
-def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
+def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch, capsys):
     """An epoch validated again after an interruption may not be the best any more.
 
     On a GPU, for example, its digits may differ.
@@ -287,7 +287,9 @@ def test_the_best_stays_until_there_is_a_better_one(runs, monkeypatch):
     monkeypatch.setattr(loop.Validator, "run", lambda self, epoch: {"val_loss_wo_aug": next(losses), **fixed})
     with cut(loop.RunState, "save", lambda state: state.progress.epoch == 3):
         train(values)
+    capsys.readouterr()
     assert [path.name for path in train(values).glob("*.pth")] == ["epoch_1.pth"]
+    assert "saved" not in capsys.readouterr().out
 
 
 def test_cut_off_between_the_files_of_an_epoch(runs):
