@@ -54,9 +54,14 @@ def test_other_logits_are_refused(name):
     "loss, message",
     [
         ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
-        ({"name": "focal", "gamma": -1}, "loss 'focal': gamma is a number of at least 0, not -1"),
         ({"name": "am_softmax", "margin": ["duration", 1]}, r"margin is a number of at least 0, or \[duration, slope"),
         ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of two numbers above 0"),
+        (
+            {"name": "angular_softmax", "margin": 0},
+            "loss 'angular_softmax': margin is a whole number of at least 1, not 0",
+        ),
+        ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
+        ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),
         ({"name": "cross_entropy", 1: 2}, "has no option"),
         ({"gamma": 1}, "`train.loss` has no name"),
         ({"name": ["focal"]}, "`train.loss` has no name"),
@@ -65,4 +70,4 @@ def test_other_logits_are_refused(name):
 )
 def test_wrong_losses_are_refused(loss, message):
     with pytest.raises(InputError, match=message):
-        create_loss(loss, loss_of("cross_entropy")[1])
+        create_loss(loss, loss_of("angular_softmax" if "angular" in str(loss) else "cross_entropy")[1])

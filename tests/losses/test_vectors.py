@@ -126,6 +126,13 @@ def test_prototypes_by_formula():
     """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
     head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
     criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
+    x = torch.randn(3, 2)
+    assert torch.equal(
+        *(
+            of(x, torch.tensor([0, 1, 0]))
+            for of in (Prototypes(2, head=head), Prototypes(2, 20.0, 0.2, 0.1, 0.1, head=head))
+        )
+    )
     angles = torch.tensor([0.3, 1.0, 2.5])
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
     criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})

@@ -1,6 +1,40 @@
-"""Fixtures of the tests of training."""
+"""Fixtures of the tests of training: short clips, models that train quickly, and no curves that nobody looks at."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import soundfile
+from builders import tiny_corpus
+from builders.recipes import short_run
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus of a few seconds, of generated clips of 0.6 to 1.04 s."""
+    root = tiny_corpus.make(tmp_path_factory.mktemp("corpus"))
+    for place, path in enumerate(sorted([*root.rglob("*.flac"), *root.rglob("*.wav")])):
+        samples, rate = soundfile.read(path)
+        soundfile.write(path, samples[: 9600 + 640 * (5 * place % 12)], rate)
+    return root
+
+
+@pytest.fixture
+def small_model(small_model: dict) -> dict:
+    """The configuration of a small wav2vec 2.0 with ASP + MLP, which has batch statistics."""
+    return {**small_model, "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+
+
+@pytest.fixture
+def recipe(corpus: Path, tmp_path: Path) -> Callable:
+    """A function that builds a recipe of two epochs of three steps on a spectrum, with changes merged into it."""
+    model = {
+        "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
+        "aggregation": "last",
+        "backend": {"name": "asp_mlp", "hidden_dim": 8},
+    }
+    values = {"name": "tiny", "model": model, "data": {"num_samples": 4000}, "train": {"epochs": 2}}
+    return lambda **changes: short_run(corpus, tmp_path, values, changes)
 
 
 @pytest.fixture

@@ -52,13 +52,9 @@ def test_items_come_in_turn():
     """Each is drawn equally often up to one, and twice in a batch only if its group is smaller than its share."""
     batches = order(Balance(300, [Level(CORPUS), Level(CLASS)], draws=600), 12)
     times = np.bincount(batches.ravel(), minlength=300)
-    for corpus, label, number in (
-        ("a", "bonafide", 20),
-        ("a", "spoof", 180),
-        ("b", "bonafide", 60),
-        ("b", "spoof", 40),
-    ):
-        of_group = times[[pair == (corpus, label) for pair in zip(CORPUS, CLASS)]]
+    groups = {("a", "bonafide"): 20, ("a", "spoof"): 180, ("b", "bonafide"): 60, ("b", "spoof"): 40}
+    for group, number in groups.items():
+        of_group = times[[pair == group for pair in zip(CORPUS, CLASS)]]
         assert len(of_group) == number and of_group.sum() == 150 and np.ptp(of_group) <= 1
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
     plain = order(Balance(300), 12)
@@ -97,9 +93,7 @@ def test_all_processes_share_the_balanced_batches(world_size, accumulate):
     whole.epoch = 2
     parts = []
     for rank in range(world_size):
-        batches = EpochBatches(
-            300, 12, 1, True, share=StepShare(rank=rank, world_size=world_size, accumulate=accumulate), **options
-        )
+        batches = EpochBatches(300, 12, 1, True, share=StepShare(rank, world_size, accumulate), **options)
         batches.epoch, batches.start = 2, 5  # as resumed
         parts.append(list(by_step(batches, accumulate)))
     steps = list(whole)
@@ -141,9 +135,7 @@ def test_what_a_recipe_says():
 
 
 def test_a_field_that_no_trial_has_is_named():
-    with pytest.raises(
-        InputError, match=r"`data\.balance` needs the codec .* none has it; they have class, speaker, att"
-    ):
+    with pytest.raises(InputError, match=r"`data\.balance` needs the codec .* none has it; they have class, speaker,"):
         balance_of(DataConfig(balance=["codec"]), trials())
     with pytest.raises(InputError, match=r"`data\.speaker_cap` needs the speaker of the training trials"):
         balance_of(DataConfig(speaker_cap=1), [Trial("a", label="spoof")])
@@ -151,13 +143,8 @@ def test_a_field_that_no_trial_has_is_named():
 
 def test_the_groups_have_a_digest():
     """A run does not go on with other groups."""
-    digests = [
-        balance_of(data, of).digest()
-        for data, of in (
-            (DataConfig(balance=["class"]), trials()),
-            (DataConfig(balance=["class", "attack"]), trials()),
-            (DataConfig(balance=["class"]), trials()[::-1]),
-            (DataConfig(balance=["class"], speaker_cap=1), trials()),
-        )
-    ]
-    assert len(set(digests)) == 4 and digests[0] == balance_of(DataConfig(balance=["class"]), trials()).digest()
+    by_class = DataConfig(balance=["class"])
+    others = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
+    digests = [balance_of(data, trials()).digest() for data in (by_class, *others)]
+    digests.append(balance_of(by_class, trials()[::-1]).digest())
+    assert len(set(digests)) == 4 and digests[0] == balance_of(by_class, trials()).digest()

@@ -30,37 +30,29 @@ def ids(trials):
     return [trial.id for trial in trials]
 
 
-def test_by_default_the_parts_of_the_corpus_train_and_validate(root):
-    data = DataConfig(root=str(root))
-    assert {trial.phase for trial in read_trials(data, "train")} == {"train"}
-    assert {trial.phase for trial in read_trials(data, "dev")} == {"dev"}
+def test_the_parts_that_train_and_validate(root):
+    """By default those of the corpus; of another one all labelled trials if no phase is named."""
+    for part in ("train", "dev"):
+        assert {trial.phase for trial in read_trials(DataConfig(root=str(root)), part)} == {part}
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_split="eval", dev_keys=str(root / "keys"))
+    assert len(read_trials(data, "dev")) == 6
 
 
 def test_another_part_trains_and_the_progress_trials_of_another_corpus_validate(root):
-    data = DataConfig(
-        root=str(root),
-        train_split="dev",
-        dev_corpus="asvspoof2021_la",
-        dev_root=str(root),
-        dev_split="eval",
-        dev_phase="progress",
-    )
+    dev = {"dev_corpus": "asvspoof2021_la", "dev_root": str(root), "dev_split": "eval", "dev_phase": "progress"}
+    data = DataConfig(root=str(root), train_split="dev", **dev)
     assert {trial.phase for trial in read_trials(data, "train")} == {"dev"}
     dev = read_trials(data, "dev")
     assert ids(dev) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
     assert [trial.target for trial in dev] == [1, 0, 0] and all(trial.audio_path().is_file() for trial in dev)
 
 
-def test_all_labelled_trials_validate_without_a_phase(root):
-    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_split="eval", dev_keys=str(root / "keys"))
-    assert len(read_trials(data, "dev")) == 6
-
-
-def test_a_phase_needs_a_key(root):
-    with pytest.raises(InputError, match=r"ASVspoof 2019 LA has no keys with phases: leave out `data\.dev_phase`"):
-        read_trials(DataConfig(root=str(root), dev_phase="progress"), "dev")
-    with pytest.raises(InputError, match=r"protocols of ASVspoof 2019 LA hold its labels: leave out `data\.dev_keys`"):
-        read_trials(DataConfig(root=str(root), dev_keys=str(root / "keys")), "dev")
+@pytest.mark.parametrize(
+    "key, value, what", [("phase", "progress", "has no keys with"), ("keys", "k", "hold its labels")]
+)
+def test_a_phase_needs_a_key(root, key, value, what):
+    with pytest.raises(InputError, match=rf"ASVspoof 2019 LA .*{what}.*: leave out `data\.dev_{key}`"):
+        read_trials(DataConfig(root=str(root), **{f"dev_{key}": value}), "dev")
 
 
 def test_trials_have_the_scores_of_other_systems(root, tmp_path):
@@ -79,24 +71,13 @@ def test_trials_have_the_scores_of_other_systems(root, tmp_path):
 
 @pytest.mark.parametrize("key", ["train_scores", "dev_scores"])
 def test_a_score_file_that_is_not_there_is_named_with_its_key(root, tmp_path, key):
-    write_scores(
-        tmp_path / "all.txt",
-        [trial.id for part in ("train", "dev") for trial in read_trials(DataConfig(root=str(root)), part)],
-        range(12),
-    )
+    plain = DataConfig(root=str(root))
+    trials = [trial.id for part in ("train", "dev") for trial in read_trials(plain, part)]
+    write_scores(tmp_path / "all.txt", trials, range(12))
     files = {name: [str(tmp_path / "all.txt")] for name in ("train_scores", "dev_scores")}
     data = DataConfig(root=str(root), **{**files, key: ["gone.txt"]})
     with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which does not exist"):
         [Fusion(Recipe(data=data)).trials(part) for part in ("train", "dev")]
-
-
-def test_audio_of_another_corpus_is_looked_for_in_its_folder(root, tmp_path):
-    other = tmp_path / "other"
-    shutil.copytree(root, other)
-    next(other.rglob("LA_E_1000001.flac")).unlink()
-    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
-    with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
-        read_trials(data, "dev")
 
 
 def test_as_many_files_for_each_set_are_needed():
@@ -123,10 +104,8 @@ def test_several_corpora_one_after_the_other(root):
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
     trained = [*train, *dev[12:]]
-    with pytest.raises(
-        InputError,
-        match=r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`",
-    ):
+    said = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
+    with pytest.raises(InputError, match=said):
         check_unseen(data, trained, dev)
 
 
@@ -134,21 +113,23 @@ def test_the_corpus_that_is_wrong_is_named(root, tmp_path):
     with pytest.raises(InputError, match=r"where is corpus wild\? name its folder with `data\.corpora\.wild\.root`"):
         read_trials(DataConfig(corpora=several(root, root=None, alias="wild")), "train")
     with pytest.raises(
-        InputError, match=r"corpus in_the_wild of `data\.corpora`: .*give `data\.corpora\.in_the_wild\.root` the"
+        InputError, match=r"in_the_wild of `data\.corpora`: .*give `data\.corpora\.in_the_wild\.root` the"
     ):
         read_trials(DataConfig(corpora=several(root, root=str(tmp_path))), "train")
     other = shutil.copytree(root, tmp_path / "other")
     next(other.rglob("LA_T_1000001.flac")).unlink()
     with pytest.raises(InputError, match=r"1 of 12 audio files .* folder with `data\.corpora\.la\.root`"):
         read_trials(DataConfig(corpora=several(other)), "train")
+    next(other.rglob("LA_E_1000001.flac")).unlink()
+    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
+    with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
+        read_trials(data, "dev")
 
 
 def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     root = tiny_corpus.make_all(tmp_path)
-    corpora = [
-        {"name": name, "root": str(root / inner)}
-        for name, inner in (("asvspoof2019_la", ""), ("partialspoof", "partialspoof"))
-    ]
+    places = {"asvspoof2019_la": root, "partialspoof": root / "partialspoof"}
+    corpora = [{"name": name, "root": str(place)} for name, place in places.items()]
     recipe = recipe_from_dict({"data": {"corpora": corpora}, "segments": {"resolutions": [20]}})
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial

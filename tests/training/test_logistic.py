@@ -1,14 +1,11 @@
 """Logistic regression as a run of training: scikit-learn's scores, an ordinary run folder, resumed."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from builders.runs import history_of, same
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
@@ -39,6 +36,16 @@ def probe(recipe):
     return build
 
 
+def decisions(embeddings, targets, rows, c=1e6):
+    """Scores that scikit-learn gives ``rows``."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=10_000))
+    return model.fit(embeddings, targets).decision_function(rows)
+
+
 def weights(folder):
     return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").state_dict()
 
@@ -48,20 +55,19 @@ def test_scores_are_scikit_learns_decision_function(probe, corpus):
     detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     targets = np.array([trial.target for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")])
     embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=1e6, max_iter=10_000)).fit(embeddings, targets)
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
     scores = np.array([detector.score(trial.path) for trial in trials])
     with torch.inference_mode():
         waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in trials]
         rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
-    expected = model.decision_function(rows)
+    expected = decisions(embeddings, targets, rows)
     weights = np.abs(detector.backend.linear.weight.numpy(force=True)[0])  # terms of a sum, which may cancel
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
-    (row,) = json.loads((folder / "history.json").read_text())
+    (row,) = history_of(folder)
     odds, labels = torch.from_numpy(scores), torch.tensor([float(trial.target) for trial in trials])
     loss = torch.nn.functional.binary_cross_entropy_with_logits(odds, labels.double()).item()
     assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7) and row["improved"]
-    odds = model.decision_function(embeddings)
+    odds = decisions(embeddings, targets, embeddings)
     assert row["loss"] == pytest.approx(np.logaddexp(0, np.where(targets, -odds, odds)).mean(), abs=1e-5)
 
 
@@ -76,9 +82,7 @@ def test_the_scale_of_the_dimensions_does_not_matter(c):
         weight, bias, _ = fit_logistic(embeddings, targets, c)
         scores.append(embeddings @ weight + bias)
     np.testing.assert_allclose(*scores, atol=1e-6)
-    standard = StandardScaler().fit_transform(plain)
-    expected = LogisticRegression(C=c, max_iter=10_000).fit(standard, targets).decision_function(standard)
-    np.testing.assert_allclose(scores[0], expected, atol=1e-9)
+    np.testing.assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
 def test_a_dimension_without_variance_has_no_say():
@@ -112,8 +116,8 @@ def test_two_logits_differ_by_the_log_odds(probe, corpus, tmp_path):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     scores = [Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").score(trial.path) for folder in (one, two)]
     assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    rows = [json.loads((folder / "history.json").read_text())[0] for folder in (one, two)]
-    assert rows[0]["val_loss_wo_aug"] == pytest.approx(rows[1]["val_loss_wo_aug"], rel=1e-4, abs=1e-7)
+    losses = [history_of(folder)[0]["val_loss_wo_aug"] for folder in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-7)
 
 
 def test_an_interrupted_run_goes_on(probe, tmp_path, monkeypatch, capsys):
@@ -136,14 +140,13 @@ def test_an_interrupted_run_goes_on(probe, tmp_path, monkeypatch, capsys):
     assert (folder / EMBEDDINGS_FILE).stat().st_mtime_ns == before
     (folder / EMBEDDINGS_FILE).unlink()  # it is not needed any more
     assert train(recipe, device="cpu") == folder
-    assert all(torch.equal(value, weights(whole)[name]) for name, value in weights(folder).items())
+    assert same(dict(weights(folder)), dict(weights(whole)))
     train(recipe, device="cpu")
     assert "is trained already" in capsys.readouterr().out
 
 
 def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
-    copy = tmp_path / "copy"
-    shutil.copytree(corpus, copy)
+    copy = shutil.copytree(corpus, tmp_path / "copy")
     first = asvspoof2019_la.CORPUS.trials(copy, "train")[0]
     first.path.write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")

@@ -1,17 +1,12 @@
 """Training with losses that compare embeddings with the vectors of a head, and with perturbed embeddings."""
 
-import os
-import signal
-
 import pytest
 import torch
-from builders.recipes import short_run
 
 from nes2net import Detector, InputError
 from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.registry import losses
-from nes2net.training import loop
 from nes2net.training.objective import Objective, Part
 from nes2net.training.run import train
 
@@ -31,12 +26,6 @@ BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
 HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
 
 
-@pytest.fixture
-def recipe(corpus, tmp_path):
-    values = {"name": "heads", "model": SMALL, "train": {"epochs": 2}}
-    return lambda **changes: short_run(corpus, tmp_path, values, changes)
-
-
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
 def test_training_brings_the_head_of_its_loss(recipe, loss):
     """The head is trained, saved in the checkpoint, and makes the score."""
@@ -46,7 +35,7 @@ def test_training_brings_the_head_of_its_loss(recipe, loss):
     head = HEAD_OF[loss]
     assert detector.config["backend"]["head"] == head and detector.score_rule == RULES[head]
     torch.manual_seed(1234)
-    first = Detector.from_config(with_head(SMALL, loss))
+    first = Detector.from_config(with_head(recipe().model, loss))
     trained = dict(detector.backend.last_layer.named_parameters())
     assert trained and all((p != first.backend.last_layer.get_parameter(n)).any() for n, p in trained.items())
 
@@ -84,8 +73,8 @@ def test_the_margin_follows_the_length_of_the_batch():
 
 
 @pytest.mark.parametrize("loss", ["am_softmax", "oc_softmax", "p2sgrad", "prototypes"])
-def test_mixed_labels_count_by_their_shares(recipe, loss):
-    """Specmix goes with these losses; a mixed label of one class is that class."""
+def test_mixed_labels_count_by_their_shares(loss):
+    """A mixed label of one class is that class."""
     torch.manual_seed(0)
     detector = Detector.from_config(with_head(SMALL, loss)).eval()
     objective = Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
@@ -95,61 +84,3 @@ def test_mixed_labels_count_by_their_shares(recipe, loss):
     torch.testing.assert_close(losses[1], losses[0])
     if loss != "p2sgrad":  # linear in the shares
         torch.testing.assert_close(losses[3], (losses[0] + losses[2]) / 2)
-    settings = {"train": {"loss": loss, "epochs": 1, "keep": "last"}, "augment": {"specmix": {}}}
-    assert (train(recipe(**settings), "cpu") / "epoch_1.pth").is_file()
-
-
-def latent_loss(objective, waveforms, targets, *place):
-    return objective(*objective.mixed(Part(waveforms, targets), *place)).item()
-
-
-@pytest.mark.parametrize("loss", ["cross_entropy", "oc_softmax"])
-def test_latent_augmentation_has_a_stream_for_each_part_of_a_step(loss):
-    torch.manual_seed(0)
-    detector = Detector.from_config(with_head(SMALL, loss)).eval()
-    waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-
-    def objective(seed=3, latent=None):
-        settings = {"train": {"loss": loss}, "augment": {"latent": latent}}
-        return Objective(detector, recipe_from_dict({"seed": seed, **settings})).eval()
-
-    always = objective(latent={"probability": 1.0})
-    places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
-    losses = {place: latent_loss(always, waveforms, targets, *place) for place in places}
-    assert len(set(losses.values())) == 12
-    torch.manual_seed(99)  # no global state counts
-    assert latent_loss(always, waveforms, targets, 1, 2, 0) == losses[1, 2, 0]
-    assert latent_loss(objective(7, {"probability": 1.0}), waveforms, targets, 1, 2, 0) != losses[1, 2, 0]
-    plain = latent_loss(objective(), waveforms, targets, 1, 2, 0)
-    assert plain not in losses.values()
-    assert latent_loss(objective(latent={"probability": 0.0}), waveforms, targets, 1, 2, 0) == pytest.approx(plain)
-    assert latent_loss(always, waveforms, torch.ones(8).long(), 1, 2, 0) == pytest.approx(
-        latent_loss(objective(), waveforms, torch.ones(8).long(), 1, 2, 0)
-    )
-    untouched = zip(*(of.validated(Part(waveforms, targets))[:2] for of in (always, objective())))
-    assert all(torch.equal(a, b) for a, b in untouched)  # of the development set
-
-
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
-    """Bit for bit, with vectors of a head, a margin by duration, latent augmentation and filters."""
-    values = {
-        "train": {"loss": BY_DURATION, "accumulate": 2},
-        "augment": {"latent": {"probability": 1.0}, "fir": {"band": "wide"}},
-        "data": {"crop": "dynamic", "chunk_samples": [6000, 9000]},
-    }
-    whole = train(recipe(output=str(tmp_path / "whole"), **values), "cpu")
-    torn = recipe(output=str(tmp_path / "torn"), **values)
-    original = loop.seed_step
-
-    def interrupted(seed, epoch, step, rank):
-        if (epoch, step) == (2, 1):
-            os.kill(os.getpid(), signal.SIGINT)
-        original(seed, epoch, step, rank)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "seed_step", interrupted)
-        train(torn, "cpu")
-    torch.manual_seed(99)
-    states = [torch.load(folder / "resume.pt", weights_only=True)["detector"] for folder in (train(torn, "cpu"), whole)]
-    assert list(states[0]) == list(states[1]) and all(torch.equal(states[0][k], states[1][k]) for k in states[0])
-    assert any(key.endswith(".centers") for key in states[0])

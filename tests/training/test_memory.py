@@ -1,16 +1,17 @@
 """Training that memory is too small for ends in one line, and goes on where it takes less."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from builders import PATIENCE
-from training.test_resume import send_at
+from builders.runs import signal_in_step
 
-from nes2net.errors import Unfinished
+from nes2net.errors import InputError, Unfinished
+from nes2net.training import loop
 from nes2net.training.run import train
 
 
@@ -30,26 +31,41 @@ def messages(folder, *recipes):
     return done.stderr.splitlines()
 
 
+WHOLE = {"validation": {"whole_utterances": True}}
+DYNAMIC = {"data": {"crop": "dynamic", "chunk_samples": [3000, 5000]}}
+
+
+@pytest.mark.parametrize(
+    "settings, where, said",
+    [
+        ({}, (loop.Validator, "run"), "validation, which computes 4 × 4000 samples at once; the last save is intact"),
+        (WHOLE, (loop.Validator, "run"), "validation, which computes a whole utterance at .*whole_utterances=false`$"),
+        (WHOLE, (loop.Trainer, "backward"), "step 0, which computes 4 × 4000 samples .* nothing is saved yet"),
+        (DYNAMIC, (loop.Trainer, "backward"), "computes 4 × up to 5000 samples .*`train.accumulate=2`, .*batch_size`$"),
+    ],
+)
+def test_what_takes_less_is_said(recipe, monkeypatch, settings, where, said):
+    monkeypatch.setattr(*where, lambda *_: torch.empty(1 << 60))
+    with pytest.raises(InputError, match=f"the memory of cpu ran out in epoch 1, .*{said}"):
+        train(recipe(**settings), "cpu")
+
+
 @pytest.mark.slow
-def test_what_does_not_fit(recipe, small_model, monkeypatch, capsys, tmp_path):
+def test_what_does_not_fit(recipe, small_model, capsys, tmp_path):
     """A step takes some 500 MB. What is saved stays; a run without a save leaves its folder to another."""
 
     def long(comment, **train):
-        return recipe(
-            comment=comment,
-            train={"epochs": 1, "batch_size": 6, **train},
-            data={"num_samples": 160_000},
-            augment={"algo": 0},
-        )
+        sizes = {"train": {"epochs": 1, "batch_size": 6, **train}, "data": {"num_samples": 160_000}}
+        return recipe(comment=comment, model=small_model, **sizes)
 
-    with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        send_at(patch, signal.SIGTERM, (1, 0))
+    with signal_in_step(1, 0), pytest.raises(Unfinished):
         train(long("torn"))
     (resume,) = (tmp_path / "models").glob("*_torn/resume.pt")
     saved = resume.read_bytes()
     frontend = {**small_model["frontend"], "encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 65536}
-    large = recipe(comment="large", model={"frontend": frontend})
-    lines = messages(tmp_path, recipe(train={"epochs": 1}, comment="first"), long("torn"), long("new"), large)
+    large = recipe(comment="large", model={**small_model, "frontend": frontend})
+    first = recipe(comment="first", model=small_model, train={"epochs": 1})  # loads all libraries
+    lines = messages(tmp_path, first, long("torn"), long("new"), large)
     assert lines == [
         "the memory of cpu ran out in epoch 1, step 1, which computes 6 × 160000 samples at once; the last save is "
         "intact: go on from it with `train.activation_checkpointing=true`, or begin another run, with a `comment` of its "

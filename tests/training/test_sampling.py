@@ -35,19 +35,8 @@ def test_going_on_from_a_step_gives_the_rest():
 )
 def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accumulate):
     whole = epoch(EpochBatches(60, batch_size, seed=1, shuffle=True))
-    shares = [
-        list(
-            by_step(
-                epoch(
-                    EpochBatches(
-                        60, batch_size, 1, True, share=StepShare(rank=r, world_size=world_size, accumulate=accumulate)
-                    )
-                ),
-                accumulate,
-            )
-        )
-        for r in range(world_size)
-    ]
+    of_ranks = [StepShare(rank, world_size, accumulate) for rank in range(world_size)]
+    shares = [list(by_step(epoch(EpochBatches(60, batch_size, 1, True, share=of)), accumulate)) for of in of_ranks]
     for step, batch in enumerate(whole):
         parts = [shares[rank][step][place] for place in range(accumulate) for rank in range(world_size)]
         assert [i for part in parts for i in part] == batch
@@ -57,7 +46,7 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 7])
 def test_in_order_all_batches_are_shared(world_size):
-    batches = [EpochBatches(22, 4, 0, False, share=StepShare(rank=r, world_size=world_size)) for r in range(world_size)]
+    batches = [EpochBatches(22, 4, 0, False, share=StepShare(rank, world_size)) for rank in range(world_size)]
     shares = [epoch(b, 5) for b in batches]
     assert [len(b) for b in batches] == [len(s) for s in shares]
     taken = sorted((part[0], part) for share in shares for part in share)
@@ -69,15 +58,17 @@ def test_a_batch_of_fewer_utterances_than_parts_is_refused():
         EpochBatches(60, 4, 0, True, share=StepShare(world_size=2, accumulate=3))
 
 
+def numbered(batches):
+    """Batches of (index, length) pairs."""
+    return [[(index, size) for _, index, size in part] for part in batches]
+
+
 def shares_of_steps(length, batch_size, world_size, accumulate, **options):
     """Each step's parts in the order of the batch, as (index, length) pairs."""
     shares = []
     for rank in range(world_size):
         options |= {"share": StepShare(rank, world_size, accumulate)}
-        parts = [
-            [(index, size) for _, index, size in part] for part in EpochBatches(length, batch_size, 3, True, **options)
-        ]
-        shares.append(list(by_step(parts, accumulate)))
+        shares.append(list(by_step(numbered(EpochBatches(length, batch_size, 3, True, **options)), accumulate)))
     steps = range(length // batch_size)
     return [[item for place in range(accumulate) for share in shares for item in share[step][place]] for step in steps]
 
@@ -85,9 +76,7 @@ def shares_of_steps(length, batch_size, world_size, accumulate, **options):
 def test_each_step_has_one_length_in_all_parts_and_processes():
     options = {"chunk_samples": [16000, 96000]}
     whole = shares_of_steps(900, 3, 1, 1, **options)
-    assert [index for step in whole for index, _ in step] == [
-        i for part in epoch(EpochBatches(900, 3, 3, True)) for i in part
-    ]
+    assert [[index for index, _ in step] for step in whole] == epoch(EpochBatches(900, 3, 3, True))
     lengths = [{size for _, size in step} for step in whole]
     assert all(len(sizes) == 1 for sizes in lengths)
     found = [size for (size,) in lengths]
@@ -97,7 +86,7 @@ def test_each_step_has_one_length_in_all_parts_and_processes():
     assert shares_of_steps(900, 3, 3, 1, **options) == shares_of_steps(900, 3, 1, 3, **options) == whole
     batches = EpochBatches(900, 3, 3, True, **options)
     batches.start = 250
-    assert [[item[1:] for item in part] for part in batches] == whole[250:]
+    assert numbered(batches) == whole[250:]
     batches.epoch, batches.start = 2, 0
     assert [part[0][2] for part in batches] != found
     ends = [part[0][2] for part in EpochBatches(900, 3, 3, True, chunk_samples=[5, 6])]
@@ -108,7 +97,7 @@ def test_pieces_of_similar_length_share_a_batch():
     """Blocks of four batches are ranges of the sorted lengths, in random order inside and outside."""
     lengths = np.random.default_rng(0).integers(8000, 64000, 107)
     batches = EpochBatches(107, 3, seed=3, shuffle=True, lengths=lengths)
-    steps = [[(index, size) for _, index, size in part] for part in batches]
+    steps = numbered(batches)
     assert len(steps) == len(batches) == 35
     assert all({size for _, size in step} == {max(lengths[index] for index, _ in step)} for step in steps)
     order = [index for step in steps for index, _ in step]
@@ -121,23 +110,20 @@ def test_pieces_of_similar_length_share_a_batch():
     assert any(list(ranks[first : first + 12]) != sorted(ranks[first : first + 12]) for first in range(0, 96, 12))
     assert shares_of_steps(107, 3, 3, 1, lengths=lengths) == shares_of_steps(107, 3, 1, 3, lengths=lengths) == steps
     batches.start = 30
-    assert [[item[1:] for item in part] for part in batches] == steps[30:]
+    assert numbered(batches) == steps[30:]
     batches.epoch, batches.start = 2, 0
-    assert [[item[1:] for item in part] for part in batches] != steps
+    assert numbered(batches) != steps
 
 
 def test_equal_lengths_are_in_random_order():
     """Otherwise the same pieces of full length would be left out of every epoch."""
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
-    left_out = [set(range(50)) - {i for part in batches_of(batches, number) for i in part} for number in range(1, 40)]
+    left_out = []
+    for batches.epoch in range(1, 40):
+        left_out.append(set(range(50)) - {index for part in numbered(batches) for index, _ in part})
     assert all(len(indices) == 2 for indices in left_out) and len(set().union(*left_out)) > 30
-
-
-def batches_of(batches, number):
-    batches.epoch = number
-    return [[index for _, index, _ in part] for part in batches]
 
 
 def test_in_order_a_batch_has_the_length_of_its_longest():
     batches = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
-    assert [[item[1:] for item in part] for part in batches] == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]
+    assert numbered(batches) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]

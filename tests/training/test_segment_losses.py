@@ -1,8 +1,5 @@
 """Training on frames: the losses are the published ones, in parts, resumed, and from wrong recipes."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import soundfile
@@ -10,15 +7,16 @@ import torch
 from builders import tiny_corpus, zoo
 from builders.files import folder, write
 from builders.recipes import short_run
+from builders.runs import assert_same_run, history_of, signal_in_step, state_of, weights_of
 
 from nes2net import Detector, InputError, create_backend, metrics
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop
 from nes2net.corpora import partialspoof
+from nes2net.errors import Unfinished
 from nes2net.localisation import write_rttm
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import SegmentsConfig
-from nes2net.training import loop
 from nes2net.training.data import examples
 from nes2net.training.objective import Part
 from nes2net.training.run import train
@@ -52,14 +50,6 @@ def recipe(root, tmp_path):
         return short_run(root, tmp_path, values, changes)
 
     return make
-
-
-def history_of(folder):
-    return json.loads((folder / "history.json").read_text())
-
-
-def weights_of(folder):
-    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
 
 
 @pytest.mark.parametrize("case", ["2x96", "1x41"])
@@ -143,31 +133,17 @@ def partialspoof_head(trial, labels, num_samples=8000):
     return head_crop(waveform, num_samples), frames
 
 
-def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe, monkeypatch, tmp_path):
-    whole = train(recipe(output=str(tmp_path / "whole"), validation={"select_on": "segment_eer"}), "cpu")
+def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe, tmp_path):
+    by_frames = {"validation": {"select_on": "segment_eer"}}
+    whole = train(recipe(output=str(tmp_path / "whole"), **by_frames), "cpu")
     parts = train(recipe(output=str(tmp_path / "parts"), train={"accumulate": 2}), "cpu")
     for name, weight in weights_of(whole).items():
         torch.testing.assert_close(weights_of(parts)[name], weight, rtol=1e-5, atol=1e-6)
     assert [row["loss"] for row in history_of(parts)] == pytest.approx([row["loss"] for row in history_of(whole)])
-
-    original = loop.seed_step
-
-    def interrupted(seed, epoch, step, rank):
-        if (epoch, step) == (2, 1):
-            raise KeyboardInterrupt
-        original(seed, epoch, step, rank)
-
-    torn = recipe(
-        output=str(tmp_path / "torn"), validation={"select_on": "segment_eer"}, train={"save_every_minutes": 1e-9}
-    )
-    monkeypatch.setattr(loop, "seed_step", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    torn = recipe(output=str(tmp_path / "torn"), **by_frames)
+    with signal_in_step(2, 0), pytest.raises(Unfinished):
         train(torn, "cpu")
-    monkeypatch.setattr(loop, "seed_step", original)
-    folder = train(torn, "cpu")
-    assert all(torch.equal(weight, weights_of(whole)[name]) for name, weight in weights_of(folder).items())
-    same = [{k: v for k, v in row.items() if k != "seconds"} for row in history_of(folder)]
-    assert same == [{k: v for k, v in row.items() if k != "seconds"} for row in history_of(whole)]
+    assert_same_run(train(torn, "cpu"), whole)
 
 
 def test_frames_alone_train_nothing_of_the_utterance(recipe):
@@ -175,12 +151,17 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
     backend = {"name": "mean_linear", "pool": None, "utterance": "attentive"}
     model = {"frontend": FRONTEND, "backend": backend}
     values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
-    folder = train(recipe(segments={"utterance_weight": 0.0}, **values), "cpu")
-    other = train(recipe(segments={"utterance_weight": 1.0}, comment="both", **values), "cpu")
-    steps = {
-        path: len(torch.load(path / "resume.pt", weights_only=True)["optimizer"]["state"]) for path in (folder, other)
-    }
-    assert steps[folder] == 2 < steps[other]  # weight and bias of the last layer
+    alone, both = (
+        train(recipe(segments={"utterance_weight": weight}, comment=str(weight), **values), "cpu")
+        for weight in (0.0, 1.0)
+    )
+    assert len(state_of(alone)["optimizer"]["state"]) == 2  # weight and bias of the last layer
+    assert len(state_of(both)["optimizer"]["state"]) > 2
+
+
+COSINE = {"segments": {"loss": "cosine_error"}}
+MEAN_OF_COSINES = {"backend": {"name": "mean_linear", "score_rule": "cosine"}}
+P2SGRAD = {"backend": {"name": "mean_linear", "head": "p2sgrad"}}
 
 
 @pytest.mark.parametrize(
@@ -189,25 +170,12 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
         ({"segments": {"resolutions": [20]}}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
         ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
         ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
-        (
-            {
-                "segments": {"loss": "cosine_error"},
-                "model": {"backend": {"name": "mean_linear", "score_rule": "cosine"}},
-            },
-            "`segments.loss=cosine_error` needs the head p2sgrad",
-        ),
-        ({"data": {"corpus": "asvspoof2019_la"}}, "ASVspoof 2019 LA has labels of whole utterances only"),
+        ({**COSINE, "model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
+        ({"data": {"corpus": "asvspoof2019_la", "root": "CORPUS"}}, "LA has labels of whole utterances only"),
         ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
-        ({"segments": {"resolutions": [10.5]}}, r"is a list of whole numbers of at least 1, not \[10.5\]"),
         ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
-        (
-            {"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}},
-            "'cosine_error' has no option 'class_weights'",
-        ),
-        (
-            {"segments": {"loss": "p2sgrad"}, "model": {"backend": {"name": "mean_linear", "head": "p2sgrad"}}},
-            "take a loss of logits",
-        ),
+        ({"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}}, "has no option 'class_weights'"),
+        ({"segments": {"loss": "p2sgrad"}, "model": P2SGRAD}, "take a loss of logits"),
         ({"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
         ({"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
         ({"data": {"crop": "pieces", "num_samples": 9001}, "segments": {"boundary_share": None}}, "a multiple of 160"),
@@ -215,11 +183,11 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
     ],
 )
 def test_what_does_not_go_with_frames_is_refused(recipe, corpus, changes, message):
-    if changes.get("data", {}).get("corpus") == "asvspoof2019_la":
-        changes = {"data": {"corpus": "asvspoof2019_la", "root": str(corpus)}}
+    changes = {**changes, "model": {**FRAMES, **changes.get("model", {})}}
+    if changes.get("data", {}).get("root"):
+        changes["data"] = {**changes["data"], "root": str(corpus)}
     with pytest.raises(InputError, match=message):
-        model = {**FRAMES, **changes.pop("model", {})}
-        train(recipe(model=model, **changes), "cpu")
+        train(recipe(**changes), "cpu")
 
 
 def test_pieces_have_their_part_of_the_labels(recipe):
@@ -230,7 +198,7 @@ def test_pieces_have_their_part_of_the_labels(recipe):
     for trial, (start, size) in zip(cut.trials, cut.excerpts):
         whole = labels.of_trial[trial.id.partition("[")[0]]
         assert cut.labels.of_trial[trial.id].tolist() == whole[start // 160 : -(-(start + size) // 160)].tolist()
-    assert Path(train(values, "cpu") / "epoch_1.pth").is_file()
+    assert (train(values, "cpu") / "epoch_1.pth").is_file()
     labels.of_trial[trials[0].id] = np.tile(labels.of_trial[trials[0].id], 4)  # of a longer recording
     wrong = examples(values.data, trials, labels=labels)
     assert len(wrong.errors) == 1 and f"the labels of {trials[0].id} end at" in wrong.errors[0]

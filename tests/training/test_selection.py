@@ -1,11 +1,12 @@
 """Selection: improved epochs, early stopping, checkpoints to keep, table, averages."""
 
-import json
-
 import pytest
+from builders.runs import history_of
 
 from nes2net import InputError
+from nes2net.cli.main import main
 from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.training.run import train
 from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, choices
 from nes2net.training.validation import passes
 
@@ -16,35 +17,29 @@ def make(folder="run", *, algo=4, **sections):
 
 
 def losses(with_augmentation, without):
-    return {
-        "loss": 1.0,
-        "lr": 2.5e-7,
-        "val_loss_w_aug": with_augmentation,
-        "val_loss_wo_aug": without,
-        "val_eer_w_aug": 0.2,
-        "val_eer_wo_aug": 0.1,
-        "val_eer_wo_aug_low": 0.05,
-        "val_eer_wo_aug_high": 0.15,
-        "val_min_dcf_wo_aug": 0.5,
-    }
+    rates = {"val_eer_w_aug": 0.2, "val_eer_wo_aug": 0.1, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.15}
+    values = {"loss": 1.0, "lr": 2.5e-7, "val_loss_w_aug": with_augmentation, "val_loss_wo_aug": without}
+    return {**values, **rates, "val_min_dcf_wo_aug": 0.5}
 
 
 #: (with, without) after each epoch; None where there was no validation.
 PAIRS = [(5.0, 5.0), (4.0, 6.0), None, (6.0, 6.0), (4.0, 7.0), (7.0, 4.0), (6.0, 6.0), (3.0, 3.0)]
 
 
+def update(selection, epoch, pair):
+    return selection.update(epoch, losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6})
+
+
 def run(selection, pairs=PAIRS):
     """Feed ``pairs`` of losses and return the improved epochs."""
-    return [
-        epoch
-        for epoch, pair in enumerate(pairs, 1)
-        if selection.update(epoch, losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6})
-    ]
+    return [epoch for epoch, pair in enumerate(pairs, 1) if update(selection, epoch, pair)]
 
 
 def test_an_epoch_is_improved_as_published():
     """An epoch is improved if either loss is at most the best so far, never without validation."""
     assert run(make()) == [1, 2, 5, 6, 8]
+    assert make().measures == ["val_loss_w_aug", "val_loss_wo_aug"]
+    assert make(algo=0).measures == make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
 
 
 @pytest.mark.parametrize("select_on", ["eer", "min_dcf"])
@@ -70,18 +65,12 @@ def test_selection_on_the_training_loss_needs_no_validation():
     assert "0.300000*" in table and table.count("*") == 1 and "to average 3 by loss: epochs 2 4 5" in table
 
 
-def test_one_pass_has_one_loss():
-    assert make(algo=0).measures == ["val_loss_wo_aug"]
-    assert make(validation={"augmented": False}).measures == ["val_loss_wo_aug"]
-    assert make().measures == ["val_loss_w_aug", "val_loss_wo_aug"]
-
-
 def test_patience_counts_validations_without_a_lower_value():
     def stops(values, patience=2):
         selection = make(algo=0, validation={"patience": patience})
         seen = []
         for epoch, value in enumerate(values, 1):
-            selection.update(epoch, losses(0, value) if value is not None else {"loss": 1.0})
+            update(selection, epoch, None if value is None else (0, value))
             seen.append(selection.is_done)
         return seen
 
@@ -92,10 +81,9 @@ def test_patience_counts_validations_without_a_lower_value():
     either = make(validation={"patience": 2})
     run(either, [(5.0, 5.0), (6.0, 6.0), (6.0, 4.0)])
     assert not either.is_done
-    run(either, [(5.0, 5.0)])
-    assert not either.is_done
-    run(either, [(5.0, 5.0)])
-    assert either.is_done
+    for done in (False, True):
+        run(either, [(5.0, 5.0)])
+        assert either.is_done is done
 
 
 @pytest.mark.parametrize(
@@ -113,7 +101,7 @@ def test_keep_policies(keep, expected, tmp_path):
     """Epochs are saved when they are to be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
-        run_one(selection, epoch, pair)
+        update(selection, epoch, pair)
         if epoch in selection.kept_epochs():
             (tmp_path / f"epoch_{epoch}.pth").touch()
         for file in selection.files_to_remove():
@@ -121,22 +109,6 @@ def test_keep_policies(keep, expected, tmp_path):
     (tmp_path / "epoch_99.pth").touch()  # of no epoch of this run: not ours to remove
     assert selection.files_to_remove() == []
     assert {int(p.stem[6:]) for p in tmp_path.glob("epoch_*.pth")} == expected | {99}
-
-
-def run_one(selection, epoch, pair):
-    selection.update(epoch, losses(*pair) if pair else {"loss": 1.0})
-
-
-def test_a_resumed_selection_goes_on_as_if_it_had_not_stopped():
-    whole, torn = make(validation={"patience": 3}), make(validation={"patience": 3})
-    run(whole)
-    for epoch, pair in enumerate(PAIRS, 1):
-        run_one(torn, epoch, pair)
-        state = json.loads(json.dumps(torn.history))  # plain data
-        torn = make(validation={"patience": 3})
-        torn.history = state
-    assert [row["improved"] for row in torn.history] == [row["improved"] for row in whole.history]
-    assert torn.kept_epochs() == whole.kept_epochs() and torn.is_done == whole.is_done
 
 
 def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
@@ -167,15 +139,13 @@ def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
     assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
     assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
-    with pytest.raises(InputError, match=r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"):
-        best_epochs(tmp_path, 5, "val_loss_w_aug")
-    with pytest.raises(InputError, match="not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"):
-        best_epochs(tmp_path, 1, "val_los_w_aug")
-    with pytest.raises(InputError, match="known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"):
-        best_epochs(tmp_path, 1, "accuracy")
-    (tmp_path / HISTORY_FILE).write_text("[1, 2")
-    with pytest.raises(InputError, match="not a history that training wrote"):
-        best_epochs(tmp_path, 1, "val_loss_w_aug")
+    for number, by, said in (
+        (5, "val_loss_w_aug", r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"),
+        (1, "val_los_w_aug", "not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"),
+        (1, "accuracy", "known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"),
+    ):
+        with pytest.raises(InputError, match=said):
+            best_epochs(tmp_path, number, by)
     (tmp_path / HISTORY_FILE).unlink()
     with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
         best_epochs(tmp_path, 1, "val_loss_w_aug")
@@ -191,40 +161,27 @@ def test_a_history_from_elsewhere(tmp_path):
     assert best_epochs(tmp_path, 2, "val_loss") == [7, 8]
     with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(7, 8\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
-    for epoch in ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]"):
-        path.write_text(f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]')
-        with pytest.raises(InputError, match="not a history that training wrote"):
-            best_epochs(tmp_path, 1, "val_loss")
-    for text in ("[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', ""):
+    epochs = ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]")
+    rows = [f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]' for epoch in epochs]
+    others = ("[1, 2", "[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', "")
+    for text in (*rows, *others):
         path.write_text(text)
         with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
 
 
-@pytest.mark.slow
-def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path, capsys):
+def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(recipe, capsys):
     """A run is trained, then averaged by the command that its table names."""
-    from nes2net.cli.main import main
-    from nes2net.training.run import train
-
-    frontend = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
-    recipe = recipe_from_dict(
-        {
-            "model": {"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
-            "data": {"root": str(corpus), "num_samples": 8000, "num_workers": 0},
-            "train": {"epochs": 12, "batch_size": 6, "lr": 1e-3, "keep": "last,3"},
-            "validation": {"select_on": "min_dcf", "patience": 2},
-            "output": str(tmp_path / "models"),
-            "logs": str(tmp_path / "logs"),
-        }
+    values = recipe(
+        train={"epochs": 12, "batch_size": 6, "keep": "last,3"},
+        validation={"select_on": "min_dcf", "patience": 2},
     )
-    folder = train(recipe, "cpu")
-    history = json.loads((folder / HISTORY_FILE).read_text())
-    values = [row["val_min_dcf_wo_aug"] for row in history]
-    assert len(values) < 12 and min(values[-2:]) >= min(values[:-2])
-    assert all(min(values[i - 1 : i + 1]) < min(values[: i - 1]) for i in range(2, len(values) - 1))  # and no sooner
-    lowest = sorted(range(1, len(values) + 1), key=lambda epoch: (values[epoch - 1], epoch))[:3]
-    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(values)}}
+    folder = train(values, "cpu")
+    minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
+    assert len(minima) < 12 and min(minima[-2:]) >= min(minima[:-2])
+    assert all(min(minima[i - 1 : i + 1]) < min(minima[: i - 1]) for i in range(2, len(minima) - 1))  # and no sooner
+    lowest = sorted(range(1, len(minima) + 1), key=lambda epoch: (minima[epoch - 1], epoch))[:3]
+    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(minima)}}
 
     printed = capsys.readouterr()
     (line,) = (s for s in (printed.out + printed.err).splitlines() if "average 3 by val_min_dcf_wo_aug" in s)
@@ -233,19 +190,15 @@ def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(corpus, tmp_path,
     assert ids == " ".join(map(str, sorted(lowest)))
     assert (folder / f"Averaged_Model_IDs_{ids.replace(' ', '_')}.pth").is_file()
     before = (folder / HISTORY_FILE).stat().st_mtime_ns
-    train(recipe, "cpu")  # it is over
+    train(values, "cpu")  # it is over
     assert (folder / HISTORY_FILE).stat().st_mtime_ns == before
 
 
 def of_corpora(la, wild):
-    values = losses(1.0, 1.0) | {
-        "val_eer_wo_aug/la": la,
-        "val_eer_wo_aug/w_low": wild,
-        "val_eer_wo_aug/la/A07": la + 0.1,
-    }
+    values = {"val_eer_wo_aug/la": la, "val_eer_wo_aug/w_low": wild, "val_eer_wo_aug/la/A07": la + 0.1}
     for rate in ("eer", "min_dcf"):
         values |= {f"val_{rate}_wo_aug_mean": (la + wild) / 2, f"val_{rate}_wo_aug_worst": max(la, wild)}
-    return values
+    return losses(1.0, 1.0) | values
 
 
 @pytest.mark.parametrize(
@@ -261,15 +214,12 @@ def test_selection_over_corpora(tmp_path, select_on, over, improved):
     assert [epoch for epoch, better in enumerate(seen, 1) if better] == improved
     assert selection.is_done == (over != "worst")
     table = selection.table().splitlines()
-    assert (
-        table[0].split()[-12:]
-        == "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr".split()
-    )
+    columns = "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr".split()
+    assert table[0].split()[-12:] == columns
     assert "la/A07" not in table[0] and "20.000" in table[1] and "0.18000" in table[2]
     best = {"mean": 2, "worst": 3, "pooled": 1}[over]
     assert selection.corpora_table().splitlines()[0] == f"development corpora after epoch {best}:"
     assert any(line.startswith("worst group (la/A07)") for line in selection.corpora_table().splitlines())
-    assert make().corpora_table() is None
     selection.write_history()
     for epoch in (1, 2, 3):
         (tmp_path / f"epoch_{epoch}.pth").touch()

@@ -1,9 +1,6 @@
 """Training on mixed spectrograms: losses of mixed labels, streams, and the MPIF recipe."""
 
-import json
 import math
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +9,16 @@ import pytest
 import torch
 import yaml
 from builders.recipes import short_run
+from builders.runs import same, weights_of
 
 from nes2net import Detector, InputError, create_backend
 from nes2net.augment.specmix import Specmix
 from nes2net.backends.heads import AngularHead
-from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.cli.main import main
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.losses import AngularSoftmax, WeightedCrossEntropy
+from nes2net.losses.by_name import with_head
 from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.train import TrainConfig
 from nes2net.training.objective import Objective, Part
 from nes2net.training.optimisation import create_optimizer, learning_rate
 from nes2net.training.run import train
@@ -40,14 +38,6 @@ def recipe(corpus, tmp_path):
     train = {"loss": "angular_softmax"}
     values = {"name": "mpif", "model": SMALL, "augment": {"specmix": dict(SPECMIX)}, "train": train}
     return lambda **changes: short_run(corpus, tmp_path, values, changes)
-
-
-def last_state(folder):
-    return torch.load(folder / "resume.pt", weights_only=True)["detector"]
-
-
-def equal(a, b):
-    return list(a) == list(b) and all(torch.equal(a[k], b[k]) for k in a)
 
 
 # The losses
@@ -98,19 +88,6 @@ def test_angular_softmax_is_the_papers(margin, step, annealed):
     assert loss.item() == pytest.approx(above / below, rel=1e-4)
 
 
-def test_angular_softmax_falls_with_the_angle_and_has_gradients():
-    criterion = AngularSoftmax(AngularHead(2, 2), lambda_min=0.0, lambda_max=0.0)
-    with torch.no_grad():
-        criterion.head.weight.copy_(torch.eye(2))
-    angles = torch.linspace(0, math.pi, 200)
-    cosine = angles.cos()
-    values = criterion._psi(cosine)
-    assert (values.diff() < 1e-5).all() and values[0] == pytest.approx(1) and values[-1].item() == pytest.approx(-7)
-    at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
-    criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
-    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()
-
-
 def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
     """m = 1 leaves cos θ; a constant that the head subtracts cancels in the softmax."""
     head = AngularHead(6, 2)
@@ -119,58 +96,53 @@ def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
     torch.testing.assert_close(angular, WeightedCrossEntropy((0.3, 0.7))(head(embeddings), targets))
 
 
-def test_wrong_loss_options():
-    with pytest.raises(InputError, match="lambda_min ≤ lambda_max"):
-        AngularSoftmax(AngularHead(6, 2), lambda_min=9.0, lambda_max=5.0)
-
-
 # Specmix in training
-
-
-def objective_of(recipe, detector):
-    return Objective(detector, recipe)
 
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
     mixed = objective.mixed(Part(waveforms, targets, iteration=iteration), epoch, step, part)
-    return objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)
+    return (objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
 
 
-def test_a_step_mixes_by_its_own_stream(recipe):
-    """Each (seed, epoch, step, part) has a stream; the loss is that of mixed inputs and labels."""
+@pytest.mark.parametrize(
+    "kind, loss", [("specmix", "angular_softmax"), ("latent", "cross_entropy"), ("latent", "oc_softmax")]
+)
+def test_each_part_of_a_step_has_a_stream_of_its_own(recipe, kind, loss):
+    """Each (seed, epoch, step, part) has one; the loss is that of mixed or perturbed inputs."""
+    model = with_head({**SMALL, "backend": {"name": "asp_mlp", "hidden_dim": 8}}, loss) if kind == "latent" else SMALL
     torch.manual_seed(0)
-    detector = Detector.from_config(SMALL).eval()  # the same batch statistics whatever is mixed
+    detector = Detector.from_config(model).eval()  # the same batch statistics whatever is mixed
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
-    objective = objective_of(recipe(), detector).eval()
-    losses = {
-        (epoch, step, part): training_loss(objective, waveforms, targets, epoch, step, part).item()
-        for epoch in (1, 2, 3)
-        for step in range(3)
-        for part in range(2)
-    }
-    assert len(set(losses.values())) == 18
-    torch.manual_seed(99)  # no global state counts
-    assert training_loss(objective, waveforms, targets, 1, 2).item() == losses[1, 2, 0]
-    other = objective_of(recipe(seed=7), detector).eval()
-    assert training_loss(other, waveforms, targets, 1, 2).item() != losses[1, 2, 0]
 
-    plain = objective_of(recipe(augment={"specmix": None}), detector).eval()
-    never = objective_of(recipe(augment={"specmix": {**SPECMIX, "probability": 0.0}}), detector).eval()
-    expected = training_loss(plain, waveforms, targets, 1, 2)
-    torch.testing.assert_close(training_loss(never, waveforms, targets, 1, 2), expected)
-    assert expected.item() != losses[1, 2, 0]
-    (loss, scores), (plain_loss, plain_scores) = (o.validated(Part(waveforms, targets))[:2] for o in (objective, plain))
-    torch.testing.assert_close(loss, plain_loss)
-    torch.testing.assert_close(scores, plain_scores)
-    torch.testing.assert_close(scores, detector.scores(waveforms))
+    def objective(seed=3, **settings):
+        settings = {**(SPECMIX if kind == "specmix" else {}), **settings} if settings else None
+        values = recipe(seed=seed, augment={"specmix": None, kind: settings}, train={"loss": loss})
+        return Objective(detector, values).eval()
+
+    always, plain = objective(probability=1.0), objective()
+    places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
+    losses = {place: training_loss(always, waveforms, targets, *place) for place in places}
+    unmixed = training_loss(plain, waveforms, targets, 1, 2)
+    assert len({unmixed, *losses.values()}) == 13
+    torch.manual_seed(99)  # no global state counts
+    assert training_loss(always, waveforms, targets, 1, 2) == losses[1, 2, 0]
+    assert training_loss(objective(7, probability=1.0), waveforms, targets, 1, 2) != losses[1, 2, 0]
+    assert training_loss(objective(probability=0.0), waveforms, targets, 1, 2) == pytest.approx(unmixed)
+    if kind == "latent":  # of spoofed embeddings alone
+        ones = torch.ones(8).long()
+        alone = [training_loss(of, waveforms, ones, 1, 2) for of in (always, plain)]
+        assert alone[0] == pytest.approx(alone[1])
+    untouched = [of.validated(Part(waveforms, targets))[:2] for of in (always, plain)]
+    assert same(*map(list, untouched))  # of the development set
+    torch.testing.assert_close(untouched[0][1], detector.scores(waveforms))
 
 
 def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
     seen = []
     detector = Detector.from_config({**SMALL, "backend": {**SMALL["backend"], "head": "linear"}})
     detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
-    objective = objective_of(recipe(train={"loss": "cross_entropy"}), detector)
+    objective = Objective(detector, recipe(train={"loss": "cross_entropy"}))
     waveforms, targets = torch.randn(8, 8000), torch.arange(8) % 2
     training_loss(objective, waveforms, targets, 1, 0)
     objective.validated(Part(waveforms, targets))
@@ -183,37 +155,23 @@ def test_features_that_reach_the_back_end_are_mixed_ones(recipe):
         assert (mixed[i] != plain[i])[:, bins].float().mean() > 0.99 or not bins.any()
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(recipe, monkeypatch, tmp_path):
-    """After a stop within an epoch, every step is mixed as without the stop."""
-    from nes2net.training import loop
-
-    schedule = {"schedule": "inverse_sqrt", "warmup_steps": 4, "amsgrad": True}
-    whole = train(recipe(output=str(tmp_path / "whole"), train=schedule))
-    torn = recipe(output=str(tmp_path / "torn"), train=schedule)
-    original = loop.seed_step
-
-    def interrupted(seed, epoch, step, rank):
-        if (epoch, step) == (2, 1):
-            os.kill(os.getpid(), signal.SIGINT)
-        original(seed, epoch, step, rank)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(loop, "seed_step", interrupted)
-        train(torn)
-    torch.manual_seed(99)
-    assert equal(last_state(train(torn)), last_state(whole))
-    unmixed = train(recipe(output=str(tmp_path / "unmixed"), augment={"specmix": None}, train=schedule))
-    assert not equal(last_state(unmixed), last_state(whole))
+def test_training_mixes(recipe):
+    values = {"train": {"epochs": 1}}
+    mixed, plain = (
+        train(recipe(augment={"specmix": mix}, comment=str(bool(mix)), **values)) for mix in (SPECMIX, None)
+    )
+    assert not same(weights_of(mixed), weights_of(plain))
 
 
 def test_learning_rates_are_the_groups_schedule():
-    """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1."""
+    """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1; the recipe has rounded its lr."""
+    exact = TrainConfig(lr=64**-0.5 * 1000**-0.5, schedule="inverse_sqrt", warmup_steps=1000)
     train_config = load_recipe(RECIPE).train
     optimizer = create_optimizer([torch.nn.Parameter(torch.zeros(1))], train_config)
-    rate = learning_rate(train_config, steps_per_epoch=100)
-    for step in (0, 1, 499, 999, 1000, 5000, 12000):
-        s = step + 1
-        assert rate(step) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=1e-4)
+    for config, precision in ((train_config, 1e-4), (exact, 1e-12)):
+        rate = learning_rate(config, steps_per_epoch=100)
+        for s in (1, 2, 999, 1000, 1001, 20000):
+            assert rate(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=precision)
     group = optimizer.param_groups[0]
     assert (group["betas"], group["eps"], group["amsgrad"], group["weight_decay"]) == ((0.9, 0.98), 1e-9, True, 1e-4)
 
@@ -236,7 +194,10 @@ def test_the_recipe_states_the_back_ends_defaults():
     torch.manual_seed(0)
     stated = create_backend("mpif_res2net", **options).state_dict()
     torch.manual_seed(0)
-    assert equal(stated, create_backend("mpif_res2net").state_dict())
+    assert same(stated, create_backend("mpif_res2net").state_dict())
+
+
+CE = {"train": {"loss": "cross_entropy"}}
 
 
 @pytest.mark.parametrize(
@@ -244,25 +205,11 @@ def test_the_recipe_states_the_back_ends_defaults():
     [
         ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
         ({"augment": {"specmix": {"probability": 2}}}, "probability is a number from 0 to 1"),
+        ({**CE, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands of a spectrogram"),
         (
-            {"model": {"frontend": "waveform", "backend": "raw_aasist"}, "train": {"loss": "cross_entropy"}},
-            "Specmix mixes bands of a spectrogram",
+            {**CE, "model": {"frontend": "wav2vec2_small", "backend": "nes2net_x"}},
+            "'nes2net_x' after 'wav2vec2.*take the front-end lps or lfcc",
         ),
-        (
-            {"train": {"loss": "vocal"}},
-            "unknown loss 'vocal'; did you mean 'focal'",
-        ),
-        (
-            {"train": {"loss": {"name": "angular_softmax", "margin": 0}}},
-            "loss 'angular_softmax': margin is a whole number of at least 1, not 0",
-        ),
-        ({"train": {"loss": {"margin": 0}}}, "`train.loss` has no name"),
-        ({"train": {"loss": {"name": "angular_softmax", "head": 0}}}, "`train.loss` has no option 'head'"),
-        (
-            {"model": {"backend": {**SMALL["backend"], "head": "linear"}}},
-            "needs the head angular, the back-end has linear",
-        ),
-        ({"train": {"adam_betas": [0.9]}}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
@@ -271,44 +218,11 @@ def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
     assert not (tmp_path / "models").exists()
 
 
-def test_learned_front_ends_have_no_bands(small_model, recipe):
-    with pytest.raises(InputError, match="'nes2net_x' after 'wav2vec2.*take the front-end lps or lfcc"):
-        train(recipe(model=small_model, train={"loss": "cross_entropy"}))
-
-
-# The recipe through the commands
-
-
-@pytest.mark.slow
-def test_the_whole_recipe_through_the_commands(corpus, tmp_path, monkeypatch, capsys):
-    """The recipe is trained for two steps a pass, averaged, scored and evaluated.
-
-    Only batch size, number of epochs and the network's width are changed.
-    """
-    monkeypatch.chdir(tmp_path)
-    smaller = ["model.backend.planes=[4,8,8,8]", "train.batch_size=6", "train.epochs=2", "data.num_workers=0"]
-    assert main(["train", str(RECIPE), f"data.root={corpus}", "date=now", *smaller]) == 0
-    folder = tmp_path / "models" / "now_mpif_res2net_e2_bz6_lr0.0039528_algo0_seed12345"
-    written = yaml.safe_load((folder / "recipe.yaml").read_text())
-    assert written["augment"]["specmix"] == SPECMIX and written["train"]["loss"]["name"] == "angular_softmax"
-    saved = sorted(int(p.stem[6:]) for p in folder.glob("epoch_*.pth"))
-    ids = [str(i) for i in (saved * 2)[:2]]
-    assert main(["average", str(folder), "--ids", *ids]) == 0
-    (average,) = folder.glob("Averaged_Model_IDs_*.pth")
-    for name in ("asvspoof2021_la", "in_the_wild"):
-        score = ["score", name, str(corpus), "--model", str(average), "--samples", "80000", "--workers", "0"]
-        assert main([*score, "--out", f"{name}.txt"]) == 0
-        keys = corpus / ("release_in_the_wild" if name == "in_the_wild" else "keys")
-        assert main(["evaluate", name, f"{name}.txt", "--keys", str(keys), "--json", f"{name}.json"]) == 0
-        assert 0 <= json.loads(Path(f"{name}.json").read_text())["systems"][0]["eer"] <= 1
-    assert "EER" in capsys.readouterr().out
-
-    # the score is the difference of the cosine logits
-    detector = Detector.from_pretrained(average, device="cpu")
-    waveform = torch.randn(1, 80000)
+def test_the_score_is_the_difference_of_the_cosine_logits():
+    detector, waveform = Detector.from_config(SMALL).eval(), torch.randn(1, 8000)
     with torch.inference_mode():
         embedding = detector.backend.embed(detector.frontend(waveform)[0])
-        cosines = torch.cosine_similarity(embedding, load_state_dict(average)["head.weight"], dim=1)
+        cosines = torch.cosine_similarity(embedding, detector.backend.state_dict()["head.weight"], dim=1)
         expected = embedding.norm() * (cosines[1] - cosines[0])
     assert detector.score(waveform[0].numpy(), 16000) == pytest.approx(expected.item(), rel=1e-4, abs=1e-6)
 

@@ -1,0 +1,71 @@
+"""Run folders: what they hold, whether two hold the same, and runs that are stopped in a step."""
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from nes2net.training import loop
+
+
+def state_of(folder: Path) -> dict:
+    """What ``resume.pt`` holds."""
+    return torch.load(folder / "resume.pt", weights_only=True)
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of the detector in ``resume.pt``."""
+    return state_of(folder)["detector"]
+
+
+def history_of(folder: Path) -> list[dict]:
+    """The rows of ``history.json``, one for each epoch."""
+    return json.loads((folder / "history.json").read_text())
+
+
+def same(a: object, b: object) -> bool:
+    """Whether two values are equal bit for bit, and dictionaries but for ``seconds``."""
+    if isinstance(a, torch.Tensor):
+        return a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k != "seconds")
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+def _without_places(state: dict) -> dict:
+    """The state of a run without its recipe and the file of its base, which name the run's folders."""
+    base = {key: value for key, value in state.get("base", {}).items() if key != "file"}
+    return {key: value for key, value in state.items() if key != "recipe"} | {"base": base}
+
+
+def assert_same_run(torn: Path, whole: Path) -> None:
+    """Everything saved is equal, except the time it took."""
+    assert same(*(_without_places(state_of(folder)) for folder in (torn, whole)))
+    assert same(*map(history_of, (torn, whole)))
+    names = sorted(p.name for p in whole.glob("epoch_*.pth"))
+    assert names and names == sorted(p.name for p in torn.glob("epoch_*.pth"))
+    files = [[torch.load(folder / name, weights_only=True) for name in names] for folder in (torn, whole)]
+    assert same(*files)
+    assert not list(torn.glob(".*.tmp"))
+
+
+@contextmanager
+def signal_in_step(epoch: int, step: int) -> Iterator[None]:
+    """Send this process SIGTERM in the middle of a step."""
+    original = loop.seed_step
+
+    def seed_step(seed: int, *place: int) -> None:
+        if place[:2] == (epoch, step):
+            os.kill(os.getpid(), signal.SIGTERM)
+        original(seed, *place)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "seed_step", seed_step)
+        yield
