@@ -4,11 +4,10 @@ import os
 
 import numpy as np
 import pytest
-from builders.recordings import encode, read_every_way
+from builders.recordings import READERS, encode, read_every_way
 
 from nes2net import InputError
 from nes2net.audio.containers import missing_bytes
-from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 
 @pytest.mark.parametrize("codec, container", [("aac", "flv"), ("aac", "asf")])
@@ -20,12 +19,7 @@ def test_no_cut_goes_unnoticed(tmp_path, codec, container):
     content = path.read_bytes()
     for place in (*np.random.default_rng(1).integers(800, len(content), 6).tolist(), len(content) - 5):
         path.write_bytes(content[:place])
-        for reader in (
-            load_audio,
-            count_samples,
-            lambda path: load_head(path, 100),
-            lambda path: [*stream_audio(path)],
-        ):
+        for reader in READERS:
             with pytest.raises(InputError, match=rf"noise\.{container} is cut off: [\d,]+ bytes are missing"):
                 reader(path)
 
