@@ -223,6 +223,7 @@ def test_wrong_arguments(detector, trials, tmp_path):
         ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),
         ({"batch_size": 0}, "`batch_size` is at least 1, not 0"),
         ({"on_error": "ignore"}, "`on_error` is 'skip' or 'raise'"),
+        ({"num_samples": None, "compile": True}, "of one length, as in '4sec'"),
         ({"about": {("a", "b"): 1}}, "cannot be written as JSON"),
     ):
         with pytest.raises(InputError, match=message):
