@@ -115,11 +115,3 @@ def test_command(segment_detector, trials, tmp_path, capsys):
     assert "(another resolution_ms)" in capsys.readouterr().err
     with pytest.raises(InputError):
         read_scores(out)
-    keys = ["--keys", str(tmp_path / "list.csv"), "--phase", "all"]
-    for scores, expected in (
-        ([str(out)], "RTTM of the segments not found"),  # frames need labels of frames
-        ([str(out)] * 2, "holds scores of frames"),
-    ):
-        assert main(["calibrate", "fit", "generic", *scores, *keys, "--save", str(tmp_path / "c")]) == 2
-        error = capsys.readouterr().err
-        assert expected in error and error.count("\n") == 1

@@ -56,8 +56,6 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
             score_trials(spectral_detector, trials, out, transform=other, **options)
     result = score_trials(spectral_detector, trials, tmp_path / "t", transform=Reversed(broken=trials[2].id), **options)
     assert result.failures == {trials[2].id: "cannot be turned round"}
-    with pytest.raises(InputError, match="leave out `num_samples` and the transform"):
-        score_trials(spectral_detector, trials, out, num_samples=None, resolution_ms=20, transform=Reversed())
 
 
 @pytest.mark.parametrize(
