@@ -62,7 +62,7 @@ def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, 
         urls = (tmp_path.as_uri(), "memory://list", server.address)
         listed = "".join(f"{url}/a.flac\n{url}/gone.flac\n" for url in urls)
         write(tmp_path / "list.txt", listed + "a.flac\nnowhere.flac\n")
-        (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 8, 2)
+        (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 16, 2)
         table = decoded(piece.table, WaveformReader.of(spectral_detector, None))
     assert table.column("num_samples").to_pylist() == [8000, None] * 4
     *remote, local, nowhere = waveforms_of(table)

@@ -47,16 +47,6 @@ def test_each_score_equals_the_one_computed_alone(detector, trials, tmp_path, nu
     assert sorted(p.name for p in tmp_path.iterdir()) == ["scores.txt", "scores.txt.json"]
 
 
-def test_whole_utterances_of_equal_length_share_a_batch(detector, trials, tmp_path):
-    equal = [trials[0], trials[1], trials[0].__class__("again", trials[0].path)]
-    computed, sizes = detector.scores, []
-    detector.scores = lambda waveforms: (sizes.append(len(waveforms)), computed(waveforms))[1]
-    score_trials(detector, equal, tmp_path / "s", num_samples=None, batch_size=3, num_workers=0)
-    assert sorted(sizes) == [1, 2]
-    scores = dict(read(tmp_path / "s"))
-    assert scores["again"] == pytest.approx(scores[trials[0].id], abs=1e-6)
-
-
 @contextmanager
 def journalled(stop_after=None):
     """The scores of each batch that enters the journal; Ctrl-C is pressed after a number of batches."""
@@ -135,18 +125,6 @@ def test_old_scores_never_stand_beside_a_new_record(detector, trials, tmp_path, 
     assert not out.exists()
     score_trials(detector, trials, out, **SHORT)
     assert len(read(out)) == 12
-
-
-def test_an_utterance_that_the_detector_refuses_is_left_out(detector, trials, tmp_path):
-    class Short(type(detector)):
-        def scores(self, waveform):
-            if waveform.shape[1] > 30000:
-                raise InputError("at most 30000 samples")
-            return super().scores(waveform)
-
-    detector.__class__ = Short
-    result = score_trials(detector, trials, tmp_path / "s", num_samples=None, num_workers=0)
-    assert 0 < result.done < 12 and set(result.failures.values()) == {"at most 30000 samples"}
 
 
 def test_a_complete_file_is_kept(detector, trials, tmp_path):

@@ -158,12 +158,3 @@ def test_scores_do_not_depend_on_settings_for_float32(detector):
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_a_gpu(detector):
-    plain = score_batch(detector, waveforms(4))
-    detector.cuda()
-    with scoring_mode(detector):
-        waits = [start(detector, waveforms(4).pin_memory()) for _ in range(3)]
-        assert [wait() for wait in waits] == [pytest.approx(plain, abs=1e-4)] * 3

@@ -11,7 +11,7 @@ from builders import PATIENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net import InputError
+from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio, stream_audio
 from nes2net.scoring.track import score_track, sliding_windows
 
@@ -74,6 +74,7 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
     assert track.score == pytest.approx(np.mean(expected), abs=1e-6)
     lowest = starts[int(np.argmin(expected))] / 16000
     assert track.lowest == pytest.approx((lowest, lowest + 0.5, min(expected)), abs=1e-6)
+    assert detector.score_track(np.resize(waveform, 70_000), 16000).window == 64600 / 16000
     # 100 more samples, of a file: a last window ends with them
     soundfile.write(tmp_path / "longer.wav", np.append(waveform, waveform[:100]), 16000, subtype="FLOAT")
     longer = detector.eval().score_track(tmp_path / "longer.wav", **options, batch_size=3)
@@ -114,6 +115,9 @@ def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             detector.score_track(waveform, 16000, **options)
+    reads_little = Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
+    with pytest.raises(InputError, match="too long for this detector, which reads its first 0.[45]"):
+        reads_little.score_track(waveform, 16000, window=0.6, hop=0.6)
     with pytest.raises(InputError, match="none.wav not found"):
         detector.score_track(tmp_path / "none.wav")
 
