@@ -24,9 +24,9 @@ def test_no_cut_goes_unnoticed(tmp_path, codec, container):
                 reader(path)
 
 
-def test_a_cut_behind_a_million_tags_is_noticed(tmp_path):
+def test_a_cut_behind_many_tags_is_noticed(tmp_path):
     path = tmp_path / "long.flv"
-    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 1_100_000
+    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 110_000
     path.write_bytes(tags)
     for size, missing in ((len(tags), None), (len(tags) - 7, 2), (1 << 40, None)):
         os.truncate(path, size)

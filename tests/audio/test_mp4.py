@@ -7,6 +7,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
+from nes2net.audio import containers
 from nes2net.audio.containers import mp4_fault
 from nes2net.audio.read import count_samples, load_audio
 
@@ -19,12 +20,13 @@ def fault(path):
 
 
 @pytest.mark.parametrize("codec, sample_format", [("pcm_s16le", "s16"), ("pcm_u8", "u8")])
-def test_samples_of_pcm_are_no_frames(tmp_path, codec, sample_format):
+def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_format):
     """The table counts each sample, but FFmpeg lists blocks of them."""
     path = tmp_path / "noise.mov"
-    encode(path, np.zeros(11_000_000, np.float32), codec, sample_format)
-    assert fault(path) is None and len(load_audio(path)) == 11_000_000
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
+    with monkeypatch.context() as patch:
+        patch.setattr(containers, "_MOST_ENTRIES", 30000)
+        assert fault(path) is None and len(load_audio(path)) == 40000
     content = bytearray(path.read_bytes())
     assert len(read_every_way(path)) == 40000
     durations, chunks = content.index(b"stts"), content.index(b"stsc")

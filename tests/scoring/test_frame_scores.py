@@ -75,8 +75,8 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
     np.testing.assert_array_equal(found.scores, expected[0, : -(-length // 320)].numpy())
     assert found.scores.dtype == np.float32 and found.resolution_ms == 20 and found.duration == length / 16000
     assert len(found) == len(found.times) and found.times[-1] < found.duration
-    np.testing.assert_allclose(found.track().times, found.times + 0.01)
-    assert found.track().window == 0.02
+    np.testing.assert_allclose(found.track.times, found.times + 0.01)
+    assert found.track.window == 0.02
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
