@@ -152,7 +152,7 @@ def test_several_processes_write_the_same_file(command, few, tmp_path):
     assert output.count("24 of 24 scores written") == 1
     assert out.read_bytes() == whole.read_bytes()
     record = json.loads((tmp_path / "out.txt.json").read_text())
-    assert record["processes"] == 2 and record["audio_seconds"] == 12
+    assert record["processes"] == 2 and 11 < record["audio_seconds"] <= 12  # of both
     assert sorted(p.name for p in tmp_path.glob("out*")) == ["out.txt", "out.txt.json"]
 
 
