@@ -23,7 +23,7 @@ FRONTENDS = {
     "wav2vec2": {"name": "wav2vec2_small"},
     "wav2vec2, norms last": {"name": "wav2vec2_small", "layer_norm_first": False, "extractor_mode": "default"},
     "wavlm": {"name": "wavlm", "encoder_layers": 3, "encoder_embed_dim": 128, "encoder_ffn_embed_dim": 192,
-              "encoder_attention_heads": 4},
+              "encoder_attention_heads": 4, "conv_feature_layers": [[64, 16, 8], [64, 4, 4], [64, 4, 4], [64, 4, 2]]},
 }  # fmt: skip
 
 needs_fast_product = pytest.mark.skipif(not has_fast_product(), reason="this processor has no exact int8 products")
@@ -135,16 +135,11 @@ def test_every_processor_gets_the_same_scores(detector, waveforms, monkeypatch):
     torch.testing.assert_close(plain, fast, atol=1e-5, rtol=0)
 
 
-def test_a_build_without_the_operators_has_no_fast_product(monkeypatch):
+def test_products_that_are_missing_or_overflow_are_not_taken(monkeypatch):
+    """As oneDNN's without VNNI, which add pairs of products in 16 bits; or of a build without the operators."""
+
     def missing(*_):
         raise AttributeError("'_OpNamespace' 'onednn' object has no attribute 'qlinear_prepack'")
-
-    monkeypatch.setattr(quantisation, "onednn_product", missing)
-    assert not has_fast_product.__wrapped__()
-
-
-def test_products_that_overflow_are_not_taken(monkeypatch):
-    """As oneDNN's without VNNI, which add pairs of products in 16 bits."""
 
     def overflowing(weight, scale):
         def product(values, dtype):
@@ -153,19 +148,15 @@ def test_products_that_overflow_are_not_taken(monkeypatch):
 
         return product
 
-    monkeypatch.setattr(quantisation, "onednn_product", overflowing)
-    assert not has_fast_product.__wrapped__()
-
-
-def test_a_quantised_detector_cannot_be_saved(detector, tmp_path):
-    with pytest.raises(InputError, match="cannot be saved: save the detector that it was made from"):
-        quantise(detector).save(tmp_path / "detector.pth")
-    assert not any(tmp_path.iterdir())
-
-
-def test_a_quantised_detector_stays_on_the_cpu(detector):
-    with pytest.raises(InputError, match="computes on the CPU only"):
-        quantise(detector).to("meta")
+    for capability, product, fast in (
+        ("AVX2", missing, False),
+        ("AVX2", overflowing, False),
+        ("AVX2", plain_product, True),
+        ("DEFAULT", plain_product, False),
+    ):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        monkeypatch.setattr(quantisation, "onednn_product", product)
+        assert has_fast_product.__wrapped__() is fast
 
 
 def test_a_back_end_with_the_names_of_a_layer_is_not_quantised():

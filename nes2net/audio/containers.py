@@ -99,7 +99,7 @@ _MOST_HEADER = 1 << 20  # bytes
 
 
 def missing_bytes(file: BinaryIO) -> int | None:
-    """Bytes that an ASF or FLV file lacks at its end; None if it is whole or of another format."""
+    """Bytes that an ASF, FLV or CAF file lacks at its end; None if it is whole or of another format."""
     size = file.seek(0, 2)
     file.seek(0)
     start = file.read(30)
@@ -118,6 +118,17 @@ def missing_bytes(file: BinaryIO) -> int | None:
             if not any(head):  # the end, or the zeros of a file with a hole, which may be of any size
                 return None
             expected += 15 + (int.from_bytes(head[1:4], "big") if len(head) == 11 else 0)
+            if expected >= size:
+                break
+    elif start[:4] == b"caff":
+        expected = 8  # where the header ends, then each chunk
+        for _ in range(_MOST_CHUNKS):
+            file.seek(expected)
+            head = file.read(12)
+            length = int.from_bytes(head[4:], "big")
+            if len(head) < 12 or length >= 1 << 62:  # the end, or of a program that did not know the length
+                return None
+            expected += 12 + length
             if expected >= size:
                 break
     else:

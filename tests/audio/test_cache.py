@@ -126,18 +126,15 @@ def archive(save):
         lambda data: data[:60],
         lambda data: data[:-1],
         lambda data: data + b"\0",
-        lambda data: data + b"\0\0",
         lambda data: data[:5000] + bytes(100) + data[5100:],  # as after a crash of the machine
         lambda data: b"\x93NUMPY" + bytes(len(data) - 6),
         lambda data: data.replace(b"'<i2'", b"'<f2'"),
         lambda data: data.replace(b"'<i2'", b"'|O' "),
         lambda data: archive(np.savez),
         lambda data: b"PK\x03\x04" + data[4:],
-        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (" + b"9" * 30 + b",), }\n") + data,
         lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (4611686018427387,), }\n") + data,
         lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (-1,), }\n") + data,
         lambda data: header(b"{'descr': " + b"(" * 3000 + b"\n") + data,
-        lambda data: header(b"{1: 2, 'descr': 3}\n") + data,
         lambda data: header(b"'''\n") + data,
         lambda data: entry_of(np.zeros(0, np.int16)),
         lambda data: entry_of(np.zeros((3, 3), np.int16)),
@@ -170,14 +167,6 @@ def test_a_pipe_in_the_place_of_an_entry_does_not_hang(audio, tmp_path):
     assert process.exitcode == 0 and cache.entry(path).is_fifo() and same_bits(cache.load(path), load_audio(path))
 
 
-def test_a_folder_in_the_place_of_an_entry_costs_only_that_entry(audio, tmp_path, capsys):
-    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
-    cache.entry(path).mkdir(parents=True)
-    assert same_bits(cache.load(path), load_audio(path))
-    cache.load(audio / "16bit.wav")
-    assert cache.entry(audio / "16bit.wav").is_file() and capsys.readouterr().err == ""
-
-
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_is_reported_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
     def open_full(path, mode):
@@ -198,10 +187,7 @@ def test_a_full_disk_is_reported_once_and_ends_nothing(audio, tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     "number, lasting",
-    [
-        *((number, True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)),
-        *((number, False) for number in (errno.EIO, errno.ENOENT, errno.EMFILE)),
-    ],
+    [*((number, True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)), (errno.EIO, False)],
 )
 def test_only_lasting_errors_end_the_writing_and_only_for_this_run(
     audio, tmp_path, monkeypatch, capsys, number, lasting
@@ -222,16 +208,20 @@ def test_only_lasting_errors_end_the_writing_and_only_for_this_run(
     assert cache.entry(audio / "16bit.wav").exists()
 
 
-def test_an_entry_that_cannot_be_replaced_is_skipped(audio, tmp_path, monkeypatch, capsys):
-    """As on Windows while another process uses it."""
+@pytest.mark.parametrize("reason", ["in use", "a folder"])
+def test_an_entry_that_cannot_be_written_costs_only_that_entry(audio, tmp_path, monkeypatch, capsys, reason):
+    """Another process uses it, as on Windows, or a folder is in its place."""
 
     def in_use(source, target):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source), None, str(target))
 
-    cache = AudioCache(tmp_path)
+    path, cache = audio / "16bit.wav", AudioCache(tmp_path)
+    if reason == "a folder":
+        cache.entry(path).mkdir(parents=True)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", in_use)
-        assert same_bits(cache.load(audio / "16bit.wav"), load_audio(audio / "16bit.wav"))
+        if reason == "in use":
+            patch.setattr(os, "replace", in_use)
+        assert same_bits(cache.load(path), load_audio(path))
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     cache.load(audio / "16bit.flac")
     assert cache.entry(audio / "16bit.flac").is_file() and capsys.readouterr().err == ""
@@ -286,11 +276,10 @@ def test_many_processes_share_a_folder(audio, tmp_path):
     processes = [context.Process(target=_load_all, args=(tmp_path, names, results)) for _ in range(4)]
     for process in processes:
         process.start()
-    heard = [results.get(timeout=PATIENCE) for _ in processes]
+    expected = [float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]
+    assert [results.get(timeout=PATIENCE) for _ in processes] == [expected] * 4
     for process in processes:
         process.join(PATIENCE)
-    expected = [float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]
-    assert all(sums == expected for sums in heard)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == len(FILES) and all(path.suffix == ".npy" for path in files)
 

@@ -4,11 +4,10 @@ import os
 
 import numpy as np
 import pytest
-from builders.recordings import encode, read_every_way
+from builders.recordings import READERS, encode, read_every_way
 
 from nes2net import InputError
 from nes2net.audio.containers import missing_bytes
-from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 
 @pytest.mark.parametrize("codec, container", [("aac", "flv"), ("aac", "asf")])
@@ -20,19 +19,14 @@ def test_no_cut_goes_unnoticed(tmp_path, codec, container):
     content = path.read_bytes()
     for place in (*np.random.default_rng(1).integers(800, len(content), 6).tolist(), len(content) - 5):
         path.write_bytes(content[:place])
-        for reader in (
-            load_audio,
-            count_samples,
-            lambda path: load_head(path, 100),
-            lambda path: [*stream_audio(path)],
-        ):
+        for reader in READERS:
             with pytest.raises(InputError, match=rf"noise\.{container} is cut off: [\d,]+ bytes are missing"):
                 reader(path)
 
 
-def test_a_cut_behind_a_million_tags_is_noticed(tmp_path):
+def test_a_cut_behind_many_tags_is_noticed(tmp_path):
     path = tmp_path / "long.flv"
-    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 1_100_000
+    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 110_000
     path.write_bytes(tags)
     for size, missing in ((len(tags), None), (len(tags) - 7, 2), (1 << 40, None)):
         os.truncate(path, size)

@@ -74,18 +74,9 @@ def test_a_file_with_more_than_a_tag_behind_it_is_read_or_named(variable_mp3, tm
     """libsndfile would stop at the end of the first file; FFmpeg does not recognise every tag."""
     content, _ = variable_mp3
     path = tmp_path / "behind.mp3"
-    path.write_bytes(content + bytes(10_000))
-    try:
-        assert len(load_audio(path)) == pytest.approx(80000, abs=3000)
-    except InputError as error:
-        assert "behind.mp3" in str(error)
-
-
-def test_joined_files_are_not_read_by_half(variable_mp3, tmp_path):
-    content, _ = variable_mp3
-    path = tmp_path / "joined.mp3"
-    path.write_bytes(content + content)
-    try:
-        assert len(load_audio(path)) > 155000
-    except InputError as error:
-        assert "joined.mp3" in str(error)
+    for behind, least in ((bytes(10_000), 77_000), (content, 155_000)):
+        path.write_bytes(content + behind)
+        try:
+            assert len(load_audio(path)) > least
+        except InputError as error:
+            assert "behind.mp3" in str(error)

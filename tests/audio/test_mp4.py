@@ -1,6 +1,5 @@
 """MP4 files that were cut off, or that announce more frames than there can be."""
 
-import os
 import struct
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 from builders.recordings import encode, read_every_way
 
 from nes2net import InputError
+from nes2net.audio import containers
 from nes2net.audio.containers import mp4_fault
 from nes2net.audio.read import count_samples, load_audio
 
@@ -19,33 +19,14 @@ def fault(path):
         return mp4_fault(file)
 
 
-@pytest.mark.parametrize(
-    "suffix, codec, sample_format, options",
-    [("m4a", "aac", "fltp", {}), ("m4a", "aac", "fltp", {"movflags": "frag_keyframe+empty_moov"}),
-     ("m4a", "alac", "s16p", {"movflags": "faststart"})],
-)  # fmt: skip
-def test_no_more_frames_than_bytes(tmp_path, suffix, codec, sample_format, options):
-    noise = 0.1 * np.random.default_rng(0).standard_normal(40000).astype(np.float32)
-    path = tmp_path / f"noise.{suffix}"
-    encode(path, noise, codec, sample_format, options=options)
-    assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)
-    content = bytearray(path.read_bytes())
-    name, place = (b"trun", 8) if b"trun" in content else (b"stsz", 12)
-    place += content.index(name)
-    content[place : place + 4] = b"\x01\0\0\0"
-    path.write_bytes(content)
-    assert "announces 16,777," in fault(path)
-    os.truncate(path, 1 << 30)  # a hole costs nothing, but FFmpeg's list of frames does
-    assert "at most 10,000,000 are accepted" in fault(path)
-
-
 @pytest.mark.parametrize("codec, sample_format", [("pcm_s16le", "s16"), ("pcm_u8", "u8")])
-def test_samples_of_pcm_are_no_frames(tmp_path, codec, sample_format):
+def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_format):
     """The table counts each sample, but FFmpeg lists blocks of them."""
     path = tmp_path / "noise.mov"
-    encode(path, np.zeros(11_000_000, np.float32), codec, sample_format)
-    assert fault(path) is None and len(load_audio(path)) == 11_000_000
     encode(path, np.zeros(40000, np.float32), codec, sample_format)
+    with monkeypatch.context() as patch:
+        patch.setattr(containers, "_MOST_ENTRIES", 30000)
+        assert fault(path) is None and len(load_audio(path)) == 40000
     content = bytearray(path.read_bytes())
     assert len(read_every_way(path)) == 40000
     durations, chunks = content.index(b"stts"), content.index(b"stsc")

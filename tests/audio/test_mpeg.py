@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-from builders.recordings import encode, read_every_way
+from builders.recordings import READERS, encode, read_every_way
 
 from nes2net import InputError
 from nes2net.audio.frames import missing_of_last_frame
-from nes2net.audio.read import count_samples, load_audio, load_head, stream_audio
 
 
 @pytest.mark.parametrize(
@@ -35,12 +34,7 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
         tags[0] + bytes(500) + content[:-20],
     ):
         path.write_bytes(cut)
-        for reader in (
-            load_audio,
-            count_samples,
-            lambda path: load_head(path, 100),
-            lambda path: [*stream_audio(path)],
-        ):
+        for reader in READERS:
             with pytest.raises(InputError, match="noise is cut off: its last frame lacks"):
                 reader(path)
 

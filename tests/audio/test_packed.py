@@ -3,7 +3,7 @@
 import multiprocessing
 import os
 import pickle
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -162,10 +162,6 @@ def test_few_row_groups_are_kept(addresses, monkeypatch):
     assert read == [0, 1, 2, 0, 1]
 
 
-def _length(path, found):
-    found.put(len(load_audio(path)))
-
-
 def test_threads_and_forked_processes(addresses):
     path = addresses["x.parquet"][0]
     load_audio(path)
@@ -173,14 +169,10 @@ def test_threads_and_forked_processes(addresses):
         context = multiprocessing.get_context("fork")
         found = context.Queue()
         with packed._state.turn:  # of a thread that the child does not have
-            child = context.Process(target=_length, args=(path, found))
+            child = context.Process(target=lambda: found.put(len(load_audio(path))))
             child.start()
             assert found.get(timeout=PATIENCE) == 9000
             child.join()
-    lengths = []
-    threads = [
-        threading.Thread(target=lambda p=p: lengths.append(len(load_audio(p)))) for p in addresses["x.parquet"] * 4
-    ]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
-    assert len(lengths) == 20 and lengths.count(9000) == 4
+    with ThreadPoolExecutor(20) as pool:
+        lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
+    assert lengths == lengths[:5] * 4 and lengths[0] == 9000

@@ -9,6 +9,9 @@ from av.audio.plane import AudioPlane
 
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
 
+#: Each reads a file in another way.
+READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: [*stream_audio(path)])
+
 
 def tone():
     """A second of 440 Hz at 16 kHz."""

@@ -13,25 +13,25 @@ def test_a_cpu_computes_in_the_ordinary_way():
     assert [replayed(torch.tensor(float(i))).item() for i in range(3)] == [1, 2, 3] and len(calls) == 3
 
 
-def test_a_compiled_detector_can_be_copied(detector):
+def test_a_compiled_detector_can_be_copied(spectral_detector):
     """Its recordings stay behind, and the copy computes with its own weights."""
-    detector._replayed = Replayed(detector._scores)
-    twin = copy.deepcopy(detector)
+    spectral_detector._replayed = Replayed(spectral_detector._scores)
+    twin = copy.deepcopy(spectral_detector)
     with torch.no_grad():
         for parameter in twin.parameters():
             parameter.zero_()
     assert twin._replayed.compute.__self__ is twin
-    assert twin.scores(torch.zeros(1, 16000)).item() != detector.scores(torch.zeros(1, 16000)).item()
+    assert twin.scores(torch.zeros(1, 16000)).item() != spectral_detector.scores(torch.zeros(1, 16000)).item()
 
 
-def test_recordings_are_dropped_with_the_weights(detector, small_model):
+def test_recordings_are_dropped_with_the_weights(spectral_detector):
     """They know where in memory the weights were."""
     changes = [
-        lambda: detector.to(torch.float64),
-        lambda: detector.load_state_dict(detector.state_dict(), assign=True),
-        lambda: detector.load_published(detector.state_dict(), "weights", assign=True),
+        lambda: spectral_detector.to(torch.float64),
+        lambda: spectral_detector.load_state_dict(spectral_detector.state_dict(), assign=True),
+        lambda: spectral_detector.load_published(spectral_detector.state_dict(), "weights", assign=True),
     ]
     for change in changes:
-        detector._replayed = before = Replayed(detector._scores)
+        spectral_detector._replayed = before = Replayed(spectral_detector._scores)
         change()
-        assert detector._replayed is not before
+        assert spectral_detector._replayed is not before

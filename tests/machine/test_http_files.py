@@ -113,10 +113,7 @@ def test_a_wrong_checksum_is_named_and_the_file_removed(server, client, tmp_path
     with pytest.raises(InputError, match=rf"the MD5 of what came is {MD5}, not 0000.*is removed: run the same command"):
         client.fetch(RemoteFile(server.url, None, {"md5": "0" * 32}), tmp_path / "a.bin", "downloading")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_damaged_part_is_found_by_the_published_checksum(server, client, tmp_path):
-    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)  # damaged in another way than on its way
     with pytest.raises(InputError, match="was damaged on its way"):
         client.fetch(RemoteFile(server.url, None, {"md5": MD5}), tmp_path / "a.bin", "downloading")
     client.fetch(RemoteFile(server.url, None, {"md5": MD5}), tmp_path / "a.bin", "downloading")
@@ -124,22 +121,37 @@ def test_a_damaged_part_is_found_by_the_published_checksum(server, client, tmp_p
 
 
 @pytest.mark.parametrize(
-    "status, message",
+    "fault, size, message",
     [
-        (404, r"answers 404 Not Found; look on the page of the corpus"),
-        (403, r"refuses it \(403 Forbidden\); it may ask for a login"),
-        (401, r"refuses it \(401 Unauthorized\)"),
+        ({"statuses": [404]}, None, r"answers 404 Not Found; look on the page of the corpus"),
+        ({"statuses": [403]}, None, r"refuses it \(403 Forbidden\); it may ask for a login"),
+        ({"statuses": [401]}, None, r"refuses it \(401 Unauthorized\)"),
+        ({"redirect": "ftp://127.0.0.1/a.bin"}, None, "which is not HTTPS: refused"),
+        ({"redirect": "file:///etc/passwd"}, None, "which is not HTTPS: refused"),
+        ({}, 2_000_000, r"announces 3,000,000 bytes, but 2,000,000 were published"),
+        ({"announced": 10**17}, None, r"needs 100000\.0 TB, and .* are free; make room"),
+        ({"extra_headers": {"Content-Encoding": "gzip"}}, None, "the server compresses the file"),
+        (  # a file without end
+            {"extra_headers": {"Content-Length": ""}},
+            None,
+            "sends more than the 2,000,000 bytes announced or possible",
+        ),
     ],
 )
-def test_refusals(server, client, pauses, tmp_path, status, message):
-    server.statuses = [status]
+def test_refused_at_once(server, client, pauses, tmp_path, monkeypatch, fault, size, message):
+    if message.startswith("sends"):  # and leaves room on the disk
+        monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    for name, value in fault.items():
+        setattr(server, name, value)
     with pytest.raises(InputError, match=message):
-        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
-    assert pauses == [] and list(tmp_path.iterdir()) == []
+        client.fetch(RemoteFile(server.url, size), tmp_path / "a.bin", "downloading")
+    assert pauses == [] and {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
 
 
-def test_a_busy_server_is_asked_again_as_late_as_it_says(server, client, pauses, tmp_path):
-    server.statuses = [500, 503, 429]
+def test_a_busy_server_is_asked_again_as_late_as_it_says_and_redirections_are_followed(
+    server, client, pauses, tmp_path
+):
+    server.statuses, server.redirect = [500, 503, 429], "/elsewhere.bin"
     client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
     assert only_file(tmp_path) == ("a.bin", CONTENT) and pauses == [7, 7, 7]
 
@@ -148,13 +160,6 @@ def test_a_server_that_does_not_answer(client, pauses, tmp_path):
     with pytest.raises(Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what"):
         client.fetch(RemoteFile("http://127.0.0.1:9/a"), tmp_path / "a.bin", "downloading")
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
-
-
-@pytest.mark.parametrize("target", ["ftp://127.0.0.1/a.bin", "file:///etc/passwd"])
-def test_a_redirection_to_another_scheme_is_refused(server, client, tmp_path, target):
-    server.redirect = target
-    with pytest.raises(InputError, match="which is not HTTPS: refused"):
-        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
 
 
 def test_https_does_not_lead_to_http(server, client, monkeypatch):
@@ -173,17 +178,6 @@ def _claims_https(url):
     return Https(url)
 
 
-def test_redirections_are_followed(server, client, tmp_path):
-    server.redirect = "/elsewhere.bin"
-    client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
-    assert only_file(tmp_path) == ("a.bin", CONTENT)
-
-
-def test_another_size_than_published_is_refused(server, client, tmp_path):
-    with pytest.raises(InputError, match=r"announces 3,000,000 bytes, but 2,000,000 were published"):
-        client.fetch(RemoteFile(server.url, 2_000_000), tmp_path / "a.bin", "downloading")
-
-
 @pytest.mark.parametrize("few", [{"broken_after": [10] * 6}, {"pause": 0.01}])
 def test_a_server_that_sends_hardly_anything(server, client, tmp_path, monkeypatch, few):
     """Byte by byte in new connections, or in one that stalls."""
@@ -191,26 +185,6 @@ def test_a_server_that_sends_hardly_anything(server, client, tmp_path, monkeypat
     for name, value in few.items():
         setattr(server, name, value)
     with pytest.raises(Unfinished, match="6 times; what has come is kept"):
-        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
-
-
-def test_a_file_without_end_leaves_room_on_the_disk(server, client, tmp_path, monkeypatch):
-    monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
-    server.extra_headers = {"Content-Length": ""}
-    with pytest.raises(InputError, match="sends more than the 2,000,000 bytes announced or possible"):
-        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_more_than_the_disk_holds_is_refused(server, client, tmp_path):
-    server.announced = 10**17
-    with pytest.raises(InputError, match=r"needs 100000\.0 TB, and .* are free; make room"):
-        client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
-
-
-def test_a_compressed_answer_is_refused(server, client, tmp_path):
-    server.extra_headers = {"Content-Encoding": "gzip"}
-    with pytest.raises(InputError, match="the server compresses the file"):
         client.fetch(RemoteFile(server.url), tmp_path / "a.bin", "downloading")
 
 

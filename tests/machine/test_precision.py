@@ -95,26 +95,22 @@ def test_a_container_that_allows_tf32_everywhere():
     assert done.stdout.split() == ["True", "False", "True"]
 
 
-def test_names():
+def test_names_and_what_a_processor_does_not_compute(monkeypatch):
+    """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
     assert [named_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
     for wrong in ("fp16", torch.int8, None):
         with pytest.raises(InputError, match="unknown dtype"):
             named_precision(wrong)
-
-
-def test_what_a_processor_does_not_compute_is_refused():
-    check_precision("int8", CPU)
-    with pytest.raises(InputError, match="precision of NVIDIA GPUs, not of cpu: take float32 or bfloat16"):
-        check_precision("tf32", CPU)
-    with pytest.raises(InputError, match="int8` is for the CPU, not for cuda:0: take bfloat16"):
-        check_precision("int8", torch.device("cuda:0"))
-
-
-@pytest.mark.parametrize("precision", ["bfloat16", "tf32"])
-def test_a_gpu_too_old_for_it_is_named(monkeypatch, precision):
-    """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
+    gpu = torch.device("cuda:0")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
-    with pytest.raises(InputError, match="Tesla T4 .compute capability 7.5. does not compute .*: take float16"):
-        check_precision(precision, torch.device("cuda:0"))
-    check_precision("float16", torch.device("cuda:0"))
+    check_precision("int8", CPU)
+    check_precision("float16", gpu)
+    for precision, device, message in (
+        ("tf32", CPU, "precision of NVIDIA GPUs, not of cpu: take float32 or bfloat16"),
+        ("int8", gpu, "int8` is for the CPU, not for cuda:0: take bfloat16"),
+        ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
+        ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_precision(precision, device)

@@ -63,17 +63,15 @@ def test_a_path_that_leads_out_is_refused(tmp_path, make, name):
     assert set(content_of(tmp_path)) <= {"a.archive", "out/ok.txt"}
 
 
-@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
-def test_links_and_devices_are_refused(tmp_path, kind):
+@pytest.mark.parametrize(
+    "make, options",
+    [(make_tar, {"kind": kind}) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)]
+    + [(make_zip, {"mode": mode}) for mode in (0o120777, 0o020600)],
+)
+def test_links_and_devices_are_refused(tmp_path, make, options):
     with pytest.raises(InputError, match="'a' is a link or a device: refused"):
-        unpack(make_tar(tmp_path / "a.tar.gz", {"a": b""}, kind), tmp_path / "out", "unpacking")
+        unpack(make(tmp_path / "archive", {"a": b""}, **options), tmp_path / "out", "unpacking")
     assert content_of(tmp_path / "out") == {}
-
-
-@pytest.mark.parametrize("mode", [0o120777, 0o020600])
-def test_links_in_zips_are_refused(tmp_path, mode):
-    with pytest.raises(InputError, match="'a' is a link or a device: refused"):
-        unpack(make_zip(tmp_path / "a.zip", {"a": b"/etc/passwd"}, mode), tmp_path / "out", "unpacking")
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
@@ -84,24 +82,18 @@ def test_an_archive_that_grows_too_much_is_refused(tmp_path, make, monkeypatch):
         unpack(archive, tmp_path / "out", "unpacking")
 
 
-@pytest.mark.parametrize("make, mode", [(make_zip, None), (make_tar, "w:gz"), (make_tar, "w")])
-def test_a_damaged_archive_is_named(tmp_path, make, mode):
-    files = {"a.bin": os.urandom(200_000), "b.bin": os.urandom(200_000)}
-    archive = make(tmp_path / "a.archive", files, **({"mode": mode} if mode else {}))
-    archive.write_bytes(archive.read_bytes()[:250_000])
+@pytest.mark.parametrize(
+    "make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"}), (make_zip, None)]
+)
+def test_a_damaged_archive_is_named(tmp_path, make, options):
+    """It was cut off, or holds another byte in a member, of which no file is left."""
+    archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options or {})
+    content = bytearray(archive.read_bytes())
+    content[300_000] ^= options is None
+    archive.write_bytes(content if options is None else content[:250_000])
     with pytest.raises(InputError, match=r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
         unpack(archive, tmp_path / "out", "unpacking")
-    assert set(content_of(tmp_path / "out")) <= {"a.bin"}
-
-
-def test_a_damaged_member_leaves_no_file(tmp_path):
-    archive = make_zip(tmp_path / "a.zip", {"a.bin": os.urandom(200_000)})
-    content = bytearray(archive.read_bytes())
-    content[100_000] ^= 1
-    archive.write_bytes(content)
-    with pytest.raises(InputError, match="cannot be unpacked"):
-        unpack(archive, tmp_path / "out", "unpacking")
-    assert content_of(tmp_path / "out") == {}
+    assert set(content_of(tmp_path / "out")) <= {"b.bin"}
 
 
 def test_an_encrypted_zip_is_named(tmp_path):

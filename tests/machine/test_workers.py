@@ -4,9 +4,10 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
 
@@ -69,11 +70,13 @@ def soon(monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", 0.3)
 
 
-def signal_in(seconds, number=signal.SIGTERM):
-    threading.Timer(seconds, os.kill, (os.getpid(), number)).start()
+def signal_and_hang(number):
+    """In a reader: signal the main process, which has started all of them."""
+    os.kill(os.getppid(), number)
+    hang()
 
 
-@pytest.mark.parametrize("num_workers", [0, 1, 2])
+@pytest.mark.parametrize("num_workers", [0, 2])
 def test_batches_in_order_in_every_pass(num_workers):
     batches = loader(Numbers(), num_workers)
     assert numbers(batches) == numbers(batches) == EXPECTED
@@ -81,34 +84,36 @@ def test_batches_in_order_in_every_pass(num_workers):
 
 
 PROGRAM = f"""
-import pathlib, sys
+import os, pathlib, signal, subprocess, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_workers import EXPECTED, Numbers, loader, numbers
-assert numbers(loader(Numbers())) == EXPECTED, "the batches differ"
-left = list(pathlib.Path("/dev/shm").iterdir())
-assert not left, left
 """
 
 
-@pytest.mark.parametrize("size, said", [("512k", "warning: shared memory is full"), ("64m", "")])
-def test_little_shared_memory(size, said):
-    """The batches are the same, and no file is left."""
-    command = with_shared_memory(size, [sys.executable, "-c", PROGRAM])
+def with_shm(size, program):
+    """A process that runs ``program`` with a /dev/shm of ``size``."""
+    command = with_shared_memory(size, [sys.executable, "-c", PROGRAM + program])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("warning: ") == bool(said) and said in done.stderr
-    assert not said or ("lower `num_workers` (now 2)" in done.stderr and "--shm-size" in done.stderr)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def test_processes_that_cannot_be_started():
-    program = PROGRAM.replace("assert numbers", "numbers")
-    command = with_shared_memory("8k", [sys.executable, "-c", program])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=environment)
-    line = done.stderr.splitlines()[-1]
-    assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in line
-    assert "--shm-size" in line and "Exception ignored" not in done.stderr
+SMALL_AND_SMALLER = """
+assert numbers(loader(Numbers())) == EXPECTED, "the batches differ"
+left = list(pathlib.Path("/dev/shm").iterdir())
+assert not left, left
+subprocess.run(["mount", "-o", "remount,size=8k", "/dev/shm"], check=True)
+numbers(loader(Numbers()))
+"""
+
+
+def test_little_shared_memory():
+    """The batches are the same, and no file is left; with hardly any no process can be started."""
+    said = with_shm("512k", SMALL_AND_SMALLER).communicate(timeout=PATIENCE)[1]
+    warning, error = [line for line in said.splitlines() if "warning: " in line or "Error: " in line]
+    assert "warning: shared memory is full" in warning
+    assert "lower `num_workers` (now 2)" in warning and "--shm-size" in warning
+    assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in error
+    assert "--shm-size" in error and "Exception ignored" not in said
 
 
 def test_a_system_that_refuses_a_process(monkeypatch):
@@ -177,12 +182,10 @@ def test_a_batch_that_cannot_be_handed_over(capfd):
 @pytest.mark.parametrize("starting", [False, True])
 def test_a_signal_while_readers_hang(soon, monkeypatch, starting):
     """Training defers signals to the end of a step, which never comes; one may come while the readers are started."""
-    batches = loader(Numbers(0, hang))
+    batches = loader(Numbers(0, hang if starting else partial(signal_and_hang, signal.SIGTERM)))
     if starting:
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
-        if not starting:
-            signal_in(0.3)
         numbers(batches)
     handler = signal.getsignal(signal.SIGTERM)
     assert handler is signal.SIG_DFL
@@ -209,8 +212,7 @@ def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
 def test_an_interruption_ends_waiting_at_once():
     """Without the patience for a disk that hangs."""
     with pytest.raises(KeyboardInterrupt):
-        signal_in(0.3, signal.SIGINT)
-        numbers(loader(Numbers(5, hang)))
+        numbers(loader(Numbers(5, partial(signal_and_hang, signal.SIGINT))))
 
 
 def test_an_interruption_that_python_ignores_ends_waiting(soon, monkeypatch):
@@ -242,8 +244,7 @@ def test_readers_that_hang_are_killed_with_their_loader():
     assert not set(readers) & set(active_children())
 
 
-ORPHANS = f"""{PROGRAM.partition("assert")[0]}
-import os, signal
+ORPHANS = """
 batches = loader(Numbers())
 next(iter(batches))
 print(*(reader.pid for reader in batches.readers), flush=True)
@@ -253,38 +254,27 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_readers_end_when_the_main_process_is_killed():
     """Also those with a batch in a pipe that nobody reads."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    commands = [with_shared_memory(size, [sys.executable, "-c", ORPHANS]) for size in ("512k", "64m")]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for command in commands]
-    readers = []
-    for process in started:
-        numbers = process.communicate(timeout=PATIENCE)[0].split()
-        assert process.returncode == -signal.SIGKILL and len(numbers) == 2
-        readers += [Path("/proc", number) for number in numbers]
+    process = with_shm("512k", ORPHANS)
+    numbers = process.communicate(timeout=PATIENCE)[0].split()
+    assert process.returncode == -signal.SIGKILL and len(numbers) == 2
     end = time.monotonic() + PATIENCE
-    while any(reader.is_dir() for reader in readers):  # PyTorch's readers look for their parent every 5 s
+    while any(
+        Path("/proc", number).is_dir() for number in numbers
+    ):  # PyTorch's readers look for their parent every 5 s
         assert time.monotonic() < end
         time.sleep(0.1)
 
 
-def test_an_error_of_the_data_is_raised_as_it_is():
+def test_waiting_outside_the_main_thread():
+    """An error of the data is raised as it is, and a reader that was killed is noticed."""
+
     def fail():
         raise RuntimeError("something else")
 
-    with pytest.raises(RuntimeError, match="something else"):
-        numbers(loader(Numbers(3, fail)))
-
-
-def test_waiting_outside_the_main_thread():
-    found = []
-
-    def read():
-        try:
-            found.append(numbers(loader(Numbers(9, kill))))
-        except Unfinished as error:
-            found.append(str(error))
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    thread.join(PATIENCE)
-    assert "was killed (SIGKILL)" in found[0]
+    with ThreadPoolExecutor(1) as pool:
+        for what, error, message in (
+            (kill, Unfinished, r"was killed \(SIGKILL\)"),
+            (fail, RuntimeError, "something else"),
+        ):
+            with pytest.raises(error, match=message):
+                pool.submit(lambda what=what: numbers(loader(Numbers(9, what)))).result(PATIENCE)

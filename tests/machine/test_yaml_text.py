@@ -25,8 +25,9 @@ def test_aliases_are_refused():
         read_yaml(text, None, "this")
 
 
-def test_a_folder_is_written_without_aliases(detector, tmp_path):
+def test_a_folder_is_written_without_aliases(tmp_path):
     """A list may stand in the model and in the record."""
+    detector = Detector.from_config({"frontend": "lps", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
     recipe = {"nes_ratio": detector.config["backend"]["nes_ratio"], "lr": 2.5e-07, "date": "0520"}
     detector.save(tmp_path / "new", recipe=recipe)
     assert "&id" not in (tmp_path / "new" / "config.yaml").read_text()

@@ -96,14 +96,6 @@ def test_with_nothing_left_ray_does_not_start(tmp_path, monkeypatch, capsys):
     assert main(command) == 2 and how_to_install("scale") in capsys.readouterr().err
 
 
-def test_without_ray_a_line_says_what_to_install(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "ray.data", None)
-    monkeypatch.setitem(sys.modules, "ray", None)
-    write_shard(tmp_path / "x.tar", {"a": b""})
-    assert main(["scale", str(tmp_path), "--model", "m", "--out", str(tmp_path / "out")]) == 2
-    assert how_to_install("scale") in capsys.readouterr().err
-
-
 def descendants(pid: int) -> Iterator[int]:
     """The processes that ``pid`` started, and those that they started."""
     parents = {}

@@ -1,15 +1,13 @@
 """Decoding and scoring of pieces as the processes of Ray do it; Ray itself is in test_collection.py."""
 
 import math
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pyarrow as pa
 import pytest
 from builders.collection import flac, write_shard
 from builders.files import write
+from builders.http_server import running
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
@@ -54,37 +52,23 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
     assert [count for n, count in enumerate(seconds) if n not in (2, 5, 8)][:3] == [3200, 4800, 3200]
 
 
-@pytest.fixture
-def http(tmp_path):
-    """The URL of a folder on a server."""
+def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, tmp_path):
     pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for http://")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(tmp_path)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
-@pytest.mark.parametrize("store", ["file", "memory", "http"])
-def test_recordings_of_a_list_and_one_that_is_missing_costs_its_row(spectral_detector, tmp_path, store, request):
     content = flac(1)
     (tmp_path / "a.flac").write_bytes(content)
-    if store == "memory":
-        fsspec.filesystem("memory").pipe("/list/a.flac", content)
-    urls = {"file": tmp_path.as_uri(), "memory": "memory://list"}
-    url = urls[store] if store in urls else request.getfixturevalue("http")
-    write(tmp_path / "list.txt", f"{url}/a.flac\n{url}/gone.flac\na.flac\nnowhere.flac\n")
-    (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 8, 2)
-    table = decoded(piece.table, WaveformReader.of(spectral_detector, None))
-    assert table.column("num_samples").to_pylist() == [8000, None, 8000, None]
-    remote, missing, local, nowhere = waveforms_of(table)
-    assert remote.equal(local)
-    assert "gone.flac cannot be read (FileNotFoundError" in missing and "nowhere.flac not found" in nowhere
+    fsspec.filesystem("memory").pipe("/list/a.flac", content)
+    with running() as server:
+        server.pages["/a.flac"] = content
+        urls = (tmp_path.as_uri(), "memory://list", server.address)
+        listed = "".join(f"{url}/a.flac\n{url}/gone.flac\n" for url in urls)
+        write(tmp_path / "list.txt", listed + "a.flac\nnowhere.flac\n")
+        (piece,) = pieces_of(shards_of(tmp_path / "list.txt")[0], 16, 2)
+        table = decoded(piece.table, WaveformReader.of(spectral_detector, None))
+    assert table.column("num_samples").to_pylist() == [8000, None] * 4
+    *remote, local, nowhere = waveforms_of(table)
+    assert all(waveform.equal(local) for waveform in remote[::2])
+    assert all("gone.flac cannot be read (FileNotFoundError" in missing for missing in remote[1::2])
+    assert "nowhere.flac not found" in nowhere
 
 
 def test_rows_of_other_datasets(tmp_path):

@@ -41,14 +41,12 @@ def test_decide(spectral_detector, noise, tmp_path):
 
 def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
     """0.5 s are repeated to 1 s for the detector, but last 0.5 s."""
-    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     usual = measure(noise[:8000])
     spread = [usual._replace(level=usual.level + n / 10) for n in range(-10, 10)]
     population = Population.fit(spread, np.arange(20) < 10)
-    found = spectral_detector.decide(
-        noise[:8000], Decider(replace(FITTED, scored_by=scored_by, population=population)), 16000
-    )
-    assert found.p_value == population.typicality(usual).p_value > 0.3
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
+    decider = Decider(replace(FITTED, scored_by=scored_by, population=population))
+    assert spectral_detector.decide(noise[:8000], decider, 16000).p_value == population.typicality(usual).p_value > 0.3
 
 
 def test_segment():

@@ -48,7 +48,7 @@ def recording():
     return (rng.standard_normal(len(loudness)) * loudness).astype(np.float32)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=12), st.integers(1, 8), st.integers(0, 20))
 def test_windows_depend_on_the_recording_alone(lengths, step, more):
     whole, longest = np.arange(sum(lengths), dtype=np.float32), 2 * step + more
@@ -65,7 +65,7 @@ def test_windows_depend_on_the_recording_alone(lengths, step, more):
     assert found[-1].start + len(found[-1].samples) == len(whole)
 
 
-@pytest.mark.parametrize("length", [1, 300, 16000, 30 * 16000])
+@pytest.mark.parametrize("length", [1, 16000, 30 * 16000])
 def test_up_to_30_s_are_one_piece(spectral, recording, length):
     samples = recording[:length]
     found = spectral.frame_scores(samples, 16000)
@@ -75,6 +75,8 @@ def test_up_to_30_s_are_one_piece(spectral, recording, length):
     np.testing.assert_array_equal(found.scores, expected[0, : -(-length // 320)].numpy())
     assert found.scores.dtype == np.float32 and found.resolution_ms == 20 and found.duration == length / 16000
     assert len(found) == len(found.times) and found.times[-1] < found.duration
+    np.testing.assert_allclose(found.track.times, found.times + 0.01)
+    assert found.track.window == 0.02
 
 
 @pytest.mark.parametrize("resolution", [20, 40, 640])
@@ -87,26 +89,25 @@ def test_frames_that_see_no_context_have_the_scores_of_one_piece(several, record
 
 
 def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, recording, tmp_path, monkeypatch):
-    """The frames of this detector see all of their window, here of 4 s."""
-    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 6.0)
-    monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 2.0)
-    recording = recording[: 9 * 16000 + 123]
+    """The frames of this detector see all of their window, here of 2 s."""
+    monkeypatch.setattr("nes2net.scoring.track.LONGEST_PIECE", 3.0)
+    monkeypatch.setattr("nes2net.scoring.track.WINDOW_STEP", 1.0)
+    recording = recording[: 5 * 16000 + 123]
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "backend": "mean_linear"})
     path, told = tmp_path / "a.flac", []
     soundfile.write(path, recording, 16000)
-    assert detector.training
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
     assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
-    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 70_001)
+    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 30_001)
     found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
-    assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 2
-    step = 124 * 256  # about 2 s, in pairs of frames
+    assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 3
+    step = 62 * 256  # about 1 s, in pairs of frames
     # The middle of a window is that of the window alone.
     with torch.inference_mode():
         (window,) = detector.segment_scores(torch.from_numpy(load_audio(path)[step : 3 * step])[None]).values()
-    np.testing.assert_allclose(found.scores[186:310], window[0, 62:186].numpy(), atol=1e-5)
+    np.testing.assert_allclose(found.scores[93:155], window[0, 31:93].numpy(), atol=1e-5)
 
 
 def test_a_detector_that_reads_little_at_once(several, recording):

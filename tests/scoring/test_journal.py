@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 
@@ -74,11 +75,6 @@ def test_stamps(tmp_path):
 
 
 @pytest.fixture
-def detector(spectral_detector):
-    return spectral_detector
-
-
-@pytest.fixture
 def trials(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(4):
@@ -121,23 +117,25 @@ def ends_at(number: int, folder, work) -> bool:
 
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", "scores of another run", "a file that could not be read"])
-def test_a_process_that_ends_at_any_point(detector, trials, tmp_path, one_thread, before):
+def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, one_thread, before):
     """The same command finishes exactly the same file, and leaves nothing else behind."""
-    options = {"num_samples": 4000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
-    score_trials(detector, trials, tmp_path / "whole", **options)
+    options = {"num_samples": 2000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
+    score_trials(spectral_detector, trials, tmp_path / "whole", **options)
     expected, number = (tmp_path / "whole").read_bytes(), 1
+    if before == "scores of another run":
+        score_trials(spectral_detector, trials, tmp_path / "before" / "s*[1].txt", **{**options, "num_samples": 1500})
+    elif before == "a file that could not be read":
+        trials[3].path.rename(tmp_path / "away")
+        assert score_trials(spectral_detector, trials, tmp_path / "before" / "s*[1].txt", **options).done == 3
+        (tmp_path / "away").rename(trials[3].path)
     while True:
         folder = tmp_path / str(number)
         out = folder / "s*[1].txt"
-        if before == "scores of another run":
-            score_trials(detector, trials, out, **{**options, "num_samples": 3000})
-        elif before == "a file that could not be read":
-            trials[3].path.rename(tmp_path / "away")
-            assert score_trials(detector, trials, out, **options).done == 3
-            (tmp_path / "away").rename(trials[3].path)
-        ended = ends_at(number, folder, lambda out=out: score_trials(detector, trials, out, **options))
+        if before != "nothing":
+            shutil.copytree(tmp_path / "before", folder)
+        ended = ends_at(number, folder, lambda out=out: score_trials(spectral_detector, trials, out, **options))
         assert before != "nothing" or not out.exists() or out.read_bytes() == expected
-        score_trials(detector, trials, out, **options)
+        score_trials(spectral_detector, trials, out, **options)
         assert out.read_bytes() == expected
         assert json.loads((folder / "s*[1].txt.json").read_text())["scored"] == 4
         assert sorted(path.name for path in folder.iterdir()) == ["s*[1].txt", "s*[1].txt.json"]
@@ -148,7 +146,7 @@ def test_a_process_that_ends_at_any_point(detector, trials, tmp_path, one_thread
 
 
 @needs_fork
-def test_one_run_at_a_time(detector, trials, tmp_path):
+def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     """A second run with the same file would remove the journals of the first one."""
     out = tmp_path / "s"
     lock = out.with_name(".s.lock")
@@ -162,22 +160,22 @@ def test_one_run_at_a_time(detector, trials, tmp_path):
     options = {"num_samples": 4000, "num_workers": 0}
     try:
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
-            score_trials(detector, trials, out, **options, overwrite=True)
+            score_trials(spectral_detector, trials, out, **options, overwrite=True)
         assert lock.exists() and not out.exists()
-        assert score_trials(detector, trials, tmp_path / "another", **options).done == 4
+        assert score_trials(spectral_detector, trials, tmp_path / "another", **options).done == 4
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert score_trials(detector, trials, out, **options).done == 4
+    assert score_trials(spectral_detector, trials, out, **options).done == 4
     assert not lock.exists()
 
 
 @needs_fork
-def test_a_complete_file_in_a_read_only_folder(detector, trials, tmp_path, monkeypatch):
+def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
     out = tmp_path / "s"
-    score_trials(detector, trials, out, num_samples=4000, num_workers=0)
+    score_trials(spectral_detector, trials, out, num_samples=4000, num_workers=0)
     open_file = os.open
 
     def read_only(path, flags, *further):
@@ -186,4 +184,4 @@ def test_a_complete_file_in_a_read_only_folder(detector, trials, tmp_path, monke
         return open_file(path, flags, *further)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert score_trials(detector, trials, out, num_samples=4000, num_workers=0).already_complete
+    assert score_trials(spectral_detector, trials, out, num_samples=4000, num_workers=0).already_complete

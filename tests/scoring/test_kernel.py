@@ -37,16 +37,11 @@ def modes(detector) -> list[bool]:
     return [module.training for module in detector.modules()]
 
 
-def test_inference_mode_stays_inside(detector):
-    wait = start(detector, waveforms(2))
+def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
+    plain, sizes = score_batch(detector, waveforms(3)), with_room_for(detector, 9, MemoryError())
+    wait = start(detector, waveforms(3), rows=4)
     assert not torch.is_inference_mode_enabled() and torch.zeros(1, requires_grad=True).exp().requires_grad
-    assert len(wait()) == 2
-
-
-def test_a_short_batch_is_filled_up(detector):
-    plain, sizes, computed = score_batch(detector, waveforms(3)), [], detector.scores
-    detector.scores = lambda x: (sizes.append(len(x)), computed(x))[1]
-    assert start(detector, waveforms(3), rows=4)() == pytest.approx(plain, abs=1e-6) and sizes == [4]
+    assert wait() == pytest.approx(plain, abs=1e-6) and sizes == [4]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +89,10 @@ def test_memory_may_run_out_before_the_detector(detector, monkeypatch):
     assert start(detector, waveforms(4))() == pytest.approx(plain, abs=1e-6)
 
 
-def test_a_waveform_that_does_not_fit_alone_has_a_reason(detector):
-    computed = detector.scores
+def test_a_waveform_without_a_score_has_a_reason(detector):
+    """It does not fit alone, its score is not finite, or the detector refuses the whole batch."""
+    computed, x = detector.scores, waveforms(5)
+    others = pytest.approx(score_batch(detector, x[[0, 1, 4]]), abs=1e-6)
 
     def no_room(x):
         if (x > 0.9).any():
@@ -103,31 +100,16 @@ def test_a_waveform_that_does_not_fit_alone_has_a_reason(detector):
         return computed(x)
 
     detector.scores = no_room
-    x = waveforms(4)
-    x[2, 0] = 0.95
-    first, second, reason, fourth = score_batch(detector, x)
-    assert [first, second, fourth] == pytest.approx(score_batch(detector, waveforms(4)[[0, 1, 3]]), abs=1e-6)
-    assert "do not fit into the memory of cpu" in reason
+    x[2, 0], x[3] = 0.95, float("nan")
+    first, second, too_large, not_finite, last = score_batch(detector, x)
+    assert [first, second, last] == others
+    assert "do not fit into the memory of cpu" in too_large and not_finite.startswith("the detector's score is nan")
     with pytest.raises(InputError, match="do not fit into the memory"):
         score_or_raise(detector, x)
-
-
-def test_a_score_that_is_not_finite_becomes_a_reason(detector):
-    x = waveforms(3)
-    x[1] = float("nan")
-    first, reason, third = score_batch(detector, x)
-    assert [first, third] == pytest.approx(score_batch(detector, waveforms(3)[[0, 2]]), abs=1e-6)
-    assert reason.startswith("the detector's score is nan")
-
-
-def test_a_refused_batch_gives_each_waveform_the_reason(detector):
-    assert len(reasons := score_batch(detector, waveforms(2)[:, :100])) == 2
-    assert all("too short" in reason for reason in reasons)
-
-
-def test_other_errors_are_not_hidden(detector):
+    reasons = score_batch(detector, waveforms(2)[:, :100])
+    assert len(reasons) == 2 and all("too short" in reason for reason in reasons)
     detector.scores = lambda x: 1 / 0
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(ZeroDivisionError):  # which nothing hides
         start(detector, waveforms(2))
 
 
@@ -176,12 +158,3 @@ def test_scores_do_not_depend_on_settings_for_float32(detector):
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_on_a_gpu(detector):
-    plain = score_batch(detector, waveforms(4))
-    detector.cuda()
-    with scoring_mode(detector):
-        waits = [start(detector, waveforms(4).pin_memory()) for _ in range(3)]
-        assert [wait() for wait in waits] == [pytest.approx(plain, abs=1e-4)] * 3

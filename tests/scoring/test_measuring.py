@@ -10,15 +10,14 @@ from nes2net.scoring import engine
 from nes2net.scoring.measuring import drawn, measure_file, measure_trials
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys, workers):
+def test_recordings_are_measured_in_order_and_bad_ones_named(tmp_path, capsys):
     rng, waveforms = np.random.default_rng(0), {}
     for number in range(19):
         waveforms[f"t{number}"] = rng.uniform(-0.1, 0.1, 4000 + 300 * number).astype(np.float32)
         soundfile.write(tmp_path / f"t{number}.wav", waveforms[f"t{number}"], 16000, subtype="FLOAT")
     (tmp_path / "t4.wav").write_bytes(b"RIFF\0\0")
     trials = [Trial(id, tmp_path / f"{id}.wav") for id in waveforms] + [Trial("gone", tmp_path / "gone.wav")]
-    for num_samples in (None, 5000):
+    for num_samples, workers in ((None, 0), (5000, 2)):
         traits, failures = measure_trials(trials, tmp_path / f"m{num_samples}", num_samples, num_workers=workers)
         assert traits == {id: measure(x, num_samples) for id, x in waveforms.items() if id != "t4"}
         assert list(traits) == [id for id in waveforms if id != "t4"] and sorted(failures) == ["gone", "t4"]

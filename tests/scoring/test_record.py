@@ -7,24 +7,16 @@ import os
 import pytest
 import torch
 
-from nes2net import Detector, InputError
+from nes2net import InputError
 from nes2net.corpora.trial import Trial
 from nes2net.scoring.record import plain, read_record, run_identity
 
 
-@pytest.fixture
-def detector():
-    torch.manual_seed(0)
-    return Detector.from_config(
-        {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"}
-    ).eval()
-
-
-def test_facts_that_identify_a_run(detector, tmp_path, monkeypatch):
+def test_facts_that_identify_a_run(spectral_detector, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def identity(*trials):
-        return run_identity(detector, trials, 8000, False, False)["trials"]
+        return run_identity(spectral_detector, trials, 8000, False, False)["trials"]
 
     names = [("a", "x/1.wav"), ("b", "x/2.wav")]
     one = identity(*(Trial(name, tmp_path / path) for name, path in names))
@@ -39,8 +31,8 @@ def test_facts_that_identify_a_run(detector, tmp_path, monkeypatch):
         identity(Trial("a", "x\0/1.wav"), Trial("b", "x/2.wav")),
     ]
     assert len({one, *others}) == 6
-    cpu = run_identity(detector, [Trial("a")], 8000, False, False)
-    assert cpu["device"] == "cpu" and run_identity(detector, [Trial("a")], 8000, False, True) != cpu
+    cpu = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
+    assert cpu["device"] == "cpu" and run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
 
 
 def test_plain_data(tmp_path):
@@ -91,19 +83,16 @@ def without(key):
         without("failures"),
         json.dumps({**RECORD, "run": [1]}),
         json.dumps({**RECORD, "run": {"model": {"a": 1}}}),
-        json.dumps({**RECORD, "failures": ["a"]}),
         json.dumps({**RECORD, "failures": {"a": 1}}),
-        json.dumps({**RECORD, "failures": None}),
         json.dumps({**RECORD, "sha256": 5}),
         json.dumps({**RECORD, "audio_sha256": {}}),
-        '{"run": ' + "[" * 10**6,
         '{"run": ' + "[" * 10**5 + "]" * 10**5 + ', "failures": {}}',
         '{"further": ' + '{"a":' * 10**5 + "1" + "}" * 10**5 + "}",
         '{"run": {"num_samples": ' + "9" * 5000 + "},",
         '{"run": {"' + "\x1b" * 10 + '": 1}}',
         json.dumps({"x" * 10**6: 1}),
     ],
-    ids=range(20),
+    ids=range(17),
 )
 def test_a_record_that_is_none(text, tmp_path):
     path = tmp_path / "s.json"

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net.cli.main import main
@@ -46,28 +46,23 @@ def test_accepted_pairs_are_read_back(path, pairs):
     assert scores.tobytes() == np.array([score for _, score in pairs]).tobytes()
 
 
-@given(IDS, SCORES)
-@example("\ufeffa", 0.0)
-@example("a b", 0.0)
-@example("a\ufeff", 0.0)
-def test_refused_ids_could_not_be_read_back(path, id, score):
+def could_be_read_back(path, id, score=0.0) -> bool:
     try:
         path.write_text(line(id, score), encoding="utf-8", newline="")
-        ids, _ = read_scores(path)
+        return read_scores(path)[0] == [id]
     except (UnicodeEncodeError, InputError):
-        ids = None
-    assert is_accepted(id) == (ids == [id])
+        return False
 
 
-@pytest.mark.parametrize("character", UNUSUAL)
-def test_each_unusual_character_at_each_place(path, character):
-    for id in (f"{character}a", f"a{character}b", f"a{character}", character):
-        if is_accepted(id):
-            write_scores(path, [id, "b"], [0.5, 1.0])
-            assert read_scores(path)[0] == [id, "b"]
-        else:
-            with pytest.raises(InputError, match="a score file cannot hold the id"):
-                write_scores(path, ["b", id], [0.5, 1.0])
+@given(IDS, SCORES)
+def test_refused_ids_could_not_be_read_back(path, id, score):
+    assert is_accepted(id) == could_be_read_back(path, id, score)
+
+
+def test_each_unusual_character_at_each_place(path):
+    for character in UNUSUAL:
+        for id in (f"{character}a", f"a{character}b", f"a{character}", character):
+            assert is_accepted(id) == could_be_read_back(path, id), id
 
 
 @pytest.mark.parametrize(
@@ -143,8 +138,5 @@ def test_malformed_score_file(path, text, message):
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_scores(path)
-
-
-def test_missing_score_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
-        read_scores(tmp_path / "none.txt")
+        read_scores(path.with_name("none.txt"))

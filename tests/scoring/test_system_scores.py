@@ -9,10 +9,12 @@ from builders import SHARED, tiny_corpus
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
+from nes2net.corpora.asvspoof2021_la import CORPUS
 from nes2net.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores, write_scores
 from nes2net.scoring.system_scores import normalised, ranges_of, with_system_scores
+from nes2net.scoring.waveforms import WaveformReader
 
 TRIALS = [Trial("a"), Trial("b")]
 
@@ -34,40 +36,32 @@ def write(folder, **systems):
     return [folder / name for name in systems]
 
 
-def test_scores_are_found_by_id_and_normalised_by_a_development_file(tmp_path):
+def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tmp_path):
     files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0}, two={"a": -1.0, "b": 0.0})
     first, second = with_system_scores(TRIALS, files, [[1.0, 3.0], [0.0, 1.0]])
     one = 1 / (1 + np.exp(-1))
     assert first.system_scores == pytest.approx((one, 1 / (1 + np.exp(1)))) and first.id == "a"
     assert second.system_scores == pytest.approx((0.5, 0.5))
-
-
-def test_published_range_is_that_of_the_whole_file(tmp_path):
-    files = write(tmp_path, one={"x": 9.0, "b": 1.0, "a": 3.0})
-    assert ranges_of(files) == [[1.0, 9.0]]
-    assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, [[1.0, 9.0]])
+    assert ranges_of(files) == [[1.0, 9.0], [-1.0, 0.0]]
+    assert with_system_scores(TRIALS, files, "test") == with_system_scores(TRIALS, files, ranges_of(files))
+    with pytest.raises(InputError, match="2 score files of other systems, but ranges of 1"):
+        with_system_scores(TRIALS, files, [[0.0, 1.0]])
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "ranges", "message"),
     [
-        ("b 1\nc 2\n", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
-        ("a 1\nb 2\na 3\n", r"one: it has two scores of a"),
-        ("a 1\nb 1\n", r"one: all its scores are 1\.0"),
-        ("a 1\nb nan\n", r"one: it has no scores, or one that is not finite"),
+        ("b 1\nc 2\n", "test", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
+        ("a 1\nb 2\na 3\n", "test", r"one: it has two scores of a"),
+        ("a 1\nb 1\n", "test", r"one: all its scores are 1\.0"),
+        ("a 1\nb nan\n", "test", r"one: it has no scores, or one that is not finite"),
+        *((f"a 1\nb {bad}\n", [[0.0, 1.0]], "the score of b is not a finite number") for bad in ("inf", "nan")),
     ],
 )
-def test_files_that_do_not_fit_are_named(text, message, tmp_path):
+def test_files_that_do_not_fit_are_named(text, ranges, message, tmp_path):
     (tmp_path / "one").write_text(text)
     with pytest.raises(InputError, match=message):
-        with_system_scores(TRIALS, [tmp_path / "one"], "test")
-
-
-@pytest.mark.parametrize("score", ["inf", "-inf", "nan"])
-def test_a_score_that_is_not_finite_is_refused(score, tmp_path):
-    (tmp_path / "one").write_text(f"a 1\nb {score}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="the score of b is not a finite number"):
-        with_system_scores(TRIALS, [tmp_path / "one"], [[0.0, 1.0]])
+        with_system_scores(TRIALS, [tmp_path / "one"], ranges)
 
 
 @pytest.mark.parametrize(
@@ -84,12 +78,6 @@ def test_damaged_ranges_of_a_checkpoint_are_refused(ranges, tmp_path):
 @pytest.mark.filterwarnings("error")
 def test_a_score_far_outside_of_the_range_is_no_error():
     assert normalised(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]
-
-
-def test_a_range_for_each_system_is_needed(tmp_path):
-    files = write(tmp_path, one={"a": 1.0, "b": 2.0})
-    with pytest.raises(InputError, match="1 score files of other systems, but ranges of 2"):
-        with_system_scores(TRIALS, files, [[0.0, 1.0], [0.0, 1.0]])
 
 
 # Scoring a corpus
@@ -110,11 +98,14 @@ def system_files(root):
     return [str(root / "one"), str(root / "two")]
 
 
-@pytest.fixture
-def model(root, small_model):
+@pytest.fixture(scope="module")
+def model(root):
+    """A detector that fuses the scores of two systems, with their ranges; without_ranges.pth has none."""
+    frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64}
+    frontend["conv_feature_layers"] = [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]]
     backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
     torch.manual_seed(0)
-    detector = Detector.from_config({**small_model, "backend": backend}).eval()
+    detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     detector.save(root / "fusion.pth", score_ranges=[[-3.0, 3.0], [-3.0, 3.0]])
     detector.save(root / "without_ranges.pth")
     return str(root / "fusion.pth")
@@ -125,16 +116,12 @@ def score(root, model, out, *flags):
     return main(["score", "asvspoof2021_la", str(root), "--model", model, "--out", str(out), *common, *flags])
 
 
-def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path):
-    out = tmp_path / "scores.txt"
-    assert score(root, model, out, "--system-scores", *system_files) == 0
+def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files, model, tmp_path, capsys):
+    out, systems = tmp_path / "scores.txt", ["--system-scores", *system_files]
+    assert score(root, model, out, *systems) == 0
     ids, found = read_scores(out)
     detector = Detector.from_pretrained(model, device="cpu")
-    from nes2net.corpora.asvspoof2021_la import CORPUS
-
     of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.record["score_ranges"])
-    from nes2net.scoring.waveforms import WaveformReader
-
     reader = WaveformReader.of(detector, 8000)
     with torch.no_grad():
         for trial, value in zip(of_trials, found, strict=True):
@@ -145,27 +132,18 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     assert [system["path"] for system in record["system_scores"]] == system_files
     assert record["system_scores"][0]["range"] == [-3.0, 3.0] and len(record["system_scores"][0]["sha256"]) == 64
     assert ids == [trial.id for trial in of_trials]
-
-
-def test_a_finished_file_is_known_by_these_scores(root, system_files, model, tmp_path, capsys):
-    out = tmp_path / "scores.txt"
-    assert score(root, model, out, "--system-scores", *system_files) == 0
-    assert score(root, model, out, "--system-scores", *system_files) == 0
+    assert score(root, model, out, *systems) == 0
     assert "is complete already" in capsys.readouterr().out
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
     assert "another system_scores" in capsys.readouterr().err
+    # Ranges of development files are those of training.
+    dev, bare = [f"{path}_dev" for path in system_files], str(root / "without_ranges.pth")
+    assert score(root, bare, tmp_path / "b", *systems, "--score-range", *dev) == 0
+    assert score(root, model, tmp_path / "c", *systems, "--score-range", "test") == 0
+    assert out.read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
 
 
-def test_ranges_of_development_files_are_those_of_training(root, system_files, model, tmp_path):
-    dev = [f"{path}_dev" for path in system_files]
-    bare = str(root / "without_ranges.pth")
-    assert score(root, model, tmp_path / "a", "--system-scores", *system_files) == 0
-    assert score(root, bare, tmp_path / "b", "--system-scores", *system_files, "--score-range", *dev) == 0
-    assert score(root, model, tmp_path / "c", "--system-scores", *system_files, "--score-range", "test") == 0
-    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text() != (tmp_path / "c").read_text()
-
-
-def test_what_does_not_go_together_is_refused(root, system_files, model, small_model, tmp_path, capsys):
+def test_what_does_not_go_together_is_refused(root, system_files, model, spectral_detector, tmp_path, capsys):
     def refused(model, *flags):
         assert score(root, model, tmp_path / "out", *flags) == 2
         return capsys.readouterr().err
@@ -175,7 +153,7 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, small_m
     assert "--system-scores" in refused(model, "--score-range", "test")
     bare = str(root / "without_ranges.pth")
     assert "or 'test' for the published way" in refused(bare, "--system-scores", *system_files)
-    Detector.from_config(small_model).save(tmp_path / "plain.pth")
+    spectral_detector.save(tmp_path / "plain.pth")
     assert "takes no scores" in refused(str(tmp_path / "plain.pth"), "--system-scores", *system_files)
     audio = str(next((root / "ASVspoof2021_LA_eval" / "flac").iterdir()))
     assert main(["predict", audio, "--model", model, "--device", "cpu"]) == 2
@@ -183,8 +161,6 @@ def test_what_does_not_go_together_is_refused(root, system_files, model, small_m
 
 
 def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
-    from nes2net.corpora.asvspoof2021_la import CORPUS
-
     frontend = {**small_model["frontend"], "normalize": "batch"}
     torch.manual_seed(0)
     detector = Detector.from_config({**small_model, "frontend": frontend}).eval()

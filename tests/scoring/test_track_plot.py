@@ -64,16 +64,16 @@ def test_columns_hold_all_scores_in_turn():
     assert len(times) == 160 and (np.diff(times) > 0).all()
     ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
-        part = scores[first:last]
         assert track.times[first] < times[number] < track.times[last - 1]
-        assert quantiles[0.0][number] == part.min() and quantiles[1.0][number] == part.max()
-        assert quantiles[0.5][number] == pytest.approx(np.median(part), abs=1e-6)
-        assert quantiles[0.1][number] == pytest.approx(np.quantile(part, 0.1), abs=1e-6)
-        assert quantiles[0.9][number] == pytest.approx(np.quantile(part, 0.9), abs=1e-6)
+        for share, found in quantiles.items():
+            assert found[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
+    assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
+    assert len(columns(track_of(scores[:5], 60.0))[0]) == 1
 
 
-@pytest.mark.parametrize("scores", [[0.5], [0.5, 0.51, 0.505], [-1.0, 1.5], [-9.0, 7.0]])
-@pytest.mark.parametrize("threshold", [None, 0.0, 20.0])
+@pytest.mark.parametrize(
+    "scores, threshold", [([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)]
+)
 def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
     low, high = score_limits(np.array(scores, np.float32), threshold)
     assert high - low >= LEAST_SPAN * 0.999
@@ -114,17 +114,15 @@ def test_an_hour_is_a_median_and_bands(quiet, tmp_path):
     line = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 1)))
     band = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 0.15)))
     assert 1000 < line < 20_000 < band
+    assert len(pixels(tmp_path / "hour.png", blend(BONAFIDE, 0.08))) < 1000  # without a threshold there are no sides
 
 
 def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
-    track = track_of([0.0], 0.5)
-    for name, threshold in (("known.png", 1.0), ("unknown.png", None)):
-        plot_track(tmp_path / name, quiet, track, threshold=threshold)
+    plot_track(tmp_path / "known.png", quiet, track_of([0.0], 0.5), threshold=1.0)
     bonafide, spoof = (pixels(tmp_path / "known.png", blend(colour, 0.08)) for colour in (BONAFIDE, SPOOF))
     assert len(bonafide) > 50_000 and len(spoof) > 50_000
     # Rows count from the top; a few pixels of the writing have these colours too.
     assert np.quantile(bonafide[:, 0], 0.99) < np.quantile(spoof[:, 0], 0.01)
-    assert len(pixels(tmp_path / "unknown.png", blend(BONAFIDE, 0.08))) < 1000
 
 
 def test_the_colours_of_the_classes_are_those_of_the_report_page():
@@ -133,13 +131,12 @@ def test_the_colours_of_the_classes_are_those_of_the_report_page():
         assert re.search(rf"--{name}: (#\w+);", style)[1] == colour
 
 
-@pytest.mark.parametrize("name", ["cost $5$_{x}.wav", "中文 \x1b[2J.wav", f"{'a' * 240}.wav", "$\\frac{.wav"])
-def test_strange_names(quiet, tmp_path, name):
+def test_strange_names(quiet, tmp_path):
     """They are text, not mathematics, and fit into the picture."""
-    path = quiet.rename(tmp_path / name)
+    path = quiet.rename(tmp_path / "cost $5$_{x} $\\frac{ 中文 \x1b[2J.wav")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        for picture in ("picture.png", "picture.svg"):
-            plot_track(tmp_path / picture, path, track_of([1.0], 0.5), model=name)
+        plot_track(tmp_path / "picture.svg", path, track_of([1.0], 0.5), model=path.name)
+        plot_track(tmp_path / "picture.png", path.rename(tmp_path / f"{'a' * 240}.wav"), track_of([1.0], 0.5))
     assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)
     assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
