@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
+@cache
 def page_templates(package: str) -> Environment:
-    """The templates in the folder of ``package``, such as ``nes2net.evaluation``."""
+    """The templates in the folder of ``package``, such as ``nes2net.evaluation``; each is compiled once."""
     parent, _, folder = package.rpartition(".")
     return Environment(
         loader=PackageLoader(parent, folder),

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.linear_model import LogisticRegression
 
 from nes2net import metrics
 from nes2net.decisions import calibration
@@ -32,6 +31,10 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
     assert np.array(found.weights) * (10, 0.5) == pytest.approx(2, rel=0.05)
     assert found.offset == pytest.approx(-3 * sum(found.weights), abs=0.15)
     bonafide, spoof = (found(scores) for scores in two_systems)
+    before = calibration.figures(*(scores[:, 1] for scores in two_systems))
+    after = calibration.figures(bonafide, spoof)
+    assert after["act_dcf"] < after["min_dcf"] + 0.02 and before["act_dcf"] > before["min_dcf"] + 0.2
+    assert after["min_cllr"] <= after["cllr"] < before["cllr"]
     assert metrics.compute_cllr(bonafide, spoof) == pytest.approx(metrics.compute_min_cllr(bonafide, spoof), abs=0.005)
     for system in range(2):
         alone = [scores[:, system] for scores in two_systems]
@@ -43,6 +46,8 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
 def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
+    from sklearn.linear_model import LogisticRegression
+
     bonafide, spoof = (scores[::10] for scores in two_systems)
     found = calibration.fit(bonafide, spoof, prior=prior, l2=0)
     label = np.repeat((1, 0), (len(bonafide), len(spoof)))
@@ -63,7 +68,7 @@ def test_the_default_penalty_is_harmless_where_few_trials_are_errors():
     assert weights == pytest.approx(free, rel=1e-4)
 
 
-@settings(max_examples=50)
+@settings(max_examples=25)
 @given(overlapping, overlapping)
 def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
     if len({*bonafide, *spoof}) == 1:
@@ -74,7 +79,7 @@ def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
     assert cllr >= metrics.compute_min_cllr(found(bonafide), found(spoof)) - 1e-12
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(overlapping, overlapping, st.floats(0.01, 100), st.floats(-50, 50), st.booleans())
 def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale, shift, negate):
     if len({*bonafide, *spoof}) == 1:
@@ -86,61 +91,29 @@ def test_scale_shift_and_sign_of_the_scores_do_not_matter(bonafide, spoof, scale
         np.testing.assert_allclose(other(of), plain(scores), rtol=1e-4, atol=1e-4)
 
 
-def test_actual_cost_after_calibration_is_near_the_minimum(two_systems):
-    found = calibration.fit(*two_systems, prior=0.655)
-    before = calibration.figures(*(scores[:, 1] for scores in two_systems))
-    after = calibration.figures(*map(found, two_systems))
-    assert after["act_dcf"] < after["min_dcf"] + 0.02
-    assert before["act_dcf"] > before["min_dcf"] + 0.2
-    assert after["min_cllr"] <= after["cllr"] < before["cllr"]
-
-
 # Degenerate input
 
 
 def test_separated_classes_have_finite_weights_by_the_penalty():
+    """Classes that touch are separated, too."""
     bonafide, spoof = [2.0, 3.0], [-2.0, -3.0, -4.0]
     found = calibration.fit(bonafide, spoof)
-    assert calibration.separates(found, bonafide, spoof)
     assert 1 < found.weights[0] < 20
     assert found(bonafide).min() > 3 and found(spoof).max() < -3
-    stronger = calibration.fit(bonafide, spoof, l2=0.1)
-    assert 0 < stronger.weights[0] < found.weights[0]
-    with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
-        calibration.fit(bonafide, spoof, l2=0)
-    inverted = calibration.fit(spoof, bonafide)
-    assert inverted.weights[0] < 0
-    assert not calibration.separates(calibration.fit([0.0, 2.0], [1.0, -1.0]), [0.0, 2.0], [1.0, -1.0])
-
-
-def test_classes_that_touch_are_separated_too():
-    bonafide, spoof = [0.0, 1.0], [0.0, -1.0]
-    with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
-        calibration.fit(bonafide, spoof, l2=0)
-    assert calibration.separates(calibration.fit(bonafide, spoof), bonafide, spoof)
-    useless = calibration.fit([1.0, -1.0], [1.0, -1.0], l2=0)
-    assert useless.weights == pytest.approx((0,)) and not calibration.separates(useless, [1.0, -1.0], [1.0, -1.0])
+    assert 0 < calibration.fit(bonafide, spoof, l2=0.1).weights[0] < found.weights[0]
+    assert calibration.fit(spoof, bonafide).weights[0] < 0
+    for classes in ((bonafide, spoof), ([0.0, 1.0], [0.0, -1.0])):
+        assert calibration.separates(calibration.fit(*classes), *classes)
+        with pytest.raises(InputError, match="separated without error, so the best weights are infinite"):
+            calibration.fit(*classes, l2=0)
+    for classes in (([0.0, 2.0], [1.0, -1.0]), ([1.0, -1.0], [1.0, -1.0])):
+        assert not calibration.separates(calibration.fit(*classes, l2=0), *classes)
 
 
 def test_raises_if_no_minimum_is_found(two_systems, monkeypatch):
     monkeypatch.setattr(calibration, "_MOST_STEPS", 1)
     with pytest.raises(InputError, match="no best weights were found .*Maximum number of iterations"):
         calibration.fit(*two_systems)
-
-
-def test_the_same_system_twice_gets_equal_shares(two_systems):
-    alone = [scores[:, 0] for scores in two_systems]
-    twice = calibration.fit(*(np.column_stack((scores, scores)) for scores in alone))
-    once = calibration.fit(*alone)
-    assert twice.weights[0] == pytest.approx(twice.weights[1])
-    assert sum(twice.weights) == pytest.approx(once.weights[0], rel=1e-4)
-
-
-def test_a_useless_system_gets_no_weight(two_systems):
-    rng = np.random.default_rng(1)
-    found = calibration.fit(*(np.column_stack((s[:, 0], rng.normal(0, 1, len(s)))) for s in two_systems))
-    assert found.weights[0] == pytest.approx(0.2, rel=0.1)
-    assert abs(found.weights[1]) < 0.1
 
 
 @pytest.mark.parametrize(
@@ -164,10 +137,20 @@ def test_bad_input(bonafide, spoof, options, message):
         calibration.fit(bonafide, spoof, **options)
 
 
-def test_the_number_of_systems_is_checked():
+def test_the_number_of_systems_and_the_length_of_frames_are_checked():
     found = calibration.fit([1.0, 2.0], [0.0, 1.5], systems=["A"])
     with pytest.raises(InputError, match=r"of 1 system \(A\), got 2"):
         found([[1.0, 2.0]])
+    frames = replace(found, trained_on={"resolution_ms": 20})
+    scores = calibration.ScoredBy("a", "float32", None, 20.0)
+    assert frames.check_made_of(scores, "")  # the detector is not known
+    for other, asked, message in (
+        (frames, 40.0, "of frames of 20 ms, not of 40 ms"),
+        (frames, None, "of frames of 20 ms, not of recordings"),
+        (found, 20.0, "of recordings, not of their frames"),
+    ):
+        with pytest.raises(InputError, match=message):
+            other.check_made_of(replace(scores, resolution_ms=asked), "")
 
 
 # Files
@@ -179,9 +162,8 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
     for system, scores in zip(found.llrs, two_systems):
         assert np.array_equal(system, np.sort(found(scores)))
     scored_by = calibration.ScoredBy("0f" * 32, "bfloat16", 64600, 20.0)
-    found = replace(
-        found, trained_on={"corpus": "x", "figures": {"eer": 0.1}, "numbers": [1, 2.5]}, scored_by=scored_by
-    )
+    trained_on = {"corpus": "x", "figures": {"eer": 0.1}, "numbers": [1, 2.5]}
+    found = replace(found, trained_on=trained_on, scored_by=scored_by)
     found.save(path)
     loaded = calibration.load(path)
     assert loaded == found and loaded.population is None
@@ -195,11 +177,11 @@ def test_files_of_earlier_versions_are_read(tmp_path, two_systems):
     path = tmp_path / "old.json"
     fitted = calibration.fit(*two_systems)
     fitted.save(path)
-    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in _NEW}
+    new = ("llrs", "scored_by", "population")
+    old = {key: value for key, value in json.loads(path.read_text()).items() if key not in new}
     path.write_text(json.dumps(old, indent=1))
     loaded = calibration.load(path)
-    assert loaded == fitted
-    assert (loaded.llrs, loaded.scored_by, loaded.population) == (None, None, None)
+    assert loaded == fitted and (loaded.llrs, loaded.scored_by, loaded.population) == (None, None, None)
 
 
 def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
@@ -213,7 +195,6 @@ def test_of_very_many_trials_quantiles_are_kept(monkeypatch):
     assert np.quantile(exact, np.linspace(0, 1, 101)) == pytest.approx(found.llrs.bonafide, abs=0.01)
 
 
-_NEW = ("llrs", "scored_by", "population")
 _POPULATION = {
     "num_recordings": 2,
     "usual": {name: [0, 1, 2] for name in ("duration", "level", "bandwidth")},
@@ -235,6 +216,7 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
 @pytest.mark.parametrize(
     "change",
     [
+        {},
         {"format": "other"},
         {"weights": None},
         {"weights": ["a"]},
@@ -257,14 +239,9 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
 def test_files_that_are_not_a_calibration(tmp_path, change):
     path = tmp_path / "parameters.json"
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    path.write_text(json.dumps(json.loads(path.read_text()) | change) if change else "b1 2.0\n")
     with pytest.raises(InputError, match=r"parameters\.json: not a calibration"):
         calibration.load(path)
-    path.write_text("b1 2.0\n")
-    with pytest.raises(InputError, match="not a calibration"):
-        calibration.load(path)
-    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
-        calibration.load(tmp_path / "none.json")
 
 
 def test_names_that_are_not_utf8_are_saved(tmp_path):
@@ -272,3 +249,5 @@ def test_names_that_are_not_utf8_are_saved(tmp_path):
     fitted = calibration.fit([2.0, 1.0, -0.5], [-2.0, 0.0, 0.7], systems=["take\udcff"])
     fitted.save(tmp_path / "c.json")
     assert calibration.load(tmp_path / "c.json") == replace(fitted, systems=("take\\udcff",))
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        calibration.load(tmp_path / "none.json")

@@ -41,13 +41,8 @@ def test_a_threshold_out_of_all_scores_is_none(weight):
 
 
 def test_what_decisions_rest_on():
-    about = {
-        "corpus": "a\x1b[2J",
-        "phase": "dev",
-        "num_bonafide": 4,
-        "num_spoof": 4,
-        "date": "2026-01-02T03:04:05+00:00",
-    }
+    about = {"corpus": "a\x1b[2J", "phase": "dev", "num_bonafide": 4, "num_spoof": 4}
+    about["date"] = "2026-01-02T03:04:05+00:00"
     calibration = replace(CALIBRATION, trained_on=about, scored_by=ScoredBy("0123456789abcdef", "float32", None))
     decider = Decider(calibration, 0.25)
     basis = decider.basis()
@@ -70,7 +65,8 @@ def test_recordings_unlike_those_of_the_calibration():
     typical = decider(1.0, usual[0])
     assert typical.decision == "bonafide" and typical.reason is None and typical.p_value > 0.01
     assert decider(1.0).p_value is None and decider(1.0).decision == "bonafide"  # not measured
-    assert Decider(calibration, abstain=0)(1.0, quiet).decision == "bonafide"
+    for abstain, decision in ((0, "bonafide"), (found.p_value, CANNOT_TELL), (found.p_value * 0.99, "bonafide")):
+        assert Decider(calibration, abstain=abstain)(1.0, quiet).decision == decision
 
 
 @pytest.mark.parametrize("number", [30, 236])
@@ -83,18 +79,18 @@ def test_the_share_that_a_note_names_is_enough(number):
     assert Decider(calibration, abstain=share).note is None
 
 
+def uncalibrated(*weights):
+    return LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)]))
+
+
 @pytest.mark.parametrize(
     "calibration, settings, message",
     [
         (CALIBRATION, {"prior": 1.0}, "`prior` must lie between 0 and 1, got 1"),
         (CALIBRATION, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
         (CALIBRATION, {"operating_point": OperatingPoint("fa", rate=0.1)}, "take a rate of at least 25 %"),
-        (LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")), {}, "fuses 2 systems"),
-        (
-            LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)),
-            {"operating_point": OperatingPoint("eer")},
-            "holds no scores",
-        ),
+        (uncalibrated(1.0, 2.0), {}, "fuses 2 systems"),
+        (uncalibrated(1.0), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
     ],
 )
 def test_wrong_settings(calibration, settings, message):

@@ -15,7 +15,7 @@ def test_the_axes_end_well_above_the_worst_eer(eer, high):
     curve = np.array([0.0, eer, 1.0]), np.array([1.0, eer, 0.0])
     low, found = det_range([curve], [0.0005, eer])
     assert found == high
-    assert RATES[0] <= low <= 0.05
+    assert RATES[0] <= low <= 0.05 and list(RATES) == sorted({*RATES})
 
 
 def test_a_thinned_det_curve_lies_on_the_curve_and_keeps_its_corners():

@@ -4,8 +4,6 @@ import json
 import re
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 import pytest
 
 from nes2net.corpora.trial import Trial
@@ -24,6 +22,8 @@ def vectors(count=15, size=8):
 
 
 def write(path, rows, labels, corpus=None):
+    import pyarrow.parquet
+
     ids = [f"{path.stem}_{n}" for n in range(len(rows))]
     if path.suffix == ".npy":
         np.save(path, rows.astype(np.float32))
@@ -64,12 +64,8 @@ def test_a_map(files):
     both = map_embeddings(files, trials)
     assert both.corpora == ["asvspoof2021_la eval"] * 45 + ["b"] * 15 and both.classes[-1] == "not known"
     assert [picture.title for picture in both.pictures()] == ["By class", "By attack", "By corpus"]
-    assert {(g.name, g.size) for g in both.pictures()[1].groups} == {
-        ("bona fide", 15),
-        ("A07", 15),
-        ("A08", 15),
-        ("attack not known", 15),
-    }
+    groups = {(group.name, group.size) for group in both.pictures()[1].groups}
+    assert groups == {(name, 15) for name in ("bona fide", "A07", "A08", "attack not known")}
     alone = map_embeddings(files[:1])
     assert [picture.title for picture in alone.pictures()] == ["By class"]  # no attack is known
     np.save(files[0], np.load(files[0]) * np.float32(1e36))
@@ -96,63 +92,50 @@ def test_the_section_escapes_names_and_draws_all_points(files):
     assert "All 60 embeddings are drawn" in html
 
 
-def damage(path, how):
-    listing = path.with_name(f"{path.name}.csv")
-    if how == "cut":
-        path.write_bytes(path.read_bytes()[:200])
-    elif how == "bracket":
-        path.write_bytes(path.read_bytes().replace(b"}", b"(", 1))
-    elif how == "pickle":
-        np.save(path, np.array([{}, {}]), allow_pickle=True)
-    elif how == "flat":
-        np.save(path, np.zeros(45, np.float32))
-    elif how == "one":
-        np.save(path, np.arange(45, dtype=np.float32)[:, None])
-    elif how == "equal":
-        np.save(path, np.full((45, 8), 0.1, np.float32))
-    elif how == "nan":
-        np.save(path, np.full((45, 8), np.nan, np.float32))
-    elif how == "list":
-        listing.write_text("id,label\na,spoof\n")
-    elif how == "columns":
-        listing.write_text("name,label\na,spoof\n")
+CANNOT = "cannot be read as an array"
 
 
 @pytest.mark.parametrize(
-    ("how", "message"),
+    ("damage", "message"),
     [
-        ("cut", "cannot be read as an array"),
-        ("bracket", "cannot be read as an array"),
-        ("pickle", "cannot be read as an array"),
-        ("flat", "not an array of embeddings"),
-        ("nan", "some embeddings are not finite"),
-        ("one", "of one number each"),
-        ("equal", "the embeddings are all equal"),
-        ("list", "has 45 rows, but a.npy.csv lists 1"),
-        ("columns", "not a list with the columns id and label"),
+        (lambda content: content[:200], CANNOT),
+        (lambda content: content.replace(b"}", b"(", 1), CANNOT),
+        (np.array([{}, {}]), CANNOT),  # a pickle
+        (np.zeros(45, np.float32), "not an array of embeddings"),
+        (np.full((45, 8), np.nan, np.float32), "some embeddings are not finite"),
+        (np.arange(45, dtype=np.float32)[:, None], "of one number each"),
+        (np.full((45, 8), 0.1, np.float32), "the embeddings are all equal"),
+        ("id,label\na,spoof\n", "has 45 rows, but a.npy.csv lists 1"),
+        ("name,label\na,spoof\n", "not a list with the columns id and label"),
     ],
 )
-def test_damaged_arrays_are_named(files, how, message):
-    damage(files[0], how)
+def test_damaged_arrays_are_named(files, damage, message):
+    path = files[0]
+    if isinstance(damage, str):
+        path.with_name(f"{path.name}.csv").write_text(damage)
+    elif isinstance(damage, np.ndarray):
+        np.save(path, damage, allow_pickle=True)
+    else:
+        path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match=message):
-        map_embeddings(files[:1])
+        map_embeddings([path])
 
 
 def test_damaged_tables_and_other_files_are_named(files, tmp_path):
-    whole = files[1].read_bytes()
-    files[1].write_bytes(whole[:100])
+    import pyarrow.parquet
+
+    files[1].write_bytes(files[1].read_bytes()[:100])
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         map_embeddings(files)
-    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "embedding": [[1.0]]}), files[1])
-    with pytest.raises(InputError, match="lacks the columns id, label and embedding"):
-        map_embeddings(files)
-    pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "label": ["spoof"]}), files[1])
-    with pytest.raises(InputError, match="lacks the columns id, label and embedding"):
-        map_embeddings(files)
     words = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(["x"] * 40), 2)
-    pyarrow.parquet.write_table(pyarrow.table([["a"] * 20] * 2 + [words], ["id", "label", "embedding"]), files[1])
-    with pytest.raises(InputError, match="embedding, a list of numbers"):
-        map_embeddings(files)
+    for columns, message in (
+        ({"id": ["a"], "embedding": [[1.0]]}, "lacks the columns id, label and embedding"),
+        ({"id": ["a"], "label": ["spoof"]}, "lacks the columns id, label and embedding"),
+        ({"id": ["a"] * 20, "label": ["a"] * 20, "embedding": words}, "embedding, a list of numbers"),
+    ):
+        pyarrow.parquet.write_table(pyarrow.table(columns), files[1])
+        with pytest.raises(InputError, match=message):
+            map_embeddings(files)
     other = write(tmp_path / "c.npy", vectors(size=9), ["spoof"] * 45)
     with pytest.raises(InputError, match="embeddings of 8 and 9 numbers"):
         map_embeddings([files[0], other])

@@ -47,30 +47,17 @@ def test_the_table_has_the_form_of_the_paper(result):
     assert [[cell.best for cell in row] for row in eer.rows] == [[False, False, False], [False, True, False]]
     assert texts(dcf)[0] == ["single", "0.0346 (0.0379)", "0.0200"]
     deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
-    assert texts(details)[0] == [
-        "single",
-        "LA",
-        "1.73",
-        "1.63–1.83",
-        "2",
-        "1.89",
-        deviation,
-        "6 + 1\u202f200",
-        "3 of 3",
-    ]
-    assert texts(details)[1] == ["single", "DF", "1.00", "0.90–1.10", "1", "1.00", "–", "6 + 1\u202f200", "1 of 3"]
+    trials = "6 + 1\u202f200"
+    assert texts(details)[0] == ["single", "LA", "1.73", "1.63–1.83", "2", "1.89", deviation, trials, "3 of 3"]
+    assert texts(details)[1] == ["single", "DF", "1.00", "0.90–1.10", "1", "1.00", "–", trials, "1 of 3"]
     assert texts(details)[3] == ["3 <averaged>", "DF", *["–"] * 6, "0 of 3"]
     assert not result.is_complete
 
 
 def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them(result):
-    row = ResultRow(
-        "single",
-        {
-            "LA": ResultCell([measured(1, 0.01), measured(2, 0.02)], 2),
-            "DF": ResultCell([measured(1, 0.05), measured(2, 0.03), measured(3, 0.001)], 2),
-        },
-    )
+    columns = {"LA": (0.01, 0.02), "DF": (0.05, 0.03, 0.001)}
+    cells = {name: ResultCell([measured(n, eer) for n, eer in enumerate(eers, 1)], 2) for name, eers in columns.items()}
+    row = ResultRow("single", cells)
     result = replace(result, rows=[row], left_out_in_turn=True, metrics=["eer"])
     (table, _) = result.tables()
     assert table.head == ["system", "LA", "DF", "mean", "worst"]
@@ -80,11 +67,8 @@ def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them(re
 
 
 def test_what_cannot_be_compared_is_said(result):
-    rows = [
-        ResultRow(
-            "x", {"LA": ResultCell([measured(1, 0.1), measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")])}
-        )
-    ]
+    other = measured(2, 0.1, trials="u", num_spoof=1, left_out="1 trial")
+    rows = [ResultRow("x", {"LA": ResultCell([measured(1, 0.1), other])})]
     assert comparability(["LA"], rows) == [
         "LA: the detectors were measured on different recordings: do not compare them",
         "LA: the detectors were measured on different numbers of trials: do not compare them",

@@ -4,11 +4,14 @@ import json
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
 from nes2net.cli.main import main
+from nes2net.corpora.trial import Trial
+from nes2net.decisions import Decider, LinearCalibration
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
+from nes2net.evaluation.matching import match
+from nes2net.evaluation.one_class import judge_one_class
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
@@ -20,12 +23,8 @@ from nes2net.evaluation.transfer_tables import text_of
 def case(tmp_path_factory):
     """Development trials of both classes, and sets of one class: 90 spoofed by three attacks, 30 bona fide."""
     folder, rng = tmp_path_factory.mktemp("one_class"), np.random.default_rng(3)
-    sets = {
-        "dev": [("real", "fake")[n % 2] for n in range(80)],
-        "spoof": ["fake"] * 90,
-        "bonafide": ["real"] * 30,
-        "both": [("real", "fake")[n % 3 > 0] for n in range(60)],
-    }
+    sets = {"dev": ["real", "fake"] * 40, "spoof": ["fake"] * 90, "bonafide": ["real"] * 30}
+    sets["both"] = ["real", "fake", "fake"] * 20
     for name, labels in sets.items():
         rows = [f"{name}{n},{label},{f'A{n % 3}' * (label == 'fake')}\n" for n, label in enumerate(labels)]
         (folder / f"{name}.csv").write_text("path,label,attack\n" + "".join(rows))
@@ -41,7 +40,7 @@ def report_of(case, name, *systems, further=(), **options):
     source = ThresholdSource(dev, str(case / "dev.csv"), "generic", "all", further=further)
     scores = [case / f"{system}.{name}.txt" for system in systems]
     return evaluate_systems(
-        "generic", scores, case / f"{name}.csv", "all", threshold_source=source, num_resamples=5, **options
+        "generic", scores, case / f"{name}.csv", "all", threshold_source=source, num_resamples=2, **options
     )
 
 
@@ -51,6 +50,8 @@ def scores_of(case, system, name):
 
 @pytest.mark.parametrize(("name", "measure"), [("spoof", "one_minus_srr"), ("bonafide", "miss")])
 def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name, measure):
+    from scipy.stats import binomtest
+
     report = report_of(case, name, "one", "two")
     assert report.systems == [] and report.pairs == [] and report.names == ["one." + name, "two." + name]
     for system, table in zip(("one", "two"), report.transfers):
@@ -72,19 +73,23 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
             assert plain["tables"] == []
 
 
+def test_a_score_at_the_threshold_is_accepted():
+    decider = Decider(LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",)))
+    matched = match([Trial("a", label="spoof"), Trial("b", label="spoof")], ["a", "b"], [0.0, -0.1])
+    assert judge_one_class(decider, matched, "x", "generic", "all").errors == (1, 2)
+
+
 def test_text_page_and_paper_tables_have_every_figure(case):
     report = report_of(case, "spoof", "one")
     (found,) = report.transfers[0].one_class
     page = html_page(report)
+    texts = (page, report.text(), markdown(paper_tables(report)), latex(paper_tables(report)))
     for errors in (found.errors, *found.tables["attack"].values()):
         written = f"{100 * errors.rate:.2f}"
-        assert all(
-            written in text
-            for text in (page, report.text(), markdown(paper_tables(report)), latex(paper_tables(report)))
-        )
+        assert all(written in text for text in texts)
     assert "90 trials, all spoofed, so there is no EER" in page and "<dt>1 − SRR</dt>" in page
     assert "DET curve" not in page and "<dt>HTER</dt>" in page  # of the development set
-    assert html_page(report) == page and report.to_dict()["systems"] == []
+    assert report.to_dict()["systems"] == []
     assert {entry["kind"] for entry in report.inputs} == {"scores", "key", "development scores", "development key"}
 
 
@@ -114,21 +119,10 @@ def test_a_part_of_the_trials_is_warned_of(case, tmp_path):
     assert table.one_class[0].errors.number == 45 and any("rest on a part of its trials" in w for w in table.warnings)
 
 
-def test_without_a_threshold_the_message_says_what_to_add(case, capsys):
+def test_without_a_threshold_the_message_says_what_to_add(case):
     for name, kind in (("spoof", "spoofed"), ("bonafide", "bona fide")):
         with pytest.raises(InputError, match=f"trials, all {kind}, and an EER needs both classes.*`threshold_from`"):
             evaluate("generic", case / f"one.{name}.txt", case / f"{name}.csv", "all")
-    words = [
-        "generic",
-        case / "one.both.txt",
-        "--keys",
-        case / "both.csv",
-        "--phase",
-        "all",
-        "--exclude",
-        "label=spoof",
-    ]
-    assert main(["evaluate", *map(str, words)]) == 2 and "bona fide" in capsys.readouterr().err
 
 
 def test_the_threshold_needs_both_classes(case):
@@ -141,17 +135,8 @@ def test_the_command_line(case, tmp_path, capsys):
     calibration, page, data = (tmp_path / name for name in ("calibration.json", "page.html", "data.json"))
     words = ["calibrate", "fit", "generic", case / "one.dev.txt", "--keys", case / "dev.csv", "--phase", "all"]
     assert main([*map(str, words), "--save", str(calibration)]) == 0
-    own = [
-        "evaluate",
-        "generic",
-        case / "one.spoof.txt",
-        "--keys",
-        case / "spoof.csv",
-        "--phase",
-        "all",
-        "--resamples",
-        5,
-    ]
+    own = ["evaluate", "generic", case / "one.spoof.txt", "--keys", case / "spoof.csv", "--phase", "all"]
+    own += ["--resamples", 2]
     assert main(list(map(str, own))) == 2
     assert "with --threshold-from and --dev-keys, or with --calibration" in capsys.readouterr().err
     assert main(list(map(str, [*own, "--calibration", calibration, "--html", page, "--json", data]))) == 0

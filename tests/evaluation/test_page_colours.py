@@ -65,24 +65,15 @@ def distance(one, other, vision):
     return float(np.linalg.norm(seen(one, vision) - seen(other, vision)))
 
 
-@pytest.fixture(params=["light", "dark"])
-def colours(request):
-    return colours_of(request.param)
+THEMES = {theme: colours_of(theme) for theme in ("light", "dark")}
 
 
-def test_the_measures_are_right():
-    assert contrast(np.zeros(3), np.ones(3)) == pytest.approx(21)
-    red, green = np.array([1.0, 0, 0]), np.array([0.0, 1, 0])
-    assert seen(np.ones(3), "normal") == pytest.approx([1, 0, 0], abs=1e-4)
-    assert distance(red, green, "deuteranopia") < distance(red, green, "normal") / 1.5
-
-
-def test_text_and_lines_have_contrast(colours):
+@pytest.mark.parametrize("theme", THEMES)
+def test_text_and_lines_have_contrast(theme):
+    """Text has it on the darkest ground of a table, too."""
+    colours = THEMES[theme]
     for name, ground in itertools.product(["text", "quiet", "bonafide", "spoof", *SERIES], ["ground", "raised"]):
         assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground)
-
-
-def test_text_has_contrast_on_the_darkest_ground_of_a_table(colours):
     (share,) = re.findall(r"var\(--text\) calc\(var\(--heat\) \* ([\d.]+)\), transparent", STYLE)
     encode = np.vectorize(lambda x: 12.92 * x if x <= 0.0031308 else 1.055 * x ** (1 / 2.4) - 0.055)
     shaded = linear(float(share) * encode(colours["text"]) + (1 - float(share)) * encode(colours["ground"]))
@@ -90,15 +81,13 @@ def test_text_has_contrast_on_the_darkest_ground_of_a_table(colours):
 
 
 @pytest.mark.parametrize("vision", VISIONS)
-def test_systems_differ_for_every_reader(colours, vision):
+@pytest.mark.parametrize("theme", THEMES)
+def test_systems_and_classes_differ_for_every_reader(theme, vision):
+    colours = THEMES[theme]
     for one, other in itertools.combinations(SERIES, 2):
         assert distance(colours[one], colours[other], vision) > 0.09, (one, other)
     for one, other in zip(SERIES[:4], SERIES[4:]):  # these have the same line
         assert distance(colours[one], colours[other], vision) > 0.15, (one, other)
-
-
-@pytest.mark.parametrize("vision", VISIONS)
-def test_the_classes_own_their_colours(colours, vision):
     assert distance(colours["bonafide"], colours["spoof"], vision) > 0.11
     for series, name in itertools.product(SERIES, ("bonafide", "spoof")):
         smallest = 0.13 if vision == "normal" else 0.05

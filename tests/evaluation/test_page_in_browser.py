@@ -11,26 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from builders import PATIENCE
-from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.evaluation.transfer import ThresholdSource
-
-
-@pytest.fixture(scope="module")
-def case(tmp_path_factory):
-    return make_case(tmp_path_factory.mktemp("case"))
-
-
-@pytest.fixture(scope="module")
-def single(case):
-    return report_of(case, "good")
-
-
-@pytest.fixture(scope="module")
-def several(case):
-    return report_of(case, "good", "worse", "useless")
 
 
 @pytest.fixture(scope="module")

@@ -63,9 +63,7 @@ def test_a_corpus_of_phases():
     assert seen(record, "asvspoof2021_la", "eval", phase="progress") == selected
     assert seen(record, "asvspoof2021_la", "eval", phase="all") == selected
     assert not seen(record, "asvspoof2021_la", "eval", phase="eval")
-    assert (
-        len(seen({"recipe": {"data": {"corpora": [trains, selects]}}}, "asvspoof2021_la", "eval", phase="hidden")) == 1
-    )
+    assert seen({"recipe": {"data": {"corpora": [trains, selects]}}}, "asvspoof2021_la", "eval", phase="hidden")
     # A list of one's own that was scored as a whole.
     generic = {"recipe": {"data": {"corpora": [{"name": "generic", "root": "."}]}}}
     assert len(seen(generic, "generic", "all", ".", phase="eval")) == 0

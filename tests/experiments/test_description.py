@@ -32,8 +32,10 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
 
 
 def test_overrides_of_the_command_come_on_top(tmp_path):
-    path = experiment_file(tmp_path, tmp_path)
+    (tmp_path / "mine.yaml").write_text("name: mine\n")  # a recipe beside the file is found
+    path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml")
     found = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
+    assert found.recipe == str(tmp_path / "mine.yaml")
     assert (found.overrides["train.epochs"], found.overrides["train.batch_size"]) == (7, 4)
     assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
 
@@ -42,13 +44,6 @@ def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
     path = experiment_file(tmp_path, tmp_path, evaluate=[{"corpus": "hub:OWNER/set", "split": "eval"}])
     (one,) = load_experiment(path, overrides=["data.root=x"]).evaluate
     assert (one.title, one.root, one.key_path, one.samples) == ("hub-OWNER-set", ".", Path("."), None)
-
-
-def test_a_recipe_beside_the_file_is_found(tmp_path):
-    (tmp_path / "mine.yaml").write_text("name: mine\n")
-    assert load_experiment(experiment_file(tmp_path, tmp_path, recipe="mine.yaml")).recipe == str(
-        tmp_path / "mine.yaml"
-    )
 
 
 @pytest.mark.parametrize(

@@ -24,58 +24,39 @@ def test_every_run_has_its_seed_its_folder_and_its_tasks(tmp_path):
         ("evaluate_seed1_best1", "train_seed1", 2),
         ("evaluate_seed1_best2", "train_seed1", 2),
     ]
-    assert [job.name for job in plan.tasks[2].jobs] == [
-        "score seed1 best2 wild",
-        "evaluate seed1 best2 wild",
-    ]
+    assert [job.name for job in plan.tasks[2].jobs] == ["score seed1 best2 wild", "evaluate seed1 best2 wild"]
     assert len({job.name for job in plan.jobs}) == len(plan.jobs) == 10
 
 
 def test_a_grid_is_every_combination(tmp_path):
+    """Recipes can be one of its keys."""
+    recipes = ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]
+    plan = planned(tmp_path, grid={"recipe": recipes})
+    assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
     grid = {"train.lr": [0.1], "model.backend": ["mean_linear", {"name": "asp_mlp"}]}
-    changes = {"overrides": {"comment": "mine"}, "grid": grid}
-    path = experiment_file(tmp_path, tmp_path, **changes)
+    path = experiment_file(tmp_path, tmp_path, overrides={"comment": "mine"}, grid=grid)
     text = path.read_text().replace("  model.backend: mean_linear\n", "", 1).replace("  train.lr: 0.01\n", "", 1)
     path.write_text(text)
     plan = plan_experiment(load_experiment(path), tmp_path)
-    assert [run.point for run in plan.runs[::2]] == [
-        "lr 0.1, backend mean_linear",
-        'lr 0.1, backend {"name": "asp_mlp"}',
-    ]
+    points = ["lr 0.1, backend mean_linear", 'lr 0.1, backend {"name": "asp_mlp"}']
+    assert [run.point for run in plan.runs[::2]] == points
     assert [run.recipe.model["backend"] for run in plan.runs[1::2]] == ["mean_linear", {"name": "asp_mlp"}]
     first, _, third, _ = (run.folder.name for run in plan.runs)
     assert first.endswith("_seed1_mine_lr0.1_backendmean_linear")
     assert "_seed1_mine_lr0.1_backend-name-asp" in third and len({run.folder for run in plan.runs}) == 4
-    assert len(plan.systems) == 4 and plan.systems[0].title == "lr 0.1, backend mean_linear, single"
-
-
-def test_recipes_can_be_a_grid(tmp_path):
-    path = experiment_file(
-        tmp_path, tmp_path, grid={"recipe": ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]}
-    )
-    plan = plan_experiment(load_experiment(path), tmp_path)
-    assert [run.name for run in plan.runs[::2]] == [
-        "asvspoof2019_nes2net_x_seed1",
-        "asvspoof2019_aasist_rawboost4_seed1",
-    ]
+    assert len(plan.systems) == 4 and plan.systems[0].title == f"{points[0]}, single"
 
 
 def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
     wild = {"corpus": "in_the_wild", "root": "x"}
-    sets = [
-        {"name": "a", **wild},
-        {"name": "b", **wild, "exclude": {"speaker": ["A"]}},
-        {"name": "c", **wild, "samples": 5},
-    ]
+    changes = {"a": {}, "b": {"exclude": {"speaker": ["A"]}}, "c": {"samples": 5}}
+    sets = [{"name": name, **wild, **change} for name, change in changes.items()]
     plan = planned(tmp_path, evaluate=sets, seeds=[1], averages=[1])
     scored = [job for job in plan.jobs if isinstance(job, ScoreJob)]
     assert [job.scores.name for job in scored] == ["a.txt", "c.txt"]
     (system,) = plan.systems
-    assert [plan.evaluations(system, one)[0].page.name for one in plan.experiment.evaluate] == [
-        "a.html",
-        "b.html",
-        "c.html",
-    ]
+    pages = [plan.evaluations(system, one)[0].page.name for one in plan.experiment.evaluate]
+    assert pages == ["a.html", "b.html", "c.html"]
     assert plan.evaluations(system, plan.experiment.evaluate[1])[0].needs is scored[0]
 
 
@@ -100,24 +81,26 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     assert [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])] == [
         f"evaluate without-in_the_wild_seed{seed} best1 wild" for seed in (1, 2)
     ]
-    with pytest.raises(InputError, match="trains without in_the_wild, but no set of evaluate is of that corpus"):
-        planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets[:1])
-    both = {"data.corpora": [*entries[:2], {**entries[1], "root": "c", "alias": "wild"}], "data.root": None}
-    with pytest.raises(InputError, match="set wild is of two corpora that are left out in turn"):
-        planned(tmp_path, overrides=both, leave_one_out=True, evaluate=sets)
+    twice = {"data.corpora": [*entries[:2], {**entries[1], "root": "c", "alias": "wild"}], "data.root": None}
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
-    with pytest.raises(InputError, match="has the set asvspoof2021_la, which is of none of the corpora"):
-        planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=further)
-
-
-def test_what_cannot_be_planned(tmp_path):
-    with pytest.raises(InputError, match="unknown key 'train.epoch' in the recipe"):
-        planned(tmp_path, overrides={"train.epoch": 3})
-    with pytest.raises(InputError, match="recipe none is neither a YAML file nor"):
-        planned(tmp_path, recipe="none")
-    with pytest.raises(
-        InputError, match="leave_one_out needs at least two corpora in `data.corpora` that train, not 1"
+    for chosen, of, message in (
+        (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),
+        (twice, sets, "set wild is of two corpora that are left out in turn"),
+        (overrides, further, "has the set asvspoof2021_la, which is of none of the corpora"),
     ):
-        planned(tmp_path, leave_one_out=True)
-    with pytest.raises(InputError, match="two runs of the grid would share a folder"):
-        planned(tmp_path, grid={"date": [1, "1"]})
+        with pytest.raises(InputError, match=message):
+            planned(tmp_path, overrides=chosen, leave_one_out=True, evaluate=of)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"overrides": {"train.epoch": 3}}, "unknown key 'train.epoch' in the recipe"),
+        ({"recipe": "none"}, "recipe none is neither a YAML file nor"),
+        ({"leave_one_out": True}, "leave_one_out needs at least two corpora in `data.corpora` that train, not 1"),
+        ({"grid": {"date": [1, "1"]}}, "two runs of the grid would share a folder"),
+    ],
+)
+def test_what_cannot_be_planned(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        planned(tmp_path, **changes)

@@ -76,9 +76,9 @@ def test_the_first_table_is_that_of_the_paper():
     ]
 
 
-@pytest.mark.parametrize(
-    ("id", "words"),
-    [
+def test_what_cannot_be_compared_is_said():
+    notes = {row.id: " ".join(row.notes) for row in ROWS}
+    for id, words in (
         ("mfa-2021_la", "WavLM-Large"),
         ("lgf-2021_df", "XLSR-53"),
         ("ensembling-2021_la", "ASVspoof 2019 LA and selected on the progress trials"),
@@ -86,11 +86,8 @@ def test_the_first_table_is_that_of_the_paper():
         ("moe-2021_la", "same figure on 2021 LA, 2.96"),
         ("ftdkd-2021_la", "same figure on 2021 LA, 2.96"),
         ("wavespec-in_the_wild", "6.71 is Mamba's"),
-    ],
-)
-def test_what_cannot_be_compared_is_said(id, words):
-    row = next(row for row in ROWS if row.id == id)
-    assert any(words in note for note in row.notes)
+    ):
+        assert words in notes[id]
     assert "Nes2Net-LA" in published_tables()[0].notes[0]
 
 
@@ -104,23 +101,16 @@ def test_every_row_is_complete():
         assert row.protocol != "unknown" or not row.recipe
     only_reported = {row.id.rpartition("-")[0] for row in ROWS if not row.ways}
     assert {"slim", "ftdkd", "wavespec", "cal_ensemble", "ssl_eow_s"} < only_reported
-
-
-@pytest.mark.parametrize("model", sorted({row.model for row in ROWS if row.model}))
-def test_the_model_of_every_row_exists(model):
-    assert model in {*PUBLISHED_MODELS, *backends.names()}
-
-
-@pytest.mark.parametrize("recipe", sorted({row.recipe for row in ROWS if row.recipe}))
-def test_the_recipe_of_every_row_exists(recipe):
-    assert recipe.removeprefix("configs/").removesuffix(".yaml") in packaged_recipes()
-    assert (REPOSITORY / recipe).is_file()
-
-
-def test_a_mean_alone_has_as_many_digits_as_its_source():
-    row = next(row for row in ROWS if row.id == "pascu-in_the_wild")
+    row = next(row for row in ROWS if row.id == "pascu-in_the_wild")  # a mean has as many digits as its source
     assert (row.best, row.cell) == (None, "– (7.2)")
     assert " in_the_wild mean 7.2 % [" in row.describe()
+
+
+def test_the_model_and_recipe_of_every_row_exist():
+    assert {row.model for row in ROWS if row.model} <= {*PUBLISHED_MODELS, *backends.names()}
+    recipes = {row.recipe for row in ROWS if row.recipe}
+    assert {recipe.removeprefix("configs/").removesuffix(".yaml") for recipe in recipes} <= {*packaged_recipes()}
+    assert recipes and all((REPOSITORY / recipe).is_file() for recipe in recipes)
 
 
 def tables_file(path, **changes):
@@ -140,13 +130,8 @@ def tables_file(path, **changes):
 
 def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
     (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
-    assert (row.id, row.phase, row.year, row.best, row.notes) == (
-        "tiny-2021_la",
-        "progress",
-        2031,
-        12.34,
-        ["It is odd."],
-    )
+    assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
+    assert row.notes == ["It is odd."]
     path = tables_file(tmp_path / "b.yaml", year=2030, results={"2021_la": {"id": "own", "best": 1, "phase": "eval"}})
     (row,) = published_rows(path)
     assert (row.id, row.phase, row.year, row.best) == ("own", "eval", 2030, 1)

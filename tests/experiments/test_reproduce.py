@@ -39,7 +39,7 @@ ROW = {
 
 
 def write_rows(folder: Path, *rows: dict) -> Path:
-    path = folder / "rows.yaml"
+    path = folder / f"rows{len(list(folder.glob('rows*')))}.yaml"  # a file is read once
     systems = {f"row {number}": {"results": {"own": row}} for number, row in enumerate(rows)}
     table = {"title": "Rows", "columns": {"own": "own"}, "systems": systems}
     path.write_text(yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
@@ -55,161 +55,147 @@ def official(register_corpus):
 
 
 @pytest.fixture
-def checkpoint(small_model, tmp_path):
-    torch.manual_seed(0)
-    Detector.from_config(small_model).save(tmp_path / "tiny.pth")
+def checkpoint(spectral_detector, tmp_path):
+    spectral_detector.save(tmp_path / "tiny.pth")
     return tmp_path / "tiny.pth"
+
+
+@pytest.fixture
+def reproduce(corpus, official, tmp_path, capsys):
+    """A function that reproduces a row with changes, and gives status, output and errors."""
+
+    def run(*flags, checkpoint=None, data=corpus, **changes):
+        row = {**ROW, **changes}
+        words = ["experiment", "reproduce", row["id"], "--data", str(data), "--rows", str(write_rows(tmp_path, row))]
+        words += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10", *flags]
+        words += [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
+        return main(words), *capsys.readouterr()
+
+    return run
+
+
+#: A row of In-the-Wild.
+WILD = {"id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None}
+
+
+def first_score(tmp_path):
+    """How many scores were written, and the first of them with its utterance."""
+    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
+    return len(ids), ids[0], scores[0]
 
 
 # The rows
 
 
-def test_every_row_is_listed_with_its_figures(capsys):
+def test_every_row_is_listed_with_its_figures_and_can_be_run(capsys):
     assert main(["experiment", "reproduce"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
     nes2net = next(line for line in lines if line.startswith("nes2net_x-2021_df "))
     assert "XLS-R + Nes2Net-X, single" in nes2net and "1.65 %, mean 1.91" in nes2net and "2504.05657" in nes2net
+    for row in ROWS:
+        assert row.split in corpora.get(row.corpus).splits, row.id
+        if row.recipe:
+            recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
+            assert recipe.data.corpora[0].name == row.train and "train" in corpora.get(row.train).splits, row.id
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
-def test_every_row_can_be_run(row):
-    assert row.split in corpora.get(row.corpus).splits
-    assert row.ways or row.here
-    if row.recipe:
-        recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
-        assert recipe.data.corpora[0].name == row.train
-        assert "train" in corpora.get(row.train).splits
+#: A row of each recipe, and of each corpus without one.
+DIFFERENT = list({row.recipe or (row.corpus, row.split, row.checkpoint is None): row for row in ROWS}.values())
 
 
 def test_rows_that_train_differently_have_different_run_folders():
-    tags = {
-        (row.recipe, *row.overrides): load_recipe(REPOSITORY / row.recipe, row.overrides).tag
-        for row in ROWS
-        if row.recipe
-    }
-    assert len(tags) > 8 and len(set(tags.values())) == len(tags)
+    trained = {(row.recipe, *row.overrides) for row in ROWS if row.recipe}
+    tags = {load_recipe(REPOSITORY / recipe, overrides).tag for recipe, *overrides in trained}
+    assert len(tags) == len(trained) > 8
 
 
-@pytest.mark.parametrize("row", ROWS, ids=[row.id for row in ROWS])
+@pytest.mark.parametrize("row", DIFFERENT, ids=[row.id for row in DIFFERENT])
 def test_everything_that_is_missing_is_listed_at_once(row, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["experiment", "reproduce", row.id, "--data", str(tmp_path / "none")]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == f"{row.describe()}\n"
-    error, tested = captured.err, corpora.get(row.corpus)
+    out, error = capsys.readouterr()
+    assert out == f"{row.describe()}\n"
+    tested = corpora.get(row.corpus)
     said = [line.removeprefix("- ") for line in error.splitlines() if line.startswith("- ")]
     assert error.startswith(f"missing, {len(said)} in all:\n")
-    expected = [
-        f"protocol of {tested.title} {row.split}",
-        f"audio of {tested.title} {row.split}",
-        *([f"keys of {tested.title}"] if "keys" in tested.obtain else []),  # otherwise the protocol holds the labels
-    ]
+    expected = {f"{part} of {tested.title} {row.split}" for part in ("protocol", "audio")}
+    expected |= {f"keys of {tested.title}"} if "keys" in tested.obtain else set()  # else the protocol holds the labels
     if row.recipe:
         recipe = load_recipe(REPOSITORY / row.recipe)
         data, frontend = recipe.data, recipe.model["frontend"]["name"]
         parts = [(corpus.name, corpus.split(part)) for part in ("train", "dev") for corpus in data.parts(part)]
         assert row.train in [name for name, _ in parts]
-        expected += [
-            f"{kind} of {corpora.get(name).title} {part}" for name, part in parts for kind in ("protocol", "audio")
-        ]
-        expected += ["or, in place of training, a checkpoint"]
-        expected += ["scores of other systems"] if data.train_scores else []
-        if frontend == "teacher_student":
-            expected += ["trained teacher"]  # which holds the pre-training
-        elif frontend != "lps":  # which has no weights
-            expected += [f"pre-training of {frontend}"]
+        for name, part in parts:
+            expected |= {f"{kind} of {corpora.get(name).title} {part}" for kind in ("protocol", "audio")}
+        expected |= {"or, in place of training, a checkpoint"}
+        expected |= {"scores of other systems"} if data.train_scores else set()
+        if frontend != "lps":  # which has no weights; a teacher holds the pre-training
+            expected |= {"trained teacher" if frontend == "teacher_student" else f"pre-training of {frontend}"}
     else:
-        expected.append("checkpoint")
-    assert set(said) == set(expected)
-    for obtain in (
-        tested.obtain["audio"],
-        tested.obtain["protocol"],
-        row.checkpoint or "no published checkpoint is known",
-    ):
+        expected |= {"checkpoint"}
+    assert set(said) == expected
+    checkpoint = row.checkpoint or "no published checkpoint is known"
+    for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, str(tmp_path / "none")):
         assert obtain in error
-    assert str(tmp_path / "none") in error
     assert list(tmp_path.iterdir()) == []  # nothing was begun
 
 
+def missing_of(id, data, out, checkpoint=None, **changes):
+    """What is missing for a row, and what is said about it."""
+    missing = find_missing(replace(find_row(id, ROWS), **changes), Places(data, out, checkpoint=checkpoint))
+    return [m.what for m in missing], [m.problem for m in missing]
+
+
 def test_a_checkpoint_needs_no_training_data(tmp_path):
-    row = find_row("nes2net_x-2021_la", ROWS)
-    places = Places(tmp_path, tmp_path / "out", checkpoint=tmp_path / "none.pth")
-    missing = find_missing(row, places)
-    assert [m.what for m in missing] == [
-        "checkpoint",
-        "protocol of ASVspoof 2021 LA eval",
-        "audio of ASVspoof 2021 LA eval",
-        "keys of ASVspoof 2021 LA",
-    ]
-    assert missing[0].problem == f"{tmp_path / 'none.pth'} not found"
+    places = (tmp_path, tmp_path / "out", tmp_path / "none.pth")
+    what, problems = missing_of("nes2net_x-2021_la", *places)
+    tested = [f"{part} of ASVspoof 2021 LA" for part in ("protocol", "audio", "keys")]
+    assert what == ["checkpoint", f"{tested[0]} eval", f"{tested[1]} eval", tested[2]]
+    assert problems[0] == f"{tmp_path / 'none.pth'} not found"
     (tmp_path / "none.pth").write_bytes(b"")
-    assert len(find_missing(row, places)) == 3
+    assert missing_of("nes2net_x-2021_la", *places)[0] == what[1:]
 
 
-def test_missing_audio_files_are_named(corpus, tmp_path):
-    shutil.copytree(corpus, tmp_path / "DB")
+def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
+    data = tmp_path / "DB"
+    shutil.copytree(corpus, data)
     for number in (1000001, 1000004):
-        (tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
-    row = replace(find_row("nes2net_x-2021_la", ROWS), recipe=None)
-    missing = find_missing(row, Places(tmp_path / "DB", tmp_path))
-    assert [m.what for m in missing] == ["checkpoint", "audio of ASVspoof 2021 LA eval"]
-    assert "2 of 12 files are not in" in missing[1].problem
-    assert "LA_E_1000001.flac, LA_E_1000004.flac" in missing[1].problem
-
-
-def test_a_folder_without_a_corpus_and_a_damaged_protocol(corpus, tmp_path):
-    row = find_row("sls-in_the_wild", ROWS)
-    missing = find_missing(row, Places(tmp_path, tmp_path / "out"))
-    assert [m.what for m in missing] == ["checkpoint", "protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
-    shutil.copytree(corpus / "release_in_the_wild", tmp_path / "release_in_the_wild")
-    assert [m.what for m in find_missing(row, Places(tmp_path, tmp_path / "out"))] == ["checkpoint"]
-    (tmp_path / "release_in_the_wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,real\n")
-    _, protocol = find_missing(row, Places(tmp_path, tmp_path / "out"))
-    assert protocol.what == "protocol of In-the-Wild eval" and "unknown label 'real'" in protocol.problem
-
-
-def test_a_corpus_may_lie_in_a_folder_of_its_name(corpus, tmp_path):
-    (tmp_path / "asvspoof2021_la").symlink_to(corpus)
-    row = find_row("aasist-2021_la", ROWS)
-    assert [m.what for m in find_missing(row, Places(tmp_path, tmp_path / "out"))] == ["checkpoint"]
+        (data / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
+    what, problems = missing_of("nes2net_x-2021_la", data, tmp_path, recipe=None)
+    assert what == ["checkpoint", "audio of ASVspoof 2021 LA eval"]
+    assert "2 of 12 files are not in" in problems[1] and "LA_E_1000001.flac, LA_E_1000004.flac" in problems[1]
+    (data / "release_in_the_wild").rename(tmp_path / "wild")
+    wild = ("sls-in_the_wild", data, tmp_path / "out")
+    assert missing_of(*wild)[0] == ["checkpoint", "protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
+    (tmp_path / "wild").rename(data / "release_in_the_wild")
+    assert missing_of(*wild)[0] == ["checkpoint"]
+    (data / "release_in_the_wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,real\n")
+    what, problems = missing_of(*wild)
+    assert what == ["checkpoint", "protocol of In-the-Wild eval"] and "unknown label 'real'" in problems[1]
+    (data / "asvspoof2021_la").symlink_to(corpus)  # a corpus may lie in a folder of its name
+    assert missing_of("aasist-2021_la", data, tmp_path / "out")[0] == ["checkpoint"]
+    assert missing_of("aasist-2021_la", data, tmp_path, corpus="asvspoof2031")[0][-1] == "corpus asvspoof2031"
 
 
 def test_rows_record_what_the_published_code_did():
     """DEVIATIONS.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
-    assert {row.id for row in ROWS if row.legacy_train_mode} == {
-        "nes2net_val-in_the_wild",
-        "nes2net_x_val-in_the_wild",
-        "nes2net_x_val_aug-in_the_wild",
-    }
+    in_train_mode = {f"{system}-in_the_wild" for system in ("nes2net_val", "nes2net_x_val", "nes2net_x_val_aug")}
+    assert {row.id for row in ROWS if row.legacy_train_mode} == in_train_mode
     assert all((row.average > 1) == (row.average_mode == "legacy") for row in ROWS)
 
 
 # Whole reproductions
 
 
-def test_scored_and_judged(corpus, official, checkpoint, tmp_path, capsys):
-    rows = write_rows(tmp_path, ROW)
-    command = [
-        "experiment",
-        "reproduce",
-        "tiny-2021_la",
-        "--data",
-        str(corpus),
-        "--checkpoint",
-        str(checkpoint),
-        "--rows",
-        str(rows),
-    ]
-    command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "50"]
-    assert main(command) == 0
-    out = capsys.readouterr().out
+def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
+    status, out, _ = reproduce(checkpoint=checkpoint)
+    assert status == 0
     assert "published  best 12.34 %   mean 99.00 %   (EER on asvspoof2021_la, a test)" in out
-    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
-    assert len(ids) == 12
+    number, id, score = first_score(tmp_path)
     detector = Detector.from_pretrained(checkpoint, "cpu")
-    first = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{ids[0]}.flac"
-    assert scores[0] == pytest.approx(detector.score(first, num_samples=8000), abs=1e-5)
+    first = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
+    assert number == 12 and score == pytest.approx(detector.score(first, num_samples=8000), abs=1e-5)
     (result,) = json.loads((tmp_path / "out" / "report.json").read_text())["systems"]
     assert result["system"] == "Tiny"
     low, high = (100 * bound for bound in result["interval"])
@@ -220,193 +206,96 @@ def test_scored_and_judged(corpus, official, checkpoint, tmp_path, capsys):
     assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
 
     # The second time nothing is scored, and the files stay the same.
-    files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (tmp_path / "out").iterdir()}
-    assert main(command) == 0
-    assert capsys.readouterr().out == out
     scored = tmp_path / "out" / "scores.txt"
-    assert scored.stat().st_mtime_ns == files[scored][0]
-    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == {p: b for p, (_, b) in files.items()}
+    files, time = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}, scored.stat().st_mtime_ns
+    assert reproduce(checkpoint=checkpoint)[:2] == (0, out) and scored.stat().st_mtime_ns == time
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
 
     # Scores of another checkpoint are not reused.
     torch.manual_seed(1)
     Detector.from_config(detector.config).save(checkpoint)
-    assert main(command) == 2
-    assert "made by another run" in capsys.readouterr().err
-    assert main([*command, "--overwrite"]) == 0
-    other = Detector.from_pretrained(checkpoint, "cpu")
-    assert read_scores(scored)[1][0] == pytest.approx(other.score(first, num_samples=8000), abs=1e-5)
+    status, _, error = reproduce(checkpoint=checkpoint)
+    assert status == 2 and "made by another run" in error
+    assert reproduce("--overwrite", checkpoint=checkpoint)[0] == 0
+    other = Detector.from_pretrained(checkpoint, "cpu").score(first, num_samples=8000)
+    assert first_score(tmp_path)[2] == pytest.approx(other, abs=1e-5) != score
 
 
-def test_scored_in_train_mode_if_the_published_figure_was(corpus, official, checkpoint, tmp_path, capsys):
-    wild = {
-        **ROW,
-        "id": "wild",
-        "corpus": "tiny_wild",
-        "protocol": "full",
-        "samples": None,
-        "legacy_train_mode": True,
-    }
-    command = [
-        "experiment",
-        "reproduce",
-        "wild",
-        "--data",
-        str(corpus),
-        "--checkpoint",
-        str(checkpoint),
-        "--workers",
-        "0",
-    ]
-    command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
-    assert main(command) == 0
-    assert "scored in train mode, as the published figure was (deviation 2)" in capsys.readouterr().out
-    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
-    detector = Detector.from_pretrained(checkpoint, "cpu")
-    in_eval_mode = [detector.score(corpus / "release_in_the_wild" / f"{id}.wav") for id in ids]
-    assert max(abs(scores - in_eval_mode)) > 1e-3
+def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path):
+    """In train mode, if the published figure was measured so."""
+    frontend, backend = {"name": "lps", "n_fft": 128, "num_bins": 32}, {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
+    detector.save(checkpoint := tmp_path / "nes2net.pth")
+    excluded = {"mean": None, "exclude": {"speaker": ["Speaker 0"]}}
+    status, out, _ = reproduce(checkpoint=checkpoint, **WILD, **excluded)
+    assert status == 0
+    assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out and "mean over runs" not in out
+    number, id, score = first_score(tmp_path)
+    in_eval_mode = detector.score(corpus / "release_in_the_wild" / f"{id}.wav")
+    assert number == 12 and score == pytest.approx(in_eval_mode, abs=1e-5)
+    status, out, _ = reproduce("--overwrite", checkpoint=checkpoint, **WILD, legacy_train_mode=True)
+    assert status == 0 and "scored in train mode, as the published figure was (deviation 2)" in out
+    assert abs(first_score(tmp_path)[2] - in_eval_mode) > 1e-3
 
 
-def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, official, checkpoint, tmp_path, capsys):
+def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce, checkpoint, tmp_path):
     shutil.copytree(corpus, tmp_path / "DB")
     audio = tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
-    rows = write_rows(tmp_path, {**ROW, "min_tdcf": 0.2557})
-    command = ["experiment", "reproduce", ROW["id"], "--data", str(tmp_path / "DB"), "--checkpoint", str(checkpoint)]
-    command += ["--rows", str(rows), "--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
-    assert main(command) == 2
-    assert "missing, 1 in all:" in capsys.readouterr().err
-    assert main([*command, "--allow-partial"]) == 1
-    captured = capsys.readouterr()
-    assert "warning: the result will be partial" in captured.err and "1 of 12 files are not in" in captured.err
-    assert "PARTIAL: rests on 11 of 12 trials" in captured.out
-    assert "min t-DCF  published 0.2557   measured " in captured.out
-    assert "no verdict, for" in captured.out and "against the published" not in captured.out
+    where = {"data": tmp_path / "DB", "checkpoint": checkpoint, "min_tdcf": 0.2557}
+    status, _, error = reproduce(**where)
+    assert status == 2 and "missing, 1 in all:" in error
+    status, out, error = reproduce("--allow-partial", **where)
+    assert status == 1
+    assert "warning: the result will be partial" in error and "1 of 12 files are not in" in error
+    assert "PARTIAL: rests on 11 of 12 trials" in out
+    assert "min t-DCF  published 0.2557   measured " in out
+    assert "no verdict, for" in out and "against the published" not in out
     # Without any audio file or without a checkpoint nothing can be measured.
     for path in audio.iterdir():
         path.unlink()
-    assert main([*command, "--allow-partial"]) == 2
-    assert "missing, 1 in all:" in capsys.readouterr().err
+    status, _, error = reproduce("--allow-partial", **where)
+    assert status == 2 and "missing, 1 in all:" in error
 
 
-def test_whole_utterances_and_exclusions(corpus, official, checkpoint, tmp_path, capsys):
-    wild = {**ROW, "id": "wild", "corpus": "tiny_wild", "protocol": "full", "samples": None, "mean": None}
-    wild["exclude"] = {"speaker": ["Speaker 0"]}
-    command = [
-        "experiment",
-        "reproduce",
-        "wild",
-        "--data",
-        str(corpus),
-        "--checkpoint",
-        str(checkpoint),
-        "--workers",
-        "0",
-    ]
-    command += ["--rows", str(write_rows(tmp_path, wild)), "--out", str(tmp_path / "out"), "--resamples", "10"]
-    assert main(command) == 0
-    out = capsys.readouterr().out
-    assert "(4 bona fide and 4 spoofed trials, bootstrap over trials)" in out and "mean over runs" not in out
-    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
-    detector = Detector.from_pretrained(checkpoint, "cpu")
-    assert scores[0] == pytest.approx(detector.score(corpus / "release_in_the_wild" / f"{ids[0]}.wav"), abs=1e-5)
-    assert len(ids) == 12
-
-
-@pytest.mark.parametrize(
-    "change, difference",
-    [
-        (
-            {"corpus": "asvspoof2021_la"},
-            "the trials are not the official ones of ASVspoof 2021 LA, phase eval: 12 trials instead of 148,176, ",
-        ),
-        (
-            {"model": "nes2net_x"},
-            "the architecture differs from nes2net_x: front-end conv_feature_layers [[32, 16, 8], ",
-        ),
-        (
-            {"min_tdcf": 0.2557, "corpus": "tiny_asv"},
-            "the speaker-verification scores are not the organisers': 5 target, 5 nontarget, 5 spoof instead of 6 target, ",
-        ),
-    ],
-)
-def test_no_verdict_if_nothing_can_be_compared(
-    corpus, official, register_corpus, checkpoint, tmp_path, capsys, change, difference
-):
-    tiny = corpora.get("tiny_2021_la")
-    register_corpus("tiny_asv", replace(tiny, asv_counts={"eval": (6, 7, 8)}))
-    row = {**ROW, **change}
-    command = [
-        "experiment",
-        "reproduce",
-        row["id"],
-        "--data",
-        str(corpus),
-        "--checkpoint",
-        str(checkpoint),
-        "--workers",
-        "0",
-    ]
-    command += ["--rows", str(write_rows(tmp_path, row)), "--out", str(tmp_path / "out"), "--resamples", "5"]
-    assert main(command) == 1
-    out = capsys.readouterr().out
+def test_no_verdict_if_nothing_can_be_compared_but_one_for_the_same_architecture(reproduce, checkpoint, tmp_path):
+    same = {"model": "asp_mlp", "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}}
+    status, out, _ = reproduce(checkpoint=checkpoint, **same)
+    assert status == 0 and "against the published single best, 12.34 %: " in out and "not checked" not in out
+    status, out, _ = reproduce(checkpoint=checkpoint, **same | {"model": "mean_linear"})
+    assert status == 1
     assert "measured   " in out and "no verdict, for measured and published figures cannot be compared:\n" in out
     (line,) = [line for line in out.splitlines() if line.startswith("- ")]
-    assert line.startswith(f"- {difference}")
+    assert line.startswith("- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear")
     assert "against the published" not in out and "The interval covers" not in out
     assert (tmp_path / "out" / "report.html").is_file()
 
 
-def test_the_architecture_of_the_row(corpus, official, spectral_detector, tmp_path, capsys):
-    spectral_detector.save(tmp_path / "spectral.pth")
-    row = {**ROW, "model": "asp_mlp", "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}}
-    command = [
-        "experiment",
-        "reproduce",
-        row["id"],
-        "--data",
-        str(corpus),
-        "--checkpoint",
-        str(tmp_path / "spectral.pth"),
-    ]
-    command += ["--rows", str(write_rows(tmp_path, row)), "--out", str(tmp_path / "out"), "--workers", "0"]
-    assert main([*command, "--resamples", "5"]) == 0
-    out = capsys.readouterr().out
-    assert "against the published single best, 12.34 %: " in out and "not checked" not in out
-
-
-def test_trained_if_there_is_no_checkpoint(corpus, official, small_model, tmp_path, capsys):
+def test_trained_if_there_is_no_checkpoint(corpus, reproduce, tmp_path):
     recipe = {
         "name": "tiny",
-        "model": small_model,
+        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
         "data": {"num_samples": 8000, "num_workers": 0},
-        "train": {"epochs": 3, "batch_size": 4, "lr": 1e-4},
+        "train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"},
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    row = {**ROW, "recipe": str(tmp_path / "tiny.yaml"), "overrides": ["augment.algo=5"], "average": 2}
-    command = ["experiment", "reproduce", row["id"], "--data", str(corpus), "--rows", str(write_rows(tmp_path, row))]
-    command += ["--out", str(tmp_path / "out"), "--workers", "0", "--resamples", "10"]
-    assert main(command) == 0
-    first = capsys.readouterr().out
+    row = {"recipe": str(tmp_path / "tiny.yaml"), "overrides": ["augment.algo=5"], "average": 2}
+    status, first, error = reproduce(**row)
+    assert status == 0 and "deviation" not in first, error
     (folder,) = (tmp_path / "out" / "models").iterdir()
     assert "algo5" in folder.name
     epochs = best_epochs(folder, 2, "val_loss_wo_aug")
     average = folder / f"Averaged_Model_IDs_{epochs[0]}_{epochs[1]}.pth"
-    assert average.is_file()
-    ids, scores = read_scores(tmp_path / "out" / "scores.txt")
-    detector = Detector.from_pretrained(average, "cpu")
-    file = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{ids[0]}.flac"
-    assert scores[0] == pytest.approx(detector.score(file, num_samples=8000), abs=1e-5)
-    assert main(command) == 0  # already trained and scored
-    assert first.splitlines()[-6:] == capsys.readouterr().out.splitlines()[-6:]
+    _, id, score = first_score(tmp_path)
+    file = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
+    assert score == pytest.approx(Detector.from_pretrained(average, "cpu").score(file, num_samples=8000), abs=1e-5)
+    status, again, _ = reproduce(**row)  # already trained and scored
+    assert status == 0 and first.splitlines()[-6:] == again.splitlines()[-6:]
     # Averaged as the published code does, if the row says so.
-    (tmp_path / "legacy").mkdir()
-    rows = write_rows(tmp_path / "legacy", {**row, "average_mode": "legacy"})
-    assert main([*command, "--overwrite", "--rows", str(rows)]) == 0
-    assert "the first left out and the second twice (deviation 1)" in capsys.readouterr().out
+    status, out, _ = reproduce("--overwrite", **row, average_mode="legacy")
+    assert status == 0 and "the first left out and the second twice (deviation 1)" in out
     legacy = Detector.from_pretrained(average.with_stem(f"{average.stem}_legacy"), "cpu")
-    _, scores = read_scores(tmp_path / "out" / "scores.txt")
-    assert scores[0] == pytest.approx(legacy.score(file, num_samples=8000), abs=1e-5)
-    assert "deviation" not in first
+    assert first_score(tmp_path)[2] == pytest.approx(legacy.score(file, num_samples=8000), abs=1e-5)
 
 
 # Verdicts and bad input
@@ -433,13 +322,8 @@ def test_errors_are_one_line(tmp_path, capsys):
         (["a", "--rows", str(tmp_path / "none.yaml")], "cannot be read"),
         (["a", "--rows", str(tmp_path / "bad.yaml")], "is not valid YAML"),
         (["a", "--rows", str(tmp_path / "text.yaml")], "a mapping with notes, tests and tables is expected, found str"),
-        (["a", "--rows", str(tmp_path / "rows.yaml")], "two rows have one id"),
+        (["a", "--rows", str(tmp_path / "rows0.yaml")], "two rows have one id"),
     ):
         assert main(["experiment", "reproduce", *arguments]) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-
-
-def test_a_row_of_an_unknown_corpus(tmp_path):
-    row = replace(find_row("aasist-2021_la", ROWS), corpus="asvspoof2031")
-    assert find_missing(row, Places(tmp_path, tmp_path))[-1].what == "corpus asvspoof2031"

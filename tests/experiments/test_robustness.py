@@ -1,5 +1,6 @@
 """Robustness runs on a corpus of a few seconds: complete, resumed, repeatable, and refused."""
 
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -12,7 +13,7 @@ from nes2net.audio.read import load_audio
 from nes2net.augment import Sources
 from nes2net.corpora.trial import BONAFIDE, Part
 from nes2net.evaluation.page import write_robustness
-from nes2net.experiments.robustness import plan, run
+from nes2net.experiments import robustness
 from nes2net.registry import create_condition
 from nes2net.scoring.journal import Journal
 from nes2net.scoring.score_file import read_scores
@@ -22,7 +23,12 @@ OPTIONS = {"checkpoint": "detector.pth", "num_samples": 8000, "num_workers": 0, 
 
 
 def planned(corpus, wanted=CONDITIONS, **options):
-    return plan(Part("asvspoof2019_la", corpus, "dev"), wanted=wanted, **options)
+    return robustness.plan(Part("asvspoof2019_la", corpus, "dev"), wanted=wanted, **options)
+
+
+@pytest.fixture
+def run(spectral_detector):
+    return functools.partial(robustness.run, spectral_detector, **OPTIONS)
 
 
 def files_of(folder):
@@ -34,9 +40,9 @@ def report_of(result, folder):
     return [(folder / f"r.{suffix}").read_bytes() for suffix in ("html", "json", "md")]
 
 
-def test_an_interrupted_run_continues_to_the_same_bytes(spectral_detector, corpus, tmp_path, monkeypatch):
+def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, monkeypatch):
     whole, torn = tmp_path / "whole", tmp_path / "torn"
-    result = run(spectral_detector, planned(corpus), whole, **OPTIONS)
+    result = run(planned(corpus), whole)
     assert [one.condition for one in result.results] == CONDITIONS and result.failed == {} == result.left_out
     assert result.num_bonafide == result.num_spoof == 6
     add, batches = Journal.add, []
@@ -49,27 +55,27 @@ def test_an_interrupted_run_continues_to_the_same_bytes(spectral_detector, corpu
 
     monkeypatch.setattr(Journal, "add", adding)
     with pytest.raises(KeyboardInterrupt):
-        run(spectral_detector, planned(corpus), torn, **OPTIONS)
+        run(planned(corpus), torn)
     assert [path.name for path in sorted(torn.glob("scores/*.txt"))] == ["clean.txt"]
     batches.clear()
     monkeypatch.setattr(Journal, "add", lambda *args: (batches.append(args[1]), add(*args)))
-    again = run(spectral_detector, planned(corpus), torn, **OPTIONS)
+    again = run(planned(corpus), torn)
     assert sum(map(len, batches)) == 4 + 24  # 8 are in the journal; 4 of the first condition, and two others
     assert files_of(torn) == files_of(whole) and len(files_of(whole)) == 4
     assert report_of(again, torn) == report_of(result, whole)
     monkeypatch.setattr(Journal, "add", lambda *args: pytest.fail("scored again"))
-    assert report_of(run(spectral_detector, planned(corpus), whole, **OPTIONS), whole) == report_of(again, torn)
+    assert report_of(run(planned(corpus), whole), whole) == report_of(again, torn)
     assert json.loads((whole / "scores" / "white_5.txt.json").read_text())["condition"] == "white:5"
 
 
-def test_noise_depends_on_seed_condition_and_utterance_alone(spectral_detector, corpus, tmp_path):
+def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
     scores = {}
     for name, wanted, options in (
         ("alone", ["white:5"], {}),
         ("among others", ["pink:5", "white:5"], {"num_trials": 8}),
         ("other seed", ["white:5"], {"seed": 1}),
     ):
-        run(spectral_detector, planned(corpus, wanted, **options), tmp_path / name, **OPTIONS)
+        run(planned(corpus, wanted, **options), tmp_path / name)
         scores[name] = dict(zip(*read_scores(tmp_path / name / "scores" / "white_5.txt")))
     common = scores["among others"].keys()
     assert len(common) == 8
@@ -78,39 +84,36 @@ def test_noise_depends_on_seed_condition_and_utterance_alone(spectral_detector, 
     )
     assert all(abs(scores["alone"][id] - scores["other seed"][id]) > 1e-6 for id in common)
     trial = planned(corpus).trials[0]
-    noisy = [
-        create_condition("white:5")(load_audio(trial.path), np.random.default_rng([0, *codes]))
-        for codes in ((1, 2), (1, 3))
-    ]
+    white, audio = create_condition("white:5"), load_audio(trial.path)
+    noisy = [white(audio, np.random.default_rng([0, *codes])) for codes in ((1, 2), (1, 3))]
     assert not np.array_equal(*noisy)
 
 
-def test_what_fails_is_named_and_does_not_end_the_run(spectral_detector, corpus, tmp_path):
+def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
     root = tmp_path / "corpus"
     shutil.copytree(corpus, root)
     bad = planned(root).trials[5].path
     bad.write_bytes(b"RIFF")
-    with pytest.raises(InputError, match="strength is a number, not 'loud'"):
-        planned(root, ["white:loud"])
-    with pytest.raises(InputError, match="'white:5' is named twice"):
-        planned(root, ["white:5", "white"])
-    for text, message in (("noise:5", "needs MUSAN"), ("mp3:17", "its strength is one of")):
-        with pytest.raises(InputError, match=f"condition '{text}': {message}"):
-            planned(root, ["gain", text])
+    for wanted, message in (
+        (["white:loud"], "strength is a number, not 'loud'"),
+        (["white:5", "white"], "'white:5' is named twice"),
+        (["gain", "noise:5"], "condition 'noise:5': needs MUSAN"),
+        (["gain", "mp3:17"], "condition 'mp3:17': its strength is one of"),
+    ):
+        with pytest.raises(InputError, match=message):
+            planned(root, wanted)
     damaged = Sources(speech=(bad,) * 5)
-    result = run(
-        spectral_detector, replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out", **OPTIONS
-    )
+    result = run(replace(planned(root, ["babble:5", "gain"]), sources=damaged), tmp_path / "out")
     assert [one.condition for one in result.results] == ["gain:-10", "gain:-20", "gain:-30"]
     assert list(result.failed) == ["babble:5"] and "not one of 12 trials" in result.failed["babble:5"]
     assert list(result.left_out) == [planned(root).trials[5].id] and result.num_bonafide + result.num_spoof == 11
     with pytest.raises(InputError, match="no condition has scores: babble:5"):
-        run(spectral_detector, replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out", **OPTIONS)
+        run(replace(planned(root, ["babble:5"]), sources=damaged), tmp_path / "out")
 
 
-def test_a_full_disk_ends_the_run(spectral_detector, corpus, tmp_path, monkeypatch):
+def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
     """It is no fault of the condition, and the same command goes on."""
-    run(spectral_detector, planned(corpus, ["gain:-20"]), tmp_path, **OPTIONS)
+    run(planned(corpus, ["gain:-20"]), tmp_path)
     start = Journal.__init__
 
     def on_full_disk(journal, *args):
@@ -121,29 +124,29 @@ def test_a_full_disk_ends_the_run(spectral_detector, corpus, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "__init__", on_full_disk)
         with pytest.raises(InputError, match="cannot be written .No space left .* the same command goes on"):
-            run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS)
-    assert len(run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS).results) == 2
+            run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)
+    assert len(run(planned(corpus, ["gain:-20", "white:0"]), tmp_path).results) == 2
 
 
-def test_a_folder_of_another_run_is_refused(spectral_detector, corpus, tmp_path, monkeypatch):
-    run(spectral_detector, planned(corpus, ["gain:-20"]), tmp_path, **OPTIONS)
-    assert run(spectral_detector, planned(corpus, ["gain:-20", "white:0"]), tmp_path, **OPTIONS)  # one more
+def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
+    run(planned(corpus, ["gain:-20"]), tmp_path)
+    assert run(planned(corpus, ["gain:-20", "white:0"]), tmp_path)  # one more
     for options, named in (({"seed": 1}, "seed"), ({"num_trials": 6}, "trials")):
         with pytest.raises(InputError, match=rf"belongs to another run \(another {named}\): name another folder"):
-            run(spectral_detector, planned(corpus, **options), tmp_path, **OPTIONS)
+            run(planned(corpus, **options), tmp_path)
     with pytest.raises(InputError, match="another num_samples"):
-        run(spectral_detector, planned(corpus), tmp_path, **OPTIONS | {"num_samples": None})
+        run(planned(corpus), tmp_path, num_samples=None)
     with pytest.raises(InputError, match="is a file: name a folder"):
-        run(spectral_detector, planned(corpus), tmp_path / "run.json", **OPTIONS)
+        run(planned(corpus), tmp_path / "run.json")
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="leave torchrun out"):
-        run(spectral_detector, planned(corpus), tmp_path, **OPTIONS)
+        run(planned(corpus), tmp_path)
 
 
 def test_trials_and_keys(corpus):
     """Those of ASVspoof 2021 have their labels in a key beside."""
-    found = plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", num_trials=6)
+    found = robustness.plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", num_trials=6)
     assert len(found.trials) == 6 and found.num_available == 12
     assert all(trial.path.is_file() and trial.label for trial in found.trials)
     of_subset = {trial.path for trial in found.trials if trial.label == BONAFIDE}
@@ -154,14 +157,12 @@ def test_trials_and_keys(corpus):
     assert words[0].startswith("asvspoof2021_la, phase eval: 6 of 12 trials (3 bona fide, 3 spoof)")
     assert "  white: 20, 10, 5, 0" in words and "  telephone" in words
     with pytest.raises(InputError, match="`seed` must be 0 or more"):
-        plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", seed=-1)
+        robustness.plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", seed=-1)
 
 
-def test_whole_utterances(spectral_detector, corpus, tmp_path):
+def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
     """Their lengths are those after the change, whatever their headers say."""
-    result = run(
-        spectral_detector, planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, **OPTIONS | {"num_samples": None}
-    )
+    result = run(planned(corpus, ["cut:0.5", "speed:1.05"]), tmp_path, num_samples=None)
     assert len(result.results) == 2
     scores = read_scores(tmp_path / "scores" / "cut_0.5.txt")[1]
     for trial, score in zip(planned(corpus).trials[:3], scores):

@@ -45,12 +45,17 @@ def cluster(tmp_path, monkeypatch):
     return programs, set_state
 
 
+def planned(tmp_path):
+    """The tasks of an experiment."""
+    return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
+
+
 def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster):
     programs, set_state = cluster
-    plan = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out")
+    tasks = planned(tmp_path)
     settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
     folder = tmp_path / "out" / "slurm"
-    jobs = submit(plan.tasks, lambda task: ["task", task], folder, settings, "tiny")
+    jobs = submit(tasks, lambda task: ["task", task], folder, settings, "tiny")
     assert jobs == {
         "train_seed1": "100_0",
         "train_seed2": "100_1",
@@ -68,28 +73,21 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster):
         ["afterok:100_1"],
         ["afterany:100_0:100_1:200_0:200_1:300_0:300_1"],
     ]
-    for wanted in (
-        "partition=gpu",
-        "time=90",
-        "mem=32GB",
-        "account=speech",
-        "gpus-per-node=1",
-        "kill-on-invalid-dep=yes",
-    ):
+    common = ("partition=gpu", "time=90", "mem=32GB", "account=speech", "gpus-per-node=1", "kill-on-invalid-dep=yes")
+    for wanted in common:
         assert all(f"#SBATCH --{wanted}\n" in text for text in texts), wanted
-    assert submit(plan.tasks, lambda task: ["task", task], folder, settings, "tiny") == jobs  # all are queued
+    assert submit(tasks, lambda task: ["task", task], folder, settings, "tiny") == jobs  # all are queued
     assert len(list(programs.glob("sbatch_*"))) == 4
     set_state("FAILED")
     submitit.SlurmJob.watcher.clear()
-    again = submit(plan.tasks[1:2], lambda task: ["task", task], folder, settings, "tiny")
+    again = submit(tasks[1:2], lambda task: ["task", task], folder, settings, "tiny")
     assert again == {"evaluate_seed1_best1": "500", "table": "600"}
 
 
 def test_without_a_cluster(tmp_path, monkeypatch):
-    plan = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out")
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="the jobs cannot be submitted .*: is this a machine of the cluster?"):
-        submit(plan.tasks, lambda task: ["task", task], tmp_path / "slurm", SlurmSettings(), "tiny")
+        submit(planned(tmp_path), lambda task: ["task", task], tmp_path / "slurm", SlurmSettings(), "tiny")
 
 
 def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued_again(tmp_path):
@@ -109,19 +107,8 @@ def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued
 @pytest.mark.weekly
 def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
-    words = [
-        sys.executable,
-        "-m",
-        "nes2net",
-        "experiment",
-        "run",
-        str(path),
-        "--out",
-        str(tmp_path / "out"),
-        "--workers",
-        "0",
-    ]
-    words += ["--device", "cpu", "--on", "slurm"]
+    words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
+    words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
     found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert found.returncode == 0, found.stderr
     assert json.loads((tmp_path / "out/table.json").read_text())["complete"]

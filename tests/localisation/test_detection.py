@@ -8,13 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.errors import InputError
-from nes2net.localisation import (
-    detection,
-    interval_of_sums,
-    match_boundaries,
-    overlap_of_segments,
-    segments_of_frames,
-)
+from nes2net.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments, segments_of_frames
 
 frames = st.lists(st.integers(0, 1), min_size=1, max_size=30)
 
@@ -41,15 +35,13 @@ def test_figures():
     nothing_found = detection([0, 0, 2])
     assert np.isnan(nothing_found.precision) and nothing_found[1:] == (0, 0, 0)
     assert np.isnan(detection([0, 0, 0])).all()
-
-
-def test_overlapping_segments_count_once():
+    # Overlapping segments count once.
     truth = [[("spoof", 0.0, 1.0), ("spoof", 0.5, 2.0), ("bonafide", 2.0, 4.0)]]
     found = [[("spoof", 1.5, 3.0), ("spoof", 1.5, 1.75)]]
     assert overlap_of_segments(truth, found, [4.0]).tolist() == [[0.5, 1.0, 1.5]]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.integers(2, 38), unique=True, max_size=4), st.lists(st.integers(2, 38), unique=True, max_size=4))
 def test_boundaries_are_matched_as_by_trying_everything(truth, found):
     times = [sorted(t / 10 for t in numbers)[: len(numbers) // 2 * 2] for numbers in (truth, found)]

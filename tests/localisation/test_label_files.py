@@ -18,15 +18,11 @@ from nes2net.localisation import (
 )
 
 
-@pytest.mark.parametrize("resolution", [10, 20, 160])
-def test_frames_become_the_published_text(resolution):
+def test_frames_and_mapping_become_the_published_text(tmp_path):
     golden = zoo.read("localisation_rttm")
-    segments = {name: segments_of_frames(logits, resolution) for name, logits in golden["logits"].items()}
-    assert rttm_text(segments) == golden[f"rttm_{resolution}ms"]
-
-
-def test_mapping_gives_the_published_text(tmp_path):
-    golden = zoo.read("localisation_rttm")
+    for resolution in (10, 20, 160):
+        segments = {name: segments_of_frames(logits, resolution) for name, logits in golden["logits"].items()}
+        assert rttm_text(segments) == golden[f"rttm_{resolution}ms"]
     map_rttm(write(tmp_path / "in.rttm", golden["map_input"]), tmp_path / "out.rttm", golden["map"])
     assert (tmp_path / "out.rttm").read_text() == golden["map_output"]
     parsed = {name: [list(s[:3]) for s in segments] for name, segments in read_rttm(tmp_path / "out.rttm").items()}
@@ -71,13 +67,12 @@ def test_malformed_lines(tmp_path, line, message):
 
 
 def test_malformed_durations(tmp_path):
-    with pytest.raises(InputError, match="line 1: a duration is 0 to 10000000 s, not '-2'"):
-        read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
-    with pytest.raises(InputError, match="line 1: expected 2 fields .utterance, seconds., found 1"):
-        read_reco2dur(write(tmp_path / "reco2dur", "a\n"))
+    for text, message in (("a -2", "a duration is 0 to 10000000 s, not '-2'"), ("a", "expected 2 fields .*, found 1")):
+        with pytest.raises(InputError, match=f"line 1: {message}"):
+            read_reco2dur(write(tmp_path / "reco2dur", f"{text}\n"))
 
 
-def test_a_line_for_each_segment(tmp_path):
+def test_audacity_has_a_line_for_each_segment(tmp_path):
     segments = [Segment("spoof", 0.123456, 1.5), Segment("a  b\n", 1.5, 3599.999999, -2.5)]
     write_audacity(tmp_path / "a.txt", segments)
     assert (tmp_path / "a.txt").read_text() == "0.123456\t1.500000\tspoof\n1.500000\t3599.999999\ta b\n"

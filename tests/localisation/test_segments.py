@@ -8,13 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net.errors import InputError
-from nes2net.localisation import (
-    RESOLUTIONS,
-    Segment,
-    frame_labels,
-    map_segments,
-    segments_of_frames,
-)
+from nes2net.localisation import RESOLUTIONS, Segment, frame_labels, map_segments, segments_of_frames
 
 ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
 
@@ -35,9 +29,6 @@ def test_frames_become_segments_and_frames_again(labels, resolution):
     assert all(a.end == b.start and a.label != b.label for a, b in pairwise(segments))
     for rule in ("partialspoof", "wedefense"):
         assert frame_labels(segments, resolution, duration, rule, "round").tolist() == labels
-
-
-def test_the_label_at_the_start_of_a_frame():
     segments = [("bonafide", 0.0, 0.03), ("spoof", 0.03, 0.06)]
     assert frame_labels(segments, 20, 0.09, "start").tolist() == [1, 1, 0, -1, -1]
 

@@ -1,12 +1,12 @@
 """The four EER rules: definitions, invariances, agreement, and bad input."""
 
 import lzma
+from bisect import bisect_left
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import roc_curve
 
 from nes2net import metrics
 from nes2net.errors import InputError
@@ -29,7 +29,6 @@ def eer_by_definition(bonafide, spoof):
     return best[1], best[2]
 
 
-@settings(deadline=None)
 @given(tied_scores, tied_scores)
 def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     eer, threshold = metrics.compute_eer(bonafide, spoof)
@@ -38,45 +37,17 @@ def test_asvspoof_rule_is_its_definition(bonafide, spoof):
     assert threshold == at
 
 
-@settings(deadline=None)
+@settings(max_examples=25)
 @given(tied_scores, tied_scores)
 def test_roc_points_are_those_of_scikit_learn(bonafide, spoof):
+    from sklearn.metrics import roc_curve
+
     frr, far, thresholds = metrics.roc_points(bonafide, spoof)
     labels = [1] * len(bonafide) + [0] * len(spoof)
     fpr, tpr, at = roc_curve(labels, bonafide + spoof)
     np.testing.assert_allclose(1 - frr, tpr, atol=1e-15)
     np.testing.assert_allclose(far, fpr, atol=1e-15)
     np.testing.assert_array_equal(thresholds, at)
-
-
-@settings(deadline=None)
-@given(tied_scores, tied_scores, st.sampled_from(METHODS))
-def test_eer_is_a_rate(bonafide, spoof, method):
-    eer, threshold = metrics.compute_eer(bonafide, spoof, method)
-    assert 0 <= eer <= 1
-    assert isinstance(eer, float) and isinstance(threshold, float)
-
-
-@settings(deadline=None)
-@given(tied_scores, tied_scores, st.sampled_from(METHODS))
-def test_eer_depends_only_on_the_order_of_scores(bonafide, spoof, method):
-    def warp(scores):  # strictly increasing
-        return [np.arctan(score) * 100 - 7 for score in scores]
-
-    assert (
-        metrics.compute_eer(warp(bonafide), warp(spoof), method)[0] == metrics.compute_eer(bonafide, spoof, method)[0]
-    )
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.floats(0, 3))
-def test_rules_agree_on_continuous_scores(seed, shift):
-    rng = np.random.default_rng(seed)
-    bonafide, spoof = rng.normal(shift, 1, 3000), rng.normal(0, 1, 5000)
-    first, *others = (metrics.compute_eer(bonafide, spoof, method)[0] for method in METHODS)
-    assert others == pytest.approx(
-        [first] * 3, abs=0.002
-    )  # a few trials of 3000; the collinear points dropped may be several
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -102,14 +73,6 @@ def test_interpolated_rule_by_hand():
     assert metrics.compute_eer([1.0], [0.0, 2.0], "interpolated") == (0.5, 2.0)
 
 
-def test_det_curve_ends_and_is_monotone():
-    rng = np.random.default_rng(0)
-    frr, far, thresholds = metrics.det_curve(rng.normal(1, 1, 50), rng.normal(0, 1, 70))
-    assert (frr[0], far[0], frr[-1], far[-1]) == (0, 1, 1, 0)
-    assert (np.diff(frr) >= 0).all() and (np.diff(far) <= 0).all() and (np.diff(thresholds) >= 0).all()
-
-
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     "bonafide, spoof, message",
     [
@@ -120,9 +83,10 @@ def test_det_curve_ends_and_is_monotone():
         ([[1.0]], [1.0], "one-dimensional"),
     ],
 )
-def test_bad_input(bonafide, spoof, message, method):
-    with pytest.raises(InputError, match=message):
-        metrics.compute_eer(bonafide, spoof, method)
+def test_bad_input(bonafide, spoof, message):
+    for method in METHODS:
+        with pytest.raises(InputError, match=message):
+            metrics.compute_eer(bonafide, spoof, method)
 
 
 def test_unknown_method_and_wrong_order():
@@ -134,9 +98,9 @@ def test_unknown_method_and_wrong_order():
 
 def eer_of_the_arena(bonafide, spoof):
     """The rule of the Speech Anti-Spoofing Arena's client, threshold by threshold, and its threshold."""
-    steps = sorted({*bonafide, *spoof})
-    far = [float(np.mean(np.asarray(spoof) >= step)) for step in steps]
-    frr = [float(np.mean(np.asarray(bonafide) < step)) for step in steps]
+    steps, lower, upper = sorted({*bonafide, *spoof}), sorted(spoof), sorted(bonafide)
+    far = [(len(lower) - bisect_left(lower, step)) / len(lower) for step in steps]
+    frr = [bisect_left(upper, step) / len(upper) for step in steps]
     for i, j in zip(range(len(steps)), range(1, len(steps))):
         gaps = far[i] - frr[i], far[j] - frr[j]
         if np.sign(gaps[0]) != np.sign(gaps[1]):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from nes2net import metrics
 from nes2net.metrics.intervals import trials_behind
@@ -14,8 +13,11 @@ from nes2net.metrics.intervals import trials_behind
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
 
 
+@settings(max_examples=25)
 @given(scores, scores, st.integers(-5, 5))
 def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
     found = metrics.compute_rates(bonafide, spoof, threshold)
     is_spoof = np.repeat([0, 1], [len(bonafide), len(spoof)])
     called = [int(score < threshold) for score in bonafide + spoof]
@@ -54,21 +56,15 @@ def test_draws_are_those_of_plain_resampling(clustered):
         assert low < getattr(rates, name) < high
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(scores, scores, st.integers(0, 1000))
 def test_several_metrics_share_their_draws(bonafide, spoof, seed):
-    together = metrics.bootstrap_values(
-        [metrics.compute_cllr, lambda b, s: metrics.compute_rates(b, s, 1.0), metrics.compute_min_cllr],
-        bonafide,
-        spoof,
-        num_resamples=7,
-        seed=seed,
-    )
+    several = [metrics.compute_cllr, lambda b, s: metrics.compute_rates(b, s, 1.0), metrics.compute_min_cllr]
+    together = metrics.bootstrap_values(several, bonafide, spoof, num_resamples=7, seed=seed)
     assert together.shape == (7, 7)
-    alone = [metrics.bootstrap_values([m], bonafide, spoof, num_resamples=7, seed=seed) for m in
-             (metrics.compute_cllr, lambda b, s: metrics.compute_min_cllr(b, s))]  # fmt: skip
-    np.testing.assert_allclose(together[:, [0]], alone[0], atol=1e-13)
-    np.testing.assert_allclose(together[:, [6]], alone[1], atol=1e-13)
+    for column, metric in ((0, metrics.compute_cllr), (6, lambda b, s: metrics.compute_min_cllr(b, s))):
+        alone = metrics.bootstrap_values([metric], bonafide, spoof, num_resamples=7, seed=seed)
+        np.testing.assert_allclose(together[:, [column]], alone, atol=1e-13)
 
 
 def test_comparing_two_systems_by_rates_compares_the_first_rate():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
@@ -46,6 +46,7 @@ def t_eer_by_definition(bonafide, spoof, asv):
     return found
 
 
+@settings(max_examples=25)
 @given(tied, tied, st.tuples(tied, tied, tied))
 def test_t_eer_is_its_definition(bonafide, spoof, asv):
     found = t_eer_by_definition(bonafide, spoof, asv)
@@ -53,17 +54,6 @@ def test_t_eer_is_its_definition(bonafide, spoof, asv):
     # Where thresholds are equally near, the last bit decides.
     allowed = [spoofs for distance, spoofs in found if distance <= nearest + 1e-12]
     assert min(abs(metrics.compute_t_eer(bonafide, spoof, *asv) - spoofs) for spoofs in allowed) < 1e-12
-
-
-def test_t_eer_of_continuous_scores_is_its_definition():
-    rng = np.random.default_rng(0)
-    cm, asv = (
-        [rng.normal(2, 1, 150), rng.normal(0, 1, 200)],
-        [rng.normal(m, 1, n) for m, n in ((3, 60), (0, 90), (2, 200))],
-    )
-    _, expected = min(t_eer_by_definition(*cm, asv), key=lambda pair: pair[0])
-    assert metrics.compute_t_eer(*cm, *asv) == pytest.approx(expected, abs=1e-12)
-    assert 0.05 < expected < 0.3
 
 
 def test_a_perfect_and_a_useless_tandem():
@@ -76,11 +66,11 @@ def test_a_perfect_and_a_useless_tandem():
 
 
 def test_bad_input():
-    with pytest.raises(InputError, match="no target scores"):
-        metrics.compute_a_dcf([], [0.0], [1.0])
-    with pytest.raises(InputError, match="nontarget scores are NaN"):
-        metrics.compute_a_dcf([1.0], [np.nan], [1.0])
-    with pytest.raises(InputError, match="no ASV spoof scores"):
-        metrics.compute_t_eer([1.0], [0.0], [1.0], [0.0], [])
-    with pytest.raises(InputError, match="no bona fide scores"):
-        metrics.compute_t_eer([], [0.0], [1.0], [0.0], [0.0])
+    for metric, scores, message in (
+        (metrics.compute_a_dcf, ([], [0.0], [1.0]), "no target scores"),
+        (metrics.compute_a_dcf, ([1.0], [np.nan], [1.0]), "nontarget scores are NaN"),
+        (metrics.compute_t_eer, ([1.0], [0.0], [1.0], [0.0], []), "no ASV spoof scores"),
+        (metrics.compute_t_eer, ([], [0.0], [1.0], [0.0], [0.0]), "no bona fide scores"),
+    ):
+        with pytest.raises(InputError, match=message):
+            metric(*scores)

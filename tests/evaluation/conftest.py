@@ -1,0 +1,23 @@
+"""Reports that many tests of this folder read."""
+
+from pathlib import Path
+
+import pytest
+from builders.report_case import make_case, report_of
+
+from nes2net.evaluation.evaluate import Report
+
+
+@pytest.fixture(scope="session")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_case(tmp_path_factory.mktemp("case"))
+
+
+@pytest.fixture(scope="session")
+def single(case: Path) -> Report:
+    return report_of(case, "good")
+
+
+@pytest.fixture(scope="session")
+def several(case: Path) -> Report:
+    return report_of(case, "good", "worse", "useless")
