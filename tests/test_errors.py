@@ -42,20 +42,26 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-MESSAGES = [
-    (f"{path.relative_to(PACKAGE)}, line {line}", text)
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).parts[0] not in ("cli", "serve")  # which speak to users of the command line
-    and path.name not in ("part_options.py", "result_table.py", "space.py")  # which write pages
-    for line, text in literals(path)
-]
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, int, str]]:
+    """Module, line and text of every string of the package."""
+    paths = [(path, path.relative_to(PACKAGE).as_posix()) for path in sorted(PACKAGE.rglob("*.py"))]
+    return [(name, line, text) for path, name in paths for line, text in literals(path)]
 
 
-def test_the_library_names_no_flags():
-    assert [place for place, text in MESSAGES if FLAG.search(COMMAND.sub("", text))] == []
+@pytest.fixture(scope="module")
+def messages(texts) -> list[tuple[str, str]]:
+    """Place and text of what the library says; the command line and the page speak for themselves."""
+    pages = ("part_options.py", "result_table.py", "space.py")
+    ours = [one for one in texts if not one[0].startswith(("cli/", "serve/")) and not one[0].endswith(pages)]
+    return [(f"{name}, line {line}", text) for name, line, text in ours]
 
 
-def test_every_setting_in_a_message_exists():
+def test_the_library_names_no_flags(messages):
+    assert [place for place, text in messages if FLAG.search(COMMAND.sub("", text))] == []
+
+
+def test_every_setting_in_a_message_exists(messages):
     """Each name in backticks is a flag of a program or a key of recipes."""
     commands = build_parser().commands().values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
@@ -64,32 +70,27 @@ def test_every_setting_in_a_message_exists():
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
         (place, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
-        for place, text in MESSAGES
+        for place, text in messages
         for name in SETTING.findall(text)
     }
     assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
 
 
-def test_no_message_says_by_hand_how_an_extra_is_installed():
+def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     """``how_to_install`` does: the form depends on the installation, and an index may have a stranger's nes2net."""
-    declared = (
-        (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
-    )
-    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared.partition("\n[")[0]))
+    project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    declared = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared))
     assert {"ray", "gradio", "pyroomacoustics"} <= of_extras
     by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
-    texts = [
-        (path.relative_to(PACKAGE).as_posix(), text) for path in PACKAGE.rglob("*.py") for _, text in literals(path)
-    ]
-    found = [(place, text) for place, text in texts if "pip install" in text or "nes2net[" in text]
-    assert {place for place, text in found if by_hand.search(text)} == {"machine/installation.py"}
+    found = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
+    assert {name for name, text in found if by_hand.search(text)} == {"machine/installation.py"}
 
 
-def test_one_epoch_is_not_called_1_epochs():
+def test_one_epoch_is_not_called_1_epochs(texts):
     """A number before its noun goes through ``counted``, unless a published program prints the line."""
     by_hand = re.compile(r"\{\} (epochs|jobs|shards|windows|embeddings|conditions)\b")
-    paths = [path for path in PACKAGE.rglob("*.py") if "published" not in path.parts]
-    assert [(path.name, line) for path in paths for line, text in literals(path) if by_hand.search(text)] == []
+    assert [(name, line) for name, line, text in texts if "published/" not in name and by_hand.search(text)] == []
 
 
 @pytest.mark.parametrize(

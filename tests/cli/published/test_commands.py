@@ -5,7 +5,6 @@ standard error.
 """
 
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -100,19 +99,14 @@ def folder(corpus, tmp_path_factory):
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(folder, monkeypatch, script):
     """A function that runs a program in this process, as its script does, and gives what it prints."""
     monkeypatch.chdir(folder)
 
-    def run(command: str) -> tuple[str, str]:
-        program, script, *arguments = shlex.split(command)
-        assert program == "python"
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(REPOSITORY / script), run_name="__main__")
-        printed = capsys.readouterr()
-        assert not ended.value.code, printed.out + printed.err
-        return printed.out, printed.err
+    def run(line: str) -> tuple[str, str]:
+        status, out, err = script(line)
+        assert not status, out + err
+        return out, err
 
     return run
 
