@@ -34,12 +34,9 @@ def check(command):
             ".",
             "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2",
         ),
-        ("asvspoof2021_la", ".", "phase eval trials 4: 2 bona fide, 2 spoofed (officially 148,176: 14,816 bona fide"),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
         ("in_the_wild", ".", "score eval yes evaluate eval yes"),
-        ("asvspoof5", "asvspoof5", "codec C05 2, none 2"),
         ("ctrsvdd", "ctrsvdd", "attack A09 1, A14 1 source acesinger 2, kiritan 2"),
-        ("partialspoof", "partialspoof", "attack CON 2"),
         ("generic", "generic", "It names no parts (train, dev, eval)"),
     ],
 )

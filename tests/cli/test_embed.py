@@ -49,12 +49,13 @@ def test_files_by_a_front_end_alone(corpus, tmp_path, capsys):
     folder = next(corpus.glob("ASVspoof2019_LA_dev/flac"))
     (tmp_path / "a b, bad.wav").write_bytes(b"RIFF")
     out = tmp_path / "files.npy"
-    arguments = ("--files", folder, tmp_path / "a b, bad.wav", "--frontend", "{name: lps, n_fft: 128, num_bins: 20}")
+    files = (folder, next(folder.glob("*.flac")), tmp_path / "a b, bad.wav")  # one of them twice
+    arguments = ("--files", *files, "--frontend", "{name: lps, n_fft: 128, num_bins: 20}")
     assert run(*arguments, "--samples", 8000, "--out", out) == 1
     printed = capsys.readouterr()
     assert "12 of 13 embeddings of 20 numbers" in printed.out
     assert "1 file was left out" in printed.err and "a b, bad.wav" in printed.err
-    assert np.load(out).shape == (12, 20)
+    assert np.load(out).shape == (12, 20) and np.load(out).std() > 0
     before = out.read_bytes()
     assert run(*arguments, "--samples", 8000, "--out", out) == 1  # the same front-end has the same fingerprint
     record = json.loads(Path(f"{out}.json").read_text())

@@ -69,7 +69,7 @@ def test_transferred_thresholds(case, tmp_path, monkeypatch, command, refused):
     (tmp_path / "dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
     common = f"evaluate asvspoof2021_la {case}/good.txt --keys {case} --resamples 5"
     threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
-    also = f"--also asvspoof2021_la {case}/worse.txt {case}"
+    also = f"--also asvspoof2021_la {case}/worse.txt {case} eval"
     written = "--html r.html --json r.json --markdown r.md --operating-point fa:10%"
     status, out, err = command(f"{common} {threshold} {also} {written}")
     assert status == 0

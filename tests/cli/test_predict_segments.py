@@ -41,7 +41,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def predict(place, monkeypatch, command):
     monkeypatch.chdir(place)
-    return lambda *words, model="model.pth": command(["predict", *words, "--model", model])
+    return lambda *words, model="model.pth": command(["predict", *words, "--segments", "--model", model])
 
 
 def test_the_table(predict):
@@ -71,18 +71,6 @@ def test_the_table(predict):
     assert second["remark"] == remark and "remark" not in first
     assert lines[2].split(maxsplit=4) == ["speech/b.flac", "–", "–", "–", f"no fake stretch in 0.50 s; {remark}"]
     assert lines[3].split()[:4] == ["speech/c.wav", "–", "–", "–"] and len(lines) == 4
-
-
-def test_the_numbers_are_those_of_python(predict, place):
-    flags = ["--threshold", "0.45", "--hysteresis", "0", "--min-duration", "0.5", "--resolution", "20"]
-    _, out, _ = predict("speech/a.wav", "--json", *flags)
-    row, detector = json.loads(out), Detector.from_pretrained(place / "model.pth", device="cpu")
-    found = detector.segment(
-        place / "speech" / "a.wav", threshold=0.45, hysteresis=0, min_duration=0.5, resolution_ms=20
-    )
-    assert len(found) == 1 and near([found[0][1:3]], LOUD["a.wav"][:1])
-    assert row["segments"] == [pytest.approx(found[0]._asdict(), abs=1e-6)]
-    assert (row["threshold"], row["hysteresis"], row["min_duration"]) == (0.45, 0.0, 0.5)
 
 
 def test_a_detector_of_whole_recordings_finds_no_stretches_without_a_threshold(predict, place):

@@ -26,7 +26,8 @@ COMMANDS = {
     "average": "average a.pth b.pth --out mean.pth",
     "average of a run": "average run --ids 1 2",
     "score": f"{SCORE} scores.txt",
-    "evaluate": "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5 --html r.html --json r.json",
+    "evaluate": "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5 --html r.html --json r.json "
+    "--latex r.tex --markdown r.md",
     "calibrate": f"calibrate fit {CALIBRATE} --save c.json --apply worse.txt --out calibrated.txt",
     "fuse": "calibrate fit asvspoof2021_la good.txt worse.txt --keys . --phase eval --save f.json",
     "apply": "calibrate apply calibration.json worse.txt --out applied.txt",
