@@ -8,11 +8,14 @@ import pytest
 from nes2net.cli import main as command_line
 
 
-@pytest.fixture(scope="session", autouse=True)
+_parser = functools.cache(command_line.build_parser)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def one_parser():
     """Build the parser of all commands once, because that takes longer than most errors."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command_line, "build_parser", functools.cache(command_line.build_parser))
+        patch.setattr(command_line, "build_parser", _parser)
         yield
 
 

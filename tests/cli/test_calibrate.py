@@ -165,8 +165,6 @@ def wrong(tmp_path_factory):
     (folder / "onesided").mkdir()
     protocol = (folder / PROTOCOLS["dev"]).read_text().splitlines(True)
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
-    (folder / "wild").mkdir()
-    (folder / "wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     return folder
 
 
@@ -189,9 +187,7 @@ def wrong(tmp_path_factory):
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
         ("{fit} --save A.json/B.json", "A.json/B.json: cannot be written"),
         ("apply A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
-        ("{fit} --phase dve", "has no phase 'dve'; it has train, dev, eval"),
         ("{fit} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
-        ("fit in_the_wild A.dev.txt --keys wild", "In-the-Wild has no phase 'dev'; it has eval"),
         ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ],
 )

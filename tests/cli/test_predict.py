@@ -319,7 +319,7 @@ def taken(name):
     assert main(["predict", name, "--model", "model.pth", "--device", "cpu", *sys.argv[1:]]) == 0
     return peak_bytes()
 
-few, many = taken("long.flac"), taken("hour.flac")
+few, many = taken("minutes.flac"), taken("hour.flac")
 print(many - few, many)
 """
 
@@ -333,11 +333,13 @@ print(many - few, many)
         ["--segments", "--threshold", "0", "--model", "frames.pth", "--plot", "pictures", "--rttm", "a.rttm"],
     ],
 )
-def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags):
+def test_an_hour_takes_no_more_memory_than_minutes(place, flags):
+    """Ten minutes fill every batch and buffer, which two do not."""
     minute = 0.1 * np.random.default_rng(2).standard_normal(60 * 16000)
-    with soundfile.SoundFile(place / "hour.flac", "w", 16000, 1) as file:
-        for _ in range(60):
-            file.write(minute)
+    for name, minutes in (("minutes.flac", 10), ("hour.flac", 60)):
+        with soundfile.SoundFile(place / name, "w", 16000, 1) as file:
+            for _ in range(minutes):
+                file.write(minute)
     Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(place / "frames.pth")
     command = [sys.executable, "-c", HOUR, *flags]
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
@@ -345,7 +347,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(place, long_recording, flags)
     assert ("frames of 10 ms" if "--segments" in flags else "3600.00 s  mean of 301 windows") in done.stdout
     assert "--segments" not in flags or "SPEAKER hour 1 " in (place / "a.rttm").read_text()
     more, peak = map(int, done.stdout.splitlines()[-1].split())
-    assert more < 60e6 and peak < 1.5e9  # bytes; the hour in float32 is 230 MB
+    assert more < 60e6 and peak < 1.5e9  # bytes; fifty minutes in float32 are 192 MB
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
@@ -463,7 +465,6 @@ def test_decoders_print_nothing_about_an_empty_file(place, monkeypatch, capfd):
         ("--threshold 0", "--threshold is drawn by --plot"),
         ("--threshold nan --plot a.png", "--threshold is a number, not nan"),
         ("--calibration none.json", "none.json: cannot be read"),
-        ("--track --window 0.001", "window of 0.001 s is too short"),
         ("--track --hop 0", "the hop must be a positive number"),
         ("--batch-size 0", "--batch-size is at least 1"),
         ("--device gpu0", "unknown device"),
@@ -477,7 +478,6 @@ def test_decoders_print_nothing_about_an_empty_file(place, monkeypatch, capfd):
         ("--calibration {}/other.json", "000000000000 in bfloat16"),
         ("--calibration {}/other.json", "another detector or another precision"),
         ("--calibration {}/frames.json", "was learned from scores of frames of 20 ms, not of recordings"),
-        ("--calibration {}/known.json --operating-point far", "an operating point is 'eer', 'cost:CMISS,CFA,PRIOR'"),
         ("--calibration {}/known.json --operating-point fa:1%", "1 % of 4 spoofed trials is less than one trial"),
         ("--calibration {}/known.json --prior 1", "--prior must lie between 0 and 1, got 1"),
         ("--calibration {}/known.json --abstain -1", "--abstain is a share from 0 to below 1, not -1"),

@@ -175,7 +175,6 @@ def test_a_calibration_of_frames(predict, place, tmp_path, refused):
     [
         ("--segments --model whole.pth", "('asp_mlp') scores recordings, not their segments"),
         ("--segments --model whole.pth", "or score along the time with --track"),
-        ("--segments --resolution 40", "scores segments of 20 ms, not of 40 ms: change --resolution"),
         ("--segments --threshold nan", "--threshold is a number, not nan"),
         ("--segments --hysteresis -1", "--hysteresis is a number of at least 0, not -1"),
         ("--segments --min-duration inf", "--min-duration is a number of at least 0, not inf"),
