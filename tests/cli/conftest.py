@@ -7,7 +7,6 @@ import pytest
 
 from nes2net.cli import main as command_line
 
-
 _parser = functools.cache(command_line.build_parser)
 
 
