@@ -1,11 +1,14 @@
 """A small detector, recordings, and the real server of the page."""
 
+import multiprocessing
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing import forkserver, popen_forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from builders.recordings import encode
 
 from nes2net import Detector
 from nes2net.decisions.calibration import LinearCalibration
+from nes2net.serve import decoding
 from nes2net.serve.desk import Desk
 
 
@@ -56,6 +60,23 @@ def speech(tmp_path_factory) -> Path:
     encode(folder / "talk.m4a", talk, "aac")
     (folder / "notes.txt").write_text("no samples here\n" * 100)
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm_process() -> Iterator[SimpleNamespace]:
+    """What starts processes from one that has imported the decoder; it is not the one of ``builders.forked``."""
+    server = forkserver.ForkServer()
+    server.set_forkserver_preload([decoding.__name__])
+    yield SimpleNamespace(connect_to_new_process=server.connect_to_new_process, read_signed=forkserver.read_signed)
+    server._stop()
+
+
+@pytest.fixture(autouse=True)
+def warm_decoders(warm_process, monkeypatch):
+    """Fork the processes that decode: ``spawn`` would import the package for each recording."""
+    monkeypatch.setattr(popen_forkserver, "forkserver", warm_process)
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(decoding, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
 
 
 @contextmanager

@@ -23,9 +23,9 @@ def test_what_is_served(server):
 
 def test_a_name_cannot_lead_anywhere(server):
     address, desk = server
-    for name, expected in (("../../x\x1b[2J.wav", "x\\u001b[2J.wav"), ("<img src=x>", "<img src=x>"), ("a/..", "..")):
-        answer = httpx.post(f"{address}/api/score?track=0", files={"file": (name, wav())}, timeout=PATIENCE)
-        assert answer.status_code == 200 and answer.json()["file"] == expected
+    files = {"file": ("../../x\x1b[2J.wav", wav())}
+    answer = httpx.post(f"{address}/api/score?track=0", files=files, timeout=PATIENCE)
+    assert answer.status_code == 200 and answer.json()["file"] == "x\\u001b[2J.wav"
     assert left(desk) == []
 
 
