@@ -128,5 +128,5 @@ def server(usual_server):
     _, desk = usual_server
     desk.withdraw(list(desk.heard))
     for path in left(desk):
-        path.unlink()
+        path.unlink(missing_ok=True)
     return usual_server
