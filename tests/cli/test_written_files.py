@@ -155,6 +155,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monke
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nes2net.export.onnx._write", lambda *_, **__: pytest.fail("exported"))
     spectral_detector.save("detector.pth")
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
     Path("s.txt").write_text("".join(f"{n} {n % 3}\n" for n in range(8)))
