@@ -42,20 +42,26 @@ def literals(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
-MESSAGES = [
-    (f"{path.relative_to(PACKAGE)}, line {line}", text)
-    for path in sorted(PACKAGE.rglob("*.py"))
-    if path.relative_to(PACKAGE).parts[0] not in ("cli", "serve")  # which speak to users of the command line
-    and path.name not in ("part_options.py", "result_table.py", "space.py")  # which write pages
-    for line, text in literals(path)
-]
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, int, str]]:
+    """Module, line and text of every string of the package."""
+    paths = [(path, path.relative_to(PACKAGE).as_posix()) for path in sorted(PACKAGE.rglob("*.py"))]
+    return [(name, line, text) for path, name in paths for line, text in literals(path)]
 
 
-def test_the_library_names_no_flags():
-    assert [place for place, text in MESSAGES if FLAG.search(COMMAND.sub("", text))] == []
+@pytest.fixture(scope="module")
+def messages(texts) -> list[tuple[str, str]]:
+    """Place and text of what the library says; the command line and the page speak for themselves."""
+    pages = ("part_options.py", "result_table.py", "space.py")
+    ours = [one for one in texts if not one[0].startswith(("cli/", "serve/")) and not one[0].endswith(pages)]
+    return [(f"{name}, line {line}", text) for name, line, text in ours]
 
 
-def test_every_setting_in_a_message_exists():
+def test_the_library_names_no_flags(messages):
+    assert [place for place, text in messages if FLAG.search(COMMAND.sub("", text))] == []
+
+
+def test_every_setting_in_a_message_exists(messages):
     """Each name in backticks is a flag of a program or a key of recipes."""
     commands = build_parser().commands().values()
     known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
@@ -64,32 +70,27 @@ def test_every_setting_in_a_message_exists():
     # An option of a part is a key of recipes, whose parts have options of their own.
     used = {
         (place, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
-        for place, text in MESSAGES
+        for place, text in messages
         for name in SETTING.findall(text)
     }
     assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
 
 
-def test_no_message_says_by_hand_how_an_extra_is_installed():
+def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     """``how_to_install`` does: the form depends on the installation, and an index may have a stranger's nes2net."""
-    declared = (
-        (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8").partition("[project.optional-dependencies]")[2]
-    )
-    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared.partition("\n[")[0]))
+    project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    declared = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared))
     assert {"ray", "gradio", "pyroomacoustics"} <= of_extras
     by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
-    texts = [
-        (path.relative_to(PACKAGE).as_posix(), text) for path in PACKAGE.rglob("*.py") for _, text in literals(path)
-    ]
-    found = [(place, text) for place, text in texts if "pip install" in text or "nes2net[" in text]
-    assert {place for place, text in found if by_hand.search(text)} == {"machine/installation.py"}
+    found = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
+    assert {name for name, text in found if by_hand.search(text)} == {"machine/installation.py"}
 
 
-def test_one_epoch_is_not_called_1_epochs():
+def test_one_epoch_is_not_called_1_epochs(texts):
     """A number before its noun goes through ``counted``, unless a published program prints the line."""
     by_hand = re.compile(r"\{\} (epochs|jobs|shards|windows|embeddings|conditions)\b")
-    paths = [path for path in PACKAGE.rglob("*.py") if "published" not in path.parts]
-    assert [(path.name, line) for path in paths for line, text in literals(path) if by_hand.search(text)] == []
+    assert [(name, line) for name, line, text in texts if "published/" not in name and by_hand.search(text)] == []
 
 
 @pytest.mark.parametrize(
@@ -117,59 +118,66 @@ def test_every_key_of_a_recipe_has_a_name_in_main_py():
             assert flags[section if key is None else f"{section}.{key}"].startswith("--")
 
 
-def error_of(capsys: pytest.CaptureFixture, status: int) -> str:
-    assert status == 2
-    return capsys.readouterr().err
-
-
-def test_a_recipe_without_the_folder_of_its_corpus(tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """A function that returns the error of a program, which ends with status 2, in a folder with a recipe and a list."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text("name: tiny\n")
-    expected = "nes2net: error: where is the corpus? name its folder with `data.root`\n"
-    assert error_of(capsys, main(["train", "recipe.yaml"])) == expected
-    expected = "main.py: error: where is the corpus? name its folder with --database_path\n"
-    assert error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X"])) == expected
+    (tmp_path / "list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
+    write_scores(tmp_path / "scores.txt", ["a"], [1.0])
+
+    def run(words):
+        program = legacy.main if words.startswith("--") else main
+        named = "--model_name wav2vec2_Nes2Net_X " if words.startswith("--") else ""
+        assert program(f"{named}{words}".split()) == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_a_recipe_without_the_folder_of_its_corpus(said):
+    expected = "error: where is the corpus? name its folder with "
+    assert said("train recipe.yaml") == f"nes2net: {expected}`data.root`\n"
+    assert said("--num_epochs 1") == f"main.py: {expected}--database_path\n"
 
 
 @pytest.mark.parametrize("root, protocols", [("nowhere", None), (".", "protocols")])
-def test_a_corpus_whose_folder_is_missing(tmp_path, monkeypatch, capsys, root, protocols):
+def test_a_corpus_whose_folder_is_missing(said, root, protocols):
     """Four programs print the same message of the corpus's module."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "recipe.yaml").write_text("name: tiny\n")
-    python = "`protocols`" if protocols else "`root`"
-    said = error_of(capsys, main(["score", "asvspoof2019_la", root, "--model", "m", "--out", "s"]))
-    assert ("give --protocols the folder" if protocols else "give `root` the folder") in said
-    said = error_of(capsys, main(["train", "recipe.yaml", f"data.root={root}"]))
-    assert f"give `data.{python[1:]} the folder" in said and "--" not in said
-    said = error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X", "--database_path", root]))
-    assert ("give --protocols_path the" if protocols else "give --database_path the") in said and "`" not in said
+    missing = "protocols" if protocols else "root"
+    flag = f"--{missing}" if protocols else "`root`"
+    assert f"give {flag} the folder" in said(f"score asvspoof2019_la {root} --model m --out s")
+    error = said(f"train recipe.yaml data.root={root}")
+    assert f"give `data.{missing}` the folder" in error and "--" not in error
+    error = said(f"--database_path {root}")
+    assert f"give --{'protocols_path' if protocols else 'database_path'} the" in error and "`" not in error
     if protocols:
-        said = error_of(capsys, main(["evaluate", "asvspoof2019_la", "s", "--keys", root]))
-        assert "give --keys the folder" in said and "`" not in said
+        error = said(f"evaluate asvspoof2019_la s --keys {root}")
+        assert "give --keys the folder" in error and "`" not in error
 
 
-def test_in_the_wild_has_a_flag_of_its_own(tmp_path, capsys):
-    command = f"--eval --eval_output s --model_path m --track in_the_wild --in_the_wild_path {tmp_path}"
-    said = error_of(capsys, legacy.main(["--model_name", "wav2vec2_Nes2Net_X", *command.split()]))
-    assert "give --in_the_wild_path the folder release_in_the_wild" in said
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (
+            "--eval --eval_output s --model_path m --track in_the_wild --in_the_wild_path .",
+            "give --in_the_wild_path the folder release_in_the_wild",
+        ),
+        ("--num_epochs 0", "main.py: error: --num_epochs is a whole number of at least 1, not 0\n"),
+        ("--set train.t_max=0", "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"),
+        (
+            "evaluate generic scores.txt --keys list.csv",
+            "1 of 2 trials without a score: b (--allow-partial evaluates the rest)\n",
+        ),
+    ],
+)
+def test_flags_in_messages(said, words, message):
+    assert message in said(words)
 
 
-def test_values_out_of_range(capsys):
-    assert error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --num_epochs 0".split())) == (
-        "main.py: error: --num_epochs is a whole number of at least 1, not 0\n"
-    )
-    said = error_of(capsys, legacy.main("--model_name wav2vec2_Nes2Net_X --set train.t_max=0".split()))
-    assert said == "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"
-
-
-def test_a_trial_without_a_score(tmp_path, capsys):
-    (tmp_path / "list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
-    write_scores(tmp_path / "scores.txt", ["a"], [1.0])
-    evaluated = ["generic", tmp_path / "scores.txt", tmp_path / "list.csv"]
+def test_settings_in_messages_of_python(said):
     with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
-        evaluate(*evaluated)
-    said = error_of(capsys, main(["evaluate", "generic", str(evaluated[1]), "--keys", str(evaluated[2])]))
-    assert said.endswith("1 of 2 trials without a score: b (--allow-partial evaluates the rest)\n")
+        evaluate("generic", "scores.txt", "list.csv")
 
 
 def test_advice_during_training():

@@ -33,7 +33,7 @@ from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
-from nes2net.machine.files import replacing, writing
+from nes2net.machine.files import check_no_device, replacing, writing
 from nes2net.published_models import start_of
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
@@ -97,16 +97,18 @@ def export_onnx(
             else stays float32. A line on standard error says how much logits change.
 
     Raises:
-        InputError: if onnx, onnxscript or onnxruntime is missing; if the detector is on another
-            device or of another dtype; if ``num_samples`` does not fit; if torch.onnx cannot
-            translate the detector; if ``quantize`` is unknown, or the front-end has no linear
-            layers for it; or if the logits differ by more than :data:`TOLERANCE`,
-            :data:`ROUGH_TOLERANCE` at the shortest length, or :data:`INT8_TOLERANCE`.
+        InputError: if onnx, onnxscript or onnxruntime is missing; if ``path`` is a device or a pipe;
+            if the detector is on another device or of another dtype; if ``num_samples`` does not
+            fit; if torch.onnx cannot translate the detector; if ``quantize`` is unknown, or the
+            front-end has no linear layers for it; or if the logits differ by more than
+            :data:`TOLERANCE`, :data:`ROUGH_TOLERANCE` at the shortest length, or
+            :data:`INT8_TOLERANCE`.
     """
     require("onnx", "onnxscript", "onnxruntime")
     path = Path(path)
     if path.suffix != ".onnx":
         raise InputError(f"{path} has the wrong suffix: the name of an ONNX file ends in .onnx")
+    check_no_device(path)
     if detector.device.type != "cpu" or detector.dtype != torch.float32:
         raise InputError(
             f"export to ONNX needs a detector on the CPU in float32, not on {detector.device} in {detector.dtype}: "

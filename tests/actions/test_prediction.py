@@ -23,38 +23,38 @@ def files(tmp_path):
     return [tmp_path / "a.wav", tmp_path / "b.wav"]
 
 
-@pytest.mark.parametrize(
-    "way, flags",
-    [
-        (None, []),
-        (Once(16000), ["--samples", "16000"]),
-        (Once(None), ["--samples", "full"]),
-        (Along(hop=0.25), ["--track", "--hop", "0.25"]),
-        (Stretches(threshold=0.4), ["--segments", "--threshold", "0.4"]),
-    ],
-)
-def test_rows_are_those_of_the_command(files, tmp_path, capsys, way, flags):
-    model = tmp_path / "model.pth"
-    rows = [one.row for one in predict(Detector.from_pretrained(model, "cpu"), [tmp_path], way).rows]
-    command = ["predict", str(tmp_path), "--model", str(model), "--device", "cpu", "--json"]
-    assert main([*command, *flags]) == 1
-    assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["file"] for row in rows] == list(map(str, files)) and list(rows[1]) == ["file", "error"]
+def test_rows_are_those_of_the_command(files, tmp_path, capsys):
+    detector = Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+    for way, flags in (
+        (None, ""),
+        (Once(16000), "--samples 16000"),
+        (Once(None), "--samples full"),
+        (Along(hop=0.25), "--track --hop 0.25"),
+        (Stretches(threshold=0.4), "--segments --threshold 0.4"),
+        (
+            Stretches(20, 0.45, 0.0, 0.5),
+            "--segments --resolution 20 --threshold 0.45 --hysteresis 0 --min-duration 0.5",
+        ),
+    ):
+        rows = [one.row for one in predict(detector, [tmp_path], way).rows]
+        words = f"predict {tmp_path} --model {tmp_path}/model.pth --device cpu --json {flags}"
+        assert main(words.split()) == 1
+        assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()], flags
+        assert [row["file"] for row in rows] == list(map(str, files)) and list(rows[1]) == ["file", "error"]
 
 
 def test_tracks_and_stretches_come_as_objects(files, tmp_path):
     detector = Detector.from_pretrained(tmp_path / "model.pth", "cpu")
     (along,) = predict(detector, files[:1], Along(0.5, 0.25)).rows
     assert np.array_equal(along.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
+    (one,) = predict(detector, files[:1], Stretches(20, 0.45, 0.0, 0.5)).rows
+    assert near([stretch[1:3] for stretch in one.stretches], FAKES[:1])  # the other is too short
     found = predict(detector, files[:1], Stretches())
     (one,) = found.rows
     assert near([stretch[1:3] for stretch in one.stretches], FAKES) and len(one.track) == 150
     assert found.notes[-1].startswith("a fake stretch begins at a score of at most 0.5")
-
-
-def test_wrong_numbers_are_found_before_scoring(files, tmp_path):
     with pytest.raises(InputError, match="the hop must be a positive number"):
-        predict(Detector.from_pretrained(tmp_path / "model.pth", "cpu"), files, Along(hop=0.0))
+        predict(detector, files, Along(hop=0.0))  # before anything is scored
 
 
 @pytest.mark.parametrize("seconds, lasts", [(125, "2 min 5 s"), (3725, "1 h 2 min")])

@@ -36,52 +36,31 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     trials = asvspoof2019_la.CORPUS.trials(corpus, "train")
     noise = NoiseAugmentation(**folders)
     sources = Sources(folders["musan"], speech=recordings_below(Path(folders["musan"], "speech")))
+    conditions = [create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10")]
+    musan, rir = folders["musan"], folders["rir"]
+    parameters = RawBoostParameters(N_f=2, SNRmin=3.5)
+
+    def training(*augmentation, samples=None, seed=1234, **options):
+        return TrainingSet(Examples(trials), samples, list(augmentation), seed=seed, **options)
+
     cases = [
-        ("--algo 4 --seed 1", TrainingSet(Examples(trials), None, [RawBoost(4)], seed=1), 1),
-        (
-            "--algo 8 --seed 7 --epoch 3 --samples 64600",
-            TrainingSet(Examples(trials), 64600, [RawBoost(8)], seed=7),
-            3,
-        ),
+        ("--algo 4 --seed 1", training(RawBoost(4), seed=1), 1),
+        ("--algo 8 --seed 7 --epoch 3 --samples 64600", training(RawBoost(8), samples=64600, seed=7), 3),
         (
             "--algo 5 --set N_f=2 SNRmin=3.5 --samples 9000 --crop random",
-            TrainingSet(
-                Examples(trials),
-                9000,
-                [RawBoost(5, parameters=RawBoostParameters(N_f=2, SNRmin=3.5))],
-                seed=1234,
-                crop="random",
-            ),
+            training(RawBoost(5, parameters=parameters), samples=9000, crop="random"),
             1,
         ),
-        *(
-            (
-                f"--musan {folders['musan']} --rir {folders['rir']} --epoch {epoch}",
-                TrainingSet(Examples(trials), None, [noise], seed=1234),
-                epoch,
-            )
-            for epoch in range(1, 5)
-        ),
-        ("--speed 0.9 1.1 --seed 2", TrainingSet(Examples(trials), None, [DrawnSpeed(0.9, 1.1)], seed=2), 1),
+        *((f"--musan {musan} --rir {rir} --epoch {epoch}", training(noise), epoch) for epoch in range(1, 5)),
+        ("--speed 0.9 1.1 --seed 2", training(DrawnSpeed(0.9, 1.1), seed=2), 1),
         (
-            f"--algo 3 --musan {folders['musan']} --noise-probability 1",
-            TrainingSet(
-                Examples(trials),
-                None,
-                [NoiseAugmentation(folders["musan"], probability=1), RawBoost(3)],
-                seed=1234,
-            ),
+            f"--algo 3 --musan {musan} --noise-probability 1",
+            training(NoiseAugmentation(musan, probability=1), RawBoost(3)),
             1,
         ),
         (
-            f"--condition mp3:16 --condition noise:5 --condition babble:10 --musan {folders['musan']} "
-            f"--speech {folders['musan']}/speech --algo 2",
-            TrainingSet(
-                Examples(trials),
-                None,
-                [RawBoost(2), *(create_condition(text, sources) for text in ("mp3:16", "noise:5", "babble:10"))],
-                seed=1234,
-            ),
+            f"--condition mp3:16 --condition noise:5 --condition babble:10 --musan {musan} --speech {musan}/speech --algo 2",
+            training(RawBoost(2), *conditions),
             1,
         ),
     ]
@@ -93,26 +72,32 @@ def test_the_waveform_is_that_of_training(corpus, folders, tmp_path, capsys):
     assert "nothing was changed" in capsys.readouterr().out  # probability 0.5: some epochs draw no noise
 
 
-def test_the_picture(corpus, tmp_path, capsys):
-    path = asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path
-    assert main(["augment", str(path), "--algo", "4", "--seed", "1", "--out", str(tmp_path), "--plot"]) == 0
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == [f"{path.stem}_algo4_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["wrote", "wrote"]
+@pytest.fixture
+def recording(corpus):
+    return asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path
+
+
+def test_the_picture(recording, tmp_path, command):
+    """Its name has the settings, with the conditions in their order."""
+    status, out, _ = command(["augment", recording, "--algo", 4, "--seed", 1, "--out", tmp_path, "--plot"])
+    names = [f"{recording.stem}_algo4_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
+    assert status == 0 and sorted(p.name for p in tmp_path.iterdir()) == names
+    assert [line.split()[0] for line in out.splitlines()] == ["wrote", "wrote"]
     picture = imread(tmp_path / names[0])
     height, width, _ = picture.shape
     assert width > 1200 and height > 600
-    left, right = picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :]
-    assert len(np.unique(left.reshape(-1, 4), axis=0)) > 200  # a spectrogram in colours
-    assert len(np.unique(right.reshape(-1, 4), axis=0)) > 200
+    for half in (picture[height // 2 :, : width // 2], picture[height // 2 :, width // 2 :]):
+        assert len(np.unique(half.reshape(-1, 4), axis=0)) > 200  # a spectrogram in colours
+    words = ["augment", recording, "--out", tmp_path / "o", *"--condition telephone --condition white:10".split()]
+    assert command(words)[0] == 0
+    assert [p.name for p in (tmp_path / "o").iterdir()] == [f"{recording.stem}_telephone_white10_seed1234_epoch1.wav"]
 
 
-@pytest.mark.parametrize("length", [1, 100, 600, 50000])
+@pytest.mark.parametrize("length", [1, 600])
 def test_silence_of_any_length_is_drawn(length, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(length), 16000)
     assert main(["augment", str(tmp_path / "a.wav"), "--algo", "4", "--out", str(tmp_path / "o"), "--plot"]) == 0
-    assert len(written(tmp_path / "o")) == length
-    assert len(list((tmp_path / "o").glob("*.png"))) == 1
+    assert len(written(tmp_path / "o")) == length and len(list((tmp_path / "o").glob("*.png"))) == 1
 
 
 def test_a_full_scale_sine_is_at_0_db():
@@ -122,26 +107,15 @@ def test_a_full_scale_sine_is_at_0_db():
     assert levels[32, 60] == pytest.approx(0, abs=0.01)
 
 
-def test_a_picture_names_the_conditions_in_their_order(corpus, tmp_path):
-    path = asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path
-    arguments = "--condition telephone --condition white:10 --seed 1 --plot --out".split()
-    assert main(["augment", str(path), *arguments, str(tmp_path)]) == 0
-    names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == [f"{path.stem}_telephone_white10_seed1_epoch1.{suffix}" for suffix in ("png", "wav")]
-
-
-def test_existing_files_are_kept(corpus, tmp_path, capsys):
-    path = str(asvspoof2019_la.CORPUS.trials(corpus, "train")[0].path)
-    arguments = ["augment", path, "--algo", "2", "--out", str(tmp_path)]
-    assert main(arguments) == 0
+def test_existing_files_are_kept(recording, tmp_path, command, refused):
+    words = f"augment {recording} --algo 2 --out {tmp_path}"
+    assert command(words)[0] == 0
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"mine")
-    assert main(arguments) == 2
-    error = capsys.readouterr().err
-    assert "is there already: give --overwrite" in error and file.name in error
-    assert main([*arguments, "--plot"]) == 2  # the missing picture is not written either
+    refused(words, "is there already: give --overwrite", file.name)
+    refused(f"{words} --plot")  # the missing picture is not written either
     assert file.read_bytes() == b"mine" and list(tmp_path.iterdir()) == [file]
-    assert main([*arguments, "--overwrite"]) == 0
+    assert command(f"{words} --overwrite")[0] == 0
     assert len(written(tmp_path)) > 0 and list(tmp_path.iterdir()) == [file]
 
 
@@ -174,19 +148,13 @@ def test_existing_files_are_kept(corpus, tmp_path, capsys):
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ],
 )
-def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", np.zeros(100), 16000)
     (tmp_path / "text.wav").write_text("no audio")
-    if "--out" not in arguments:
-        arguments += " --out o"
-    assert main(["augment", *arguments.split()]) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
+    refused(f"augment --out o {arguments}", message)
     assert not (tmp_path / "o").exists()
 
 
-def test_the_output_folder_is_required(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["augment", "a.wav"])
-    assert stop.value.code == 2 and "--out" in capsys.readouterr().err
+def test_the_output_folder_is_required(refused):
+    refused("augment a.wav", "--out")

@@ -6,23 +6,17 @@ import shlex
 import pytest
 
 from nes2net.cli.main import main
-from nes2net.detector import Detector
 
 
 @pytest.fixture
-def folder(tmp_path, small_model):
+def folder(tmp_path):
     folder = tmp_path / "a run"
     folder.mkdir()
     rows = []
     for epoch in range(1, 8):
-        row = {
-            "epoch": epoch,
-            "loss": 1 / epoch,
-            "lr": 1e-3,
-            "val_loss_wo_aug": abs(epoch - 4.1),
-            "val_eer_wo_aug": 0.1,
-        }
-        rows.append({**row, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2, "improved": False})
+        row = {"epoch": epoch, "loss": 1 / epoch, "lr": 1e-3, "improved": False}
+        row |= {"val_loss_wo_aug": abs(epoch - 4.1), "val_eer_wo_aug": 0.1}
+        rows.append({**row, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2})
     (folder / "history.json").write_text(json.dumps(rows))
     for epoch in (1, 2, 4, 5, 6, 7):
         (folder / f"epoch_{epoch}.pth").touch()
@@ -46,30 +40,26 @@ def test_a_run_folder_without_a_choice(folder, capsys):
     assert "nothing was averaged" in said.err and sorted(folder.iterdir()) == before
 
 
-def test_fewer_checkpoints_and_no_history(folder, capsys):
+def test_a_history_with_a_text_for_a_number(folder, command):
+    rows = json.loads((folder / "history.json").read_text())
+    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in rows]))
+    status, out, _ = command(["average", folder])
+    assert status == 2 and "–" in out
+
+
+def test_fewer_checkpoints_and_no_history(folder, command, refused):
     (folder / "history.json").unlink()
     for epoch in (1, 4, 5, 6):
         (folder / f"epoch_{epoch}.pth").unlink()
-    assert main(["average", str(folder)]) == 2
-    out = capsys.readouterr().out
-    assert "--last 2" in out and "best 2" not in out
+    status, out, _ = command(["average", folder])
+    assert status == 2 and "--last 2" in out and "best 2" not in out
+    for epoch in (2, 7):
+        (folder / f"epoch_{epoch}.pth").unlink()
+    refused(["average", folder], "holds no epoch_N.pth")
 
 
-def test_a_history_with_a_text_for_a_number(folder, capsys):
-    rows = json.loads((folder / "history.json").read_text())
-    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in rows]))
-    assert main(["average", str(folder)]) == 2
-    assert "–" in capsys.readouterr().out
-
-
-def test_a_folder_without_checkpoints(tmp_path, capsys):
-    assert main(["average", str(tmp_path)]) == 2
-    assert "holds no epoch_N.pth" in capsys.readouterr().err
-
-
-def test_an_average_of_another_program_has_no_next_command(tmp_path, small_model, capsys):
+def test_an_average_of_another_program_has_no_next_command(tmp_path, spectral_detector, command):
     for number in (1, 2):
-        Detector.from_config(small_model).save(tmp_path / f"{number}.pth")
-    out = tmp_path / "average.pth"
-    assert main(["average", *(str(tmp_path / f"{number}.pth") for number in (1, 2)), "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"average written to {out}\n"
+        spectral_detector.save(tmp_path / f"{number}.pth")
+    status, out, _ = command(f"average {tmp_path}/1.pth {tmp_path}/2.pth --out {tmp_path}/average.pth")
+    assert (status, out) == (0, f"average written to {tmp_path}/average.pth\n")

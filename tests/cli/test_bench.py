@@ -31,9 +31,9 @@ def check(out, dtype, files, samples):
 
 def test_random_weights_and_generated_files(capsys):
     arguments = ["--architecture", "wavlm_nes2net", "--frontend", "wav2vec2_small", "--dtype", "bfloat16"]
-    assert main(["bench", *arguments, "--seconds", "1", "--batch-size", "1", "3", "--rounds", "1"]) == 0
+    assert main(["bench", *arguments, "--seconds", "0.5", "--batch-size", "1", "3", "--rounds", "1"]) == 0
     output = capsys.readouterr()
-    check(output.out, "bfloat16", "8 generated FLAC files", 16000)
+    check(output.out, "bfloat16", "8 generated FLAC files", 8000)
     assert "wav2vec2 + last + nes2net_x" in output.out and "this takes a while" in output.err
 
 
@@ -59,10 +59,6 @@ def test_a_checkpoint_and_files(tmp_path, capsys):
         (["--architecture", "AASISST"], "did you mean 'AASIST'"),
     ],
 )
-def test_errors_are_one_line(arguments, message, capsys):
-    try:
-        status = main(["bench", *arguments])
-    except SystemExit as stop:
-        status = stop.code
-    *_, error = capsys.readouterr().err.splitlines()
-    assert status == 2 and re.search(message, error)
+def test_errors_are_one_line(arguments, message, command):
+    status, _, err = command(["bench", *arguments])
+    assert status == 2 and re.search(message, err.splitlines()[-1])

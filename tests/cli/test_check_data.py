@@ -9,19 +9,21 @@ import pytest
 import soundfile
 from builders import tiny_corpus
 
-from nes2net.cli.main import main
-
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory) -> Path:
     return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
 
 
-def run(capsys, *arguments) -> tuple[int, str]:
-    """Return the exit status and the output, with all white space as single spaces."""
-    capsys.readouterr()
-    status = main(["data", "check", *map(str, arguments)])
-    return status, " ".join(capsys.readouterr().out.split())
+@pytest.fixture
+def check(command):
+    """A function that returns the exit status and the output, with all white space as single spaces."""
+
+    def run(*words):
+        status, out, _ = command(["data", "check", *words])
+        return status, " ".join(out.split())
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -32,28 +34,25 @@ def run(capsys, *arguments) -> tuple[int, str]:
             ".",
             "trials 4: 2 bona fide, 2 spoofed (officially 25,380: 2,580 bona fide, 22,800 spoofed) attack A01 2",
         ),
-        ("asvspoof2021_la", ".", "phase eval trials 4: 2 bona fide, 2 spoofed (officially 148,176: 14,816 bona fide"),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
         ("in_the_wild", ".", "score eval yes evaluate eval yes"),
-        ("asvspoof5", "asvspoof5", "codec C05 2, none 2"),
         ("ctrsvdd", "ctrsvdd", "attack A09 1, A14 1 source acesinger 2, kiritan 2"),
-        ("partialspoof", "partialspoof", "attack CON 2"),
         ("generic", "generic", "It names no parts (train, dev, eval)"),
     ],
 )
-def test_whole_corpora(corpora, name, inner, expected, capsys):
-    status, text = run(capsys, name, corpora / inner, "--subset", "--audio", "--workers", "0")
+def test_whole_corpora(corpora, name, inner, expected, check):
+    status, text = check(name, corpora / inner, "--subset", "--audio", "--workers", "0")
     assert status == 0
     assert expected in text and "files 4 of 4 are there decoded 4 of 4 files duration 0.0" in text
     assert text.endswith("Nothing is missing.") and " no: " not in text
 
 
-def test_missing_and_extra_files(corpora, tmp_path, capsys):
+def test_missing_and_extra_files(corpora, tmp_path, check):
     root = Path(shutil.copytree(corpora, tmp_path / "corpora"))
     flac = root / "ASVspoof2019_LA_train" / "flac"
     (flac / "LA_T_1000001.flac").rename(flac / "other.flac")
     shutil.rmtree(root / "ASVspoof2019_LA_eval")
-    status, text = run(capsys, "asvspoof2019_la", root, "--subset")
+    status, text = check("asvspoof2019_la", root, "--subset")
     assert status == 1
     assert "files 3 of 4 are there; 1 missing: LA_T_1000001.flac" in text
     assert "extra files 1 in the folder are in no protocol: other.flac" in text
@@ -62,46 +61,41 @@ def test_missing_and_extra_files(corpora, tmp_path, capsys):
     assert (
         "What is missing or wrong - train: 1 of 4 files are missing: LA_T_1000001.flac; get LA.zip from https" in text
     )
-    assert run(capsys, "asvspoof2019_la", root, "--subset", "--split", "dev")[0] == 0
+    assert check("asvspoof2019_la", root, "--subset", "--split", "dev")[0] == 0
 
 
-def test_a_selection_is_not_the_official_corpus(corpora, capsys):
-    status, text = run(capsys, "in_the_wild", corpora)
+def test_a_selection_is_not_the_official_corpus(corpora, check):
+    status, text = check("in_the_wild", corpora)
     assert status == 1 and "4 trials instead of 31,779" in text and "--subset accepts a selection" in text
 
 
-def test_a_list_in_this_folder(tmp_path, monkeypatch, capsys):
+def test_a_list_in_this_folder(tmp_path, monkeypatch, check):
     monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", np.zeros(16000), 16000)
     Path("list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
-    status, text = run(capsys, "generic", "list.csv")
+    status, text = check("generic", "list.csv")
     assert status == 1 and "1 of 2 files are missing: b.wav" in text
 
 
-def test_help(capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["data", "check", "--help"])
-    text = capsys.readouterr().out
-    assert stop.value.code == 0 and all(
-        name in text for name in ("nes2net info corpora", "--audio", "--keys", "--protocols", "--workers")
-    )
+def test_help(check):
+    status, text = check("--help")
+    named = ("nes2net info corpora", "--audio", "--keys", "--protocols", "--workers")
+    assert status == 0 and all(name in text for name in named)
 
 
-@pytest.mark.parametrize("arguments", ["asvspoof5 none", "asvspoof5 . --split progress", "asvspoof5 . --keys none"])
-def test_errors_are_one_line(arguments, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("words", ["asvspoof5 none", "asvspoof5 . --split progress", "asvspoof5 . --keys none"])
+def test_errors_are_one_line(words, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
-    assert main(["data", "check", *arguments.split()]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("nes2net: error: ") and error.count("\n") == 1
+    assert refused(f"data check {words}").startswith("nes2net: error: ")
 
 
-def test_real_recordings(shared, tmp_path, capsys):
+def test_real_recordings(shared, tmp_path, check):
     folder = shared / "real" / "audio"
     with open(folder / "metadata.csv") as file:
         rows = list(csv.DictReader(file))[::6]
     lines = [f"{folder / row['file']},{row['label']}" for row in rows]
     lines += [f"{path},bonafide" for path in sorted((shared / "real" / "decoders").iterdir()) if path.suffix == ".sph"]
     (tmp_path / "mine.csv").write_text("\n".join(["path,label", *lines]))
-    status, text = run(capsys, "generic", tmp_path / "mine.csv", "--audio", "--workers", "2")
+    status, text = check("generic", tmp_path / "mine.csv", "--audio", "--workers", "2")
     assert f"decoded {len(lines)} of {len(lines)} files" in text and status == 0
     assert "at 8,000 Hz" in text and "resampled to 16,000 Hz when read" in text

@@ -20,41 +20,38 @@ def script(tmp_path_factory):
     return path
 
 
-def completed(script, line, folder):
-    """What bash offers for the last word of ``line``."""
-    words = line.split(" ")
-    quoted = " ".join(f"'{word}'" for word in words)
-    program = f"""source {script}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}
-        _shtab_nes2net; printf '%s\\n' "${{COMPREPLY[@]}}" """
-    done = subprocess.run(["bash", "-c", program], cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return set(done.stdout.split())
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-@pytest.mark.parametrize(
-    "line, expected",
-    [
-        ("nes2net ev", {"evaluate"}),
-        ("nes2net score --eng", {"--engine"}),
-        ("nes2net score --engine ", {"torch", "onnx"}),
-        ("nes2net evaluate asvspoof2021_", {"asvspoof2021_la", "asvspoof2021_df"}),
-        ("nes2net evaluate asvspoof2021_la sc", {"scores.txt"}),
-        ("nes2net score asvspoof2021_la DB --model de", {"detector.pth"}),
-        ("nes2net train asvspoof2019_", {name for name in packaged_recipes() if name.startswith("asvspoof2019_")}),
-        ("nes2net train own", {"own.yaml"}),
-        ("nes2net info nes2net_x_s", {"nes2net_x_selu"}),
-        ("nes2net experiment reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
-        ("nes2net data ch", {"check"}),
-        ("nes2net data check in_the_", {"in_the_wild"}),
-        ("nes2net published Cal", {"Cal_EER_in_the_wild"}),
-        ("nes2net completion z", {"zsh"}),
-    ],
-)
-def test_bash(line, expected, script, tmp_path):
+def test_bash(script, tmp_path):
+    """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()
-    assert completed(script, line, tmp_path) == expected
+    lines = dict(
+        [
+            ("nes2net ev", {"evaluate"}),
+            ("nes2net score --eng", {"--engine"}),
+            ("nes2net score --engine ", {"torch", "onnx"}),
+            ("nes2net evaluate asvspoof2021_", {"asvspoof2021_la", "asvspoof2021_df"}),
+            ("nes2net evaluate asvspoof2021_la sc", {"scores.txt"}),
+            ("nes2net score asvspoof2021_la DB --model de", {"detector.pth"}),
+            ("nes2net train asvspoof2019_", {name for name in packaged_recipes() if name.startswith("asvspoof2019_")}),
+            ("nes2net train own", {"own.yaml"}),
+            ("nes2net info nes2net_x_s", {"nes2net_x_selu"}),
+            ("nes2net experiment reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
+            ("nes2net data ch", {"check"}),
+            ("nes2net data check in_the_", {"in_the_wild"}),
+            ("nes2net published Cal", {"Cal_EER_in_the_wild"}),
+            ("nes2net completion z", {"zsh"}),
+        ],
+    )
+    program = [f"source {script}"]
+    for line in lines:
+        words = line.split(" ")
+        quoted = " ".join(f"'{word}'" for word in words)
+        program.append(f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMPREPLY=()")
+        program.append('_shtab_nes2net; echo "${COMPREPLY[*]}"')
+    done = subprocess.run(["bash", "-c", "\n".join(program)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert {line: set(found.split()) for line, found in zip(lines, done.stdout.splitlines(), strict=True)} == lines
 
 
 def test_zsh(tmp_path, capsys):

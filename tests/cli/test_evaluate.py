@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from builders.report_case import make_case
 
-from nes2net.cli.main import main
 from nes2net.errors import InputError
 
 
@@ -15,79 +14,64 @@ def case(tmp_path_factory):
     return make_case(tmp_path_factory.mktemp("case"))
 
 
-def test_a_file_that_cannot_be_written_is_an_error_before_the_bootstrap(case, tmp_path, monkeypatch):
-    def too_late(*args, **options):
-        raise AssertionError("evaluated")
-
-    monkeypatch.setattr("nes2net.actions.evaluation.evaluate_systems", too_late)
-    (tmp_path / "file").touch()
-    assert (
-        main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--json", str(tmp_path / "file" / "r.json")]) == 2
-    )
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+def test_a_file_that_cannot_be_written_is_an_error_before_the_bootstrap(case, monkeypatch, refused):
+    monkeypatch.setattr("nes2net.actions.evaluation.evaluate_systems", lambda *_, **__: pytest.fail("evaluated"))
+    good = case / "good.txt"
+    refused(["evaluate", "asvspoof2021_la", good, "--json", good / "r.json"], "cannot be written")
+    assert good.is_file()
 
 
-def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch, capsys):
+def test_the_result_is_printed_before_it_is_written(case, tmp_path, monkeypatch, command):
     def fails(*args):
         raise InputError("the disk is full")
 
     monkeypatch.setattr("nes2net.actions.evaluation.write_report", fails)
-    arguments = ["--keys", str(case), "--resamples", "5", "--json", str(tmp_path / "r.json")]
-    assert main(["evaluate", "asvspoof2021_la", str(case / "good.txt"), *arguments]) == 2
-    assert "95 % interval" in capsys.readouterr().out
+    words = f"evaluate asvspoof2021_la {case}/good.txt --keys {case} --resamples 5 --json {tmp_path}/r.json"
+    status, out, _ = command(words)
+    assert status == 2 and "95 % interval" in out
 
 
-def test_command_line(case, tmp_path, capsys):
-    common = ["--keys", str(case), "--resamples", "20"]
-    scores = [str(case / "good.txt"), str(case / "worse.txt")]
-    files = ["--html", str(tmp_path / "r.html"), "--json", str(tmp_path / "r.json")]
-    assert main(["evaluate", "asvspoof2021_la", *scores, *common, *files]) == 0
-    out = capsys.readouterr().out
-    assert "good − worse: −" in out and "p " in out
+def test_command_line(case, tmp_path, command, refused):
+    good, keys = f"evaluate asvspoof2021_la {case}/good.txt", f"--keys {case} --resamples 20"
+    status, out, _ = command(f"{good} {case}/worse.txt {keys} --html {tmp_path}/r.html --json {tmp_path}/r.json")
+    assert status == 0 and "good − worse: −" in out and "p " in out
     assert json.loads((tmp_path / "r.json").read_text())["systems"][1]["system"] == "worse"
     assert (tmp_path / "r.html").read_text().startswith("<!doctype html>")
-    assert main(["evaluate", "asvspoof2021_la", scores[0], *common, "--exclude", "attack=A08", "codec=gsm"]) == 0
-    assert "left out by definition: attack A08, codec gsm" in capsys.readouterr().out
+    status, out, _ = command(f"{good} {keys} --exclude attack=A08 codec=gsm")
+    assert status == 0 and "left out by definition: attack A08, codec gsm" in out
     for wrong, message in (
-        (["--exclude", "A08"], "--exclude takes FIELD=VALUE"),
-        (["--html", str(tmp_path / "none" / "r.html")], "cannot be written"),
-        (["--json", str(tmp_path)], "is a folder; name a file to write"),
-        (["--json", scores[0]], "is one of the score files"),
-        (["--seed", "-1"], "seed must be 0 or more, got -1"),
+        ("--exclude A08", "--exclude takes FIELD=VALUE"),
+        (f"--html {tmp_path}/none/r.html", "cannot be written"),
+        (f"--json {case}/good.txt", "is one of the score files"),
+        ("--seed -1", "seed must be 0 or more, got -1"),
     ):
-        assert main(["evaluate", "asvspoof2021_la", scores[0], *common, *wrong]) == 2
-        error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
+        refused(f"{good} {keys} {wrong}", message)
 
 
-def test_embeddings_are_drawn_in_the_page(case, tmp_path, capsys):
+def test_embeddings_are_drawn_in_the_page(case, tmp_path, command, refused):
     ids = [line.split()[0] for line in (case / "good.txt").read_text().splitlines()[:20]]
     np.save(tmp_path / "e.npy", np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32))
     (tmp_path / "e.npy.csv").write_text("id,label\n" + "".join(f"{id},\n" for id in ids))
-    arguments = ["evaluate", "asvspoof2021_la", str(case / "good.txt"), "--keys", str(case), "--resamples", "5"]
-    page = tmp_path / "r.html"
-    assert main([*arguments, "--embeddings", str(tmp_path / "e.npy"), "--html", str(page)]) == 0
-    assert "<h2>Embeddings</h2>" in page.read_text() and "All 20 embeddings are drawn" in page.read_text()
-    capsys.readouterr()
-    assert main([*arguments, "--embeddings", str(tmp_path / "e.npy")]) == 2
-    assert "--embeddings are drawn in the page: name it with --html" in capsys.readouterr().err
+    words = f"evaluate asvspoof2021_la {case}/good.txt --keys {case} --resamples 5 --embeddings {tmp_path}/e.npy"
+    assert command(f"{words} --html {tmp_path}/r.html")[0] == 0
+    page = (tmp_path / "r.html").read_text()
+    assert "<h2>Embeddings</h2>" in page and "All 20 embeddings are drawn" in page
+    refused(words, "--embeddings are drawn in the page: name it with --html")
 
 
-def test_transferred_thresholds(case, tmp_path, capsys):
+def test_transferred_thresholds(case, tmp_path, monkeypatch, command, refused):
     """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
+    monkeypatch.chdir(tmp_path)
     labels = [("real", "fake")[n % 3 > 0] for n in range(90)]
     (tmp_path / "dev.csv").write_text("path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
     scores = [4 * (label == "real") + n % 7 / 2 for n, label in enumerate(labels)]
     (tmp_path / "dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
-    dev = ["--dev-corpus", "generic", "--dev-keys", str(tmp_path / "dev.csv"), "--dev-phase", "all"]
-    good, keys = str(case / "good.txt"), ["--keys", str(case), "--resamples", "5"]
-    also = ["--also", "asvspoof2021_la", str(case / "worse.txt"), str(case)]
-    files = [str(tmp_path / f"r.{kind}") for kind in ("html", "json", "md")]
-    written = ["--html", files[0], "--json", files[1], "--markdown", files[2]]
-    common = ["evaluate", "asvspoof2021_la", good, *keys]
-    threshold = ["--threshold-from", str(tmp_path / "dev.txt"), *dev]
-    assert main([*common, *threshold, *also, *written, "--operating-point", "fa:10%"]) == 0
-    out, err = capsys.readouterr()
+    common = f"evaluate asvspoof2021_la {case}/good.txt --keys {case} --resamples 5"
+    threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
+    also = f"--also asvspoof2021_la {case}/worse.txt {case} eval"
+    written = "--html r.html --json r.json --markdown r.md --operating-point fa:10%"
+    status, out, err = command(f"{common} {threshold} {also} {written}")
+    assert status == 0
     assert "error rates in % at the operating point fa:10% of generic all (30 bona fide, 60 spoof)" in out
     assert "generic, all (development)" in out and "asvspoof2021_la (2)" in out
     assert "warning: calibration made Cllr of asvspoof2021_la worse" in err
@@ -96,36 +80,30 @@ def test_transferred_thresholds(case, tmp_path, capsys):
     assert "At the transferred threshold" in (tmp_path / "r.html").read_text()
     assert "| set | trials | EER | HTER |" in (tmp_path / "r.md").read_text()
 
-    calibration = str(tmp_path / "calibration.json")
-    learn = ["generic", str(tmp_path / "dev.txt"), "--keys", str(tmp_path / "dev.csv"), "--phase", "all"]
-    assert main(["calibrate", "fit", *learn, "--save", calibration]) == 0
-    assert main([*common, "--calibration", calibration, "--operating-point", "fa:10%", "--json", files[1]]) == 0
+    assert command("calibrate fit generic dev.txt --keys dev.csv --phase all --save c.json")[0] == 0
+    assert command(f"{common} --calibration c.json --operating-point fa:10% --json r.json")[0] == 0
     (again,) = json.loads((tmp_path / "r.json").read_text())["transfers"]
     for name in ("hter", "miss", "cllr", "act_dcf"):
         assert again["rows"][1][name]["value"] == pytest.approx(table["rows"][1][name]["value"], abs=1e-9)
-    capsys.readouterr()
     for wrong, message in (
-        ([*threshold[:2]], "--threshold-from needs --dev-keys"),
-        ([*also], "go with a transferred threshold: give --threshold-from or --calibration too"),
-        ([*threshold, "--also", "generic", "x"], "--also takes CORPUS SCORES KEYS"),
-        ([*threshold, "--also", "nothing", "x", "y"], "nothing"),
-        ([*threshold, "--operating-point", "best"], "an operating point is 'eer'"),
-        ([*threshold, "--calibration", calibration], "--threshold-from and --calibration both give a threshold"),
-        ([*threshold, *also, "--json", str(case / "worse.txt")], "is one of the score files"),
-        (["--calibration", calibration, "--json", calibration], "is a calibration that is read"),
-        (["--calibration", good], "not a calibration"),
+        ("--threshold-from dev.txt", "--threshold-from needs --dev-keys"),
+        (also, "go with a transferred threshold: give --threshold-from or --calibration too"),
+        (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
+        (f"{threshold} --also nothing x y", "nothing"),
+        (f"{threshold} --calibration c.json", "--threshold-from and --calibration both give a threshold"),
+        (f"{threshold} {also} --json {case}/worse.txt", "is one of the score files"),
+        ("--calibration c.json --json c.json", "is a calibration that is read"),
+        (f"--calibration {case}/good.txt", "not a calibration"),
     ):
-        assert main([*common, *wrong]) == 2
-        error = capsys.readouterr().err
-        assert message in error and error.count("\n") == 1
+        refused(f"{common} {wrong}", message)
 
 
-def test_what_a_terminal_obeys_is_escaped(tmp_path, capsys):
+def test_what_a_terminal_obeys_is_escaped(tmp_path, command):
     (tmp_path / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
     (tmp_path / "scores.txt").write_text("a 1\nb 0\nc 2\n")
-    arguments = ["generic", str(tmp_path / "scores.txt"), "--keys", str(tmp_path / "list.csv"), "--resamples", "5"]
-    assert main(["evaluate", *arguments, "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]) == 0
-    printed = capsys.readouterr().out
+    words = f"generic {tmp_path}/scores.txt --keys {tmp_path}/list.csv --resamples 5"
+    status, printed, _ = command(f"evaluate {words} --json {tmp_path}/r.json --html {tmp_path}/r.html")
+    assert status == 0
     assert r"\u001b[2J" in printed and r"A\u009b1m" in printed and not {"\x1b", "\x9b"} & set(printed)
     rows = json.loads((tmp_path / "r.json").read_text())["systems"][0]["tables"][0]["rows"]
     assert [row["group"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]

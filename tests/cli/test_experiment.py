@@ -26,9 +26,8 @@ DEMO = Path(os.environ.get("NES2NET_DEMO", REPOSITORY / "demo")) / "corpus"
 
 
 def run(path: Path, *words: str) -> int:
-    return main(
-        ["experiment", "run", str(path), "--out", str(path.parent / "out"), "--device", "cpu", "--workers", "0", *words]
-    )
+    command = f"experiment run {path} --out {path.parent / 'out'} --device cpu --workers 0"
+    return main([*command.split(), *words])
 
 
 def files(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -60,16 +59,8 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     # The scores are those that the commands give by themselves.
     (folder,) = out.glob("models/*_seed2")
     checkpoint = folder / f"Averaged_Model_IDs_{'_'.join(map(str, best_epochs(folder, 2, 'val_loss_wo_aug')))}.pth"
-    words = [
-        "score",
-        "in_the_wild",
-        str(corpus / "release_in_the_wild"),
-        "--model",
-        str(checkpoint),
-        "--samples",
-        "full",
-    ]
-    assert main([*words, "--out", str(done / "alone.txt"), "--device", "cpu", "--workers", "0"]) == 0
+    words = f"score in_the_wild {corpus / 'release_in_the_wild'} --model {checkpoint} --samples full"
+    assert main([*words.split(), "--out", str(done / "alone.txt"), "--device", "cpu", "--workers", "0"]) == 0
     assert (done / "alone.txt").read_bytes() == (out / "scores/seed2/best2/wild.txt").read_bytes()
 
 
@@ -119,12 +110,9 @@ def test_what_is_done_is_not_done_again(done, corpus, tmp_path, monkeypatch, cap
     (folder,) = (tmp_path / "copy/out/models").glob("*_seed1")
     os.utime(folder / f"epoch_{best_epochs(folder, 1, 'val_loss_wo_aug')[0]}.pth")
     assert run(path, "--dry-run") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[4] for line in lines if line.startswith(("score seed1 best1", "score seed2"))] == [
-        "to",
-        "done",
-        "done",
-    ]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    states = {" ".join(words[1:3]): words[4] for words in lines if words[:1] == ["score"]}
+    assert [states[name] for name in ("seed1 best1", "seed2 best1", "seed2 best2")] == ["to", "done", "done"]
 
 
 def test_an_interrupted_experiment_goes_on_to_the_same_scores(done, corpus, tmp_path, monkeypatch):
@@ -201,19 +189,8 @@ def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, capsys):
 @pytest.mark.slow
 def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[2], averages=[1, 3])
-    words = [
-        sys.executable,
-        "-m",
-        "nes2net",
-        "experiment",
-        "run",
-        str(path),
-        "--out",
-        str(tmp_path / "out"),
-        "--workers",
-        "0",
-    ]
-    words += ["--device", "cpu", "--jobs", "2"]
+    words = f"{sys.executable} -m nes2net experiment run {path} --out {tmp_path / 'out'}".split()
+    words += "--workers 0 --device cpu --jobs 2".split()
     found = subprocess.run(words, capture_output=True, text=True)
     assert found.returncode == 1 and "1 failed or were not begun" in found.stderr
     assert "evaluate_seed2_best3: exit status 2: evaluate seed2 best3 wild: not begun" in found.stderr

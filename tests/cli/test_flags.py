@@ -119,13 +119,9 @@ def test_help(parser):
         ("one --out o --speed fast", "invalid float value: 'fast'"),
     ],
 )
-def test_errors(parser, words, message, capsys):
-    try:
-        status = make(parser, *words.split())
-    except SystemExit as stop:
-        status = stop.code
-    error = capsys.readouterr().err
-    assert status == 2 and message in error and error.count("\n") == 1 and not CALLS
+def test_errors(parser, words, message, refused):
+    refused(words, message, program=lambda words: make(parser, *words))
+    assert not CALLS
 
 
 def one(name: str) -> int:
@@ -173,10 +169,6 @@ def test_help_is_one_page(monkeypatch):
 
 def test_every_flag_has_a_meaning():
     """Only what processes of an experiment tell each other is hidden."""
-    hidden = [
-        f"{name} {action.dest}"
-        for name, command in build_parser().commands().items()
-        for action in command._actions
-        if action.help == argparse.SUPPRESS
-    ]
-    assert hidden == ["experiment run task"]
+    commands = build_parser().commands().items()
+    actions = [(name, action) for name, command in commands for action in command._actions]
+    assert [f"{name} {one.dest}" for name, one in actions if one.help == argparse.SUPPRESS] == ["experiment run task"]

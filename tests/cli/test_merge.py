@@ -5,7 +5,6 @@ import os
 import pytest
 import torch
 
-from nes2net.cli.main import main
 from nes2net.detector import Detector
 
 WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
@@ -21,45 +20,41 @@ def checkpoint(small_model, tmp_path):
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn_like(parameter)
     detector.save(tmp_path / "lora.pth", epoch=2)
-    return tmp_path / "lora.pth"
 
 
-def test_a_merged_file_is_an_ordinary_detector(checkpoint, small_model, tmp_path, capsys):
-    with torch.no_grad():
-        expected = Detector.from_pretrained(checkpoint, "cpu")(WAVEFORM)
-    base, moved = tmp_path / "base.pth", tmp_path / "moved.pth"
-    os.rename(base, moved)
-    out = tmp_path / "merged.pth"
-    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out)]) == 2
-    assert capsys.readouterr().err == (
-        f"nes2net: error: {checkpoint} holds only the trained part of its front-end, and its base '{base}' is neither "
-        "there nor beside it: name the base with --base\n"
+def test_a_merged_file_is_an_ordinary_detector(checkpoint, small_model, tmp_path, monkeypatch, command, refused):
+    monkeypatch.chdir(tmp_path)
+
+    def score(path):
+        with torch.no_grad():
+            return Detector.from_pretrained(path, "cpu")(WAVEFORM)
+
+    def same_as_merged(path):
+        found = Detector.from_pretrained(path, "cpu").state_dict()
+        return all(torch.equal(value, found[key]) for key, value in merged.state_dict().items())
+
+    expected = score("lora.pth")
+    os.rename("base.pth", "moved.pth")
+    merge = "export lora.pth --to merged --out merged.pth"
+    assert refused(merge) == (
+        "nes2net: error: lora.pth holds only the trained part of its front-end, and its base "
+        f"'{tmp_path / 'base.pth'}' is neither there nor beside it: name the base with --base\n"
     )
-    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out), "--base", str(moved)]) == 0
-    assert capsys.readouterr().out == f"wrote {out}\n"
-    merged = Detector.from_pretrained(out, "cpu")
+    assert command(f"{merge} --base moved.pth")[:2] == (0, "wrote merged.pth\n")
+    merged = Detector.from_pretrained("merged.pth", "cpu")
     assert merged.config["frontend"] == Detector.from_config(small_model).config["frontend"]
     assert merged.record == {"epoch": 2}
-    with torch.no_grad():
-        torch.testing.assert_close(merged(WAVEFORM), expected, atol=1e-6, rtol=0)
-    assert main(["export", str(checkpoint), "--to", "merged", "--out", str(out), "--base", str(moved)]) == 2
-    assert "exists: pass --overwrite or name another" in capsys.readouterr().err
-    assert main(["export", str(out), "--to", "merged", "--out", str(tmp_path / "again.pth")]) == 2
-    assert "this detector holds all its tensors: there is nothing to merge" in capsys.readouterr().err
-    whole = Detector.from_pretrained(checkpoint, "cpu", base=moved)
+    torch.testing.assert_close(score("merged.pth"), expected, atol=1e-6, rtol=0)
+    refused(f"{merge} --base moved.pth", "exists: pass --overwrite or name another")
+    again = "export {} --to merged --out again.pth"
+    refused(again.format("merged.pth"), "this detector holds all its tensors: there is nothing to merge")
+    whole = Detector.from_pretrained("lora.pth", "cpu", base="moved.pth")
     whole.base = None
-    whole.save(tmp_path / "whole.pth")  # with LoRA beside its base, in one file
-    assert main(["export", str(tmp_path / "whole.pth"), "--to", "merged", "--out", str(tmp_path / "again.pth")]) == 0
-    found = Detector.from_pretrained(tmp_path / "again.pth", "cpu").state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in merged.state_dict().items())
-    capsys.readouterr()
+    whole.save("whole.pth")  # with LoRA beside its base, in one file
+    assert command(again.format("whole.pth"))[0] == 0 and same_as_merged("again.pth")
     # Averages keep the base, and export merges by itself, to the same tensors.
-    average, exported = tmp_path / "average.pth", tmp_path / "exported.pth"
-    assert main(["average", str(checkpoint), str(checkpoint), "--out", str(average)]) == 0
-    assert main(["export", str(average), "--to", "pth", "--out", str(exported), "--base", str(moved)]) == 0
-    found = Detector.from_pretrained(exported, "cpu").state_dict()
-    assert all(torch.equal(value, found[key]) for key, value in merged.state_dict().items())
-    assert main(["export", str(average), "--to", "hf", "--out", str(tmp_path / "hf"), "--base", str(moved)]) == 0
-    with torch.no_grad():
-        found = Detector.from_pretrained(tmp_path / "hf", "cpu")(WAVEFORM)
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    assert command("average lora.pth lora.pth --out average.pth")[0] == 0
+    assert command("export average.pth --to pth --out exported.pth --base moved.pth")[0] == 0
+    assert same_as_merged("exported.pth")
+    assert command("export average.pth --to hf --out hf --base moved.pth")[0] == 0
+    torch.testing.assert_close(score("hf"), expected, atol=1e-6, rtol=0)

@@ -1,12 +1,11 @@
 """`nes2net robustness`: the report's files, what is printed, and the exit status."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from nes2net.cli.main import main
 from nes2net.decisions import ScoredBy, fit
-from nes2net.detector import Detector
 
 
 @pytest.fixture
@@ -15,61 +14,52 @@ def model(spectral_detector, tmp_path):
     return tmp_path / "detector.pth"
 
 
-def run(corpus, *words):
-    return main(["robustness", "asvspoof2019_la", str(corpus), "--split", "dev", *map(str, words)])
+@pytest.fixture
+def on_dev(corpus):
+    return f"robustness asvspoof2019_la {corpus} --split dev"
 
 
-def computing(model, out):
-    return ("--model", model, "--out", out, *"--samples 8000 --device cpu --workers 0 --resamples 20".split())
+@pytest.fixture
+def computing(on_dev, model, tmp_path):
+    flags = "--samples 8000 --device cpu --workers 0 --resamples 20"
+    return f"{on_dev} --model {model} --out {tmp_path}/out {flags} --conditions"
 
 
-def test_a_report(model, corpus, tmp_path, capsys):
-    out = tmp_path / "out"
-    words = (*computing(model, out), "--conditions", "white:5", "gain")
-    assert run(corpus, *words) == 0
-    printed = capsys.readouterr()
-    rows = [line.split()[0] for line in printed.out.splitlines() if line.startswith(("clean ", "white", "gain"))]
-    assert rows[0] == "clean" and sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
-    assert all(f"wrote {out}/report.{suffix}" in printed.err for suffix in ("html", "json", "md"))
+def test_a_report(computing, model, tmp_path, command, refused):
+    out, words = tmp_path / "out", f"{computing} white:5 gain"
+    status, printed, err = command(words)
+    rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
+    assert status == 0 and rows[0] == "clean" and sorted(rows[1:]) == ["gain:-10", "gain:-20", "gain:-30", "white:5"]
+    assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
     found = json.loads((out / "report.json").read_text())
     assert found["corpus"] == "asvspoof2019_la" and found["phase"] == "dev"
     assert found["origin"]["checkpoint"] == str(model) and found["origin"]["protocol"] == "4sec"
     before = (out / "report.html").read_bytes()
-    assert run(corpus, *words) == 0
-    assert (out / "report.html").read_bytes() == before
-    assert run(corpus, *words, "noise:5") == 2
-    assert "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan" in capsys.readouterr().err
+    assert command(words)[0] == 0 and (out / "report.html").read_bytes() == before
+    refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
-def test_the_list(corpus, capsys):
-    assert run(corpus, "--list", "--conditions", "mp3", "telephone", "--trials", "6") == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("asvspoof2019_la, phase dev: 6 of 12 trials") and lines[1].startswith("  mp3: ")
-    assert lines[2] == "  telephone"
-    assert run(corpus) == 2
-    assert "name the detector with --model and a folder with --out" in capsys.readouterr().err
-    assert run(corpus, "--list", "--conditions", "mp33") == 2
-    assert "did you mean 'mp3'?" in capsys.readouterr().err
-    assert run(corpus, "--list", "--trials", "1") == 2
-    assert "--trials is at least 2" in capsys.readouterr().err
+def test_the_list(on_dev, command, refused):
+    status, out, _ = command(f"{on_dev} --list --conditions mp3 telephone --trials 6")
+    lines = out.splitlines()
+    assert status == 0 and lines[0].startswith("asvspoof2019_la, phase dev: 6 of 12 trials")
+    assert lines[1].startswith("  mp3: ") and lines[2] == "  telephone"
+    refused(on_dev, "name the detector with --model and a folder with --out")
+    refused(f"{on_dev} --list --conditions mp33", "did you mean 'mp3'?")
+    refused(f"{on_dev} --list --trials 1", "--trials is at least 2")
 
 
-def test_the_threshold_of_a_calibration(model, corpus, tmp_path, capsys):
-    detector = Detector.from_pretrained(model, "cpu")
+def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, command, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
-    own = ScoredBy(detector.fingerprint(), "float32", 8000)
-    for name, scored_by in (("own", own), ("other", ScoredBy("0" * 64, "float32", 8000))):
-        calibration.__class__(**{**vars(calibration), "scored_by": scored_by}).save(tmp_path / f"{name}.json")
-    words = (*computing(model, tmp_path / "out"), "--conditions", "gain:-20")
-    point = ("--operating-point", "cost:1,10,0.5")
-    assert run(corpus, *words, *point, "--calibration", tmp_path / "other.json") == 2
-    assert "the calibration does not belong to this detector" in capsys.readouterr().err
-    assert run(corpus, *words, *point) == 2
-    assert "give a --calibration, or take eer" in capsys.readouterr().err
-    assert run(corpus, *words, "--operating-point", "fa:1%") == 2
-    assert "1 % of 6 spoofed trials is less than one trial" in capsys.readouterr().err
+    own = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
+    for name, scored_by in (("own", own), ("other", replace(own, fingerprint="0" * 64))):
+        replace(calibration, scored_by=scored_by).save(tmp_path / f"{name}.json")
+    words = f"{computing} gain:-20 --operating-point cost:1,10,0.5"
+    refused(f"{words} --calibration {tmp_path}/other.json", "the calibration does not belong to this detector")
+    refused(words, "give a --calibration, or take eer")
+    refused(f"{computing} gain:-20 --operating-point fa:1%", "1 % of 6 spoofed trials is less than one trial")
     assert not (tmp_path / "out").exists()  # before anything is scored
-    assert run(corpus, *words, *point, "--calibration", tmp_path / "own.json") == 0
-    assert "operating point cost:1,10,0.5 of the calibration" in capsys.readouterr().out
+    status, out, _ = command(f"{words} --calibration {tmp_path}/own.json")
+    assert status == 0 and "operating point cost:1,10,0.5 of the calibration" in out
     found = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert found["calibration"]["detector"] == detector.fingerprint()
+    assert found["calibration"]["detector"] == own.fingerprint

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2019_la
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.calibrated import COLUMNS
@@ -20,7 +19,7 @@ SAMPLES = 8000
 
 
 @pytest.fixture
-def score(corpus, spectral_detector, tmp_path, monkeypatch, capsys):
+def score(corpus, spectral_detector, tmp_path, monkeypatch, command):
     """A function that scores the development trials with a calibration, and returns status, rows and record."""
     monkeypatch.chdir(tmp_path)
     spectral_detector.save("model.pth")
@@ -35,46 +34,38 @@ def score(corpus, spectral_detector, tmp_path, monkeypatch, capsys):
     replace(plain, scored_by=replace(scored_by, fingerprint="0" * 64)).save("other.json")
 
     def run(*flags):
-        command = ["score", "asvspoof2019_la", str(corpus), "--split", "dev", "--model", "model.pth", "--device", "cpu"]
-        status = main([*command, "--samples", str(SAMPLES), "--workers", "0", "--out", "dev.txt", *flags])
-        printed = capsys.readouterr()
+        words = f"score asvspoof2019_la {corpus} --split dev --model model.pth --device cpu --samples {SAMPLES}"
+        status, out, err = command([*words.split(), "--workers", "0", "--out", "dev.txt", *flags])
         if status or "--calibration" not in flags:
-            return status, [], {}, printed
+            return status, [], {}, (out, err)
         with open("dev.txt.decisions.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-        return status, rows, json.loads((tmp_path / "dev.txt.decisions.json").read_text()), printed
+        return status, rows, json.loads((tmp_path / "dev.txt.decisions.json").read_text()), (out, err)
 
     return run
 
 
 def test_the_table(score, tmp_path):
-    status, _, _, printed = score()
+    score()
     before = (tmp_path / "dev.txt").read_bytes()
     flags = ["--calibration", "plain.json", "--operating-point", "cost:1,10,0.5", "--prior", "0.2"]
-    status, rows, record, printed = score(*flags)
-    assert status == 0 and (tmp_path / "dev.txt").read_bytes() == before and "complete already" in printed.out
+    status, rows, record, (out, err) = score(*flags)
+    assert status == 0 and (tmp_path / "dev.txt").read_bytes() == before and "complete already" in out
     decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
     ids, scores = read_scores("dev.txt")
     assert [row["id"] for row in rows] == ids and len(ids) == 12 and tuple(rows[0]) == COLUMNS
     for row, value in zip(rows, scores.tolist()):
         expected = decider(value)
-        assert [float(row[key]) for key in ("score", "llr", "probability")] == [
-            value,
-            expected.llr,
-            expected.probability,
-        ]
+        found = [float(row[key]) for key in ("score", "llr", "probability")]
+        assert found == [value, expected.llr, expected.probability]
         assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
     assert record["basis"] == json.loads(json.dumps(decider.basis())) and record["calibration"] == "plain.json"
-    assert sum(record["counts"].values()) == 12 and record["counts"]["spoof"] == sum(
-        r["decision"] == "spoof" for r in rows
-    )
-    assert (
-        f"decisions: {record['counts']['bonafide']} bonafide, {record['counts']['spoof']} spoof, 0 cannot"
-        in printed.out
-    )
-    assert "the operating point cost:1,10,0.5" in printed.out and "no recording is called 'cannot tell'" in printed.err
+    counts = record["counts"]
+    assert sum(counts.values()) == 12 and counts["spoof"] == sum(row["decision"] == "spoof" for row in rows)
+    assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
+    assert "the operating point cost:1,10,0.5" in out and "no recording is called 'cannot tell'" in err
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
-    assert "spoof, 0 cannot tell, complete already in dev.txt" in score(*flags)[3].out
+    assert "spoof, 0 cannot tell, complete already in dev.txt" in score(*flags)[3][0]
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
     _, others, _, _ = score(*flags[:2], "--prior", "0.5")  # another threshold is another table
     assert [row["llr"] for row in others] == [row["llr"] for row in rows]
@@ -118,4 +109,4 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
 )
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path, flags, message):
     status, _, _, printed = score(*flags)
-    assert status == 2 and message in printed.err and not (tmp_path / "dev.txt").exists()
+    assert status == 2 and message in printed[1] and not (tmp_path / "dev.txt").exists()

@@ -69,7 +69,7 @@ def test_a_part_and_a_repeated_recording():
 @pytest.mark.parametrize("method", EXPLANATION_METHODS)
 def test_the_progress_counts_all_versions(method):
     counts = []
-    options = {"draws": 2, "steps": 4, "progress": lambda *count: counts.append(count)}
+    options = {"draws": 2, "steps": 2, "progress": lambda *count: counts.append(count)}
     explained(hears_a_tone.detector(), hears_a_tone.recording(), method=method, **options)
     assert {total for _, total in counts} == {sum(count for count, _ in counts)}
 

@@ -1,19 +1,27 @@
 """A small detector, recordings, and the real server of the page."""
 
+import multiprocessing
 import os
 import socket
 import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import forkserver, popen_forkserver
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from builders import PATIENCE
+from builders.page_requests import left
 from builders.recordings import encode
 
 from nes2net import Detector
 from nes2net.decisions.calibration import LinearCalibration
+from nes2net.serve import decoding
+from nes2net.serve.desk import Desk
 
 
 @pytest.fixture(scope="session")
@@ -54,35 +62,71 @@ def speech(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def serving(small, tmp_path, monkeypatch):
-    """A function that starts the server of a desk in a thread, and returns its address."""
+@pytest.fixture(scope="session")
+def warm_process() -> Iterator[SimpleNamespace]:
+    """What starts processes from one that has imported the decoder; it is not the one of ``builders.forked``."""
+    server = forkserver.ForkServer()
+    server.set_forkserver_preload([decoding.__name__])
+    yield SimpleNamespace(connect_to_new_process=server.connect_to_new_process, read_signed=forkserver.read_signed)
+    server._stop()
+
+
+@pytest.fixture(autouse=True)
+def warm_decoders(warm_process, monkeypatch):
+    """Fork the processes that decode: ``spawn`` would import the package for each recording."""
+    monkeypatch.setattr(popen_forkserver, "forkserver", warm_process)
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(decoding, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
+
+
+@contextmanager
+def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[str, Desk]]:
+    """Run the server of a desk in a thread; gives its address and the desk."""
     pytest.importorskip("gradio")
     import uvicorn
 
     from nes2net.serve.app import build
-    from nes2net.serve.desk import Desk
     from nes2net.serve.server import set_up_gradio
 
-    for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))  # put back when the test ends
-    running = []
-
-    def start(limits=None, decider=None):
-        folder = tmp_path / "server"
-        folder.mkdir()
-        desk = Desk(small, folder, limits, decider)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "HF_HUB_DISABLE_TELEMETRY"):
+            patch.setenv(name, os.environ.get(name, ""))  # put back at the end
+        desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
         listener = socket.create_server(("127.0.0.1", 0))
         config = uvicorn.Config(build(desk, "small.pth"), log_level="critical", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        running.append((server, thread, desk))
-        return f"http://127.0.0.1:{listener.getsockname()[1]}", desk
-
-    yield start
-    for server, thread, desk in running:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", desk
         desk.close()
         server.should_exit = True
         thread.join(PATIENCE)
+
+
+@pytest.fixture
+def serving(small, tmp_path):
+    """A function that starts the server of a desk, and returns its address and the desk."""
+    with ExitStack() as servers:
+
+        def start(limits=None, decider=None):
+            (folder := tmp_path / "server").mkdir()
+            return servers.enter_context(started(small, folder, limits, decider))
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def usual_server(small, tmp_path_factory):
+    with started(small, tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def server(usual_server):
+    """Address and desk of a server with the usual limits, which holds no file."""
+    _, desk = usual_server
+    desk.withdraw(list(desk.heard))
+    for path in left(desk):
+        path.unlink(missing_ok=True)
+    return usual_server

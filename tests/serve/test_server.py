@@ -12,9 +12,10 @@ import httpx
 import pytest
 from builders import PATIENCE
 
-from nes2net.cli.main import main
+from nes2net.cli.main import build_parser, main
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.machine.installation import how_to_install
+from nes2net.serve.desk import Limits
 
 
 @pytest.fixture
@@ -48,61 +49,40 @@ def command(model, *arguments):
 
 
 @pytest.mark.slow
-def test_it_serves_until_ctrl_c(started, model, speech, small, tmp_path):
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+@pytest.mark.parametrize("number, ended", [(signal.SIGINT, (0, "stopped", "")), (signal.SIGHUP, (143, "", ""))])
+def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, model, speech, small, tmp_path, number, ended):
+    """An open page does not disturb its end, and nothing is left."""
     process, address = started(*command(model))
     with (speech / "talk.wav").open("rb") as file:
         row = httpx.post(f"{address}/api/score", files={"file": file}, timeout=PATIENCE).json()
     assert row["score"] == small.score(speech / "talk.wav")
     assert address.startswith("http://127.0.0.1:78") and "<gradio-app" in httpx.get(address, timeout=PATIENCE).text
     assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
-    process.send_signal(signal.SIGINT)
+    with (
+        suppress(httpx.RemoteProtocolError),
+        httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=PATIENCE) as stream,
+    ):
+        for line in stream.iter_lines():
+            if line:
+                process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (0, "\nstopped\n", "")
+    assert (process.returncode, out.strip(), err) == ended
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
-def test_open_pages_do_not_disturb_its_end(started, model, tmp_path):
-    """Ctrl-C says one line, and closing the terminal leaves nothing either."""
-    for number, status in ((signal.SIGINT, 0), (signal.SIGHUP, 143)):
-        process, address = started(*command(model))
-        with (
-            suppress(httpx.RemoteProtocolError),
-            httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=PATIENCE) as stream,
-        ):
-            for line in stream.iter_lines():
-                if line:
-                    process.send_signal(number)
-        out, err = process.communicate(timeout=PATIENCE)
-        assert (process.returncode, out.strip(), err) == (status, "" if status else "stopped", "")
-        assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
-def test_nohup(started, model):
-    process, address = started("nohup", *command(model))
+def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, model, tmp_path):
+    process, address = started("nohup", *command(model, "--host", "0.0.0.0", "--allow-name", "lab.example"))
     process.send_signal(signal.SIGHUP)
-    assert httpx.get(f"{address}/api/info", timeout=PATIENCE).status_code == 200
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
-
-
-@pytest.mark.slow
-def test_it_warns_when_others_can_use_it_and_ends_at_sigterm(started, model, tmp_path):
-    process, address = started(*command(model, "--host", "0.0.0.0", "--allow-name", "lab.example"))
-    port = address.rpartition(":")[2]
+    url = f"http://127.0.0.1:{address.rpartition(':')[2]}/api/info"
     for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
-        assert (
-            httpx.get(f"http://127.0.0.1:{port}/api/info", headers={"host": host}, timeout=PATIENCE).status_code
-            == status
-        )
+        assert httpx.get(url, headers={"host": host}, timeout=PATIENCE).status_code == status
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143 and not list(tmp_path.iterdir())
-    assert err.startswith(f"warning: everyone who can reach {address} can use this page; there is no password")
+    assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
 
 
 def test_wrong_input_is_one_line(model, tmp_path, capsys):
@@ -127,3 +107,8 @@ def test_without_gradio_it_says_what_to_install(model, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["serve", "--model", str(model)]) == 2
     assert capsys.readouterr().err.rstrip().endswith(how_to_install("serve"))
+
+
+def test_the_limits_of_the_command_are_those_of_python():
+    given = vars(build_parser().parse_args(["serve", "--model", "detector.pth"]))
+    assert {name: given[name] for name in vars(Limits())} == vars(Limits())

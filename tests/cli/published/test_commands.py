@@ -5,7 +5,6 @@ standard error.
 """
 
 import re
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import genuine_checkpoint
 
 from nes2net import Detector, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict
@@ -55,64 +55,30 @@ def assert_lines(printed: str, *patterns: str) -> None:
         assert re.fullmatch(pattern, line), f"{line!r} is not {pattern!r}"
 
 
-def run_as_process(command: str, cwd: Path) -> tuple[str, str]:
-    """What a program prints on standard output and on standard error; it must end with 0."""
-    program, script, *arguments = shlex.split(command)
-    assert program == "python"
-    done = subprocess.run(
-        [sys.executable, REPOSITORY / script, *arguments],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(corpus, tmp_path_factory):
     """A working folder with DB/ and a small xlsr2_300m.pt in fairseq's format."""
     folder = tmp_path_factory.mktemp("work")
     (folder / "DB").symlink_to(corpus)
     torch.manual_seed(0)
-    options = {
-        "conv_feature_layers": "[(8, 10, 5)] + [(8, 3, 2)] * 4 + [(8, 2, 2)] * 2",
-        "encoder_layers": 2,
-        "encoder_embed_dim": 64,
-        "encoder_ffn_embed_dim": 64,
-        "encoder_attention_heads": 4,
-        "final_dim": 16,
-        "latent_vars": 4,
-        "extractor_mode": "layer_norm",
-        "layer_norm_first": True,
-        "conv_bias": True,
-        "dropout": 0.0,
-        "attention_dropout": 0.0,
-    }
+    options = {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
+    options |= {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
+    options |= {"final_dim": 16, "latent_vars": 4, "dropout": 0.0, "attention_dropout": 0.0}
     layers = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
-    frontend = create_frontend("wav2vec2", **{**options, "conv_feature_layers": layers})
-    model = {k.removeprefix("model."): v for k, v in frontend.state_dict().items()}
-    torch.save(
-        {"args": None, "cfg": {"model": {"_name": "wav2vec2", **options}}, "model": model}, folder / "xlsr2_300m.pt"
-    )
+    frontend = create_frontend("wav2vec2", **options, conv_feature_layers=layers)
+    genuine_checkpoint.write(frontend, folder / "xlsr2_300m.pt")
     return folder
 
 
 @pytest.fixture
-def run(folder, monkeypatch, capsys):
+def run(folder, monkeypatch, script):
     """A function that runs a program in this process, as its script does, and gives what it prints."""
     monkeypatch.chdir(folder)
 
-    def run(command: str) -> tuple[str, str]:
-        program, script, *arguments = shlex.split(command)
-        assert program == "python"
-        monkeypatch.setattr(sys, "argv", [script, *arguments])
-        with pytest.raises(SystemExit) as ended:
-            runpy.run_path(str(REPOSITORY / script), run_name="__main__")
-        printed = capsys.readouterr()
-        assert not ended.value.code, printed.out + printed.err
-        return printed.out, printed.err
+    def run(line: str) -> tuple[str, str]:
+        status, out, err = script(line)
+        assert not status, out + err
+        return out, err
 
     return run
 
@@ -120,16 +86,18 @@ def run(folder, monkeypatch, capsys):
 @pytest.mark.slow
 def test_published_commands(folder, run):
     """Every command of the published README; the first as a process, with its readers of recordings."""
-    out, err = run_as_process(TRAIN, folder)
+    _, script, *words = shlex.split(TRAIN)
+    options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
+    trained = subprocess.run([sys.executable, REPOSITORY / script, *words], **options)
+    assert trained.returncode == 0 and f"checkpoints are in {RUN}" in trained.stderr, trained.stderr
     run_folder = folder / RUN
-    assert f"checkpoints are in {RUN}" in err
     model = run_folder / "epoch_1.pth"
     detector = Detector.from_pretrained(model, device="cpu")
     sizes = [sum(p.numel() for p in part.parameters()) for part in (detector, detector.frontend)]
     device = f"Device: {choose_device().type}"
     built = [device, f"num_params    : {sizes[0]}", f"num_params_SSL: {sizes[1]}"]
     ended = [line for number in range(1, 4) for line in ("", f"{number}: {EPOCH}", f"time cost: {VALUE}")]
-    assert_lines(out, *built, "no. of training trials 12", "no. of validation trials 12", *ended)
+    assert_lines(trained.stdout, *built, "no. of training trials 12", "no. of validation trials 12", *ended)
     for track in ("LA", "DF"):
         out, err = run(SCORE.format(track=track, model=model))
         scored = [STARTED, "no. of eval trials 12", f"Scores saved to {track}.txt", f"time cost: {VALUE} hrs"]

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from builders import PATIENCE
 
-from nes2net import Detector
 from nes2net.cli.published import main as legacy
 from nes2net.cli.published.lines import TrainingLines
 
@@ -51,20 +51,19 @@ def test_an_epoch_without_validation_prints_nothing(capsys):
 
 
 @pytest.fixture
-def main(corpus, tmp_path, monkeypatch, capsys):
+def main(corpus, tmp_path, monkeypatch, command):
     """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(flags, status=0):
-        capsys.readouterr()
-        assert legacy.main(flags.format(corpus=corpus).split()) == status
-        printed = capsys.readouterr()
-        return printed.out.splitlines(), printed.err
+        found, out, err = command(flags.format(corpus=corpus), program=legacy.main)
+        assert found == status, err
+        return out.splitlines(), err
 
     return run
 
 
-def test_training_without_rawboost_and_resuming(main):
+def test_training_without_rawboost_resuming_and_starting_from_a_checkpoint(main):
     """Both validation losses are that of the one pass. Finished epochs are not printed again."""
     lines, remarks = main(TRAIN)
     assert lines[0] == "Device: cpu" and lines[2] == "num_params_SSL: 0"  # a spectrum has no parameters
@@ -79,36 +78,34 @@ def test_training_without_rawboost_and_resuming(main):
     again, remarks = main(TRAIN)
     assert again == lines[:5] and "is trained already, 2 epochs" in remarks
 
-
-def test_training_from_a_checkpoint_prints_its_path(main):
-    main(TRAIN)
     (folder,) = Path("models").iterdir()
     lines, _ = main(f"{TRAIN} --comment again --model_path {folder}/epoch_1.pth")
     assert lines[2:4] == ["num_params_SSL: 0", f"Model loaded : {folder}/epoch_1.pth"]
 
 
-def test_an_average_of_other_checkpoints_is_made_again(main, small_model):
+def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     """The published program would use the old average; a remark tells the difference."""
     Path("run").mkdir()
     for number in (1, 2):
-        Detector.from_config(small_model).save(f"run/epoch_{number}.pth")
+        spectral_detector.save(f"run/epoch_{number}.pth")
     flags = f"{SCORE} --num_average_model 2 --model_ID_to_average 1 2 --model_folder_path run"
     made, remarks = main(flags)
     average = "run/Averaged_Model_IDs_1_2.pth"
     assert made[3] == f"File '{average}' does not exist. Proceeding with the model averaging operation..."
     assert "made anew" not in remarks
-    Detector.from_config(small_model).save("run/epoch_2.pth")
+    torch.nn.init.ones_(next(spectral_detector.backend.parameters()))
+    spectral_detector.save("run/epoch_2.pth")
     os.utime("run/epoch_2.pth", (0, 0))
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == made[:8]
     assert f"note: {average} was not made of these checkpoints and was made anew" in remarks
 
 
-def test_unreadable_files_are_named_on_standard_error(main, detector, corpus, tmp_path):
+def test_unreadable_files_are_named_on_standard_error(main, spectral_detector, corpus, tmp_path):
     shutil.copytree(corpus, tmp_path / "DB")
     (bad,) = (tmp_path / "DB").rglob("LA_E_1000003.flac")
     bad.write_bytes(b"no audio")
-    detector.save("detector.pth")
+    spectral_detector.save("detector.pth")
     flags = f"{SCORE} --model_path detector.pth".format(corpus="DB")
     lines, remarks = main(flags, status=1)
     assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
@@ -117,9 +114,9 @@ def test_unreadable_files_are_named_on_standard_error(main, detector, corpus, tm
 
 
 @pytest.mark.slow
-def test_only_the_first_of_several_processes_prints(corpus, detector, tmp_path):
+def test_only_the_first_of_several_processes_prints(corpus, spectral_detector, tmp_path):
     """In training and in scoring, the lines are those of a single process."""
-    detector.save(tmp_path / "detector.pth")
+    spectral_detector.save(tmp_path / "detector.pth")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     script = str(Path(__file__).parents[3] / "main.py")
     for flags, count in ((TRAIN, 5 + 2 * 3), (f"{SCORE} --model_path detector.pth", 8)):

@@ -29,19 +29,11 @@ def test_every_published_flag_is_there(script):
         assert type(ours).__name__ == f"_{action}", flag
 
 
-def test_help_shows_the_defaults(capsys):
-    with pytest.raises(SystemExit) as stop:
-        legacy.main(["--help"])
-    assert stop.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
-    for flag, *_ in FLAGS["main.py"]:
-        assert flag in text
-    for expected in (
-        "learning rate; the published recipe has 2.5e-7 (default: 1e-06)",
-        "(default: 8)",
-        "(default: database/)",
-    ):
-        assert expected in text
+def test_help_shows_the_defaults(command):
+    text = " ".join(command("--help", program=legacy.main)[1].split())
+    assert all(flag in text for flag, *_ in FLAGS["main.py"])
+    assert "learning rate; the published recipe has 2.5e-7 (default: 1e-06)" in text
+    assert "(default: 8)" in text and "(default: database/)" in text
 
 
 def recipe(*arguments):
@@ -92,12 +84,6 @@ def test_flags_of_training():
             assert getattr(getattr(published, part), name) == getattr(getattr(Recipe(), part), name), name
 
 
-@pytest.fixture
-def checkpoint(small_model, tmp_path):
-    Detector.from_config(small_model).save(tmp_path / "detector.pth")
-    return tmp_path / "detector.pth"
-
-
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -106,7 +92,7 @@ def checkpoint(small_model, tmp_path):
         ("--select_on auc", "argument --select_on: invalid choice: 'auc'"),
         ("--augment_rng old", "argument --augment_rng: invalid choice: 'old'"),
         (
-            "--database_path {corpus} --ssl_config small --augment_rng legacy --algo 0",
+            "{small} --augment_rng legacy --algo 0",
             "--augment_rng legacy is the order of RawBoost's draws, and --algo 0 draws nothing",
         ),
         ("--lr much", "argument --lr: invalid float value: 'much'"),
@@ -114,45 +100,40 @@ def checkpoint(small_model, tmp_path):
         ("", "where is the corpus? name its folder with --database_path"),
         ("--database_path {nowhere}", "not found"),
         ("--database_path {corpus}", "front-end checkpoint xlsr2_300m.pt not found"),
-        ("--database_path {corpus} --ssl_config small --Nes_ratio 8", "--Nes_ratio takes two numbers"),
-        ("--database_path {corpus} --ssl_config small --algo 12", "--algo is a whole number from 0 to 11, not 12"),
-        ("--database_path {corpus} --ssl_config small --SNRmin 50", "SNRmin"),
-        ("--database_path {corpus} --ssl_config small --Nes_ratio 7 8", "7"),
-        ("--database_path {corpus} --ssl_config small --set train.lrr=1", "did you mean 'train.lr'"),
-        ("--database_path {corpus} --ssl_config small --device gpu", "unknown device 'gpu'"),
+        ("{small} --Nes_ratio 8", "--Nes_ratio takes two numbers"),
+        ("{small} --algo 12", "--algo is a whole number from 0 to 11, not 12"),
+        ("{small} --SNRmin 50", "SNRmin"),
+        ("{small} --Nes_ratio 7 8", "7"),
+        ("{small} --set train.lrr=1", "did you mean 'train.lr'"),
+        ("{small} --device gpu", "unknown device 'gpu'"),
         ("--eval --database_path {corpus}", "--eval_output"),
         ("--eval --eval_output s.txt", "--database_path"),
         ("--eval --eval_output s.txt --track in_the_wild", "--in_the_wild_path"),
         ("--eval --eval_output s.txt --track in_the_wild --in_the_wild_path {nowhere}", "not found"),
-        ("--eval --eval_output s.txt --database_path {corpus}", "--model_path"),
-        ("--eval --eval_output s.txt --database_path {corpus} --model_path none.pth", "checkpoint none.pth not found"),
-        ("--eval --eval_output s.txt --database_path {corpus} --model_path {text}", "README.md"),
+        ("{scoring}", "--model_path"),
+        ("{scoring} --model_path none.pth", "checkpoint none.pth not found"),
+        ("{scoring} --model_path {text}", "README.md"),
         (
-            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 2 --model_ID_to_average 1",
+            "{scoring} --num_average_model 2 --model_ID_to_average 1",
             "as many",
         ),
         (
-            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 1 --model_ID_to_average 1",
+            "{scoring} --num_average_model 1 --model_ID_to_average 1",
             "--model_path",
         ),
         (
-            "--eval --eval_output s.txt --database_path {corpus} --num_average_model 2 --model_ID_to_average 1 2",
+            "{scoring} --num_average_model 2 --model_ID_to_average 1 2",
             "--model_folder_path",
         ),
     ],
 )
-def test_errors_are_one_line_with_status_2(arguments, message, corpus, tmp_path, monkeypatch, capsys):
+def test_errors_are_one_line_with_status_2(arguments, message, corpus, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     places = {"corpus": corpus, "nowhere": tmp_path / "nowhere", "text": Path(__file__).parents[3] / "README.md"}
-    arguments = ["--model_name", "wav2vec2_Nes2Net_X", *arguments.format(**places).split()]
-    try:
-        status = legacy.main(arguments)
-    except SystemExit as stop:  # raised by argparse
-        status = stop.code
-    captured = capsys.readouterr()
-    assert status == 2
-    assert message in captured.err
-    assert captured.err.count("\n") == 1 and captured.err.startswith("main.py: error: ")
+    places["small"] = f"--database_path {corpus} --ssl_config small"
+    places["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
+    words = f"--model_name wav2vec2_Nes2Net_X {arguments.format(**places)}"
+    assert refused(words, message, program=legacy.main).startswith("main.py: error: ")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -162,29 +143,29 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch):
         legacy.main(["--model_name", "wav2vec2_Nes2Net_X", "--debug"])
 
 
-def test_a_checkpoint_of_another_model_is_explained(checkpoint, corpus, tmp_path, monkeypatch, capsys):
+def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
-    torch.save(dict(torch.load(checkpoint, weights_only=True)), tmp_path / "bare.pth")  # no record of its architecture
-    arguments = f"--eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
-    assert legacy.main(["--model_name", "wav2vec2_Nes2Net_X", *arguments.split()]) == 2
-    error = capsys.readouterr().err
-    for part in ("bare.pth does not fit this model", "ssl_model.model.feature_extractor", "where ("):
-        assert part in error
+    Detector.from_config(small_model).save("detector.pth")
+    torch.save(dict(torch.load("detector.pth", weights_only=True)), "bare.pth")  # no record of its architecture
+    words = f"--eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
+    messages = ("bare.pth does not fit this model", "ssl_model.model.feature_extractor", "where (")
+    refused(f"--model_name wav2vec2_Nes2Net_X {words}", *messages, program=legacy.main)
 
 
-def test_scoring_with_the_flags_of_this_toolkit(checkpoint, corpus, tmp_path, monkeypatch, capsys):
+def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
-    base = f"--model_name wav2vec2_Nes2Net_X --eval --database_path {corpus} --model_path {checkpoint}"
-    base += " --eval_output s.txt --num_workers 0"
-    assert legacy.main([*base.split(), "--test_samples", "8000", "--is_eval", "--loss", "WCE"]) == 0
-    captured = capsys.readouterr()
-    assert "12 of 12 scores written to s.txt" in captured.err
-    assert "note: --loss, --is_eval accepted for compatibility" in captured.err
-    assert legacy.main([*base.split(), "--test_samples", "8000"]) == 0
-    assert "complete already" in capsys.readouterr().err
-    assert legacy.main([*base.split(), "--test_samples", "9000"]) == 2
-    assert legacy.main([*base.split(), "--test_samples", "9000", "--overwrite"]) == 0
-    wild = f"--track in_the_wild --in_the_wild_path {corpus} --eval_output w.txt --test_samples 8000".split()
-    assert legacy.main([*base.split(), *wild]) == 0
-    assert legacy.main([*base.split(), *wild, "--legacy_train_mode"]) == 2  # the file is from another run
-    assert legacy.main([*base.split(), *wild, "--legacy_train_mode", "--overwrite"]) == 0
+    detector.save("detector.pth")
+    base = f"--model_name wav2vec2_Nes2Net_X --eval --database_path {corpus} --model_path detector.pth --num_workers 0"
+    wild = f"--track in_the_wild --in_the_wild_path {corpus} --eval_output w.txt --test_samples 8000"
+    for words, status, said in (
+        ("--eval_output s.txt --test_samples 8000 --is_eval --loss WCE", 0, "12 of 12 scores written to s.txt"),
+        ("--eval_output s.txt --test_samples 8000 --is_eval --loss WCE", 0, "complete already"),
+        ("--eval_output s.txt --test_samples 8000 --is_eval --loss WCE", 0, "note: --loss, --is_eval accepted for com"),
+        ("--eval_output s.txt --test_samples 9000", 2, ""),
+        ("--eval_output s.txt --test_samples 9000 --overwrite", 0, "12 of 12"),
+        (wild, 0, ""),
+        (f"{wild} --legacy_train_mode", 2, ""),  # the file is from another run
+        (f"{wild} --legacy_train_mode --overwrite", 0, ""),
+    ):
+        found, _, err = command(f"{base} {words}", program=legacy.main)
+        assert found == status and said in err, words

@@ -1,0 +1,91 @@
+"""Requests as a browser and as programs send them to the server of the page."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import soundfile
+
+from builders import PATIENCE
+from nes2net.serve.desk import Desk
+
+
+def left(desk: Desk) -> list[Path]:
+    """The files that a server holds."""
+    # os.walk passes over folders that the server removes meanwhile; Path.rglob fails.
+    return [Path(folder, name) for folder, _, names in os.walk(desk.folder) for name in names]
+
+
+def wav(seconds=1.0, pitch=200):
+    content = io.BytesIO()
+    soundfile.write(content, 0.1 * np.sin(pitch * np.arange(int(16000 * seconds)) / 2500), 16000, format="WAV")
+    return content.getvalue()
+
+
+def send(address, path, **options):
+    with path.open("rb") as file:
+        return httpx.post(f"{address}/api/score", files={"file": (path.name, file)}, timeout=PATIENCE, **options)
+
+
+def upload(address, *files):
+    return httpx.post(
+        f"{address}/gradio_api/upload", files=[("files", file) for file in files], timeout=PATIENCE
+    ).json()
+
+
+def given(path):
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+def joined(payload, session="one"):
+    return {"data": [payload], "fn_index": 0, "session_hash": session}
+
+
+def messages(client, payload, session="one"):
+    """What the page's own event tells about ``payload``."""
+    client.post("/gradio_api/queue/join", json=joined(payload, session)).raise_for_status()
+    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
+        for line in stream.iter_lines():
+            if line.startswith("data:"):
+                yield json.loads(line[5:])
+
+
+def ask_page(address, payload):
+    """What the page's own event answers to ``payload``."""
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        return next(message for message in messages(client, payload) if message["msg"] == "process_completed")
+
+
+def shown(message):
+    """Errors and titles of the files in an answer of the page."""
+    html = message["output"]["data"][0]
+    return re.findall(r'n2-error">(.*?)<', html), re.findall(r"<h2>(.*?)</h2>", html)
+
+
+def wait(for_what, largest=lambda: 0):
+    """Wait until ``for_what()``; return the largest ``largest()`` seen."""
+    end, seen = time.monotonic() + PATIENCE, 0
+    while not for_what():
+        assert time.monotonic() < end
+        seen = max(seen, largest())
+        time.sleep(0.05)
+    return seen
+
+
+def begun(address, path, length, content=b""):
+    """A connection on which a request that sends a file has begun."""
+    port = int(address.rpartition(":")[2])
+    connection = socket.create_connection(("127.0.0.1", port))
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    part = '--B\r\nContent-Disposition: form-data; name="FIELD"; filename="a.wav"\r\n\r\n'
+    part = part.replace("FIELD", "files" if path.endswith("upload") else "file")
+    connection.sendall(f"{head}Content-Length: {length}\r\n\r\n{part}".encode() + content)
+    return connection
