@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora import (
-    asvspoof2019_la,
-)
+from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
@@ -14,14 +12,13 @@ from nes2net.errors import InputError
 EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 
 
-@pytest.mark.parametrize("inner", [".", "LA"])
 @pytest.mark.parametrize(
-    "place",
+    "place, inner",
     [
-        "database/ASVspoof_LA_cm_protocols",
-        "database/ASVspoof2019_LA_cm_protocols",
-        "database/ASVspoof_DF_cm_protocols",
-        "database",
+        ("database/ASVspoof_LA_cm_protocols", "."),
+        ("database/ASVspoof2019_LA_cm_protocols", "LA"),
+        ("database/ASVspoof_DF_cm_protocols", "."),
+        ("database", "LA"),
     ],
 )
 def test_trials(tmp_path, place, inner):
@@ -35,8 +32,14 @@ def test_trials(tmp_path, place, inner):
     assert [trial.target for trial in trials] == [1, 0]
 
 
-@pytest.mark.parametrize("place", ["LA/ASVspoof2019_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "."])
-@pytest.mark.parametrize("split, name", [("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl")])
+@pytest.mark.parametrize(
+    "place, split, name",
+    [
+        ("LA/ASVspoof2019_LA_cm_protocols", "train", "train.trn"),
+        ("ASVspoof2019_LA_cm_protocols", "dev", "dev.trl"),
+        (".", "eval", "eval.trl"),
+    ],
+)
 def test_protocol_under_the_root(tmp_path, place, split, name):
     write(tmp_path / place / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
     folder(tmp_path / "LA" / f"ASVspoof2019_LA_{split}" / "flac")

@@ -3,9 +3,7 @@
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora import (
-    in_the_wild,
-)
+from nes2net.corpora import in_the_wild
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
