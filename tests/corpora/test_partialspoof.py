@@ -70,6 +70,7 @@ def test_segments(tmp_path, inner):
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
     (tmp_path / inner / "rttm_2cls_0sil").unlink()
+    write_durations(tmp_path / inner / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1, "empty": 0.0})
     write_rttm(tmp_path / inner / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 
