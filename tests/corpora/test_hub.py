@@ -54,7 +54,7 @@ def test_scores_through_the_hub_are_those_of_the_files(
     assert 0 < json.loads((tmp_path / "hub.txt.json").read_text())["kept_from_earlier_runs"] < 12
 
     out = str(tmp_path / "by_command.txt")
-    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "1"]
+    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
     assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
     assert (tmp_path / "by_command.txt").read_bytes() == files.read_bytes()
     about = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
