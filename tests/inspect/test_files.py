@@ -51,16 +51,13 @@ def test_a_checkpoint_of_a_run(run, capsys):
     assert len(found["SHA-256"]) == 64 and any("predict" in line for line in found["next"])
 
 
-def test_a_run_and_what_is_in_it(run, capsys):
+def test_a_run_and_what_is_in_it(run, tmp_path, capsys):
     found = facts(run, capsys)
     assert found["title"].endswith(": run folder") and found["epochs"][0]["kept"] == "epoch_1.pth"
     assert found["checkpoints"] == "epoch_1.pth, epoch_2.pth"
-    assert "recipe" in shown(run / "recipe.yaml", capsys) and "train.epochs" in shown(run / "recipe.yaml", capsys)
+    assert "train.epochs" in shown(run / "recipe.yaml", capsys)
     assert "history of a training run" in shown(run / "history.json", capsys)
     assert "resume file of a training run" in shown(run / "resume.pt", capsys)
-
-
-def test_an_average(run, tmp_path, capsys):
     assert main(["average", str(run), "--ids", "1", "2", "--out", str(tmp_path / "mean.pth")]) == 0
     capsys.readouterr()
     assert facts(tmp_path / "mean.pth", capsys)["average"] == "mean of epochs 1, 2"
@@ -130,10 +127,8 @@ def test_a_calibration(tmp_path, capsys):
 
 
 def test_a_published_checkpoint_has_its_published_results(tmp_path, capsys):
-    Detector.from_config("AASIST").save(tmp_path / "own.pth")
     torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
-    for name in ("own.pth", "published.pth"):
-        assert "0.83 %" in shown(tmp_path / name, capsys)
+    assert "0.83 %" in shown(tmp_path / "published.pth", capsys)
 
 
 @pytest.mark.parametrize(
