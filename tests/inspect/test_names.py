@@ -32,7 +32,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(names, "load_recipe", cache(load_recipe))
         patch.setattr(info, "create_frontend", few_layers)
-        patch.setattr(info, "PAPER_FRAMES", 64)
+        patch.setattr(info, "PAPER_FRAMES", 32)
         yield
 
 
