@@ -48,22 +48,8 @@ def test_defaults_pass_and_wrong_values_are_named(registry, name):
 @pytest.mark.parametrize(
     ("kind", "name", "options", "message"),
     [
-        ("back-end", "nes2net", {"dilation": 0}, "dilation is a whole number from 1 to 1000, not 0"),
-        (
-            "back-end",
-            "nes2net_x",
-            {"nes_ratio": (8,)},
-            r"nes_ratio is a list of two whole numbers from 2 to 64, not \(8,\)",
-        ),
-        ("back-end", "nes2net_x", {"nes_ratio": (8, 1)}, "nes_ratio is a list of two whole numbers"),
-        (
-            "back-end",
-            "nes2net_x",
-            {"pool": "ast"},
-            "pool is one of mean, astp, or null, not 'ast'; did you mean 'astp'?",
-        ),
-        ("back-end", "tcm", {"kernel_size": 2.5}, "kernel_size is a whole number from 1 to 1000, not 2.5"),
-        ("back-end", "conformer", {"num_logits": True}, "num_logits is a whole number from 1 to 1000, not True"),
+        ("back-end", "nes2net_x", {"nes_ratio": (8, 1)}, r"a list of two whole numbers from 2 to 64, not \(8, 1\)"),
+        ("back-end", "nes2net_x", {"pool": "ast"}, "one of mean, astp, or null, not 'ast'; did you mean 'astp'?"),
         (
             "back-end",
             "mamba",
