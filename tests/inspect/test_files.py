@@ -85,6 +85,8 @@ def test_scores_and_their_record(run, corpus, tmp_path, capsys):
     assert "record of a score file" in " ".join(shown(f"{scores}.json", capsys).split())
     lone = shutil.copy(scores, tmp_path / "lone.txt")
     assert "what made the scores is not known" in shown(lone, capsys)
+    lone.write_text(2 * lone.read_text())
+    assert facts(lone, capsys)["warning"] == "12 lines repeat an id"
 
 
 @pytest.mark.parametrize(
@@ -122,6 +124,7 @@ def test_a_calibration(tmp_path, capsys):
     found = facts(tmp_path / "c.json", capsys)
     assert found["title"].endswith("fusion of scores") and found["offset"] == 0.125
     assert found["weights"] == [{"weight": 1.5, "system": "a"}, {"weight": -0.25, "system": "b"}]
+    assert found["next"][0].endswith("c.json SCORES … --out calibrated.txt")
     text = shown(tmp_path / "c.json", capsys)
     assert "calibrate apply" in text and "the ratios of its own trials are not kept" in text
     assert "not measured, so no recording is called 'cannot tell'" in text and "  detector" not in text
