@@ -74,9 +74,7 @@ def test_asv_scores(tmp_path):
     with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
         asvspoof2019_la.asv_scores(tmp_path, "dev")
     write(file, "bonafide impostor 1\n")
-    with pytest.raises(
-        InputError, match="line 1: unknown ASV key 'impostor'; expected one of target, nontarget, spoof"
-    ):
+    with pytest.raises(InputError, match="line 1: unknown ASV key 'impostor'; expected one of target"):
         asvspoof2019_la.asv_scores(tmp_path)
 
 
@@ -95,10 +93,7 @@ def test_a_missing_protocol_names_every_path_and_the_setting(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (
-            "LA_1 LA_E_1 - - bonafide\nLA_1 LA_E_2 - bonafide\n",
-            r"trl.txt, line 2: expected 5 fields \(speaker, .*\), found 4: 'LA_1",
-        ),
+        ("LA_1 LA_E_1 - - spoof\nLA_1 LA_E_2 - spoof\n", r"txt, line 2: expected 5 fields \(speaker, .*\), found 4"),
         ("LA_1 LA_E_1 - - bona-fide\n", "line 1: unknown label 'bona-fide'; expected one of bonafide, spoof"),
         ("LA_1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
         ("LA_1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
@@ -110,7 +105,6 @@ def test_a_missing_protocol_names_every_path_and_the_setting(tmp_path):
 def test_malformed_protocol(tmp_path, text, message):
     write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", text)
     folder(tmp_path / "ASVspoof2019_LA_eval" / "flac")
-    with pytest.raises(InputError, match=message):
-        asvspoof2019_la.CORPUS.trials(tmp_path, "eval")
-    with pytest.raises(InputError, match=message):
-        asvspoof2019_la.CORPUS.keys(tmp_path, "eval")
+    for read in (asvspoof2019_la.CORPUS.trials, asvspoof2019_la.CORPUS.keys):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, "eval")

@@ -103,10 +103,7 @@ def test_asv_scores(tmp_path, given, at, system):
     "scores, message",
     [
         (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
-        (
-            ASV_SCORES.replace("LA_E_3", "LA_E_9"),
-            r"score.txt, line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx",
-        ),
+        (ASV_SCORES.replace("LA_E_3", "LA_E_9"), "line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx"),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
     ],
 )
@@ -130,11 +127,7 @@ def test_missing_key_names_every_path(tmp_path, corpus, track):
     [
         (asvspoof2021_la, KEY_DF, r"line 1: expected 8 fields .*, found 13"),
         (asvspoof2021_df, KEY_LA, r"line 1: expected 13 fields .*, found 8"),
-        (
-            asvspoof2021_la,
-            KEY_LA.replace("opus mad_tx A19 spoof", "opus mad_tx A19 fake"),
-            "line 3: unknown label 'fake'",
-        ),
+        (asvspoof2021_la, KEY_LA.replace("A19 spoof", "A19 fake"), "line 3: unknown label 'fake'"),
         (asvspoof2021_la, KEY_LA.replace("progress", "final"), "line 1: unknown phase 'final'"),
         (asvspoof2021_la, KEY_LA + KEY_LA, r"4 utterances in it more than once: LA_E_1, LA_E_2, LA_E_3, LA_E_4"),
     ],

@@ -70,17 +70,14 @@ def test_a_corpus_of_another_package(register_corpus):
 @pytest.mark.parametrize(
     "corpus, protocol, tried",
     [
-        (
-            asvspoof2019_la,
-            "ASVspoof2019.LA.cm.eval.trl.txt",
-            ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"],
-        ),
-        (asvspoof2021_la, "ASVspoof2021.LA.cm.eval.trl.txt", ["ASVspoof2021_LA_eval/flac", "flac"]),
-        (asvspoof2021_df, "ASVspoof2021.DF.cm.eval.trl.txt", ["ASVspoof2021_DF_eval/flac", "flac"]),
+        (asvspoof2019_la, "2019.LA", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
+        (asvspoof2021_la, "2021.LA", ["ASVspoof2021_LA_eval/flac", "flac"]),
+        (asvspoof2021_df, "2021.DF", ["ASVspoof2021_DF_eval/flac", "flac"]),
     ],
 )
 def test_missing_audio_names_every_path_and_the_setting(tmp_path, corpus, protocol, tried):
-    write(tmp_path / protocol, "LA_1 X_1 - - bonafide\n" if corpus is asvspoof2019_la else "X_1\n")
+    protocol = tmp_path / f"ASVspoof{protocol}.cm.eval.trl.txt"
+    write(protocol, "LA_1 X_1 - - bonafide\n" if corpus is asvspoof2019_la else "X_1\n")
     with pytest.raises(NotFound) as error:
         corpus.CORPUS.trials(tmp_path, "eval")
     for path in tried:

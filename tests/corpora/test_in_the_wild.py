@@ -43,10 +43,7 @@ def test_without_labels(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        (
-            "name,label\n0.wav,spoof\n",
-            r"meta.csv, line 1: expected the columns file, speaker, label, found 'name,label'",
-        ),
+        ("name,label\n0.wav,spoof\n", "line 1: expected the columns file, speaker, label, found 'name,label'"),
         ("", "line 1: expected the columns"),
         ("file,speaker,label\n0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
         ("file,speaker,label\n0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),

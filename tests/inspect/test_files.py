@@ -85,8 +85,9 @@ def test_scores_and_their_record(run, corpus, tmp_path, capsys):
     assert "record of a score file" in " ".join(shown(f"{scores}.json", capsys).split())
     lone = shutil.copy(scores, tmp_path / "lone.txt")
     assert "what made the scores is not known" in shown(lone, capsys)
-    lone.write_text(2 * lone.read_text())
-    assert facts(lone, capsys)["warning"] == "12 lines repeat an id"
+    scores.write_text(2 * scores.read_text())
+    found = facts(scores, capsys)
+    assert found["repeated"] == "12 lines repeat an id" and "are too good" in found["warning"][0]
 
 
 @pytest.mark.parametrize(

@@ -57,9 +57,8 @@ def test_one_key_is_printed_with_its_source(capsys):
 
 
 def test_a_section_is_printed_by_its_name():
-    assert [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")] == [
-        key.name for key in all_keys() if key.name.startswith("validation.")
-    ]
+    named = [line.split()[0] for line in describe("validation").splitlines() if line.startswith("validation.")]
+    assert named == [key.name for key in all_keys() if key.name.startswith("validation.")]
 
 
 @pytest.mark.parametrize(

@@ -220,12 +220,8 @@ class TestCorpus:
 
     def test_evaluation_speakers_are_kept_apart(self, built):
         learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(built, split)}
-        keys = [
-            *asvspoof2021_la.CORPUS.keys(built / "keys"),
-            *asvspoof2021_df.CORPUS.keys(built / "keys"),
-            *in_the_wild.CORPUS.trials(built),
-        ]
-        assert learnt and not learnt & {t.speaker for t in keys}
+        keys = [*asvspoof2021_la.CORPUS.keys(built / "keys"), *asvspoof2021_df.CORPUS.keys(built / "keys")]
+        assert learnt and not learnt & {t.speaker for t in [*keys, *in_the_wild.CORPUS.trials(built)]}
 
     def test_min_tdcf_can_be_computed(self, built, tmp_path):
         target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
