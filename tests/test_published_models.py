@@ -230,9 +230,9 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert found.startswith(
         "# the first 4.04 s of each recording are scored (64,600 samples, repeating shorter ones), as"
     )
-    assert main(["info", "df_arena_1b"]) == 0
+    assert main(["info", "AASIST"]) == 0
     sheet = " ".join(capsys.readouterr().out.split())
-    assert f"licence of the weights {licence}" in sheet and "trained on asvspoof2019_la, asvspoof5" in sheet
+    assert f"licence of the weights {PUBLISHED['AASIST'].licence}" in sheet and "trained on asvspoof2019_la" in sheet
 
 
 def test_a_folder_with_the_configuration_of_its_own_code(tmp_path):
