@@ -1,5 +1,6 @@
 """Every option of every part has a declared type and range, which is checked when the part is created."""
 
+import inspect
 import math
 import re
 from importlib.metadata import EntryPoint
@@ -15,76 +16,44 @@ from nes2net.registry import Registry, backends, frontends
 CREATE = {"front-end": create_frontend, "back-end": create_backend}
 #: Published sizes have the options of their front-end, and test_every_option_is_declared for them all.
 SAME = {name for name, size in SIZES.items() if name != size.frontend}
-OPTIONS = [
-    (registry.kind, name, option)
-    for registry in (frontends, backends)
-    for name in registry._own
-    if name not in SAME
-    for option in declared(registry.get(name))
-    if option not in ("checkpoint", "return")
-]
+PARTS = [(registry, name) for registry in (frontends, backends) for name in registry._own if name not in SAME]
 WRONG = ["x" * 300, [], {}, "1", -1, 10**9, 10**5000, math.nan, math.inf, 1e300, object(), [[1]], [10**9] * 9]
 
 
 @pytest.mark.parametrize("registry", [frontends, backends])
 def test_every_option_is_declared(registry):
-    import inspect
-
     for name in registry._own:
         factory = registry.get(name)
         undeclared = inspect.signature(factory).parameters.keys() - declared(factory).keys()
         assert not undeclared, f"{name}: {undeclared}"
 
 
-@pytest.mark.parametrize(("kind", "name", "option"), OPTIONS)
-def test_defaults_pass_and_wrong_values_are_named(kind, name, option):
-    factory = (frontends if kind == "front-end" else backends).get(name)
-    known = declared(factory)[option]
-    check_options(factory, {option: known.default}, "default")
-    wrong = [value for value in WRONG if not known.fits(value)]
-    free = {"delta_scale", "num_bins", "num_samples"}  # numbers without a limit: nothing grows with them
-    assert len(wrong) >= len(WRONG) - (3 if option in free else 0)
-    for value in wrong:
-        with pytest.raises(InputError, match=f"^{kind} '{name}': {option} is {re.escape(known.takes)}, not ") as error:
-            CREATE[kind](name, **{option: value})
-        assert len(str(error.value)) < 400
+@pytest.mark.parametrize(("registry", "name"), PARTS)
+def test_defaults_pass_and_wrong_values_are_named(registry, name):
+    factory, kind = registry.get(name), registry.kind
+    for option, known in declared(factory).items():
+        if option in ("checkpoint", "return"):
+            continue
+        check_options(factory, {option: known.default}, "default")
+        wrong = [value for value in WRONG if not known.fits(value)]
+        free = {"delta_scale", "num_bins", "num_samples"}  # numbers without a limit: nothing grows with them
+        assert len(wrong) >= len(WRONG) - (3 if option in free else 0), option
+        message = f"^{kind} '{name}': {option} is {re.escape(known.takes)}, not "
+        for value in wrong:
+            with pytest.raises(InputError, match=message) as error:
+                CREATE[kind](name, **{option: value})
+            assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "options", "message"),
     [
-        ("back-end", "nes2net", {"dilation": 0}, "dilation is a whole number from 1 to 1000, not 0"),
-        (
-            "back-end",
-            "nes2net_x",
-            {"nes_ratio": (8,)},
-            r"nes_ratio is a list of two whole numbers from 2 to 64, not \(8,\)",
-        ),
-        ("back-end", "nes2net_x", {"nes_ratio": (8, 1)}, "nes_ratio is a list of two whole numbers"),
-        (
-            "back-end",
-            "nes2net_x",
-            {"pool": "ast"},
-            "pool is one of mean, astp, or null, not 'ast'; did you mean 'astp'?",
-        ),
-        ("back-end", "tcm", {"kernel_size": 2.5}, "kernel_size is a whole number from 1 to 1000, not 2.5"),
-        ("back-end", "conformer", {"num_logits": True}, "num_logits is a whole number from 1 to 1000, not True"),
-        (
-            "back-end",
-            "mamba",
-            {"num_layers": 3},
-            "num_layers is an even number from 2 to 128, which counts both columns",
-        ),
-        (
-            "back-end",
-            "sls",
-            {"num_logits": 1},
-            "num_logits is a whole number from 2 to 1000, as sls ends in a log-softmax",
-        ),
-        ("back-end", "sls", {"num_frames": 2}, "num_frames is a whole number from 3 to 10000, not 2"),
+        ("back-end", "nes2net_x", {"nes_ratio": (8, 1)}, r"a list of two whole numbers from 2 to 64, not \(8, 1\)"),
+        ("back-end", "nes2net_x", {"pool": "ast"}, "one of mean, astp, or null, not 'ast'; did you mean 'astp'?"),
+        ("back-end", "mamba", {"num_layers": 3}, "an even number from 2 to 128, which counts both columns"),
+        ("back-end", "sls", {"num_logits": 1}, "a whole number from 2 to 1000, as sls ends in a log-softmax"),
         ("back-end", "raw_aasist", {"feature_dim": 1024}, "feature_dim is 1, the samples of the front-end 'waveform'"),
         ("back-end", "aasist", {"feature_dim": 1}, "feature_dim is a whole number from 2 to 65536, not 1"),
-        ("front-end", "lps", {"hop_length": 0}, "hop_length is a whole number from 32 to 16384, not 0"),
     ],
 )
 def test_messages(kind, name, options, message):

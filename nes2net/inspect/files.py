@@ -305,7 +305,7 @@ def _scores_sheet(path: Path) -> Sheet:
     if not ids:
         raise InputError(f"{path} holds no score: {_OTHER_FILE}")
     facts: dict[str, Any] = {"trials": len(ids), "first trial": ids[0]}
-    facts["warning"] = f"{repeated:,} lines repeat an id" if (repeated := len(ids) - len(set(ids))) else ""
+    facts["repeated"] = f"{repeated:,} lines repeat an id" if (repeated := len(ids) - len(set(ids))) else ""
     finite = scores[np.isfinite(scores)]
     if len(finite):
         low, middle, high = np.quantile(finite, [0, 0.5, 1]).tolist()

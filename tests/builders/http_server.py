@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
@@ -19,6 +19,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.content, self.pages = content, dict[str, bytes]()
         self.tag: str | None = '"one"'
+        self.tags: dict[str, str] = {}  # of pages that have another one
+        self.missing: Callable[[str], tuple[int, dict[str, str]]] = lambda path: (404, {})  # answer to other paths
         self.ranges = True
         self.trusting = False  # send ranges of whatever is there now, other file or not
         self.pause = 0.0  # seconds between pieces of 1,000 bytes
@@ -60,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(302, {"Location": target, "Content-Length": "0", **server.extra_headers})
         content, start = server.pages.get(path, server.content), 0
         if content is None:
-            return self._answer(404, {"Content-Length": "0"})
+            status, headers = server.missing(path)
+            return self._answer(status, {"Content-Length": "0", **headers})
         asked = self.headers.get("Range")
         same = server.trusting or self.headers.get("If-Range", server.tag) == server.tag
         if asked and server.ranges and same:
@@ -69,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
                 return self._answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
         headers = {"Content-Length": str((server.announced or len(content)) - start), **server.extra_headers}
         if server.tag:
-            headers["ETag"] = server.tag
+            headers["ETag"] = server.tags.get(path, server.tag)
         if start:
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
         if self.command == "GET":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
+from builders.http_server import Server, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -45,65 +45,32 @@ def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool) -> 
 
 
 @contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[list[str]]:
-    """Serve the folders ``sets`` by name, and yield the list of requests; ``…/gated`` is gated."""
-    from huggingface_hub import constants
+def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[Server]:
+    """Serve the folders ``sets`` by name; ``…/gated`` is gated."""
+    constants = pytest.importorskip("huggingface_hub.constants")
 
-    requests: list[str] = []
+    def missing(path: str) -> tuple[int, dict[str, str]]:
+        name = next((name for name in sets if f"/{name}/" in path), None)
+        if name is None:
+            return 404, {"X-Error-Code": "RepoNotFound"}
+        is_gated = name.endswith("gated") and not path.startswith("/api")
+        return (403, {"X-Error-Code": "GatedRepo"}) if is_gated else (404, {"X-Error-Code": "RevisionNotFound"})
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            requests.append(f"{self.command} {self.path}")
-            parts = self.path.partition("?")[0].strip("/").split("/")
-            is_api = parts[0] == "api"
-            name = "/".join(parts[2:4] if is_api else parts[1:3])
-            if name not in sets:
-                return self.answer(404, {"X-Error-Code": "RepoNotFound"})
-            if is_api:
-                if parts[4:] == ["tree", COMMIT]:
-                    listed = [
-                        {
-                            "type": "file",
-                            "path": p.relative_to(sets[name]).as_posix(),
-                            "size": p.stat().st_size,
-                            "oid": "0",
-                        }
-                        for p in sorted(sets[name].rglob("*"))
-                        if p.is_file()
-                    ]
-                    return self.answer(200, {}, json.dumps(listed).encode())
-                if parts[4:] not in ([], ["revision", "main"], ["revision", COMMIT]):
-                    return self.answer(404, {"X-Error-Code": "RevisionNotFound"})
-                files = [p.relative_to(sets[name]).as_posix() for p in sets[name].rglob("*") if p.is_file()]
-                siblings = [{"rfilename": file} for file in sorted(files)]
-                return self.answer(200, {}, json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode())
-            if name.endswith("gated"):
-                return self.answer(403, {"X-Error-Code": "GatedRepo"})
-            content = (sets[name] / "/".join(parts[5:])).read_bytes()
-            headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-            self.answer(200, headers, content)
-
-        do_HEAD = do_GET
-
-        def answer(self, status: int, headers: dict[str, str], content: bytes = b"") -> None:
-            self.send_response(status)
-            for header, value in {**headers, "Content-Length": str(len(content))}.items():
-                self.send_header(header, value)
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    try:
-        yield requests
-    finally:
-        server.shutdown()
-        server.server_close()
+    with running() as server:
+        server.missing, server.extra_headers = missing, {"X-Repo-Commit": COMMIT}
+        for name, folder in sets.items():
+            paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+            files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+            about = {"id": name, "sha": COMMIT, "cardData": {"license": "mit"}}
+            siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
+            for revision in ("", "/revision/main", f"/revision/{COMMIT}"):
+                server.pages[f"/api/datasets/{name}{revision}"] = json.dumps(about | {"siblings": siblings}).encode()
+            tree = [{"type": "file", "path": at["rfilename"], "size": at["size"], "oid": "0"} for at in siblings]
+            server.pages[f"/api/datasets/{name}/tree/{COMMIT}"] = json.dumps(tree).encode()
+            for file, content in files.items() if not name.endswith("gated") else ():
+                path = f"/datasets/{name}/resolve/{COMMIT}/{file}"
+                server.pages[path], server.tags[path] = content, f'"{hashlib.sha256(content).hexdigest()}"'
+        monkeypatch.setattr(constants, "ENDPOINT", server.address)
+        template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -76,21 +77,33 @@ AudioName\tSpeaker\tSource\tLabel\tAudioPath
 A_B_1\tA_B\t-\tBonafide\t/nfs/data/famousfigures/A_B/-/A_B_1.wav
 A_B_1\tA_B\tCOZYVOICE2\tspoof\t/nfs/data/famousfigures/A_B/COZYVOICE2/A_B_1.wav
 """
+_PROMPTS = "common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech"
+_LAUNDERED = "protocols/ASVspoofLauneredDatabase_{}.txt"
+_NOISE = {"transmission": "Noise_Addition", "codec": "babble_0"}
+_RESAMPLING = {"transmission": "Resampling", "codec": "resample_8000"}
+
+
+def _part(folder: str, *trials: tuple[str, Trial]) -> dict[str, Trial]:
+    """File → trial, of files below ``folder``."""
+    return {f"{folder}{file}": trial for file, trial in trials}
+
+
+def _trial(label: str, file: str, id: str = "", **fields: str) -> tuple[str, Trial]:
+    """A file and its trial, which by default is called as the file is."""
+    return file, Trial(id or file.rpartition(".")[0], label=label, **fields)
+
+
+_bonafide, _spoof = partial(_trial, "bonafide"), partial(_trial, "spoof")
 
 CORPORA = {
     "mlaad": Miniature(
         {
-            "eval": {
-                "fake/en/bark/x_1.wav": Trial(
-                    "fake/en/bark/x_1", label="spoof", attack="tts/bark", attack_type="VITS", language="en"
-                ),
-                "fake/en/vits/x_1.wav": Trial(
-                    "fake/en/vits/x_1", label="spoof", attack="tts/vits", attack_type="VITS", language="en"
-                ),
-                "real/en_US/by_book/female/judy/book/wavs/x_1.wav": Trial(
-                    "real/en_US/by_book/female/judy/book/wavs/x_1", label="bonafide", speaker="judy", language="en_US"
-                ),
-            }
+            "eval": _part(
+                "",
+                _spoof("fake/en/bark/x_1.wav", attack="tts/bark", attack_type="VITS", language="en"),
+                _spoof("fake/en/vits/x_1.wav", attack="tts/vits", attack_type="VITS", language="en"),
+                _bonafide("real/en_US/by_book/female/judy/book/wavs/x_1.wav", speaker="judy", language="en_US"),
+            )
         },
         {
             "fake/en/bark/meta.csv": _MLAAD + _mlaad("bark", "x_1"),
@@ -105,14 +118,11 @@ CORPORA = {
     ),
     "spoofceleb": Miniature(
         {
-            split: {
-                f"flac/{folder}/a00/{folder[0]}1/v-1-001.flac": Trial(
-                    f"a00/{folder[0]}1/v-1-001", label="bonafide", speaker=f"{folder[0]}1"
-                ),
-                f"flac/{folder}/a07/{folder[0]}2/v-2-001.flac": Trial(
-                    f"a07/{folder[0]}2/v-2-001", label="spoof", speaker=f"{folder[0]}2", attack="a07"
-                ),
-            }
+            split: _part(
+                f"flac/{folder}/",
+                _bonafide(f"a00/{folder[0]}1/v-1-001.flac", speaker=f"{folder[0]}1"),
+                _spoof(f"a07/{folder[0]}2/v-2-001.flac", speaker=f"{folder[0]}2", attack="a07"),
+            )
             for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
         },
         {f"metadata/{folder}.csv": _SPOOFCELEB.format(folder[0]) for folder in ("train", "development", "evaluation")},
@@ -123,14 +133,8 @@ CORPORA = {
     ),
     "deepfake_eval_2024": Miniature(
         {
-            "train": {
-                "audio-data/a 1.mp3": Trial("a%201", label="spoof"),
-                "audio-data/b.wav": Trial("b", label="bonafide"),
-            },
-            "eval": {
-                "audio-data/c.wav": Trial("c", label="spoof"),
-                "audio-data/d.wav": Trial("d", label="bonafide"),
-            },
+            "train": _part("audio-data/", _spoof("a 1.mp3", "a%201"), _bonafide("b.wav")),
+            "eval": _part("audio-data/", _spoof("c.wav"), _bonafide("d.wav")),
         },
         {"audio-metadata-publish.csv": _DEEPFAKE_EVAL},
         malformed=[
@@ -140,20 +144,15 @@ CORPORA = {
     ),
     "codecfake": Miniature(
         {
-            "train": {
-                "train/S1.wav": Trial("S1", label="bonafide"),
-                "train/F01_S1.wav": Trial("F01_S1", label="spoof", attack="F01"),
-            },
-            "dev": {
-                "dev/S2.wav": Trial("S2", label="bonafide"),
-                "dev/F06_S2.wav": Trial("F06_S2", label="spoof", attack="F06"),
-            },
-            "eval": {
-                "test/C1/S3.wav": Trial("C1/S3", label="bonafide", source="C1"),
-                "test/C1/F01_S3.wav": Trial("C1/F01_S3", label="spoof", attack="F01", source="C1"),
-                "C7/S3.wav": Trial("C7/S3", label="bonafide", source="C7"),
-                "A3_fake/L1.wav": Trial("A3/L1", label="spoof", attack="L", source="A3"),
-            },
+            "train": _part("train/", _bonafide("S1.wav"), _spoof("F01_S1.wav", attack="F01")),
+            "dev": _part("dev/", _bonafide("S2.wav"), _spoof("F06_S2.wav", attack="F06")),
+            "eval": _part(
+                "",
+                _bonafide("test/C1/S3.wav", "C1/S3", source="C1"),
+                _spoof("test/C1/F01_S3.wav", "C1/F01_S3", attack="F01", source="C1"),
+                _bonafide("C7/S3.wav", source="C7"),
+                _spoof("A3_fake/L1.wav", "A3/L1", attack="L", source="A3"),
+            ),
         },
         {
             "label/train.txt": "S1.wav real 0\nF01_S1.wav fake 1\n",
@@ -170,68 +169,47 @@ CORPORA = {
     ),
     "wavefake": Miniature(
         {
-            "eval": {
-                "LJSpeech-1.1/wavs/LJ001-0001.wav": Trial(
-                    "LJSpeech-1.1/wavs/LJ001-0001", label="bonafide", speaker="LJ", source="ljspeech"
+            "eval": _part(
+                "",
+                _bonafide("LJSpeech-1.1/wavs/LJ001-0001.wav", speaker="LJ", source="ljspeech"),
+                _bonafide("jsut_ver1.1/basic5000/wav/BASIC5000_1.wav", speaker="JSUT", source="jsut"),
+                *(
+                    _spoof(f"generated_audio/{file}.wav", attack=attack, speaker=speaker, source=source)
+                    for file, attack, speaker, source in (
+                        (f"{_PROMPTS}/gen_0", "conformer_fastspeech2_pwg", "LJ", "ljspeech"),
+                        ("jsut_multi_band_melgan/BASIC5000_1_gen", "multi_band_melgan", "JSUT", "jsut"),
+                        ("ljspeech_melgan_large/LJ001-0001_gen", "melgan_large", "LJ", "ljspeech"),
+                    )
                 ),
-                "generated_audio/common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech/gen_0.wav": Trial(
-                    "generated_audio/common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech/gen_0",
-                    label="spoof",
-                    speaker="LJ",
-                    source="ljspeech",
-                    attack="conformer_fastspeech2_pwg",
-                ),
-                "generated_audio/jsut_multi_band_melgan/BASIC5000_1_gen.wav": Trial(
-                    "generated_audio/jsut_multi_band_melgan/BASIC5000_1_gen",
-                    label="spoof",
-                    speaker="JSUT",
-                    source="jsut",
-                    attack="multi_band_melgan",
-                ),
-                "generated_audio/ljspeech_melgan_large/LJ001-0001_gen.wav": Trial(
-                    "generated_audio/ljspeech_melgan_large/LJ001-0001_gen",
-                    label="spoof",
-                    speaker="LJ",
-                    source="ljspeech",
-                    attack="melgan_large",
-                ),
-                "jsut_ver1.1/basic5000/wav/BASIC5000_1.wav": Trial(
-                    "jsut_ver1.1/basic5000/wav/BASIC5000_1", label="bonafide", speaker="JSUT", source="jsut"
-                ),
-            }
+            )
         },
         besides=["jsut_ver1.1/onomatopee300/wav/ONOMATOPEE300_1.wav"],
     ),
     "fake_or_real": Miniature(
         {
-            split: {
-                f"for-norm/{folder}/fake/file1.mp3_norm.wav": Trial(f"{folder}/fake/file1.mp3_norm", label="spoof"),
-                f"for-norm/{folder}/real/file2.mp3": Trial(f"{folder}/real/file2.mp3", label="bonafide"),
-                f"for-norm/{folder}/real/file2.wav": Trial(f"{folder}/real/file2.wav", label="bonafide"),
-            }
+            split: _part(
+                "for-norm/",
+                _spoof(f"{folder}/fake/file1.mp3_norm.wav"),
+                _bonafide(f"{folder}/real/file2.mp3", f"{folder}/real/file2.mp3"),
+                _bonafide(f"{folder}/real/file2.wav", f"{folder}/real/file2.wav"),
+            )
             for split, folder in (("train", "training"), ("dev", "validation"), ("eval", "testing"))
         },
         besides=["for-norm/backup/real/file9.wav"],
     ),
     "dfadd": Miniature(
         {
-            split: {
-                f"DATASET_PflowTTS/{folder}/p345_251_pflow.wav": Trial(
-                    f"DATASET_PflowTTS/{folder}/p345_251_pflow", label="spoof", speaker="p345", attack="PflowTTS"
-                ),
-                f"DATASET_VCTK_BONAFIDE/{folder}/p226_001.wav": Trial(
-                    f"DATASET_VCTK_BONAFIDE/{folder}/p226_001", label="bonafide", speaker="p226"
-                ),
-            }
+            split: _part(
+                "",
+                _spoof(f"DATASET_PflowTTS/{folder}/p345_251_pflow.wav", speaker="p345", attack="PflowTTS"),
+                _bonafide(f"DATASET_VCTK_BONAFIDE/{folder}/p226_001.wav", speaker="p226"),
+            )
             for split, folder in (("train", "train"), ("dev", "valid"), ("eval", "test"))
         },
     ),
     "add2022": Miniature(
         {
-            split: {
-                f"{folder}/{prefix}_1.wav": Trial(f"{prefix}_1", label="bonafide"),
-                f"{folder}/{prefix}_2.wav": Trial(f"{prefix}_2", label="spoof"),
-            }
+            split: _part(f"{folder}/", _bonafide(f"{prefix}_1.wav"), _spoof(f"{prefix}_2.wav"))
             for split, folder, prefix in _ADD2022
         },
         {
@@ -250,10 +228,7 @@ CORPORA = {
     ),
     "add2023": Miniature(
         {
-            split: {
-                f"Track1.2/{folder}/wav/{prefix}_1.wav": Trial(f"{prefix}_1", label="bonafide"),
-                f"Track1.2/{folder}/wav/{prefix}_2.wav": Trial(f"{prefix}_2", label="spoof"),
-            }
+            split: _part(f"Track1.2/{folder}/wav/", _bonafide(f"{prefix}_1.wav"), _spoof(f"{prefix}_2.wav"))
             for split, folder, prefix in _ADD2023
         },
         {
@@ -265,15 +240,14 @@ CORPORA = {
     ),
     "librisevoc": Miniature(
         {
-            split: {
-                "gt/27_1_0_0.wav".replace("27", speaker): Trial(f"gt/{speaker}_1_0_0", label="bonafide", speaker=speaker),
-                **{
-                    f"{vocoder}/{speaker}_1_0_0_gen.wav": Trial(
-                        f"{vocoder}/{speaker}_1_0_0_gen", label="spoof", speaker=speaker, attack=vocoder
-                    )
+            split: _part(
+                "",
+                _bonafide(f"gt/{speaker}_1_0_0.wav", speaker=speaker),
+                *(
+                    _spoof(f"{vocoder}/{speaker}_1_0_0_gen.wav", speaker=speaker, attack=vocoder)
                     for vocoder in ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
-                },
-            }
+                ),
+            )
             for split, speaker in (("train", "27"), ("dev", "40"), ("eval", "87"))
         },
         {"train.txt": "27_1_0_0.wav\n", "dev.txt": "40_1_0_0.wav\n", "test.txt": "87_1_0_0.wav\n"},
@@ -285,74 +259,41 @@ CORPORA = {
     ),
     "habla": Miniature(
         {
-            "eval": {
-                "FinalDataset_16khz/CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4.wav": Trial(
-                    "CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4",
-                    label="spoof",
-                    attack="CycleGAN",
-                    speaker="clf_2",
-                ),
-                "FinalDataset_16khz/Real/Chile/clf_2/clf_2_5.wav": Trial(
-                    "Real/Chile/clf_2/clf_2_5", label="bonafide", speaker="clf_2", language="Chile"
-                ),
-                "FinalDataset_16khz/TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6.wav": Trial(
-                    "TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6", label="spoof", attack="TTS-Diff"
-                ),
-                "FinalDataset_16khz/TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x.wav": Trial(
-                    "TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x", label="spoof", attack="TTS-StarGAN"
-                ),
-                "FinalDataset_16khz/TTS/Chile/TTS-clf_2_7.wav": Trial(
-                    "TTS/Chile/TTS-clf_2_7", label="spoof", attack="TTS"
-                ),
-            }
+            "eval": _part(
+                "FinalDataset_16khz/",
+                _spoof("CycleGAN/Peru-Chile/pem_1-clf_2/CycleGAN-pem_1_3-clf_2_4.wav", attack="CycleGAN", speaker="clf_2"),
+                _bonafide("Real/Chile/clf_2/clf_2_5.wav", speaker="clf_2", language="Chile"),
+                _spoof("TTS-VC/TTS-Diff/Peru-Chile/TTS-Diff-pem_1_6.wav", attack="TTS-Diff"),
+                _spoof("TTS-VC/TTS-StarGAN/Peru-Chile/pem_1-clf_2/x.wav", attack="TTS-StarGAN"),
+                _spoof("TTS/Chile/TTS-clf_2_7.wav", attack="TTS"),
+            )
         },
         besides=["FinalDataset_16khz/Notes/a.wav"],
     ),
     "asvspoof_laundered": Miniature(
         {
-            "eval": {
-                "flac/LA_E_1_babble_0.flac": Trial(
-                    "LA_E_1_babble_0",
-                    label="bonafide",
-                    speaker="LA_0001",
-                    transmission="Noise_Addition",
-                    codec="babble_0",
-                ),
-                "flac/LA_E_2_babble_0.flac": Trial(
-                    "LA_E_2_babble_0",
-                    label="spoof",
-                    speaker="LA_0002",
-                    attack="A07",
-                    transmission="Noise_Addition",
-                    codec="babble_0",
-                ),
-                "flac/LA_E_2_resample_8000.flac": Trial(
-                    "LA_E_2_resample_8000",
-                    label="spoof",
-                    speaker="LA_0002",
-                    attack="A07",
-                    transmission="Resampling",
-                    codec="resample_8000",
-                ),
-            }
+            "eval": _part(
+                "flac/",
+                _bonafide("LA_E_1_babble_0.flac", speaker="LA_0001", **_NOISE),
+                _spoof("LA_E_2_babble_0.flac", speaker="LA_0002", attack="A07", **_NOISE),
+                _spoof("LA_E_2_resample_8000.flac", speaker="LA_0002", attack="A07", **_RESAMPLING),
+            )
         },
         {
-            "protocols/ASVspoofLauneredDatabase_Noise_Addition.txt": (
+            _LAUNDERED.format("Noise_Addition"): (
                 "LA_0001 LA_E_1_babble_0 - bonafide Noise_Addition babble_0\n"
                 "LA_0002 LA_E_2_babble_0 A07 spoof Noise_Addition babble_0\n"
             ),
-            "protocols/ASVspoofLauneredDatabase_Resampling.txt": (
-                "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n"
-            ),
+            _LAUNDERED.format("Resampling"): "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n",
         },
         malformed=[
             (
-                "protocols/ASVspoofLauneredDatabase_Resampling.txt",
+                _LAUNDERED.format("Resampling"),
                 "LA_0002 LA_E_3 A07 spoof Resampling\n",
                 r"Resampling\.txt, line 2: expected 6 fields \(speaker, utterance, attack, label, type, setting\)",
             ),
             (
-                "protocols/ASVspoofLauneredDatabase_Resampling.txt",
+                _LAUNDERED.format("Resampling"),
                 "LA_0002 LA_E_2_babble_0 A07 spoof Resampling x\n",
                 "in it more than once: LA_E_2_babble_0",
             ),
@@ -360,12 +301,11 @@ CORPORA = {
     ),
     "famous_figures": Miniature(
         {
-            "eval": {
-                "A_B/Bonafide/A_B_1.wav": Trial("A_B/Bonafide/A_B_1", label="bonafide", speaker="A_B"),
-                "A_B/COZYVOICE2/A_B_1.wav": Trial(
-                    "A_B/COZYVOICE2/A_B_1", label="spoof", speaker="A_B", attack="COZYVOICE2"
-                ),
-            }
+            "eval": _part(
+                "A_B/",
+                _bonafide("Bonafide/A_B_1.wav", "A_B/Bonafide/A_B_1", speaker="A_B"),
+                _spoof("COZYVOICE2/A_B_1.wav", "A_B/COZYVOICE2/A_B_1", speaker="A_B", attack="COZYVOICE2"),
+            )
         },
         {"protocol.txt": _FAMOUS_FIGURES},
         malformed=[

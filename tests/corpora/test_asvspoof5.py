@@ -3,9 +3,7 @@
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora import (
-    asvspoof5,
-)
+from nes2net.corpora import asvspoof5
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
@@ -16,29 +14,23 @@ ASVSPOOF5 = (
 )
 
 
-@pytest.mark.parametrize("place", [".", "ASVspoof5_protocols", "protocols"])
 @pytest.mark.parametrize(
-    "split, name, audio",
-    [("train", "train", "flac_T"), ("dev", "dev.track_1", "flac_D"), ("eval", "eval.track_1", "flac_E_eval")],
+    "split, name, place, audio",
+    [
+        ("train", "train", ".", "flac_T"),
+        ("dev", "dev.track_1", "ASVspoof5_protocols", "flac_D"),
+        ("eval", "eval.track_1", "protocols", "flac_E_eval"),
+    ],
 )
-def test_trials_and_keys(tmp_path, place, split, name, audio):
+def test_trials_and_keys(tmp_path, split, name, place, audio):
     file = write(tmp_path / place / f"ASVspoof5.{name}.tsv", ASVSPOOF5)
     audio = folder(tmp_path / audio)
     spoof, bonafide, coded = asvspoof5.CORPUS.trials(tmp_path, split)
+    rest = {"codec": "none", "phase": split}
     assert spoof == Trial(
-        id="T_0000000000",
-        path=audio / "T_0000000000.flac",
-        label="spoof",
-        speaker="T_4850",
-        attack="A05",
-        codec="none",
-        phase=split,
-        gender="F",
-        attack_type="AC3",
+        "T_0000000000", audio / "T_0000000000.flac", "spoof", "T_4850", "A05", gender="F", attack_type="AC3", **rest
     )
-    assert bonafide == Trial(
-        "T_0000000001", audio / "T_0000000001.flac", "bonafide", "T_4851", codec="none", phase=split, gender="M"
-    )
+    assert bonafide == Trial("T_0000000001", audio / "T_0000000001.flac", "bonafide", "T_4851", gender="M", **rest)
     assert (coded.codec, coded.quality, coded.seed, coded.attack) == ("C05", "3", "77", "A17")
     assert [t.phase for t in asvspoof5.CORPUS.keys(file)] == [split] * 3
     assert asvspoof5.CORPUS.keys(tmp_path, split) == asvspoof5.CORPUS.keys(tmp_path) == asvspoof5.CORPUS.keys(file)

@@ -5,9 +5,7 @@ import pytest
 from builders.files import folder, write
 
 from nes2net import metrics
-from nes2net.corpora import (
-    ctrsvdd,
-)
+from nes2net.corpora import ctrsvdd
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
@@ -26,24 +24,10 @@ CTRSVDD = (
 def test_trials_and_keys(tmp_path, split, name, audio):
     write(tmp_path / f"{name}.txt", CTRSVDD)
     audio = folder(tmp_path / audio)
+    bonafide, spoof = "CtrSVDD_0110_D_0015416", "CtrSVDD_0097_D_0010993"
     assert ctrsvdd.CORPUS.trials(tmp_path, split) == [
-        Trial(
-            "CtrSVDD_0110_D_0015416",
-            audio / "CtrSVDD_0110_D_0015416.flac",
-            "bonafide",
-            "CtrSVDD_0110",
-            source="m4singer",
-            phase=split,
-        ),
-        Trial(
-            "CtrSVDD_0097_D_0010993",
-            audio / "CtrSVDD_0097_D_0010993.flac",
-            "spoof",
-            "CtrSVDD_0097",
-            "A06",
-            source="acesinger",
-            phase=split,
-        ),
+        Trial(bonafide, audio / f"{bonafide}.flac", "bonafide", bonafide[:12], source="m4singer", phase=split),
+        Trial(spoof, audio / f"{spoof}.flac", "spoof", spoof[:12], "A06", source="acesinger", phase=split),
     ]
     assert [t.label for t in ctrsvdd.CORPUS.keys(tmp_path)] == ["bonafide", "spoof"]
     if split == "eval":

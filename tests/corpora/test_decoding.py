@@ -1,9 +1,11 @@
 """Decoding many files in parallel: statistics, named faults, and decoders that crash."""
 
+import multiprocessing
 import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
+from typing import ClassVar
 
 import av
 import numpy as np
@@ -58,59 +60,53 @@ def test_a_missing_file_is_named(tmp_path):
     assert "not found" in decode(tmp_path / "none.wav").error
 
 
+class Forked(ProcessPoolExecutor):
+    """A pool whose processes import nothing."""
+
+    handed_out: ClassVar[list] = []
+
+    def __init__(self, workers: int, **options):
+        super().__init__(workers, **options | {"mp_context": multiprocessing.get_context("fork")})
+
+    def submit(self, *args):
+        self.handed_out.append(super().submit(*args))
+        return self.handed_out[-1]
+
+
+class Unhurried(Forked):
+    """A pool that gets more only after all before is done, when a dying process has died."""
+
+    def submit(self, *args):
+        wait(self.handed_out)
+        return super().submit(*args)
+
+
 def dies_at_c(path: Path) -> Decoded:
-    if path.name == "c.flac":
+    if path.name == "c":
         os.kill(os.getpid(), signal.SIGKILL)
     return Decoded(path, 16000, 1, 1.0)
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a process that can be killed")
-def test_a_decoder_that_crashes_takes_one_file_with_it(folder):
-    paths = sorted(folder.iterdir())
-    chunks = [paths[n : n + 2] for n in range(0, 8, 2)]
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")
+@pytest.mark.parametrize("pool, size", [(Forked, 2), (Unhurried, 1)])
+def test_a_decoder_that_crashes_takes_one_file_with_it(pool, size, tmp_path, monkeypatch):
+    """At the end, and while files are still handed out."""
+    monkeypatch.setattr(pool, "handed_out", [])
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", pool)
+    paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
+    chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
     results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
-    assert sorted(d.path for d in results) == paths
-    assert {d.path.name: d.error for d in results if d.error} == {"c.flac": "the process that decoded it crashed"}
-
-
-class Unhurried(ProcessPoolExecutor):
-    """A pool that gets more only after all before is done, when a dying process has died."""
-
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self.futures = []
-
-    def submit(self, *args):
-        wait(self.futures)
-        self.futures.append(super().submit(*args))
-        return self.futures[-1]
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a process that can be killed")
-def test_a_decoder_that_crashes_while_files_are_still_handed_out(tmp_path, monkeypatch):
-    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Unhurried)
-    paths = [tmp_path / name for name in ("a", "b", "c.flac", *map(str, range(40)))]
-    results = [d for chunk in decode_in_parallel([[path] for path in paths], 1, dies_at_c) for d in chunk]
     assert sorted(d.path for d in results) == sorted(paths)
-    assert {d.path.name: d.error for d in results if d.error} == {"c.flac": "the process that decoded it crashed"}
+    assert {d.path.name: d.error for d in results if d.error} == {"c": "the process that decoded it crashed"}
 
 
-def is_read(path: Path) -> Decoded:
-    return Decoded(path, 16000, 1, 1.0)
-
-
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
 def test_few_chunks_are_handed_out_ahead(tmp_path, monkeypatch):
-    handed_out = []
-
-    class Counting(ProcessPoolExecutor):
-        def submit(self, *args):
-            handed_out.append(args)
-            return super().submit(*args)
-
-    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Counting)
+    monkeypatch.setattr(Forked, "handed_out", [])
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Forked)
     chunks = [[tmp_path / str(n)] for n in range(100)]
-    ahead = [len(handed_out) - read for read, _ in enumerate(decode_in_parallel(chunks, 2, is_read))]
-    assert max(ahead) == 8 and len(handed_out) == len(ahead) == 100
+    ahead = [len(Forked.handed_out) - read for read, _ in enumerate(decode_in_parallel(chunks, 2, dies_at_c))]
+    assert max(ahead) == 8 and len(Forked.handed_out) == len(ahead) == 100
 
 
 def test_files_that_trip_naive_readers(shared):

@@ -75,12 +75,27 @@ def test_malformed_lines(tmp_path, name, path, line, message):
             read(tmp_path, mini.split)
 
 
-def test_other_columns_are_an_error(tmp_path):
-    write(tmp_path / "metadata.csv", "name,label\na.wav,Real\n")
-    with pytest.raises(
-        InputError, match="line 1: expected the columns Filename, Ground Truth, Finetuning Set, found 'name,label'"
-    ):
-        deepfake_eval_2024.CORPUS.keys(tmp_path, "eval")
+@pytest.mark.parametrize(
+    "corpus, file, text, message",
+    [
+        (
+            deepfake_eval_2024,
+            "metadata.csv",
+            "name,label\na.wav,Real\n",
+            "Filename, Ground Truth, Finetuning Set, found 'name,label'",
+        ),
+        (
+            famous_figures,
+            "protocol.txt",
+            "AudioName\tLabel\na\tspoof\n",
+            "AudioPath, Speaker, Source, Label, found 'AudioName",
+        ),
+    ],
+)
+def test_other_columns_are_an_error(tmp_path, corpus, file, text, message):
+    write(tmp_path / file, text)
+    with pytest.raises(InputError, match=f"line 1: expected the columns {message}"):
+        corpus.CORPUS.keys(tmp_path, "eval")
 
 
 def test_a_list_of_two_parts_given_as_a_file(tmp_path):
@@ -169,11 +184,3 @@ def test_the_list_of_librisevoc_elsewhere(tmp_path):
     make(tmp_path, CORPORA["librisevoc"])
     (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
     assert len(librisevoc.CORPUS.trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
-
-
-def test_other_columns_of_famous_figures(tmp_path):
-    write(tmp_path / "protocol.txt", "AudioName\tLabel\na\tspoof\n")
-    with pytest.raises(
-        InputError, match="line 1: expected the columns AudioPath, Speaker, Source, Label, found 'AudioName"
-    ):
-        famous_figures.CORPUS.keys(tmp_path)

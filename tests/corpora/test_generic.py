@@ -46,6 +46,9 @@ def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
         assert generic.CORPUS.trials(file, split) == trials
     assert generic.CORPUS.find_splits(file) == ("all",)
     assert generic.CORPUS.keys(file) == trials[:1]
+    assert generic.CORPUS.find_protocol(tmp_path) == file  # the only list, until there is one of the usual name
+    usual = write(tmp_path / "list.csv", "path\n")
+    assert generic.CORPUS.find_protocol(tmp_path) == usual
 
 
 def test_blank_lines_are_skipped_and_counted(tmp_path):

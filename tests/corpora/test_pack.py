@@ -19,23 +19,11 @@ def without_place(trials):
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
-    command = [
-        "data",
-        "pack",
-        "asvspoof2019_la",
-        str(corpus),
-        str(tmp_path / "out"),
-        "--format",
-        format,
-        "--shard-size",
-        "0.2MB",
-    ]
-    assert main(command) == 0
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
+    assert main([*command, "--shard-size", "0.2MB"]) == 0
     assert f"of audio in {len(shards.shards_below(tmp_path / 'out'))} shards, in" in capsys.readouterr().out
-    assert len(shards.shards_below(tmp_path / "out")) > 2 and shards.CORPUS.find_splits(tmp_path / "out") == (
-        "train",
-        "dev",
-    )
+    assert len(shards.shards_below(tmp_path / "out")) > 2
+    assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
         found, original = shards.CORPUS.trials(tmp_path / "out", split), asvspoof2019_la.CORPUS.trials(corpus, split)
         assert without_place(found) == without_place(replace(t, phase=split) for t in original)
@@ -61,12 +49,9 @@ def test_phases_are_kept(corpus, format, tmp_path):
     pack.pack(parts, out, title="phases", format=format)
     assert shards.CORPUS.find_splits(out) == ("train", "eval")
     assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
-    assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == [
-        "eval",
-        "progress",
-        "track1",
-    ]  # all are scored
-    for phase in ("eval", "progress", "track1"):
+    scored = ["eval", "progress", "track1"]  # all of them
+    assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == scored
+    for phase in scored:
         assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
         shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
     with pytest.raises(InputError, match="no phase 'hidden'; it has train, dev, eval, progress, track1, all"):

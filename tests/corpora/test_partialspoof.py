@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from builders.files import folder, write
 
-from nes2net.corpora import (
-    partialspoof,
-)
+from nes2net.corpora import partialspoof
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
@@ -15,8 +13,7 @@ from nes2net.localisation import Segment, write_rttm
 PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
 
 
-@pytest.mark.parametrize("given", [".", "database"])
-@pytest.mark.parametrize("split", ["train", "dev", "eval"])
+@pytest.mark.parametrize("given, split", [(".", "train"), ("database", "dev"), (".", "eval")])
 def test_trials_and_keys(tmp_path, given, split):
     protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
     write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
@@ -66,13 +63,14 @@ def write_durations(path, durations):
     write(path, "".join(f"{utterance} {seconds}\n" for utterance, seconds in durations.items()))
 
 
-@pytest.mark.parametrize("inner, given", [("database/eval/con_data", "."), ("eval/con_data", "."), (".", ".")])
-def test_segments(tmp_path, inner, given):
+@pytest.mark.parametrize("inner", ["database/eval/con_data", "eval/con_data", "."])
+def test_segments(tmp_path, inner):
     write_durations(tmp_path / inner / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1})
     write_rttm(tmp_path / inner / "rttm_2cls_0sil", SEGMENTS)
     write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
-    assert partialspoof.segments(tmp_path / given, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
+    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
     (tmp_path / inner / "rttm_2cls_0sil").unlink()
+    write_durations(tmp_path / inner / "reco2dur", {"LA_E_2834763": 1.5, "CON_E_0033629": 2.1, "empty": 0.0})
     write_rttm(tmp_path / inner / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
     assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
 

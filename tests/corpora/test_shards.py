@@ -31,13 +31,11 @@ def arena_rows(names, labels=None, notes=None, **further):
 
 def test_the_layout_of_the_arena(tmp_path):
     notes = ['{"utterance_id": "a 1", "speaker": "s", "attack": "-", "year": 2021, "note": null}', "{}", None]
-    shards.write_parquet(
-        tmp_path / "data" / "test-00000-of-00002.parquet", shards.table(arena_rows("abc", notes=notes))
-    )
-    shards.write_parquet(tmp_path / "data" / "test-00001-of-00002.parquet", shards.table(arena_rows(["d", "e"])))
+    first, second = (tmp_path / "data" / f"test-0000{i}-of-00002.parquet" for i in (0, 1))
+    shards.write_parquet(first, shards.table(arena_rows("abc", notes=notes)))
+    shards.write_parquet(second, shards.table(arena_rows(["d", "e"])))
     shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
     (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
-    first, second = (tmp_path / "data" / f"test-0000{i}-of-00002.parquet" for i in (0, 1))
     found = CORPUS.trials(tmp_path, "eval")
     assert found[0] == Trial(
         "a%201", first / "0", "bonafide", speaker="s", attack=None, phase="eval", extra=(("year", "2021"),)
@@ -45,9 +43,8 @@ def test_the_layout_of_the_arena(tmp_path):
     names = [f"data/{first.name}/{i}" for i in (1, 2)]
     assert [t.id for t in found] == ["a%201", *names, "d", "e"] and found[-1].path == second / "1"
     assert [t.target for t in found] == [1, 0, 1, 1, 0] and [t.phase for t in found] == ["eval"] * 5
-    assert CORPUS.trials(tmp_path) == found == CORPUS.keys(tmp_path, "eval") and CORPUS.find_splits(tmp_path) == (
-        "eval",
-    )
+    assert CORPUS.trials(tmp_path) == found == CORPUS.keys(tmp_path, "eval")
+    assert CORPUS.find_splits(tmp_path) == ("eval",)
     assert CORPUS.trials(first, "eval") == [
         Trial(t.id.removeprefix("data/"), t.path, t.label, speaker=t.speaker, phase=t.phase, extra=t.extra)
         for t in found[:3]
@@ -124,17 +121,13 @@ def test_webdataset(tmp_path):
         },
     )
     assert CORPUS.trials(tmp_path, "eval") == [
-        Trial(
-            "test-000.tar/a/utt1.flac",
-            shard / "a/utt1.flac",
-            "spoof",
-            attack="A1",
-            phase="eval",
-            extra=(("f0", "100"),),
-        ),
-        Trial("test-000.tar/utt2.wav", shard / "utt2.wav", "bonafide", phase="eval"),
-        Trial("test-000.tar/utt3.mp3", shard / "utt3.mp3", "spoof", phase="eval"),
-        Trial("test-000.tar/utt4.flac", shard / "utt4.flac", phase="eval"),
+        Trial(f"test-000.tar/{name}", shard / name, label, phase="eval", **fields)
+        for name, label, fields in (
+            ("a/utt1.flac", "spoof", {"attack": "A1", "extra": (("f0", "100"),)}),
+            ("utt2.wav", "bonafide", {}),
+            ("utt3.mp3", "spoof", {}),
+            ("utt4.flac", None, {}),
+        )
     ]
     assert check_corpus(CORPUS, tmp_path).complete
 
@@ -146,10 +139,7 @@ def test_webdataset(tmp_path):
         (arena_rows("ab", [0, -1]), "row 1: the label is '-1'"),
         (arena_rows("ab", ["spoof", "maybe"]), "row 1: the label is 'maybe'; expected 0 .bona fide., 1"),
         (arena_rows("ab", [False, True]), "row 0: the label is 'False'"),
-        (
-            arena_rows("ab", [[0], [1]]),
-            "the column 'label' is of type 'list<.*int64>'; expected words or whole numbers",
-        ),
+        (arena_rows("ab", [[0], [1]]), "'label' is of type 'list<.*int64>'; expected words or whole numbers"),
         (arena_rows("ab", [b"spoof", b"spoof"]), "the column 'label' is of type 'binary'"),
         ({"audio": [(b"a", "a.flac")], "notes": ['{"label": [1]}']}, r"row 0: the label is '\[1\]'"),
         (arena_rows(["a\x1b[2J"]), r"the id 'a\\x1b\[2J' holds control characters"),

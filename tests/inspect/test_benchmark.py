@@ -9,8 +9,7 @@ from nes2net.inspect.benchmark import Measured, measure
 from nes2net.inspect.info import count_flops
 
 
-def test_counts_of_each_stage(tmp_path):
-    detector = Detector.from_config({"frontend": "wav2vec2_small", "backend": "asp_mlp"}).eval()
+def test_counts_of_each_stage(detector, tmp_path):
     file = tmp_path / "speech.wav"
     soundfile.write(file, np.zeros(24000), 16000)
     measured, product = measure(detector, [file, file], 8000, [4], 1)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.inspect import info
 
@@ -22,11 +21,6 @@ def test_the_papers_cost_and_size():
 def test_multiply_adds_of_known_layers():
     convolution = nn.Conv1d(4, 6, 3)
     assert info.count_flops(convolution, torch.zeros(2, 4, 10)) == 2 * 2 * 6 * 8 * 4 * 3
-
-
-def test_unknown_names():
-    with pytest.raises(InputError, match="did you mean 'nes2net_x'"):
-        info.describe("nes2netx")
 
 
 def test_a_published_min_tdcf_is_shown(capsys):

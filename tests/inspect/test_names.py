@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from functools import cache
 
 import pytest
 
@@ -9,14 +10,30 @@ from nes2net.cli.info import _results
 from nes2net.cli.main import main
 from nes2net.errors import InputError
 from nes2net.frontends.sizes import SIZES
-from nes2net.inspect import names
+from nes2net.inspect import info, names
 from nes2net.inspect.part_options import option_rows
+from nes2net.options import declared
 from nes2net.published_models import PUBLISHED
 from nes2net.recipes.reading import load_recipe, packaged_recipes
-from nes2net.registry import backends, corpora, effects, frontends
+from nes2net.registry import backends, corpora, create_frontend, effects, frontends
 
 RESULTS = _results()
 KINDS = names.names(RESULTS)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick():
+    """Every recipe is read once, and parts are counted on few layers and frames."""
+
+    def few_layers(name):
+        has_layers = "encoder_layers" in declared(frontends.get(name))
+        return create_frontend(name, **({"encoder_layers": 2} if has_layers else {}))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(names, "load_recipe", cache(load_recipe))
+        patch.setattr(info, "create_frontend", few_layers)
+        patch.setattr(info, "PAPER_FRAMES", 32)
+        yield
 
 
 def shown(capsys, *arguments):
@@ -102,24 +119,35 @@ def test_every_name_is_described(name):
     singular = {"corpora": "corpus", "losses": "loss"}.get(kind, kind.removesuffix("s"))
     assert lines[0].startswith(f"{name}: ") and singular.split()[-1] in lines[0]
     assert [line for line in lines if len(line) > 100] == []
-    assert json.loads(json.dumps(sheet.to_dict()))["next"] == sheet.commands != []
+    found = json.loads(json.dumps(sheet.to_dict()))
+    assert found["next"] == sheet.commands != []
+    if kind == "corpora":
+        corpus = corpora.get(name)
+        assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
+        numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
+        assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
+        assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
+        assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
+    elif kind == "conditions":
+        condition = effects.get(name)
+        assert found["title"] == f"{name}: condition" and found["what"]
+        assert found["strength"] == (condition.takes() or "none")
+        assert found.get("needs", "") == " and ".join(condition.needs)
+        assert found["length"].startswith("changes" if condition.time_moves else "stays")
+        assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)
 
 
-@pytest.mark.parametrize(
-    ("registry", "name"), [(registry, name) for registry in (frontends, backends) for name in registry.names()]
-)
-def test_every_option_has_a_meaning(registry, name):
-    assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == []
+@pytest.mark.parametrize("registry", [frontends, backends])
+def test_every_option_has_a_meaning(registry):
+    for name in registry.names():
+        assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
 
 def test_a_part_has_its_options_and_source(capsys):
     found = json.loads(shown_json(capsys, "nes2net_x"))
     (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
-    assert (
-        option["default"] == [8, 8]
-        and option["takes"].startswith("a list of two")
-        and "outer groups" in option["meaning"]
-    )
+    assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
+    assert "outer groups" in option["meaning"]
     assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
 
 
@@ -133,37 +161,11 @@ def test_a_recipe_says_what_differs_and_from_where(capsys):
     assert shown(capsys, "recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
 
 
-@pytest.mark.parametrize("name", packaged_recipes())
-def test_the_sources_beside_values_are_those_of_the_recipe(name):
-    sources = names._value_comments(name)
-    values = names._flat(load_recipe(name).written())
-    assert sources and set(sources) - {"base", "model"} <= {
-        *values,
-        *(key for key in sources if key.startswith("model.")),
-    }
-
-
-@pytest.mark.parametrize("name", corpora.names())
-def test_a_corpus_says_how_to_check_it(name, capsys):
-    found = json.loads(shown_json(capsys, name))
-    corpus = corpora.get(name)
-    assert found["EER rule"].startswith(f"{corpus.eer_method}: ")
-    numbers = found.get("reported numbers" if corpus.counts_from else "official numbers", [])
-    assert [row["trials"] for row in numbers] == [of.trials for of in corpus.counts.values()]
-    assert found.get("numbers from", "") == corpus.counts_from and found.get("licence", "") == corpus.licence
-    assert found["next"] == [f"nes2net data check {name} {'LIST.csv|FOLDER' if name == 'generic' else 'FOLDER'}"]
-
-
-@pytest.mark.parametrize("name", effects.names())
-def test_a_condition_says_its_strengths_and_needs(name, capsys):
-    found = json.loads(shown_json(capsys, name))
-    condition = effects.get(name)
-    assert found["title"] == f"{name}: condition" and found["what"]
-    assert found["strength"] == (condition.takes() or "none")
-    assert found.get("needs", "") == " and ".join(condition.needs)
-    assert found["length"].startswith("changes" if condition.time_moves else "stays")
-    assert all(f" --{source} DIR" in found["next"][0] for source in condition.needs)
-    shown(capsys, name)
+def test_the_sources_beside_values_are_those_of_the_recipe():
+    for name in packaged_recipes():
+        sources, values = names._value_comments(name), names._flat(load_recipe(name).written())
+        of_model = {key for key in sources if key.startswith("model.")}
+        assert sources and set(sources) - {"base", "model"} <= {*values, *of_model}, name
 
 
 def test_a_key_of_a_recipe(capsys):
@@ -172,18 +174,12 @@ def test_a_key_of_a_recipe(capsys):
     assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
 
 
-@pytest.mark.parametrize(
-    ("wrong", "meant"),
-    [
-        ("nes2netx", "nes2net_x"),
-        ("asvspoof5_nes2net", "asvspoof5_nes2net_x"),
-        ("asvspof5", "asvspoof5"),
-        ("SLS", "sls"),
-    ],
-)
-def test_a_misspelt_name_gets_the_nearest(wrong, meant, capsys):
-    assert main(["info", wrong]) == 2
-    assert f"did you mean '{meant}'?" in capsys.readouterr().err
+def test_a_misspelt_name_gets_the_nearest(capsys):
+    for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
+        with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
+            names.sheets(wrong, RESULTS)
+    assert main(["info", "nes2netx"]) == 2
+    assert "did you mean 'nes2net_x'?" in capsys.readouterr().err
 
 
 def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Recipes: YAML, overrides, errors, and the published run-folder names."""
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -40,12 +41,6 @@ def test_run_folder_names_are_the_published():
         assert recipe.tag == f"{published}_again"
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
-def test_packaged_recipes_are_read_back_as_written(path):
-    recipe = load_recipe(path)
-    assert recipe_from_dict(recipe.to_dict()) == recipe == recipe_from_dict(recipe.written())
-
-
 def test_overrides_and_types(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("train: {lr: 1e-6, epochs: 3}\nmodel: {frontend: lps, backend: nes2net_x}\n")
@@ -57,9 +52,25 @@ def test_overrides_and_types(tmp_path):
     assert recipe.train.max_grad_norm == 1.0
 
 
+KEEPS = ("newest", "improved,last", "0", "9" * 5000)
+#: Key → the least whole number that it takes.
+LEAST = {
+    "data.num_samples": 1,
+    "data.num_workers": 0,
+    "train.epochs": 1,
+    "train.batch_size": 1,
+    "train.accumulate": 1,
+    "train.t_max": 1,
+    "train.warmup_steps": 0,
+    "train.freeze_frontend_epochs": 0,
+    "validation.first_epoch": 1,
+}
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
+        # unknown keys, and the nearest
         (
             "train.zzz=1",
             r"'train.zzz' in the recipe; known: .*, … \(\d+ in all; `nes2net info recipe train` lists them\)",
@@ -68,32 +79,23 @@ def test_overrides_and_types(tmp_path):
         ("learning_rate=1", r"did you mean 'train.lr'\? Known: "),
         ("data.database_path=DB", r"did you mean 'data.root'\? Known: "),
         ("train.epoch=1", r"did you mean 'train.epochs'\?"),
-        ("seed=abc", "`seed` is a whole number from 0 to .*, not 'abc'"),
-        ("train.epochs=1.5", "`train.epochs` is a whole number of at least 1, not 1.5"),
-        ("train=3", "train is a mapping of keys, not 3"),
+        ("self=1", "unknown key 'self' in the recipe"),
+        ("trian.lr=1", r"unknown key 'trian' in the recipe; did you mean 'train'\?"),
+        ("epochs=3", r"unknown key 'epochs' in the recipe; did you mean 'train.epochs'\?"),
+        ("train.patience=3", r"unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\?"),
+        # other types and words
         ("seed", "not of the form key=value"),
         ("seed=[1", "not valid YAML"),
-        ("train.adam_betas=0.1", "`train.adam_betas` is a list of two numbers from 0 to below 1, not 0.1"),
-        (
-            "train.adam_betas=[0.1, heavy]",
-            r"`train.adam_betas` is a list of two numbers from 0 to below 1, not \[0.1, 'heavy'\]",
-        ),
-        ("self=1", "unknown key 'self' in the recipe"),
-        ("trian.lr=1", "unknown key 'trian' in the recipe; did you mean 'train'\\?"),
-        ("epochs=3", "unknown key 'epochs' in the recipe; did you mean 'train.epochs'\\?"),
-        ("train.patience=3", "unknown key 'train.patience' in the recipe; did you mean 'validation.patience'\\?"),
+        ("train=3", "train is a mapping of keys, not 3"),
+        ("train.epochs=1.5", "`train.epochs` is a whole number of at least 1, not 1.5"),
         ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
-        (
-            "train.optimizer=adamm",
-            "`train.optimizer` is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\\?",
-        ),
+        ("train.lr=true", "`train.lr` is a number above 0, not True"),
+        ("train.compile=1", "`train.compile` is true or false, not 1"),
+        ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
         ("train.schedule=linear", "is one of constant, cosine, cosine_epochs, inverse_sqrt, step, not 'linear'"),
+        ("train.schedule=[cosine]", r"`train.schedule` is one of constant, .*, step, not \['cosine'\]"),
         ("data.crop=random_tile", "did you mean 'random_tiled'"),
-        ("train.keep=newest", "`train.keep` is improved, all, or any of last, best and a number"),
-        ("train.keep=improved,last", "`train.keep` is improved, all, or any of"),
-        ("train.keep=0", "`train.keep` is improved, all, or any of"),
-        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
-        ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
+        *((f"train.keep={keep}", "`train.keep` is improved, all, or any of last, best and a number") for keep in KEEPS),
         # keys that would change nothing
         ("train.min_lr=1e-9", "changes nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
@@ -101,37 +103,35 @@ def test_overrides_and_types(tmp_path):
         ("augment={musan: m, noise_probability: 0}", "change nothing with `augment.noise_probability=0`"),
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` changes nothing without"),
-        ("augment.conditions=mp3:16", "`augment.conditions` is "),
-        (
-            "augment.parameters={P: 5, SNRmin: 3}",
-            r"`augment\.parameters` \(P, SNRmin\) change nothing with `augment\.algo=0`",
-        ),
+        ("augment.parameters={P: 5, SNRmin: 3}", r"\(P, SNRmin\) change nothing with `augment\.algo=0`"),
+        ("train={optimizer: logistic, epochs: 2}", "fits in one go: set `train.epochs=1`, not 2"),
         # out of range
+        ("augment.conditions=mp3:16", "`augment.conditions` is "),
         ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0.1, 1\]"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
-        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
-        ("train.max_grad_norm=-1", "`train.max_grad_norm` is a number above 0, or null, not -1"),
-        ("train.max_grad_norm=.inf", "`train.max_grad_norm` is a number above 0, or null, not inf"),
-        ("train.max_grad_norm=nan", "`train.max_grad_norm` is a number above 0, or null, not 'nan'"),
-        ("train.lr=0", "`train.lr` is a number above 0"),
+        ("train.lr=0", "`train.lr` is a number above 0, not 0"),
         ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
-        ("data.num_samples=0", "`data.num_samples` is a whole number of at least 1"),
-        ("data.num_workers=-1", "`data.num_workers` is a whole number of at least 0"),
-        ("train.batch_size=0", "`train.batch_size` is a whole number of at least 1"),
-        ("train.accumulate=0", "`train.accumulate` is a whole number of at least 1"),
-        ("train.freeze_frontend_epochs=-1", "`train.freeze_frontend_epochs` is a whole number of at least 0"),
-        ("train.warmup_steps=-1", "`train.warmup_steps` is a whole number of at least 0"),
+        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
+        ("train.max_grad_norm=nan", "`train.max_grad_norm` is a number above 0, or null, not 'nan'"),
+        ("train.adam_eps=0", "`train.adam_eps` is a number above 0"),
+        ("train.weight_decay=-1", "`train.weight_decay` is a number of at least 0"),
         ("train.save_every_minutes=-1", "`train.save_every_minutes` is a number of at least 0"),
-        ("train.save_every_minutes=nan", "`train.save_every_minutes` is a number of at least 0, not 'nan'"),
-        ("validation.first_epoch=0", "`validation.first_epoch` is a whole number of at least 1, not 0"),
+        ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
+        *((f"{key}={least - 1}", f"`{key}` is a whole number of at least {least}") for key, least in LEAST.items()),
+        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
         ("seed=-1", r"`seed` is a whole number from 0 to below 2\^63, not -1"),
         ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223372036854775808"),
-        ("seed=99999999999999999999999", "`seed` is a whole number from 0 to .*, not '999"),
         ("seed=0520", "`seed` is a whole number from 0 to .*, not '0520'"),
-        ("train.adam_betas=[-1, 0]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
-        ("train.adam_betas=[0.1, .inf]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
-        ("train.adam_betas=[0, 0, 0]", "`train.adam_betas` is a list of two numbers from 0 to below 1"),
-        ("train.keep=" + "9" * 5000, "`train.keep` is improved, all"),
+        *(
+            (f"train.adam_betas={betas}", f"`train.adam_betas` is a list of two .* below 1, not {re.escape(said)}")
+            for betas, said in (
+                ("0.1", "0.1"),
+                ("[0.1, heavy]", "[0.1, 'heavy']"),
+                ("[-1, 0]", "[-1, 0]"),
+                ("[0, 1]", "[0, 1]"),
+                ("[0, 0, 0]", "[0, 0, 0]"),
+            )
+        ),
         # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
         ("date=..", "`date` is a part of a folder's name"),
@@ -252,15 +252,15 @@ def test_a_recipe_builds_on_another(tmp_path):
     assert (recipe.train.lr, recipe.train.epochs, recipe.train.batch_size) == (1e-6, 4, 2)
     assert recipe.model == {"frontend": "lps", "backend": {"name": "aasist"}}
     assert "base" not in recipe.to_dict()
-    (tmp_path / "third.yaml").write_text("base: other.yaml\n")
-    with pytest.raises(InputError, match=r"other\.yaml, which has a base itself: name 'plain\.yaml' as base"):
-        load_recipe(tmp_path / "third.yaml")
-    (tmp_path / "itself.yaml").write_text("base: itself.yaml\n")
-    with pytest.raises(InputError, match="has a base itself"):
-        load_recipe(tmp_path / "itself.yaml")
-    (tmp_path / "lost.yaml").write_text("base: none.yaml\n")
-    with pytest.raises(InputError, match=r"lost\.yaml builds on .*none\.yaml, which is not there"):
-        load_recipe(tmp_path / "lost.yaml")
+    third = tmp_path / "third.yaml"
+    for base, message in (
+        ("other.yaml", r"other\.yaml, which has a base itself: name 'plain\.yaml' as base"),
+        ("third.yaml", "has a base itself"),
+        ("none.yaml", r"third\.yaml builds on .*none\.yaml, which is not there"),
+    ):
+        third.write_text(f"base: {base}\n")
+        with pytest.raises(InputError, match=message):
+            load_recipe(third)
 
 
 @pytest.mark.parametrize(
@@ -316,22 +316,20 @@ def test_an_unknown_recipe_is_answered_with_the_nearest_and_ten_packaged_ones(re
     assert len(named) == 10 and set(named) <= set(packaged_recipes())
 
 
-def test_wrong_files(tmp_path):
-    (tmp_path / "a.yaml").write_text("a: [")
-    with pytest.raises(InputError, match="not valid YAML"):
-        load_recipe(tmp_path / "a.yaml")
-    (tmp_path / "b.yaml").write_text("- 1\n")
-    with pytest.raises(InputError, match="mapping"):
-        load_recipe(tmp_path / "b.yaml")
-    (tmp_path / "c.yaml").write_text("train: {epochs: 3}\nseed: 1\ntrain: {lr: 1e-6}\n")
-    with pytest.raises(InputError, match=r"c\.yaml is not valid YAML: the key 'train' stands there twice .*line 3"):
-        load_recipe(tmp_path / "c.yaml")
-    (tmp_path / "d.yaml").write_text("model: &a {frontend: *a}\n")
-    with pytest.raises(InputError, match="no aliases and no tags"):
-        load_recipe(tmp_path / "d.yaml")
-    (tmp_path / "e.yaml").write_bytes(b"name: \xff\n")
-    with pytest.raises(InputError, match=r"e\.yaml is not a text file: byte 6 is not UTF-8"):
-        load_recipe(tmp_path / "e.yaml")
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (b"a: [", "not valid YAML"),
+        (b"- 1\n", "mapping"),
+        (b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n", "not valid YAML: the key 'train' stands there twice .*line 3"),
+        (b"model: &a {frontend: *a}\n", "no aliases and no tags"),
+        (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
+    ],
+)
+def test_wrong_files(tmp_path, content, message):
+    (tmp_path / "r.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"r\.yaml.*{message}"):
+        load_recipe(tmp_path / "r.yaml")
 
 
 def test_an_error_does_not_repeat_large_values():
@@ -346,26 +344,11 @@ def test_an_error_does_not_repeat_large_values():
         assert len(str(error.value)) < 1000
 
 
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        ({"adam_betas": [0.9]}, "`train.adam_betas` is a list of two numbers from 0 to below 1, not \\[0.9\\]"),
-        ({"adam_betas": [0.9, 1]}, "`train.adam_betas` is a list of two numbers from 0 to below 1"),
-        ({"lr": 0.0}, "`train.lr` is a number above 0, not 0.0"),
-        ({"lr": True}, "`train.lr` is a number above 0, not True"),
-        ({"adam_eps": 0}, "`train.adam_eps` is a number above 0"),
-        ({"weight_decay": -1.0}, "`train.weight_decay` is a number of at least 0"),
-        ({"optimizer": "sgd"}, "`train.optimizer` is one of adam, adamw, logistic, not 'sgd'"),
-        ({"schedule": "cosine", "min_lr": 1.0}, r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        ({"schedule": "cosine_epochs", "t_max": 0}, "`train.t_max` is a whole number of at least 1"),
-        ({"schedule": ["cosine"]}, "`train.schedule` is one of constant, .*, inverse_sqrt, step, not \\['cosine'\\]"),
-        ({"compile": 1}, "`train.compile` is true or false, not 1"),
-        ({"epoch": 1}, "unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"),
-    ],
-)
-def test_a_section_made_in_python_is_checked_as_one_that_is_read(values, message):
-    with pytest.raises(InputError, match=message):
-        TrainConfig(**values)
+def test_a_section_made_in_python_is_checked_as_one_that_is_read():
+    with pytest.raises(InputError, match=r"`train.lr` is a number above 0, not 0.0"):
+        TrainConfig(lr=0.0)
+    with pytest.raises(InputError, match="unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"):
+        TrainConfig(epoch=1)
 
 
 def test_the_choices_are_those_that_training_has():
@@ -385,13 +368,8 @@ def test_several_corpora():
     """Their keys are those of one corpus, by its name or alias; text stays as written."""
     recipe = load_recipe("asvspoof2019_nes2net_x", [TWO, "data.corpora.Fake.Set.root=1e-6", "data.balance=[class]"])
     la, fake = recipe.data.corpora
-    assert (la.alias, la.root, la.weight, la.train_split, la.dev_split) == (
-        "asvspoof2019_la",
-        "0520",
-        None,
-        "train",
-        "dev",
-    )
+    assert (la.alias, la.root, la.weight) == ("asvspoof2019_la", "0520", None)
+    assert (la.train_split, la.dev_split) == ("train", "dev")
     assert (fake.alias, fake.root, fake.weight) == ("Fake.Set", "1e-6", 2.0)
     assert {part.called: (part.name, part.root) for part in recipe.data.parts("dev")} == {
         "asvspoof2019_la": ("asvspoof2019_la", "0520"),
@@ -401,26 +379,17 @@ def test_several_corpora():
 
 
 LA, DF = {"name": "asvspoof2019_la", "root": "DB"}, {"name": "asvspoof2021_df", "root": "DF"}
+LOGISTIC = ["train.optimizer=logistic", "train.epochs=1", "augment.algo=0"]
 TRAINS, CHOOSES = {"dev_split": None}, {"train_split": None, "dev_split": "eval"}
 
 
 @pytest.mark.parametrize(
     ("short", "listed", "root"),
     [
+        ({"root": "DB", "train_split": "dev"}, [{**LA, "train_split": "dev"}], "root"),
         (
-            {"root": "DB", "protocols": "P", "train_split": "dev"},
-            [{**LA, "protocols": "P", "train_split": "dev"}],
-            "root",
-        ),
-        (
-            {
-                "root": "DB",
-                "dev_corpus": "asvspoof2021_df",
-                "dev_root": "DF",
-                "dev_split": "eval",
-                "dev_phase": "progress",
-            },
-            [{**LA, **TRAINS}, {**DF, **CHOOSES, "dev_phase": "progress"}],
+            {"root": "DB", "dev_corpus": "asvspoof2021_df", "dev_root": "DF", "dev_split": "eval", "dev_phase": "eval"},
+            [{**LA, **TRAINS}, {**DF, **CHOOSES, "dev_phase": "eval"}],
             "dev_root",
         ),
         (
@@ -453,10 +422,7 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (
-            [TWO, "data.root=DB"],
-            r"`data\.root=DB` applies to a single corpus; move it into an entry of `data\.corpora`",
-        ),
+        ([TWO, "data.root=DB"], r"applies to a single corpus; move it into an entry of `data\.corpora`"),
         ([TWO, "data.dev_phase=eval"], r"`data\.dev_phase=eval` applies to a single corpus"),
         (["data.corpora=[{name: generic}, {name: generic}]"], "two of `data.corpora` are called generic.*`alias`"),
         (["data.corpora=[{name: a, alias: a/b}]"], r"`data\.corpora\[\]\.alias` is a name of letters"),
@@ -472,13 +438,10 @@ def test_what_the_short_form_cannot_say_stays_a_list(changes):
         ([TWO, "validation.over=worst"], "`validation.over=worst` changes nothing with `validation.select_on=loss`"),
         (
             [TWO, "data.train_scores=[a]", "data.dev_scores=[b]"],
-            "scores of one corpus each: leave them out, or let one of `data.corpora` train",
+            "scores of one corpus each: leave them out, or let one",
         ),
         (["validation.select_on=eer", "validation.over=mean"], "needs several development corpora in `data.corpora`"),
-        (
-            ["data.epoch_size=9", "train.optimizer=logistic", "train.epochs=1", "augment.algo=0"],
-            "fits every utterance once",
-        ),
+        ([*LOGISTIC, "data.epoch_size=9"], "fits every utterance once"),
     ],
 )
 def test_what_does_not_go_with_several_corpora(overrides, message):

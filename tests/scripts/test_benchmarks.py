@@ -1,21 +1,16 @@
 """`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out. `scripts/bench coverage`."""
 
-import importlib.util
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from builders.scripts import SCRIPTS, loaded
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    path = Path(__file__).resolve().parents[2] / "scripts" / "benchmarks" / "metrics.py"
-    spec = importlib.util.spec_from_file_location("metrics_benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("benchmarks/metrics.py")
 
 
 @pytest.mark.parametrize("num_trials", [30, 500])
@@ -36,9 +31,10 @@ def test_table(benchmark, capsys):
 
 
 def test_coverage():
-    bench = Path(__file__).resolve().parents[2] / "scripts" / "bench"
     flags = "--repeats 12 --resamples 20 --settings 1 --workers 1 --rates"
-    done = subprocess.run([sys.executable, bench, "coverage", *flags.split()], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, SCRIPTS / "bench", "coverage", *flags.split()], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
     assert len(held) == 12 and held["eer", "percentile"] < held["eer", "used"] <= 100

@@ -28,14 +28,8 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
     folders = {path.name.partition("_seed2_")[2]: path for path in (demo / "ablation" / "models").iterdir()}
     recipes = {name: yaml.safe_load((path / "recipe.yaml").read_text()) for name, path in folders.items()}
     trained = [values["train"] for values in recipes.values()]
-    assert {named if isinstance(named := of["task"] or of["loss"], str) else named["name"] for of in trained} == {
-        "cross_entropy",
-        "am_softmax",
-        "oc_softmax",
-        "p2sgrad",
-        "prototypes",
-        "distillation",
-    }
+    losses = {"cross_entropy", "am_softmax", "oc_softmax", "p2sgrad", "prototypes", "distillation"}
+    assert {named if isinstance(named := of["task"] or of["loss"], str) else named["name"] for of in trained} == losses
     started = recipes["large_margin"]["train"]["init_from"], recipes["distillation"]["train"]["task"]["teacher"]
     assert [text.partition("_seed2_")[2].partition("/")[0] for text in started] == ["am_softmax", "cross_entropy"]
 

@@ -117,11 +117,11 @@ class TestCodecs:
         below_3_khz = slice(0, int(3000 * len(x) / RATE))
         assert np.corrcoef(spectra[0][below_3_khz], spectra[1][below_3_khz])[0, 1] > 0.6
 
-    @pytest.mark.parametrize("name, highest", [("alaw", 4000), ("ulaw", 4000), ("gsm", 4000)])
-    def test_telephone_band(self, name, highest):
+    @pytest.mark.parametrize("name", ["alaw", "ulaw", "gsm"])
+    def test_telephone_band(self, name):
         x = 0.1 * np.random.default_rng(0).standard_normal(RATE)
         power = np.abs(np.fft.rfft(codecs.transmit(x, name))) ** 2
-        assert power[highest + 200 :].sum() < 1e-3 * power.sum()
+        assert power[4200:].sum() < 1e-3 * power.sum()
 
     def test_names_are_those_of_the_keys(self):
         assert set(codecs.LA_CODECS) <= {"none", "alaw", "pstn", "g722", "ulaw", "gsm", "opus"}
@@ -136,19 +136,16 @@ class TestSynthesis:
         if program and not shutil.which(program):
             pytest.skip(f"{program} is not installed")
         pytest.importorskip("pyworld", reason="pyworld is not installed")
+        speech = speech[: 3 * RATE // 2]
         part = "la" if synthesis.METHODS[method].unseen else "train"
         one, same = (synthesis.spoof(method, speech, channel.generator(0, method), "en", part) for _ in range(2))
         np.testing.assert_array_equal(one, same)
         assert len(one) >= len(speech) - RATE // 100
         assert np.isfinite(one).all() and np.sqrt(np.mean(one**2)) > 1e-3
         assert not np.allclose(one[: len(speech)], speech[: len(one)], atol=1e-3)
-
-    @pytest.mark.parametrize("method", ["world", "griffin_lim", "lpc", "phase_vocoder"])
-    def test_copies_keep_the_spectrum(self, speech, method):
-        pytest.importorskip("pyworld", reason="pyworld is not installed")
-        made = synthesis.spoof(method, speech, channel.generator(0, method), "en", "la")
-        bands = [10 * np.log10(1e-9 + _band_powers(x) / np.sum(_band_powers(x))) for x in (speech, made)]
-        assert np.abs(bands[0] - bands[1]).mean() < 5
+        if method in ("world", "griffin_lim", "lpc", "phase_vocoder"):  # copies, which keep the spectrum
+            bands = [10 * np.log10(1e-9 + _band_powers(x) / np.sum(_band_powers(x))) for x in (speech, one)]
+            assert np.abs(bands[0] - bands[1]).mean() < 5
 
     def test_no_sentence_is_read_in_two_parts(self):
         parts = {
@@ -223,12 +220,8 @@ class TestCorpus:
 
     def test_evaluation_speakers_are_kept_apart(self, built):
         learnt = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(built, split)}
-        keys = [
-            *asvspoof2021_la.CORPUS.keys(built / "keys"),
-            *asvspoof2021_df.CORPUS.keys(built / "keys"),
-            *in_the_wild.CORPUS.trials(built),
-        ]
-        assert learnt and not learnt & {t.speaker for t in keys}
+        keys = [*asvspoof2021_la.CORPUS.keys(built / "keys"), *asvspoof2021_df.CORPUS.keys(built / "keys")]
+        assert learnt and not learnt & {t.speaker for t in [*keys, *in_the_wild.CORPUS.trials(built)]}
 
     def test_min_tdcf_can_be_computed(self, built, tmp_path):
         target, nontarget, spoof = asvspoof2021_la.asv_scores(built / "keys")
@@ -328,10 +321,8 @@ class TestPlan:
         for codec in set(human):
             assert human.count(codec) / len(human) == pytest.approx(spoof.count(codec) / len(spoof), abs=0.01)
 
-    def test_ids_are_unique(self, planned):
+    def test_ids_are_unique_and_no_recording_is_in_two_parts(self, shared_out, planned):
         assert len({(c.part, c.id) for c in planned}) == len(planned)
-
-    def test_no_recording_is_in_two_parts(self, shared_out):
         keys = [r.key for part in shared_out.parts.values() for r in part]
         enrolled = {r.key for r in shared_out.enrolment if r.role == "eval"}
         assert len(keys) == len(set(keys)) and not enrolled & set(keys)
@@ -342,8 +333,8 @@ class TestPlan:
 
 
 class TestOwnRecordings:
-    def test_speakers_are_subfolders(self, bonafide):
-        found = recordings.own_recordings(bonafide, seed=0)
+    def test_speakers_are_subfolders(self, tmp_path):
+        found = recordings.own_recordings(voices(tmp_path, 3, 4), seed=0)
         by_voice = {r.path.parent.name: (r.speaker, r.role) for r in found}
         assert len(set(by_voice.values())) == 4 == len(by_voice)
         assert {role for _, role in by_voice.values()} == {"train", "eval"}
@@ -377,41 +368,39 @@ class TestOwnRecordings:
 class TestErrors:
     """An error is one line that names the remedy, and exit status 2."""
 
-    def failing(self, capsys, *arguments) -> str:
-        assert build.main([str(a) for a in arguments]) == 2
-        return capsys.readouterr().err.strip().splitlines()[-1]
-
-    def test_no_folder(self, tmp_path, capsys):
-        assert "no such folder" in self.failing(capsys, "--out", tmp_path / "o", "--bonafide", tmp_path / "none")
-
-    def test_no_audio(self, tmp_path, capsys):
-        (tmp_path / "in").mkdir()
-        assert "no audio in it" in self.failing(capsys, "--out", tmp_path / "o", "--bonafide", tmp_path / "in")
-
-    def test_too_little(self, tmp_path, capsys):
+    @pytest.fixture
+    def failing(self, tmp_path, capsys):
         pytest.importorskip("pyworld", reason="pyworld is not installed")
-        line = self.failing(capsys, "--out", tmp_path / "o", "--bonafide", voices(tmp_path / "in", 2, 3), "--jobs", 1)
-        assert "too little human speech" in line and "are needed" in line
 
-    def test_unreadable_recording(self, tmp_path, capsys):
-        (tmp_path / "in").mkdir()
-        (tmp_path / "in" / "broken.wav").write_text("no audio")
-        line = self.failing(capsys, "--out", tmp_path / "o", "--bonafide", tmp_path / "in")
+        def failing(*arguments, out="o") -> str:
+            assert build.main([str(a) for a in ("--out", tmp_path / out, *arguments)]) == 2
+            return capsys.readouterr().err.strip().splitlines()[-1]
+
+        return failing
+
+    def test_wrong_folders(self, failing, tmp_path):
+        given = tmp_path / "in"
+        assert "no such folder" in failing("--bonafide", given)
+        given.mkdir()
+        assert "no audio in it" in failing("--bonafide", given)
+        (given / "broken.wav").write_text("no audio")
+        line = failing("--bonafide", given)
         assert "broken.wav" in line and "take the file away" in line
-
-    def test_folder_of_something_else(self, bonafide, tmp_path, capsys):
-        pytest.importorskip("pyworld", reason="pyworld is not installed")
-        (tmp_path / "letter.txt").write_text("Dear")
-        assert "is not a demonstration corpus" in self.failing(capsys, "--out", tmp_path, "--bonafide", bonafide)
+        (given / "broken.wav").unlink()
+        line = failing("--bonafide", voices(given, 2, 3), "--jobs", 1)
+        assert "too little human speech" in line and "are needed" in line
+        (tmp_path / "letter").mkdir()
+        (tmp_path / "letter" / "letter.txt").write_text("Dear")
+        assert "is not a demonstration corpus" in failing("--bonafide", given, out="letter")
 
     @pytest.mark.slow
     def test_another_seed(self, built, bonafide):
         with pytest.raises(InputError, match="another seed"):
             build.build(built, bonafide, jobs=1, seed=1, sizes=SIZES)
 
-    def test_no_prompts(self, tmp_path, capsys, monkeypatch):
+    def test_no_prompts(self, failing, tmp_path, monkeypatch):
         monkeypatch.setattr(recordings, "PROMPTS", tmp_path)
-        line = self.failing(capsys, "--out", tmp_path / "o")
+        line = failing()
         assert "asterisk-core-sounds-en-g722" in line and "--bonafide DIR" in line
 
     def test_no_pyworld(self, monkeypatch):
@@ -451,7 +440,7 @@ def test_cues_find_a_trivial_difference(tmp_path):
             level = 0.05 * (1 + number % 2) * rng.uniform(0.9, 1.1)
             folder = tmp_path / folders.get(part, f"ASVspoof2021_{part}_eval/flac")
             path = folder / f"{name}.{'wav' if part == 'wild' else 'flac'}"
-            layout.write_audio(path, level * rng.standard_normal(RATE))
+            layout.write_audio(path, level * rng.standard_normal(RATE // 2))
     files = {
         "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.train.trn.txt": rows["train"],
         "ASVspoof_LA_cm_protocols/ASVspoof2019.LA.cm.dev.trl.txt": rows["dev"],

@@ -43,7 +43,7 @@ def test_versions_lie_where_the_human_speech_does(speech, method):
         return np.log(power + 1e-3 * power.mean())
 
     lags = []
-    for seed in range(4):
+    for seed in range(2):
         made = splice.version(speech, method, channel.generator(seed, method), "en", "train")
         assert len(made) == len(speech)
         one, two = energy(speech), energy(made)

@@ -1,14 +1,20 @@
-"""The pages that the site makes of the code: options of parts, keys of recipes, and files."""
+"""The pages that are made of the code, when the site is built or before.
+
+If a stored one is not up to date: `python scripts/site/NAME.py docs/PAGE.md`.
+"""
 
 import re
+import sys
 
 import pytest
 from conftest import REPOSITORY
 
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.part_options import PLURALS, option_rows
+from nes2net.published_models import PUBLISHED
 from nes2net.recipes.documentation import all_keys
-from nes2net.registry import aggregations, backends, frontends, losses
+from nes2net.recipes.reading import load_recipe, packaged_recipes
+from nes2net.registry import aggregations, backends, corpora, frontends, losses
 from nes2net.training.tasks.task import tasks
 
 
@@ -17,11 +23,16 @@ def part_options():
     return made("part_options")
 
 
-def made(name):
+def made(name, *text):
     """What the generator ``name`` writes."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(REPOSITORY / "scripts" / "site")
-        return __import__(name).page()
+        patch.delitem(sys.modules, name, raising=False)
+        return __import__(name).page(*text)
+
+
+def stored(name):
+    return (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("registry", [frontends, aggregations, backends, losses, tasks], ids=lambda r: r.kind)
@@ -46,14 +57,8 @@ def test_every_key_has_its_facts():
     page = made("recipe_keys")
     for key in all_keys():
         (line,) = [line for line in page.splitlines() if line.startswith(f"**`{key.name}`** ")]
-        for fact in (
-            key.takes,
-            f"default `{key.default}`",
-            key.meaning,
-            f"*Source: {key.source}.*",
-            key.used_with or "",
-        ):
-            assert fact in line
+        facts = (key.takes, f"default `{key.default}`", key.meaning, f"*Source: {key.source}.*", key.used_with or "")
+        assert all(fact in line for fact in facts)
 
 
 def test_every_file_has_its_line():
@@ -61,3 +66,44 @@ def test_every_file_has_its_line():
     files = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
     lines = re.findall(r"^- `([\w/]+\.py)`: \S", made("modules"), re.MULTILINE)
     assert sorted(lines) == sorted(files)
+
+
+def test_the_table_of_corpora_is_up_to_date_and_complete():
+    text = stored("data")
+    assert made("corpora", text) == text
+    rows = [line for line in text.partition("<!-- end of corpora -->")[0].splitlines() if line.startswith("| `")]
+    assert [row.split("`")[1] for row in rows] == [n for n in corpora.names() if not corpora.get(n).user_defined]
+    (spoofceleb,) = [row for row in rows if row.startswith("| `spoofceleb`")]
+    assert "| train 2,540,421†, dev 55,741†, eval 91,130† |" in spoofceleb
+
+
+def test_the_page_of_published_detectors_is_up_to_date_and_complete():
+    page = stored("published")
+    assert made("published", page) == page
+    for name, row in PUBLISHED.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}` | ") and row.source in line]
+        assert all(data in line for data in row.trained_on) and (f"**{row.licence}**" in line) == row.non_commercial
+
+
+def test_every_number_of_a_note_leads_to_a_note():
+    text = stored("published").partition("\n## Published figures\n")[2].partition("\n## ")[0]
+    numbers = {int(number) for number in re.findall(r"^(\d+)\. ", text, re.MULTILINE)}
+    rows = [line.rsplit("|", 2)[1] for line in text.partition("### Notes")[0].splitlines() if line.startswith("| ")]
+    named = {int(number) for cell in rows for number in re.findall(r"\b\d+\b", cell)}
+    assert named == numbers != set()
+
+
+@pytest.mark.slow
+def test_the_page_of_recipes_is_up_to_date():
+    assert made("recipes") == stored("recipes")
+
+
+def test_every_recipe_is_on_its_page_with_its_corpus_and_parts():
+    table, _, estimates = stored("recipes").partition("## What they take")
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", table, re.MULTILINE))
+    assert sorted(rows) == packaged_recipes() and "are estimates" in estimates.splitlines()[2]
+    for name, row in rows.items():
+        recipe = load_recipe(name)
+        assert row.startswith(f"{corpora.get(recipe.data.corpora[0].name).title} |")
+        parts = [part if isinstance(part, str) else part["name"] for part in recipe.model.values()]
+        assert re.findall(r"`(\w+)`", row) == parts

@@ -1,21 +1,13 @@
 """scripts/house weighs a package as its page says."""
 
-import sys
-from importlib.machinery import SourceFileLoader
-from types import ModuleType
-
 import pytest
-from conftest import REPOSITORY
+from builders.scripts import loaded
 
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
     """The script, of a package of two rooms."""
-    path = str(REPOSITORY / "scripts" / "house")
-    script = ModuleType("house")
-    script.__file__ = path
-    monkeypatch.setitem(sys.modules, "house", script)
-    SourceFileLoader("house", path).exec_module(script)
+    script = loaded("house")
     package = tmp_path / "nes2net"
     (package / "upper").mkdir(parents=True)
     (package / "lower.py").write_text(

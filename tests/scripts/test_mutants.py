@@ -1,11 +1,7 @@
 """Faults that are planted to see whether tests notice them."""
 
-import importlib.util
-import sys
-from importlib.machinery import SourceFileLoader
-
 import pytest
-from conftest import REPOSITORY
+from builders.scripts import loaded
 
 SOURCE = '''"""A module: 1 < 2."""
 
@@ -22,11 +18,7 @@ def clipped(x, low=-1.0):
 
 @pytest.fixture(scope="module")
 def mutants():
-    loader = SourceFileLoader("mutants", str(REPOSITORY / "scripts" / "mutants"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("mutants", loader))
-    sys.modules["mutants"] = module
-    loader.exec_module(module)
-    return module
+    return loaded("mutants")
 
 
 @pytest.fixture

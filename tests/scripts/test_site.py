@@ -14,6 +14,7 @@ import pytest
 from conftest import REPOSITORY
 
 pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e .[docs]")
+pytestmark = pytest.mark.slow
 #: Tags whose addresses a browser asks for by itself, with the attribute.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 #: Relations of <link> that load nothing.
@@ -70,7 +71,6 @@ def inside(address: str) -> bool:
     return not parts.scheme and not parts.netloc
 
 
-@pytest.mark.slow
 def test_links_and_anchors_lead_somewhere(pages):
     broken = []
     for path, page in pages.items():
@@ -83,7 +83,6 @@ def test_links_and_anchors_lead_somewhere(pages):
     assert broken == []
 
 
-@pytest.mark.slow
 def test_pages_ask_no_other_host(site, pages):
     asked = [
         f"{path.name}: {address}" for path, page in pages.items() for address in page.loaded if not inside(address)
@@ -94,7 +93,6 @@ def test_pages_ask_no_other_host(site, pages):
         assert not re.search(r"(@import|url\()\s*['\"]?(https?:)?//", text), style.name
 
 
-@pytest.mark.slow
 def test_docstrings_are_written_out(pages):
     """No role of Sphinx, no prompt outside of a block and no directive of mkdocstrings is left in the text."""
     for path, page in pages.items():
@@ -103,7 +101,6 @@ def test_docstrings_are_written_out(pages):
             assert "::: nes2net" not in page.text, path.name
 
 
-@pytest.mark.slow
 def test_the_public_contract_is_there(pages):
     import nes2net
     from nes2net import augment, metrics
@@ -118,7 +115,6 @@ def test_the_public_contract_is_there(pages):
     assert not [name for name in documented if name.startswith("_")]
 
 
-@pytest.mark.slow
 def test_every_command_and_key_is_there(pages):
     from nes2net.cli.main import build_parser
     from nes2net.recipes.documentation import all_keys
@@ -132,7 +128,6 @@ def test_every_command_and_key_is_there(pages):
     assert [option for option in options - {"-h", "--help"} if option not in by_name["commands.html"].text] == []
 
 
-@pytest.mark.slow
 def test_search_finds_every_page(site, pages):
     index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
     for path in pages:

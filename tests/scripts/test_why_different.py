@@ -1,13 +1,12 @@
 """`scripts/why_different` measures every row on a corpus of a few seconds; docs/different.md has the same rows."""
 
-import importlib.util
 import re
 import sys
-from importlib.machinery import SourceFileLoader
 
 import pytest
 from builders import tiny_corpus
 from builders.recipes import short_run
+from builders.scripts import loaded
 from conftest import REPOSITORY
 
 from nes2net.evaluation.evaluate import percent
@@ -18,12 +17,7 @@ PAGE = (REPOSITORY / "docs" / "different.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def script():
-    loader = SourceFileLoader("why_different", str(REPOSITORY / "scripts" / "why_different"))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("why_different", loader))
-    sys.modules["why_different"] = module  # dataclasses look their module up
-    loader.exec_module(module)
-    yield module
-    del sys.modules["why_different"]
+    return loaded("why_different")
 
 
 @pytest.fixture(scope="module")
