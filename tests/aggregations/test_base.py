@@ -44,6 +44,14 @@ def test_equals_published_code(name):
         assert merged.double().square().sum().item() == pytest.approx(expected["sumsq"], rel=1e-5)
 
 
+def test_weights_of_attentive_merging_start_as_those_of_linear_layers():
+    """Uniform within 1 / sqrt(inputs), as far as the bound."""
+    torch.manual_seed(0)
+    aggregation = AttentiveMerging(40, 900)
+    for weight, inputs in ((aggregation.W, 900), (aggregation.W1, 40), (aggregation.W2, 20)):
+        assert 0.98 * inputs**-0.5 < weight.abs().max() <= inputs**-0.5
+
+
 def hidden_states(layers=25, dtype=torch.float64):
     return [torch.randn(3, 6, 16, dtype=dtype) for _ in range(layers)]
 

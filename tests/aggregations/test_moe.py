@@ -139,6 +139,15 @@ def test_is_its_formula():
     torch.testing.assert_close(moe(states), expected.log(), rtol=1e-10, atol=1e-10)
 
 
+def test_weights_of_layers_are_the_mean_gates_of_their_experts():
+    moe, states = small(top_k=2).eval(), states_of()
+    logits = states[-1] @ moe.w_gate
+    chosen = logits >= logits.topk(2, dim=2).values[..., 1:]
+    gates = logits.masked_fill(~chosen, -torch.inf).softmax(2).mean(1)  # B×12, three experts a layer
+    expected = torch.stack([*gates.split(3, dim=1), torch.zeros(2, 3)], 1).sum(2)
+    torch.testing.assert_close(moe.layer_weights(states), expected)
+
+
 def test_in_train_mode_noise_moves_the_choice_and_only_there():
     moe, states = small().train(), states_of()
     torch.manual_seed(1)
@@ -176,14 +185,14 @@ def test_the_loss_of_training_has_the_penalty():
         detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": "gf"})
         objective = Objective(detector, Recipe(train=TrainConfig()))
         objective.begin_training(1)
-        found[weight] = objective(torch.randn(3, 8000), targets)
+        found[weight] = objective(torch.randn(3, 2000), targets)
         assert detector.aggregation.penalty is None  # it does not keep the graph
-        objective.validated(Part(torch.randn(3, 8000), targets))  # in train mode too
+        objective.validated(Part(torch.randn(3, 2000), targets))  # in train mode too
         assert detector.aggregation.penalty is None
     with torch.no_grad():  # the draws of the front-end, then those of the gate, are those of the first step
         torch.manual_seed(0)
         again = Detector.from_config(detector.config).train()
-        again(torch.randn(3, 8000))
+        again(torch.randn(3, 2000))
     total = 0.1 + 0.9 + 0.9
     assert (found[0.5] - found[0.0]).item() == pytest.approx(again.aggregation.penalty.item() * total, rel=1e-4)
 

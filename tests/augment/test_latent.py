@@ -20,8 +20,9 @@ def perturbed(x, seed=1, targets=TARGETS, **settings):
     return LatentAugmentation(**{"probability": 1.0, **settings})(x, targets, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*((kind, torch.bfloat16) for kind in KINDS), ("noise", torch.float32), ("mixup", torch.float64)]
+)
 def test_bona_fide_and_mixed_utterances_stay(kind, dtype):
     x = embeddings(dtype)
     y = perturbed(x, kinds=[kind])
@@ -46,6 +47,16 @@ def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind):
                 assert low <= share <= high
                 partners.append(j.item())
     assert sorted(partners) == torch.where(SPOOF)[0].tolist()
+
+
+def test_mixup_draws_from_beta_with_parameters_of_a_half():
+    """By default: shares near 0 and 1 are likelier than in between."""
+    x, both, shares = torch.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.long), []
+    for seed in range(400):
+        y = perturbed(x, seed=seed, targets=both, kinds=["mixup"])
+        shares += [y[0].item(), 1 - y[1].item()]
+    for share, chance in ((0.1, 0.2048), (0.5, 0.5), (0.9, 0.7952)):  # 2/π · asin(√share)
+        assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
 
 
 def test_noise_and_affine_have_the_level_of_the_embedding():

@@ -1,11 +1,9 @@
 """RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
 import importlib.util
-import pickle
 import random
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -119,8 +117,8 @@ def test_band_stops_of_different_lengths_are_designed_together():
     np.testing.assert_allclose(whole(together[0, 0, :4]), signal.firwin(7, [0.2, 0.3]), atol=1e-15)
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 61, 4096, 20000])
-@pytest.mark.parametrize("half_length", [0, 1, 30, 245, 2500])
+@pytest.mark.parametrize("length", [1, 2, 3, 61, 4096])
+@pytest.mark.parametrize("half_length", [0, 1, 245, 2500])
 def test_filter_powers_is_lfilter(length, half_length):
     x = noise(length, seed=length, dtype=np.float64)
     right_halves = np.random.default_rng(half_length).standard_normal((3, half_length + 1)) / (half_length + 1)
@@ -144,9 +142,8 @@ PARAMETERS = [
 ]
 
 
-@pytest.mark.parametrize("parameters", PARAMETERS)
 @pytest.mark.parametrize("algo", range(1, 10))
-@pytest.mark.parametrize("peak", [0.1, 0.9, 3.0])
+@pytest.mark.parametrize(("peak", "parameters"), [(0.1, {}), (3.0, {}), *((0.9, changes) for changes in PARAMETERS)])
 def test_equals_the_plain_rendering(algo, parameters, peak):
     for length in (2, 37, 6001):
         x = noise(length, peak, seed=algo)
@@ -208,7 +205,7 @@ waveforms = st.one_of(
 generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
 def test_properties(x, algo, make_rng, seed):
     before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
@@ -237,10 +234,10 @@ def test_seeds_and_generators_matter(algo):
 
 
 @pytest.mark.parametrize("algo", ALGORITHMS)
-@pytest.mark.parametrize("length", [1, 300, 5000])
-def test_silence_stays_silence(algo, length):
-    y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
-    np.testing.assert_array_equal(y, np.zeros(length))
+def test_silence_stays_silence(algo):
+    for length in (1, 300, 5000):
+        y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
+        np.testing.assert_array_equal(y, np.zeros(length))
 
 
 def test_stationary_noise_that_the_filter_drops_altogether_adds_nothing():
@@ -330,15 +327,10 @@ def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
         (np.array([1e9], np.float32), "the waveform has peak 1e"),
     ],
 )
-@pytest.mark.parametrize("algo", [0, 4, 8])
-def test_impossible_waveforms_say_what_is_wrong(x, algo, expected):
-    with pytest.raises(InputError, match=expected):
-        rawboost(x, algo, np.random.default_rng(0))
-
-
-def test_without_a_name_the_message_still_reads():
-    with pytest.raises(InputError, match="the waveform is empty"):
-        rawboost(np.zeros(0), 1, np.random.default_rng(0))
+def test_impossible_waveforms_say_what_is_wrong(x, expected):
+    for algo in (0, 4, 8):
+        with pytest.raises(InputError, match=expected):
+            rawboost(x, algo, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
@@ -381,25 +373,13 @@ def test_generators_are_checked():
         rawboost(noise(100), 10, np.random.RandomState(0))
 
 
-def test_parameters_are_pickled_for_workers():
-    assert pickle.loads(pickle.dumps(RawBoostParameters(N_f=2))) == RawBoostParameters(N_f=2)
-
-
-def test_parameters_are_frozen_and_spread_into_the_call():
+def test_parameters_are_spread_into_the_call():
     parameters = RawBoostParameters(N_f=2, P=20)
-    with pytest.raises(FrozenInstanceError):
-        parameters.N_f = 3
     y = rawboost(noise(500), 5, np.random.default_rng(0), **vars(parameters))
     np.testing.assert_array_equal(y, rawboost(noise(500), 5, np.random.default_rng(0), N_f=2, P=20))
 
 
 # ---- around it
-
-
-def test_the_import_is_light():
-    code = "import sys, nes2net.augment; print([m for m in ('scipy', 'torch') if m in sys.modules])"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert output.stdout.strip() == "[]"
 
 
 def run_bench(*arguments):

@@ -83,7 +83,7 @@ def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Te
     return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3, 4), B, C)]
 
 
-@pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 255, 256, 257, 600])
+@pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 256, 257])
 def test_scan_and_its_gradients_are_those_of_a_loop(frames):
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames)]
     y, expected = selective_scan(*inputs), loop(*inputs)
@@ -130,7 +130,7 @@ def test_scan_exports_for_any_number_of_frames_as_ordinary_operations():
     program = torch.export.export(Scan(), tuple(scan_inputs(50)), dynamic_shapes=(frames, frames, None, frames, frames))
     assert not any("nes2net" in str(node.target) for node in program.graph.nodes)
     scan = program.module()
-    for n in (2, 16, 17, 201, 300):
+    for n in (2, 17, 300):
         torch.testing.assert_close(scan(*scan_inputs(n)), loop(*scan_inputs(n)), rtol=0, atol=1e-12)
 
 

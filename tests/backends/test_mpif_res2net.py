@@ -76,8 +76,9 @@ def transcribed(backend, features, scale=4):
     return x.mean((2, 3))
 
 
-@pytest.mark.parametrize("options", [{}, {"fusion": False}, {"perspectives": ("time",)}])
-@pytest.mark.parametrize("frames", [30, 31])
+@pytest.mark.parametrize(
+    ("options", "frames"), [({}, 30), ({}, 31), ({"fusion": False}, 30), ({"perspectives": ("time",)}, 31)]
+)
 def test_forward_is_what_the_docstring_says(options, frames):
     backend = settled(small(**options)).double()
     features = torch.randn(2, frames, 20, dtype=torch.float64)

@@ -70,16 +70,19 @@ def test_output_is_the_librarys(tmp_path, name, family):
     assert frontend.model_type == model.config.model_type
 
 
-@pytest.mark.parametrize("name", ["Wav2Vec2Model", "HubertModel", "WavLMModel"])
+WAVLM, HUBERT, WAV2VEC2 = "WavLMModel", "HubertModel", "Wav2Vec2Model"
+YES, NO = '{"do_normalize": true}', '{"do_normalize": false}'
+
+
 @pytest.mark.parametrize(
-    "text, option, normalized, reason",
+    "name, text, option, normalized, reason",
     [
-        (None, None, False, "not layer-normalised, because it has no preprocessor_config.json"),
-        ('{"do_normalize": true}', None, True, "layer-normalised, because its preprocessor_config.json says so"),
-        ('{"do_normalize": false}', None, False, "not layer-normalised, because its preprocessor_config.json says so"),
-        ("{}", None, True, "layer-normalised, because"),  # the library's default
-        ('{"do_normalize": true}', False, False, None),
-        ('{"do_normalize": false}', "batch", "batch", None),
+        (WAVLM, None, None, False, "not layer-normalised, because it has no preprocessor_config.json"),
+        (HUBERT, YES, None, True, "layer-normalised, because its preprocessor_config.json says so"),
+        (WAVLM, NO, None, False, "not layer-normalised, because its preprocessor_config.json says so"),
+        (WAV2VEC2, "{}", None, True, "layer-normalised, because"),  # the library's default
+        (WAVLM, YES, False, False, None),
+        (WAV2VEC2, NO, "batch", "batch", None),
     ],
 )
 def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name, text, option, normalized, reason):

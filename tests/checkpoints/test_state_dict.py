@@ -1,8 +1,6 @@
 """Reading checkpoints without running them, and saying how two differ."""
 
 import json
-import os
-import pickle
 import re
 import resource
 import zipfile
@@ -15,39 +13,6 @@ from safetensors.torch import save_file
 
 from nes2net import InputError, load_state_dict
 from nes2net.checkpoints.state_dict import check_fit, digest, read_record, save_atomically, save_state_dict
-
-
-class Malicious:
-    def __init__(self, target):
-        self.target = str(target)
-
-    def __reduce__(self):
-        return os.mkdir, (self.target,)
-
-
-@pytest.mark.parametrize("legacy", [False, True])
-@pytest.mark.parametrize("place", ["value", "nested", "beside"])
-def test_nothing_in_a_file_is_run(tmp_path, legacy, place):
-    target = tmp_path / "made by the pickle"
-    evil = Malicious(target)
-    content = {
-        "value": evil,
-        "nested": {"a": [({"b": evil},)]},
-        "beside": {"model": {"w": torch.zeros(2)}, "cfg": evil},
-    }[place]
-    torch.save(content, tmp_path / "evil.pth", _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(InputError, match="could run code|damaged") as error:
-        load_state_dict(tmp_path / "evil.pth")
-    assert "evil.pth" in str(error.value)
-    assert not target.exists()
-
-
-def test_a_bare_pickle_is_not_run(tmp_path):
-    target = tmp_path / "made by the pickle"
-    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Malicious(target)))
-    with pytest.raises(InputError):
-        load_state_dict(tmp_path / "evil.pth")
-    assert not target.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 torn", b"\x80\x02}q\x00"])
@@ -83,12 +48,6 @@ def test_a_recording_is_called_one(tmp_path, kind):
     said = rf"a\.pth is a recording \({kind}\), not a checkpoint: name the file that holds the weights$"
     with pytest.raises(InputError, match=re.compile(said, re.IGNORECASE)):
         load_state_dict(tmp_path / "a.pth")
-
-
-def test_a_list_is_no_state_dict(tmp_path):
-    torch.save([torch.zeros(3)], tmp_path / "list.pth")
-    with pytest.raises(InputError, match=r"list\.pth holds no state dict: expected names and tensors, found a list$"):
-        load_state_dict(tmp_path / "list.pth")
 
 
 def test_truncated_file_is_named(tmp_path):
@@ -146,7 +105,7 @@ def test_what_is_no_state_dict_is_described(tmp_path):
     with pytest.raises(InputError, match="found a dictionary with 'epoch', 'loss'"):
         load_state_dict(tmp_path / "log.pth")
     torch.save([1, 2], tmp_path / "list.pth")
-    with pytest.raises(InputError, match="found a list"):
+    with pytest.raises(InputError, match=r"list\.pth holds no state dict: expected names and tensors, found a list$"):
         load_state_dict(tmp_path / "list.pth")
 
 

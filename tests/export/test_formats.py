@@ -22,14 +22,18 @@ WAVLM = {
 }
 
 
-@pytest.fixture(params=["wav2vec2", "wavlm"])
+@pytest.fixture
 def detector(request, small_model):
     torch.manual_seed(0)
-    if request.param == "wavlm":
+    if getattr(request, "param", None) == "wavlm":
         small_model |= {"frontend": WAVLM, "aggregation": {"name": "sea"}}
     return Detector.from_config(small_model).eval()
 
 
+each_detector = pytest.mark.parametrize("detector", ["wav2vec2", "wavlm"], indirect=True)
+
+
+@each_detector
 @pytest.mark.parametrize(("to", "name"), [("pth", "out.pth"), ("safetensors", "out"), ("hf", "out")])
 def test_an_exported_detector_is_the_same(detector, tmp_path, to, name):
     loaded = Detector.from_pretrained(export(detector, to, tmp_path / name), device="cpu")
@@ -51,6 +55,7 @@ def test_published_code_loads_a_pth_strictly(detector, tmp_path):
     Detector.from_config(detector.config).load_state_dict(content, strict=True)
 
 
+@each_detector
 def test_transformers_reads_the_front_end(detector, tmp_path):
     from transformers import AutoFeatureExtractor, AutoModel
 

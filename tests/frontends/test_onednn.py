@@ -32,8 +32,7 @@ def products(monkeypatch):
 
 
 @needs_onednn
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", [(5,), (1, 5), (3, 7, 5), (2, 3, 7, 5)])
+@pytest.mark.parametrize(("shape", "bias"), [((5,), True), ((1, 5), False), ((3, 7, 5), True), ((2, 3, 7, 5), False)])
 def test_outputs_are_pytorchs(products, bias, shape):
     linear, x = nn.Linear(5, 11, bias), torch.randn(shape)
     with torch.inference_mode():

@@ -134,8 +134,13 @@ def test_dropouts_come_from_the_files_configuration(tmp_path, name):
         assert (layer.attention.dropout, layer.feed_forward.intermediate_dropout.p) == (0.2, 0.3)
 
 
-@pytest.mark.parametrize("name", ["wav2vec2", "hubert", "wavlm"])
-@pytest.mark.parametrize("option", [*DROPOUTS, "encoder_layerdrop"])
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        *((name, option) for name in ("wav2vec2", "wavlm") for option in (*DROPOUTS, "encoder_layerdrop")),
+        ("hubert", "dropout"),
+    ],
+)
 def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
     torch.manual_seed(0)
     waveform = torch.randn(1, 4000)
@@ -144,7 +149,7 @@ def test_each_dropout_is_drawn_in_train_mode_and_none_at_zero(name, option):
         outputs = [frontend.train(mode)(waveform)[-1] for mode in (True, True, False)]
         assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[0], outputs[2])
         frontend = create_frontend(name, **{**SMALL, option: 0.5})
-        train = {frontend(waveform)[-1].sum().item() for _ in range(12)}
+        train = {frontend(waveform)[-1].sum().item() for _ in range(6)}
         frontend.eval()
         assert len({frontend(waveform)[-1].sum().item() for _ in range(3)}) == 1
     assert len(train) > 1
