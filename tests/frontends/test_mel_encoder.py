@@ -123,10 +123,9 @@ def test_training_configurations_are_read(saved):
     assert identify(folder).config == {"frontend": frontend.config}
 
 
+@pytest.mark.parametrize("saved", ["whisper"], indirect=True)
 def test_openais_file_is_the_same_encoder(saved, tmp_path):
     name, model, _, folder = saved
-    if name != "whisper":
-        pytest.skip("OpenAI's files are of Whisper")
     expected = create_frontend(name, folder).eval()
     names = {
         "self_attn.q_proj": "attn.query",

@@ -67,7 +67,7 @@ def test_gradients_are_pytorchs(products, bias, shape, out):
         found = gradients(layer, x, gradient)
         for a, b in zip(found, gradients(linear, x, gradient), strict=True):
             assert a.shape == b.shape
-            torch.testing.assert_close(a, b, atol=1e-6 * b.abs().max().item(), rtol=0)
+            torch.testing.assert_close(a, b, atol=3e-6 * b.abs().max().item(), rtol=0)  # sums of 402 products
         again = gradients(layer, x, gradient)
         assert all(torch.equal(a, b) for a, b in zip(found, again))  # to the last bit
     assert len(products) == 2 * 3 * 3

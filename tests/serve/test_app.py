@@ -6,12 +6,12 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, needs_gradio
 from builders.page_requests import ask_page, given, joined, left, messages, send, shown, upload, wait, wav
 
 from nes2net import __version__
 
-pytest.importorskip("gradio")
+pytestmark = needs_gradio
 
 
 def test_what_is_served(server):

@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
+from builders import PATIENCE, needs_gradio
 
 from nes2net.cli.main import main
 from nes2net.decisions import Decider
 
-pytest.importorskip("gradio")
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+pytestmark = [pytest.mark.slow, needs_gradio, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 ARGUMENTS = """--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking
     --disable-component-update --disable-sync --autoplay-policy=no-user-gesture-required
     --use-fake-device-for-media-stream --use-fake-ui-for-media-stream""".split()

@@ -5,13 +5,13 @@ import threading
 import httpx
 import numpy as np
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, needs_gradio
 from builders.page_requests import ask_page, begun, given, left, send, shown, upload, wait, wav
 
 from nes2net.decisions import Decider
 from nes2net.serve.desk import Closed, Limits
 
-pytest.importorskip("gradio")
+pytestmark = needs_gradio
 
 
 def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
