@@ -73,10 +73,14 @@ def nes2net(*arguments: Any) -> str:
 
 
 class Tries:
-    """Attempts cases in processes with little memory and time: one after another in one process, until a case breaks it."""
+    """Attempts cases in processes with little memory and time.
+
+    One process makes them one after another, until a case breaks it or leaves it with more than 64 MB that it had not before.
+    """
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
+        self._at_first = 0
 
     def __call__(self, family: str, name: str, made: Any) -> Outcome:
         """Attempt a case.
@@ -84,10 +88,13 @@ class Tries:
         Raises:
             AssertionError: if it takes longer, dies, or ends with any error but an InputError.
         """
-        self._worker = self._worker or Worker([PRELOADED])
+        if self._worker is None:
+            self._worker = Worker([PRELOADED])
+            self._at_first = self._worker.address_space
         outcome = self._worker.attempt(_attempt, family, name, made)
-        if not isinstance(outcome, Outcome):
+        if not isinstance(outcome, Outcome) or self._worker.address_space > self._at_first + (64 << 20):
             self.close()
+        if not isinstance(outcome, Outcome):
             raise AssertionError(f"{name}: {outcome.kind} instead of an InputError: {outcome.text}")
         return outcome
 

@@ -101,6 +101,11 @@ class Worker:
             self._process.join(PATIENCE)
             return Fault("death", f"the process died with status {self._process.exitcode}")
 
+    @property
+    def address_space(self) -> int:
+        """Bytes of address space that the process takes now."""
+        return _address_space(self._process.pid)
+
     def close(self) -> None:
         """End the process."""
         self._process.kill()
@@ -124,8 +129,7 @@ def _serve(connection: Any, folder: Path | None) -> None:
         os.chdir(folder)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
         _watch(folder.resolve(), seen)
-    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    memory = max(MEMORY, taken + _BESIDE_LIBRARIES)
+    memory = max(MEMORY, _address_space("self") + _BESIDE_LIBRARIES)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     gc.freeze()  # the libraries; collecting after an attempt is then quick
     connection.send("ready")
@@ -140,6 +144,10 @@ def _serve(connection: Any, folder: Path | None) -> None:
             result = Fault("outside", "; ".join(dict.fromkeys(seen))[:2000], seen[0].partition(" ")[0])
         connection.send(result)
         gc.collect()
+
+
+def _address_space(process: int | str) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def _attempted(function: Callable[..., Any], arguments: tuple) -> Outcome | Fault:
