@@ -26,7 +26,7 @@ from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.batches import Group, Plan, ReadBatch, compute_scores
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.kernel import differentiable, scoring_mode
 from nes2net.training import loop
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
@@ -128,10 +128,7 @@ def test_logits_and_gradients_are_those_of_float64(build, name, device):
     detector = copy.deepcopy(exact).to(device)
     exact.double()
     x = waveforms(3)
-    with scoring_mode(detector):
-        for module in detector.modules():  # cuDNN has the gradient of a recurrent layer in train mode only
-            if isinstance(module, torch.nn.RNNBase):
-                module.train()
+    with scoring_mode(detector), differentiable(detector):
         logits = detector(x.to(device))
         logits.square().sum().backward()
     expected = exact(x.double())

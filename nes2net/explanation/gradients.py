@@ -23,7 +23,7 @@ from nes2net.errors import InputError, MissingLibrary
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.subject import Removable, Subject
 from nes2net.machine.installation import how_to_install
-from nes2net.scoring.kernel import scoring_mode
+from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.
 METHODS = ("gradient_x_input", "integrated_gradients")
@@ -62,7 +62,7 @@ def attribute(subject: Subject, parts: Removable, method: str, steps: int = 32) 
         return detector.backend.scores(detector(subject.heard(parts.waveform_of(spectrum))))
 
     spectrum = parts.spectrum[None].to(detector.device)
-    with scoring_mode(detector):
+    with scoring_mode(detector), differentiable(detector):
         if method == "gradient_x_input":
             attributor = _captum().InputXGradient(lambda cells: score_of(torch.view_as_complex(cells)))
             found = attributor.attribute(torch.view_as_real(spectrum).requires_grad_()).sum(3)  # 1×R×C×2 → 1×R×C

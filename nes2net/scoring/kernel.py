@@ -333,6 +333,24 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
                     buffer.copy_(before)
 
 
+@contextmanager
+def differentiable(scorer: nn.Module) -> Iterator[None]:
+    """Make a detector in eval mode differentiable on a GPU; use it inside of :func:`scoring_mode`.
+
+    cuDNN has gradients of recurrent layers in train mode only. That differs from eval mode by
+    dropout, which is left out here; both are restored.
+    """
+    layers = [layer for layer in scorer.modules() if isinstance(layer, nn.RNNBase)]
+    before = [(layer.training, layer.dropout) for layer in layers]
+    for layer in layers:
+        layer.training, layer.dropout = True, 0.0
+    try:
+        yield
+    finally:
+        for layer, (training, dropout) in zip(layers, before):
+            layer.training, layer.dropout = training, dropout
+
+
 def default_batch_size(device: torch.device) -> int:
     """Number of utterances of 4 s in a batch that keeps ``device`` busy."""
     return 64 if device.type == "cuda" else 8

@@ -24,7 +24,7 @@ from nes2net.detector import Detector
 from nes2net.machine.devices import choose_device, float32_settings
 from nes2net.machine.this_process import usable_processors
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.kernel import Result, score_batch, scoring_mode
+from nes2net.scoring.kernel import Result, differentiable, score_batch, scoring_mode
 from nes2net.scoring.score_file import read_scores
 
 # Largest errors of float32, relative; with TF32 they would be ten times larger at least.
@@ -36,9 +36,11 @@ _SSL = {
     "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4, "conv_pos": 16,
     "conv_pos_groups": 4, "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
 }  # fmt: skip
-WAV2VEC2, WAVLM = {"name": "wav2vec2_small", **_SSL}, {"name": "wavlm", **_SSL}
+WAV2VEC2 = {"name": "wav2vec2_small", **_SSL}
+_MEL = {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
 FRONTENDS = {
     "raw_aasist": "waveform", "raw_aasist_l": "waveform", "mpif_res2net": {"name": "lps", "num_bins": 45},
+    "multires_gmlp": {**WAV2VEC2, "encoder_embed_dim": 128},  # the last of its seven scales has a 64th of this width
     "one_class_distillation": {"name": "teacher_student", "teacher": WAV2VEC2, "student": {"encoder_layers": 1}},
 }  # fmt: skip
 SMALLER: dict[str, dict[str, Any]] = {
@@ -51,6 +53,7 @@ SMALLER: dict[str, dict[str, Any]] = {
     "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
     "mfa": {"num_layers": 2},
     "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
+    "multires_gmlp": {"num_layers": 2, "gmlp_layers": 1, "max_frames": 256},
     "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
     **{name: {"nes_ratio": [4, 4]} for name in ("nes2net", "nes2net_la", "nes2net_x", "nes2net_x_selu")},
     "raptor": {"num_blocks": 1},
@@ -67,8 +70,15 @@ def systems() -> dict[str, dict[str, Any]]:
         found[f"back-end {name}"] = {"frontend": FRONTENDS.get(name, WAV2VEC2), "backend": backend}
     for name in registry.aggregations.names():
         found[f"aggregation {name}"] = {"frontend": WAV2VEC2, "aggregation": name, "backend": "asp_mlp"}
-    for name, frontend in {"wavlm": WAVLM, "lps": "lps", "lfcc": "lfcc"}.items():
-        found[f"front-end {name}"] = {"frontend": frontend, "backend": "asp_mlp"}
+    small = {
+        **dict.fromkeys(("hubert", "wavlm"), _SSL),
+        "w2v_bert2": _MEL,
+        "whisper": {**_MEL, "chunk_length": 4},
+        "lps": {},
+        "lfcc": {},
+    }
+    for name, options in small.items():
+        found[f"front-end {name}"] = {"frontend": {"name": name, **options}, "backend": "asp_mlp"}
     return found
 
 
@@ -98,9 +108,7 @@ def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
     torch.manual_seed(0)
     here = Detector.from_config(config).eval()
     here.save(path)
-    frames = here.backend.fixed_frames
-    samples = here.frontend.min_samples + frames * here.frontend.hop_length if frames else stage.num_samples // 2
-    waveforms = stage.noise(3, samples)
+    waveforms = stage.noise(3, samples_of(here, stage.num_samples // 2))
     exact = stage.load(path, "float64", "cpu")
     with torch.inference_mode():
         reference = exact(waveforms.double())
@@ -116,12 +124,14 @@ def small(stage: Stage, name: str, config: dict[str, Any]) -> None:
     stage.add("small detectors against the CPU", name, **errors, gradient=gap, holds=holds)
 
 
+def samples_of(detector: Detector, usual: int) -> int:
+    """How many samples a detector is tried with: ``usual``, unless its back-end reads one number of frames."""
+    return detector.min_samples if detector.backend.fixed_frames else usual
+
+
 def gradient(detector: Detector, waveforms: Tensor) -> Tensor:
     """All gradients of the sum of squared logits, in one row."""
-    with scoring_mode(detector):
-        for module in detector.modules():
-            if isinstance(module, nn.RNNBase):
-                module.train()  # cuDNN has no gradient in eval mode; these have no dropout of their own
+    with scoring_mode(detector), differentiable(detector):
         parameters = [p for p in detector.parameters() if p.requires_grad]
         found = torch.autograd.grad(detector(waveforms).square().sum(), parameters, allow_unused=True)
     return torch.cat([torch.zeros(1), *(g.flatten().cpu() for g in found if g is not None)])

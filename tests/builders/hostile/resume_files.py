@@ -186,7 +186,8 @@ _VALUES: list[tuple[str, Any]] = [
     *((f"stream.{key}", value) for key, value in (("gates_version", 2), ("has_gauss", 2), ("cached_gaussian", _NAN))),
     *((key, _doubled()) for key in ("recipe.model", "recipe.name", "model.frontend", "data", "selection", "scaler")),
     *((key, _deep()) for key in ("recipe.model", "model.frontend", "progress", "selection.0.loss")),
-    *((key, ["x"] * 10**6) for key in ("recipe.model", "selection", "optimizer.param_groups")),
+    *((key, ["x"] * 10**5) for key in ("recipe.model", "selection")),
+    ("optimizer.param_groups", ["x"] * 10**6),
 ]
 
 

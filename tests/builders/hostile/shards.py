@@ -99,7 +99,7 @@ def _repeating(folder: Path, rows: int, audio: int = 1, notes: str = "{}", **opt
 
 def _delta(folder: Path) -> Path:
     """Values that are the beginning of the one before, which is 1 MB long."""
-    columns = {"audio": pa.array([b"A" * (1 << 20)] * 2000, pa.binary()), "notes": ["{}"] * 2000}
+    columns = {"audio": pa.array([b"A" * (1 << 20)] * 300, pa.binary()), "notes": ["{}"] * 300}
     return _parquet(folder, columns, use_dictionary=False, column_encoding={"audio": "DELTA_BYTE_ARRAY"})
 
 
@@ -285,10 +285,10 @@ CASES: list[Case] = [
                 r"[12]\d\d.\d MB of rows",
             ),
             (
-                "a value of 400 MB, 8 times",
-                partial(_repeating, rows=8, audio=400 << 20),
+                "a value of 160 MB, 8 times",
+                partial(_repeating, rows=8, audio=160 << 20),
                 _first_row,
-                "419.4 MB of pages",
+                "167.8 MB of pages",
             ),
             ("values of 1 MB that begin alike", _delta, _first_row, r"1\d\d.\d MB of rows"),
             (
