@@ -17,9 +17,14 @@ def tries():
     tries.close()
 
 
-@pytest.mark.parametrize(
-    ("family", "name"), [(family, name) for family in hostile.FAMILIES for name in hostile.table(family)]
-)
+def cases():
+    """All files, of which the fast tests try each sixth of a family."""
+    for family in hostile.FAMILIES:
+        for number, name in enumerate(hostile.table(family)):
+            yield pytest.param(family, name, marks=pytest.mark.slow if number % 6 else ())
+
+
+@pytest.mark.parametrize(("family", "name"), cases())
 def test_hostile_file(family, name, tries, tmp_path):
     case = hostile.table(family)[name]
     hostile.check(case, tries(family, name, case.make(tmp_path)))

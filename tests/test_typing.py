@@ -69,6 +69,7 @@ def completions(code):
     return jedi.Script(code, project=project)
 
 
+@pytest.mark.slow
 def test_an_editor_completes_a_detector():
     script = completions("from nes2net import Detector\nDetector.")
     known = {completion.name for completion in script.complete(2, len("Detector."))}

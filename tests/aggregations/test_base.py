@@ -151,6 +151,7 @@ def test_too_few_layers_to_squeeze(name, layers):
         CLASSES[name](layers, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSES)
 def test_exports_with_any_batch_and_time(name):
     aggregation = CLASSES[name](5, 16).eval()

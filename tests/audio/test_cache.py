@@ -294,6 +294,7 @@ def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
     assert same_bits(cache.load(path, 100), load_head(path, 100)) and cache.entry(path).is_file()
 
 
+@pytest.mark.slow
 def test_full_shared_memory(audio, tmp_path):
     program = (
         "import sys; from contextlib import suppress; from nes2net.audio.cache import AudioCache\n"

@@ -24,6 +24,7 @@ from nes2net.audio.waveform import mean_of_channels
 from nes2net.corpora.decoding import decode
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [8000, 11025, 22050, 24000, 44100, 48000])
 def test_resampling_is_librosas(tmp_path, rate):
     for extra in range(4):  # lengths for which librosa ends with a zero

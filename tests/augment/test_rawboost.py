@@ -387,6 +387,7 @@ def run_bench(*arguments):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_bench_lists_runs_and_refuses():
     listing = run_bench()
     assert listing.returncode == 0

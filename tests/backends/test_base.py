@@ -45,6 +45,7 @@ def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precis
     assert torch.equal(found, layer.float()(x.float()))
 
 
+@pytest.mark.slow
 def test_logits_of_a_compiled_layer_under_autocast():
     layer = LogitLayer(64, 2)
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")

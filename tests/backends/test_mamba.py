@@ -121,6 +121,7 @@ def test_scan_keeps_its_precision_under_autocast():
     assert torch.equal(under, selective_scan(*inputs))
 
 
+@pytest.mark.slow
 def test_scan_exports_for_any_number_of_frames_as_ordinary_operations():
     class Scan(torch.nn.Module):
         def forward(self, x, delta, A, B, C):

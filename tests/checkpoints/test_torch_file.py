@@ -305,6 +305,7 @@ def test_objects_that_hold_an_optimizer(tmp_path):
     assert load_state_dict(tmp_path / "file.pt").keys() == TENSORS.keys()
 
 
+@pytest.mark.slow
 def test_very_many_tensors(tmp_path):
     tensors = {f"experts.{number}.weight": torch.ones(1) for number in range(49_000)}
     torch.save(tensors, tmp_path / "file.pt")

@@ -42,6 +42,7 @@ def nes2net(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_a_torchaudio_that_does_not_fit_is_named_and_not_blamed_on_a_checkpoint(package, nes2net, detector, tmp_path):
     package("torchaudio", BROKEN_TORCHAUDIO)
     detector.save(tmp_path / "detector.pth")
@@ -52,6 +53,7 @@ def test_a_torchaudio_that_does_not_fit_is_named_and_not_blamed_on_a_checkpoint(
         assert REMEDY in line
 
 
+@pytest.mark.slow
 def test_a_transformers_that_fails_by_itself(package, nes2net):
     package("transformers", 'raise ImportError("tokenizers>=0.21 is required")')
     done = nes2net("info wav2vec2_small")

@@ -48,6 +48,7 @@ def test_command_line(case, tmp_path, command, refused):
         refused(f"{good} {keys} {wrong}", message)
 
 
+@pytest.mark.slow
 def test_embeddings_are_drawn_in_the_page(case, tmp_path, command, refused):
     ids = [line.split()[0] for line in (case / "good.txt").read_text().splitlines()[:20]]
     np.save(tmp_path / "e.npy", np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32))

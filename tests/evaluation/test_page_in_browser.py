@@ -16,6 +16,8 @@ from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.evaluation.transfer import ThresholdSource
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def transferred(case):

@@ -156,6 +156,7 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
     assert exported(torch.zeros(1, 12_000)).isfinite().all()
 
 
+@pytest.mark.slow
 def test_the_first_samples_of_a_spectrum(tmp_path, monkeypatch):
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
@@ -200,6 +201,7 @@ def test_the_file_describes_its_detector(detector, file):
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
     sls = create("wav2vec2_small", "sls")
     exported = OnnxDetector(export_onnx(sls, tmp_path / "sls.onnx"))
@@ -212,6 +214,7 @@ def test_a_back_end_of_one_length_fixes_the_number_of_samples(tmp_path):
         export_onnx(sls, tmp_path / "sls.onnx", num_samples=64600)
 
 
+@pytest.mark.slow
 def test_weights_of_a_large_detector_lie_beside_the_file(tmp_path, monkeypatch):
     """Of a spectrum whose n_fft is not a power of two, where the graph keeps its accuracy."""
     monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000)
@@ -348,6 +351,7 @@ class Untranslatable(Backend):
         return torch.linalg.eigvals(features.mT @ features).abs()[:, :2]
 
 
+@pytest.mark.slow
 def test_a_back_end_without_a_translation_leaves_no_file(tmp_path):
     detector = create("lfcc", "asp_mlp")
     detector.backend = Untranslatable()
@@ -393,6 +397,7 @@ def noise(batch: int, samples: int) -> torch.Tensor:
     return torch.logspace(-2, 0, batch)[:, None] * torch.randn(batch, samples, generator=generator)
 
 
+@pytest.mark.slow
 def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
     waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
     with torch.inference_mode():
@@ -401,12 +406,14 @@ def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
     assert int8_file.stat().st_size < 0.7 * file.stat().st_size
 
 
+@pytest.mark.slow
 def test_an_int8_score_does_not_depend_on_its_batch(int8_file):
     waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
     alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
     assert torch.equal(exported.scores(waveforms), alone)
 
 
+@pytest.mark.slow
 def test_int8_products_are_those_of_the_transformer(int8_file):
     model = onnx.load(int8_file)
     onnx.checker.check_model(model, full_check=True)
@@ -425,6 +432,7 @@ def test_int8_products_are_those_of_the_transformer(int8_file):
     assert weights[last.input[1]].data_type == onnx.TensorProto.FLOAT
 
 
+@pytest.mark.slow
 def test_an_int8_file_says_so(int8_file, file, capsys):
     assert main(["info", str(int8_file)]) == 0
     assert "quantised to int8" in capsys.readouterr().out

@@ -345,6 +345,7 @@ def test_int8_is_near_float32(name):
     assert 0 < difference < 0.05
 
 
+@pytest.mark.slow
 @every_name
 def test_one_graph_serves_every_batch_and_length(name):
     frontend = create(name, encoder_layers=1).eval()

@@ -82,6 +82,7 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     assert float32_settings() == before
 
 
+@pytest.mark.slow
 def test_a_container_that_allows_tf32_everywhere():
     """NVIDIA's containers set the variable, which PyTorch reads when it is loaded."""
     code = (

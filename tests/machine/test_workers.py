@@ -106,6 +106,7 @@ numbers(loader(Numbers()))
 """
 
 
+@pytest.mark.slow
 def test_little_shared_memory():
     """The batches are the same, and no file is left; with hardly any no process can be started."""
     said = with_shm("512k", SMALL_AND_SMALLER).communicate(timeout=PATIENCE)[1]
@@ -252,6 +253,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_readers_end_when_the_main_process_is_killed():
     """Also those with a batch in a pipe that nobody reads."""
     process = with_shm("512k", ORPHANS)

@@ -195,6 +195,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
+@pytest.mark.slow
 def test_an_interruption_while_a_file_hangs(command, few, tmp_path):
     """As a network does: the command ends at once, and keeps the scores so far."""
     out = tmp_path / "out.txt"

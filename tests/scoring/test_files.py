@@ -146,6 +146,7 @@ def test_a_detector_may_be_trained_while_files_are_scored(detector, recordings):
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
 
+@pytest.mark.slow
 def test_a_forward_that_was_replaced_is_used(detector, waveform):
     """It may be replaced by a function, by a method as Accelerate does, or compiled; other attributes do no harm."""
     expected = detector.score(waveform, 16000)

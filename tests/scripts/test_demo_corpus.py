@@ -130,6 +130,7 @@ class TestCodecs:
 
 
 class TestSynthesis:
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", sorted(synthesis.METHODS))
     def test_spoofs_are_speech_of_the_same_length(self, speech, method):
         program = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}.get(method)

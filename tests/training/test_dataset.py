@@ -238,6 +238,7 @@ raise SystemExit(75)
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_amid_a_pass_waits_for_no_worker(corpus, tmp_path):
     """Other processes of the program may end as they like."""
     command = [sys.executable, "-c", ENDS_AMID_A_PASS, str(corpus), str(tmp_path / "file")]

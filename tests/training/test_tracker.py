@@ -39,6 +39,7 @@ def mlflow(tmp_path, monkeypatch):
     mlflow.end_run()
 
 
+@pytest.mark.slow
 def test_mlflow(recipe, mlflow, monkeypatch, tmp_path):
     """An interrupted run goes on as the same one, and has every epoch."""
     folder = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)

@@ -82,6 +82,15 @@ def _train(recipe: Path) -> str:
         assert (recipe.parent / _VICTIM).is_file(), "a file outside the run folder was deleted"
 
 
+def _resume(recipe: Path) -> str:
+    """Read the resume file, and go on with the run if that is possible; to begin with the run takes far longer."""
+    from nes2net.training.resume_file import read_resume_file
+
+    (run,) = (recipe.parent / "models").iterdir()
+    read_resume_file(run)
+    return _train(recipe)
+
+
 def _changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Path]:
     """A resume file whose content ``change`` has changed, or has put something else in place of."""
 
@@ -272,8 +281,9 @@ _RECIPES = {
 
 CASES: list[Case] = [
     Case("a good resume file", lambda folder: _copy(folder)[0], _train, None),
+    Case("a resume file without its data", _put("data", _MISSING), _train, r"resume\.pt"),
     *(
-        Case(f"{number}: {place}", _put(place, value), _train, r"resume\.pt|holds a(nother)? run|with another")
+        Case(f"{number}: {place}", _put(place, value), _resume, r"resume\.pt|holds a(nother)? run|with another")
         for number, (place, value) in enumerate(_VALUES)
     ),
     Case(
@@ -302,7 +312,7 @@ CASES: list[Case] = [
     Case("a lock outside", _leftover(".lock", _linked_out), _train, r"\.lock is not a regular file"),
     Case("a checkpoint outside", _leftover("epoch_2.pth", _linked_out), _train, None),
     # A run goes on by its resume file, and writes the history anew.
-    *(_text("history.json", text, _train, None)(name) for name, text in _HISTORIES.items()),
+    _text("history.json", _HISTORIES["nested"], _train, None)("nested"),
     *(_text("history.json", text, _average, _NO_HISTORY)(f"{name}, averaged") for name, text in _HISTORIES.items()),
     *(_text("recipe.yaml", text, _train, r"recipe\.yaml cannot be used")(name) for name, text in _RECIPES.items()),
 ]
