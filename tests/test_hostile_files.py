@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from builders import hostile
+from builders import hostile, some
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on memory is Linux's")
 
@@ -17,14 +17,10 @@ def tries():
     tries.close()
 
 
-def cases():
-    """All files, of which the fast tests try each sixth of a family."""
-    for family in hostile.FAMILIES:
-        for number, name in enumerate(hostile.table(family)):
-            yield pytest.param(family, name, marks=pytest.mark.slow if number % 6 else ())
-
-
-@pytest.mark.parametrize(("family", "name"), cases())
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [case for family in hostile.FAMILIES for case in some([(family, name) for name in hostile.table(family)], 6)],
+)
 def test_hostile_file(family, name, tries, tmp_path):
     case = hostile.table(family)[name]
     hostile.check(case, tries(family, name, case.make(tmp_path)))

@@ -58,6 +58,7 @@ def test_no_cut_of_a_fragmented_file_goes_unnoticed_but_between_fragments(tmp_pa
                 reader(path)
 
 
+@pytest.mark.slow
 def test_many_boxes_are_followed_to_a_limit(tmp_path):
     path = tmp_path / "noise.m4a"
     path.write_bytes(b"\0\0\0\x08free" * 1_500_000)

@@ -136,6 +136,7 @@ def test_a_fusion_in_half_precision_has_float32_logits_near_those_of_float32(how
     assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
 
 
+@pytest.mark.slow
 def test_a_fusion_exports_for_any_batch():
     backend, batch = small(), torch.export.Dim.DYNAMIC
     exported = torch.export.export(backend, (states(), SCORES), dynamic_shapes=([{0: batch}] * 4, {0: batch})).module()

@@ -94,6 +94,7 @@ def test_scan_and_its_gradients_are_those_of_a_loop(frames):
         torch.testing.assert_close(ours, its, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_scan_passes_gradcheck_and_torchs_operator_checks():
     inputs = [tensor.requires_grad_() for tensor in scan_inputs(5)]
     assert torch.autograd.gradcheck(selective_scan, inputs)

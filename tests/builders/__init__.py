@@ -1,8 +1,10 @@
 """What several tests build: corpora, checkpoints, reports, and reference numbers."""
 
 import os
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,3 +16,13 @@ PATIENCE = 900.0
 
 #: For tests of the page: without importing what takes seconds in every process that collects them.
 needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
+
+
+def slow(*values: Any) -> list[Any]:
+    """Values, or tuples of values, of a test that has faster ones."""
+    return [pytest.param(*(v if isinstance(v, tuple) else (v,)), marks=pytest.mark.slow) for v in values]
+
+
+def some(values: Iterable[Any], each: int = 3) -> list[Any]:
+    """Values of many alike, of which the fast tests try the first of each few, and CI all."""
+    return [slow(value)[0] if number % each else value for number, value in enumerate(values)]

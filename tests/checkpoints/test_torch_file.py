@@ -358,6 +358,7 @@ def test_calls_that_would_do_harm_without_being_functions_of_the_system(tmp_path
         load_state_dict(tmp_path / "evil.pth")
 
 
+@pytest.mark.slow
 def test_a_key_too_deep_for_the_interpreter(tmp_path):
     """Hashing 900,000 tuples within each other would crash it."""
     write_archive(tmp_path / "evil.pth", b"\x80\x02})" + b"\x85" * 900_000 + b"K\x01s.")

@@ -89,6 +89,7 @@ def test_errors_are_one_line(words, tmp_path, monkeypatch, refused):
     assert refused(f"data check {words}").startswith("nes2net: error: ")
 
 
+@pytest.mark.slow
 def test_real_recordings(shared, tmp_path, check):
     folder = shared / "real" / "audio"
     with open(folder / "metadata.csv") as file:

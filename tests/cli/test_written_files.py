@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from builders import slow
 from builders.report_case import make_case
 
 from nes2net import Detector
@@ -100,7 +101,7 @@ def files(folder):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", [*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")])
 def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, capsys):
     if name == "export to onnx":
         pytest.importorskip("onnxscript")

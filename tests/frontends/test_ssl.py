@@ -37,6 +37,7 @@ def graphs():
     return counters["stats"]["unique_graphs"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frontend", "precision"),
     [("wav2vec2", "float32"), ("wavlm", "bfloat16"), ("wavlm", "int8")],
@@ -60,6 +61,7 @@ def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
         assert graphs() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frontend", ["wav2vec2", "wavlm"], indirect=True)
 def test_gradients_of_compiled_and_recomputed_layers_are_the_same(frontend):
     waveforms = 0.1 * torch.randn(2, 8000)

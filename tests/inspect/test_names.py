@@ -5,6 +5,7 @@ from collections import Counter
 from functools import cache
 
 import pytest
+from builders import slow, some
 
 from nes2net.cli.info import _results
 from nes2net.cli.main import main
@@ -103,15 +104,10 @@ BUILT = UNLIKE | {name for name in KINDS["models"] if name not in SHOWN}
 ALIKE = ALIKE | {name for name in KINDS["recipes"] if name not in UNLIKE and name not in SHOWN}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in BUILT else ())
-        for known in KINDS.values()
-        for name in known
-        if name not in ALIKE
-    ],
-)
+ASKED = [name for known in KINDS.values() for name in known if name not in ALIKE]
+
+
+@pytest.mark.parametrize("name", [*some(n for n in ASKED if n not in BUILT), *slow(*(n for n in ASKED if n in BUILT))])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
     (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations

@@ -591,9 +591,9 @@ TRAINED = {
     "asvspoof2019_nes2net_x_lora": True,
     "asvspoof2019_one_class_distillation": True,
     "asvspoof2019_prototypes": True,
-    "asvspoof5_nes2net_x": False,
-    "ctrsvdd_nes2net_x_selu_sea": False,
-    "partialspoof_multires_gmlp": False,
+    "asvspoof5_nes2net_x": True,
+    "ctrsvdd_nes2net_x_selu_sea": True,
+    "partialspoof_multires_gmlp": True,
     "partialspoof_nes2net_x_segments": False,
 }
 

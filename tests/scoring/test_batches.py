@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import some
 
 from nes2net import Detector, InputError, registry
 from nes2net.audio.read import load_audio
@@ -118,9 +119,7 @@ def utterances(tmp_path_factory) -> list[Trial]:
     return trials
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow if n == "back-end raw_aasist" else ()) for n in sorted(SYSTEMS)]
-)
+@pytest.mark.parametrize("name", some(sorted(SYSTEMS)))
 def test_scores_in_batches_are_those_computed_alone(name, utterances, tmp_path):
     torch.manual_seed(0)
     detector = Detector.from_config(SYSTEMS[name]).eval()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from builders import slow
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
@@ -116,7 +117,7 @@ def ends_at(number: int, folder, work) -> bool:
 
 
 @needs_fork
-@pytest.mark.parametrize("before", ["nothing", "scores of another run", "a file that could not be read"])
+@pytest.mark.parametrize("before", ["nothing", *slow("scores of another run", "a file that could not be read")])
 def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, one_thread, before):
     """The same command finishes exactly the same file, and leaves nothing else behind."""
     options = {"num_samples": 2000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}

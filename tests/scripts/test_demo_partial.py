@@ -34,6 +34,7 @@ def test_pieces_tile_the_utterance(frames):
         assert 0 not in np.diff(versions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["human", "world", "griffin_lim", "lpc"])
 def test_versions_lie_where_the_human_speech_does(speech, method):
     """By the energy of 2 ms, whose smearing by the random all-pass is the same in either direction."""

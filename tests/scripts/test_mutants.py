@@ -54,3 +54,24 @@ def test_a_planted_fault_is_found_again_and_taken_out(mutants, package):
         assert changed.count(mutant.after) >= 1 and changed != held.decode() == "import math\n\n" + SOURCE
     path.write_text("")
     assert mutants.plant(mutant, package) is None
+
+
+def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
+    mutant, at = mutants.sites("nes2net/metrics/eer.py")[0]
+    line = (mutants.REPOSITORY / mutant.file).read_bytes().count(b"\n", 0, at) + 1
+    ran = [
+        "",
+        "tests/cli/test_a.py::test_b[c]|run",
+        "tests/metrics/test_d.py::test_e|run",
+        "tests/test_f.py::test_g|setup",
+    ]
+    monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
+    shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
+    assert mutants.tests_of(mutant) == [
+        "tests/metrics/test_eer.py",
+        shared,
+        "tests/metrics/test_d.py::test_e",
+        "tests/cli/test_a.py::test_b[c]",
+    ]
+    monkeypatch.setattr(mutants, "tests_by_line", lambda file: {})
+    assert mutants.tests_of(mutant) == ["tests/metrics/test_eer.py", "tests/metrics"]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from builders import PATIENCE
+from builders import PATIENCE, slow
 from builders.runs import assert_same_run, history_of, signal_in_step, state_of, weights_of
 
 from nes2net import Detector, InputError
@@ -126,9 +126,13 @@ RUNS = {
         [(2, 1)],
     ),
 }
+#: Of these the fast tests run some.
+QUICK = ("alone", "legacy", "conditions", "lora")
 
 
-@pytest.mark.parametrize("changes, moments", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize(
+    "changes, moments", [run if name in QUICK else slow(run)[0] for name, run in RUNS.items()], ids=RUNS
+)
 def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, changes, moments):
     if changes.keys() - {"data"}:  # the number of reading processes does not matter
         whole = train(runs("whole", **changes))
@@ -192,7 +196,7 @@ def test_what_a_run_started_from_is_known_to_the_end(runs, whole, capsys):
     assert f"started from {first['name']} " in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("mode", ["eval", *slow("train")])
 def test_stopped_while_validating(runs, whole, drawn_curves, mode):
     """The run stops at once, because the epoch's training is saved already.
 
@@ -416,7 +420,9 @@ def test_a_step_without_a_usable_file_ends_the_run(runs, corpus, tmp_path):
     assert not (tmp_path / "torn" / values.tag / "resume.pt").exists()
 
 
-@pytest.mark.parametrize("changes, amid_a_save", [({}, False), ({}, True), (LORA, False)], ids=["", "saving", "lora"])
+@pytest.mark.parametrize(
+    "changes, amid_a_save", [({}, True), *slow(({}, False), (LORA, False))], ids=["saving", "", "lora"]
+)
 def test_killed_in_a_step(runs, whole, monkeypatch, tmp_path, changes, amid_a_save):
     """A separate process is killed (kill −9) in the second epoch; it saves after each step."""
     torn, step = runs("torn", train={**changes, "save_every_minutes": 0.0}), loop.Trainer.train_step
