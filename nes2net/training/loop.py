@@ -105,7 +105,7 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # The only line of a step that waits for a GPU.
+            # The only line of a step that waits for a GPU, beside the messages of several processes and Specmix's labels.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
             length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)

@@ -1,0 +1,239 @@
+"""What runs on the simulated device, and faults that it must find; a program that writes what it found as JSON.
+
+python simulated_checks.py FILE, with this folder, ``scripts`` and ``scripts/benchmarks`` on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from _gpu_parity import FRONTENDS, WAV2VEC2, samples_of, systems
+from torch import Tensor
+
+from nes2net import Detector
+from nes2net.backends.base import Backend
+from nes2net.frontends.adaptation import KINDS
+from nes2net.losses.by_name import with_head
+from nes2net.recipes.recipe import recipe_from_dict
+from nes2net.registry import losses
+from nes2net.scoring.kernel import differentiable, scoring_mode, start
+from nes2net.training.dataset import FRAMES, Batch
+from nes2net.training.objective import Part
+from nes2net.training.optimisation import create_optimizer
+from nes2net.training.start import build_detector
+from nes2net.training.tasks.task import create_task
+
+SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
+MODEL: dict[str, Any] = {
+    "frontend": SPECTRUM,
+    "aggregation": "last",
+    "backend": {"name": "asp_mlp", "hidden_dim": 8},
+}
+MPIF = {"name": "mpif_res2net", "planes": [4, 8], "blocks": [1, 1], "strides": [1, 2], "num_frames": 24}
+FRAME_SCORES = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
+SAMPLES = 8000
+
+#: Recipes, and what their examples carry, by name.
+STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
+    "Specmix": ({"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}}, {}),
+    "latent augmentation": ({"augment": {"latent": {"probability": 1.0}}}, {}),
+    "segments": (
+        {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
+        {FRAMES: torch.ones(4, 50, dtype=torch.int8)},
+    ),
+    "fusion": (
+        {
+            "model": {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}},
+            "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]},
+        },
+        {"scores": torch.rand(4, 4)},
+    ),
+    "distillation": (
+        {
+            "model": {
+                "frontend": FRONTENDS["one_class_distillation"],
+                "backend": {"name": "one_class_distillation", "backend": MODEL["backend"]},
+            },
+            "train": {"task": "distillation"},
+        },
+        {},
+    ),
+    "a frozen front-end": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"freeze_frontend": True}}, {}),
+    **{
+        f"adaptation {kind}": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"adapt": {"kind": kind}}}, {})
+        for kind in KINDS
+    },
+    **{
+        f"loss {name}": (
+            {
+                "model": with_head(
+                    {**MODEL, "backend": {**MODEL["backend"], "num_logits": losses.get(name).num_logits}}, name
+                ),
+                "train": {"loss": name},
+            },
+            {},
+        )
+        for name in losses.names()
+    },
+}
+
+
+def checked_system(name: str) -> dict[str, int]:
+    """Logits and gradients on the device are those on the CPU; returns the waits of one forward pass and its gradient."""
+    from builders.simulated_device import simulated_device, waits
+
+    torch.manual_seed(0)
+    detector = Detector.from_config(systems()[name]).eval()
+    waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
+
+    def computed(detector: Detector, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+        with scoring_mode(detector), differentiable(detector):
+            logits = detector(waveforms)
+            logits.square().sum().backward()
+        return logits.detach(), logits
+
+    expected = copy.deepcopy(detector)
+    logits = computed(expected, waveforms)[0]
+    with simulated_device() as device:
+        there, x = detector.to(device), waveforms.to(device)
+        waits.clear()
+        found = computed(there, x)[0]
+        counted = dict(waits)
+        assert_same(found, logits, there, expected)
+    return counted
+
+
+def checked_step(name: str) -> dict[str, int]:
+    """A step of training on the device is that on the CPU; returns the waits of forward pass and gradient."""
+    from builders.simulated_device import simulated_device, waits
+
+    changes, carried = STEPS[name]
+    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
+    torch.manual_seed(0)
+    task = create_task(recipe)
+    plain = build_detector(recipe, Path("run"), None, task)
+    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], carried)
+
+    def stepped(detector: Detector, device: torch.device) -> Tensor:
+        objective = task.objective(detector)
+        optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
+        objective.begin_training(1)
+        torch.manual_seed(1)
+        ready = objective.ready(batch.carried, SAMPLES)
+        part = objective.mixed(Part.of(batch, ready, device, 0), 1, 0)
+        targets = part.targets.cpu() if objective.specmix else batch.targets
+        denominators = objective.denominators(targets, ready)
+        loss = sum(n / weight for n, weight in zip(objective(*part), denominators) if weight > 0)
+        loss.backward()
+        optimizer.step()
+        objective.eval()
+        with torch.no_grad():
+            objective.validated(Part.of(batch, ready, device))
+        return loss.detach()
+
+    expected = copy.deepcopy(plain)
+    loss = stepped(expected, torch.device("cpu"))
+    with simulated_device() as device:
+        there = plain.to(device)
+        waits.clear()
+        found = stepped(there, device)
+        counted = dict(waits)
+        assert_same(found, loss, there, expected)
+    return counted
+
+
+def assert_same(found: Tensor, expected: Tensor, there: Detector, here: Detector) -> None:
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
+    pairs = [(a.grad, b.grad) for a, b in zip(there.parameters(), here.parameters(), strict=True)]
+    assert all((a is None) == (b is None) for a, b in pairs), "another parameter has a gradient"
+    gradients = [(a.cpu().flatten(), b.flatten()) for a, b in pairs if b is not None]
+    found, expected = (torch.cat(parts) for parts in zip(*gradients, strict=True))
+    assert (found - expected).norm() <= 1e-4 * expected.norm(), "the gradients differ"
+
+
+def scored_batch() -> dict[str, int]:
+    """Scores of a batch on the device; returns the waits."""
+    from builders.simulated_device import simulated_device, waits
+
+    torch.manual_seed(0)
+    detector = Detector.from_config({"frontend": WAV2VEC2, "backend": FRAME_SCORES}).eval()
+    waveforms = 0.1 * torch.randn(3, SAMPLES)
+    with scoring_mode(detector):
+        expected = start(detector, waveforms)()
+        with simulated_device() as device:
+            detector.to(device)
+            waits.clear()
+            found = start(detector, waveforms)()
+            counted = dict(waits)
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-4, atol=1e-5)
+    return counted
+
+
+class Faulty(Backend):
+    """A back-end with a fault that only a second device shows."""
+
+    config = {"name": "faulty"}  # noqa: RUF012
+    FAULTS: Mapping[str, Callable[[Tensor], Tensor]] = {
+        "a tensor of the CPU": lambda x: x + torch.arange(x.shape[2]),
+        "numpy": lambda x: x * float(x.detach().numpy().max()),
+        "a running sum": lambda x: x.cumsum(1),
+        "reflected ends": lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
+        "a generator of the CPU": lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
+        "a recurrent layer in eval mode": lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
+        "numbers asked for in a loop": lambda x: x * sum(value.item() for value in x[0, :, 0]),
+    }
+
+    def __init__(self, feature_dim: int, fault: str) -> None:
+        super().__init__(feature_dim)
+        self.fault, self.weight = self.FAULTS[fault], torch.nn.Parameter(torch.ones(feature_dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.fault(features * self.weight).mean(1)[:, :2]
+
+
+def planted(fault: str) -> dict[str, int]:
+    """A detector with a fault; returns the waits if nothing was refused."""
+    from builders.simulated_device import simulated_device, waits
+
+    detector = Detector.from_config({"frontend": SPECTRUM, "backend": "asp_mlp"})
+    detector.backend = Faulty(32, fault)
+    with simulated_device() as device:
+        detector.eval().to(device)
+        waits.clear()
+        detector(torch.randn(2, SAMPLES).to(device)).square().sum().backward()
+        return {"in all": sum(waits.values())}
+
+
+def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
+    """Every check by name; each returns how often the CPU waits, by place."""
+    for name in systems():
+        yield name, partial(checked_system, name)
+    for name in STEPS:
+        yield name, partial(checked_step, name)
+    yield "a scored batch", scored_batch
+    for fault in Faulty.FAULTS:
+        yield f"fault: {fault}", partial(planted, fault)
+
+
+def main() -> None:
+    found = {}
+    for name, check in checks():
+        try:
+            found[name] = {"waits": check()}
+        except Exception as error:
+            found[name] = {"error": f"{type(error).__name__}: {error}"}
+        print(name, found[name], file=sys.stderr, flush=True)
+    Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
+    os._exit(0)  # autograd's thread for the device does not end
+
+
+if __name__ == "__main__":
+    main()

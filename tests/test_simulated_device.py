@@ -1,0 +1,61 @@
+"""Every part scores and trains on a second device as on the CPU (builders/simulated_device.py, in a process of its own)."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from builders import PATIENCE
+from builders.scripts import SCRIPTS
+from conftest import REPOSITORY
+
+TESTS = REPOSITORY / "tests"
+#: How often the CPU waits for the device in a step or a batch: for the sizes of the experts' shares, which are of no fixed
+#: size; for the mixed labels, by which the loss is weighed; and for the scores. Nothing else waits.
+WAITS = {"aggregation moe": 1, "Specmix": 1, "a scored batch": 1}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each check found: waits by place, or an error."""
+    file = tmp_path_factory.mktemp("simulated") / "found.json"
+    path = os.pathsep.join(map(str, (REPOSITORY, TESTS, SCRIPTS, SCRIPTS / "benchmarks")))
+    done = subprocess.run(
+        [sys.executable, TESTS / "builders" / "simulated_checks.py", file],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(file.read_text())
+
+
+def test_logits_losses_and_gradients_are_those_of_the_cpu(found):
+    assert not {name: row["error"] for name, row in found.items() if "error" in row and not name.startswith("fault")}
+    assert len(found) > 60
+
+
+def test_nothing_waits_for_the_device_but_what_has_to(found):
+    waits = {name: sum(row["waits"].values()) for name, row in found.items() if not name.startswith("fault")}
+    assert {name: number for name, number in waits.items() if number} == WAITS
+
+
+@pytest.mark.parametrize(
+    "fault, error",
+    [
+        ("a tensor of the CPU", "aten.add.Tensor mixes tensors of the CPU and of the device"),
+        ("numpy", "can't convert a tensor of the device to numpy"),
+        ("a running sum", "aten.cumsum.default has no deterministic CUDA kernel"),
+        ("reflected ends", "aten.reflection_pad1d_backward.default has no deterministic CUDA kernel"),
+        ("a generator of the CPU", "draws on the device by a generator of the CPU"),
+        ("a recurrent layer in eval mode", "RNN backward can only be called in training mode"),
+    ],
+)
+def test_a_planted_fault_is_refused(found, fault, error):
+    assert error in found[f"fault: {fault}"]["error"]
+
+
+def test_numbers_that_are_asked_for_in_a_loop_are_counted(found):
+    assert found["fault: numbers asked for in a loop"]["waits"]["in all"] >= 20
