@@ -232,7 +232,8 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
     """Call ``check`` when a process of this one ends, and list signals whose handler only notes them.
 
     PyTorch's own handler may raise in the middle of a step; this context replaces it. The list has the
-    numbers of the signals, and the time of each.
+    numbers of the signals, and the time of each. A signal that came before, and that the owner of its
+    handler still defers (its ``requested``), counts from now on.
     """
     noted: list[tuple[int, float]] = []
     if threading.current_thread() is not threading.main_thread():
@@ -259,6 +260,9 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
     try:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if not noted and getattr(getattr(before[number], "__self__", None), "requested", 0) == number:
+                noted.append((number, time.monotonic()))
         yield noted
     finally:
         for number in handlers:

@@ -180,13 +180,15 @@ def test_a_batch_that_cannot_be_handed_over(capfd):
     assert "a batch could not be handed over: " in said and "Traceback" not in said
 
 
-@pytest.mark.parametrize("starting", [False, True])
-def test_a_signal_while_readers_hang(soon, monkeypatch, starting):
-    """Training defers signals to the end of a step, which never comes; one may come while the readers are started."""
-    batches = loader(Numbers(0, hang if starting else partial(signal_and_hang, signal.SIGTERM)))
-    if starting:
+@pytest.mark.parametrize("when", ["before", "starting", "reading"])
+def test_a_signal_while_readers_hang(soon, monkeypatch, when):
+    """Training defers signals to the end of a step, which never comes; one may come before the readers are waited for."""
+    batches = loader(Numbers(0, partial(signal_and_hang, signal.SIGTERM) if when == "reading" else hang))
+    if when == "starting":
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGTERM)
         numbers(batches)
     handler = signal.getsignal(signal.SIGTERM)
     assert handler is signal.SIG_DFL
