@@ -75,6 +75,13 @@ def test_raw_aasist_l_equals_published_code():
         assert model.state_dict()[key].abs().sum().item() == pytest.approx(expected, rel=1e-5), key
 
 
+def test_dropouts_are_the_published():
+    """In attention, in the pool's scores, after each branch and before the last layer."""
+    drops = {name: part.p for name, part in published().named_modules() if isinstance(part, torch.nn.Dropout)}
+    found = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
+    assert found == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
+
+
 def test_discarded_normalisation_moves_its_statistics_but_has_no_part_in_the_output():
     torch.manual_seed(0)
     model = gb.without_dropout(Aasist(feature_dim=16)).train()
