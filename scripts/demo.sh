@@ -32,14 +32,11 @@ started=$SECONDS
 built=$SECONDS
 cd "$out"
 
-# Both detectors are trained from scratch in minutes, with a larger learning rate than for fine-tuning XLS-R 300M.
 train() { # NAME EPOCHS FLAGS…
   local name=$1 epochs=$2
   shift 2
-  echo
-  echo "== $name"
   "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track LA --database_path corpus/ --date demo --comment "$name" \
-    --seed 12345 --num_epochs "$epochs" --num_workers 2 --cache cache "$@"
+    --seed 12345 --num_epochs "$epochs" --num_workers 1 --cache cache "$@"
   local folder
   folder=$(ls -d models/demo_*_"$name")
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
@@ -47,7 +44,7 @@ train() { # NAME EPOCHS FLAGS…
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
   for track in LA DF in_the_wild; do
     # shellcheck disable=SC2086
-    "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 2 \
+    "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 1 \
       --database_path corpus/ --in_the_wild_path corpus/release_in_the_wild --num_average_model "$(wc -w <<<"$ids")" \
       --model_ID_to_average $ids --model_folder_path "$folder" --model_path "$folder/epoch_${ids%% *}.pth" \
       --eval_output "scores/$name.$track.txt"
@@ -59,6 +56,17 @@ train() { # NAME EPOCHS FLAGS…
   echo "-- Cal_EER_in_the_wild.py"
   "$python" "$root/Cal_EER_in_the_wild.py" --path "scores/$name.in_the_wild.txt" \
     --labels_file corpus/release_in_the_wild/meta.csv
+}
+
+# Run `train NAME …` beside what this script does next, each line of its output after [NAME]. It has a process group of its
+# own (set -m), which is ended with this script, also by Ctrl-C.
+training=()
+trap 'for one in "${training[@]}"; do kill -- "-$one" 2>/dev/null || true; done' EXIT
+train_beside() {
+  set -m
+  train "$@" </dev/null > >(sed -u "s/^/[$1] /") 2> >(sed -u "s/^/[$1] /" >&2) &
+  training+=($!)
+  set +m
 }
 
 # The same job by recipe; demo_mpif_res2net.txt lists the differences from the published values.
@@ -116,15 +124,16 @@ train_segments() {
   "$nes2net" evaluate partialspoof "scores/$name.partialspoof.txt" --keys partialspoof --html segments.html
 }
 
-train wav2vec2_small 15 --algo 5 --ssl_config small --Nes_ratio 4 4 --batch_size 16 --lr 1e-3 \
-  --set data.num_samples=32000 data.crop=random train.schedule=cosine train.warmup_steps=100 train.max_grad_norm=1 \
-  train.loss.class_weights=[0.4,0.6] validation.first_epoch=12 validation.augmented=false \
-  model.frontend.conv_feature_layers=[[256,512,128],[128,3,2]]
-train log_spectrum 40 --algo 5 --frontend lps --Nes_ratio 4 4 --batch_size 8 --lr 2e-3 \
-  --set data.num_samples=32000 data.crop=random augment.speed=[0.6,1.2] train.schedule=cosine train.loss.class_weights=[0.4,0.6] \
-  validation.first_epoch=31 validation.augmented=false \
-  model.frontend.n_fft=1024 model.frontend.hop_length=256 model.frontend.num_bins=512 model.frontend.window=hann \
-  model.frontend.normalize=true
+# Both are trained from scratch at the same time, and share the cores; their learning rate is larger than for fine-tuning XLS-R.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
+common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.num_samples=32000 data.crop=random
+  "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
+train_beside log_spectrum 30 "${common[@]}" validation.first_epoch=23 \
+  "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
+train_beside lfcc 16 "${common[@]}" validation.first_epoch=9 \
+  "model.frontend={name: lfcc, n_fft: 1024, window_length: 480, hop_length: 240, num_filters: 70, num_coefficients: 40, deltas: 1}"
+for one in "${training[@]}"; do wait "$one"; done
+training=()
 [ -z "$all" ] || { train_mpif_res2net; train_segments; }
 
 echo

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the Debian packages of the demonstration: voice prompts, two speech synthesisers, a C++ compiler for pyworld.
 set -euo pipefail
-packages=(asterisk-core-sounds-{en,fr,es,it,ru}-g722 espeak-ng flite g++ python3-dev python3-venv)
+packages=(asterisk-core-sounds-{en,fr,it,ru}-g722 espeak-ng flite g++ python3-dev python3-venv)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing+=("$package")
@@ -16,6 +16,6 @@ if [ ${#missing[@]} -gt 0 ]; then
   fi
 fi
 cat <<'EOF'
-Human speech: Asterisk core sounds, by Allison Smith (en, es; theivrvoice.com) and June Wallack (fr; junewallack.com), CC BY-SA 3.0;
+Human speech: Asterisk core sounds, by Allison Smith (en; theivrvoice.com) and June Wallack (fr; junewallack.com), CC BY-SA 3.0;
 by Carlo Flora (it; carloflora.com), CC BY-SA 3.0; by Maxim Topal (ru; ivrvoice.ru), CC BY 3.0.
 EOF

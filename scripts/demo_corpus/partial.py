@@ -21,7 +21,7 @@ from nes2net.localisation.frames import RESOLUTIONS
 from . import channel, layout, plan, splice, splice_cues
 from .prepared import candidates, load, prepare
 from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings
-from .synthesis import METHODS, available_methods
+from .synthesis import EVALUATION_PARTS, METHODS, available_methods
 from .workers import Workers
 
 VERSION = 1
@@ -79,7 +79,7 @@ def audio_path(out: Path, utterance: Utterance) -> Path:
 
 def utterances(shared: plan.Split, sizes: Sizes, seed: int) -> list[Utterance]:
     """List every utterance: a third bona fide, the others shared out among the methods of the part."""
-    evaluation = [r for rank in zip(*(shared.parts[part] for part in plan.EVALUATION_PARTS)) for r in rank]
+    evaluation = [r for rank in zip(*(shared.parts[part] for part in EVALUATION_PARTS)) for r in rank]
     sources = {
         "train": shared.parts["train"][: sizes.train],
         "dev": shared.parts["dev"][: sizes.dev],
@@ -119,7 +119,7 @@ def turns(shared: plan.Split, used: Iterable[Utterance], sizes: Sizes, seed: int
     """List the clips of the talk: recordings of the evaluation speakers that no utterance has, in runs of 1 to 3 by turns
     human and by one method."""
     taken = {u.source for u in used}
-    free = [r for rank in zip(*(shared.parts[part] for part in plan.EVALUATION_PARTS)) for r in rank if r not in taken]
+    free = [r for rank in zip(*(shared.parts[part] for part in EVALUATION_PARTS)) for r in rank if r not in taken]
     rng = channel.generator(seed, "talk")
     listed: list[Turn] = []
     method = splice.HUMAN

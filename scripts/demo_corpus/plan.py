@@ -10,10 +10,9 @@ from nes2net.errors import InputError
 from .channel import generator
 from .codecs import DF_CODECS, LA_CODECS, WILD_CODECS
 from .recordings import Recording
-from .synthesis import METHODS
+from .synthesis import EVALUATION_PARTS, METHODS
 
 HUMAN = "human"
-EVALUATION_PARTS = ("la", "df", "wild")
 ENROLMENT_CLIPS = 8  # per speaker, for the toy speaker verification
 _CODECS = {"train": ("none",), "dev": ("none",), "la": LA_CODECS, "df": DF_CODECS, "wild": WILD_CODECS}
 _FIRST_ID = {
@@ -31,9 +30,9 @@ class Sizes:
 
     train: int = 400
     dev: int = 84
-    evaluation: int = 132
-    spoofs_in_training: float = 0.45
-    spoofs_in_evaluation: float = 0.31
+    evaluation: int = 118
+    spoofs_in_training: float = 0.6
+    spoofs_in_evaluation: float = 0.25
 
     @property
     def human(self) -> int:
@@ -120,14 +119,16 @@ def _first_of_each_speaker(recordings: list[Recording], count: int) -> list[Reco
 def _copies(
     part: str, human: list[Recording], methods: list[str], sizes: Sizes, seed: int
 ) -> list[tuple[str, Recording]]:
-    """List (method, paired human clip) of every spoof of a part."""
-    evaluation = part in EVALUATION_PARTS
-    ratio = sizes.spoofs_in_evaluation if evaluation else sizes.spoofs_in_training
+    """List (method, paired human clip) of every spoof of a part; a method is paired with clips of its own languages."""
+    ratio = sizes.spoofs_in_evaluation if part in EVALUATION_PARTS else sizes.spoofs_in_training
+    count = max(1, round(ratio * len(human)))
+    languages = {r.language for r in human}
     pairs = []
     for method in methods:
-        if evaluation or not METHODS[method].unseen:
+        if METHODS[method].used_in(part, languages):
             order = generator(seed, "pairs", part, method).permutation(len(human))
-            pairs += [(method, human[i]) for i in order[: max(1, round(ratio * len(human)))]]
+            spoken = [human[i] for i in order if METHODS[method].speaks(human[i].language)]
+            pairs += [(method, recording) for recording in spoken[:count]]
     return pairs
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from . import channel, layout
-from .plan import EVALUATION_PARTS, Sizes, round_robin
+from .plan import Sizes, round_robin
 from .recordings import Recording, read
+from .synthesis import EVALUATION_PARTS
 
 _SHORTEST = int(1.2 * channel.RATE)
 _LONGEST = int(5.5 * channel.RATE)

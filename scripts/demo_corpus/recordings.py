@@ -21,7 +21,7 @@ from .codecs import decode
 
 PROMPTS = Path("/usr/share/asterisk/sounds")
 ATTRIBUTION = """\
-Human speech: Asterisk core sounds, by Allison Smith (en, es; theivrvoice.com) and June Wallack (fr; junewallack.com),
+Human speech: Asterisk core sounds, by Allison Smith (en; theivrvoice.com) and June Wallack (fr; junewallack.com),
   CC BY-SA 3.0; by Carlo Flora (it; carloflora.com), CC BY-SA 3.0; by Maxim Topal (ru; ivrvoice.ru), CC BY 3.0.
   Clips are changed (cut, filtered, coded); clips made from them fall under the same licences."""
 
@@ -111,13 +111,12 @@ def _pieces(path: Path, name: str, **fields) -> list[Recording]:
 
 
 def debian_prompts() -> list[Recording]:
-    """List the installed prompts: English, Spanish (one speaker) and French for training, Italian and Russian to test."""
+    """List the installed prompts: French, Italian and Russian for training, English to test, each by its own speaker."""
     voices = {
-        "en_US_f_Allison": ("LA_0001", "en", "train"),
-        "es_MX_f_Allison": ("LA_0001", "es", "train"),
-        "fr_CA_f_June": ("LA_0002", "fr", "train"),
-        "it_IT_m_Carlo": ("LA_0003", "it", "eval"),
-        "ru_RU_f_IvrvoiceRU": ("LA_0004", "ru", "eval"),
+        "fr_CA_f_June": ("LA_0001", "fr", "train"),
+        "it_IT_m_Carlo": ("LA_0002", "it", "train"),
+        "ru_RU_f_IvrvoiceRU": ("LA_0003", "ru", "train"),
+        "en_US_f_Allison": ("LA_0004", "en", "eval"),
     }
     missing = [language for folder, (_, language, _) in voices.items() if not (PROMPTS / folder).is_dir()]
     if missing:

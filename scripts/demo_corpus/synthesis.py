@@ -1,4 +1,4 @@
-"""Spoofs: two text-to-speech programs, and four methods of analysing and resynthesising human speech.
+"""Spoofs: text-to-speech programs of two generations, and four methods of analysing and resynthesising human speech.
 
 Every method takes human speech (float64, 16 kHz, without pauses) and returns speech of about that length or more.
 """
@@ -23,43 +23,74 @@ from scipy.signal import lfilter
 from nes2net.errors import InputError
 from nes2net.machine.installation import how_to_install
 
-from .channel import RATE, speech_only
+from . import voices
+from .channel import RATE, generator, speech_only
 
 HOP, FFT = 160, 1024
+LEARNT, EVALUATION_PARTS = ("train", "dev"), ("la", "df", "wild")
 LPC_ORDER = 18
 _SENTENCES = Path(__file__).with_name("sentences.txt")
-_ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "es": "es-419", "it": "it", "ru": "ru"}
+_ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "it": "it", "ru": "ru"}
+_NEURAL = "neural_vocoder_nonautoregressive"
 _ESPEAK_VARIANTS = {"train": ("m1", "m3", "m7", "f1", "f2", "f5"), "eval": ("m4", "m5", "m6", "f3", "f4")}
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method of spoofing: attack number, vocoder class of the DF key, description, and whether only evaluation has it."""
+    """A method of spoofing: attack number, vocoder class of the DF key, description, whether only evaluation has it, the
+    languages that it speaks (none: all), and the program that it runs."""
 
     attack: str
     vocoder: str
     description: str
     unseen: bool = False
+    languages: tuple[str, ...] = ()
+    program: str = ""
+
+    def speaks(self, language: str) -> bool:
+        return not self.languages or language in self.languages
+
+    def used_in(self, part: str, languages: set[str]) -> bool:
+        """Whether a part whose human speech is in ``languages`` has spoofs by this method."""
+        return (part not in LEARNT or not self.unseen) and any(map(self.speaks, languages))
 
 
 METHODS = {
-    "espeak": Method("A01", "unknown", "espeak-ng, formant synthesis, several voices"),
+    "espeak": Method("A01", "unknown", "espeak-ng, formant synthesis, several voices", program="espeak-ng"),
     "flite": Method(
-        "A02", "unknown", "flite, English voices slt, rms, awb (statistical parametric) and kal16 (diphone)"
+        "A02",
+        "unknown",
+        "flite, English voices slt, rms, awb (statistical parametric) and kal16 (diphone)",
+        languages=("en",),
+        program="flite",
     ),
     "world": Method("A03", "traditional_vocoder", "WORLD copy-synthesis (DIO, StoneMask, CheapTrick, D4C)"),
     "griffin_lim": Method("A04", "traditional_vocoder", "Griffin-Lim from 80 mel bands, 24 iterations"),
     "lpc": Method("A07", "traditional_vocoder", "LPC-18 resynthesis, pulse and noise excitation", unseen=True),
     "phase_vocoder": Method("A08", "traditional_vocoder", "phase vocoder, slower by 1.3 and back", unseen=True),
-    "klatt": Method("A09", "unknown", "espeak-ng, Klatt voices", unseen=True),
+    "klatt": Method("A09", "unknown", "espeak-ng, Klatt voices", unseen=True, program="espeak-ng"),
+    "piper": Method("A10", _NEURAL, "Piper, VITS, voice joe", unseen=True, languages=("en",)),
+    "hibari": Method(
+        "A11",
+        "traditional_vocoder",
+        "hibari, a distilled Kokoro whose harmonic-plus-noise vocoder a network steers, voice heart",
+        unseen=True,
+        languages=("en",),
+    ),
+    "kokoro": Method(
+        "A12", _NEURAL, "Kokoro-82M, StyleTTS 2 with an iSTFT decoder, three voices", unseen=True, languages=("en",)
+    ),
 }
 
 
 def available_methods() -> list[str]:
     """List the names of METHODS that this machine can run; raise :class:`InputError` without pyworld."""
     _pyworld()
-    programs = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}
-    return [name for name in METHODS if name not in programs or shutil.which(programs[name])]
+    return [
+        name
+        for name, method in METHODS.items()
+        if (voices.installed(name) if name in voices.PACKAGES else not method.program or shutil.which(method.program))
+    ]
 
 
 @cache
@@ -74,13 +105,45 @@ def _pyworld():
 
 
 @cache
-def _texts(language: str, part: str) -> list[str]:
-    """List the sentences of a part (the evaluation parts share theirs); no sentence is in two parts."""
-    part = part if part in ("train", "dev") else "eval"
-    lines = [
-        line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if not line.startswith("#")
-    ]
-    return [sentence for its_language, its_part, sentence in lines if (its_language, its_part) == (language, part)]
+def sentences(language: str, part: str) -> list[str]:
+    """List the sentences of a part; no sentence is in two parts."""
+    lines = [line.split("\t") for line in _SENTENCES.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    listed = part if part in LEARNT else "eval"
+    found = [sentence for its_language, its_part, sentence in lines if (its_language, its_part) == (language, listed)]
+    return found if part in LEARNT else found[EVALUATION_PARTS.index(part) :: len(EVALUATION_PARTS)]
+
+
+def read_aloud(method: str, part: str, most: int, work: Path, seed: int) -> None:
+    """Have up to ``most`` sentences of a part read by a neural ``method``, whose model is loaded once for all of them."""
+    folder = _aloud(work, method, part)
+    if folder.is_dir():
+        return
+    unfinished = folder.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        number = int(generator(seed, "aloud", method, part).integers(2**31))
+        voices.read_aloud(method, sentences("en", part)[:most], unfinished, number)
+    except subprocess.CalledProcessError as error:
+        raise InputError(f"{method} failed: {_last_line(error.stderr)}; {how_to_install('voices')}") from None
+    unfinished.rename(folder)
+
+
+def _aloud(work: Path, method: str, part: str) -> Path:
+    return work / "aloud" / f"{method}-{part}"
+
+
+def _last_line(said: bytes) -> str:
+    return (said.decode(errors="replace").strip().splitlines() or ["no message"])[-1]
+
+
+def _spoken(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
+    """Join sentences that were read aloud."""
+    return _read_aloud(_heard, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
+
+
+def _heard(path: str) -> np.ndarray:
+    x, rate = soundfile.read(path)
+    return soxr.resample(x, rate, RATE)
 
 
 def _run(command: list[str], text: str) -> np.ndarray:
@@ -91,10 +154,8 @@ def _run(command: list[str], text: str) -> np.ndarray:
             [part.replace("{}", str(wav)) for part in command], input=text.encode(), capture_output=True
         )
         if done.returncode or not wav.is_file():
-            message = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise InputError(f"{command[0]} failed on {text!r}: {message[-1]}")
-        x, rate = soundfile.read(wav)
-    return soxr.resample(x, rate, RATE)
+            raise InputError(f"{command[0]} failed on {text!r}: {_last_line(done.stderr)}")
+        return _heard(str(wav))
 
 
 def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -112,7 +173,7 @@ def _espeak(variants: tuple[str, ...], x: np.ndarray, rng: np.random.Generator, 
     voice = f"{_ESPEAK_VOICES[language]}+{rng.choice(variants)}"
     speed, pitch = str(rng.integers(130, 200)), str(rng.integers(30, 75))
     command = ["espeak-ng", "-v", voice, "-s", speed, "-p", pitch, "-w", "{}", "--stdin"]
-    return _read_aloud(partial(_run, command), _texts(language, part), len(x), rng)
+    return _read_aloud(partial(_run, command), sentences(language, part), len(x), rng)
 
 
 def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
@@ -121,7 +182,7 @@ def _flite(x: np.ndarray, rng: np.random.Generator, part: str) -> np.ndarray:
     def speak(text: str) -> np.ndarray:
         return _run(["flite", "-voice", voice, "--setf", stretch, "-t", text, "-o", "{}"], "")
 
-    return _read_aloud(speak, _texts("en", part), len(x), rng)
+    return _read_aloud(speak, sentences("en", part), len(x), rng)
 
 
 def _world(x: np.ndarray) -> np.ndarray:
@@ -135,17 +196,15 @@ def _world(x: np.ndarray) -> np.ndarray:
 @cache
 def _mel_bands() -> tuple[np.ndarray, np.ndarray]:
     mel = librosa.filters.mel(sr=RATE, n_fft=FFT, n_mels=80)
-    return mel, np.linalg.pinv(mel)
+    return mel, np.linalg.pinv(mel).astype(np.float32)
 
 
 def _griffin_lim(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Resynthesise from 80 mel bands: magnitudes by the pseudo-inverse, phases by fast Griffin-Lim (1984)."""
     mel, inverse = _mel_bands()
-    magnitude = np.abs(librosa.stft(x, n_fft=FFT, hop_length=HOP))
+    magnitude = np.abs(librosa.stft(x.astype(np.float32), n_fft=FFT))
     magnitude = np.maximum(inverse @ (mel @ magnitude), 0)
-    return librosa.griffinlim(
-        magnitude, n_iter=24, hop_length=HOP, n_fft=FFT, length=len(x), random_state=int(rng.integers(2**31))
-    )
+    return librosa.griffinlim(magnitude, n_iter=24, n_fft=FFT, length=len(x), random_state=int(rng.integers(2**31)))
 
 
 def _phase_vocoder(x: np.ndarray, factor: float = 1.3) -> np.ndarray:
@@ -186,17 +245,21 @@ def _excitation(f0: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.where(f0 > 0, pulses + 0.05 * noise, noise)
 
 
-def spoof(method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str) -> np.ndarray:
-    """Make a spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``."""
+def spoof(
+    method: str, x: np.ndarray, rng: np.random.Generator, language: str, part: str, work: Path = Path()
+) -> np.ndarray:
+    """Make a spoof by ``method`` (a key of METHODS) that copies or replaces the human speech ``x``.
+
+    ``work`` has what :func:`read_aloud` made for the neural methods.
+    """
+    variants = _ESPEAK_VARIANTS["train" if part in LEARNT else "eval"]
     made = {
-        "espeak": lambda: _espeak(
-            _ESPEAK_VARIANTS["train" if part in ("train", "dev") else "eval"], x, rng, language, part
-        ),
+        "espeak": lambda: _espeak(variants, x, rng, language, part),
         "klatt": lambda: _espeak(("klatt", "klatt2", "klatt3", "klatt4"), x, rng, language, part),
         "flite": lambda: _flite(x, rng, part),
         "world": lambda: _world(x),
         "griffin_lim": lambda: _griffin_lim(x, rng),
         "lpc": lambda: _lpc(x, rng),
         "phase_vocoder": lambda: _phase_vocoder(x),
-    }[method]()
+    }.get(method, lambda: _spoken(x, rng, _aloud(work, method, part)))()
     return np.asarray(made, dtype=np.float64)

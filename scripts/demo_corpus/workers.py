@@ -20,11 +20,11 @@ class Workers:
         )
         self._bar = bar
 
-    def map(self, function: Callable, items: Iterable, title: str) -> Iterator:
-        """Yield the results in the order of ``items``."""
+    def map(self, function: Callable, items: Iterable, title: str, chunk: int = 4) -> Iterator:
+        """Yield the results in the order of ``items``; a process takes ``chunk`` of them at a time."""
         self._bar.set_description(title)
         items = list(items)
-        results = self._pool.map(function, items, chunksize=4) if self._pool else map(function, items)
+        results = self._pool.map(function, items, chunksize=chunk) if self._pool else map(function, items)
         for result in results:
             self._bar.update()
             yield result

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from builders import PATIENCE
 from conftest import REPOSITORY
-from demo_corpus import build, channel, codecs, cues, layout, plan, recordings, synthesis, verification
+from demo_corpus import build, channel, codecs, cues, layout, plan, recordings, synthesis, verification, voices
 
 from nes2net import InputError
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
@@ -132,14 +132,18 @@ class TestCodecs:
 class TestSynthesis:
     @pytest.mark.slow
     @pytest.mark.parametrize("method", sorted(synthesis.METHODS))
-    def test_spoofs_are_speech_of_the_same_length(self, speech, method):
-        program = {"espeak": "espeak-ng", "klatt": "espeak-ng", "flite": "flite"}.get(method)
-        if program and not shutil.which(program):
-            pytest.skip(f"{program} is not installed")
+    def test_spoofs_are_speech_of_the_same_length(self, speech, method, tmp_path):
         pytest.importorskip("pyworld", reason="pyworld is not installed")
+        if method not in synthesis.available_methods():
+            pytest.skip(f"{method} is not installed")
         speech = speech[: 3 * RATE // 2]
         part = "la" if synthesis.METHODS[method].unseen else "train"
-        one, same = (synthesis.spoof(method, speech, channel.generator(0, method), "en", part) for _ in range(2))
+        made = []
+        for work in (tmp_path / "one", tmp_path / "same"):
+            if method in voices.PACKAGES:
+                synthesis.read_aloud(method, part, 2, work, 0)
+            made.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", part, work))
+        one, same = made
         np.testing.assert_array_equal(one, same)
         assert len(one) >= len(speech) - RATE // 100
         assert np.isfinite(one).all() and np.sqrt(np.mean(one**2)) > 1e-3
@@ -150,12 +154,12 @@ class TestSynthesis:
 
     def test_no_sentence_is_read_in_two_parts(self):
         parts = {
-            (language, part): set(synthesis._texts(language, part))
-            for language in ("en", "fr", "es", "it", "ru")
-            for part in ("train", "dev", "la")
+            (language, part): set(synthesis.sentences(language, part))
+            for language in ("en", "fr", "it", "ru")
+            for part in (*synthesis.LEARNT, *synthesis.EVALUATION_PARTS)
         }
         read = {key: texts for key, texts in parts.items() if texts}
-        assert {("en", "train"), ("en", "dev"), ("en", "la"), ("it", "la"), ("ru", "la"), ("fr", "dev")} <= set(read)
+        assert len(read) == 4 * 2 + 3  # all languages to train and develop, English to evaluate
         assert sum(map(len, read.values())) == len(set().union(*read.values()))
 
 
@@ -164,7 +168,7 @@ def _band_powers(x: np.ndarray) -> np.ndarray:
     return np.add.reduceat(power, [800, 2400, 4800, 8000, 14400, 22400])[:5]
 
 
-def voices(folder: Path, files: int = 20, speakers: int = 4) -> Path:
+def folder_of_voices(folder: Path, files: int = 20, speakers: int = 4) -> Path:
     """Fill a folder with recordings of several formats and rates, in one subfolder per speaker."""
     for speaker in range(speakers):
         for number in range(files):
@@ -178,7 +182,7 @@ def voices(folder: Path, files: int = 20, speakers: int = 4) -> Path:
 
 @pytest.fixture(scope="module")
 def bonafide(tmp_path_factory) -> Path:
-    return voices(tmp_path_factory.mktemp("voices"))
+    return folder_of_voices(tmp_path_factory.mktemp("voices"))
 
 
 @pytest.fixture(scope="module")
@@ -253,11 +257,11 @@ class TestCorpus:
         """Two processes make the same corpus as one, and a lost file is made again."""
         out, made, real = tmp_path / "corpus", [], build.render
 
-        def render(clip, human, seed):
+        def render(clip, human, work, seed):
             if len(made) == 10:
                 raise KeyboardInterrupt
             made.append(clip.id)
-            return real(clip, human, seed)
+            return real(clip, human, work, seed)
 
         monkeypatch.setattr(build, "render", render)
         with pytest.raises(KeyboardInterrupt):
@@ -316,7 +320,7 @@ def planned(shared_out) -> list[plan.Clip]:
 
 
 class TestPlan:
-    @pytest.mark.parametrize("part", plan.EVALUATION_PARTS)
+    @pytest.mark.parametrize("part", synthesis.EVALUATION_PARTS)
     def test_codecs_are_as_frequent_in_both_classes(self, planned, part):
         human, spoof = ([c.codec for c in planned if c.part == part and c.is_human is h] for h in (True, False))
         for codec in set(human):
@@ -330,12 +334,12 @@ class TestPlan:
 
     def test_unseen_methods_are_not_trained_on(self, planned):
         for clip in planned:
-            assert clip.is_human or not synthesis.METHODS[clip.method].unseen or clip.part in plan.EVALUATION_PARTS
+            assert clip.is_human or not synthesis.METHODS[clip.method].unseen or clip.part in synthesis.EVALUATION_PARTS
 
 
 class TestOwnRecordings:
     def test_speakers_are_subfolders(self, tmp_path):
-        found = recordings.own_recordings(voices(tmp_path, 3, 4), seed=0)
+        found = recordings.own_recordings(folder_of_voices(tmp_path, 3, 4), seed=0)
         by_voice = {r.path.parent.name: (r.speaker, r.role) for r in found}
         assert len(set(by_voice.values())) == 4 == len(by_voice)
         assert {role for _, role in by_voice.values()} == {"train", "eval"}
@@ -347,7 +351,7 @@ class TestOwnRecordings:
         assert groups["anna_1"] == groups["anna_2"] != groups["bert1"] == groups["bert 2"] != groups["carl-7"]
 
     def test_two_speakers_cannot_be_kept_apart(self, tmp_path):
-        assert {r.role for r in recordings.own_recordings(voices(tmp_path, 3, 2), seed=0)} == {"any"}
+        assert {r.role for r in recordings.own_recordings(folder_of_voices(tmp_path, 3, 2), seed=0)} == {"any"}
 
     def test_long_recordings_come_in_pieces(self, tmp_path):
         x = 0.3 * speech_like(14.0, 0)
@@ -388,7 +392,7 @@ class TestErrors:
         line = failing("--bonafide", given)
         assert "broken.wav" in line and "take the file away" in line
         (given / "broken.wav").unlink()
-        line = failing("--bonafide", voices(given, 2, 3), "--jobs", 1)
+        line = failing("--bonafide", folder_of_voices(given, 2, 3), "--jobs", 1)
         assert "too little human speech" in line and "are needed" in line
         (tmp_path / "letter").mkdir()
         (tmp_path / "letter" / "letter.txt").write_text("Dear")
@@ -414,11 +418,12 @@ class TestErrors:
     def test_without_synthesisers(self, monkeypatch, capsys):
         pytest.importorskip("pyworld", reason="pyworld is not installed")
         monkeypatch.setattr(shutil, "which", lambda name: None)
+        monkeypatch.setattr(voices, "installed", lambda method: False)
         methods = synthesis.available_methods()
         assert methods == ["world", "griffin_lim", "lpc", "phase_vocoder"]
         build._say_what_is_used(Path("mine"), methods)
         said = capsys.readouterr().out
-        assert "espeak-ng" in said and "flite" in said and "made without" in said
+        assert "espeak-ng, flite, hibari" in said and "made without" in said
 
 
 def trial_line(part: str, name: str, label: str) -> str:

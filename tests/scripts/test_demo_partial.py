@@ -6,7 +6,7 @@ import soundfile
 from conftest import REPOSITORY
 from demo_corpus import build, channel, layout, partial, plan, recordings, splice, splice_cues
 from scipy.signal import butter, sosfiltfilt
-from scripts.test_demo_corpus import contents, speech_like, voices
+from scripts.test_demo_corpus import contents, folder_of_voices, speech_like
 
 from nes2net import InputError
 from nes2net.corpora import partialspoof
@@ -77,7 +77,7 @@ def test_labels_are_right_behind_the_channel():
 
 @pytest.fixture(scope="module")
 def bonafide(tmp_path_factory):
-    return voices(tmp_path_factory.mktemp("voices"))
+    return folder_of_voices(tmp_path_factory.mktemp("voices"))
 
 
 @pytest.fixture(scope="module")
