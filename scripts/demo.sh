@@ -131,7 +131,7 @@ common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set d
 train_beside log_spectrum 30 "${common[@]}" validation.first_epoch=23 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
 train_beside lfcc 16 "${common[@]}" validation.first_epoch=9 \
-  "model.frontend={name: lfcc, n_fft: 1024, window_length: 480, hop_length: 240, num_filters: 70, num_coefficients: 40, deltas: 1}"
+  "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 for one in "${training[@]}"; do wait "$one"; done
 training=()
 [ -z "$all" ] || { train_mpif_res2net; train_segments; }

@@ -210,8 +210,10 @@ def test_mixer_never_reads_ahead():
 
 
 def test_deltas_start_in_their_range():
-    delta = F.softplus(Mixer(144).dt_proj.bias)
+    projection = Mixer(144).dt_proj  # from 9 numbers
+    delta = F.softplus(projection.bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
+    assert 0.3 < projection.weight.abs().max() < 1 / 3
 
 
 def documented_scan(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False):

@@ -133,3 +133,8 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
     for normalize, expected in ((False, published["loss"]), (True, published["loss_normalised"])):
         loss = WeightedCrossEntropy(weights, normalize=normalize)(published["logits"], labels)
         assert loss.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_margin_of_angular_softmax_grows_as_published():
+    criterion = AngularSoftmax(nn.Linear(2, 2, bias=False))
+    assert [criterion.annealed(step) for step in (0, 10, 10_000, None)] == [1500, 750, 5, 5]

@@ -132,6 +132,8 @@ def test_files_of_other_programs_are_read(path):
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),
+        ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
+        ("a ١\n", "line 1: expected a number as score"),
     ],
 )
 def test_malformed_score_file(path, text, message):
