@@ -22,6 +22,7 @@ __all__ = [
     "create_backend",
     "create_frontend",
     "decisions",
+    "list_models",
     "load_state_dict",
     "localisation",
     "losses",
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.checkpoints.state_dict import load_state_dict
     from nes2net.detector import Detector
     from nes2net.errors import InputError
+    from nes2net.experiments.catalogue import list_models
     from nes2net.registry import create_aggregation, create_backend, create_frontend
 
 #: Public name → module that holds it; ``augment``, ``decisions``, ``localisation``, ``losses`` and ``metrics`` are modules.
@@ -46,6 +48,7 @@ _MODULE_OF = {
     "create_backend": "nes2net.registry",
     "create_frontend": "nes2net.registry",
     "decisions": "nes2net",
+    "list_models": "nes2net.experiments.catalogue",
     "load_state_dict": "nes2net.checkpoints.state_dict",
     "localisation": "nes2net",
     "losses": "nes2net",

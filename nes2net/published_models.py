@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nes2net.checkpoints.published_file import PublishedFile
+
 #: Samples of the crops of DF Arena and MultiAPI, of XLSR-MamBo, and of DeepFense.
 _CROP, _MAMBO_CROP, _DEEPFENSE_CROP = 64_600, 66_800, 64_000
 
@@ -32,6 +34,9 @@ class PublishedModel:
     """Corpora whose trials trained it."""
     selected_on: tuple[str, ...] = ()
     """Corpora on which its epoch was selected."""
+    until: int | None = None
+    """Year of the newest attacks that it may have been trained on: that of the newest corpus, or of
+    the publication."""
     num_samples: int | Literal["corpus"] | None = "corpus"
     """Samples of an utterance that its authors score; a shorter one is repeated. None for the whole
     utterance, ``"corpus"`` for the corpus's own number."""
@@ -42,6 +47,13 @@ class PublishedModel:
     shows it, so that :attr:`scored` is an assumption."""
     code: str = ""
     """The code whose layout its files have, if other models have all its names and shapes."""
+    file: PublishedFile | None = None
+    """Where its weights are fetched from by its name; None if no program can, because they are behind
+    a page for people, or nobody knows which file is meant."""
+    parameters: int | None = None
+    """Count of its trainable numbers, stated where :attr:`file` is."""
+    good_for: str = ""
+    """What somebody takes it for who has no detector yet, stated where :attr:`file` is."""
     notes: tuple[str, ...] = ()
     """What else a user should know."""
 
@@ -61,9 +73,23 @@ class PublishedModel:
             heard = "the first samples, as many as go with the corpus"
         else:
             heard = places[self.crop].format(f"{self.num_samples:,} samples") + ", shorter utterances repeated"
+        return f"{heard}; {self.score_rule}{'' if self.scored_in else ' (assumption)'}"
+
+    @property
+    def score_rule(self) -> str:
+        """How its score is made of the logits."""
         backend = self.config["backend"]
-        rule = backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
-        return f"{heard}; {rule}{'' if self.scored_in else ' (assumption)'}"
+        return backend.get("score_rule", "logit") if isinstance(backend, dict) else "logit"
+
+    @property
+    def trained(self) -> str:
+        """What trained it, in short.
+
+        >>> PUBLISHED["AASIST"].trained, PUBLISHED["df_arena_1b"].trained
+        ('asvspoof2019_la:train', '9 corpora')
+        """
+        few = len(self.trained_on) <= 2
+        return ", ".join(self.trained_on) if few else f"{len(self.trained_on)} corpora"
 
     @property
     def frontend(self) -> str:
@@ -98,10 +124,16 @@ class PublishedModel:
 _XLSR_ENCODER = {"name": "xlsr_300m", "pretraining_heads": False}
 _WAVLM_LAST = {"frontend": {"name": "wavlm_large", "normalize": False}, "aggregation": "last"}
 _NES2NET = "arXiv 2504.05657, github.com/Liu-Tianchi"
-_ON_2019: dict[str, Any] = {"trained_on": ("asvspoof2019_la:train",), "selected_on": ("asvspoof2019_la:dev",)}
+_AASIST = "https://github.com/clovaai/aasist/raw/a04c9863f63d44471dde8a6abcb3b082b07cd1d1/models/weights"
+_ON_2019: dict[str, Any] = {
+    "trained_on": ("asvspoof2019_la:train",),
+    "selected_on": ("asvspoof2019_la:dev",),
+    "until": 2019,
+}
 _ON_ASVSPOOF5: dict[str, Any] = {
     "trained_on": ("asvspoof5:train",),
     "selected_on": ("asvspoof5:dev",),
+    "until": 2024,
     "scored_in": "main.py",
 }
 
@@ -115,12 +147,13 @@ def _ctrsvdd(backend: str) -> PublishedModel:
         licence="not stated",
         trained_on=("ctrsvdd:train",),
         selected_on=("ctrsvdd:dev",),
+        until=2024,
         num_samples=None,
         scored_in="eval.py, eval.sh",
     )
 
 
-def _antideepfake(frontend: str, hub: str) -> PublishedModel:
+def _antideepfake(frontend: str, hub: str, parameters: int) -> PublishedModel:
     """A detector of AntiDeepfake: the mean of the last hidden state and a linear layer."""
     return PublishedModel(
         {
@@ -158,8 +191,12 @@ def _antideepfake(frontend: str, hub: str) -> PublishedModel:
             "WaveFake",
         ),
         selected_on=("asvspoof2019_la:dev", "asvspoof5:dev"),
+        until=2025,
         num_samples=None,
         scored_in="evaluation.py, dataio/dataio.py",
+        good_for="many languages, codecs and generators; not for commercial use",
+        file=PublishedFile(f"hub:nii-yamagishilab/{hub}-anti-deepfake/model.safetensors"),
+        parameters=parameters,
         notes=(
             "trained on genuine speech of AIShell3, CNCeleb2, FLEURS, LibriTTS, LJSpeech, MLS and VoxCeleb2, too; its "
             "epoch is selected on the development sets of all its corpora that have one",
@@ -170,7 +207,7 @@ def _antideepfake(frontend: str, hub: str) -> PublishedModel:
     )
 
 
-def _df_arena(frontend: str, size: str) -> PublishedModel:
+def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) -> PublishedModel:
     """A detector of DF Arena: RAPTOR on XLS-R."""
     return PublishedModel(
         {
@@ -193,6 +230,10 @@ def _df_arena(frontend: str, size: str) -> PublishedModel:
         ),
         num_samples=_CROP,
         scored_in="the code beside its files on the hub; card of its copy at hub SpeechAntiSpoofingBenchmarks",
+        until=2025,
+        good_for="speech, singing and sounds around it, from many corpora; not for commercial use",
+        file=file,
+        parameters=parameters,
         notes=("the card names the corpora, not their parts",),
     )
 
@@ -288,6 +329,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         licence="not stated",
         code_licence="MIT",
         trained_on=("asvspoof2019_la:train",),
+        until=2019,
         scored_in="models/tl_model.py, utils/arg_parse.py",
         notes=("its epoch is the one with the lowest training loss",),
     ),
@@ -297,6 +339,11 @@ PUBLISHED: dict[str, PublishedModel] = {
         licence="MIT",
         code_licence="MIT",
         scored_in="main.py, data_utils.py",
+        file=PublishedFile(
+            f"{_AASIST}/AASIST.pth", 1_281_532, "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"
+        ),
+        parameters=297_866,
+        good_for="a first try, and small machines; it knows no attack since 2019",
         **_ON_2019,
     ),
     "AASIST-L": PublishedModel(
@@ -305,15 +352,20 @@ PUBLISHED: dict[str, PublishedModel] = {
         licence="MIT",
         code_licence="MIT",
         scored_in="main.py, data_utils.py",
+        file=PublishedFile(
+            f"{_AASIST}/AASIST-L.pth", 426_428, "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"
+        ),
+        parameters=85_306,
+        good_for="AASIST in a third of the size",
         **_ON_2019,
     ),
-    "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small"),
-    "antideepfake_w2v_large": _antideepfake("wav2vec2_large", "wav2vec-large"),
-    "antideepfake_mms_300m": _antideepfake("mms_300m", "mms-300m"),
-    "antideepfake_mms_1b": _antideepfake("mms_1b", "mms-1b"),
-    "antideepfake_xlsr_1b": _antideepfake("xlsr_1b", "xls-r-1b"),
-    "antideepfake_xlsr_2b": _antideepfake("xlsr_2b", "xls-r-2b"),
-    "antideepfake_hubert_xlarge": _antideepfake("hubert_xlarge", "hubert-xlarge"),
+    "antideepfake_w2v_small": _antideepfake("wav2vec2_base", "wav2vec-small", 94_372_482),
+    "antideepfake_w2v_large": _antideepfake("wav2vec2_large", "wav2vec-large", 315_439_746),
+    "antideepfake_mms_300m": _antideepfake("mms_300m", "mms-300m", 315_439_746),
+    "antideepfake_mms_1b": _antideepfake("mms_1b", "mms-1b", 962_498_690),
+    "antideepfake_xlsr_1b": _antideepfake("xlsr_1b", "xls-r-1b", 962_498_690),
+    "antideepfake_xlsr_2b": _antideepfake("xlsr_2b", "xls-r-2b", 2_159_261_570),
+    "antideepfake_hubert_xlarge": _antideepfake("hubert_xlarge", "hubert-xlarge", 962_495_106),
     "multiapi_nes2net_la": PublishedModel(
         {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_la"},
         "arXiv 2512.07352, github.com/XuepingZhang/MultiAPI-Spoof",
@@ -321,13 +373,29 @@ PUBLISHED: dict[str, PublishedModel] = {
         code_licence="CC BY-NC 4.0",
         trained_on=("MultiAPI-Spoof",),
         selected_on=("in_the_wild",),
+        until=2025,
         num_samples=_CROP,
         crop="random",
         scored_in="main1.py, data_utils.py",
         notes=("trained on further corpora, which its code does not list",),
     ),
-    "df_arena_500m": _df_arena("xlsr_300m", "500M"),
-    "df_arena_1b": _df_arena("xlsr_1b", "1B"),
+    "df_arena_500m": _df_arena(
+        "xlsr_300m",
+        "500M",
+        PublishedFile(
+            "hub:Speech-Arena-2025/DF_Arena_500M_V_1@8258fa8e74ff9b8ad20d4c939c1a7f694a6e4080/pytorch_model.bin"
+        ),
+        436_190_853,
+    ),
+    "df_arena_1b": _df_arena(
+        "xlsr_1b",
+        "1B",
+        PublishedFile(
+            "hub:Speech-Arena-2025/DF_Arena_1B_V_1@fb6ce85de12c2c5a509d89114adaf827dd75f49f/pytorch_model.bin",
+            sha256="780bc14fd4c15e65d58efdef728427cf03cd29cd60be528e97badf8c89087988",
+        ),
+        1_147_843_973,
+    ),
     "xlsr_mambo_3_hydra_n3": PublishedModel(
         {
             "frontend": {**_XLSR_ENCODER, "normalize": True},

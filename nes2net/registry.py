@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 from nes2net.errors import InputError, MissingLibrary, check_known, one_line
-from nes2net.frontends.sizes import SIZES, check_exists, check_size
+from nes2net.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
@@ -290,8 +290,9 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
 
     Args:
         name: one of ``nes2net.registry.frontends.names()``.
-        checkpoint: a pre-training file of its kind; None for random weights. For a front-end of a
-            published size (:data:`nes2net.frontends.sizes.SIZES`) the file has to be of this size.
+        checkpoint: a pre-training file of its kind, or the name of a published size
+            (:data:`nes2net.frontends.sizes.SIZES`), which is fetched once; None for random weights.
+            For a front-end of a published size the file has to be of this size.
         options: keyword arguments of its class or function, and ``adapt``, which every front-end
             has: a mapping of the options of :class:`nes2net.frontends.adaptation.Adaptation`, or
             None.
@@ -306,6 +307,7 @@ def create_frontend(name: str, checkpoint: str | Path | None = None, **options: 
         from nes2net.frontends.adaptation import adapt, check_adaptation  # start-up, as above
 
         adaptation = check_adaptation(adaptation, f"front-end '{name}': adapt")
+    checkpoint = pretraining_file(checkpoint)
     if checkpoint is not None:
         check_exists(name, checkpoint)
     frontend = frontends.create(name, checkpoint=checkpoint, **options)

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 
 import nes2net
 
@@ -21,6 +24,34 @@ def test_help_imports_no_numpy():
     code = "import sys, nes2net.cli.main as cli; cli.build_parser().format_help(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "numpy" not in done.stdout.split()
+
+
+@pytest.fixture(scope="module")
+def aasist_l(tmp_path_factory):
+    """A recording, and random weights of AASIST-L without the name of their architecture."""
+    place = tmp_path_factory.mktemp("light")
+    torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), place / "model.pth")
+    soundfile.write(place / "a.wav", np.zeros(32000), 16000)
+    return place
+
+
+def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of_training(aasist_l):
+    heavy = {"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn", "tensorboard"}
+    heavy |= {"matplotlib", "huggingface_hub", "httpx"}
+    code = "import sys; from nes2net.cli.main import main; print(main(sys.argv[1:]), *sys.modules)"
+    words = ["predict", "a.wav", "--model", "model.pth", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=aasist_l
+    )
+    status, *modules = done.stdout.splitlines()[-1].split()
+    assert status == "0" and "detector: AASIST-L" in done.stdout and heavy.isdisjoint(modules)
+
+
+@pytest.mark.parametrize("words", [["models"], ["models", "--json"]])
+def test_lists_of_names_are_made_without_torch(words):
+    code = "import sys; from nes2net.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+    assert {"torch", "transformers", "scipy", "av"}.isdisjoint(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("name", nes2net.__all__)

@@ -44,7 +44,7 @@ Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", least=1)]
 FromZero = Annotated[int, Flag("N", least=0)]
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
-ModelName = Annotated[str, Flag("MODEL", meaning="checkpoint, folder, or name on the hub")]
+ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, or name (nes2net models), also OWNER/NAME of the hub")]
 OnError = Literal["skip", "raise"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
 

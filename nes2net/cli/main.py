@@ -20,6 +20,7 @@ from nes2net.cli.explain import explain
 from nes2net.cli.export import export
 from nes2net.cli.flags import add_command, called
 from nes2net.cli.info import info
+from nes2net.cli.models import models
 from nes2net.cli.predict import predict
 from nes2net.cli.published.command import published
 from nes2net.cli.robustness import robustness
@@ -65,7 +66,7 @@ def completion(shell: Literal["bash", "zsh"]) -> None:
 COMMANDS: dict[str, list[Callable[..., int | None]]] = {
     "prepare": [data, augment],
     "train": [train, average],
-    "score": [predict, explain, serve, score, scale, embed],
+    "score": [models, predict, explain, serve, score, scale, embed],
     "evaluate": [evaluate, calibrate, robustness, experiment],
     "inspect and share": [info, bench, export],
     "more": [published, completion],

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
 from nes2net.cli.predict_files import FilesBeside
-from nes2net.errors import InputError, counted, worded
+from nes2net.errors import InputError, counted, readable_size, worded
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line, written_said_last
 
@@ -61,7 +61,7 @@ class WithSegments:
 def predict(
     files: Annotated[Sequence[str], Flag("FILE")],
     *,
-    model: ModelName,
+    model: ModelName | None = None,
     loading: Loading,
     along: WithoutSegments,
     plot: Annotated[str | None, Flag("FILE|DIR")] = None,
@@ -79,7 +79,7 @@ def predict(
     time, and its score is the mean. Exit status 1 means that a file could not be scored.
 
     Example:
-        nes2net predict recording.mp3 folder/ --model detector.pth
+        nes2net predict recording.mp3 folder/ --model AASIST
 
     Args:
         files: audio files, or folders of them
@@ -99,6 +99,8 @@ def predict(
     from nes2net.audio.files import with_folders_listed
     from nes2net.localisation.stretches import MIN_DURATION
 
+    if model is None:
+        raise InputError(_which())
     excluded = given(along if segments else stretches)
     way: Once | Along | Stretches
     if segments:
@@ -152,6 +154,17 @@ def predict(
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
+
+
+def _which() -> str:
+    """Ask for a detector, with the names that can be fetched and what they are good for."""
+    from nes2net.experiments.catalogue import list_models
+
+    uses: dict[str, list[str]] = {}
+    for known in list_models():
+        uses.setdefault(known.good_for, []).append(f"{known.name} ({readable_size(known.size)})")
+    names = "; ".join(f"{', '.join(of_it)}: {use}" for use, of_it in uses.items())
+    return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
 def _clock(seconds: float) -> str:

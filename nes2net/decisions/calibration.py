@@ -17,8 +17,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
-from scipy.optimize import minimize
-from scipy.special import expit
 
 from nes2net.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.decisions.population import Population, as_saved
@@ -380,6 +378,9 @@ def _minimise(x: NDArray, num_bonafide: int, prior: float, l2: float) -> tuple[N
     ``x``, shape (N, K), holds the scores in units of their standard deviation, bona fide first. The
     text says why the minimum was not found; it is empty if it was.
     """
+    from scipy.optimize import minimize  # start-up: scoring needs no SciPy
+    from scipy.special import expit  # start-up, as above
+
     x = np.column_stack((x, np.ones(len(x))))
     num_spoof = len(x) - num_bonafide
     share = np.repeat((prior / num_bonafide, (1 - prior) / num_spoof), (num_bonafide, num_spoof))

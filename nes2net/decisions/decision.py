@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import expit
 
 from nes2net.decisions.calibration import LinearCalibration, Llrs
 from nes2net.decisions.population import Traits
@@ -210,6 +209,8 @@ class Decider:
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
+        from scipy.special import expit  # start-up: scoring needs no SciPy
+
         return expit(self.llrs(scores) + math.log(self.prior / (1 - self.prior)))
 
     def __call__(self, score: float, traits: Traits | None = None) -> Decision:

@@ -20,7 +20,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, GetPydanticSchema
-from scipy.linalg import eigh
 from typing_extensions import TypedDict
 
 from nes2net.audio.waveform import SAMPLE_RATE
@@ -251,6 +250,8 @@ class EmbeddingModel:
         rank = min(_MOST_DIRECTIONS, size - 1, freedom // 4)
         directions, variances = np.zeros((0, size)), np.zeros(0)
         if rank and total > 0:
+            from scipy.linalg import eigh  # start-up: scoring needs no SciPy
+
             smaller = centred @ centred.T if count < size else centred.T @ centred
             last = len(smaller) - 1
             values, vectors = eigh(smaller, subset_by_index=(last - rank + 1, last))

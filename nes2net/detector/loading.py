@@ -31,14 +31,17 @@ from nes2net.checkpoints.folder import (
 )
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
+from nes2net.checkpoints.shelf import Shelf
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
 from nes2net.detector.network import Network
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
+from nes2net.frontends.sizes import SIZES, pretraining_file
 from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
+from nes2net.machine.without_memory import without_memory
 from nes2net.options import check_model, name_and_options
-from nes2net.published_models import CODES, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.published_models import CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
 from nes2net.recipes.reading import load_recipe
 from nes2net.registry import create_frontend
 
@@ -57,7 +60,8 @@ class SavedNetwork(Network):
             config: ``{"frontend": {"name": …, options}, "aggregation": …, "backend": …}``, where a
                 name alone means its default options; or the name of a published model, such as
                 ``"wav2vec2_Nes2Net_X"``.
-            checkpoint: the front-end's pre-training file.
+            checkpoint: the front-end's pre-training file or folder, or the name of a published size
+                such as ``"xlsr_300m"``, which is fetched once.
 
         Raises:
             InputError: if a name or option is unknown, or the checkpoint cannot be used.
@@ -65,6 +69,7 @@ class SavedNetwork(Network):
         if isinstance(config, str):
             check_known([config], PUBLISHED_MODELS, "there is no published model", "nes2net info")
             config = PUBLISHED_MODELS[config]
+        checkpoint = pretraining_file(checkpoint)
         check_model(config)
         frontend_name, frontend_options = name_and_options(config, "frontend", given=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
@@ -78,7 +83,7 @@ class SavedNetwork(Network):
 
         None if a part has tensors that are computed when it is built and not saved in checkpoints.
         """
-        with torch.device("meta"):
+        with without_memory():
             detector = cls.from_config(config)
         return detector if detector.saves_all else None
 
@@ -147,14 +152,14 @@ class SavedNetwork(Network):
         Raises:
             InputError: if they are not found, or are others.
         """
-        checkpoint, frontend = Path(checkpoint), self.config["frontend"]
+        checkpoint, frontend, base = Path(checkpoint), self.config["frontend"], pretraining_file(base)
         if not self.frontend.adapted:  # the whole front-end was left out
-            if base is None or not Path(base).exists():
+            if base is None or not base.exists():
                 raise InputError(
                     f"{checkpoint} leaves out the front-end, which was frozen: name its pre-training file with `base`"
                     + (f"; {base} was not found" if base is not None else "")
                 )
-            tensors = of_frontend(_tensors_of_base(Path(base), frontend))
+            tensors = of_frontend(_tensors_of_base(base, frontend))
             check_fit(tensors, of_frontend(self.state_dict()), str(base))
             self.load_state_dict(tensors, strict=False, assign=True)
             return
@@ -255,7 +260,8 @@ class SavedNetwork(Network):
 
         Args:
             path_or_name: a ``.pth`` whole-model state dict, a folder written by :meth:`save`, or a
-                name on the Hugging Face hub.
+                name: of a published model that can be fetched (:func:`nes2net.list_models`), or
+                ``owner/name`` on the Hugging Face hub. A file or folder of that name comes first.
             device: ``"auto"`` for CUDA if there is one, else the CPU.
             dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
                 precision, or the type that holds all of its numbers if it has several.
@@ -263,7 +269,8 @@ class SavedNetwork(Network):
                 published code's. It is given as for :meth:`from_config`, or as the file of a
                 recipe. None for the published model with the keys and shapes of the checkpoint.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
-                checkpoint leaves out: a pre-training file, a detector or the ``base.pth`` of a run.
+                checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
+                the ``base.pth`` of a run.
                 None for the file that the checkpoint names, there or beside the checkpoint.
 
         Raises:
@@ -275,8 +282,10 @@ class SavedNetwork(Network):
         if precision is not None:
             check_precision(precision, on)
         path = Path(path_or_name)
-        if not exists(path):
-            path = download(str(path_or_name))
+        if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
+            path, config = fetched(name), config or name
+        elif not exists(path):
+            path = download(name)
         if path.suffix == ".onnx":
             raise InputError(
                 f"{path} is a detector exported to ONNX, not a checkpoint: score with it by `nes2net score … "
@@ -298,7 +307,7 @@ class SavedNetwork(Network):
             config = named_architecture(config)
         config = architecture or config
         assert config is not None
-        with sound_description(str(path_or_name)), torch.device("meta"):
+        with sound_description(str(path_or_name)), without_memory():
             empty = cls.from_config(config)
         state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
         partial = empty.is_partial(state_dict)
@@ -339,6 +348,22 @@ def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:
     return {f"ssl_model.{name}": tensor for name, tensor in tensors.items()}
 
 
+def fetched(name: str) -> Path:
+    """The file of the published model ``name`` on this machine; it is fetched once.
+
+    Raises:
+        InputError: if no program can fetch it, or it is another file than it is known to be.
+        Unfinished: if the connection breaks.
+    """
+    model = PUBLISHED[name]
+    if model.file is None:
+        raise InputError(
+            f"{name} has no address from which a program can fetch it: get its file by hand ({model.source}), and name "
+            f"the file with `model`, and `config={name}` if it is not recognised"
+        )
+    return Shelf(name, model.file, model.licence).take()
+
+
 def named_architecture(name: str) -> dict[str, Any]:
     """Architecture of the published model ``name``, or of the recipe in the file ``name``.
 
@@ -369,15 +394,19 @@ def sound_description(path: str) -> Iterator[None]:
         ) from error
 
 
-def recognise(state_dict: Mapping[str, Tensor]) -> dict[str, Misfit]:
-    """Compare a whole-model state dict with each published model; the nearest one comes first."""
+def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:
+    """Compare a whole-model state dict with each published model; the nearest one comes first.
+
+    Args:
+        pretrained: whether to compare with models whose front-end is pre-trained, too.
+    """
     layout, state_dict = layout_of(state_dict), unwrap_frontend(state_dict)
     code = layout.code if layout else ""
     heard = bool(of_frontend(state_dict))  # else the front-end was frozen
     misfits = {
         name: compare(state_dict, _published_tensors(json.dumps(config), heard))
         for name, config in PUBLISHED_MODELS.items()
-        if CODES.get(name, "") == code
+        if CODES.get(name, "") == code and (pretrained or name_and_options(config, "frontend")[0] not in SIZES)
     }
     return dict(sorted(misfits.items(), key=lambda item: len(item[1])))
 
@@ -391,7 +420,7 @@ def leaves_out_frontend(state_dict: Mapping[str, Tensor], name: str) -> bool:
 def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
     """The tensors, without memory, of the architecture in the JSON ``config``, with its front-end or without."""
     model = json.loads(config)
-    with torch.device("meta"):
+    with without_memory():
         detector = Network.with_frontend(_meta_frontend(json.dumps(model["frontend"])), model)
     tensors = detector.state_dict()
     left_out = set() if frontend else set(of_frontend(tensors))
@@ -402,7 +431,7 @@ def _published_tensors(config: str, frontend: bool) -> dict[str, Tensor]:
 def _meta_frontend(config: str) -> Frontend:
     """The front-end in the JSON ``config``, without memory; many published models share one."""
     name, options = name_and_options({"frontend": json.loads(config)}, "frontend")
-    with torch.device("meta"):
+    with without_memory():
         return create_frontend(name, **options)
 
 
@@ -415,7 +444,11 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
     Raises:
         InputError: if no published model fits, or several do.
     """
-    misfits = recognise(state_dict)
+    # The few models without a pre-trained front-end come first, because the others are built by the transformers
+    # library, which takes seconds to import; no file fits one of each.
+    misfits = recognise(state_dict, pretrained=False)
+    if all(misfits.values()):
+        misfits = recognise(state_dict)
     fitting = [name for name, misfit in misfits.items() if not misfit]
     if len(fitting) == 1:
         return fitting[0]

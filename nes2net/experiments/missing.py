@@ -13,7 +13,7 @@ from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Part
 from nes2net.errors import InputError, counted, listed
-from nes2net.frontends.sizes import obtain
+from nes2net.frontends.sizes import SIZES, obtain
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora, takes_checkpoint
 from nes2net.training.tasks.task import create_task
@@ -53,7 +53,8 @@ def missing_for_training(recipe: Recipe, name: str, search: Search | None = None
     missing = [replace(m, spares_some=False) for part in training_parts(recipe) for m in search.part(part)]
     ssl, frontend = recipe.ssl_checkpoint, recipe.model["frontend"]
     frontend_name = frontend if isinstance(frontend, str) else frontend["name"]
-    if ssl is not None and not Path(ssl).exists() and takes_checkpoint(frontend_name):
+    fetched = ssl in SIZES  # by its name
+    if ssl is not None and not fetched and not Path(ssl).exists() and takes_checkpoint(frontend_name):
         problem = f"{ssl} not found; name it with `ssl_checkpoint`"
         missing.append(
             Missing(f"pre-training of {frontend_name}", problem, obtain(frontend_name) or "from its authors")

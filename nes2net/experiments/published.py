@@ -80,12 +80,16 @@ class PublishedRow:
         """Write ``figure`` with as many digits as the source gives; a dash if there is no figure."""
         return "–" if figure is None else f"{figure:.{self.digits}f}"
 
-    def describe(self) -> str:
-        """One line: system, corpora, figures, source."""
+    @property
+    def figures(self) -> str:
+        """The figures in words, with the test."""
         best = None if self.best is None else f"{self.percent(self.best)} %"
         mean = None if self.mean is None else f"mean {self.percent(self.mean)}{'' if best else ' %'}"
-        figures = f"{self.metric} on {self.test} {', '.join(filter(None, (best, mean)))}{self._tdcf}"
-        return f"{self.system}, trained on {self.train}: {figures} [{self.source}]"
+        return f"{self.metric} on {self.test} {', '.join(filter(None, (best, mean)))}{self._tdcf}"
+
+    def describe(self) -> str:
+        """One line: system, corpora, figures, source."""
+        return f"{self.system}, trained on {self.train}: {self.figures} [{self.source}]"
 
     @property
     def _tdcf(self) -> str:

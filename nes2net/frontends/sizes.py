@@ -7,7 +7,11 @@ Checked against lists of the tensors of published files: names, shapes, counts a
 ``wav2vec2_base``, ``wav2vec2_large``, ``xlsr_300m``, ``xlsr_1b``, ``xlsr_2b``, ``mms_300m``, ``mms_1b``,
 ``hubert_large``, ``hubert_xlarge`` and ``wavlm_large``, and the dropouts of all of these but the last.
 
-From memory, not checked: every licence, place of a file and ``normalize``; ``hub_options``; that
+The addresses of files are those of the pages of fairseq, HuBERT and MMS, and of Whisper's code. The
+digests of Whisper are in its addresses; that of ``xlsr_300m`` is the one that several users of the
+file state.
+
+From memory, not checked: every licence and ``normalize``; ``hub_options``; that
 ``xlsr_53`` has the options of ``xlsr_300m``; all of ``hubert``, ``unispeech_sat_large`` and ``mhubert_147``
 (its 1,004 targets, 1,000 clusters and fairseq's four special symbols, are assumed); the sizes and
 dropouts of ``w2v_bert2`` and ``whisper_*``, whose counts follow from them. We had no pre-training
@@ -25,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.checkpoints.model_types import MODEL_TYPES
+from nes2net.checkpoints.published_file import PublishedFile
 from nes2net.errors import InputError, shown
 
 
@@ -57,6 +62,17 @@ class PublishedSize:
     """Options of the folder on the hub that differ from the pre-training file's."""
     notes: str = ""
     """What else a user has to know."""
+    size: int | None = None
+    """Bytes of its pre-training file; None if not known."""
+    sha256: str = ""
+    """Of its pre-training file; empty if not known."""
+
+    @property
+    def published(self) -> PublishedFile:
+        """What is fetched by its name: its pre-training file, or its folder on the hub."""
+        if (address := _ADDRESSES.get(self.source)) is None:
+            return PublishedFile(f"hub:{self.hub}")
+        return PublishedFile(address.format(file=self.file, sha256=self.sha256), self.size, self.sha256)
 
     @property
     def frontend(self) -> str:
@@ -133,6 +149,14 @@ _HUB_BIAS = {"conv_bias": True}
 _HUB_HUBERT = "The hub's folder has biases of the convolutions, which fairseq's file does not have."
 _HUB_NORMALIZES = "The hub's folder says that waveforms are normalised; fairseq's configuration says they are not."
 _WHISPER = "https://github.com/openai/whisper"
+#: Source → address of its files.
+_ADDRESSES = {
+    _W2V: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
+    _XLSR: "https://dl.fbaipublicfiles.com/fairseq/wav2vec/{file}",
+    _HUBERT: "https://dl.fbaipublicfiles.com/hubert/{file}",
+    _MMS: "https://dl.fbaipublicfiles.com/mms/pretraining/{file}",
+    _WHISPER: "https://openaipublic.azureedge.net/main/whisper/models/{sha256}/{file}",
+}
 _WHISPER_LICENCE = "MIT for OpenAI's files, Apache-2.0 on the hub"
 
 
@@ -163,7 +187,7 @@ SIZES: dict[str, PublishedSize] = {
     ),
     "xlsr_300m": PublishedSize(
         "XLS-R 300M", "wav2vec2", 317_390_592, "xlsr2_300m.pt", _XLSR, "facebook/wav2vec2-xls-r-300m", _APACHE, True,
-        _LARGE,
+        _LARGE, size=3_808_868_242, sha256="b08927597f2c9eb2ebd7dcc3ac78ee4b5f6021cbac4b3a6c5a9deec445d80ed9",
     ),
     "xlsr_1b": PublishedSize(
         "XLS-R 1B", "wav2vec2", 965_514_752, "xlsr2_960m_1000k.pt", _XLSR, "facebook/wav2vec2-xls-r-1b", _APACHE, True,
@@ -211,27 +235,27 @@ SIZES: dict[str, PublishedSize] = {
     ),
     "whisper_tiny": PublishedSize(
         "Whisper Tiny", "whisper", 8_208_384, "tiny.pt", _WHISPER, "openai/whisper-tiny", _WHISPER_LICENCE, None,
-        _whisper(4, 384),
+        _whisper(4, 384), sha256="65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
     ),
     "whisper_base": PublishedSize(
         "Whisper Base", "whisper", 20_590_592, "base.pt", _WHISPER, "openai/whisper-base", _WHISPER_LICENCE, None,
-        _whisper(6, 512),
+        _whisper(6, 512), sha256="ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
     ),
     "whisper_small": PublishedSize(
         "Whisper Small", "whisper", 88_154_112, "small.pt", _WHISPER, "openai/whisper-small", _WHISPER_LICENCE, None,
-        _whisper(12, 768),
+        _whisper(12, 768), sha256="9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
     ),
     "whisper_medium": PublishedSize(
         "Whisper Medium", "whisper", 307_216_384, "medium.pt", _WHISPER, "openai/whisper-medium", _WHISPER_LICENCE, None,
-        _whisper(24, 1024),
+        _whisper(24, 1024), sha256="345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1",
     ),
     "whisper_large_v2": PublishedSize(
         "Whisper Large v2", "whisper", 636_784_640, "large-v2.pt", _WHISPER, "openai/whisper-large-v2", _WHISPER_LICENCE, None,
-        _whisper(32, 1280),
+        _whisper(32, 1280), sha256="81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
     ),
     "whisper_large_v3": PublishedSize(
         "Whisper Large v3", "whisper", 636_968_960, "large-v3.pt", _WHISPER, "openai/whisper-large-v3", _WHISPER_LICENCE, None,
-        _whisper(32, 1280, 128),
+        _whisper(32, 1280, 128), sha256="e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
     ),
 }  # fmt: skip
 
@@ -283,6 +307,23 @@ def check_size(name: str, model_type: str, config: Mapping[str, Any], path: str 
         )
 
 
+def pretraining_file(given: str | Path | None) -> Path | None:
+    """The file or folder that ``given`` names: itself, or what is published under the name of a size.
+
+    A published file is fetched once (:class:`nes2net.checkpoints.shelf.Shelf`). A file or folder of
+    this name that is here comes first.
+
+    Raises:
+        InputError: if a published file cannot be fetched, or is another one.
+    """
+    if given is None or str(given) not in SIZES or Path(given).exists():
+        return None if given is None else Path(given)
+    from nes2net.checkpoints.shelf import Shelf  # start-up: names are listed without pydantic
+
+    size = SIZES[str(given)]
+    return Shelf(str(given), size.published, size.licence).take()
+
+
 def check_exists(name: str, path: str | Path) -> None:
     """Check that there is a pre-training file ``path`` for the published size ``name``.
 
@@ -291,8 +332,9 @@ def check_exists(name: str, path: str | Path) -> None:
     """
     if name in SIZES and not Path(path).exists():
         raise InputError(
-            f"front-end checkpoint {path} not found: download it ({obtain(name)}) and name it with `ssl_checkpoint`, or "
-            "train a small front-end from scratch: `model.frontend=wav2vec2_small`"
+            f"front-end checkpoint {path} not found: download it ({obtain(name)}) and name it with `ssl_checkpoint`, or have "
+            f"it fetched by its name, `ssl_checkpoint={name}`, or train a small front-end from scratch: "
+            "`model.frontend=wav2vec2_small`"
         )
 
 
@@ -305,7 +347,8 @@ def check_pretrained(name: str) -> None:
     if name in SIZES and name != SIZES[name].frontend:
         raise InputError(
             f"refusing to train {SIZES[name].title} from random weights: name its pre-training file with "
-            f"`ssl_checkpoint` ({obtain(name)}), or take a small front-end: `model.frontend=wav2vec2_small`"
+            f"`ssl_checkpoint` ({obtain(name)}), or have it fetched by its name, `ssl_checkpoint={name}`, or take a small "
+            "front-end: `model.frontend=wav2vec2_small`"
         )
 
 

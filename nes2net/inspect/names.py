@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
+from nes2net.checkpoints.shelf import Shelf
 from nes2net.corpora.corpus import Counts
 from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
@@ -213,6 +214,7 @@ def part_sheet(registry: Registry, name: str, results: Sequence[Result] = ()) ->
     part = next(part for part, known in REGISTRIES.items() if known is registry)
     options = option_rows(registry, name) + general_rows(registry, name)
     commands = [f"In a recipe: model.{part}.name={name}"]
+    commands += [f"Its weights, fetched once: ssl_checkpoint={name}"] if part == "frontend" and name in SIZES else []
     commands += [f"An option of it: model.{part}.{options[0]['option']}=…"] if options else []
     return Sheet(f"{name}: {registry.kind}", facts, tables={"options": options}, commands=commands)
 
@@ -277,6 +279,7 @@ def published_size(name: str) -> dict[str, Any]:
         "its numbers": size.parameters,
         "its licence": size.licence,
         "its configuration": configuration,
+        **weights_facts(Shelf(name, size.published)),
         "note": size.notes,
     }
 
@@ -290,9 +293,13 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
         "published": [result.line for result in results if name in result.about],
     }
     tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
+    by_name = PUBLISHED[name].file is not None
+    model = name if by_name else f"FILE --architecture {name}"
     commands = [
-        f"Build it: Detector.from_config('{name}')",
-        f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt",
+        *([f"Load it, fetched once: Detector.from_pretrained('{name}')"] if by_name else []),
+        f"Build it, with random weights: Detector.from_config('{name}')",
+        *([f"nes2net predict FILE --model {name}"] if by_name else []),
+        f"nes2net score CORPUS FOLDER --model {model} --out s.txt",
     ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
 
@@ -309,7 +316,21 @@ def published_facts(name: str) -> dict[str, Any]:
         "its authors score": model.scored,
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
+        "newest attacks": str(model.until or ""),
+        **(weights_facts(Shelf(name, model.file)) if model.file else {"its file": "no program can fetch it"}),
         "notes": list(model.notes),
+    }
+
+
+def weights_facts(shelf: Shelf) -> dict[str, Any]:
+    """Where published weights are fetched from, how they are known again, and whether they are on this machine."""
+    seen = shelf.first_seen()
+    first = "" if seen is None else ", ".join(filter(None, (seen.first_seen, seen.sha256 or seen.revision)))
+    return {
+        "fetched from": re.sub(r"([0-9a-f]{7})[0-9a-f]{33,}", r"\1…", shelf.file.address),
+        "known by": shelf.file.known_by,
+        "first seen here": first,
+        "on this machine": "no" if shelf.here() is None else "yes",
     }
 
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import linear_sum_assignment
 
 from nes2net.errors import InputError
 from nes2net.localisation.metrics import spoofed_time
@@ -114,6 +113,8 @@ def match_boundaries(
     """
     if not tolerance > 0:
         raise InputError(f"the tolerance must be above 0 seconds, got {tolerance}")
+    from scipy.optimize import linear_sum_assignment  # start-up: scoring needs no SciPy
+
     counts, distances = [], []
     for number, (*both, duration) in enumerate(zip(truth, found, durations, strict=True)):
         times = []

@@ -179,8 +179,8 @@ class HttpFiles:
             whole = _length(answer)
             if whole is not None and file.size is not None and whole != file.size:
                 raise InputError(
-                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on the page "
-                    "of the corpus whether the file was replaced"
+                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on "
+                    "its publisher's page whether the file was replaced"
                 )
             whole = file.size if whole is None else whole
             # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
@@ -328,7 +328,7 @@ def _check_found(answer: httpx.Response, url: str) -> None:
         )
     if not answer.is_success:
         raise InputError(
-            f"{url}: the server answers {code} {answer.reason_phrase}; look on the page of the corpus where it is now"
+            f"{url}: the server answers {code} {answer.reason_phrase}; look on its publisher's page where it is now"
         )
 
 

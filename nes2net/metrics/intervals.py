@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtri
 
 from nes2net.errors import InputError
 from nes2net.metrics.eer import checked_classes, compute_eer
@@ -230,6 +229,8 @@ def wilson_interval(share: float, number: float, confidence: float = 0.95) -> tu
     >>> [round(bound, 3) for bound in wilson_interval(0.75, 4)]
     [0.301, 0.954]
     """
+    from scipy.special import ndtri  # start-up: scoring needs no SciPy
+
     squared = float(ndtri((1 + confidence) / 2)) ** 2
     centre = (share + squared / (2 * number)) / (1 + squared / number)
     half = math.sqrt(squared * (share * (1 - share) / number + squared / (4 * number**2))) / (1 + squared / number)

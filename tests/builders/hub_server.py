@@ -8,17 +8,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from builders.http_server import Server, running
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+Kind = Literal["dataset", "model"]
 
 
-def make_cache(home: Path, name: str, folder: Path) -> Path:
-    """Lay the files of ``folder`` out as a downloaded data set ``name``; return its snapshot."""
-    kept = home / f"datasets--{name.replace('/', '--')}"
+def make_cache(home: Path, name: str, folder: Path, kind: Kind = "dataset") -> Path:
+    """Lay the files of ``folder`` out as a downloaded data set or model ``name``; return its snapshot."""
+    kept = home / f"{kind}s--{name.replace('/', '--')}"
     snapshot = kept / "snapshots" / COMMIT
     for file in (path for path in folder.rglob("*") if path.is_file()):
         blob = kept / "blobs" / hashlib.sha256(file.read_bytes()).hexdigest()
@@ -33,20 +35,22 @@ def make_cache(home: Path, name: str, folder: Path) -> Path:
 
 
 def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool) -> None:
-    """Let huggingface_hub keep its files in ``home``."""
+    """Let huggingface_hub keep its files in ``home``, and those of other servers in ``home/assets``."""
     from huggingface_hub import constants
 
     from nes2net.corpora import hub
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home))
+    monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(home / "assets"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     hub.download.cache_clear()
 
 
 @contextmanager
-def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[Server]:
+def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path], kind: Kind = "dataset") -> Iterator[Server]:
     """Serve the folders ``sets`` by name; ``…/gated`` is gated."""
+    below = "/datasets" if kind == "dataset" else ""
     constants = pytest.importorskip("huggingface_hub.constants")
 
     def missing(path: str) -> tuple[int, dict[str, str]]:
@@ -64,12 +68,13 @@ def serving(monkeypatch: pytest.MonkeyPatch, sets: dict[str, Path]) -> Iterator[
             about = {"id": name, "sha": COMMIT, "cardData": {"license": "mit"}}
             siblings = [{"rfilename": file, "size": len(content)} for file, content in files.items()]
             for revision in ("", "/revision/main", f"/revision/{COMMIT}"):
-                server.pages[f"/api/datasets/{name}{revision}"] = json.dumps(about | {"siblings": siblings}).encode()
+                server.pages[f"/api/{kind}s/{name}{revision}"] = json.dumps(about | {"siblings": siblings}).encode()
             tree = [{"type": "file", "path": at["rfilename"], "size": at["size"], "oid": "0"} for at in siblings]
-            server.pages[f"/api/datasets/{name}/tree/{COMMIT}"] = json.dumps(tree).encode()
+            server.pages[f"/api/{kind}s/{name}/tree/{COMMIT}"] = json.dumps(tree).encode()
             for file, content in files.items() if not name.endswith("gated") else ():
-                path = f"/datasets/{name}/resolve/{COMMIT}/{file}"
-                server.pages[path], server.tags[path] = content, f'"{hashlib.sha256(content).hexdigest()}"'
+                for revision in ("main", COMMIT):
+                    path = f"{below}/{name}/resolve/{revision}/{file}"
+                    server.pages[path], server.tags[path] = content, f'"{hashlib.sha256(content).hexdigest()}"'
         monkeypatch.setattr(constants, "ENDPOINT", server.address)
         template = server.address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

@@ -123,7 +123,7 @@ def test_a_wrong_checksum_is_named_and_the_file_removed(server, client, tmp_path
 @pytest.mark.parametrize(
     "fault, size, message",
     [
-        ({"statuses": [404]}, None, r"answers 404 Not Found; look on the page of the corpus"),
+        ({"statuses": [404]}, None, r"answers 404 Not Found; look on its publisher's page"),
         ({"statuses": [403]}, None, r"refuses it \(403 Forbidden\); it may ask for a login"),
         ({"statuses": [401]}, None, r"refuses it \(401 Unauthorized\)"),
         ({"redirect": "ftp://127.0.0.1/a.bin"}, None, "which is not HTTPS: refused"),

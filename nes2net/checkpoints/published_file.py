@@ -1,0 +1,66 @@
+"""Addresses of files that somebody else publishes, and how the files are known again."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from nes2net.errors import readable_size
+
+_HUB = re.compile(r"hub:(?P<repository>[\w.-]+/[\w.-]+?)(?:@(?P<revision>[\w.-]+))?(?:/(?P<file>[\w./-]+))?", re.ASCII)
+#: A commit of the hub.
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """Where a published file is, and how it is known again.
+
+    >>> PublishedFile("hub:owner/name@main/model.safetensors").address
+    'https://huggingface.co/owner/name/resolve/main/model.safetensors'
+    """
+
+    url: str
+    """Address of the file; or of one at the hub, ``hub:OWNER/NAME[@REVISION]/FILE``; without the
+    file, the folder of a model of the transformers library."""
+    size: int | None = None
+    """Bytes; None if not known."""
+    sha256: str = ""
+    """Hexadecimal; empty if not known."""
+
+    @property
+    def hub(self) -> re.Match[str] | None:
+        """``repository``, ``revision`` and ``file`` at the hub; None for another server."""
+        return _HUB.fullmatch(self.url)
+
+    @property
+    def address(self) -> str:
+        """The address for a browser."""
+        if (hub := self.hub) is None:
+            return self.url
+        page, revision = f"https://huggingface.co/{hub['repository']}", hub["revision"] or "main"
+        return f"{page}/resolve/{revision}/{hub['file']}" if hub["file"] else f"{page}/tree/{revision}"
+
+    @property
+    def name(self) -> str:
+        """Name of the file; empty for a folder."""
+        hub = self.hub
+        path = unquote(urlsplit(self.url).path) if hub is None else hub["file"] or ""
+        return PurePosixPath(path).name
+
+    @property
+    def pinned(self) -> str:
+        """What it is known by: a digest, or a commit of the hub; empty if nothing but its address is known."""
+        if self.sha256:
+            return f"SHA-256 {self.sha256}"
+        hub = self.hub
+        revision = hub["revision"] if hub else None
+        return f"revision {revision}" if revision and COMMIT.fullmatch(revision) else ""
+
+    @property
+    def known_by(self) -> str:
+        """What it is known by and its size, in words."""
+        size = "" if self.size is None else readable_size(self.size)
+        return ", ".join(filter(None, (self.pinned or "not pinned", size)))
