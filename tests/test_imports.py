@@ -47,7 +47,7 @@ def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of
     assert status == "0" and "detector: AASIST-L" in done.stdout and heavy.isdisjoint(modules)
 
 
-@pytest.mark.parametrize("words", [["models"], ["models", "--json"]])
+@pytest.mark.parametrize("words", [["info"], ["info", "corpora"], ["models"]])
 def test_lists_of_names_are_made_without_torch(words):
     code = "import sys; from nes2net.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)

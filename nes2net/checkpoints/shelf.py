@@ -18,7 +18,7 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nes2net.checkpoints.published_file import COMMIT, PublishedFile
-from nes2net.errors import InputError, Unfinished, first_line
+from nes2net.errors import InputError, Unfinished
 from nes2net.machine.files import write_text
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.plain_data import read_json_as
@@ -126,8 +126,9 @@ class Shelf:
             if isinstance(error, Unfinished) and self.place.with_name(f"{self.place.name}.part").exists():
                 raise  # the same command goes on from what has come
             what = "the file" if self.file.name else "the files of"
+            reason = str(error).removeprefix(f"{self.file.url}: ").partition("; ")[0]
             raise InputError(
-                f"{self.name} is not on this machine and was not fetched ({first_line(error)}): get {what} "
+                f"{self.name} is not on this machine and was not fetched ({reason}): get {what} "
                 f"{self.file.address} ({self.file.known_by}) and put {'it' if self.file.name else 'them'} at {self.place}"
             ) from error
 

@@ -26,6 +26,12 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
         key: after recipe: one key or section of a recipe, e.g. train.lr
         json_: print it as JSON
     """
+    if key is None and (model is None or not exists(model)):
+        from nes2net.inspect.overview import stored_overview
+
+        if (stored := stored_overview(model)) is not None:
+            print(_as_json([stored.to_dict()]) if json_ else stored.text())
+            return
     from nes2net.inspect.files import file_sheet
     from nes2net.inspect.names import names, overview, sheets
     from nes2net.inspect.part_options import mapping_rows
@@ -66,7 +72,7 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
     elif key is not None:
         raise InputError(f"a key goes with recipe, as in 'nes2net info recipe {key}', not with {model}")
     else:
-        results = _results()
+        results = published_results()
         if model is None:
             found = [overview(results)]
         elif exists(model) and not any(model in (kind, *known) for kind, known in names(results).items()):
@@ -76,13 +82,16 @@ def info(model: Annotated[str | None, Flag("NAME")] = None, key: str | None = No
             if exists(model):
                 found[0].facts["also"] = f"a file or folder of this name is here: nes2net info ./{model}"
         if json_:
-            data = [sheet.to_dict() for sheet in found]
-            print(printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str)))
+            print(_as_json([sheet.to_dict() for sheet in found]))
         else:
             print("\n\n".join(sheet.text() for sheet in found))
 
 
-def _results() -> list[Result]:
+def _as_json(data: list[dict[str, Any]]) -> str:
+    return printable(json.dumps(data[0] if len(data) == 1 else data, indent=1, ensure_ascii=False, default=str))
+
+
+def published_results() -> list[Result]:
     """The published results as the room of `inspect` takes them, which does not import `experiments`."""
     from pathlib import Path
 

@@ -17,6 +17,7 @@ from nes2net.corpora.layout import ListedCorpus
 from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
+from nes2net.inspect.overview import COMMANDS
 from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
@@ -50,11 +51,7 @@ def overview(results: Sequence[Result]) -> Sheet:
         {"name": f"recipe {name}", "meaning": plain(section.__doc__ or "").partition(". ")[0].rstrip(".")}
         for name, section in SECTIONS.items()
     ]
-    commands = [
-        "nes2net info published prints the published results as tables",
-        "nes2net info NAME says more about one of these; nes2net info FILE says what a file or folder is",
-    ]
-    return Sheet("What nes2net knows by name", tables=tables, commands=commands, brief=True)
+    return Sheet("What nes2net knows by name", tables=tables, commands=COMMANDS, brief=True)
 
 
 class _Kind(NamedTuple):

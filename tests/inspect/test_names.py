@@ -7,7 +7,7 @@ from functools import cache
 import pytest
 from builders import slow, some
 
-from nes2net.cli.info import _results
+from nes2net.cli.info import published_results
 from nes2net.cli.main import main
 from nes2net.errors import InputError
 from nes2net.frontends.sizes import SIZES
@@ -18,7 +18,7 @@ from nes2net.published_models import PUBLISHED
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.registry import backends, corpora, create_frontend, effects, frontends
 
-RESULTS = _results()
+RESULTS = published_results()
 KINDS = names.names(RESULTS)
 
 

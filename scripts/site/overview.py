@@ -1,0 +1,23 @@
+"""The list of all names that `nes2net info` prints: ``python scripts/site/overview.py`` writes it anew."""
+
+from __future__ import annotations
+
+import json
+
+from nes2net.cli.info import published_results
+from nes2net.inspect import names
+from nes2net.inspect.overview import STORED
+
+
+def listed() -> str:
+    """The list of now, a line for each name."""
+    tables = names.overview(published_results()).tables
+    kinds = []
+    for kind, rows in tables.items():
+        lines = ",\n".join(f"  {json.dumps(row, ensure_ascii=False)}" for row in rows)
+        kinds.append(f" {json.dumps(kind)}: [\n{lines}\n ]")
+    return "{\n" + ",\n".join(kinds) + "\n}\n"
+
+
+if __name__ == "__main__":
+    STORED.write_text(listed(), encoding="utf-8")
