@@ -226,9 +226,9 @@ def test_what_memory_is_too_small_for_is_scored_in_parts(detector):
         nothing = scores(group)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    expected = {id: scored.score for id, scored in whole.scores.items()}
+    expected = {id: row.value for id, row in whole.rows.items()}
     assert len(expected) == 32 and not parts.failures
-    assert {id: scored.score for id, scored in parts.scores.items()} == pytest.approx(expected, abs=1e-4)
+    assert {id: row.value for id, row in parts.rows.items()} == pytest.approx(expected, abs=1e-4)
     assert len(nothing.failures) == 32 and "do not fit into the memory of cuda:0" in nothing.failures["0"]
 
 

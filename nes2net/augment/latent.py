@@ -75,7 +75,7 @@ class LatentAugmentation(Settings):
         batch, size = embeddings.shape
         kind = self.kinds[int(rng.integers(len(self.kinds)))]
         # float32 for embeddings of any type, because in half precision a number below 1 may become 1.
-        order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32)
+        order, chance = torch.from_numpy(rng.random((2, batch))).to(embeddings.device, torch.float32, non_blocking=True)
         spoof = targets == 0 if targets.ndim == 1 else targets[:, 1] == 0
         level = embeddings.detach().square().mean(1, keepdim=True).sqrt()  # r
         x = embeddings
@@ -99,4 +99,4 @@ class LatentAugmentation(Settings):
 
 
 def _moved(draws: np.ndarray, like: Tensor) -> Tensor:
-    return torch.from_numpy(draws).to(like)
+    return torch.from_numpy(draws).to(like, non_blocking=True)

@@ -74,7 +74,7 @@ class Specmix(Settings):
 
         A few numbers per sample are drawn on the generator's device, in an order that depends only
         on the shape and the settings. A generator on the CPU therefore gives the same mix on every
-        device. The spectrograms are mixed on their own device.
+        device. Spectrograms and targets are each mixed on their own device.
 
         Args:
             spectrograms: B×T×F.
@@ -94,12 +94,12 @@ class Specmix(Settings):
         in_frequency = self._bands(generator, batch, self.frequency_bands, bins)  # B×F
         in_time = self._bands(generator, batch, self.time_bands, frames)  # B×T
         pasted = (in_time.unsqueeze(2) | in_frequency.unsqueeze(1)) & selected.view(-1, 1, 1)  # B×T×F
-        pasted, partner = pasted.to(spectrograms.device), partner.to(spectrograms.device)
-
-        kept = 1 - pasted.sum((1, 2)).to(targets.dtype) / (frames * bins)
+        kept = (1 - pasted.sum((1, 2)).to(targets.dtype) / (frames * bins)).to(targets.device, non_blocking=True)
         if self.mix_labels:
             share = kept.unsqueeze(1)
-            targets = torch.where(share == 1, targets, share * targets + (1 - share) * targets[partner])
+            others = targets[partner.to(targets.device, non_blocking=True)]
+            targets = torch.where(share == 1, targets, share * targets + (1 - share) * others)
+        pasted, partner = (draws.to(spectrograms.device, non_blocking=True) for draws in (pasted, partner))
         return Mixed(torch.where(pasted, spectrograms[partner], spectrograms), targets, kept)
 
     def _bands(self, generator: torch.Generator, batch: int, most: int, length: int) -> Tensor:

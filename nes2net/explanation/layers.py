@@ -48,6 +48,6 @@ def weigh_layers(subject: Subject) -> Layers | None:
         if weights is None:
             return None
         found = weights[0].abs().double().cpu().numpy()
-        sizes = np.array([state.double().square().mean().sqrt().item() for state in states])
+        sizes = torch.stack([state.double().square().mean().sqrt() for state in states]).cpu().numpy()
     sums = found * sizes
     return Layers(weights[0].double().cpu().numpy(), sums / (sums.sum() or 1.0))

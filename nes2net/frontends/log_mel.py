@@ -25,7 +25,10 @@ def kaldi_log_mel(waveform: Tensor, num_bins: int = 80) -> Tensor:
     logarithm. Each bin is then normalised to mean 0 and variance 1 over the utterance.
 
     The logarithms are computed in float64, because a quiet band beside a loud one is mostly
-    rounding error in float32. Apple's GPUs only have float32, so they compute in float32.
+    rounding error in float32: of 40 real recordings the normalised bins would differ by up to 0.011
+    (7e-5 root mean square), of a tone by 0.12. For 4 s it is 2·10⁷ operations of some 10¹¹, so float64
+    costs little on a GPU that has few units for it too. Apple's GPUs only have float32, so they
+    compute in float32.
 
     Args:
         waveform: in [−1, 1], of at least 560 samples, two frames.

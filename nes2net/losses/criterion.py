@@ -110,7 +110,7 @@ class ClassWeighted(Criterion):
         self.weight = torch.tensor(class_weights, dtype=torch.float64, device="cpu")  # which weighs targets there
 
     def weight_of(self, targets: Tensor) -> Tensor:
-        weight = self.weight.to(targets.device)
+        weight = self.weight.to(targets.device, non_blocking=True)
         return weight[targets].sum() if targets.ndim == 1 else (weight * targets).sum()
 
 

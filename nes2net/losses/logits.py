@@ -42,7 +42,7 @@ class WeightedCrossEntropy(ClassWeighted):
         return super().weight_of(targets) if self.normalize else number_of(targets)
 
     def numerator(self, outputs: Tensor, targets: Tensor, step: int | None, durations: Tensor | None) -> Tensor:
-        weight = self.weight.to(outputs)
+        weight = self.weight.to(outputs, non_blocking=True)
         if targets.ndim == 1:
             return F.cross_entropy(outputs, targets, weight=weight, reduction="sum")
         return -(weight * targets * F.log_softmax(outputs, dim=1)).sum()

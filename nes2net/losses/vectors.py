@@ -87,7 +87,7 @@ class AngularSoftmax(ClassWeighted):
         )  # B×n
         if targets.ndim == 1:
             targets = F.one_hot(targets, len(own)).to(losses.dtype)
-        return (self.weight.to(losses) * targets * losses).sum()
+        return (self.weight.to(losses, non_blocking=True) * targets * losses).sum()
 
     def logits(self, outputs: Tensor) -> Tensor:
         return self.head(outputs)

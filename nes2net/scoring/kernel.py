@@ -226,19 +226,23 @@ def _start(
     if most is not None and count > most:
         return start_parts(rows and most, most)
     rows = rows if most is None or rows is None else min(rows, most)
+    on_gpu = scorer.device.type == "cuda"
+
+    def moved(x: Tensor) -> Tensor:
+        """To the device, and filled up to ``rows`` with the last row."""
+        if on_gpu and x.device.type == "cpu" and not x.is_pinned():
+            x = x.pin_memory()  # so that nothing waits for the copy
+        x = x.to(scorer.device, non_blocking=True)
+        missing = 0 if rows is None else rows - len(x)
+        return x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)])
+
     try:
-        on_gpu, on_device = scorer.device.type == "cuda", []
         forked = nullcontext() if stream is None else torch.random.fork_rng([scorer.device] if on_gpu else [])
         with torch.inference_mode(), forked:
             if stream is not None:  # random numbers depend on its name alone
                 torch.manual_seed(zlib.crc32(stream.encode()))
-            for x in inputs:
-                if on_gpu and x.device.type == "cpu" and not x.is_pinned():
-                    x = x.pin_memory()  # so that nothing waits for the copy
-                x = x.to(scorer.device, non_blocking=True)
-                missing = 0 if rows is None else rows - len(x)  # the last row is repeated
-                on_device.append(x if missing <= 0 else torch.cat([x, x[-1:].expand(missing, -1)]))
-            pending = _Pending(compute(*on_device)[:count])
+            # No name of this function holds them: in parts, they would take memory beside the parts.
+            pending = _Pending(compute(*map(moved, inputs))[:count])
             return lambda: [*results_of(pending.wait())]
     except InputError as error:
         reason = str(error)

@@ -105,7 +105,7 @@ class Trainer:
         if any(denominator > 0 for denominator in plan.denominators):
             loss = self.backward(parts, plan)
             norm = accelerator.clip_grad_norm_(self.model.parameters(), self.recipe.train.max_grad_norm or math.inf)
-            # The only line of a step that waits for a GPU, beside the messages of several processes and Specmix's labels.
+            # The only line of a step that waits for a GPU, beside the messages of several processes and fp16's GradScaler.
             loss_of_step, length = torch.stack([loss, norm.to(loss)]).tolist()
             length = 0.0 if accelerator.scaler else length  # a GradScaler skips steps that are not finite
             check_finite(loss_of_step, length, self.recipe.train, self.loader, epoch, step)
@@ -120,11 +120,10 @@ class Trainer:
         """Move the part ``place`` of a step to the device and mix it, and weigh its losses; it may be empty."""
         self.monitor.left_out(batch.errors)
         carried = self.objective.ready(batch.carried, batch.waveforms.shape[1])
-        part = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step))
-        if len(batch.targets):
+        part, targets = Part.of(batch, carried, self.accelerator.device, self.iteration(epoch, step)), batch.targets
+        if len(targets):
             number = place * self.accelerator.num_processes + self.accelerator.process_index
-            part = self.objective.mixed(part, epoch, step, number)
-        targets = part.targets.cpu() if self.objective.specmix else batch.targets
+            part, targets = self.objective.mixed(part, targets, epoch, step, number)
         return part, self.objective.denominators(targets, carried)
 
     def iteration(self, epoch: int, step: int) -> int:

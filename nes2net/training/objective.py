@@ -153,22 +153,28 @@ class Objective(nn.Module):
         """
         return carried
 
-    def mixed(self, part: Part, epoch: int, step: int, number: int = 0) -> Part:
+    def mixed(self, part: Part, targets: Tensor, epoch: int, step: int, number: int = 0) -> tuple[Part, Tensor]:
         """Mix ``part`` by Specmix, and give it the seed of latent augmentation, if the recipe has them.
 
         With Specmix, waveforms become spectrograms B×T×F and targets B×2. Its front-ends have no
         parameters. There is one stream for each (seed, epoch, step, ``number`` of the part), so a
         resumed run draws what an uninterrupted one draws.
+
+        Args:
+            targets: those of ``part``, in the memory of this computer.
+
+        Returns:
+            The part, and its targets in the memory of this computer, for :meth:`denominators`.
         """
         if self.latent is not None:
             part = part._replace(latent_seed=self._seed_of_part(epoch, step, number, _LATENT_STREAM))
         if self.specmix is None:
-            return part
+            return part, targets
         generator = torch.Generator().manual_seed(self._seed_of_part(epoch, step, number, _SPECMIX_STREAM))
         spectrograms = self.features(part.inputs)
         assert isinstance(spectrograms, Tensor)  # the constructor refuses all hidden states
-        inputs, targets = self.specmix(spectrograms, part.targets, generator)[:2]
-        return part._replace(inputs=inputs, targets=targets)
+        inputs, targets = self.specmix(spectrograms, targets, generator)[:2]
+        return part._replace(inputs=inputs, targets=targets.to(inputs.device, non_blocking=True)), targets
 
     def _seed_of_part(self, epoch: int, step: int, number: int, stream: int) -> int:
         numbers = [number] if number else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,7 @@ def batch_size(stage: Stage) -> int:
 
 def measure(stage: Stage) -> None:
     model = PublishedDetector(stage.load(stage.published(), "float32"))
-    published = published_step(stage, model)
+    published = published_step(stage, model, batch_size(stage), stage.device)[1]
     modes: dict[str, dict[str, Any]] = {name: {"precision": name} for name in precisions(stage)}
     for name in ("bf16", "fp32"):
         modes[f"{name}, activation checkpointing"] = {"precision": name, "activation_checkpointing": True}
@@ -60,22 +60,26 @@ def measure(stage: Stage) -> None:
         stage.attempt(SECTION, name, partial(mode, stage, published, name, **options), needs)
 
 
-def published_step(stage: Stage, model: nn.Module) -> Run:
-    """A step of the published computation: float32, weighted cross-entropy, Adam."""
+def published_step(
+    stage: Stage, model: nn.Module, batch: int, device: torch.device
+) -> tuple[torch.optim.Optimizer, Callable[[int], float]]:
+    """A step of the published computation: float32, weighted cross-entropy, Adam; it gives its loss."""
     optimizer = torch.optim.Adam(model.train().parameters(), lr=1e-6, weight_decay=1e-4)
-    waveforms, targets, *_ = training_batch(stage, batch_size(stage))
-    waveforms, targets = waveforms.to(stage.device), targets.to(stage.device)
-    weights = torch.tensor([0.1, 0.9], device=stage.device)
+    waveforms, targets, *_ = training_batch(stage, batch)
+    dtype = next(model.parameters()).dtype
+    waveforms, targets = waveforms.to(device, dtype), targets.to(device)
+    weights = torch.tensor([0.1, 0.9], device=device, dtype=dtype)
 
-    def run(count: int) -> None:
+    def run(count: int) -> float:
         for _ in range(count):
             loss = F.cross_entropy(model(waveforms), targets, weights)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
-            loss.item()  # the published program prints it
+            printed = loss.item()  # as the published program does
+        return printed
 
-    return run
+    return optimizer, run
 
 
 def mode(

@@ -7,6 +7,8 @@ env         versions, GPU, /dev/shm; products in float32, TF32, bfloat16 and flo
 parity      every back-end, front-end and aggregation, small, and XLS-R and WavLM in full size against the CPU
             in float32; batches against single utterances; `score` against `score_trials`; memory that is too
             small; more than 2³¹ elements; the switches of TF32
+scores      score files of 4 s and of whole utterances against those that the CPU writes
+step        a training step of the published recipe against the published computation on the CPU: loss, gradients
 resume      the same steps twice, saved and loaded; small runs that SIGTERM interrupts
 throughput  batches of 1 to 128 in every precision, compiled, as CUDA graph; the kernels
 files       decoding, `score_trials` by precision, batch, readers, compiled; whole utterances; `score_files`;
@@ -25,8 +27,8 @@ results.json and tables.md. The exit status is 1 if something failed, or a row's
 speed do not count.
 
     scripts/bench gpu                        # all: at most 20 minutes on an H200
-    scripts/bench gpu correct                # env parity resume: at most 7 minutes
-    scripts/bench gpu speed                  # env throughput files train: at most 14 minutes
+    scripts/bench gpu correct                # env parity scores step resume: at most 8 minutes
+    scripts/bench gpu speed --seconds 540    # env throughput files train: 13 minutes without --seconds
     scripts/bench gpu parity --seconds 100
     scripts/bench gpu --device cpu --small   # tiny models, as a test; the figures mean nothing
 """
@@ -49,10 +51,19 @@ from nes2net.errors import InputError
 from nes2net.machine.terminal import markdown_table
 
 #: Stages, each with its most seconds on an H200.
-STAGES = {"env": 40, "parity": 220, "resume": 140, "throughput": 260, "files": 300, "train": 200}
+STAGES = {
+    "env": 40,
+    "parity": 200,
+    "scores": 50,
+    "step": 50,
+    "resume": 120,
+    "throughput": 250,
+    "files": 290,
+    "train": 200,
+}
 GROUPS = {
     "all": list(STAGES),
-    "correct": ["env", "parity", "resume"],
+    "correct": ["env", "parity", "scores", "step", "resume"],
     "speed": ["env", "throughput", "files", "train"],
 }
 
@@ -131,10 +142,13 @@ def run_stages(names: list[str], arguments: argparse.Namespace) -> None:
 
 def run_stage(name: str, arguments: argparse.Namespace) -> None:
     """Measure a stage in this process."""
+    import torch
     from _gpu import Stage
 
     from nes2net.machine.devices import choose_device
 
+    if arguments.device.startswith("cuda:"):
+        torch.cuda.set_device(choose_device(arguments.device))  # whose memory is measured
     stage = Stage(
         name, choose_device(arguments.device), arguments.small, arguments.seconds, arguments.out, arguments.work
     )

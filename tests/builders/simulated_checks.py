@@ -12,10 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 from _gpu_parity import FRONTENDS, WAV2VEC2, samples_of, systems
+from accelerate import Accelerator
 from torch import Tensor
 
 from nes2net import Detector
@@ -26,9 +29,12 @@ from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.registry import losses
 from nes2net.scoring.kernel import differentiable, scoring_mode, start
 from nes2net.training.dataset import FRAMES, Batch
+from nes2net.training.distributed import create_accelerator
+from nes2net.training.loop import Trainer
 from nes2net.training.objective import Part
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.start import build_detector
+from nes2net.training.state import Progress
 from nes2net.training.tasks.task import create_task
 
 SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
@@ -128,8 +134,7 @@ def checked_step(name: str) -> dict[str, int]:
         objective.begin_training(1)
         torch.manual_seed(1)
         ready = objective.ready(batch.carried, SAMPLES)
-        part = objective.mixed(Part.of(batch, ready, device, 0), 1, 0)
-        targets = part.targets.cpu() if objective.specmix else batch.targets
+        part, targets = objective.mixed(Part.of(batch, ready, device, 0), batch.targets, 1, 0)
         denominators = objective.denominators(targets, ready)
         loss = sum(n / weight for n, weight in zip(objective(*part), denominators) if weight > 0)
         loss.backward()
@@ -147,6 +152,39 @@ def checked_step(name: str) -> dict[str, int]:
         found = stepped(there, device)
         counted = dict(waits)
         assert_same(found, loss, there, expected)
+    return counted
+
+
+def whole_step(name: str) -> dict[str, int]:
+    """A step of the training loop, from a batch to changed weights, on the device; returns the waits."""
+    from builders.simulated_device import simulated_device, waits
+
+    changes, carried = STEPS[name]
+    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
+    torch.manual_seed(0)
+    task = create_task(recipe)
+    detector = build_detector(recipe, Path("run"), None, task)
+    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], carried)
+    accelerator = create_accelerator("cpu")
+
+    def stepped(detector: Detector, device: torch.device) -> tuple[float, dict[str, int]]:
+        with mock.patch.object(Accelerator, "device", device):
+            objective = task.objective(detector.to(device))
+            optimizer = create_optimizer(objective.trained_parameters(), recipe.train)
+            around: Any = SimpleNamespace(
+                progress=Progress(epoch=1), optimizer=optimizer, selection=SimpleNamespace(history=[]), detector=detector,
+                batch_sampler=range(3), left_out=lambda errors: None, unused=0, requested=0,
+            )  # fmt: skip
+            trainer = Trainer(recipe, objective, around, around, around, accelerator, around, around)
+            objective.begin_training(1)
+            waits.clear()
+            trainer.train_step([batch], 1, 0, False)
+            return around.progress.loss, dict(waits)
+
+    expected = stepped(copy.deepcopy(detector), torch.device("cpu"))[0]
+    with simulated_device() as device:
+        found, counted = stepped(detector, device)
+    assert abs(found - expected) <= 1e-4 * max(1, abs(expected)), f"the loss is {found} where {expected} is expected"
     return counted
 
 
@@ -218,6 +256,8 @@ def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
         yield name, partial(checked_system, name)
     for name in STEPS:
         yield name, partial(checked_step, name)
+    for name in STEPS:
+        yield f"whole step, {name}", partial(whole_step, name)
     yield "a scored batch", scored_batch
     for fault in Faulty.FAULTS:
         yield f"fault: {fault}", partial(planted, fault)

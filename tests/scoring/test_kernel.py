@@ -1,6 +1,7 @@
 """The scoring kernel: modes and settings are restored, memory may run out, sizes compile once."""
 
 import threading
+import weakref
 
 import pytest
 import torch
@@ -75,6 +76,22 @@ def test_rows_that_nobody_needs_do_not_cost_a_score(detector):
     detector.bfloat16()  # in which twice as many might fit
     start(detector, waveforms(1), rows=8)
     assert sizes == [8, 4, 2, 8, 4, 2]
+
+
+def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
+    given = []
+
+    def scores(x):
+        given.append(weakref.ref(x))
+        if len(given) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        assert given[0]() is None
+        return x.mean(1)
+
+    detector.scores = scores
+    with scoring_mode(detector):
+        assert len(start(detector, waveforms(6), rows=8)()) == 6
+    assert len(given) > 2
 
 
 def test_memory_may_run_out_before_the_detector(detector, monkeypatch):

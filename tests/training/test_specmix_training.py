@@ -101,7 +101,7 @@ def test_without_margin_it_is_the_cross_entropy_of_the_heads_logits():
 
 def training_loss(objective, waveforms, targets, epoch, step, part=0):
     iteration = (epoch - 1) * 3 + step  # of three steps an epoch
-    mixed = objective.mixed(Part(waveforms, targets, iteration=iteration), epoch, step, part)
+    mixed, _ = objective.mixed(Part(waveforms, targets, iteration=iteration), targets, epoch, step, part)
     return (objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
 
 

@@ -1,0 +1,49 @@
+"""Score files of the published detector against those that the CPU writes in float32, from 4 s and from whole utterances."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from _gpu import Stage, relative
+from _gpu_parity import LOGITS
+from scoring import quietly
+from train import generated_trials
+
+from nes2net.machine.this_process import usable_processors
+from nes2net.scoring.corpus import score_trials
+from nes2net.scoring.score_file import read_scores
+
+SECTION = "score files against the CPU"
+
+
+def measure(stage: Stage) -> None:
+    if stage.cuda:
+        torch.set_num_threads(usable_processors())  # for the reference
+    folder = stage.work / "scores"
+    folder.mkdir()
+    trials = generated_trials(folder, 4 if stage.small else 16)
+
+    def scores(precision: str, device: str, options: dict[str, Any]) -> np.ndarray:
+        detector, out = stage.load(stage.published(), precision, device), folder / "scores.txt"
+        settings = {"batch_size": 8, "overwrite": True, **options}
+        finished = quietly(partial(score_trials, detector, trials, out, **settings))
+        if finished.failures:
+            raise RuntimeError(
+                f"{len(finished.failures)} trials have no score: {next(iter(finished.failures.values()))}"
+            )
+        return read_scores(out)[1]
+
+    def compare(what: str, options: dict[str, Any]) -> None:
+        expected = scores("float32", "cpu", options)
+        for precision in stage.precisions:
+            found = scores(precision, str(stage.device), options)
+            error = relative(torch.as_tensor(found), torch.as_tensor(expected))
+            holds = error <= LOGITS if precision == "float32" else None
+            largest = float(np.abs(found - expected).max())
+            stage.add(SECTION, f"{what}, {precision}", error=error, largest=largest, holds=holds)
+
+    stage.attempt(SECTION, "4 s", partial(compare, "4 s", {"num_samples": stage.num_samples}), 20)
+    stage.attempt(SECTION, "whole utterances", partial(compare, "whole", {"num_samples": None}), 20)

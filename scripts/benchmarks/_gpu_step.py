@@ -1,0 +1,76 @@
+"""A training step of the published recipe against the published computation on the CPU: loss and gradients."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from _gpu import Stage, relative
+from _gpu_parity import GRADIENTS, LOGITS
+from _gpu_train import as_in_a_run, make_trainer, precisions, published_step, training_batch
+from scoring import PublishedDetector
+from torch import Tensor
+
+from nes2net.machine.this_process import usable_processors
+
+SECTION = "training step against the published program"
+BATCH = 4
+
+
+def measure(stage: Stage) -> None:
+    if stage.cuda:
+        torch.set_num_threads(usable_processors())  # for the reference
+    stage.attempt(SECTION, "published recipe", partial(compare, stage), 30)
+
+
+def compare(stage: Stage) -> None:
+    """One step of the same waveforms and weights, published and in each precision of a recipe, against float64.
+
+    In float32 the step must be about as close to float64 as the published computation in float32 is.
+    """
+    exact, gradients = of_published(stage, "float64")
+    loss, found = of_published(stage, "float32")
+    limits = {"loss": abs(loss - exact) / exact, "gradient": gap(found, gradients)}
+    stage.add(SECTION, "published, float32, CPU", value=loss, **limits)
+    for precision in precisions(stage):
+        with TemporaryDirectory() as folder:
+            trainer = make_trainer(stage, stage.published(), Path(folder), precision=precision, batch=BATCH)
+            with as_in_a_run(trainer):
+                trainer.train_step([training_batch(stage, BATCH)], 1, 0, False)
+        loss = trainer.state.progress.loss
+        found = of_first_step(trainer.state.detector, trainer.state.optimizer)
+        errors = {"loss": abs(loss - exact) / exact, "gradient": gap(found, gradients)}
+        close = errors["loss"] <= LOGITS and errors["gradient"] <= max(GRADIENTS, 3 * limits["gradient"])
+        stage.add(SECTION, precision, value=loss, **errors, holds=close if precision == "fp32" else None)
+
+
+def of_published(stage: Stage, precision: str) -> tuple[float, dict[str, Tensor]]:
+    """Loss and gradients of the published step on the CPU."""
+    published = PublishedDetector(stage.load(stage.published(), precision, "cpu"))
+    optimizer, run = published_step(stage, published, BATCH, torch.device("cpu"))
+    return run(1), of_first_step(published, optimizer)
+
+
+def gap(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """Relative difference of all gradients together, by published name without those of the halves."""
+    return relative(
+        *(torch.cat([of[name].flatten().cpu().double() for name in sorted(expected)]) for of in (found, expected))
+    )
+
+
+def of_first_step(model: Any, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Gradients after the first step of Adam, whose first moment is a tenth of them, by published names.
+
+    The parameters of ``model``, a published or own detector, are lost.
+    """
+    with torch.no_grad():
+        for parameter in model.parameters():
+            moment = optimizer.state[parameter].get("exp_avg")
+            parameter.zero_() if moment is None else parameter.copy_(10 * moment)
+    buffers = {f"{half}.{name}" for half in ("frontend", "backend") for name, _ in getattr(model, half).named_buffers()}
+    states = {half: getattr(model, half).state_dict() for half in ("frontend", "backend")}
+    named = {f"{half}.{name}": tensor for half, state in states.items() for name, tensor in state.items()}
+    return {name.replace("frontend.model.", "frontend."): named[name] for name in named.keys() - buffers}

@@ -1,0 +1,128 @@
+"""The simulated device as ``cuda:0`` and ``cuda:1``, to Python and to PyTorch's C++.
+
+So branches on ``device.type == "cuda"``, CUDA's lists of autocast, its fused optimisers, GradScaler and accelerate run as
+they do on a GPU. Graphs are recorded and replayed, random numbers, memory and waits are the device's own. It needs g++
+for guard.cpp, and is tied to PyTorch's version.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+TOTAL = 2**37
+#: The devices.
+COUNT = 2
+
+
+def built() -> Path:
+    """Return the library of guard.cpp, which is built once for each version of PyTorch, in seconds.
+
+    Raises:
+        FileNotFoundError: if there is no g++.
+    """
+    if shutil.which("g++") is None:
+        raise FileNotFoundError("the simulated CUDA device needs g++, which is not there: install it (apt install g++)")
+    source = Path(__file__).with_name("guard.cpp")
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None and spec.origin is not None
+    torch = Path(spec.origin).parent
+    key = hashlib.sha256(source.read_bytes() + str(torch).encode() + (torch / "version.py").read_bytes()).hexdigest()
+    library = Path(tempfile.gettempdir(), f"simulated-cuda-{os.getuid()}", f"{key[:16]}.so")
+    if not library.is_file():
+        library.parent.mkdir(mode=0o700, exist_ok=True)
+        made = library.with_suffix(f".{os.getpid()}")
+        includes = [f"-I{torch}/include", f"-I{torch}/include/torch/csrc/api/include"]
+        links = [f"-L{torch}/lib", f"-Wl,-rpath,{torch}/lib", "-ltorch_cpu", "-lc10"]
+        flags = ["-shared", "-fPIC", "-O1", "-std=c++20", "-w"]
+        subprocess.run(["g++", *flags, *includes, "-o", str(made), str(source), *links], check=True)
+        made.replace(library)
+    return library
+
+
+def install() -> None:
+    """Put the device in place, in this process and for good; PyTorch must not be imported before."""
+    library = ctypes.CDLL(str(built()), ctypes.RTLD_GLOBAL)
+    import torch  # behind the library, whose functions take the place of its own
+
+    from simulated import tensors
+    from simulated.kernels import as_cudnn
+    from simulated.rules import no_gradients_in_eval_mode, within_a_grid
+    from simulated.streams import patches
+
+    torch._C._set_only_lift_cpu_tensors(True)  # so that torch.tensor(…, device="cuda") is dispatched
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    tensors.Device.type, tensors.Device.current = "cuda", library.simulated_current_device
+    for name, value in patches(library, COUNT, TOTAL).items():
+        setattr(torch.cuda, name, value)
+    torch.cuda.amp.common.amp_definitely_not_available = lambda: False
+    torch.Tensor.pin_memory = lambda self, *_: tensors.pin(self)
+    torch.Tensor.is_pinned = lambda self, *_: tensors.is_pinned(self)
+    torch.Tensor.cuda = lambda self, device=None, non_blocking=False, **_: self.to(
+        tensors.Device.named(
+            "cuda" if device is None else torch.device("cuda", device) if isinstance(device, int) else device
+        ),
+        non_blocking=non_blocking,
+    )
+
+    def on_device(x: Any) -> bool:
+        return isinstance(x, tensors.OnDevice)
+
+    for layer in (torch.nn.LSTM, torch.nn.GRU):
+        layer.forward = no_gradients_in_eval_mode(layer.forward, on_device)
+    torch._VF.lstm = as_cudnn(torch._VF.lstm, on_device)
+    functional = torch.nn.functional
+    functional.scaled_dot_product_attention = within_a_grid(functional.scaled_dot_product_attention, on_device)
+    torch.nn.Module._apply = _swapping(torch.nn.Module._apply)
+    _enter_in_threads(tensors.Mode)
+
+
+def _swapping(apply: Any) -> Any:
+    """``Module._apply`` that exchanges parameters, whose data cannot be given to a tensor of another class."""
+    from torch import __future__ as future
+
+    def swapping(self: Any, fn: Any, recurse: bool = True) -> Any:
+        future.set_swap_module_params_on_conversion(True)
+        try:
+            return apply(self, fn, recurse)
+        finally:
+            future.set_swap_module_params_on_conversion(False)
+
+    return swapping
+
+
+def _enter_in_threads(mode: type) -> None:
+    """Enter ``mode`` in this thread and in all that begin later."""
+    mode().__enter__()
+    run = threading.Thread.run
+
+    def run_inside(self: threading.Thread) -> None:
+        with mode():
+            run(self)
+
+    threading.Thread.run = run_inside  # type: ignore[method-assign]
+
+
+@contextmanager
+def watched() -> Iterator[dict[str, Any]]:
+    """Collect what a CUDA device would have refused, and how often the CPU waited, within this context."""
+    from simulated import rules, tensors
+
+    before, found = tensors.waits.copy(), {}
+    made, refused = tensors.made_on.copy(), len(rules.refusals)
+    try:
+        yield found
+    finally:
+        found["waits"] = tensors.waits - before
+        found["made"] = tensors.made_on - made
+        found["refused"] = rules.refusals[refused:]

@@ -1,0 +1,46 @@
+"""scripts/simulated_cuda: planted faults are found on CUDA devices that are not there, and everything else passes."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from builders import PATIENCE
+from builders.scripts import SCRIPTS
+
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
+
+
+def run(*words, **changes):
+    command = [sys.executable, SCRIPTS / "simulated_cuda", *words]
+    environment = {**os.environ, **changes}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_planted_faults_are_found_and_checks_pass():
+    done = run("--only", "faults", "checks: scores, 4sec", "training, Specmix", "int8 is refused")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "| check | outcome | seconds | waits |" in done.stdout and "17 of 17 passed" in done.stdout
+
+
+@needs_compiler
+@pytest.mark.weekly
+def test_everything_passes():
+    done = run()
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+@needs_compiler
+@pytest.mark.slow
+def test_any_program_finds_the_devices():
+    code = "import torch; print(torch.ones(2, device='cuda:1').device, torch.cuda.device_count())"
+    done = run("--run", sys.executable, "-c", code)
+    assert done.stdout.split() == ["cuda:1", "2"], done.stderr
+
+
+def test_without_a_compiler_it_says_so(tmp_path):
+    done = run(PATH=str(tmp_path))
+    assert done.returncode == 1 and "needs g++" in done.stderr.splitlines()[-1]
