@@ -83,9 +83,10 @@ def scan_inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Te
     return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3, 4), B, C)]
 
 
-@pytest.mark.parametrize("frames", [1, 2, 15, 16, 17, 256, 257])
-def test_scan_and_its_gradients_are_those_of_a_loop(frames):
-    inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames)]
+@pytest.mark.parametrize("frames, scale", [(n, 1.0) for n in (1, 2, 15, 16, 17, 256, 257)] + [(600, 1e-3)])
+def test_scan_and_its_gradients_are_those_of_a_loop(frames, scale):
+    """With small Δ a state still counts hundreds of frames later, beyond a chunk of chunks."""
+    inputs = [tensor.requires_grad_() for tensor in scan_inputs(frames, scale=scale)]
     y, expected = selective_scan(*inputs), loop(*inputs)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
     weights = torch.randn_like(y)
