@@ -54,7 +54,9 @@ def scores(detector, waveforms):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 5), (7, 64), (2, 3, 33)])
-def test_rows_are_rounded_to_their_own_scale(dtype, shape):
+@pytest.mark.parametrize("compiling", [False, True])
+def test_rows_are_rounded_to_their_own_scale(dtype, shape, compiling, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     x = (torch.randn(shape) * 10.0 ** torch.arange(-3, shape[-2] - 3)[:, None]).to(dtype)
     rows = quantised_rows(x)
     assert rows.values.dtype == torch.uint8 and rows.scale.dtype == dtype
