@@ -115,7 +115,7 @@ def rate_interval(rate: float, draws: ArrayLike, num_trials: float, confidence: 
     without errors, the draws vary too little. So the variance that ``num_trials`` independent
     trials would have counts as much as ten errors, unless the draws vary more. In simulations with
     40 bona fide and 400 spoofed trials and an EER of 2.3 %, an interval of 95 % holds the EER 97
-    times of 100, the percentile interval 80 times (``scripts/bench coverage``).
+    times of 100, the percentile interval 80 times (``scripts/bench intervals``).
 
     Args:
         rate: In [0, 1].

@@ -43,7 +43,7 @@ def measure(stage: Stage) -> None:
             error = relative(torch.as_tensor(found), torch.as_tensor(expected))
             holds = error <= LOGITS if precision == "float32" else None
             largest = float(np.abs(found - expected).max())
-            stage.add(SECTION, f"{what}, {precision}", error=error, largest=largest, holds=holds)
+            stage.add(SECTION, f"{what}, {precision}", relative=error, largest=largest, holds=holds)
 
     stage.attempt(SECTION, "4 s", partial(compare, "4 s", {"num_samples": stage.num_samples}), 20)
     stage.attempt(SECTION, "whole utterances", partial(compare, "whole", {"num_samples": None}), 20)

@@ -83,6 +83,7 @@ def install() -> None:
     torch._VF.lstm = as_cudnn(torch._VF.lstm, on_device)
     functional = torch.nn.functional
     functional.scaled_dot_product_attention = within_a_grid(functional.scaled_dot_product_attention, on_device)
+    torch.profiler.profile = _without_kernels(torch.profiler.profile)
     torch.nn.Module._apply = _swapping(torch.nn.Module._apply)
     _enter_in_threads(tensors.Mode)
 
@@ -99,6 +100,18 @@ def _swapping(apply: Any) -> Any:
             future.set_swap_module_params_on_conversion(False)
 
     return swapping
+
+
+def _without_kernels(profile: Any) -> Any:
+    """``torch.profiler.profile`` that does not ask CUDA's profiler, which is not there."""
+
+    class Profile(profile):
+        def __init__(self, *, activities: Any = None, **options: Any) -> None:
+            from torch.profiler import ProfilerActivity
+
+            super().__init__(activities=[ProfilerActivity.CPU], **options)
+
+    return Profile
 
 
 def _enter_in_threads(mode: type) -> None:

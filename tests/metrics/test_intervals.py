@@ -121,7 +121,7 @@ def test_the_caller_shows_the_progress(capsys):
 
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
 def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
-    """With one or two errors too; `scripts/bench coverage` has more settings and repeats."""
+    """With one or two errors too; `scripts/bench intervals` has more settings and repeats."""
     true_eer, covered = NormalDist().cdf(-distance / 2), 0
     for seed in range(100):
         bonafide, spoof, _ = drawn(distance, num_bonafide, num_spoof, seed)

@@ -1,8 +1,9 @@
-"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out. `scripts/bench coverage`."""
+"""`scripts/bench metrics`: plain transcriptions agree with the metrics; what is left out. `scripts/bench intervals`."""
 
 import re
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 from builders.scripts import SCRIPTS, loaded
@@ -30,12 +31,17 @@ def test_table(benchmark, capsys):
     assert sum(line.endswith("s on 2") for line in lines) == 6
 
 
-def test_coverage():
+def test_intervals():
     flags = "--repeats 12 --resamples 20 --settings 1 --workers 1 --rates"
     done = subprocess.run(
-        [sys.executable, SCRIPTS / "bench", "coverage", *flags.split()], capture_output=True, text=True
+        [sys.executable, SCRIPTS / "bench", "intervals", *flags.split()], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     held = {tuple(line.split()[:2]): float(line.split()[8]) for line in done.stdout.splitlines() if "held" in line}
     assert len(held) == 12 and held["eer", "percentile"] < held["eer", "used"] <= 100
     assert done.stdout.splitlines()[-1].startswith("two equal systems: p < 0.05 in ")
+
+
+def test_no_benchmark_has_the_name_of_an_installed_package():
+    """Their folder comes first on the path: numba took ours for the package `coverage`."""
+    assert not {path.stem for path in (SCRIPTS / "benchmarks").glob("*.py")} & packages_distributions().keys()
