@@ -291,12 +291,13 @@ def model_sheet(name: str, results: Sequence[Result] = ()) -> Sheet:
     }
     tables = {"costs": costs(describe(name)), "options that differ from the defaults of the parts": model_rows(config)}
     by_name = PUBLISHED[name].file is not None
-    model = name if by_name else f"FILE --architecture {name}"
     commands = [
         *([f"Load it, fetched once: Detector.from_pretrained('{name}')"] if by_name else []),
         f"Build it, with random weights: Detector.from_config('{name}')",
         *([f"nes2net predict FILE --model {name}"] if by_name else []),
-        f"nes2net score CORPUS FOLDER --model {model} --out s.txt",
+        f"nes2net score CORPUS FOLDER --model {name} --out s.txt"
+        if by_name
+        else f"nes2net score CORPUS FOLDER --model FILE --architecture {name} --out s.txt",
     ]
     return Sheet(f"{name}: published model", facts, tables=tables, commands=commands)
 

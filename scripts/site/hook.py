@@ -55,12 +55,14 @@ API = {
     ),
     "checkpoints": (
         "Checkpoint files",
-        "Reading and averaging files of weights, of which nothing is run. See [Checkpoints](../checkpoints.md).",
+        "Reading and averaging files of weights, of which nothing is run, and what can be had by name. See "
+        "[Checkpoints](../checkpoints.md).",
         [
             "nes2net.checkpoints.state_dict.load_state_dict",
             "nes2net.checkpoints.averaging.average_checkpoints",
             "nes2net.training.averaging.average_run",
             "nes2net.training.averaging.RunAverage",
+            "nes2net.experiments.catalogue.list_models",
         ],
     ),
     "scoring": (
