@@ -315,84 +315,72 @@ def on_the_second(place: Place, check: Callable[[Place], None]) -> None:
     assert not made[torch.device("cuda", 0)], f"{made[torch.device('cuda', 0)]} tensors landed on cuda:0"
 
 
-def _checks() -> dict[str, Callable[[Place], None]]:
-    frames, recurrent = "frames", "recurrent"
-
-    def score(*flags: str, model: str = "small", **options: Any) -> Callable[[Place], None]:
-        name = "".join((*flags, model, options.get("device", ""))).replace("-", "").replace(":", "")
-        return lambda place: scored(place, "--model", place.file(f"{model}.pth"), *flags, name=name, **options)
-
-    def explain(model: str, *flags: str) -> Callable[[Place], None]:
-        def check(place: Place) -> None:
-            words = [
-                "explain",
-                place.file("3.flac"),
-                "--model",
-                place.file(f"{model}.pth"),
-                "--duration",
-                "1",
-                "--json",
-            ]
-            command(place, *words, *flags, read=json_of("score"))
-
-        return check
-
-    def predict(model: str, *flags: str, read: Callable[[str], Any]) -> Callable[[Place], None]:
-        def check(place: Place) -> None:
-            words = [
-                "predict",
-                place.file("3.flac"),
-                place.file("4.flac"),
-                "--model",
-                place.file(f"{model}.pth"),
-                "--json",
-            ]
-            command(place, *words, *flags, read=read)
-
-        return check
-
-    specmix = {"model": {"frontend": SPECTRUM, "backend": "asp_mlp"}, "augment": {"specmix": {"mix_labels": True}}}
-    return {
-        "scores, 4sec": score("--samples", "4sec"),
-        "scores, 4sec, two readers": score("--samples", "4sec", "--workers", "2", model="frames"),
-        "scores, full": score("--samples", "full", "--workers", "0"),
-        "scores, bfloat16": score("--dtype", "bfloat16", "--workers", "0", most=ROUNDED),
-        "scores, float16": score("--dtype", "float16", "--workers", "0", most=ROUNDED),
-        "scores of frames": score("--segments", "--workers", "0", model=frames),
-        "scores by a recurrent back-end": score("--workers", "0", model=recurrent),
-        "embeddings of the last layer": lambda p: embedded(p, "--of", "backend"),
-        "embeddings of all hidden states": lambda p: embedded(p, "--layer", "all"),
-        "published train mode": train_mode,
-        "too little memory": too_little_memory,
-        "unreadable files": unreadable,
-        "training, fp32": training,
-        "training, tf32": lambda p: training(p, most=0.05, train={"precision": "tf32"}),
-        "training, bf16": lambda p: training(p, most=0.1, train={"precision": "bf16"}),
-        "training, fp16": lambda p: training(p, most=0.05, train={"precision": "fp16"}),
-        "training in parts": lambda p: training(p, train={"accumulate": 2}),
-        "training, Specmix": lambda p: training(p, **specmix),
-        "training, latent augmentation": lambda p: training(p, augment={"latent": {"probability": 1.0}}),
-        "training, validation in train mode": lambda p: training(p, validation={"mode": "train"}),
-        "resuming, fp32": resumed,
-        "resuming, bf16": lambda p: resumed(p, precision="bf16"),
-        "resuming, fp16": lambda p: resumed(p, precision="fp16"),
-        "score": lambda p: of_detector(p, lambda d, path: d.score(path)),
-        "score_files": lambda p: of_detector(p, lambda d, path: [score for _, score in d.score_files([path] * 3)]),
-        "score_track": lambda p: of_detector(p, lambda d, path: d.score_track(path, window=1.0).scores),
-        "frame_scores": lambda p: of_detector(p, lambda d, path: d.frame_scores(path).scores, frames),
-        "frame_scores, 50 s": lambda p: of_detector(p, long_track, frames),
-        "explain, occlusion": explain("small"),
-        "explain, gradients": explain("small", "--method", "integrated_gradients", "--steps", "4"),
-        "explain, gradients, recurrent": explain(recurrent, "--method", "integrated_gradients", "--steps", "4"),
-        "save and load": saved,
-        "int8 is refused": no_int8,
-        "predict": predict("small", read=json_of("score")),
-        "predict --track": predict("small", "--track", read=json_of("scores")),
-        "bench": bench,
-        "the page": page,
-        "cuda:1, scores": lambda p: on_the_second(p, score("--samples", "full", device="cuda:1")),
-        "cuda:1, training": lambda p: on_the_second(p, partial(training, device="cuda:1")),
-    }
+def score(*flags: str, model: str = "small", **options: Any) -> Callable[[Place], None]:
+    """A check of `nes2net score` with these flags."""
+    name = "".join((*flags, model, options.get("device", ""))).replace("-", "").replace(":", "")
+    return lambda place: scored(place, "--model", place.file(f"{model}.pth"), *flags, name=name, **options)
 
 
-CHECKS = _checks()
+def explain(model: str, *flags: str) -> Callable[[Place], None]:
+    """A check of `nes2net explain` with these flags."""
+
+    def check(place: Place) -> None:
+        words = ["explain", place.file("3.flac"), "--model", place.file(f"{model}.pth"), "--duration", "1", "--json"]
+        command(place, *words, *flags, read=json_of("score"))
+
+    return check
+
+
+def predict(*flags: str, read: Callable[[str], Any]) -> Callable[[Place], None]:
+    """A check of `nes2net predict` with these flags."""
+
+    def check(place: Place) -> None:
+        words = ["predict", place.file("3.flac"), place.file("4.flac"), "--model", place.file("small.pth"), "--json"]
+        command(place, *words, *flags, read=read)
+
+    return check
+
+
+SPECMIX = {"model": {"frontend": SPECTRUM, "backend": "asp_mlp"}, "augment": {"specmix": {"mix_labels": True}}}
+#: The checks by name.
+CHECKS: dict[str, Callable[[Place], None]] = {
+    "scores, 4sec": score("--samples", "4sec"),
+    "scores, 4sec, two readers": score("--samples", "4sec", "--workers", "2", model="frames"),
+    "scores, full": score("--samples", "full", "--workers", "0"),
+    "scores, bfloat16": score("--dtype", "bfloat16", "--workers", "0", most=ROUNDED),
+    "scores, float16": score("--dtype", "float16", "--workers", "0", most=ROUNDED),
+    "scores of frames": score("--segments", "--workers", "0", model="frames"),
+    "scores by a recurrent back-end": score("--workers", "0", model="recurrent"),
+    "embeddings of the last layer": lambda p: embedded(p, "--of", "backend"),
+    "embeddings of all hidden states": lambda p: embedded(p, "--layer", "all"),
+    "published train mode": train_mode,
+    "too little memory": too_little_memory,
+    "unreadable files": unreadable,
+    "training, fp32": training,
+    "training, tf32": lambda p: training(p, most=0.05, train={"precision": "tf32"}),
+    "training, bf16": lambda p: training(p, most=0.1, train={"precision": "bf16"}),
+    "training, fp16": lambda p: training(p, most=0.05, train={"precision": "fp16"}),
+    "training in parts": lambda p: training(p, train={"accumulate": 2}),
+    "training, Specmix": lambda p: training(p, **SPECMIX),
+    "training, latent augmentation": lambda p: training(p, augment={"latent": {"probability": 1.0}}),
+    "training, validation in train mode": lambda p: training(p, validation={"mode": "train"}),
+    "resuming, fp32": resumed,
+    "resuming, bf16": lambda p: resumed(p, precision="bf16"),
+    "resuming, fp16": lambda p: resumed(p, precision="fp16"),
+    "score": lambda p: of_detector(p, lambda d, path: d.score(path)),
+    "score_files": lambda p: of_detector(p, lambda d, path: [score for _, score in d.score_files([path] * 3)]),
+    "score_track": lambda p: of_detector(p, lambda d, path: d.score_track(path, window=1.0).scores),
+    "frame_scores": lambda p: of_detector(p, lambda d, path: d.frame_scores(path).scores, "frames"),
+    "frame_scores, 50 s": lambda p: of_detector(p, long_track, "frames"),
+    "explain, occlusion": explain("small"),
+    "explain, gradients": explain("small", "--method", "integrated_gradients", "--steps", "4"),
+    "explain, gradients, recurrent": explain("recurrent", "--method", "integrated_gradients", "--steps", "4"),
+    "save and load": saved,
+    "int8 is refused": no_int8,
+    "predict": predict(read=json_of("score")),
+    "predict --track": predict("--track", read=json_of("scores")),
+    "bench": bench,
+    "the page": page,
+    "cuda:1, scores": lambda p: on_the_second(p, score("--samples", "full", device="cuda:1")),
+    "cuda:1, training": lambda p: on_the_second(p, partial(training, device="cuda:1")),
+}

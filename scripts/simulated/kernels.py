@@ -38,10 +38,24 @@ def _lstm_cell_backward(
     return of_gates, of_cell * kept, of_gates.sum(0) if has_bias else None
 
 
+def _in_float32(softmax: Any) -> Any:
+    """A softmax of half precision to float32, which the CPU lacks."""
+    return lambda x, axis, to_float32: softmax(x.float() if to_float32 else x, axis, False)
+
+
+def _of_float32(backward: Any) -> Any:
+    """Its gradient, in half precision again."""
+    return lambda gradient, result, axis, dtype: backward(gradient, result, axis, result.dtype).to(dtype)
+
+
 #: Kernels of a GPU by name; arguments and results are tensors of the CPU.
 KERNELS = {
     "aten::_thnn_fused_lstm_cell": _lstm_cell,
     "aten::_thnn_fused_lstm_cell_backward_impl": _lstm_cell_backward,
+    "aten::_softmax": _in_float32(torch.ops.aten._softmax),
+    "aten::_log_softmax": _in_float32(torch.ops.aten._log_softmax),
+    "aten::_softmax_backward_data": _of_float32(torch.ops.aten._softmax_backward_data),
+    "aten::_log_softmax_backward_data": _of_float32(torch.ops.aten._log_softmax_backward_data),
     "aten::_pin_memory": lambda x, *_, **__: x.clone(),
 }
 

@@ -84,47 +84,6 @@ def entered(_: Any) -> Any:
 
 def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
     """The functions and classes of ``torch.cuda`` by name, for so many devices with so many bytes."""
-
-    class Chosen:
-        """``torch.cuda.device``."""
-
-        def __init__(self, device: Any) -> None:
-            self.index = number(device)
-
-        def __enter__(self) -> None:
-            self.before = library.simulated_current_device()
-            library.simulated_set_device(self.index)
-
-        def __exit__(self, *_: Any) -> None:
-            library.simulated_set_device(self.before)
-
-    def number(device: Any = None) -> int:
-        index = device if isinstance(device, int) or device is None else torch.device(device).index
-        index = library.simulated_current_device() if index is None else index
-        if index >= count:
-            raise RuntimeError("CUDA error: invalid device ordinal")
-        return index
-
-    def seed(value: int) -> None:
-        generator = torch.Generator().manual_seed(int(value) + 1)
-        for index in range(count):
-            Device.random[index] = generator.get_state()
-
-    def rng_state(device: Any = "cuda") -> Tensor:
-        return Device.random.setdefault(number(device), torch.get_rng_state()).clone()
-
-    def set_rng_state(state: Tensor, device: Any = "cuda") -> None:
-        Device.random[number(device)] = state.clone()
-
-    def limit(share: float, _: Any = None) -> None:
-        Device.most = None if share >= 1 else int(share * total)
-
-    def forget_peak(_: Any = None) -> None:
-        memory.peak = memory.held
-
-    def anything(value: Any) -> Callable[..., Any]:
-        return lambda *_, **__: value
-
     about = SimpleNamespace(
         name="simulated GPU",
         total_memory=total,
@@ -135,20 +94,19 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         warp_size=32,
     )
     return {
-        "is_available": anything(True),
+        **_devices(library, count),
+        **_memory(total),
+        **_random(library, count),
+        "is_available": _anything(True),
         "is_initialized": lambda: bool(Device.process),
-        "is_bf16_supported": anything(True),
+        "is_bf16_supported": _anything(True),
         "is_current_stream_capturing": lambda: Device.recorded is not None,
-        "device_count": anything(count),
-        "current_device": number,
-        "set_device": lambda device: library.simulated_set_device(number(device)),
-        "device": Chosen,
-        "_lazy_init": anything(None),
-        "init": anything(None),
+        "_lazy_init": _anything(None),
+        "init": _anything(None),
         "_is_in_bad_fork": lambda: bool(Device.process) and Device.process != os.getpid(),
-        "get_device_name": lambda device=None: about.name,
-        "get_device_capability": anything((9, 0)),
-        "get_device_properties": anything(about),
+        "get_device_name": _anything(about.name),
+        "get_device_capability": _anything((9, 0)),
+        "get_device_properties": _anything(about),
         "synchronize": lambda device=None: waited(),
         "Event": Event,
         "Stream": Stream,
@@ -157,8 +115,59 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         "stream": entered,
         "CUDAGraph": Graph,
         "graph": recording,
-        "_sleep": anything(None),
-        "empty_cache": anything(None),
+        "_sleep": _anything(None),
+    }
+
+
+def _anything(value: Any) -> Callable[..., Any]:
+    """A function of anything that gives ``value``."""
+    return lambda *_, **__: value
+
+
+def _number(library: ctypes.CDLL, count: int, device: Any = None) -> int:
+    """The number of ``device``, or of the current one."""
+    index = device if isinstance(device, int) or device is None else torch.device(device).index
+    index = library.simulated_current_device() if index is None else index
+    if index >= count:
+        raise RuntimeError("CUDA error: invalid device ordinal")
+    return index
+
+
+def _devices(library: ctypes.CDLL, count: int) -> dict[str, Any]:
+    """What chooses the current device."""
+
+    class Chosen:
+        """``torch.cuda.device``."""
+
+        def __init__(self, device: Any) -> None:
+            self.index = _number(library, count, device)
+
+        def __enter__(self) -> None:
+            self.before = library.simulated_current_device()
+            library.simulated_set_device(self.index)
+
+        def __exit__(self, *_: Any) -> None:
+            library.simulated_set_device(self.before)
+
+    return {
+        "device_count": _anything(count),
+        "current_device": lambda: _number(library, count),  # torch.compile asks for functions that can be hashed
+        "set_device": lambda device: library.simulated_set_device(_number(library, count, device)),
+        "device": Chosen,
+    }
+
+
+def _memory(total: int) -> dict[str, Any]:
+    """What counts and limits memory."""
+
+    def limit(share: float, _: Any = None) -> None:
+        Device.most = None if share >= 1 else int(share * total)
+
+    def forget_peak(_: Any = None) -> None:
+        memory.peak = memory.held
+
+    return {
+        "empty_cache": _anything(None),
         "memory_allocated": lambda device=None: memory.held,
         "memory_reserved": lambda device=None: memory.held,
         "max_memory_allocated": lambda device=None: memory.peak,
@@ -166,10 +175,28 @@ def patches(library: ctypes.CDLL, count: int, total: int) -> dict[str, Any]:
         "reset_peak_memory_stats": forget_peak,
         "set_per_process_memory_fraction": limit,
         "mem_get_info": lambda device=None: (total - memory.held, total),
+    }
+
+
+def _random(library: ctypes.CDLL, count: int) -> dict[str, Any]:
+    """What seeds, saves and restores the random numbers of the devices."""
+
+    def seed(value: int) -> None:
+        generator = torch.Generator().manual_seed(int(value) + 1)  # whose numbers are not those of the CPU
+        for index in range(count):
+            Device.random[index] = generator.get_state()
+
+    def state(device: Any = "cuda") -> Tensor:
+        return Device.random.setdefault(_number(library, count, device), torch.get_rng_state()).clone()
+
+    def set_state(state: Tensor, device: Any = "cuda") -> None:
+        Device.random[_number(library, count, device)] = state.clone()
+
+    return {
         "manual_seed": seed,
         "manual_seed_all": seed,
-        "get_rng_state": rng_state,
-        "set_rng_state": set_rng_state,
-        "get_rng_state_all": lambda: [rng_state(index) for index in range(count)],
-        "set_rng_state_all": lambda states: [set_rng_state(state, index) for index, state in enumerate(states)],
+        "get_rng_state": state,
+        "set_rng_state": set_state,
+        "get_rng_state_all": lambda: [state(index) for index in range(count)],
+        "set_rng_state_all": lambda states: [set_state(given, index) for index, given in enumerate(states)],
     }
