@@ -1,0 +1,31 @@
+"""What a release is made of says the same everywhere, and the workflows are what GitHub reads."""
+
+import re
+import subprocess
+import sys
+from datetime import date
+
+import pytest
+import yaml
+from conftest import REPOSITORY
+
+
+def test_one_version():
+    """docs/releasing.md: it stands in pyproject.toml, and is repeated with its date."""
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    cited = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    newest = re.search(r"^## (\S+) \((.+)\)$", (REPOSITORY / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == cited["version"] == version
+    assert date.fromisoformat(newest[2]) == cited["date-released"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"), [("github-workflows", ".github/workflows/*.yml"), ("citation-file-format", "CITATION.cff")]
+)
+def test_the_files_that_others_read_are_in_their_format(schema, files):
+    pytest.importorskip("check_jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}"]
+    paths = sorted(REPOSITORY.glob(files))
+    done = subprocess.run([*command, *paths], capture_output=True, text=True)
+    assert paths and done.returncode == 0, done.stdout + done.stderr
