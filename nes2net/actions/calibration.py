@@ -1,24 +1,36 @@
-"""Calibrate the scores of a detector, fuse the scores of several, and apply what was learned.
+"""Calibrate the scores of a detector or its recordings, fuse the scores of several, and apply what was learned.
 
 What `nes2net calibrate` does, for Python too.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.actions.scoring import score_corpus
+from nes2net.audio.files import with_folders_listed
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.decisions.calibration import LinearCalibration, ScoredBy, few_trials, figures, fit, separates
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.decisions.calibration import (
+    LinearCalibration,
+    ScoredBy,
+    few_trials,
+    figures,
+    fit,
+    how_sure,
+    separates,
+)
 from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
@@ -26,9 +38,12 @@ from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.machine.devices import own_device
-from nes2net.machine.files import sha256_of
+from nes2net.machine.files import sha256_of, write_output
+from nes2net.machine.terminal import print_note
 from nes2net.registry import corpora
-from nes2net.scoring.measuring import drawn, measure_trials
+from nes2net.scoring.engine import Finished
+from nes2net.scoring.heard import samples_to_score
+from nes2net.scoring.measuring import drawn, forget_traits, measure_trials
 from nes2net.scoring.score_file import holds_frames, write_scores
 
 #: Name of a row → its figures (:func:`nes2net.decisions.calibration.figures`), before and after calibration.
@@ -64,12 +79,12 @@ class Recordings:
     """Folder of the corpus."""
     num_workers: int | None = None
     """Processes that read audio; None for a number that suits the machine."""
-    model: str | Path | None = None
+    model: str | Path | Detector | None = None
     """The detector of the scores; with it the embeddings of the recordings count as well."""
     device: str = "auto"
     config: str | None = None
     base: str | Path | None = None
-    """The last three as for :meth:`nes2net.Detector.from_pretrained`."""
+    """The last three as for :meth:`nes2net.Detector.from_pretrained`; of no use to a detector that is loaded."""
     kept: str | Path = "calibration"
     """What is measured is kept in ``{kept}.traits`` and ``{kept}.embeddings.npy`` until
     :func:`nes2net.scoring.measuring.forget_traits`, so that it is measured once."""
@@ -95,6 +110,11 @@ class Calibrated:
     def warning(self) -> str:
         """What the figures are worth if the trials are few; empty if they are not."""
         return few_trials(self.num_bonafide, self.num_spoof)
+
+    @property
+    def worth(self) -> str:
+        """What error rates of so many trials are worth, and how many are worth more."""
+        return how_sure(self.num_bonafide, self.num_spoof)
 
 
 def calibrate(
@@ -172,6 +192,87 @@ def calibrate(
     )
 
 
+class FromRecordings(NamedTuple):
+    """The outcome of :func:`calibrate_recordings`."""
+
+    calibrated: Calibrated
+    scores: Finished
+
+
+def calibrate_recordings(
+    detector: Detector,
+    bonafide: str | Path,
+    spoof: str | Path,
+    save: str | Path,
+    *,
+    checkpoint: str | Path = "",
+    num_samples: int | Literal["auto"] | None = "auto",
+    prior: float = 0.5,
+    l2: float = 1e-4,
+    allow_inverted: bool = False,
+    batch_size: int | None = None,
+    num_workers: int | None = None,
+) -> FromRecordings:
+    """Score the recordings of two folders, and learn from them how to turn scores into log-likelihood ratios.
+
+    The list of the recordings is kept in ``{save}.recordings.csv``, as of the corpus ``generic``, and their scores in
+    ``{save}.scores.txt``. The same call goes on after an interruption. The recordings are measured and embedded, so
+    that decisions can call others unusual.
+
+    Args:
+        bonafide, spoof: folders of recordings, or single ones.
+        save: file of the calibration.
+        checkpoint: what ``detector`` was loaded from, for the record.
+        num_samples: leading samples of each recording, None for all, ``"auto"`` for what suits the detector.
+        prior, l2, allow_inverted: as for :func:`calibrate`.
+        batch_size, num_workers: as for scoring.
+
+    Raises:
+        InputError: as :func:`calibrate`; if a folder has no recordings, or both have the same; or if a file cannot be
+            read or written.
+        Unfinished: if a process that reads audio was killed or hangs; what is done is kept.
+    """
+    classes = {label: with_folders_listed([str(place)]) for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof))}
+    if both := {path.resolve() for path in classes[BONAFIDE]} & {path.resolve() for path in classes[SPOOF]}:
+        names = listed(sorted(map(str, both)))
+        raise InputError(
+            f"{counted(len(both), 'recording is', 'recordings are')} in both {bonafide} and {spoof}: {names}; keep "
+            "each in one"
+        )
+    recordings, scores = Path(f"{save}.recordings.csv"), Path(f"{save}.scores.txt")
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("path", "label", "id"))
+    for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof)):
+        top = Path(place) if Path(place).is_dir() else Path(place).parent
+        rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])
+    write_output(recordings, text.getvalue())
+    heard = samples_to_score(detector.record, num_samples)
+    print_note(heard.words and f"{heard.words}; `num_samples` chooses another part")
+    scored = score_corpus(
+        detector,
+        Part("generic", recordings, WHOLE),
+        scores,
+        checkpoint=checkpoint,
+        num_samples=heard.num_samples,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        overwrite=True,  # of other recordings; the same ones go on
+    ).scores
+    calibrated = calibrate(
+        Labels("generic", recordings, WHOLE),
+        [scores],
+        prior=prior,
+        l2=l2,
+        allow_inverted=allow_inverted,
+        allow_partial=bool(scored.failures),
+        recordings=Recordings(recordings, num_workers, detector, kept=save),
+    )
+    calibrated.calibration.save(save)
+    forget_traits(save)
+    return FromRecordings(calibrated, scored)
+
+
 def _population(
     labels: Labels, recordings: Recordings, scored: Sequence[Trial], scored_by: ScoredBy | None, scores: Path
 ) -> tuple[Population, list[str]]:
@@ -188,14 +289,16 @@ def _population(
             f"scores: {listed(missing)}; name the folder of {labels.corpus} with `root`"
         )
     detector = None
-    if recordings.model:
+    if isinstance(recordings.model, Detector):
+        detector = recordings.model
+    elif recordings.model:
         if scored_by is None:
             raise InputError(
                 f"{scores}: no record of these scores is beside it, so nothing tells whether `model` made them: score "
                 "anew with nes2net score, or leave `model` out"
             )
         detector = Detector.from_pretrained(
-            str(recordings.model),
+            recordings.model,
             own_device(recordings.device),
             scored_by.precision,  # as the scores were computed
             recordings.config,

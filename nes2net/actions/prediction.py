@@ -21,6 +21,7 @@ from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import Traits
 from nes2net.detector import Detector
 from nes2net.errors import InputError, one_line, worded
+from nes2net.evaluation.origin import card
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.machine.progress import ProgressDisplay
@@ -86,7 +87,9 @@ class Predictions:
     """The outcome of :func:`predict`."""
 
     notes: list[str]
-    """What the scores are and what is uncertain about them, a sentence each."""
+    """How the recordings are scored, a sentence each."""
+    meaning: list[str]
+    """What the scores are worth, a sentence each: the detector, its training, remarks on both."""
     rows: Iterator[Prediction]
     """One for each recording, in their order; each is computed when it is taken."""
 
@@ -119,7 +122,7 @@ def predict(
     check_takes_audio_alone(detector)
     paths, way = with_folders_listed(map(str, files)), way or Once()
     model = published_model(detector.record)
-    notes = [f"detector: {model[0]}; licence of its weights: {model[1].licence}"] if model else []
+    notes: list[str] = []
     facts: dict[str, Any] = {"published_model": model[0], "licence": model[1].licence} if model else {}
     usual = length_of_training(detector.record) / SAMPLE_RATE
     one = _Recording(detector, decider, batch_size)
@@ -164,15 +167,18 @@ def predict(
             heard = way.num_samples
         rows = one.once(paths, heard, None if heard or way.num_samples is None else long, workers)
     nature = NATURE[detector.backend.score_rule]
-    notes.append(f"score: higher means more bona fide; it is {nature}, so choose a threshold on data of your own")
+    about = card(detector.record)
+    meaning = [f"detector: {about}"] if about else []
+    meaning += model[1].notes if model else ()
+    meaning.append(f"score: higher means more bona fide; it is {nature}")
     if decider:
-        notes += [
+        meaning += [
             "llr: natural-log likelihood ratio of bona fide against spoof; above 0, the recording makes bona fide likelier",
             *decider.described(),
             *notes_on(detector, decider, heard, resolution_ms),
         ]
         facts |= {"calibration": str(calibration), "basis": decider.basis()}
-    return Predictions([*notes, *about_stretches], (replace(found, row=found.row | facts) for found in rows))
+    return Predictions([*notes, *about_stretches], meaning, (replace(found, row=found.row | facts) for found in rows))
 
 
 @dataclass(frozen=True)

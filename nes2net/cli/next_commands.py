@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 Words = Sequence[object]
 
 
+def command_line(words: Words) -> str:
+    """What to type for ``words``, the words after ``nes2net``."""
+    return printable_name(shlex.join(["nes2net", *map(str, words)]))
+
+
 def print_next(commands: Sequence[Words]) -> None:
     """Print ``commands``, each as the words after ``nes2net``; of several processes, the first one prints."""
     if commands and is_first():
         print("next:")
         for words in commands:
-            print(f"  {printable_name(shlex.join(['nes2net', *map(str, words)]))}")
+            print(f"  {command_line(words)}")
 
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:

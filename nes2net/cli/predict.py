@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from nes2net.cli.entry import INCOMPLETE
 from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
+from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, readable_size, worded
 from nes2net.machine.progress import ProgressDisplay
@@ -151,9 +152,21 @@ def predict(
             failed += "error" in one.row
             write(one)
             print(json.dumps(one.row) if json_ else _lines(one.row, widths, along.track), flush=True)
+        if not json_:
+            advice = [] if decider or segments else [_how_to_get_a_probability(model)]
+            print("\n".join(f"# {worded(sentence)}" for sentence in [*found.meaning, *advice]))
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
+
+
+def _how_to_get_a_probability(model: str) -> str:
+    """Name the commands that lead from a score to a probability."""
+    return (
+        "a probability needs recordings of your own of both classes, like those to judge: "
+        f"{command_line(['calibrate', 'recordings', 'REAL', 'FAKE', '--model', model, '--save', 'c.json'])}, then add "
+        "--calibration c.json"
+    )
 
 
 def _which() -> str:

@@ -341,20 +341,37 @@ def separates(calibration: LinearCalibration, bonafide: ArrayLike, spoof: ArrayL
     return bool(above.min() >= below.max() and above.max() > below.min())
 
 
+def how_sure(num_bonafide: int, num_spoof: int) -> str:
+    """Say what error rates of so many trials are worth, and how many are worth more.
+
+    With n trials and no error, Wilson's interval of 95 % of the rate ends at z² / (n + z²), z = 1.96.
+
+    >>> how_sure(40, 400)
+    '40 bona fide trials: if none of them is wrong, up to 9 % of others may still be (95 % interval); 73 of each class \
+bound that to 5 %, 381 to 1 %'
+    """
+    number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
+    _, high = wilson_interval(0.0, number)
+    return (
+        f"{number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
+        f"interval); {_needed(0.05)} of each class bound that to 5 %, {_needed(0.01)} to 1 %"
+    )
+
+
+def _needed(rate: float) -> int:
+    """The fewest trials whose interval of 95 % ends at ``rate`` or below it if none of them is wrong."""
+    return next(number for number in itertools.count(1) if wilson_interval(0.0, number)[1] <= rate)
+
+
 def few_trials(num_bonafide: int, num_spoof: int) -> str:
     """Say what a calibration of so few trials is worth; empty if each class has 20 or more.
 
     >>> few_trials(2, 400)[:59]
     'there are only 2 bona fide trials: if none of them is wrong'
     """
-    number, kind = min((num_bonafide, "bona fide"), (num_spoof, "spoofed"))
-    if number >= _FEWEST:
+    if min(num_bonafide, num_spoof) >= _FEWEST:
         return ""
-    _, high = wilson_interval(0.0, number)
-    return (
-        f"there are only {number} {kind} trials: if none of them is wrong, up to {100 * high:.0f} % of others may still be (95 % "
-        f"interval). Weights and figures are worth little; take {_FEWEST} or more of each class"
-    )
+    return f"there are only {how_sure(num_bonafide, num_spoof)}. Weights and figures are worth little"
 
 
 def figures(bonafide: ArrayLike, spoof: ArrayLike, eer_method: str = "asvspoof") -> dict[str, float]:

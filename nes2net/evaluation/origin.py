@@ -10,7 +10,7 @@ from typing import Any
 
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
-from nes2net.errors import InputError
+from nes2net.errors import InputError, listed
 from nes2net.published_models import START_KEY, published_model
 from nes2net.registry import corpora
 from nes2net.scoring.record import WholeRecord, read_whole_record
@@ -156,14 +156,8 @@ def seen(
         if found := published_model(one):
             for how, parts in (("trained", found[1].trained_on), ("selected", found[1].selected_on)):
                 uses += [(how, row.partition(":")[0], row.partition(":")[2], None) for row in parts]
-        recipe = one.get("recipe")
-        data = recipe.get("data") if isinstance(recipe, dict) else None
-        listed = data.get("corpora") if isinstance(data, dict) else None
-        for entry in listed if isinstance(listed, list) else ():
-            name, place = (entry.get("name"), entry.get("root")) if isinstance(entry, dict) else (None, None)
-            if not isinstance(name, str):
-                continue
-            own = name in corpora.names() and corpora.get(name).user_defined
+        for name, entry in _corpora_of(one):
+            place, own = entry.get("root"), name in corpora.names() and corpora.get(name).user_defined
             for how, its_split, its_phase in (  # a part that is None is not used
                 ("trained", entry.get("train_split", "train"), None),
                 ("selected", entry.get("dev_split", "dev"), entry.get("dev_phase")),
@@ -180,6 +174,47 @@ def seen(
         if isinstance(starts, list):
             records += [start for start in starts if isinstance(start, dict)][: _MOST_STARTS - len(records)]
     return list(dict.fromkeys(lines))
+
+
+def card(record: Mapping[str, Any]) -> str:
+    """Say in a line what a detector was trained on; empty if its record does not tell.
+
+    >>> card({"published_model": "AASIST"})
+    'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
+    >>> card({"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]}}})
+    'mine, trained on CtrSVDD train, b.csv train'
+    """
+    facts = ""
+    if found := published_model(record):
+        model = found[1]
+        used = [row.partition(":")[::2] for row in model.trained_on]
+        parts = [" ".join(filter(None, (_title(name), part))) for name, part in used]
+        until = f", attacks until {model.until}" if model.until else ""
+        facts = f"{until}; licence of its weights: {model.licence}"
+    else:
+        parts = [
+            f"{_title(name, str(entry.get('root') or ''))} {split}"
+            for name, entry in _corpora_of(record)
+            if isinstance(split := entry.get("train_split", "train"), str)
+        ]
+    return f"{_name(record)}, trained on {listed(parts, 5)}{facts}" if parts else ""
+
+
+def _title(corpus: str, root: str = "") -> str:
+    """The title of a corpus of this toolkit, or the folder or list of a user's own."""
+    known = corpora.get(corpus) if corpus in corpora.names() else None
+    if known is None:
+        return corpus
+    return Path(root).name if known.user_defined and root else known.title
+
+
+def _corpora_of(record: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and settings of each corpus of the recipe in ``record``, which may hold anything."""
+    recipe = record.get("recipe")
+    data = recipe.get("data") if isinstance(recipe, dict) else None
+    entries = data.get("corpora") if isinstance(data, dict) else None
+    named = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+    return [(entry["name"], entry) for entry in named if isinstance(entry.get("name"), str)]
 
 
 def _name(record: Mapping[str, Any]) -> str:

@@ -349,6 +349,59 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
     np.testing.assert_allclose(given[3].embedding, expected, atol=1e-5)
 
 
+@pytest.fixture
+def folders(recordings):
+    """The recordings in a folder of each class."""
+    for number in range(24):
+        place = recordings / ("real", "fake/tts")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        (recordings / f"r{number}.wav").rename(place / f"r{number}.wav")
+    return recordings
+
+
+TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
+
+
+def test_two_folders_give_what_their_list_and_scores_would(folders, calibrate, command):
+    printed, err = calibrate(TWO)
+    assert "24 scores written to out/c.json.scores.txt" in printed and "wrote out/c.json\n" in err
+    assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
+    assert "there are only 12 bona fide trials: if none of them is wrong, up to 24 % of others may still be" in err
+    assert "73 of each class bound that to 5 %, 381 to 1 %" in err
+    assert "next:\n  nes2net predict FILE --model d.pth --calibration out/c.json" in printed
+    found, scores = calibration.load("out/c.json"), read("out/c.json.scores.txt")
+    assert sorted(scores)[0] == "bonafide/r0.wav" and sorted(scores)[-1] == "spoof/tts/r9.wav"
+    by_number = {id.rpartition("/")[2].removesuffix(".wav"): score for id, score in scores.items()}
+    assert by_number == read("s.txt")
+    words = "fit generic out/c.json.scores.txt --root out/c.json.recordings.csv --phase all --workers 0 --model d.pth"
+    calibrate(f"{words} --device cpu --allow-inverted --save other.json")
+    other = calibration.load("other.json")
+    assert replace(found, trained_on=other.trained_on) == other and other.population.has_embeddings
+    (row,) = (json.loads(line) for line in command(
+        "predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json"
+    )[1].splitlines())
+    assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], abs=1e-5) and 0 < row["probability"] < 1
+    # Again nothing is scored; another recording is.
+    assert "complete already" in calibrate(TWO)[0]
+    (folders / "real" / "bad.wav").write_bytes(b"RIFF")
+    status, out, err = command(f"calibrate {TWO}")
+    assert status == 1 and "24 of 25 scores written" in out and "1 file was left out: bonafide/bad.wav" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("recordings real real", "12 recordings are in both real and real"),
+        ("recordings real none", "there are no audio files in none"),
+        ("recordings real fake --samples 0", "--samples is at least 1"),
+    ],
+)
+def test_folders_that_do_not_tell_the_classes_apart(folders, refused, words, message):
+    (folders / "none").mkdir()
+    refused(f"calibrate {words} --model d.pth --save c.json", message)
+    assert not (folders / "c.json").exists()
+
+
 BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 

@@ -60,6 +60,11 @@ def predict(place, monkeypatch, command):
     return lambda *words: command(["predict", *words, "--model", "model.pth"])
 
 
+def table(out):
+    """The lines that are no sentence about the scores."""
+    return [line for line in out.splitlines() if not line.startswith("# ")]
+
+
 @pytest.fixture
 def rows(predict):
     """A function that returns the rows of JSON, and what is on standard error."""
@@ -79,8 +84,10 @@ def test_rows_and_table(predict, rows, detector, place):
         assert row["score"] == pytest.approx(detector.score(place / row["file"], num_samples=16000), abs=1e-6)
     status, out, err = predict("speech")
     assert status == 0 and not err
-    meaning, titles, *lines = out.splitlines()
-    assert "higher means more bona fide; it is no probability" in meaning
+    titles, *lines = table(out)
+    meaning, advice = out.splitlines()[4:]
+    assert meaning == "# score: higher means more bona fide; it is no probability"
+    assert "nes2net calibrate recordings REAL FAKE --model model.pth --save c.json, then add --calibration" in advice
     assert titles.split() == ["file", "score", "duration"]
     for line, file, seconds in zip(lines, FILES, ("1.50", "0.70", "1.50"), strict=True):
         name, score, *duration = line.split()[:4]
@@ -110,7 +117,7 @@ def test_a_track(predict, rows, detector, place):
     assert row["times"] == pytest.approx(track.times.tolist())
     assert row["scores"] == pytest.approx(track.scores.tolist(), abs=1e-6)
     assert row["score"] == pytest.approx(float(track.scores.mean()), abs=1e-6)
-    lines = predict(FILES[0], *options)[1].splitlines()[2:]
+    lines = table(predict(FILES[0], *options)[1])[1:]
     assert "mean of 5 windows; the lowest, " in lines[0]
     assert [line.split()[:3] for line in lines[1:]] == [["at", f"{time:.2f}", "s"] for time in track.times]
 
@@ -118,12 +125,12 @@ def test_a_track(predict, rows, detector, place):
 def test_pictures(predict, place, tmp_path, monkeypatch):
     status, out, err = predict("speech/a.wav", "--plot", tmp_path / "a.svg", "--window", "0.5")
     assert status == 0 and err == f"wrote {tmp_path / 'a.svg'}\n"
-    assert len(out.splitlines()) == 3  # the windows are lines with --track only
+    assert len(table(out)) == 2  # the windows are lines with --track only
     assert (tmp_path / "a.svg").read_text().startswith("<?xml")
     shutil.copy(place / "speech" / "a.wav", tmp_path / "a.wav")
     monkeypatch.setattr(sys, "stderr", sys.stdout)
     _, out, _ = predict("speech/a.wav", tmp_path / "a.wav", "speech/a.wav", "--plot", tmp_path / "pictures")
-    said = [line.split()[0] for line in out.splitlines()[2:]]
+    said = [line.split()[0] for line in table(out)[1:]]
     assert said == [FILES[0], str(tmp_path / "a.wav"), FILES[0], *["wrote"] * 3]  # announced after the table
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
@@ -226,8 +233,9 @@ def test_decisions(predict, rows, detector, place, long_recording, calibrations)
         assert row["basis"] == json.loads(json.dumps(decider.basis())) and row["calibration"] == str(path)
     assert found[0]["basis"]["detector"] == detector.fingerprint() and found[0]["basis"]["num_spoof"] == 4
     out = predict(*words)[1]
-    notes, (titles, *lines) = out.split("\n# ")[:-1], out.split("\n# ")[-1].splitlines()[1:]
-    assert notes[0].startswith("# score: higher means") and "asvspoof2019_la, phase dev" in out
+    (titles, *lines), (_, meaning, *_) = table(out), out.split("\n# ")
+    assert meaning.startswith("score: higher means") and "asvspoof2019_la, phase dev" in out
+    assert "calibrate recordings" not in out  # there is a calibration
     assert f"3 bona fide and 4 spoofed trials, 2026-01-02, detector {detector.fingerprint()[:12]}" in out
     assert titles.split() == ["file", "score", "duration", "llr", "probability", "decision"]
     for line, row in zip(lines, found):
