@@ -1,8 +1,11 @@
 """The wheel holds all that a user runs, and the source archive all that its own tests need."""
 
+import csv
 import json
+import lzma
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,11 +13,15 @@ import tarfile
 import zipfile
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 import yaml
 from builders import PATIENCE
+from builders.publisher import publishing
+
+from nes2net.published_models import PUBLISHED
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -45,6 +52,7 @@ def test_the_wheel_declares_every_file_of_the_package():
     }
     data = {REPOSITORY / path for path in FILES if path.parts[0] == "nes2net" and path.suffix != ".py"}
     assert found == data
+    assert max((REPOSITORY / path).stat().st_size for path in FILES) < 2e6  # all of them are in the source archive
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +65,11 @@ def built(tmp_path_factory):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(REPOSITORY / path, target, follow_symlinks=False)
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "source"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    checked = [sys.executable, "-m", "twine", "check", "--strict", *(folder / "dist").iterdir()]
+    checked = subprocess.run(checked, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
     return folder / "dist"
 
 
@@ -92,6 +103,7 @@ def user(built, tmp_path_factory):
 
     def run(*command, status=0):
         done = subprocess.run([programs / command[0], *command[1:]], cwd=place, env=variables, **CAPTURED)
+        print(f"$ {shlex.join(map(str, command))}\n{done.stderr}{done.stdout}")
         assert done.returncode == status, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -104,7 +116,7 @@ def user(built, tmp_path_factory):
             finally:
                 process.terminate()
 
-    run.folder, run.started = place, started
+    run.folder, run.started, run.variables = place, started, variables
     return run
 
 
@@ -176,3 +188,60 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
         assert "<gradio-app" in httpx.get(address, timeout=PATIENCE).text
         served = httpx.post(f"{address}/api/score", files={"file": file}, timeout=PATIENCE).json()
     assert served["score"] == predicted["score"] and served["duration"] == predicted["duration"]
+
+
+@pytest.fixture
+def newcomer(user, shared, tmp_path):
+    """A user without a single model, whose connection to github.com leads to this machine; 20 recordings in two folders."""
+    pytest.importorskip("trustme")
+    with open(shared / "real" / "audio" / "metadata.csv") as file:
+        listed = [row for row in csv.DictReader(file) if row["file"].endswith(".flac") and int(row["rate"]) >= 16000]
+    for folder, label in (("real", "bonafide"), ("fake", "spoof")):
+        (user.folder / folder).mkdir()
+        of_class = [row["file"] for row in listed if row["label"] == label]
+        for name in of_class[:: len(of_class) // 10][:10]:
+            shutil.copy(shared / "real" / "audio" / name, user.folder / folder)
+    address = PUBLISHED["AASIST"].file.url
+    pages = {urlsplit(address).path: (shared / "real" / "aasist" / "AASIST.pth").read_bytes()}
+    with publishing(urlsplit(address).hostname, pages, tmp_path) as (server, variables):
+        user.variables.update(variables, HF_HOME=str(tmp_path / "hub"))
+        yield user, server
+
+
+@pytest.mark.slow
+def test_the_first_five_minutes(newcomer, shared, corpus, small_model):
+    """What a newcomer types; with -s, what they read, too."""
+    user, server = newcomer
+    assert "AASIST" in user("nes2net", "models")
+    first = sorted(path.name for path in (user.folder / "real").iterdir())[0]
+    model = ["--model", "AASIST", "--device", "cpu"]
+    answer = user("nes2net", "predict", f"real/{first}", *model)
+    assert "# detector: AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights" in answer
+    command = re.search(r"nes2net (calibrate recordings REAL FAKE .*), then add (.*)", answer)
+    calibrate, further = shlex.split(command[1].replace("REAL", "real").replace("FAKE", "fake")), shlex.split(command[2])
+    learned = user("nes2net", *calibrate, "--device", "cpu", "--allow-inverted")
+    assert "trained on 10 bona fide and 10 spoofed recordings" in learned
+    decided = user("nes2net", "predict", f"real/{first}", *model, *further)
+    assert decided.split("decision\n")[1].startswith(f"real/{first}") and "calibrate recordings" not in decided
+    assert len(server.fetched()) == 1  # for three commands
+
+    scores = shared / "real" / "scores" / "asvspoof2019_la"
+    for name in ("AASIST.eval.txt", "ASVspoof2019.LA.cm.eval.trl.txt", "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"):
+        (user.folder / name).write_bytes(lzma.open(scores / f"{name}.xz").read())
+    evaluated = user("nes2net", "evaluate", "asvspoof2019_la", "AASIST.eval.txt", "--keys", ".", "--resamples", "100")
+    assert "0.829" in evaluated and "0.0275" in evaluated  # published: 0.83 %, 0.0275
+
+    sizes = ["train.epochs=1", "train.batch_size=2", "data.num_samples=8000", "data.num_workers=0"]
+    small = [f"model={yaml.safe_dump(small_model, default_flow_style=True, width=10_000).strip()}", "ssl_checkpoint=null"]
+    trained = user("nes2net", "train", "asvspoof2019_nes2net_x", f"data.root={corpus}", "--device", "cpu", *sizes, *small)
+    assert "next:\n  nes2net score" in trained
+
+    pytest.importorskip("gradio")
+    predicted = json.loads(user("nes2net", "predict", f"real/{first}", *model, *further, "--json"))
+    with user.started("nes2net", "serve", *model, *further) as (_, line):
+        served = httpx.post(
+            f"{re.search(r'http://[^ ]+', line)[0]}/api/score",
+            files={"file": (user.folder / "real" / first).read_bytes()},
+            timeout=PATIENCE,
+        ).json()
+    assert served["probability"] == pytest.approx(predicted["probability"], abs=1e-6)
