@@ -237,7 +237,8 @@ def recordings(
     from nes2net.actions.calibration import calibrate_recordings
     from nes2net.machine.files import check_writable
 
-    check_writable(save)  # before a large model is read
+    Path(save).parent.mkdir(parents=True, exist_ok=True)
+    check_writable(save, stream=True)  # before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.load(model),
         bonafide,
@@ -252,7 +253,9 @@ def recordings(
         num_workers=batches.num_workers,
     )
     status = report_finished(scores)
-    print(f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}")
+    print(
+        f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}"
+    )
     print(_weights(calibrated.calibration))
     _print_learned(calibrated, [str(scores.path)])
     if not calibrated.warning:
