@@ -218,7 +218,10 @@ def test_the_first_five_minutes(newcomer, shared, corpus, small_model):
     answer = user("nes2net", "predict", f"real/{first}", *model)
     assert "# detector: AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights" in answer
     command = re.search(r"nes2net (calibrate recordings REAL FAKE .*), then add (.*)", answer)
-    calibrate, further = shlex.split(command[1].replace("REAL", "real").replace("FAKE", "fake")), shlex.split(command[2])
+    calibrate, further = (
+        shlex.split(command[1].replace("REAL", "real").replace("FAKE", "fake")),
+        shlex.split(command[2]),
+    )
     learned = user("nes2net", *calibrate, "--device", "cpu", "--allow-inverted")
     assert "trained on 10 bona fide and 10 spoofed recordings" in learned
     decided = user("nes2net", "predict", f"real/{first}", *model, *further)
@@ -232,8 +235,13 @@ def test_the_first_five_minutes(newcomer, shared, corpus, small_model):
     assert "0.829" in evaluated and "0.0275" in evaluated  # published: 0.83 %, 0.0275
 
     sizes = ["train.epochs=1", "train.batch_size=2", "data.num_samples=8000", "data.num_workers=0"]
-    small = [f"model={yaml.safe_dump(small_model, default_flow_style=True, width=10_000).strip()}", "ssl_checkpoint=null"]
-    trained = user("nes2net", "train", "asvspoof2019_nes2net_x", f"data.root={corpus}", "--device", "cpu", *sizes, *small)
+    small = [
+        f"model={yaml.safe_dump(small_model, default_flow_style=True, width=10_000).strip()}",
+        "ssl_checkpoint=null",
+    ]
+    trained = user(
+        "nes2net", "train", "asvspoof2019_nes2net_x", f"data.root={corpus}", "--device", "cpu", *sizes, *small
+    )
     assert "next:\n  nes2net score" in trained
 
     pytest.importorskip("gradio")

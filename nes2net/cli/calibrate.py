@@ -252,7 +252,9 @@ def recordings(
         num_workers=batches.num_workers,
     )
     status = report_finished(scores)
-    print(f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}")
+    print(
+        f"trained on {calibrated.num_bonafide} bona fide and {calibrated.num_spoof} spoofed recordings, prior {prior:g}"
+    )
     print(_weights(calibrated.calibration))
     _print_learned(calibrated, [str(scores.path)])
     if not calibrated.warning:

@@ -377,9 +377,12 @@ def test_two_folders_give_what_their_list_and_scores_would(folders, calibrate, c
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     other = calibration.load("other.json")
     assert replace(found, trained_on=other.trained_on) == other and other.population.has_embeddings
-    (row,) = (json.loads(line) for line in command(
-        "predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json"
-    )[1].splitlines())
+    (row,) = (
+        json.loads(line)
+        for line in command("predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json")[
+            1
+        ].splitlines()
+    )
     assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], abs=1e-5) and 0 < row["probability"] < 1
     # Again nothing is scored; another recording is.
     assert "complete already" in calibrate(TWO)[0]

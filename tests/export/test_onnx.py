@@ -174,7 +174,7 @@ def detector() -> Detector:
 @pytest.fixture(scope="module")
 def file(detector, tmp_path_factory) -> Path:
     detector.train()
-    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "detector.onnx")
+    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "folder" / "detector.onnx")
     assert detector.training  # the mode is restored
     detector.eval()
     assert [p.name for p in path.parent.iterdir()] == ["detector.onnx"]
