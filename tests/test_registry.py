@@ -91,6 +91,11 @@ def test_what_can_start_from_a_pre_training_file(name, takes):
     assert takes_checkpoint(name) is takes
 
 
+def test_a_function_that_builds_a_front_end_may_take_a_pre_training_file(monkeypatch):
+    monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)
+    assert takes_checkpoint("theirs")
+
+
 @pytest.mark.parametrize(
     ("registry", "name", "option", "least"),
     [
