@@ -11,7 +11,7 @@ import torch
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.frontends.sizes import SIZES
 from nes2net.options import check_options, declared
-from nes2net.registry import Registry, backends, frontends
+from nes2net.registry import Registry, backends, frontends, takes_checkpoint
 
 CREATE = {"front-end": create_frontend, "back-end": create_backend}
 #: Published sizes have the options of their front-end, and test_every_option_is_declared for them all.
@@ -82,3 +82,27 @@ def test_what_an_installed_package_does_not_have(monkeypatch, target):
     assert registry.names() == ["mine", "own"] and registry.names(installed=False) == ["own"]
     with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
         registry.get("mine")
+
+
+@pytest.mark.parametrize(
+    ("name", "takes"), [("wav2vec2", True), ("xlsr_300m", True), ("lps", False), ("waveform", False)]
+)
+def test_what_can_start_from_a_pre_training_file(name, takes):
+    assert takes_checkpoint(name) is takes
+
+
+def test_a_function_that_builds_a_front_end_may_take_a_pre_training_file(monkeypatch):
+    monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)
+    assert takes_checkpoint("theirs")
+
+
+@pytest.mark.parametrize(
+    ("registry", "name", "option", "least"),
+    [
+        (frontends, "wav2vec2", "conv_feature_layers", [[1, 1, 1]]),
+        (frontends, "wav2vec2", "encoder_embed_dim", 1),
+        (frontends, "lps", "num_samples", 1),
+    ],
+)
+def test_the_least_value_of_a_range_is_in_it(registry, name, option, least):
+    assert declared(registry.get(name))[option].fits(least)

@@ -105,8 +105,8 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> f
 def readable_time(seconds: float) -> str:
     """Write a duration for a person.
 
-    >>> readable_time(7200), readable_time(5400), readable_time(90), readable_time(600), readable_time(2.5)
-    ('2 h', '1:30:00 h', '1:30 min', '10 min', '2.5 s')
+    >>> readable_time(3600), readable_time(5400), readable_time(90), readable_time(600), readable_time(2.5)
+    ('1 h', '1:30:00 h', '1:30 min', '10 min', '2.5 s')
     """
     if seconds < 60:
         return f"{seconds:.3g} s"

@@ -1,5 +1,7 @@
 """Matroska and WebM that were cut off or damaged."""
 
+import struct
+
 import numpy as np
 import pytest
 from builders.recordings import READERS, encode, read_every_way
@@ -73,3 +75,15 @@ def test_a_cut_behind_many_blocks_is_noticed(tmp_path, monkeypatch, content, fau
     path.write_bytes(head + content)
     with open(path, "rb") as file:
         assert matroska_fault(file) == fault
+
+
+def test_a_recording_shorter_than_its_header_says_is_cut_off(tmp_path):
+    """As left by a recorder that stops between two blocks, of which every element is whole."""
+    path = tmp_path / "short.mka"
+    encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16", format="matroska")
+    duration = b"\x44\x89\x88" + struct.pack(">d", 2500)
+    assert path.read_bytes().count(duration) == 1
+    path.write_bytes(path.read_bytes().replace(duration, duration[:3] + struct.pack(">d", 3000)))
+    for reader in READERS[:2]:
+        with pytest.raises(InputError, match=r"cut off: its header announces 3\.00 s, 2\.50 s could be decoded"):
+            reader(path)

@@ -313,6 +313,7 @@ CORPORA = {
             ("protocol.txt", "A_B_2\tA_B\t-\treal\t/data/A_B/-/A_B_2.wav\n", "line 4: unknown label 'real'"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\ta/../A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
+            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\t/A_B/A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
         ],
     ),
 }  # fmt: skip

@@ -105,6 +105,8 @@ def test_a_full_scale_sine_is_at_0_db():
     assert levels.shape == (257, 126)
     assert np.argmax(levels[:, 60]) == 32  # 1000 Hz at 31.25 Hz a row
     assert levels[32, 60] == pytest.approx(0, abs=0.01)
+    half = spectrogram_db(0.5 * np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000))
+    assert half[32, 60] == pytest.approx(20 * np.log10(0.5), abs=0.01)
 
 
 def test_existing_files_are_kept(recording, tmp_path, command, refused):

@@ -109,3 +109,8 @@ def test_without_arguments_the_commands_are_listed_by_task(command):
 def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, refused):
     monkeypatch.chdir(tmp_path)
     refused(arguments, message)
+
+
+def test_a_command_is_asked_for(command):
+    status, _, err = command(["--"])
+    assert status == 2 and "the following arguments are required: COMMAND" in err

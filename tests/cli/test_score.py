@@ -7,9 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nes2net.cli.main import build_parser
 from nes2net.corpora import asvspoof2019_la
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.calibrated import COLUMNS
+from nes2net.scoring.corpus import ScoringWay
 from nes2net.scoring.journal import Journal, Row, stamp
 from nes2net.scoring.measuring import TraitsOutput, forget_traits, measure_trials
 from nes2net.scoring.record import recordings_digest
@@ -110,3 +112,8 @@ def test_recordings_are_measured_once(score, corpus, tmp_path):
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path, flags, message):
     status, _, _, printed = score(*flags)
     assert status == 2 and message in printed[1] and not (tmp_path / "dev.txt").exists()
+
+
+def test_random_crops_have_the_seed_that_they_have_in_python():
+    words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
+    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed

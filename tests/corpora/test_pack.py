@@ -108,3 +108,13 @@ def test_wrong_calls(corpus, tmp_path, capsys):
     pack.pack({"all": [id]}, tmp_path / "all", title="x", format="tar")
     assert os.listdir(tmp_path / "all") and shards.CORPUS.trials(tmp_path / "all")[0].label == "spoof"
     assert shards.CORPUS.trials(tmp_path / "all")[0].path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+
+
+@pytest.mark.parametrize("size, expected", [("5", 5), ("5B", 5), ("2kb", 2000), ("0.5MB", 500_000), ("1GB", 10**9)])
+def test_sizes_have_units(corpus, tmp_path, monkeypatch, size, expected):
+    asked = []
+    monkeypatch.setattr(
+        pack, "pack", lambda *_, shard_bytes, **__: asked.append(shard_bytes) or pack.PackResult([], 0, 0, 0)
+    )
+    words = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path), "--shard-size", size]
+    assert main(words) == 0 and asked == [expected]

@@ -9,6 +9,7 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 from builders.files import write
 from builders.report_case import make_case, report_of
@@ -19,9 +20,10 @@ from nes2net.corpora import asvspoof2019_la, asvspoof2021_la
 from nes2net.corpora.corpus import Counts
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.page import html_page, write_report
+from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
+from nes2net.localisation.metrics import ScoredUtterance
 from nes2net.registry import corpora
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
@@ -116,6 +118,17 @@ def test_the_page_of_several_systems_compares_them(several, pages):
             low, high = (f"{100 * bound:.2f}" for bound in row.interval)
             assert f"{100 * row.eer:.2f}{low}–{high}" in page.cells
     assert latex(paper_tables(several)) in page.text and markdown(paper_tables(several)) in page.text
+    assert [FILTERS["equals_p"](p) for p in (0.0009, 0.001)] == ["< 0.001", "= 0.001"]
+
+
+def test_a_strip_of_many_frames_has_the_lowest_score_of_neighbours_at_their_place():
+    scores = np.ones(1000)
+    scores[501] = 0
+    found = strip(ScoredUtterance(scores, [("spoof", 5, 7.5)], 10.0), 10, 0.25, 0, 1)
+    lines = [[float(number) for number in point.split(",")] for point in found["points"].split()]
+    assert len(lines) == 1000 and lines[0] == [0, 0] and lines[-1] == [1000, 0]
+    assert [point for point in lines if point[1]] == [[500, 100], [502, 100]]
+    assert (found["parts"], found["threshold"]) == ([("spoof", 500, 250)], 75)
 
 
 def test_a_partial_result_says_so(case, tmp_path):

@@ -9,12 +9,15 @@ import pytest
 import torch
 import yaml
 
-from nes2net import Detector
+from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2021_la, in_the_wild
 from nes2net.corpora.corpus import Counts
+from nes2net.corpora.trial import Part
+from nes2net.experiments.missing import missing_for_training, missing_part
 from nes2net.experiments.published import find_row, published_rows
 from nes2net.experiments.reproduce import Places, find_missing, judge
+from nes2net.experiments.reproduce import reproduce as reproduce_in_python
 from nes2net.recipes.reading import load_recipe
 from nes2net.registry import corpora
 from nes2net.scoring.score_file import read_scores
@@ -178,6 +181,21 @@ def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
     assert missing_of("aasist-2021_la", data, tmp_path, corpus="asvspoof2031")[0][-1] == "corpus asvspoof2031"
 
 
+def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corpus, tmp_path):
+    """A part of the files is enough to score, not to train."""
+    data = tmp_path / "DB"
+    shutil.copytree(corpus, data)
+    next(data.rglob("LA_D_*.flac")).unlink()
+    (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
+    assert missing.spares_some and "1 of 12 files are not in" in missing.problem
+    tiny = recipe(data={"root": str(data)})
+    assert missing_for_training(tiny, "tiny") == [replace(missing, spares_some=False)]
+    for frontend, remedy in (("wav2vec2", "from its authors"), ("xlsr_300m", "xlsr2_300m.pt from https://")):
+        other = recipe(model={"frontend": frontend, "backend": "asp_mlp"}, ssl_checkpoint=str(tmp_path / "none.pt"))
+        (missing,) = missing_for_training(other, "tiny")
+        assert missing.what == f"pre-training of {frontend}" and missing.remedy.startswith(remedy)
+
+
 def test_rows_record_what_the_published_code_did():
     """DEVIATIONS.md 1 and 2: averages that alias, and In-the-Wild scored in train mode."""
     in_train_mode = {f"{system}-in_the_wild" for system in ("nes2net_val", "nes2net_x_val", "nes2net_x_val_aug")}
@@ -216,6 +234,9 @@ def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
     Detector.from_config(detector.config).save(checkpoint)
     status, _, error = reproduce(checkpoint=checkpoint)
     assert status == 2 and "made by another run" in error
+    (row,) = published_rows(write_rows(tmp_path, ROW))
+    with pytest.raises(InputError, match="made by another run"):
+        reproduce_in_python(row, Places(corpus, tmp_path / "out", checkpoint=checkpoint), device="cpu", num_workers=0)
     assert reproduce("--overwrite", checkpoint=checkpoint)[0] == 0
     other = Detector.from_pretrained(checkpoint, "cpu").score(first, num_samples=8000)
     assert first_score(tmp_path)[2] == pytest.approx(other, abs=1e-5) != score

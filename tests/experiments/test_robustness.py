@@ -168,3 +168,10 @@ def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
     for trial, score in zip(planned(corpus).trials[:3], scores):
         waveform = load_audio(trial.path)[:8000]
         assert score == pytest.approx(spectral_detector.score(waveform, 16000), abs=1e-5)
+
+
+def test_keys_of_other_trials_are_refused(tmp_path):
+    for name in ("heard", "known"):
+        (tmp_path / f"{name}.csv").write_text(f"path,label\n{name}.wav,real\n")
+    with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the labels"):
+        robustness.plan(Part("generic", tmp_path / "heard.csv"), keys=tmp_path / "known.csv")

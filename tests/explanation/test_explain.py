@@ -29,6 +29,7 @@ def test_the_relevance_is_where_the_cue_is(method):
     for check in found.checks:
         assert check.ratio > 1.5 and check.share_smaller >= 0.75
         assert check.change > 0 and len(check.random_changes) == 20
+        assert 0 < check.mean_random_change < max(check.random_changes)
     again = explained(detector, samples, method=method, batch_size=3)
     np.testing.assert_allclose(again.relevance.over_time, found.relevance.over_time, atol=1e-4)
     assert again.layers is None  # a spectrum has one hidden state

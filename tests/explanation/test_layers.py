@@ -65,3 +65,10 @@ def test_of_a_recording(small_model):
     assert layers.strongest(1) == [int(np.argmax(sizes))] and layers.shares.sum() == pytest.approx(1)
     detector = Detector.from_config(small_model).eval()
     assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
+    two_states = {
+        **small_model,
+        "frontend": {**small_model["frontend"], "encoder_layers": 1},
+        "aggregation": "weighted_sum",
+    }
+    layers = weigh_layers(Subject(Detector.from_config(two_states).eval(), subject.waveform.numpy()))
+    assert layers.weights.shape == (2,) and layers.shares.sum() == pytest.approx(1)

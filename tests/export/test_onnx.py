@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from nes2net.backends.base import Backend  # noqa: E402
 from nes2net.export.formats import export  # noqa: E402
 from nes2net.export.onnx import export_onnx  # noqa: E402
 from nes2net.export.onnx_detector import OnnxDetector  # noqa: E402
+from nes2net.export.onnx_translations import translations  # noqa: E402
 from nes2net.frontends.sizes import SIZES  # noqa: E402
 
 TOLERANCE = 1e-4
@@ -156,11 +158,18 @@ def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> No
     assert exported(torch.zeros(1, 12_000)).isfinite().all()
 
 
-@pytest.mark.slow
 def test_the_first_samples_of_a_spectrum(tmp_path, monkeypatch):
     monkeypatch.setitem(FRONTENDS, "lps", {"num_samples": 4000})
     detector = create("lps", "asp_mlp")
     assert_silence_is_the_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+
+
+def test_other_spectra_are_not_translated():
+    stft = translations()[torch.ops.aten.stft.default]
+    waveform, batch = SimpleNamespace(shape=(800,)), SimpleNamespace(shape=(2, 800))
+    for x, window, normalized in ((waveform, None, False), (batch, 256, False), (batch, None, True)):
+        with pytest.raises(NotImplementedError, match="only an unscaled spectrogram"):
+            stft(x, 512, 160, window, None, normalized)
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +183,7 @@ def detector() -> Detector:
 @pytest.fixture(scope="module")
 def file(detector, tmp_path_factory) -> Path:
     detector.train()
-    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "detector.onnx")
+    path = export_onnx(detector, tmp_path_factory.mktemp("onnx") / "new" / "folder" / "detector.onnx")
     assert detector.training  # the mode is restored
     detector.eval()
     assert [p.name for p in path.parent.iterdir()] == ["detector.onnx"]
@@ -494,6 +503,8 @@ def test_every_back_end(name, tmp_path):
     else:
         detector = create(FRONTEND_OF.get(name, "wav2vec2_small"), name)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
+    if name == "mamba":  # if torch could not trace it frame by frame, a graph ten times as large gives the same
+        assert "Scan" in {node.op_type for node in onnx.load(tmp_path / "d.onnx").graph.node}
 
 
 #: Exported with the back-ends, or by the fast tests.

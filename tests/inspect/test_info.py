@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from nes2net.cli.main import main
+from nes2net.errors import InputError
 from nes2net.inspect import info
 
 
@@ -13,9 +14,13 @@ def test_the_papers_cost_and_size():
     (backend,) = info.describe("nes2net_x")
     assert backend.parameters == 512_039
     assert "0.167 GFLOP on 200 frames" in backend.notes[0]
+    assert 2 * backend.multiply_adds * 200 * 0.02 == pytest.approx(0.167e9, rel=0.01)  # of 20 ms
     frontend, aggregation, _ = info.describe("wav2vec2_Nes2Net_X")
     assert 2 * frontend.multiply_adds * 64600 / 16000 == pytest.approx(149e9, rel=0.01)
     assert (aggregation.parameters, aggregation.multiply_adds) == (0, 0)
+    assert info.estimates("xlsr_300m")["time"].startswith(f"{149e9 / info.SPEED['fp32'] * 1e3:.2g} ms in fp32, ")
+    with pytest.raises(InputError, match="there is no model or part 'nes2net_z'; did you mean"):
+        info.describe("nes2net_z")
 
 
 def test_multiply_adds_of_known_layers():

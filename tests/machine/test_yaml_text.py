@@ -15,6 +15,8 @@ VALUES = {
 
 def test_what_is_written_reads_the_same():
     assert read_yaml(write_yaml(VALUES), None, "this") == VALUES
+    many = [[] for _ in range(9000)]  # of 10,000 values
+    assert read_yaml(write_yaml({"many": many}), None, "this") == {"many": many}
 
 
 def test_aliases_are_refused():

@@ -129,7 +129,7 @@ def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_
     (partial,) = tmp_path.iterdir()
     header, *lines = partial.read_text().splitlines()
     assert partial.name == "e.npy.partial" and len(lines) == 4
-    damaged = lines[0].replace('","', '!","', 1)  # a row that is none is computed again
+    damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
 
     later = []

@@ -118,6 +118,8 @@ def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
     reads_little = Detector.from_config({"frontend": {"name": "lps", "num_samples": 8000}, "backend": "asp_mlp"})
     with pytest.raises(InputError, match="too long for this detector, which reads its first 0.[45]"):
         reads_little.score_track(waveform, 16000, window=0.6, hop=0.6)
+    most = reads_little.used_samples.most
+    assert len(reads_little.score_track(waveform, 16000, window=most / 16000, hop=0.6)) > 1  # gaps that were asked for
     with pytest.raises(InputError, match="none.wav not found"):
         detector.score_track(tmp_path / "none.wav")
 

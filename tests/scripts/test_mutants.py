@@ -68,10 +68,18 @@ def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
     shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
     assert mutants.tests_of(mutant) == [
+        "nes2net/metrics/eer.py",
         "tests/metrics/test_eer.py",
         shared,
         "tests/metrics/test_d.py::test_e",
         "tests/cli/test_a.py::test_b[c]",
     ]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {})
-    assert mutants.tests_of(mutant) == ["tests/metrics/test_eer.py", "tests/metrics"]
+    found = mutants.tests_of(mutant)
+    assert found[:2] == ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"] and found[-1] == "tests/metrics"
+    assert "tests/corpora/test_corpus.py" in found  # which imports it
+
+
+def test_the_table_in_contributing_is_that_of_the_list(mutants):
+    table = "\n".join(mutants.table())
+    assert table in (mutants.REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run scripts/mutants table"

@@ -19,7 +19,10 @@ def client():
     async def read(request):
         return PlainTextResponse(str(len(await request.body())), headers={"access-control-allow-origin": "*"})
 
-    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"])])
+    async def fail(request):
+        raise ZeroDivisionError
+
+    app = Starlette(routes=[Route("/", read, methods=["GET", "POST"]), Route("/fails", fail)])
     app.add_middleware(
         Guard, names=["lab.example"], admit=lambda *_: nullcontext(1000), frames=["https://huggingface.co"]
     )
@@ -65,6 +68,11 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     big = (bytes(1 << 16) for _ in range(100))
     answer = client.post("/", content=big)  # without a stated length
     assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+
+
+def test_an_error_of_the_application_is_not_hidden(client):
+    with pytest.raises(ZeroDivisionError):
+        client.get("/fails")
 
 
 def test_a_request_that_comes_too_slowly_is_refused():

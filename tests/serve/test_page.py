@@ -20,7 +20,7 @@ from builders import loud_is_fake
 from nes2net.decisions import Decider, Population, Traits
 from nes2net.scoring.track import Track
 from nes2net.serve.desk import Desk
-from nes2net.serve.page import _TEMPLATES, _downloads, _levels, _rows, _ticks, span, thinned
+from nes2net.serve.page import _TEMPLATES, _downloads, _levels, _picture, _rows, _ticks, span, thinned
 
 
 def content(address):
@@ -98,6 +98,11 @@ def test_downloads(scored):
     assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
     assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
     assert second["error"] == error["error"] and second["score"] == ""
+
+
+def test_the_picture_is_as_wide_as_the_recording_is_long(scored):
+    points = [tuple(map(float, point.split(","))) for point in _picture(scored)["line"].split()]
+    assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
 
 
 def test_a_long_track_is_thinned_to_medians_and_its_ends(small):

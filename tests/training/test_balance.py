@@ -61,6 +61,11 @@ def test_items_come_in_turn():
     assert sorted(plain.ravel().tolist()) == list(range(300))
 
 
+def test_a_group_may_have_one_group_of_the_next_level():
+    batches = order(Balance(300, [Level(CORPUS), Level(["spoof"] * 200 + CLASS[200:])], draws=600), 12)
+    assert (counts(batches, CORPUS, "a") == 6).all() and (counts(batches, CORPUS, "b") == 6).all()
+
+
 def test_epochs_differ_and_repeat():
     balance = Balance(300, [Level(CORPUS), Level(CLASS)])
     assert (order(balance, 12) == order(balance, 12)).all()

@@ -25,6 +25,7 @@ from nes2net.errors import Unfinished
 from nes2net.training import dataset, loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
+from nes2net.training.resume_file import _words
 from nes2net.training.run import train
 from nes2net.training.selection import Selection
 
@@ -526,3 +527,12 @@ def test_where_and_how_fast_may_change_between_the_parts_of_a_run(runs, whole, t
     other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
     folder = train(runs("torn", data={"cache": str(tmp_path / "cache"), "num_workers": 1}, train=other))
     assert_same_run(folder, whole)
+
+
+def test_words_of_a_generator_have_32_bits():
+    """Any of them can be 0, and a stream must resume then, too."""
+    words = torch.tensor([0, 1, 2**32 - 1])
+    assert _words(words) is words
+    for wrong in (words - 1, words + 1, words.int(), words[None]):
+        with pytest.raises(ValueError, match="whole numbers of 32 bits"):
+            _words(wrong)
