@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from nes2net.evaluation.breakdown import FEWEST
 from nes2net.evaluation.embedding_map import EmbeddingMap
 from nes2net.evaluation.evaluate import ASV_SCORES, Report
 from nes2net.evaluation.experiment import ExperimentResult
@@ -24,7 +25,7 @@ from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import (
     Curve,
     det_svg,
-    distribution_svg,
+    distribution_svgs,
     reliability_svg,
     strengths_svg,
     swatch_svg,
@@ -150,6 +151,7 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         systems=systems,
         several=len(report.names) > 1,
         marked=same_trials(systems),
+        fewest=FEWEST,
         notes=dict.fromkeys(note for system in systems for note in system.notes),
         asvspoof5_costs=ASVSPOOF5_COSTS,
         asv_system=asv_system,
@@ -158,7 +160,7 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         transfers=transfers,
         pairs={(pair.first, pair.second): pair for pair in report.pairs},
         det=det_svg(systems) if systems else None,
-        distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
+        distributions=distribution_svgs(systems) if systems else [],
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
         embedding_map=embedding_map,
@@ -193,6 +195,7 @@ FILTERS = {
     "equals_p": lambda p_value: format_p(p_value) if p_value < 0.001 else f"= {format_p(p_value)}",
     "excluded": describe_excluded,
     "interval": percent_interval,
+    "name": lambda text: Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text)))),  # where a line may end
     "p": format_p,
     "percent": percent,
     "points": points,

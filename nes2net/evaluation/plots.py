@@ -13,6 +13,7 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -45,6 +46,7 @@ _PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--b
 }
 _SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS, _MOST_BINS = 5, 100
+_HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # inches of a histogram, by how many there are beside the DET curves
 _STEPS = 400  # of a curve against the threshold
 # The axis of a histogram holds all but this share of each tail; it leaves out the smaller share if
 # it can.
@@ -77,9 +79,15 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     low, high = det_range(curves, [system.eer for system in systems])
-    ticks = [rate for rate in RATES if low <= rate <= high]
-    figure, axes = _figure(5.2, 5.0)
+    figure, axes = _figure(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
+    ticks: list[float] = []
+    # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
+    for rate in sorted(
+        (rate for rate in RATES if low <= rate <= high), key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4
+    ):
+        if all(abs(ndtri(rate) - ndtri(other)) > 0.065 * (limits[1] - limits[0]) for other in ticks):
+            ticks.append(rate)
     axes.plot(limits, limits, color=_GRID, linewidth=0.8, linestyle=":")
     for number, (frr, far) in enumerate(curves):
         series, line = _line(number)
@@ -91,46 +99,63 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
         axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
-    for axis, rotation in ((axes.xaxis, 90 if len(ticks) > 9 else 0), (axes.yaxis, 0)):
-        axis.set_ticks(
-            [float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks], rotation=rotation
-        )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
     axes.grid(color=_GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
     eers = "; ".join(f"{system.system}: EER {100 * system.eer:.2f} %" for system in systems)
     return _svg(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
-def distribution_svg(system: Evaluation, name: str) -> Markup:
-    """Draw histograms of both classes' scores with the threshold of the EER.
+def distribution_svgs(systems: Sequence[Evaluation]) -> list[Markup]:
+    """Draw histograms of both classes' scores of each system with the threshold of its EER.
 
-    Scores beyond the axis are counted at its ends. ``name`` makes the ids of the plot unique in its
-    page.
+    Scores beyond an axis are counted at its ends. An axis is the same for all systems if each of them needs at least half
+    of it; scores of different scales have their own axes.
     """
+    scores = [[system.matched.spoof, system.matched.bonafide] for system in systems]
+    ranges = _shared([score_range(classes) for classes in scores])
+    bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
+    edges = [np.linspace(*ends, bins + 1) for ends in ranges]
+    shares = [[np.histogram(of_class, own)[0] / of_class.size for of_class in both] for both, own in zip(scores, edges)]
+    tops = _shared([(0.0, 105 * float(np.max(both))) for both in shares])
+    height = _HEIGHTS.get(len(systems), 2.6)
+    return [
+        _distribution_svg(system, edges[number], shares[number], tops[number], str(number), height)
+        for number, system in enumerate(systems)
+    ]
+
+
+def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    of_all = all(2 * (own_high - own_low) >= high - low for own_low, own_high in ranges)
+    return [(low, high)] * len(ranges) if of_all else ranges
+
+
+def _distribution_svg(
+    system: Evaluation, edges: NDArray, shares: Sequence[NDArray], limits: tuple[float, float], name: str, height: float
+) -> Markup:
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
-    low, high = score_range(list(classes.values()))
-    edges = np.linspace(low, high, num_bins(list(classes.values()), low, high) + 1)
-    figure, axes = _figure(5.2, 3.3)
-    for scores, colour in ((classes["spoof"], _SPOOF), (classes["bona fide"], _BONAFIDE)):
-        share = np.histogram(scores, bins=edges)[0] / scores.size
+    low, high = float(edges[0]), float(edges[-1])
+    figure, axes = _figure(4.6, height)
+    for share, colour in zip(shares, (_SPOOF, _BONAFIDE)):
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
-    axes.set(xlim=(low, high), xlabel="score", ylabel="trials of the class, %")
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
     threshold = f"threshold of the EER: {system.threshold:.4g}"
     if low <= system.threshold <= high:
         axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
         place = (system.threshold - low) / (high - low)
         align = "left" if place < 0.3 else "right" if place > 0.7 else "center"
-        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=9)
+        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
     outside = []
     for place, align, beyond in ((0, "left", lambda s: s < low), (1, "right", lambda s: s > high)):
         counts = [(int(beyond(scores).sum()), kind) for kind, scores in classes.items()]
         if text := ", ".join(f"{number} {kind}" for number, kind in counts if number):
             outside.append(f"{text} {'below' if align == 'left' else 'above'} the axis")
             text = f"◂ {text}" if align == "left" else f"{text} ▸"
-            offset = matplotlib.transforms.ScaledTranslation(0, -24 / 72, figure.dpi_scale_trans)
-            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=9)
+            offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
+            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=8.5)
     description = f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials; "
     return _svg(
         figure,
@@ -265,9 +290,10 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=_INK, labelsize=9)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=10)
+    axes.tick_params(colors=_INK, labelsize=8.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
+        axis.label.set(color=_INK, fontsize=9)
     for spine in axes.spines.values():
         spine.set_color(_GRID)
     axes.patch.set_visible(False)
