@@ -23,11 +23,10 @@ from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import (
-    Curve,
+    conditions_svg,
     det_svg,
     distribution_svgs,
     reliability_svg,
-    strengths_svg,
     swatch_svg,
     threshold_svg,
 )
@@ -224,23 +223,17 @@ def write_robustness(
 
 def robustness_page(result: Robustness) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    clean, families = result.clean, []
-    for name, rows in result.families.items():
-        condition = effects.get(name)
-        meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
-        plot = None
-        # Choices without a unit, such as RawBoost's algorithms, are in no order, so they have no plot.
-        if len(rows) > 1 and (condition.unit or not condition.choices):
-            curves = [
-                Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
-                Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
-            ]
-            axis = f"strength, {condition.unit}" if condition.unit else "strength"
-            identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
-            plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
-        families.append({"name": name, "meaning": meaning, "rows": rows, "plot": plot})
+    meanings = {
+        name: " ".join((effects.get(name).__doc__ or "").strip().partition("\n\n")[0].split())
+        for name in result.families
+    }
     return page_of(
-        "robustness.html.jinja", result.title, result=result, families=families, origin=origin_facts(result.origin)
+        "robustness.html.jinja",
+        result.title,
+        result=result,
+        meanings=meanings,
+        plot=conditions_svg(result),
+        origin=origin_facts(result.origin),
     )
 
 

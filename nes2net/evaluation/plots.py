@@ -19,6 +19,7 @@ from scipy.special import ndtri
 
 from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
+from nes2net.evaluation.robustness import Robustness
 from nes2net.evaluation.transfer import Transfer
 
 
@@ -142,7 +143,7 @@ def _distribution_svg(
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
     axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
-    threshold = f"threshold of the EER: {system.threshold:.4g}"
+    threshold = f"threshold of the EER: {system.threshold:.4g}".replace("-", "−")
     if low <= system.threshold <= high:
         axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
         place = (system.threshold - low) / (high - low)
@@ -165,44 +166,28 @@ def _distribution_svg(
     )
 
 
-class Curve(NamedTuple):
-    """Rates at a number of places with their intervals, fractions."""
-
-    label: str
-    rates: Sequence[float]
-    intervals: Sequence[tuple[float, float]]
-    reference: float
-    """A rate to compare with, drawn as a line across."""
-
-
-def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, name: str, title: str) -> Markup:
-    """Draw rates in % against strengths, at equal distances; references are dotted lines.
-
-    Args:
-        places: name each strength, from left to right.
-        axis: names the horizontal axis.
-        name: makes the ids of the plot unique in its page.
-    """
-    figure, axes = _figure(4.2, 2.9)
-    x = np.arange(len(places))
-    for number, curve in enumerate(curves):
+def conditions_svg(result: Robustness) -> Markup:
+    """Draw the EER and the HTER under each condition with their intervals, by family; dotted are those of the clean trials."""
+    groups = [[result.clean], *result.families.values()]
+    rows = [one for group in groups for one in group]
+    # A row each, and half a row between two families.
+    places = np.arange(len(rows)) + 0.5 * np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    figure, axes = _figure(4.6, 0.8 + 0.18 * float(places[-1]))
+    for number, name in enumerate(("eer", "hter")):
         series, line = _line(number)
-        colour = _SERIES_PLACEHOLDERS[series]
-        rates, bounds = 100 * np.array(curve.rates), 100 * np.array(curve.intervals)
-        axes.axhline(100 * curve.reference, color=colour, linewidth=1, linestyle=":")
-        own = x + 0.06 * (number - (len(curves) - 1) / 2)  # beside each other, so that both intervals can be seen
-        axes.plot(own, rates, color=colour, linewidth=1.4, linestyle=(0, line.dashes) if line.dashes else "-")
-        axes.vlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1)
-        axes.plot(own, rates, color=colour, linestyle="", marker=line.marker, markersize=4.5, zorder=3)
-    axes.set_xticks(x, labels=list(places))
-    axes.set(xlim=(-0.4, len(places) - 0.6), xlabel=axis, ylabel="%")
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=_GRID, linewidth=0.5)
-    said = [
-        f"{curve.label}: " + ", ".join(f"{place}: {100 * rate:.1f} %" for place, rate in zip(places, curve.rates))
-        for curve in curves
-    ]
-    return _svg(figure, name, title, "; ".join(said) + ".")
+        colour, own = _SERIES_PLACEHOLDERS[series], places + 0.3 * (number - 0.5)
+        bounds = 100 * np.array([getattr(one, f"{name}_interval") for one in rows])
+        axes.axvline(100 * getattr(result.clean, name), color=colour, linewidth=1, linestyle=":")
+        axes.hlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1.2)
+        rates = [100 * getattr(one, name) for one in rows]
+        axes.plot(rates, own, color=colour, linestyle="", marker=line.marker, markersize=3.5, zorder=3)
+    axes.set_yticks(places, labels=[one.condition for one in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(places[-1] + 0.8, -0.8), xlabel="EER and HTER, %")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color=_GRID, linewidth=0.5)
+    said = (f"{one.condition}: EER {100 * one.eer:.1f} %, HTER {100 * one.hter:.1f} %" for one in rows)
+    return _svg(figure, "conditions", "Error rates under each condition", "; ".join(said) + ".")
 
 
 def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
