@@ -5,6 +5,7 @@ import warnings
 from importlib.resources import files
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 import soundfile
@@ -140,3 +141,14 @@ def test_strange_names(quiet, tmp_path):
         plot_track(tmp_path / "picture.png", path.rename(tmp_path / f"{'a' * 240}.wav"), track_of([1.0], 0.5))
     assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)
     assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
+
+
+def test_both_lines_of_the_title_begin_at_the_axes(quiet, tmp_path):
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot_track(tmp_path / "a.svg", quiet, track_of([1.0, -1.25], 0.5), model="m.pth")
+    drawn = (tmp_path / "a.svg").read_text()
+    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
+    (left, _), *_ = re.findall(r"M ([\d.]+) ([\d.]+) \nL", drawn.partition('id="axes_1"')[2])
+    (about,) = (text for text in places if text.startswith("m.pth: "))
+    assert float(places["quiet.wav"]) == float(places[about]) == pytest.approx(float(left), abs=1)
+    assert {"−2", "−1", "0", "1"} <= places.keys() and "−1.5" not in places
