@@ -18,6 +18,7 @@ from nes2net.errors import visible
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import replacing
+from nes2net.machine.times import clock
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.
@@ -137,16 +138,11 @@ def score_limits(scores: np.ndarray, threshold: float | None = None, least: floa
 
 
 def name_time_axis(axes: Axes, duration: float) -> None:
-    """Give the lower axis round times: seconds, m:ss for minutes, and h:mm for hours."""
+    """Give the lower axis round times: seconds, m:ss from a minute on, and h:mm:ss from an hour on."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
-    if duration < 60:
-        unit, label = "s", lambda seconds: f"{seconds:g}"
-    elif duration < 3600:
-        unit, label = "m:ss", lambda seconds: "{:d}:{:02d}".format(*divmod(round(seconds), 60))
-    else:
-        unit, label = "h:mm", lambda seconds: "{:d}:{:02d}".format(*divmod(round(seconds / 60), 60))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: label(seconds)))
+    unit = "s" if duration < 60 else "m:ss" if duration < 3600 else "h:mm:ss"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}" if duration < 60 else clock(place)))
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
 
 

@@ -90,9 +90,9 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
         (30, "time, s", ["0", "5", "10"]),
         (119, "time, m:ss", ["0:00", "0:10", "0:20"]),
         (600, "time, m:ss", ["0:00", "1:00", "2:00"]),
-        (3600, "time, h:mm", ["0:00", "0:05", "0:10"]),
-        (5 * 3600, "time, h:mm", ["0:00", "0:30", "1:00"]),
-        (200 * 3600, "time, h:mm", ["0:00"]),
+        (3600, "time, h:mm:ss", ["0:00", "5:00", "10:00"]),
+        (5 * 3600, "time, h:mm:ss", ["0:00", "30:00", "1:00:00"]),
+        (200 * 3600, "time, h:mm:ss", ["0:00"]),
     ],
 )
 def test_the_time_axis(duration, label, first):
