@@ -39,8 +39,13 @@ _BOXES = 1200  # pictures are hardly wider
 _MOST_LISTED = 200  # fake stretches below it
 _LONGEST_SESSION = 100  # characters of the name that Gradio gives to an open page
 _BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
+_EMPTY = (
+    '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
+    "which your browser makes.</p>"
+)
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.serve")
+_TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
 _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
@@ -145,7 +150,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
         gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
-        with gradio.Row(equal_height=True):
+        with gradio.Row():
             dropped = gradio.File(
                 label="Recordings",
                 file_count="multiple",
@@ -158,7 +163,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
                 label="Microphone", sources=["microphone"], type="filepath", elem_id="n2-microphone", scale=2, buttons=[],
                 editable=False, min_width=280,
             )  # fmt: skip
-        shown = gradio.HTML(elem_id="n2-results", min_height=120, apply_default_css=False)
+        shown = gradio.HTML(_EMPTY, elem_id="n2-results", min_height=120, apply_default_css=False)
         _uploads_only(dropped, uploads.folder)
         _uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
