@@ -257,7 +257,7 @@ def calibrate_recordings(
         num_samples=heard.num_samples,
         batch_size=batch_size,
         num_workers=num_workers,
-        overwrite=True,  # of other recordings; the same ones go on
+        overwrite="others",
     ).scores
     calibrated = calibrate(
         Labels("generic", recordings, WHOLE),

@@ -26,6 +26,7 @@ from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name
+from nes2net.machine.times import readable_duration
 from nes2net.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files
@@ -235,9 +236,8 @@ class _Recording:
         try:
             duration = count_samples(path) / SAMPLE_RATE
             if not asked:
-                unit, lasts = (1, "{} min {} s") if duration < 3600 else (60, "{} h {} min")
                 print(
-                    f"{printable_name(path.name)} lasts {lasts.format(*divmod(round(duration / unit), 60))}: its score is "
+                    f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
                     f"the mean over windows of {way.window:.3g} s, one every {way.hop:g} s; "
                     + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                     file=sys.stderr,

@@ -16,6 +16,7 @@ from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, readable_size, worded
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line, written_said_last
+from nes2net.machine.times import clock
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
@@ -180,19 +181,6 @@ def _which() -> str:
     return f"name a detector with `model`: a file, or a name that is fetched once – {names}. 'nes2net models' says more"
 
 
-def _clock(seconds: float) -> str:
-    """Write a place in a recording.
-
-    >>> _clock(3725.2), _clock(65), _clock(5.25)
-    ('1:02:05', '1:05', '5.25 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
-
-
 def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     """Write ``row`` as lines of the table.
 
@@ -219,7 +207,8 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
     about = [row[key] for key in ("remark", "reason") if key in row]
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
-        stretch = f"{_clock(lowest['start'])}–{_clock(lowest['end'])}"
+        digits = 0 if row["duration"] >= 60 else 2
+        stretch = f"{clock(lowest['start'], digits)}–{clock(lowest['end'], digits)}"
         about.append(f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
     meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
     lines = [

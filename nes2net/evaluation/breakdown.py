@@ -17,11 +17,12 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
-from nes2net.evaluation.tables import Table, cost, in_this_process, percent, percent_interval
+from nes2net.evaluation.tables import Measured, Table, cost, percent, percent_interval
 
 #: Pairs of fields that are tabulated if a corpus has both: the published tables of ASVspoof 2021 LA
 #: (the first two), ASVspoof 2021 DF and ASVspoof 5.
@@ -50,7 +51,7 @@ class Row:
     """The EER of a part of the trials, a fraction; None if a class is empty.
 
     ``group`` holds field → value. ``interval`` is the 95 % bootstrap interval of the EER, if one
-    was asked for. Only official tables have ``min_dcf``.
+    was asked for, and ``draws`` the EER of each resample. Only official tables have ``min_dcf``.
     """
 
     group: dict[str, str]
@@ -59,6 +60,7 @@ class Row:
     eer: float | None
     interval: tuple[float, float] | None = None
     min_dcf: float | None = None
+    draws: NDArray | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ def breakdown(
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))
         against = bonafide.get(tuple(group[name] for name in shared), [])
-        eer = interval = None
+        eer = interval = drawn = None
         if against:
             positions = [*against, *spoof[values]]
             rule = functools.partial(metrics.compute_eer, method=method, order=positions)
@@ -145,9 +147,9 @@ def breakdown(
             eer, _ = rule(*scores)
             if num_resamples:
                 speakers = speaker_groups([matched.trials[i] for i in positions])
-                draws = {"num_resamples": num_resamples, "seed": seed, **speakers, **in_this_process()}
-                interval = metrics.bootstrap_interval(rule, *scores, **draws)
-        rows.append(Row(group, len(against), len(spoof[values]), eer, interval))
+                found = Measured({"eer": rule}, *scores, num_resamples=num_resamples, seed=seed, **speakers)
+                interval, drawn = found.figure("eer").interval, found.draws["eer"]
+        rows.append(Row(group, len(against), len(spoof[values]), eer, interval, draws=drawn))
     return rows
 
 

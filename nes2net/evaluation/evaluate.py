@@ -6,7 +6,7 @@ import functools
 import itertools
 import platform
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from nes2net.evaluation.breakdown import OFFICIAL, Parts, Row, speaker_groups, t
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import Matched, system_names
 from nes2net.evaluation.origin import Origin, read_origin
-from nes2net.evaluation.tables import MOST_LINES, cost, format_p, in_this_process, percent, plain, points
+from nes2net.evaluation.tables import MOST_LINES, Measured, cost, format_p, in_this_process, percent, plain, points
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
@@ -51,6 +51,7 @@ class Evaluation:
     - ``act_dcf``, by the costs of ASVspoof 5, track 1, and ``cllr``, in bits, read scores as
       natural-log likelihood ratios.
     - ``excluded`` maps fields to the values whose trials the result leaves out by definition.
+    - ``draws`` holds ``eer``, ``min_dcf``, ``act_dcf``, ``cllr`` and, if there is one, ``min_tdcf`` of each resample.
     """
 
     system: str
@@ -77,6 +78,7 @@ class Evaluation:
     tables: list[Parts] = field(default_factory=list)
     left_out: str = ""
     notes: tuple[str, ...] = ()
+    draws: Mapping[str, NDArray] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def is_partial(self) -> bool:
@@ -184,8 +186,14 @@ def evaluate_scores(
     bonafide, spoof = matched.bonafide, matched.spoof
     eer, threshold = rule(bonafide, spoof)
     speakers = speaker_groups(matched.trials)
-    interval = metrics.bootstrap_interval(rule, bonafide, spoof, **draws, **speakers, **in_this_process())
+    rules: dict[str, Callable[..., Any]] = {
+        "eer": rule,
+        "min_dcf": functools.partial(metrics.compute_min_dcf, **definition.min_dcf_options),
+        "act_dcf": metrics.compute_act_dcf,
+        "cllr": metrics.compute_cllr,
+    }
     min_tdcf, asv_counts, notes = _min_tdcf(key, bonafide, spoof)
+    found = Measured(rules | ({"min_tdcf": min_tdcf} if min_tdcf else {}), bonafide, spoof, **draws, **speakers)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
     row_resamples = min(_ROW_RESAMPLES, num_resamples)
@@ -204,29 +212,30 @@ def evaluate_scores(
         num_expected=matched.num_expected,
         eer=eer,
         threshold=threshold,
-        interval=interval,
+        interval=found.figure("eer").interval,
         interval_over="speakers" if speakers else "trials",
         num_groups=len({trial.speaker for trial in matched.trials}) if speakers else len(matched.trials),
         num_resamples=num_resamples,
         num_row_resamples=row_resamples,
-        min_tdcf=min_tdcf,
+        min_tdcf=found.values.get("min_tdcf"),
         asv_counts=asv_counts,
-        min_dcf=metrics.compute_min_dcf(bonafide, spoof, **definition.min_dcf_options),
-        act_dcf=metrics.compute_act_dcf(bonafide, spoof),
-        cllr=metrics.compute_cllr(bonafide, spoof),
+        min_dcf=found.values["min_dcf"],
+        act_dcf=found.values["act_dcf"],
+        cllr=found.values["cllr"],
         min_dcf_costs=definition.min_dcf_costs,
         excluded=excluded,
         tables=official + tables(matched, definition.eer_method, num_resamples=row_resamples, seed=seed),
         left_out=matched.mismatch.describe(matched.num_expected),
         notes=notes,
         matched=matched,
+        draws=found.draws,
     )
 
 
 def _min_tdcf(
     key: Key, bonafide: NDArray, spoof: NDArray
-) -> tuple[float | None, tuple[int, int, int] | None, tuple[str, ...]]:
-    """Compute the min t-DCF if the corpus has scores of a speaker-verification system.
+) -> tuple[Callable[..., float] | None, tuple[int, int, int] | None, tuple[str, ...]]:
+    """Make the min t-DCF of two classes of scores if the corpus has scores of a speaker-verification system.
 
     Return it with the numbers of these scores. Otherwise both are None, with a note if the scores
     are missing or unsuitable.
@@ -238,8 +247,15 @@ def _min_tdcf(
         target, nontarget, asv_spoof = corpus.asv_scores(key.path, key.phase)
     except NotFound as error:
         return None, None, (f"no min t-DCF: {error}",)
+    min_tdcf = functools.partial(
+        metrics.compute_min_tdcf,
+        asv_target=target,
+        asv_nontarget=nontarget,
+        asv_spoof=asv_spoof,
+        version=corpus.tdcf_version,
+    )
     try:
-        min_tdcf = metrics.compute_min_tdcf(bonafide, spoof, target, nontarget, asv_spoof, version=corpus.tdcf_version)
+        min_tdcf(bonafide, spoof)
     except InputError as error:
         return None, None, (f"no min t-DCF: {error}",)
     return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()

@@ -166,9 +166,10 @@ GLOSSARY = (
 
 
 def terms_in(page: str) -> list[Term]:
-    """Choose the terms that occur in ``page``, in their order.
+    """Choose the terms that occur in the text of ``page``, in their order.
 
-    >>> [term.name for term in terms_in("<p>The EER of 240 trials")]
+    >>> [term.name for term in terms_in('<p id="scores">The EER of 240 trials')]
     ['trial', 'EER']
     """
-    return [term for term in GLOSSARY if re.search(term.sign or rf"\b{re.escape(term.name.split(',')[0])}", page)]
+    text = re.sub(r"<[^>]*>", " ", page)
+    return [term for term in GLOSSARY if re.search(term.sign or rf"\b{re.escape(term.name.split(',')[0])}", text)]

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from nes2net.evaluation.breakdown import FEWEST
 from nes2net.evaluation.embedding_map import EmbeddingMap
 from nes2net.evaluation.evaluate import ASV_SCORES, Report
 from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.plots import (
-    Curve,
+    conditions_svg,
     det_svg,
-    distribution_svg,
+    distribution_svgs,
     reliability_svg,
-    strengths_svg,
     swatch_svg,
     threshold_svg,
 )
@@ -150,6 +150,7 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         systems=systems,
         several=len(report.names) > 1,
         marked=same_trials(systems),
+        fewest=FEWEST,
         notes=dict.fromkeys(note for system in systems for note in system.notes),
         asvspoof5_costs=ASVSPOOF5_COSTS,
         asv_system=asv_system,
@@ -158,7 +159,7 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         transfers=transfers,
         pairs={(pair.first, pair.second): pair for pair in report.pairs},
         det=det_svg(systems) if systems else None,
-        distributions=[distribution_svg(system, str(number)) for number, system in enumerate(systems)],
+        distributions=distribution_svgs(systems) if systems else [],
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
         embedding_map=embedding_map,
@@ -193,6 +194,7 @@ FILTERS = {
     "equals_p": lambda p_value: format_p(p_value) if p_value < 0.001 else f"= {format_p(p_value)}",
     "excluded": describe_excluded,
     "interval": percent_interval,
+    "name": lambda text: Markup(re.sub("_(?=.)", "_<wbr>", str(escape(text)))),  # where a line may end
     "p": format_p,
     "percent": percent,
     "points": points,
@@ -221,23 +223,17 @@ def write_robustness(
 
 def robustness_page(result: Robustness) -> str:
     """Make the page of ``result``; the same result gives the same bytes."""
-    clean, families = result.clean, []
-    for name, rows in result.families.items():
-        condition = effects.get(name)
-        meaning = " ".join((condition.__doc__ or "").strip().partition("\n\n")[0].split())
-        plot = None
-        # Choices without a unit, such as RawBoost's algorithms, are in no order, so they have no plot.
-        if len(rows) > 1 and (condition.unit or not condition.choices):
-            curves = [
-                Curve("EER", [one.eer for one in rows], [one.eer_interval for one in rows], clean.eer),
-                Curve("HTER", [one.hter for one in rows], [one.hter_interval for one in rows], clean.hter),
-            ]
-            axis = f"strength, {condition.unit}" if condition.unit else "strength"
-            identifier = f"condition-{re.sub(r'[^A-Za-z0-9]', '-', name)}"
-            plot = strengths_svg(curves, [one.strength for one in rows], axis, identifier, f"Error rates under {name}")
-        families.append({"name": name, "meaning": meaning, "rows": rows, "plot": plot})
+    meanings = {
+        name: " ".join((effects.get(name).__doc__ or "").strip().partition("\n\n")[0].split())
+        for name in result.families
+    }
     return page_of(
-        "robustness.html.jinja", result.title, result=result, families=families, origin=origin_facts(result.origin)
+        "robustness.html.jinja",
+        result.title,
+        result=result,
+        meanings=meanings,
+        plot=conditions_svg(result),
+        origin=origin_facts(result.origin),
     )
 
 

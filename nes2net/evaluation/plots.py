@@ -13,11 +13,13 @@ import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
+from nes2net.evaluation.robustness import Robustness
 from nes2net.evaluation.transfer import Transfer
 
 
@@ -45,6 +47,7 @@ _PLACEHOLDERS = {_INK: "currentColor", _GRID: "var(--line)", _BONAFIDE: "var(--b
 }
 _SERIES_PLACEHOLDERS = [placeholder for placeholder, colour in _PLACEHOLDERS.items() if colour in SERIES]
 _FEWEST_BINS, _MOST_BINS = 5, 100
+_HEIGHTS = {1: 3.4, 2: 2.2, 3: 1.8}  # inches of a histogram, by how many there are beside the DET curves
 _STEPS = 400  # of a curve against the threshold
 # The axis of a histogram holds all but this share of each tail; it leaves out the smaller share if
 # it can.
@@ -77,9 +80,15 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
     """Draw the DET curves of ``systems`` with a mark at each EER; the page has the legend."""
     curves = [thinned_det(system.matched.bonafide, system.matched.spoof) for system in systems]
     low, high = det_range(curves, [system.eer for system in systems])
-    ticks = [rate for rate in RATES if low <= rate <= high]
-    figure, axes = _figure(5.2, 5.0)
+    figure, axes = _figure(4.6, 4.4)
     limits = (float(ndtri(low)), float(ndtri(high)))
+    ticks: list[float] = []
+    # Powers of ten first, then their halves and doubles; none is so near to another one that their labels would touch.
+    for rate in sorted(
+        (rate for rate in RATES if low <= rate <= high), key=lambda rate: "152".find(f"{rate:.0e}"[0]) % 4
+    ):
+        if all(abs(ndtri(rate) - ndtri(other)) > 0.065 * (limits[1] - limits[0]) for other in ticks):
+            ticks.append(rate)
     axes.plot(limits, limits, color=_GRID, linewidth=0.8, linestyle=":")
     for number, (frr, far) in enumerate(curves):
         series, line = _line(number)
@@ -91,46 +100,63 @@ def det_svg(systems: Sequence[Evaluation]) -> Markup:
         axes.plot([eer], [eer], marker=line.marker, markersize=5.5, color=colour, clip_on=False, zorder=3)
     axes.set(xlim=limits, ylim=limits, aspect="equal", xlabel="false alarms: spoof accepted, %")
     axes.set_ylabel("misses: bona fide rejected, %")
-    for axis, rotation in ((axes.xaxis, 90 if len(ticks) > 9 else 0), (axes.yaxis, 0)):
-        axis.set_ticks(
-            [float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks], rotation=rotation
-        )
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([float(ndtri(rate)) for rate in ticks], labels=[f"{100 * rate:g}" for rate in ticks])
     axes.grid(color=_GRID, linewidth=0.5)
     title = f"DET curves of {len(systems)} systems" if len(systems) > 1 else "DET curve"
     eers = "; ".join(f"{system.system}: EER {100 * system.eer:.2f} %" for system in systems)
     return _svg(figure, "det", title, f"Misses against false alarms at all thresholds. {eers}.")
 
 
-def distribution_svg(system: Evaluation, name: str) -> Markup:
-    """Draw histograms of both classes' scores with the threshold of the EER.
+def distribution_svgs(systems: Sequence[Evaluation]) -> list[Markup]:
+    """Draw histograms of both classes' scores of each system with the threshold of its EER.
 
-    Scores beyond the axis are counted at its ends. ``name`` makes the ids of the plot unique in its
-    page.
+    Scores beyond an axis are counted at its ends. An axis is the same for all systems if each of them needs at least half
+    of it; scores of different scales have their own axes.
     """
+    scores = [[system.matched.spoof, system.matched.bonafide] for system in systems]
+    ranges = _shared([score_range(classes) for classes in scores])
+    bins = min(num_bins(classes, *ends) for classes, ends in zip(scores, ranges))
+    edges = [np.linspace(*ends, bins + 1) for ends in ranges]
+    shares = [[np.histogram(of_class, own)[0] / of_class.size for of_class in both] for both, own in zip(scores, edges)]
+    tops = _shared([(0.0, 105 * float(np.max(both))) for both in shares])
+    height = _HEIGHTS.get(len(systems), 2.6)
+    return [
+        _distribution_svg(system, edges[number], shares[number], tops[number], str(number), height)
+        for number, system in enumerate(systems)
+    ]
+
+
+def _shared(ranges: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    of_all = all(2 * (own_high - own_low) >= high - low for own_low, own_high in ranges)
+    return [(low, high)] * len(ranges) if of_all else ranges
+
+
+def _distribution_svg(
+    system: Evaluation, edges: NDArray, shares: Sequence[NDArray], limits: tuple[float, float], name: str, height: float
+) -> Markup:
     classes = {"bona fide": system.matched.bonafide, "spoof": system.matched.spoof}
-    low, high = score_range(list(classes.values()))
-    edges = np.linspace(low, high, num_bins(list(classes.values()), low, high) + 1)
-    figure, axes = _figure(5.2, 3.3)
-    for scores, colour in ((classes["spoof"], _SPOOF), (classes["bona fide"], _BONAFIDE)):
-        share = np.histogram(scores, bins=edges)[0] / scores.size
+    low, high = float(edges[0]), float(edges[-1])
+    figure, axes = _figure(4.6, height)
+    for share, colour in zip(shares, (_SPOOF, _BONAFIDE)):
         axes.stairs(100 * share, edges, fill=True, color=colour, alpha=0.35)
         axes.stairs(100 * share, edges, color=colour, linewidth=1.4)
-    axes.set(xlim=(low, high), xlabel="score", ylabel="trials of the class, %")
-    axes.set_ylim(bottom=0)
-    threshold = f"threshold of the EER: {system.threshold:.4g}"
+    axes.set(xlim=(low, high), ylim=limits, xlabel="score", ylabel="trials of the class, %")
+    threshold = f"threshold of the EER: {system.threshold:.4g}".replace("-", "−")
     if low <= system.threshold <= high:
         axes.axvline(system.threshold, color=_INK, linewidth=1, linestyle="--")
         place = (system.threshold - low) / (high - low)
         align = "left" if place < 0.3 else "right" if place > 0.7 else "center"
-        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=9)
+        axes.text(place, 1.02, threshold, transform=axes.transAxes, ha=align, va="bottom", color=_INK, fontsize=8.5)
     outside = []
     for place, align, beyond in ((0, "left", lambda s: s < low), (1, "right", lambda s: s > high)):
         counts = [(int(beyond(scores).sum()), kind) for kind, scores in classes.items()]
         if text := ", ".join(f"{number} {kind}" for number, kind in counts if number):
             outside.append(f"{text} {'below' if align == 'left' else 'above'} the axis")
             text = f"◂ {text}" if align == "left" else f"{text} ▸"
-            offset = matplotlib.transforms.ScaledTranslation(0, -24 / 72, figure.dpi_scale_trans)
-            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=9)
+            offset = matplotlib.transforms.ScaledTranslation(0, -20 / 72, figure.dpi_scale_trans)
+            axes.text(place, 0, text, transform=axes.transAxes + offset, ha=align, va="top", color=_INK, fontsize=8.5)
     description = f"Scores of {classes['bona fide'].size} bona fide and {classes['spoof'].size} spoofed trials; "
     return _svg(
         figure,
@@ -140,44 +166,28 @@ def distribution_svg(system: Evaluation, name: str) -> Markup:
     )
 
 
-class Curve(NamedTuple):
-    """Rates at a number of places with their intervals, fractions."""
-
-    label: str
-    rates: Sequence[float]
-    intervals: Sequence[tuple[float, float]]
-    reference: float
-    """A rate to compare with, drawn as a line across."""
-
-
-def strengths_svg(curves: Sequence[Curve], places: Sequence[str], axis: str, name: str, title: str) -> Markup:
-    """Draw rates in % against strengths, at equal distances; references are dotted lines.
-
-    Args:
-        places: name each strength, from left to right.
-        axis: names the horizontal axis.
-        name: makes the ids of the plot unique in its page.
-    """
-    figure, axes = _figure(4.2, 2.9)
-    x = np.arange(len(places))
-    for number, curve in enumerate(curves):
+def conditions_svg(result: Robustness) -> Markup:
+    """Draw the EER and the HTER under each condition with their intervals, by family; dotted are those of the clean trials."""
+    groups = [[result.clean], *result.families.values()]
+    rows = [one for group in groups for one in group]
+    # A row each, and half a row between two families.
+    places = np.arange(len(rows)) + 0.5 * np.repeat(np.arange(len(groups)), [len(group) for group in groups])
+    figure, axes = _figure(4.6, 0.8 + 0.18 * float(places[-1]))
+    for number, name in enumerate(("eer", "hter")):
         series, line = _line(number)
-        colour = _SERIES_PLACEHOLDERS[series]
-        rates, bounds = 100 * np.array(curve.rates), 100 * np.array(curve.intervals)
-        axes.axhline(100 * curve.reference, color=colour, linewidth=1, linestyle=":")
-        own = x + 0.06 * (number - (len(curves) - 1) / 2)  # beside each other, so that both intervals can be seen
-        axes.plot(own, rates, color=colour, linewidth=1.4, linestyle=(0, line.dashes) if line.dashes else "-")
-        axes.vlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1)
-        axes.plot(own, rates, color=colour, linestyle="", marker=line.marker, markersize=4.5, zorder=3)
-    axes.set_xticks(x, labels=list(places))
-    axes.set(xlim=(-0.4, len(places) - 0.6), xlabel=axis, ylabel="%")
-    axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=_GRID, linewidth=0.5)
-    said = [
-        f"{curve.label}: " + ", ".join(f"{place}: {100 * rate:.1f} %" for place, rate in zip(places, curve.rates))
-        for curve in curves
-    ]
-    return _svg(figure, name, title, "; ".join(said) + ".")
+        colour, own = _SERIES_PLACEHOLDERS[series], places + 0.3 * (number - 0.5)
+        bounds = 100 * np.array([getattr(one, f"{name}_interval") for one in rows])
+        axes.axvline(100 * getattr(result.clean, name), color=colour, linewidth=1, linestyle=":")
+        axes.hlines(own, bounds[:, 0], bounds[:, 1], color=colour, linewidth=1.2)
+        rates = [100 * getattr(one, name) for one in rows]
+        axes.plot(rates, own, color=colour, linestyle="", marker=line.marker, markersize=3.5, zorder=3)
+    axes.set_yticks(places, labels=[one.condition for one in rows])
+    axes.tick_params(axis="y", length=0)
+    axes.set(ylim=(places[-1] + 0.8, -0.8), xlabel="EER and HTER, %")
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color=_GRID, linewidth=0.5)
+    said = (f"{one.condition}: EER {100 * one.eer:.1f} %, HTER {100 * one.hter:.1f} %" for one in rows)
+    return _svg(figure, "conditions", "Error rates under each condition", "; ".join(said) + ".")
 
 
 def threshold_svg(row: Transfer, threshold: float, name: str) -> Markup:
@@ -265,9 +275,10 @@ def num_bins(classes: Sequence[NDArray], low: float, high: float) -> int:
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
-    axes.tick_params(colors=_INK, labelsize=9)
-    for label in (axes.xaxis.label, axes.yaxis.label):
-        label.set(color=_INK, fontsize=10)
+    axes.tick_params(colors=_INK, labelsize=8.5)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(6 if width > height else 5, steps=[1, 2, 5, 10]))
+        axis.label.set(color=_INK, fontsize=9)
     for spine in axes.spines.values():
         spine.set_color(_GRID)
     axes.patch.set_visible(False)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
-from nes2net.evaluation.breakdown import OFFICIAL, Row
+from numpy.typing import NDArray
+
+from nes2net.evaluation.breakdown import FEWEST, OFFICIAL, Row
 from nes2net.evaluation.evaluate import Evaluation, Report
 from nes2net.evaluation.key import describe_excluded
 from nes2net.evaluation.tables import (
     Cell,
     Table,
-    best_marked,
     cost,
     count,
     format_p,
@@ -21,8 +23,11 @@ from nes2net.evaluation.tables import (
     words,
 )
 from nes2net.evaluation.transfer_tables import tables_of
+from nes2net.metrics import percentiles
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora
+
+_FEWEST_DRAWS = 40
 
 
 @dataclass(frozen=True)
@@ -71,24 +76,30 @@ class Breakdown:
         return largest
 
     def eers(self, values: tuple[str, ...], mark: bool) -> list[Cell]:
-        """The EER in % of each system in the row of ``values``; ``mark`` the best ones."""
+        """The EER in % of each system in the row of ``values``; ``mark`` the best one if it is certain."""
         found = [system.rows.get(values) for system in self.systems]
-        return best_marked([row.eer if row else None for row in found], percent, mark=mark)
+        eers, draws = ([getattr(row, name) if row else None for row in found] for name in ("eer", "draws"))
+        best = certain_best(eers, draws) if mark else None
+        return [Cell(percent(eer), place == best) for place, eer in enumerate(eers)]
 
 
 def breakdowns(systems: Sequence[Evaluation]) -> list[Breakdown]:
-    """Collect the breakdowns of ``systems``."""
-    return [
-        Breakdown(
-            fields,
-            [
-                SystemRows(system.system, {tuple(row.group.values()): row for row in rows})
-                for system in systems
-                if (rows := system.rows(*fields))
-            ],
-        )
-        for fields in dict.fromkeys(table.fields for system in systems for table in system.tables)
-    ]
+    """Collect the breakdowns of ``systems`` that say something.
+
+    An EER without an interval is left out if a class has fewer than ``FEWEST`` trials, unless its table is official.
+    """
+    found = []
+    for fields in dict.fromkeys(table.fields for system in systems for table in system.tables):
+        by_system = []
+        for system in systems:
+            rows = {
+                tuple(row.group.values()): row
+                for row in system.rows(*fields)
+                if row.interval or fields == OFFICIAL or min(row.num_bonafide, row.num_spoof) >= FEWEST
+            }
+            by_system += [SystemRows(system.system, rows)] if rows else []
+        found += [Breakdown(fields, by_system)] if by_system else []
+    return found
 
 
 def title_of(report: Report) -> str:
@@ -104,7 +115,7 @@ def same_trials(systems: Sequence[Evaluation]) -> bool:
 
 
 def summary(report: Report) -> Table:
-    """The pooled figures of the systems; the best figure of each column is marked."""
+    """The pooled figures of the systems; the best figure of each column is marked if it is certain."""
     systems, first = report.systems, report.systems[0]
     columns = {"EER %": _column(systems, "eer", percent)}
     columns["95 % interval"] = [Cell(percent_interval(system.interval)) for system in systems]
@@ -119,7 +130,7 @@ def summary(report: Report) -> Table:
 
 
 def calibration(report: Report) -> Table:
-    """The figures that read scores as log-likelihood ratios; the best one is marked."""
+    """The figures that read scores as log-likelihood ratios; the best one is marked if it is certain."""
     systems = report.systems
     columns = {"actDCF": _column(systems, "act_dcf", cost), "Cllr, bits": _column(systems, "cllr", cost)}
     return _by_system(
@@ -128,7 +139,30 @@ def calibration(report: Report) -> Table:
 
 
 def _column(systems: Sequence[Evaluation], name: str, write: Callable[[float | None], str]) -> list[Cell]:
-    return best_marked([getattr(system, name) for system in systems], write, mark=same_trials(systems))
+    values = [getattr(system, name) for system in systems]
+    best = certain_best(values, [system.draws.get(name) for system in systems]) if same_trials(systems) else None
+    return [Cell(write(value), place == best) for place, value in enumerate(values)]
+
+
+def certain_best(values: Sequence[float | None], draws: Sequence[NDArray | None]) -> int | None:
+    """Find the place of the lowest value, if the 95 % interval of its difference from the next one lies below 0.
+
+    Args:
+        values: a figure of each system on the same trials.
+        draws: the figure of each system on the same resamples, (R,) each; None without resamples.
+
+    Returns:
+        None also with fewer than 40 resamples, of which 2.5 % are not one.
+    """
+    known = [
+        (value, place, drawn)
+        for place, (value, drawn) in enumerate(zip(values, draws))
+        if value is not None and drawn is not None and len(drawn) >= _FEWEST_DRAWS
+    ]
+    if len(known) < 2:
+        return None
+    (_, best, own), (_, _, of_next) = sorted(known, key=itemgetter(0))[:2]
+    return best if percentiles(own - of_next, 0.95)[1] < 0 else None
 
 
 def _by_system(caption: str, systems: Sequence[Evaluation], columns: dict[str, list[Cell]]) -> Table:

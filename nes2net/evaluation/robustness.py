@@ -118,9 +118,9 @@ class Robustness:
 
     @property
     def families(self) -> dict[str, list[Figures]]:
-        """The conditions by name, in the order in which they were asked for."""
+        """The conditions by family, the most damaging family and condition first."""
         families: dict[str, list[Figures]] = {}
-        for one in self.results:
+        for one in self.by_damage:
             families.setdefault(one.family, []).append(one)
         return families
 

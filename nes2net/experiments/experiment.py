@@ -21,6 +21,7 @@ from nes2net.experiments.missing import Missing, Search
 from nes2net.experiments.plan import Plan
 from nes2net.machine.files import write_text
 from nes2net.machine.terminal import text_table
+from nes2net.machine.times import readable_duration
 from nes2net.machine.yaml_text import write_yaml
 
 
@@ -45,13 +46,13 @@ def work_table(plan: Plan, left: Sequence[Job]) -> list[str]:
     rows = [["job", "state", "time", "estimated from"]]
     for job in plan.jobs:
         seconds, basis = expected.get(job, (0.0, ""))
-        time = "short" if job not in expected else "unknown" if seconds is None else in_words(seconds)
+        time = "short" if job not in expected else "unknown" if seconds is None else readable_duration(seconds)
         rows.append([job.name, "to do", time, basis] if job in left else [job.name, "done", "", ""])
     known = [seconds for seconds, _ in expected.values() if seconds is not None]
     total, unknown = sum(known), len(expected) - len(known)
     text = f"{counted(len(plan.jobs), 'job')}, {len(plan.jobs) - len(left)} done, {len(left)} to do"
     if left:
-        text += f": about {in_words(total)} one after another" if total else ""
+        text += f": about {readable_duration(total)} one after another" if total else ""
         text += (
             f"{', and' if total else ':'} {unknown} of unknown length, because none like them was done"
             if unknown
@@ -98,18 +99,6 @@ def _estimates(jobs: Sequence[Job], left: Sequence[Job]) -> dict[Job, tuple[floa
                     found[job] = total / rate, f"{counted(total, 'trial')}, {rate:.3g} a second, as in {other.run.name}"
                     break
     return found
-
-
-def in_words(seconds: float) -> str:
-    """Write a duration for a person.
-
-    >>> in_words(4.2), in_words(150), in_words(8000), in_words(200_000)
-    ('4 s', '2.5 min', '2.2 h', '2.3 days')
-    """
-    for size, unit in ((86400, "days"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def write_tables(plan: Plan) -> tuple[ExperimentResult, list[Path]]:

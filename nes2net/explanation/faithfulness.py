@@ -6,6 +6,7 @@ Samek et al., "Evaluating the visualization of what a deep neural network has le
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +55,20 @@ class Check:
             "share_of_random_smaller": self.share_smaller,
             "draws": len(self.random_changes),
         }
+
+
+def in_words(checks: Sequence[Check]) -> str:
+    """Say in a sentence what the checks found.
+
+    >>> in_words([Check("time", 0.2, (0.1,)), Check("cells", 0.9, (0.1,))])
+    'Without its most relevant tenth the score changes 2.0 times (time) and 9.0 times (cells) as much as without a random tenth.'
+    >>> in_words([Check("time", 0.1, (0.4,))])
+    'Do not trust this: without its most relevant tenth the score changes 0.2 times (time) as much as without a random tenth.'
+    """
+    times = " and ".join(f"{one.ratio:.1f} times ({one.of})" for one in checks).replace("-", "−")
+    trusted = all(one.change > one.mean_random_change for one in checks)
+    begin = "Without" if trusted else "Do not trust this: without"
+    return f"{begin} its most relevant tenth the score changes {times} as much as without a random tenth."
 
 
 def check(

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from nes2net.errors import InputError
 from nes2net.errors import shown as quoted
 from nes2net.machine.this_process import is_first
+from nes2net.machine.times import readable_duration
 
 #: Environment variable with the seconds from one line to the next; 0 for no lines.
 SECONDS = "NES2NET_PROGRESS_SECONDS"
@@ -176,18 +177,3 @@ def _columns() -> int:
     with suppress(OSError, ValueError):
         return os.get_terminal_size(sys.stderr.fileno()).columns or 80
     return 80
-
-
-def readable_duration(seconds: float) -> str:
-    """Write a duration for a person, in its two largest units.
-
-    >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
-    ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
-    """
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import AutoLocator, FuncFormatter, MaxNLocator, MultipleLocator
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import replacing
+from nes2net.machine.times import clock
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.
 BONAFIDE, SPOOF = "#0f766e", "#c2410c"
-_SCORE, _WAVEFORM, _INK = "#1d4ed8", "#6b7785", "#1f2933"
+INK = "#1f2933"
+_SCORE, _WAVEFORM = "#1d4ed8", "#6b7785"
 
 # A line of more scores would fill the picture, which is about 1,280 pixels wide. It becomes bands
 # over so many columns, each with at least so many scores.
@@ -70,14 +73,14 @@ def plot_track(
         marker = "o" if len(track) < 80 else ""
         scores.plot(track.times, track.scores, color=_SCORE, linewidth=1.4, marker=marker, markersize=4)
     scores.set_ylim(*score_limits(track.scores, threshold, least))
-    scores.set_ylabel(f"{scale}\n(higher: more bona fide)", color=_INK)
+    scores.set_ylabel(f"{scale}\n(higher: more bona fide)")
     if threshold is not None:
         bottom, top = scores.get_ylim()
         if stretches is None:
             scores.axhspan(threshold, top, color=BONAFIDE, alpha=0.08, linewidth=0)
             scores.axhspan(bottom, threshold, color=SPOOF, alpha=0.08, linewidth=0)
         name = f"threshold {threshold:.4g}".replace("-", "−")
-        scores.axhline(threshold, color=_INK, linewidth=1, linestyle="--", label=name)
+        scores.axhline(threshold, color=INK, linewidth=1, linestyle="--", label=name)
         for y, side, colour, text in ((1, "top", BONAFIDE, "bona fide"), (0, "bottom", SPOOF, "spoof")):
             scores.text(1.005, y, text, color=colour, transform=scores.transAxes, va=side, rotation=270, weight="bold")
         scores.set_ylim(bottom, top)
@@ -92,19 +95,34 @@ def plot_track(
         _shade(scores, places, f"fake ({len(stretches)})")
         _shade(waveform, places)
     for axes in (scores, waveform):
-        axes.grid(linewidth=0.4, alpha=0.5)
-        axes.spines[["top", "right"]].set_visible(False)
+        style(axes)
     window = (
         f"a score for each {track.window:.3g} s, drawn at its middle" if len(track) > 1 else "one score for all of it"
     )
-    # Without parse_math=False, text between dollar signs would be mathematics.
-    left = {"loc": "left", "color": _INK, "parse_math": False}
-    scores.set_title(f"{drawable(model)}: {window}" if model else window, fontsize="small", **left)
-    figure.suptitle(drawable(Path(audio).name), x=0.012, ha="left", fontsize="large", parse_math=False)
+    name_picture(scores, Path(audio).name, f"{drawable(model)}: {window}" if model else window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
     with replacing(picture) as temporary:
         figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
+
+
+def style(axes: Axes) -> None:
+    """Give ``axes`` the lines and ticks that all pictures share."""
+    axes.grid(linewidth=0.4, alpha=0.5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(colors=INK, labelsize=9)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(INK)
+        if isinstance(axis.get_major_locator(), AutoLocator):
+            axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def name_picture(axes: Axes, name: str, about: str) -> None:
+    """Write the name of a recording and what is drawn of it above ``axes``, both from their left edge on."""
+    # Without parse_math=False, text between dollar signs would be mathematics.
+    title = axes.set_title(about, loc="left", fontsize="small", color=INK, parse_math=False)
+    above: dict[str, Any] = {"xycoords": title, "textcoords": "offset points", "va": "bottom"}
+    axes.annotate(drawable(name), (0, 1), (0, 3), **above, fontsize="large", color=INK, parse_math=False)
 
 
 def score_limits(scores: np.ndarray, threshold: float | None = None, least: float = LEAST_SPAN) -> tuple[float, float]:
@@ -120,16 +138,11 @@ def score_limits(scores: np.ndarray, threshold: float | None = None, least: floa
 
 
 def name_time_axis(axes: Axes, duration: float) -> None:
-    """Give the lower axis round times: seconds, m:ss for minutes, and h:mm for hours."""
+    """Give the lower axis round times: seconds, m:ss from a minute on, and h:mm:ss from an hour on."""
     step = next((step for step in _STEPS if duration / step < _MOST_TICKS), duration / _MOST_TICKS)
     axes.xaxis.set_major_locator(MultipleLocator(step))
-    if duration < 60:
-        unit, label = "s", lambda seconds: f"{seconds:g}"
-    elif duration < 3600:
-        unit, label = "m:ss", lambda seconds: "{:d}:{:02d}".format(*divmod(round(seconds), 60))
-    else:
-        unit, label = "h:mm", lambda seconds: "{:d}:{:02d}".format(*divmod(round(seconds / 60), 60))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: label(seconds)))
+    unit = "s" if duration < 60 else "m:ss" if duration < 3600 else "h:mm:ss"
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: f"{place:g}" if duration < 60 else clock(place)))
     axes.set(xlabel=f"time, {unit}", xlim=(0, duration))
 
 

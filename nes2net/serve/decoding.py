@@ -19,6 +19,7 @@ import soundfile
 from nes2net.audio.read import stated_length, stream_audio
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.machine.times import readable_duration
 
 _LOOK = 0.2  # seconds after which waiting looks whether it should end
 _UNREADABLE = "was read by neither"
@@ -82,7 +83,7 @@ def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answe
 
 
 def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> float:
-    too_long = f"longer than {readable_time(longest)}, the longest recording that is taken here"
+    too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)
     length = 0
@@ -100,18 +101,3 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> f
             for output in outputs[1:]:
                 output.write(np.clip(block, -1, 1))
     return length / SAMPLE_RATE
-
-
-def readable_time(seconds: float) -> str:
-    """Write a duration for a person.
-
-    >>> readable_time(3600), readable_time(5400), readable_time(90), readable_time(600), readable_time(2.5)
-    ('1 h', '1:30:00 h', '1:30 min', '10 min', '2.5 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes}:{rest:02d} min" if rest else f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d} h" if minutes or rest else f"{hours} h"

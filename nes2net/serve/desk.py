@@ -26,13 +26,14 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError, counted
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.machine.times import clock, readable_duration
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise
 from nes2net.scoring.measuring import Measurer
 from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_track, window_samples
 from nes2net.scoring.waveforms import WaveformReader
-from nes2net.serve.decoding import TooSlow, decode, readable_time
+from nes2net.serve.decoding import TooSlow, decode
 
 if TYPE_CHECKING:
     from nes2net.decisions.decision import Decider, Decision
@@ -258,7 +259,7 @@ class Desk:
             def scored(seconds: float) -> None:
                 watch.check()
                 share = seconds / duration / (2 if finds_segments else 1)
-                progress(share, f"scored {readable_time(seconds)} of {readable_time(duration)}")
+                progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             watch.check()
             track = score_track(self.detector, whole, hop=HOP, progress=scored)
@@ -287,10 +288,7 @@ class Desk:
 
         def searched(seconds: float) -> None:
             watch.check()
-            progress(
-                0.5 + seconds / duration / 2,
-                f"searched {readable_time(seconds)} of {readable_time(duration)} for fakes",
-            )
+            progress(0.5 + seconds / duration / 2, f"searched {clock(seconds)} of {clock(duration)} for fakes")
 
         rule = StretchRule.of(self.detector.score_rule)
         frames = frame_scores(self.detector, path, progress=searched)
@@ -355,7 +353,9 @@ class _Watch:
         if self.closed.is_set():
             raise Closed("the server is being stopped")
         if time.monotonic() > self.deadline:
-            raise TooSlow(f"took longer than {readable_time(self.timeout)}, the time that one recording is given here")
+            raise TooSlow(
+                f"took longer than {readable_duration(self.timeout, exact=True)}, the time that one recording is given here"
+            )
 
 
 def safe_suffix(name: str) -> str:

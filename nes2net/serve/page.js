@@ -36,7 +36,7 @@
     picture.querySelector(".n2-now").style.left = `${100 * Math.min(1, seconds / duration)}%`;
     picture.setAttribute("aria-valuenow", seconds.toFixed(1));
     picture.setAttribute("aria-valuetext", clock(seconds));
-    cardOf(picture).querySelector(".n2-place").textContent = `${clock(seconds)}  score ${scoreAt(picture, seconds).toFixed(2)}`;
+    cardOf(picture).querySelector(".n2-place").textContent = `${clock(seconds)}  score ${scoreAt(picture, seconds).toFixed(2).replace("-", "−")}`;
   }
 
   function seek(picture, seconds, play) {
@@ -73,7 +73,52 @@
     }
   }
 
+  // Six vowels by their first two formants in Hz (Peterson and Barney, 1952), a second each: a spoof that nobody spoke.
+  const vowels = [[730, 1090], [270, 2290], [300, 870], [530, 1840], [570, 840], [660, 1720]];
+
+  async function synthetic() {
+    const rate = 16000, context = new OfflineAudioContext(1, vowels.length * rate, rate);
+    const voice = new OscillatorNode(context, { type: "sawtooth" }), level = new GainNode(context, { gain: 0 });
+    for (const which of [0, 1]) {
+      const formant = new BiquadFilterNode(context, { type: "bandpass", Q: 8 });
+      vowels.forEach((vowel, start) => formant.frequency.setTargetAtTime(vowel[which], start, 0.05));
+      voice.connect(formant).connect(level);
+    }
+    vowels.forEach((_, start) => {
+      voice.frequency.setTargetAtTime(135 - 6 * start, start, 0.2);
+      level.gain.setTargetAtTime(0.5, start + 0.05, 0.03);
+      level.gain.setTargetAtTime(0, start + 0.75, 0.04);
+    });
+    level.connect(context.destination);
+    voice.start();
+    const samples = (await context.startRendering()).getChannelData(0), size = 2 * samples.length;
+    const wav = new DataView(new ArrayBuffer(44 + size));
+    const write = (at, text) => [...text].forEach((letter, n) => wav.setUint8(at + n, letter.charCodeAt(0)));
+    write(0, "RIFF"); write(8, "WAVEfmt "); write(36, "data");
+    for (const [at, number] of [[4, 36 + size], [16, 16], [24, rate], [28, 2 * rate], [40, size]]) wav.setUint32(at, number, true);
+    for (const [at, number] of [[20, 1], [22, 1], [32, 2], [34, 16]]) wav.setUint16(at, number, true); // PCM, mono, 16 bits
+    samples.forEach((sample, n) => wav.setInt16(44 + 2 * n, 32767 * Math.max(-1, Math.min(1, sample)), true));
+    return new File([wav], "synthetic vowels.wav", { type: "audio/wav" });
+  }
+
+  async function dropSynthetic() {
+    const dropped = new DataTransfer(), input = document.querySelector("#n2-files input[type=file]");
+    dropped.items.add(await synthetic());
+    input.files = dropped.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  let microphone = false;
+  navigator.mediaDevices?.enumerateDevices().then((devices) => {
+    microphone = devices.some((device) => device.kind === "audioinput");
+    showMicrophone();
+  });
+  function showMicrophone() {
+    for (const element of document.querySelectorAll("#n2-microphone, .n2-microphone")) element.classList.toggle("n2-there", microphone);
+  }
+
   document.addEventListener("click", (event) => {
+    if (event.target.closest("[data-n2-sample]")) return dropSynthetic();
     const button = event.target.closest("[data-n2-pick]");
     if (button) return pick(button);
     const stretch = event.target.closest("[data-n2-at]");
@@ -98,6 +143,7 @@
   }
 
   new MutationObserver(() => {
+    showMicrophone();
     for (const audio of document.querySelectorAll("audio[data-n2-token]:not([src]):not([data-n2-asked])")) {
       audio.dataset.n2Asked = "";
       marked(audio.closest(".n2"));

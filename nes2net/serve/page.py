@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import functools
 import io
 import json
 import traceback
@@ -24,8 +25,8 @@ from nes2net.machine.files import json_text
 from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
+from nes2net.machine.times import clock, readable_duration
 from nes2net.scoring.track import LEAST_SPAN, Track
-from nes2net.serve.decoding import readable_time
 from nes2net.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.serve.uploads import Uploads
 
@@ -38,9 +39,14 @@ _BOXES = 1200  # pictures are hardly wider
 _MOST_LISTED = 200  # fake stretches below it
 _LONGEST_SESSION = 100  # characters of the name that Gradio gives to an open page
 _BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
+_EMPTY = (
+    '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
+    "which your browser makes.</p>"
+)
 _FONTS = ("system-ui", "sans-serif"), ("ui-monospace", "monospace")
 _TEMPLATES = page_templates("nes2net.serve")
-_TEMPLATES.filters["time"] = readable_time
+_TEMPLATES.filters["number"] = lambda pattern, value: (pattern % value).replace("-", "−")
+_TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 
 
 def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
@@ -144,7 +150,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
 
     with gradio.Blocks(title="nes2net", analytics_enabled=False) as blocks:
         gradio.HTML(_TEMPLATES.get_template("head.html.jinja").render(about=about), apply_default_css=False)
-        with gradio.Row(equal_height=True):
+        with gradio.Row():
             dropped = gradio.File(
                 label="Recordings",
                 file_count="multiple",
@@ -157,7 +163,7 @@ def _blocks(desk: Desk, uploads: Uploads, about: dict[str, Any]) -> gradio.Block
                 label="Microphone", sources=["microphone"], type="filepath", elem_id="n2-microphone", scale=2, buttons=[],
                 editable=False, min_width=280,
             )  # fmt: skip
-        shown = gradio.HTML(elem_id="n2-results", min_height=120, apply_default_css=False)
+        shown = gradio.HTML(_EMPTY, elem_id="n2-results", min_height=120, apply_default_css=False)
         _uploads_only(dropped, uploads.folder)
         _uploads_only(spoken, uploads.folder)
         private: dict[str, Any] = {"api_visibility": "private", "show_progress_on": shown, "concurrency_id": "desk"}
@@ -250,6 +256,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
     assert scored.picture is not None
     track, picture = scored.track, scored.picture
     times, low, middle, high = thinned(track)
+    ticks = _ticks(track.duration)
     threshold = scored.meaning.decider.threshold if scored.meaning else None
     least, most = span(track, threshold)
 
@@ -276,7 +283,7 @@ def _picture(scored: Scored) -> dict[str, Any]:
         "band": " ".join([*line(low), *reversed(line(high))]) if len(track) > _MOST_POINTS else "",
         "threshold": None if threshold is None else y(threshold),
         "levels": [(value, y(value)) for value in _levels(least, most)],
-        "ticks": [(readable_clock(t), x(t) / 10) for t in _ticks(track.duration)],
+        "ticks": [(clock(t, int(any(t % 1 for t in ticks))), x(t) / 10) for t in ticks],
         "points": json_text([[round(t, 3), round(v, 4)] for t, v in zip(times, middle)]),
     }
 
@@ -286,7 +293,7 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
     if scored.fakes is None:
         return None
     stretches, duration = scored.fakes.stretches, scored.track.duration
-    listed = [(_clock_of(s.start), _clock_of(s.end), s.score, s.start) for s in stretches[:_MOST_LISTED]]
+    listed = [(clock(s.start, 2), clock(s.end, 2), s.score, s.start) for s in stretches[:_MOST_LISTED]]
     return {
         "listed": listed,
         "more": len(stretches) - len(listed),
@@ -298,17 +305,6 @@ def _fakes(scored: Scored) -> dict[str, Any] | None:
         "rule": scored.fakes.rule,
         "resolution_ms": scored.fakes.resolution_ms,
     }
-
-
-def _clock_of(seconds: float) -> str:
-    """A place to a hundredth of a second.
-
-    >>> _clock_of(5.25), _clock_of(65.0), _clock_of(3725.5)
-    ('0:05.25', '1:05.00', '1:02:05.50')
-    """
-    minutes, hundredths = divmod(round(seconds * 100), 6000)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{hundredths / 100:05.2f}" if hours else f"{minutes}:{hundredths / 100:05.2f}"
 
 
 def thinned(track: Track) -> tuple[list[float], list[float], list[float], list[float]]:
@@ -344,18 +340,6 @@ def _ticks(duration: float) -> list[float]:
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
     step = next((step for step in steps if duration / step <= 6), 14400)
     return [float(t) for t in np.arange(0, duration * 0.93, step)]
-
-
-def readable_clock(seconds: float) -> str:
-    """Write a place in a recording.
-
-    >>> readable_clock(0.5), readable_clock(75), readable_clock(3600)
-    ('0:00.5', '1:15', '1:00:00')
-    """
-    whole, rest = divmod(round(seconds * 10), 10)
-    minutes, left = divmod(whole, 60)
-    text = f"{minutes}:{left:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{left:02d}"
-    return f"{text}.{rest}" if rest else text
 
 
 def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:

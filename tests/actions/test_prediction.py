@@ -57,7 +57,7 @@ def test_tracks_and_stretches_come_as_objects(files, tmp_path):
         predict(detector, files, Along(hop=0.0))  # before anything is scored
 
 
-@pytest.mark.parametrize("seconds, lasts", [(125, "2 min 5 s"), (3725, "1 h 2 min")])
+@pytest.mark.parametrize("seconds, lasts", [(125, "2 min 5 s"), (3725, "1 h 2 min 5 s")])
 def test_a_note_says_how_long_a_recording_lasts(files, tmp_path, capsys, monkeypatch, seconds, lasts):
     detector = Detector.from_pretrained(tmp_path / "model.pth", "cpu")
     long = Along(window=1.0, hop=1.0)

@@ -316,7 +316,13 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
 @pytest.mark.parametrize(("asked", "drawn"), [(60, 60), (201, 200)])
 def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, asked, drawn, monkeypatch):
     seen = []
-    monkeypatch.setattr(metrics, "bootstrap_interval", lambda *_, num_resamples, **__: seen.append(num_resamples))
+    values = metrics.bootstrap_values
+
+    def draw(*args, num_resamples, **more):
+        seen.append(num_resamples)
+        return values(*args, num_resamples=2, **more)
+
+    monkeypatch.setattr(metrics, "bootstrap_values", draw)
     result = la(num_resamples=asked)
     assert result.num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.plots import SERIES, det_svg, distribution_svg, num_bins, score_range, swatch_svg
+from nes2net.evaluation.plots import SERIES, det_svg, distribution_svgs, num_bins, score_range, swatch_svg
 
 RNG = np.random.default_rng(0)
 
@@ -49,17 +49,44 @@ def test_an_axis_counts_what_lies_beyond_it(tmp_path):
         lines[number] = f"{lines[number].split()[0]} {score}"
     (folder / "good.txt").write_text("\n".join(lines) + "\n")
     (system,) = report_of(folder, "good").systems
-    text = distribution_svg(system, "0")
+    (text,) = distribution_svgs([system])
     (below,), (above,) = (re.findall(pattern, text) for pattern in (r">◂ .*?(\d+) spoof<", r">(\d+) bona fide.* ▸<"))
     assert int(below) >= 2 and int(above) >= 1
     assert f"threshold of the EER: {system.threshold:.4g}" in text
+
+
+def labels(text):
+    """Numbers at the ticks of the axes of a plot, in its order."""
+    return [found.replace("−", "-") for found in re.findall(r">(−?[\d.]+)</text>", text)]
+
+
+def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
+    folder = make_case(tmp_path, num=600)
+    rows = [line.split() for line in (folder / "good.txt").read_text().splitlines()]
+    (folder / "tenfold.txt").write_text("".join(f"{id} {10 * float(score)}\n" for id, score in rows))
+    alike, tenfold = report_of(folder, "good", "worse"), report_of(folder, "good", "tenfold")
+    good, worse = map(labels, distribution_svgs(alike.systems))
+    assert good == worse != labels(distribution_svgs(alike.systems[:1])[0])
+    good, larger = map(labels, distribution_svgs(tenfold.systems))
+    assert "-20" in larger and "-20" not in good
+    for label in (*worse, *larger):  # steps are 1, 2 or 5 times a power of ten
+        assert label.strip("-0.") in ("", "1", "2", "4", "5", "6", "8", "15", "25"), label
+
+
+def test_the_ticks_of_det_curves_do_not_touch(tmp_path):
+    report = report_of(make_case(tmp_path, num=3000), "good", "worse")
+    text = det_svg(report.systems)
+    places = [float(x) for x in re.findall(r'<text [^>]*text-anchor: middle; fill: currentColor" x="([\d.]+)"', text)][
+        :-1
+    ]
+    assert len(places) >= 4 and min(np.diff(sorted(places))) > 20
 
 
 def test_plots_have_a_title_and_a_description(tmp_path):
     folder = make_case(tmp_path, num=60)
     (folder / "good.txt").rename(folder / "<b>&.txt")
     report = report_of(folder, "<b>&", "worse")
-    for text in (det_svg(report.systems), distribution_svg(report.systems[0], "0")):
+    for text in (det_svg(report.systems), distribution_svgs(report.systems)[0]):
         (labelled,) = re.findall(r'aria-labelledby="(\S+)" ', text)
         (described,) = re.findall(r'aria-describedby="(\S+)"', text)
         assert f'<title id="{labelled}">' in text and f'<desc id="{described}">' in text

@@ -4,12 +4,14 @@ import itertools
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 from builders.report_case import make_case, report_of
 
+from nes2net.evaluation.breakdown import FEWEST, Parts
 from nes2net.evaluation.evaluate import evaluate_systems
-from nes2net.evaluation.report_tables import paper_tables, summary
+from nes2net.evaluation.report_tables import breakdowns, paper_tables, summary
 from nes2net.evaluation.tables import latex, latex_text, markdown
 
 SPECIALS = r"""a\b{c}$d&e#f^g_h~i%j|k"l[m]n`o'p<q>r--s*t"""
@@ -28,16 +30,37 @@ def test_the_first_of_several_processes_shows_the_progress(case, rank, shown, mo
     assert ("bootstrap: draw" in capsys.readouterr().err) == shown
 
 
-def test_the_best_figure_of_each_column_is_marked(case, tmp_path):
-    """Ties are all marked."""
+def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, tmp_path):
+    """The interval of its difference from the next one is below 0; of few resamples there is none, nor of equal figures."""
+
+    def marks(report, name):
+        return [cell.best for cell in column(summary(report), name)]
+
+    good, worse, _ = several.systems
+    assert good.eer < worse.eer and several.pairs[0].interval[1] > 0
+    assert marks(several, "EER %") == [False] * 3 and marks(several, "minDCF") == [True, False, False]
+    found = report_of(case, "useless", "good")
+    assert found.pairs[0].interval[0] > 0 and marks(found, "EER %") == [False, True]
+    by_attack = next(table for table in paper_tables(found) if table.head[0] == "attack")
+    assert [[cell.best for cell in column(by_attack, name)] for name in found.names] == [[False] * 2, [True] * 2]
+    assert not any(any(marks(found, name)) for name in ("system", "95 % interval", "trials"))
     shutil.copy(case / "good.txt", tmp_path / "same.txt")
-    paths = [case / "good.txt", tmp_path / "same.txt", case / "worse.txt", case / "useless.txt"]
-    report = evaluate_systems("asvspoof2021_la", paths, case, num_resamples=2)
-    assert min(report.systems, key=lambda system: system.eer).system == "good"
-    table = summary(report)
-    for name in ("EER %", "minDCF"):
-        assert [cell.best for cell in column(table, name)] == [True, True, False, False]
-    assert not any(cell.best for name in ("system", "95 % interval", "trials") for cell in column(table, name))
+    for path, num_resamples in ((tmp_path / "same.txt", 50), (case / "useless.txt", 39)):
+        report = evaluate_systems("asvspoof2021_la", [case / "good.txt", path], case, num_resamples=num_resamples)
+        assert marks(report, "EER %") == [False] * 2
+
+
+def test_an_eer_without_an_interval_needs_trials(single):
+    (system,) = single.systems
+    assert [len(found.largest) for found in breakdowns([system])] == [2, 3, 6]
+    for number, left in ((2, [2, 3, 4]), (6, [2, 3])):
+        few = [
+            Parts(
+                table.fields, [replace(row, num_spoof=FEWEST - 1) for row in table.rows[:number]] + table.rows[number:]
+            )
+            for table in system.tables
+        ]
+        assert [len(found.largest) for found in breakdowns([replace(system, tables=few)])] == left
 
 
 def test_a_system_may_be_called_like_a_column(case, tmp_path):

@@ -1,5 +1,8 @@
 """Explanations of a detector that hears a tone, whose place and band are known."""
 
+import re
+
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,8 @@ from builders import hears_a_tone
 
 from nes2net import Detector, InputError
 from nes2net.explanation import EXPLANATION_METHODS, How, explain
+from nes2net.explanation.faithfulness import in_words
+from nes2net.explanation.picture import draw
 from nes2net.explanation.subject import Removable
 
 
@@ -140,3 +145,15 @@ def test_int8_has_no_gradients(transformer):
     with pytest.raises(InputError, match="int8 has no gradients"):
         explained(transformer, samples, method="gradient_x_input")
     assert len(explained(transformer, samples, draws=1).checks) == 2  # occlusion needs scores alone
+
+
+def test_the_picture_has_a_scale_and_says_what_the_check_found(tmp_path):
+    detector, samples = hears_a_tone.detector(), hears_a_tone.recording(0.4, seed=99)
+    found = explained(detector, samples, draws=2)
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(tmp_path / "a.svg", found, name="tone.wav", model="$5$.pth")
+    drawn = (tmp_path / "a.svg").read_text()
+    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
+    assert {"relevance of a cell", "spoof", "bona fide", "frequency, kHz"} <= places.keys()
+    (about,) = (text for text in places if text.startswith("$5$.pth: score "))
+    assert places["tone.wav"] == places[about] == places[in_words(found.checks)]

@@ -13,7 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nes2net.errors import InputError
-from nes2net.machine.progress import LOGGER, SECONDS, ProgressDisplay, readable_duration
+from nes2net.machine.progress import LOGGER, SECONDS, ProgressDisplay
+from nes2net.machine.times import readable_duration
 
 
 class Clock:

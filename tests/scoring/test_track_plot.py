@@ -5,6 +5,7 @@ import warnings
 from importlib.resources import files
 from itertools import pairwise
 
+import matplotlib
 import numpy as np
 import pytest
 import soundfile
@@ -89,9 +90,9 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
         (30, "time, s", ["0", "5", "10"]),
         (119, "time, m:ss", ["0:00", "0:10", "0:20"]),
         (600, "time, m:ss", ["0:00", "1:00", "2:00"]),
-        (3600, "time, h:mm", ["0:00", "0:05", "0:10"]),
-        (5 * 3600, "time, h:mm", ["0:00", "0:30", "1:00"]),
-        (200 * 3600, "time, h:mm", ["0:00"]),
+        (3600, "time, h:mm:ss", ["0:00", "5:00", "10:00"]),
+        (5 * 3600, "time, h:mm:ss", ["0:00", "30:00", "1:00:00"]),
+        (200 * 3600, "time, h:mm:ss", ["0:00"]),
     ],
 )
 def test_the_time_axis(duration, label, first):
@@ -140,3 +141,14 @@ def test_strange_names(quiet, tmp_path):
         plot_track(tmp_path / "picture.png", path.rename(tmp_path / f"{'a' * 240}.wav"), track_of([1.0], 0.5))
     assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)
     assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
+
+
+def test_both_lines_of_the_title_begin_at_the_axes(quiet, tmp_path):
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        plot_track(tmp_path / "a.svg", quiet, track_of([1.0, -1.25], 0.5), model="m.pth")
+    drawn = (tmp_path / "a.svg").read_text()
+    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
+    (left, _), *_ = re.findall(r"M ([\d.]+) ([\d.]+) \nL", drawn.partition('id="axes_1"')[2])
+    (about,) = (text for text in places if text.startswith("m.pth: "))
+    assert float(places["quiet.wav"]) == float(places[about]) == pytest.approx(float(left), abs=1)
+    assert {"−2", "−1", "0", "1"} <= places.keys() and "−1.5" not in places

@@ -51,7 +51,7 @@ def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path
     assert scored.score == pytest.approx(sum(scores) / len(scores), rel=1e-12) != small.score(path)
     shares = [share for share, _ in told]
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 10
-    assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 min of 2:01 min"
+    assert told[0][1] == "decoding" and told[-1][1] == "scored 2:01 of 2:01"
     heard = desk.heard[scored.token]
     assert soundfile.info(heard).subtype == "PCM_16" and soundfile.info(heard).frames == len(noise)
     assert list(desk.folder.iterdir()) == [heard]  # until it is fetched
@@ -71,7 +71,7 @@ def test_fake_stretches_are_those_of_python(tmp_path):
     detector.record = {}
     assert "segments" not in desk.score(tmp_path / "a.wav", "a.wav").row()
     shares = [share for share, _ in told]
-    assert shares == sorted(shares) and told[-1] == (1.0, "searched 3 s of 3 s for fakes")
+    assert shares == sorted(shares) and told[-1] == (1.0, "searched 0:03 of 0:03 for fakes")
 
 
 def test_what_is_too_long_is_refused_and_not_kept(small, speech, tmp_path):

@@ -111,7 +111,7 @@ def test_several_files(page, serving, model, speech, calibration, capsys):
         score = expected[file.name]["score"]
         probability = 1 / (1 + np.exp(-(calibration.weights[0] * score + calibration.offset)))
         decision = "bona fide" if probability >= 0.5 else "spoof"
-        assert [line.split("\t")[n] for n in (0, 1, 4)] == [file.name, decision, f"{score:.4f}"]
+        assert [line.split("\t")[n] for n in (0, 1, 4)] == [file.name, decision, f"{score:.4f}".replace("-", "−")]
         assert float(line.split("\t")[2]) == pytest.approx(probability, abs=6e-4)
     assert lines[3].split("\t") == ["notes.txt", "not a recording: neither libsndfile nor FFmpeg reads it"]
 
@@ -147,7 +147,7 @@ def test_half_an_hour(page, serving, model, long, capsys):
     drop(page, address, long)
     row = predicted(model, [long], capsys, "--track")[long.name]
     shown = page.locator(".n2-card").inner_text()
-    assert page.locator(".n2-verdict").inner_text() == f"{row['score']:.4f}"
+    assert page.locator(".n2-verdict").inner_text() == f"{row['score']:.4f}".replace("-", "−")
     assert f"mean of {len(row['scores'])} windows" in shown and "no calibrated probability" in shown
     click_at(page, 0.5)
     assert audio(page, "duration") == 1800
@@ -164,5 +164,23 @@ def test_the_microphone(page, serving):
     page.locator("#n2-microphone button", has_text="Stop").first.click()
     page.wait_for_selector(".n2-card", timeout=WAIT)
     assert 0.5 < audio(page, "duration") < PATIENCE
-    assert np.isfinite(float(page.locator(".n2-verdict").inner_text()))
+    assert np.isfinite(float(page.locator(".n2-verdict").inner_text().replace("−", "-")))
     assert not [path for path in desk.folder.rglob("*") if path.is_file()]
+
+
+def test_an_empty_page_offers_a_sample_and_no_microphone_that_is_not_there(page, serving):
+    address, _ = serving()
+    page.goto(address)
+    page.wait_for_selector("#n2-microphone", timeout=WAIT)
+    assert "or record one" in page.locator("header").inner_text()
+    page.add_init_script("navigator.mediaDevices.enumerateDevices = async () => []")
+    page.reload()
+    page.wait_for_selector("[data-n2-sample]", timeout=WAIT)
+    assert (
+        not page.locator("#n2-microphone").is_visible() and "or record one" not in page.locator("header").inner_text()
+    )
+    take_pictures(page, "empty")
+    page.click("[data-n2-sample]")
+    page.wait_for_selector(".n2-card", timeout=WAIT)
+    assert page.locator(".n2-card h2").inner_text() == "synthetic vowels.wav" and audio(page, "duration") == 6
+    assert page.locator("[data-n2-sample]").count() == 0

@@ -55,6 +55,28 @@ def test_the_remark_on_a_recording_is_shown_and_downloaded(small, scored, tmp_pa
     assert [line["remark"] for line in lines] == ["", remark]
 
 
+def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
+    lower = replace(scored, score=-1.5, track=replace(scored.track, scores=scored.track.scores - 10))
+    html = render([lower])
+    assert '<p class="n2-verdict n2-score">−1.5000</p>' in html
+    left, picture, right = re.split('<div class="n2-picture"|<div class="n2-axis n2-frequencies"', html)
+    levels = re.findall(r'class="n2-level" style="top:([\d.]+)%">([^<]*)<', left)
+    assert len(levels) >= 3 and all(text.startswith("−") for _, text in levels) and "n2-level" not in picture
+    frequencies = dict(re.findall(r'style="top:([\d.]+)%">(\d)<', right))
+    assert (
+        frequencies == {"100.0": "0", "75.0": "2", "50.0": "4", "25.0": "6", "0.0": "8"} and "frequency, kHz" in right
+    )
+
+
+def test_a_recording_of_one_window_has_a_message_and_no_line(small, scored, speech, tmp_path):
+    soundfile.write(tmp_path / "short.wav", soundfile.read(speech / "talk.wav")[0][:48000], 16000)
+    short = Desk(small, tmp_path).score(tmp_path / "short.wav", "short.wav", look=True)
+    html = render([short])
+    assert len(short.track) == 1 and "one score stands for all of it" in html
+    assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
+    assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
+
+
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
 def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
     (tmp_path / "desk").mkdir()
@@ -67,7 +89,8 @@ def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
     places = [float(place) for place in re.findall(r'data-n2-at="([\d.]+)"', html)]
     assert places == [pytest.approx(start, abs=0.06) for start, _ in fakes]
     assert ("% of the recording" in html) == bool(fakes) and ("No fake stretch was found" in html) != bool(fakes)
-    assert "more are in the JSON" not in html and "goes on up to 0.6" in html and (("0:01.0" in html) == bool(fakes))
+    assert "more are in the JSON" not in html and "goes on up to 0.6" in html
+    assert ("0:01.0" in html.partition("fake stretch<")[2]) == bool(fakes)
 
 
 def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):

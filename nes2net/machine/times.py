@@ -1,0 +1,34 @@
+"""Durations in words, and places in a recording as a clock shows them."""
+
+from __future__ import annotations
+
+
+def readable_duration(seconds: float, exact: bool = False) -> str:
+    """Write a duration for a person: about, in its two largest units, or to the second (below a minute to three digits).
+
+    >>> readable_duration(41.6), readable_duration(1260), readable_duration(4990), readable_duration(300_000)
+    ('42 s', '21 min', '1 h 23 min', '3 d 11 h')
+    >>> readable_duration(4.0375, exact=True), readable_duration(90, exact=True), readable_duration(7200, exact=True)
+    ('4.04 s', '1 min 30 s', '2 h')
+    """
+    if seconds < (60 if exact else 59.5):
+        return f"{seconds:.3g} s" if exact else f"{seconds:.0f} s"
+    minutes, left = divmod(round(seconds), 60) if exact else (round(seconds / 60), 0)
+    hours, minutes = divmod(minutes, 60)
+    if exact:
+        return " ".join(f"{number} {unit}" for number, unit in ((hours, "h"), (minutes, "min"), (left, "s")) if number)
+    if not hours:
+        return f"{minutes} min"
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
+def clock(seconds: float, digits: int = 0) -> str:
+    """Write a place in a recording, with ``digits`` behind the second.
+
+    >>> clock(75), clock(5.25, 2), clock(3725.5, 1), clock(59.96, 1)
+    ('1:15', '0:05.25', '1:02:05.5', '1:00.0')
+    """
+    whole, parts = divmod(round(seconds * 10**digits), 10**digits)
+    hours, minutes, left = whole // 3600, whole // 60 % 60, whole % 60
+    text = f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+    return f"{text}.{parts:0{digits}d}" if digits else text
