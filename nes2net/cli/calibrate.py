@@ -237,7 +237,8 @@ def recordings(
     from nes2net.actions.calibration import calibrate_recordings
     from nes2net.machine.files import check_writable
 
-    check_writable(save)  # before a large model is read
+    Path(save).parent.mkdir(parents=True, exist_ok=True)
+    check_writable(save, stream=True)  # before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.load(model),
         bonafide,

@@ -312,7 +312,7 @@ class Deciding:
     """What the score means.
 
     Args:
-        calibration: written by nes2net calibrate fit --save FILE
+        calibration: written by nes2net calibrate --save FILE
         prior: prior of bona fide; 0.5 if not given
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
         abstain: say 'cannot tell' if at most this share of recordings is as unusual; 0.01 if not given

@@ -153,20 +153,20 @@ def predict(
             write(one)
             print(json.dumps(one.row) if json_ else _lines(one.row, widths, along.track), flush=True)
         if not json_:
-            advice = [] if decider or segments else [_how_to_get_a_probability(model)]
-            print("\n".join(f"# {worded(sentence)}" for sentence in [*found.meaning, *advice]))
+            advice = [] if decider or segments else _how_to_get_a_probability(model)
+            print("\n".join([*(f"# {worded(sentence)}" for sentence in found.meaning), *advice]))
     if failed:
         print(f"{failed:,} of {counted(len(paths), 'file')} could not be scored", file=sys.stderr)
     return INCOMPLETE if failed else 0
 
 
-def _how_to_get_a_probability(model: str) -> str:
-    """Name the commands that lead from a score to a probability."""
-    return (
-        "a probability needs recordings of your own of both classes, like those to judge: "
-        f"{command_line(['calibrate', 'recordings', 'REAL', 'FAKE', '--model', model, '--save', 'c.json'])}, then add "
-        "--calibration c.json"
-    )
+def _how_to_get_a_probability(model: str) -> list[str]:
+    """Name the command that leads from a score to a probability."""
+    command = command_line(["calibrate", "recordings", "REAL", "FAKE", "--model", model, "--save", "c.json"])
+    return [
+        "# a probability needs recordings of your own of both classes; then add --calibration c.json:",
+        f"#   {command}",
+    ]
 
 
 def _which() -> str:

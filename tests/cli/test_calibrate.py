@@ -383,7 +383,7 @@ def test_two_folders_give_what_their_list_and_scores_would(folders, calibrate, c
             1
         ].splitlines()
     )
-    assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], abs=1e-5) and 0 < row["probability"] < 1
+    assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], rel=1e-5) and 0 < row["probability"] < 1
     # Again nothing is scored; another recording is.
     assert "complete already" in calibrate(TWO)[0]
     (folders / "real" / "bad.wav").write_bytes(b"RIFF")
