@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import write_output
 from nes2net.machine.text_files import checked_float, has_control, read_rows
@@ -44,7 +45,8 @@ def line(id: str, score: float) -> str:
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     """Read ids and scores, shape (N,) float64, in file order.
 
-    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not.
+    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not. The baselines of
+    ASVspoof 2019 write ``utterance attack label score``: attack and label are left to the keys.
 
     Raises:
         InputError: if the file is missing or holds scores of frames, or a line has another number of
@@ -57,8 +59,10 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             f"{path}: holds scores of frames, not of utterances: `nes2net evaluate` takes it, everything else needs a score "
             "for each utterance, from `nes2net score` without `segments`"
         )
-    ids, scores = [], []
-    for line, (id, score) in read_rows(path, 2, "utterance score"):
+    ids, scores, first = [], [], _first_row(path)
+    of_2019 = len(first) == 4 and first[2] in (BONAFIDE, SPOOF)
+    fields = (4, "utterance attack label score") if of_2019 else (2, "utterance score")
+    for line, (id, *_, score) in read_rows(path, *fields):
         if has_control(id):
             raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
         ids.append(id)
@@ -71,15 +75,19 @@ def holds_frames(path: str | Path) -> bool:
 
     Its first line that is not blank then has three to five fields, the second of which is 0.
     """
-    path = Path(path)
+    row = _first_row(Path(path))
+    return 3 <= len(row) <= 5 and row[1] == "0"
+
+
+def _first_row(path: Path) -> list[str]:
+    """The fields of the first line that is not blank; none of a file that is not regular or cannot be read."""
     if not path.is_file():  # opening a pipe would wait for ever
-        return False
+        return []
     try:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            row = file.read(4096).lstrip().partition("\n")[0].split()
+            return file.read(4096).lstrip().partition("\n")[0].split()
     except OSError:
-        return False
-    return 3 <= len(row) <= 5 and row[1] == "0"
+        return []
 
 
 def check_ids(ids: Iterable[str]) -> None:

@@ -18,10 +18,8 @@ def real_2019(shared, tmp_path_factory):
     source, folder = shared / "real" / "scores" / "asvspoof2019_la", tmp_path_factory.mktemp("2019")
     for path in source.glob("ASVspoof2019.*.xz"):
         write(folder / path.stem, lzma.open(path, "rt").read())
-    for name in ("AASIST.eval", "fusion_weighted.eval", "CQCC-GMM.dev"):
-        rows = (line.split() for line in lzma.open(source / f"{name}.txt.xz", "rt"))
-        write(folder / f"{name}.txt", "".join(f"{row[0]} {row[3]}\n" for row in rows))
-    write(folder / "MoE.eval.txt", lzma.open(source / "MoE.eval.txt.xz", "rt").read())
+    for name in ("AASIST.eval", "fusion_weighted.eval", "CQCC-GMM.dev", "MoE.eval"):
+        write(folder / f"{name}.txt", lzma.open(source / f"{name}.txt.xz", "rt").read())
     write(folder / "published.txt", lzma.open(source / "fusion_weighted.published.txt.xz", "rt").read())
     return folder
 
