@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.audio.files import with_folders_listed
-from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.decisions.calibration import (
@@ -34,6 +33,7 @@ from nes2net.decisions.calibration import (
 from nes2net.decisions.population import Population
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, listed
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
@@ -48,27 +48,6 @@ from nes2net.scoring.score_file import holds_frames, write_scores
 
 #: Name of a row → its figures (:func:`nes2net.decisions.calibration.figures`), before and after calibration.
 Figures = list[tuple[str, dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class Labels:
-    """Which trials have labels, and where the labels are."""
-
-    corpus: str
-    keys: str | Path = "."
-    """Folder or file."""
-    phase: str = "dev"
-
-    def read(self) -> tuple[Corpus, list[Trial]]:
-        """The corpus, and the trials of its keys.
-
-        Raises:
-            InputError: if they cannot be read, or have no such phase.
-        """
-        corpus = corpora.get(self.corpus)
-        key = list(corpus.keys(self.keys))
-        corpus.check_phase(self.phase, key)
-        return corpus, key
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,8 @@ def fit(
         apply_: scores of the same systems in the same order
         out: score file to write
     """
-    from nes2net.actions.calibration import Labels, Recordings, apply_calibration, calibrate
+    from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
+    from nes2net.evaluation.key import Labels
     from nes2net.machine.files import check_writable
     from nes2net.scoring.measuring import forget_traits
     from nes2net.scoring.score_file import holds_frames
@@ -186,8 +187,9 @@ def apply(parameters: str, scores: Sequence[str], *, out: Annotated[str, Flag("F
     The scores to calibrate:
         eval_corpus: their corpus; no evaluation if not given
     """
-    from nes2net.actions.calibration import Labels, apply_calibration
+    from nes2net.actions.calibration import apply_calibration
     from nes2net.decisions.calibration import load
+    from nes2net.evaluation.key import Labels
 
     _check_not_read([parameters, *scores], out)
     calibration, labels = load(parameters), None

@@ -114,9 +114,9 @@ def evaluate(
     A map of embeddings, in the page:
         embeddings: files of nes2net embed, for --html
     """
-    from nes2net.actions.calibration import Labels
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
+    from nes2net.evaluation.key import Labels
 
     pages = Pages(html, json, latex, markdown, embeddings)
     further = [place[1] for place in elsewhere.also if place[1:]]

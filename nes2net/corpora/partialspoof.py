@@ -75,7 +75,7 @@ def segment_labels(
         )
     labels = {}
     for utterance, values in read_npy_dictionary(path).items():
-        text = values.astype("U8")
+        text = values if values.dtype.kind == "U" else values.astype("U8")
         bonafide = text == "1"
         if values.ndim != 1 or not (bonafide | (text == "0")).all():
             raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")

@@ -139,3 +139,24 @@ def describe_excluded(excluded: Mapping[str, Collection[str]]) -> str:
     'attack A14, source acesinger'
     """
     return ", ".join(f"{name} {' '.join(values)}" for name, values in excluded.items())
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which trials have labels, and where the labels are."""
+
+    corpus: str
+    keys: str | Path = "."
+    """Folder or file."""
+    phase: str = "dev"
+
+    def read(self) -> tuple[Corpus, list[Trial]]:
+        """The corpus, and the trials of its keys.
+
+        Raises:
+            InputError: if they cannot be read, or have no such phase.
+        """
+        corpus = corpora.get(self.corpus)
+        key = list(corpus.keys(self.keys))
+        corpus.check_phase(self.phase, key)
+        return corpus, key

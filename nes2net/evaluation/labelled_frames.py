@@ -15,7 +15,7 @@ from nes2net.errors import InputError, listed
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.localisation.frames import RESOLUTIONS
-from nes2net.localisation.metrics import ScoredUtterance, measured_frames
+from nes2net.localisation.metrics import Frames, ScoredUtterance, measured
 from nes2net.localisation.segments import segments_of_frames
 from nes2net.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
@@ -34,7 +34,7 @@ class LabelledFrames:
     """Scores of the frames of utterances, and their labels.
 
     - ``resolution_ms`` is the length of a frame.
-    - ``frames`` holds scores and labels (T,) of each utterance's frames; 1 is bona fide. Both classes occur.
+    - ``frames`` holds the scores and labels of all frames; both classes occur.
     - ``num_expected`` counts the utterances of the phase, and ``left_out`` says why some are missing.
     - ``truth`` says what the labels of seconds come from.
     """
@@ -42,7 +42,7 @@ class LabelledFrames:
     key: Key
     resolution_ms: int
     utterances: list[ScoredUtterance]
-    frames: list[tuple[NDArray, NDArray]]
+    frames: Frames
     num_expected: int
     truth: str
     left_out: str
@@ -55,12 +55,12 @@ class LabelledFrames:
     @property
     def bonafide(self) -> NDArray:
         """Scores of the bona fide frames, (B,) float64."""
-        return np.concatenate([scores[labels.astype(bool)] for scores, labels in self.frames])
+        return self.frames.scores[self.frames.labels == 1].astype(np.float64)
 
     @property
     def spoof(self) -> NDArray:
         """Scores of the spoofed frames, (S,) float64."""
-        return np.concatenate([scores[~labels.astype(bool)] for scores, labels in self.frames])
+        return self.frames.scores[self.frames.labels == 0].astype(np.float64)
 
 
 def labelled_frames(
@@ -101,8 +101,8 @@ def labelled_frames(
     ids = [trial.id for trial in matched.trials]
     resolution = int(resolution)
     utterances, truth, left_out = _utterances(key, ids, found.scores, resolution, allow_partial)
-    frames = measured_frames(utterances, resolution, resolution)
-    if len(classes := {bool(label) for _, labels in frames for label in np.unique(labels)}) == 1:
+    frames = measured(utterances, resolution, resolution)
+    if len(classes := {bool(label) for label in np.unique(frames.labels)}) == 1:
         has, lacks = ("bona fide", "spoofed") if True in classes else ("spoofed", "bona fide")
         raise InputError(f"all frames of {resolution} ms are {has}, none are {lacks}; both are needed")
     mismatch = "; ".join(filter(None, (matched.mismatch.describe(matched.num_expected), left_out)))

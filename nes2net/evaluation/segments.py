@@ -9,7 +9,7 @@ resolution is honest, and at a coarser one optimistic.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,17 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import RESOLUTIONS
-from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
-from nes2net.localisation.metrics import ScoredUtterance, measured_frames, point_eer, range_eer
+from nes2net.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
+from nes2net.localisation.metrics import (
+    Frames,
+    ScoredUtterance,
+    TimedFrames,
+    measured,
+    point_eer_of,
+    range_eer_of,
+    sorted_frames,
+    timed_frames,
+)
 from nes2net.localisation.segments import segments_of_frames
 from nes2net.machine.files import sha256_of
 
@@ -266,7 +275,7 @@ def _figures(
     wrongly at the EER's threshold, (U,).
     """
     utterances, resolution = found.utterances, found.resolution_ms
-    own_rate = _point_rate(f"{resolution} ms", OWN, found.frames, draws)
+    own_rate = _point_rate(f"{resolution} ms", OWN, sorted_frames(found.frames), draws)
     eer_threshold = own_rate.threshold
     assert eer_threshold is not None  # both classes have frames
     rates = []
@@ -276,12 +285,17 @@ def _figures(
         elif measured_at % resolution == 0 or resolution % measured_at == 0:
             how = "repeated" if measured_at < resolution else f"minimum of {measured_at // resolution}"
             # Segments label frames finer than the scores, as published, if the corpus lists its segments.
-            frames = measured_frames(utterances, resolution, measured_at, by_segments=found.truth == RTTM)
+            by_segments = found.truth == RTTM
+            frames = sorted_frames(
+                measured(utterances, resolution, measured_at, by_segments=by_segments, own=found.frames)
+            )
             rates.append(_point_rate(f"{measured_at} ms", how, frames, draws))
-    lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in found.frames]
-    rates.append(_point_rate("utterances", "minimum of all", lowest, draws))
-    range_based = range_eer(utterances, resolution)
-    interval = range_eer_interval(utterances, resolution, **draws)
+            del frames  # hundreds of megabytes
+    scores, labels = (np.minimum.reduceat(row, found.frames.starts) for row in found.frames[:2])
+    lowest = Frames(scores, labels, np.ones_like(found.frames.counts))
+    rates.append(_point_rate("utterances", "minimum of all", sorted_frames(lowest), draws))
+    time = timed_frames(utterances, resolution)
+    range_based, interval = range_eer_of(time), range_interval_of(time, **draws)
     rates.append(Rate("seconds", range_based.eer, range_based.threshold, interval, OWN, None, None))
     asked = {} if threshold is None else {"the threshold asked for": threshold}
     thresholds = {"the threshold of the EER": eer_threshold, **asked}
@@ -316,16 +330,12 @@ def _figures(
     return rates, rows, (range_based.bonafide_seconds, range_based.spoof_seconds), wrong
 
 
-def _point_rate(name: str, how: str, pairs: Sequence[tuple[NDArray, NDArray]], draws: Mapping[str, Any]) -> Rate:
-    scores, labels = zip(*pairs)
-    num_bonafide = sum(int(of_utterance.sum()) for of_utterance in labels)
-    num_spoof = sum(map(len, labels)) - num_bonafide
+def _point_rate(name: str, how: str, frames: TimedFrames, draws: Mapping[str, Any]) -> Rate:
+    num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
     if not num_bonafide or not num_spoof:
         return Rate(name, None, None, None, how, num_bonafide, num_spoof)
-    found = point_eer(scores, labels)
-    return Rate(
-        name, found.eer, found.threshold, point_eer_interval(scores, labels, **draws), how, num_bonafide, num_spoof
-    )
+    found, interval = point_eer_of(frames), point_interval_of(frames, **draws)
+    return Rate(name, found.eer, found.threshold, interval, how, num_bonafide, num_spoof)
 
 
 def _or_none(value: float) -> float | None:

@@ -125,7 +125,7 @@ def match_boundaries(
         # Each pair within the tolerance is worth more than all distances, so as many as possible
         # are taken.
         worth = np.where(apart <= tolerance + _ROUNDING, (apart.size + 1) * (tolerance + _ROUNDING) - apart, 0)
-        rows, columns = linear_sum_assignment(worth, maximize=True)
+        rows, columns = linear_sum_assignment(worth, maximize=True) if worth.any() else ([], [])
         matched = apart[rows, columns][worth[rows, columns] > 0]
         distances.append(matched)
         counts.append([len(matched), len(times[1]) - len(matched), len(times[0]) - len(matched)])

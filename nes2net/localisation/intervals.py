@@ -8,21 +8,34 @@ All resamples walk only through the frames of these bins. The result is exact.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.localisation.metrics import ScoredUtterance, Tail, TimedFrames, pooled_frames, timed_frames
+from nes2net.localisation.metrics import (
+    ScoredUtterance,
+    Tail,
+    TimedFrames,
+    joined_frames,
+    sorted_frames,
+    timed_frames,
+)
 from nes2net.machine.progress import bootstrap_progress
-from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
+from nes2net.machine.this_process import usable_processors
+from nes2net.metrics.eer import compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
 _CHUNK = 64  # resamples whose bins are summed at once
+_BINS = 32
+_FEW = 100_000  # frames that need no narrower window
+_KEPT = 100_000_000  # numbers of resamples that are kept for the next figure
 
 
 def range_eer_interval(
@@ -46,18 +59,29 @@ def range_eer_interval(
     Raises:
         InputError: as the metric, or if a setting is out of range.
     """
-    window, below, draws = _window(timed_frames(utterances, resolution_ms, tail), num_resamples, seed)
+    time = timed_frames(utterances, resolution_ms, tail)
+    return range_interval_of(time, num_resamples=num_resamples, confidence=confidence, seed=seed)
+
+
+def range_interval_of(
+    time: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Compute :func:`range_eer_interval` of frames that were timed already."""
+    resamples = _Resamples(time.totals, num_resamples, seed)
+    window, below = _window(time, resamples)
     ends = last_of_ties(window.scores)
-    totals = np.stack([window.bonafide_totals, window.spoof_totals], 1)
-    values = []
-    for counts in draws:
-        weights = counts[window.utterance]
-        (bonafide, spoof), sizes = counts @ below, counts @ totals
+
+    lower = resamples.sums(below)
+
+    def eer(index: int) -> float:
+        weights = resamples.counts(index).take(window.utterance)
+        (bonafide, spoof), sizes = lower[index], resamples.sizes[index]
         fpr = np.append(bonafide, bonafide + (weights * window.bonafide).cumsum()[ends]) / sizes[0]
         fnr = 1 - np.append(spoof, spoof + (weights * window.spoof).cumsum()[ends]) / sizes[1]
         nearest = np.argmin(np.abs(fpr - fnr))
-        values.append(float((fpr[nearest] + fnr[nearest]) / 2))
-    return percentiles(np.array(values), confidence)
+        return float((fpr[nearest] + fnr[nearest]) / 2)
+
+    return percentiles(resamples.figures(eer), confidence)
 
 
 def point_eer_interval(
@@ -77,29 +101,35 @@ def point_eer_interval(
     Raises:
         InputError: as the metric, or if a setting is out of range.
     """
-    pooled, truth = pooled_frames(scores, labels)
-    number = np.repeat(np.arange(len(scores), dtype=np.int32), [len(np.asarray(row)) for row in scores])
-    known = truth >= 0
-    pooled, truth, number = checked_scores(pooled, "frame")[known], truth[known], number[known]
-    order = np.lexsort((truth == 0, pooled))  # bona fide first among equal scores
-    bonafide, spoof = (truth[order] == label for label in (1, 0))
-    number = number[order]
-    totals: list[Any] = [np.bincount(number, of_class, len(scores)) for of_class in (bonafide, spoof)]
-    frames = TimedFrames(pooled[order], bonafide.astype(np.float64), spoof.astype(np.float64), number, *totals)
-    window, below, draws = _window(frames, num_resamples, seed)
-    classes = [window.bonafide > 0, ~(window.bonafide > 0)]
+    frames = sorted_frames(joined_frames(scores, labels))
+    return point_interval_of(frames, num_resamples=num_resamples, confidence=confidence, seed=seed)
+
+
+def point_interval_of(
+    frames: TimedFrames, *, num_resamples: int = 1000, confidence: float = 0.95, seed: int = 0
+) -> tuple[float, float]:
+    """Compute :func:`point_eer_interval` of frames that were sorted already."""
+    resamples = _Resamples(frames.totals, num_resamples, seed)
+    window, below = _window(frames, resamples)
+    amounts = window.bonafide, window.spoof
+    classes = [np.flatnonzero(of_class) for of_class in amounts]
+    elements = [(window.utterance[of_class], amount[of_class]) for of_class, amount in zip(classes, amounts)]
     # The frames outside of the window are one trial of each class below and above it.
     outside = np.array([-np.inf, np.inf])
     evaluate: Resampled | None = quick_metric(compute_eer, *(np.append(window.scores[c], outside) for c in classes))
     assert evaluate is not None
-    values = []
-    for counts in draws:
-        trials = []
-        for column, (of_class, total) in enumerate(zip(classes, totals)):
-            inside, lower = counts[window.utterance[of_class]], round(counts @ below[:, column])
-            trials.append(np.append(inside, (lower, round(counts @ total) - lower - int(inside.sum()))))
-        values.append(evaluate(np.concatenate(trials)))
-    return percentiles(np.array(values), confidence)
+
+    lower = resamples.sums(below).round().astype(np.int64)
+    sizes = resamples.sizes.round().astype(np.int64)
+
+    def eer(index: int) -> Any:
+        counts, trials = resamples.counts(index), []
+        for (utterance, amount), below_it, size in zip(elements, lower[index], sizes[index]):
+            inside = counts.take(utterance) * amount.astype(np.int64)
+            trials.append(np.append(inside, (below_it, size - below_it - inside.sum())))
+        return evaluate(np.concatenate(trials))
+
+    return percentiles(resamples.figures(eer), confidence)
 
 
 def interval_of_sums(
@@ -127,62 +157,101 @@ def interval_of_sums(
     >>> round(low, 3), round(high, 3)
     (0.0, 0.5)
     """
-    check_draws(num_resamples, seed)
     rows = np.asarray(sums, np.float64)
     if rows.ndim != 2 or not len(rows):
         raise InputError(f"expected sums of at least one utterance, got shape {rows.shape}")
-    draws = (draw_counts(np.random.default_rng([seed, number]), len(rows)) for number in range(num_resamples))
-    values = np.array([figure(counts @ rows) for counts in draws])
+    values = np.array([figure(sums) for sums in _Resamples(np.ones((len(rows), 1)), num_resamples, seed).sums(rows)])
     values = values[~np.isnan(values)]
     return percentiles(values, confidence) if len(values) else (np.nan, np.nan)
 
 
-def _window(frames: TimedFrames, num_resamples: int, seed: int) -> tuple[TimedFrames, NDArray, Iterable[NDArray]]:
-    """The frames among which the EER of every resample lies, what is below them, and the resamples.
+class _Resamples:
+    """Draws of all utterances with replacement.
 
-    What is below is the amount of both classes that each utterance has there, (U, 2). A resample says how often
-    each utterance was drawn, (U,).
+    Args:
+        totals: (U, C), the amount of each class in each utterance; every draw has some of each.
+        number: R.
     """
-    check_draws(num_resamples, seed)
-    totals = np.stack([frames.bonafide_totals, frames.spoof_totals], 1)
-    for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
-        if not total > 0:
-            raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
-    # Bins of frames with about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
+
+    def __init__(self, totals: NDArray, number: int, seed: int) -> None:
+        check_draws(number, seed)
+        for label, total in zip(("bona fide", "spoofed"), totals.sum(0)):
+            if not total > 0:
+                raise InputError(f"there is no {label} time or frame; an error rate needs both classes")
+        self.totals, self.number, self.seed = totals, number, seed
+        self.drawn_again: frozenset[int] = frozenset()
+        self.sizes = self.sums(totals)
+        """(R, C), the amount of each class in each draw."""
+        if lacking := np.flatnonzero((self.sizes <= 0).any(1)).tolist():
+            self.drawn_again = frozenset(lacking)
+            self.sizes = self.sums(totals)
+
+    def counts(self, index: int) -> NDArray:
+        """How often each utterance is in a draw, (U,)."""
+        size = len(self.totals)
+        if size * self.number <= _KEPT and index not in self.drawn_again:
+            return _kept_draws(size, self.number, self.seed)[index]
+        rng = np.random.default_rng([self.seed, index])
+        counts = draw_counts(rng, size)
+        while index in self.drawn_again and not (counts @ self.totals > 0).all():
+            counts = draw_counts(rng, size)
+        return counts
+
+    def sums(self, amounts: NDArray) -> NDArray:
+        """Add up ``amounts`` (…, U, S) of the utterances of each draw: (…, R, S)."""
+        parts = np.array_split(np.arange(self.number), -(-self.number // _CHUNK))
+        rows = (np.array([self.counts(index) for index in part], np.float64) for part in parts)
+        return np.concatenate([counts @ amounts for counts in rows], axis=-2)
+
+    def figures(self, figure: Callable[[int], float]) -> NDArray:
+        """Compute ``figure`` of the number of each draw, (R,)."""
+        # NumPy computes without Python's lock.
+        with ThreadPoolExecutor(usable_processors()) as pool:
+            return np.array(list(bootstrap_progress(pool.map(figure, range(self.number)), self.number)))
+
+
+@lru_cache(maxsize=1)
+def _kept_draws(size: int, number: int, seed: int) -> NDArray:
+    """The first draw of each resample, (R, U), which all figures of an evaluation use."""
+    # In 8 bits: that one of more than 255 utterances is drawn 256 times happens once in 256! draws.
+    counts = np.empty((number, size), np.uint8)
+    for index in range(number):
+        counts[index] = draw_counts(np.random.default_rng([seed, index]), size)
+    counts.flags.writeable = False
+    return counts
+
+
+def _window(frames: TimedFrames, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+    """The frames among which the EER of every resample lies, and what is below them.
+
+    What is below is the amount of both classes that each utterance has there, (U, 2).
+    """
+    below, before = np.zeros_like(resamples.totals), np.inf
+    while _FEW < len(frames.scores) < before / 2:
+        before = len(frames.scores)
+        frames, below = _narrowed(frames, below, resamples)
+    return frames, below
+
+
+def _narrowed(frames: TimedFrames, below: NDArray, resamples: _Resamples) -> tuple[TimedFrames, NDArray]:
+    """A narrower window, found by the sums of ``frames`` in bins, and what is below it."""
+    # Bins of about as many frames each; equal scores share a bin. ``ends`` are the indices behind them.
     ends = last_of_ties(frames.scores) + 1
-    count = min(64, 1 + len(frames.scores) // 500)
+    count = min(_BINS, 1 + len(frames.scores) // 500)
     ends = np.unique(ends[np.searchsorted(ends, np.arange(1, count + 1) * len(frames.scores) // count)])
-    bins = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))  # of each frame
-    # B, S: the amount of both classes that each utterance has in each bin, (U, bins).
-    in_bins = [
-        np.bincount(frames.utterance * len(ends) + bins, weights, len(totals) * len(ends)).reshape(len(totals), -1)
-        for weights in (frames.bonafide, frames.spoof)
-    ]
-    draws = _draws(totals, num_resamples, seed)
-    crossed: list[int] = []  # the bin of each resample in which the first rate reaches the second
-    while chunk := [*itertools.islice(draws, _CHUNK)]:
-        counts = np.array(chunk, np.float64)
-        sizes = counts @ totals
-        bonafide, spoof = ((counts @ of_class).cumsum(1) for of_class in in_bins)  # R×bins
-        rise = bonafide / sizes[:, :1] + spoof / sizes[:, 1:] - 1  # FPR − FNR behind each bin
-        rise[:, -1] = 1  # with time behind the last frame it may stay below 0
-        crossed += (rise >= 0).argmax(1).tolist()
+    until = np.empty((2, len(below), len(ends)))  # the amount of each class in each utterance below the end of each bin
+    for place, (start, end) in enumerate(pairwise((0, *ends))):
+        for of_class, amounts in zip(until, (frames.bonafide, frames.spoof)):
+            of_class[:, place] = np.bincount(frames.utterance[start:end], amounts[start:end], len(below))
+    until.cumsum(2, out=until)
+    until += below.T[:, :, None]
+    bonafide, spoof = resamples.sums(until) / resamples.sizes.T[:, :, None]  # R×bins
+    rise = bonafide + spoof - 1  # FPR − FNR behind each bin
+    rise[:, -1] = 1  # with time behind the last frame it may stay below 0
+    crossed = (rise >= 0).argmax(1)  # the bin of each resample in which the first rate reaches the second
     # Rounding may move a crossing at the edge of a bin to its neighbour.
-    first, last = max(0, min(crossed) - 1), min(len(ends), max(crossed) + 2)
+    first, last = max(0, int(crossed.min()) - 1), min(len(ends), int(crossed.max()) + 2)
     window = slice(ends[first - 1] if first else 0, ends[last - 1])
-    below = np.stack([of_class[:, :first].sum(1) for of_class in in_bins], 1)
     columns = ("scores", "bonafide", "spoof", "utterance")
-    return (
-        frames._replace(**{name: getattr(frames, name)[window] for name in columns}),
-        below,
-        bootstrap_progress(_draws(totals, num_resamples, seed), num_resamples),
-    )
-
-
-def _draws(totals: NDArray, num_resamples: int, seed: int) -> Iterator[NDArray]:
-    """How often each utterance is in a resample, (U,); each resample has both classes."""
-    for number in range(num_resamples):
-        rng = np.random.default_rng([seed, number])
-        while not ((counts := draw_counts(rng, len(totals))) @ totals > 0).all():
-            pass
-        yield counts
+    narrowed = frames._replace(**{name: getattr(frames, name)[window] for name in columns})
+    return narrowed, until[:, :, first - 1].T if first else below

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.errors import InputError
-from nes2net.localisation.frames import align, coarsen_labels, coarsen_scores, pool_labels, refine_scores
 from nes2net.localisation.segments import ROUNDING, SPOOF, frame_labels
-from nes2net.metrics.eer import checked_scores, compute_eer, last_of_ties
+from nes2net.metrics.eer import checked_scores, eer_of_sorted, last_of_ties
 
 Tail = Literal["bonafide", "last"]
 
@@ -76,12 +75,53 @@ def point_eer(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Point
     >>> point_eer([[2.0, -1.0, 1.0], [0.5, -2.0]], [[1, 0, 1], [0, 1]]).eer
     0.41666666666666663
     """
-    pooled, truth = pooled_frames(scores, labels)
-    bonafide, spoof = pooled[truth == 1], pooled[truth == 0]
-    return PointEer(*compute_eer(bonafide, spoof), len(bonafide), len(spoof))
+    return point_eer_of(sorted_frames(joined_frames(scores, labels)))
 
 
-def pooled_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> tuple[NDArray, NDArray]:
+def point_eer_of(frames: TimedFrames) -> PointEer:
+    """Compute :func:`point_eer` of frames that were sorted already."""
+    num_bonafide, num_spoof = (int(total) for total in frames.totals.sum(0))
+    for name, number in (("bona fide", num_bonafide), ("spoofed", num_spoof)):
+        if not number:
+            raise InputError(f"there are no {name} frames; an error rate needs both classes")
+    eer, threshold = eer_of_sorted(frames.scores, frames.bonafide, frames.spoof)
+    return PointEer(eer, threshold, num_bonafide, num_spoof)
+
+
+def sorted_frames(frames: Frames) -> TimedFrames:
+    """Sort frames by their scores, bona fide first among equal ones, and count them.
+
+    Neighbours in an utterance that are equal, as at a finer resolution than the scores', are counted as one element.
+
+    Raises:
+        InputError: if there are no frames, or a score is NaN.
+    """
+    scores, labels = checked_scores(frames.scores, "frame"), frames.labels
+    new = np.append(True, (scores[1:] != scores[:-1]) | (labels[1:] != labels[:-1]))
+    new[frames.starts[frames.counts > 0]] = True
+    number = np.arange(len(frames.counts), dtype=np.int32).repeat(frames.counts)[new]
+    copies = np.diff(np.flatnonzero(new), append=len(new)).astype(np.int32)
+    scores, labels, utterances = scores[new], labels[new], len(frames.counts)
+    del frames, new  # of the caller's frames, which may be its last use, some 200 MB
+    order = np.argsort(scores)
+    if (labels < 0).any():
+        order = order[labels[order] >= 0]
+    scores, bonafide = scores[order], labels[order] == 1
+    tied = scores[1:] == scores[:-1]
+    if (wrong := np.flatnonzero(tied & bonafide[1:] & ~bonafide[:-1])).size:
+        run = np.append(False, ~tied).cumsum(dtype=np.int32)  # of equal scores
+        mixed = np.zeros(run[-1] + 1, bool)
+        mixed[run[wrong]] = True
+        places = np.flatnonzero(mixed[run])
+        order[places] = order[places][np.lexsort((~bonafide[places], run[places]))]
+        bonafide = labels[order] == 1
+    number, copies = number[order], copies[order]
+    amounts = copies * bonafide, copies * ~bonafide
+    totals = (np.bincount(number, of_class, utterances) for of_class in amounts)
+    return TimedFrames(scores, *amounts, number, *totals)
+
+
+def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> Frames:
     """Join the scores and labels of the frames of all utterances, after a check of their lengths."""
     rows = [(np.asarray(of_scores), np.asarray(of_labels)) for of_scores, of_labels in zip(scores, labels, strict=True)]
     for number, (of_scores, of_labels) in enumerate(rows):
@@ -92,7 +132,8 @@ def pooled_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> t
             )
     if not rows:
         raise InputError("there are no utterances, so there is no error rate")
-    return tuple(map(np.concatenate, zip(*rows)))  # type: ignore[return-value]
+    joined, truth = map(np.concatenate, zip(*rows))
+    return Frames(joined, truth, np.array([len(of_scores) for of_scores, _ in rows]))
 
 
 def measured_frames(
@@ -113,21 +154,94 @@ def measured_frames(
     Raises:
         InputError: if one resolution is not a multiple of the other, or an utterance has no scores.
     """
-    pooled = [pool_labels(_labels_10ms(one), _factor(resolution_ms, 10)) for one in utterances]
-    aligned = [align(one.scores, labels) for one, labels in zip(utterances, pooled)]
-    if measured_at >= resolution_ms:
+    frames = measured(utterances, resolution_ms, measured_at, by_segments=by_segments)
+    ends = frames.counts.cumsum()[:-1]
+    return list(zip(np.split(frames.scores, ends), np.split(frames.labels, ends)))
+
+
+class Frames(NamedTuple):
+    """The frames of all utterances, one utterance after another."""
+
+    scores: NDArray
+    """(N,)."""
+    labels: NDArray
+    """(N,): 1 bona fide, 0 spoof; frames of −1 are left out of what is measured."""
+    counts: NDArray
+    """(U,), the frames of each utterance."""
+
+    @property
+    def starts(self) -> NDArray:
+        """(U,), where the frames of each utterance begin."""
+        return self.counts.cumsum() - self.counts
+
+
+def measured(
+    utterances: Sequence[ScoredUtterance],
+    resolution_ms: int,
+    measured_at: int,
+    *,
+    by_segments: bool = True,
+    own: Frames | None = None,
+) -> Frames:
+    """Give the :func:`measured_frames` of all utterances in one row; ``own`` are those at ``resolution_ms``, if at hand."""
+    frames = own
+    if frames is None:
+        pooled = _pooled(utterances, _factor(resolution_ms, 10))
+        scores, counts = _joined([np.asarray(one.scores) for one in utterances])
+        if not counts.all():
+            raise InputError(f"{utterances[int(counts.argmin())].name} has no scores")
+        frames = _aligned(scores, counts, *pooled)
+    if measured_at > resolution_ms:
+        # Frames left over at the end of an utterance give one frame more.
         factor = _factor(measured_at, resolution_ms)
-        return [(coarsen_scores(scores, factor), coarsen_labels(labels, factor)) for scores, labels in aligned]
-    factor = _factor(resolution_ms, measured_at)
-    return [
-        align(
-            refine_scores(scores, factor),
-            frame_labels(one.segments, measured_at, one.duration)
-            if by_segments
-            else pool_labels(_labels_10ms(one), _factor(measured_at, 10)),
-        )
-        for one, (scores, _) in zip(utterances, aligned)
-    ]
+        parts = -(-frames.counts // factor)
+        first = frames.starts.repeat(parts) + _places(parts) * factor
+        return Frames(np.minimum.reduceat(frames.scores, first), np.minimum.reduceat(frames.labels, first), parts)
+    if measured_at < resolution_ms:
+        factor = _factor(resolution_ms, measured_at)
+        if by_segments:
+            finer = _joined([frame_labels(one.segments, measured_at, one.duration) for one in utterances])
+        else:
+            finer = _pooled(utterances, _factor(measured_at, 10))
+        return _aligned(frames.scores.repeat(factor), frames.counts * factor, *finer)
+    return frames
+
+
+def _joined(rows: Sequence[NDArray]) -> tuple[NDArray, NDArray]:
+    """One row of the rows of all utterances, and how long each of these is."""
+    return np.concatenate(rows), np.array([len(row) for row in rows])
+
+
+def _places(counts: NDArray) -> NDArray:
+    """The place of each of ``counts`` numbers within its utterance."""
+    return np.arange(counts.sum()) - (counts.cumsum() - counts).repeat(counts)
+
+
+def _cut(values: NDArray, counts: NDArray, kept: NDArray) -> NDArray:
+    """Of the ``counts`` values of each utterance, the first ``kept``."""
+    if (counts == kept).all():
+        return values
+    starts, steps = counts.cumsum() - counts, np.zeros(len(values) + 1, np.int8)
+    np.add.at(steps, starts, 1)
+    np.add.at(steps, starts + kept, -1)
+    return values[steps[:-1].cumsum(dtype=np.int8).view(bool)]
+
+
+def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
+    """:func:`~nes2net.localisation.frames.pool_labels` of all utterances, joined."""
+    labels, counts = _joined([_labels_10ms(one) for one in utterances])
+    if not counts.all():
+        raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
+    whole = np.maximum(counts // factor, 1)
+    used = np.where(counts < factor, counts, whole * factor)
+    first = (used.cumsum() - used).repeat(whole) + _places(whole) * factor
+    return np.minimum.reduceat(_cut(labels, counts, used), first), whole
+
+
+def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
+    """:func:`~nes2net.localisation.frames.align` of all utterances, joined."""
+    counts = np.minimum(score_counts, label_counts)
+    return Frames(_cut(scores, score_counts, counts), _cut(labels, label_counts, counts), counts)
 
 
 def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> RangeEer:
@@ -153,7 +267,11 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     >>> round(result.fpr, 6), round(result.fnr, 6), round(result.eer, 6)
     (0.0, 0.6, 0.3)
     """
-    time = timed_frames(utterances, resolution_ms, tail)
+    return range_eer_of(timed_frames(utterances, resolution_ms, tail))
+
+
+def range_eer_of(time: TimedFrames) -> RangeEer:
+    """Compute :func:`range_eer` of frames that were timed already."""
     bonafide_seconds, spoof_seconds = float(time.bonafide_totals.sum()), float(time.spoof_totals.sum())
     for label, total in (("bona fide", bonafide_seconds), ("spoofed", spoof_seconds)):
         if not total > 0:
@@ -179,6 +297,11 @@ class TimedFrames(NamedTuple):
     bonafide_totals: NDArray
     """The bona fide part of each utterance, its frames and the rest."""
     spoof_totals: NDArray
+
+    @property
+    def totals(self) -> NDArray:
+        """The amount of both classes in each utterance, (U, 2)."""
+        return np.stack([self.bonafide_totals, self.spoof_totals], 1)
 
 
 def timed_frames(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail: Tail = "bonafide") -> TimedFrames:

@@ -115,15 +115,15 @@ def segments_of_frames(
     classes = np.asarray(frames)
     if classes.ndim == 2:
         classes = classes.argmax(axis=1)
-    if classes.ndim != 1 or not np.isin(classes, np.arange(len(labels))).all():
+    if classes.ndim != 1 or (classes.dtype != bool and not np.isin(classes, np.arange(len(labels))).all()):
         raise InputError(f"frames are classes (T,) from 0 to {len(labels) - 1}, or logits (T, {len(labels)})")
-    edges = np.concatenate(([0], np.flatnonzero(np.diff(classes)) + 1, [len(classes)]))
+    edges = [0, *(np.flatnonzero(classes[1:] != classes[:-1]) + 1).tolist(), len(classes)]
     step = resolution_ms / 1000
     segments = []
-    for first, behind in pairwise(edges.tolist()):
+    for (first, behind), number in zip(pairwise(edges), classes[edges[:-1]].tolist() if len(classes) else ()):
         start, end = first * step, behind * step if duration is None else min(behind * step, duration)
         if start < end:
-            segments.append(Segment(labels[int(classes[first])], round(start, 8), round(end, 8)))
+            segments.append(Segment(labels[int(number)], round(start, 8), round(end, 8)))
     return segments
 
 

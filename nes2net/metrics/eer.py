@@ -6,6 +6,10 @@ rule that a published figure was computed with reproduces it.
 
 from __future__ import annotations
 
+import operator
+from bisect import bisect_left
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -57,12 +61,15 @@ def compute_eer(
     """
     if method not in METHODS:
         raise InputError(f"unknown EER method '{method}'; known: {', '.join(METHODS)}")
-    if method in ("asvspoof", "sklearn"):
-        frr, far, thresholds = (det_curve if method == "asvspoof" else roc_points)(bonafide, spoof)
+    if method == "sklearn":
+        frr, far, thresholds = roc_points(bonafide, spoof)
         nearest = np.argmin(np.abs(frr - far))
         return float((frr[nearest] + far[nearest]) / 2), float(thresholds[nearest])
 
     bonafide, spoof = checked_classes(bonafide, spoof)
+    if method == "asvspoof":
+        scores, is_bonafide = walk(bonafide, spoof)
+        return eer_of_sorted(scores, is_bonafide, ~is_bonafide)
     scores, is_bonafide = walk(bonafide, spoof, order if method == "interpolated" else None)
     # Without the trials at the threshold, which are accepted.
     rejected_bonafide = np.cumsum(is_bonafide) - is_bonafide
@@ -76,6 +83,34 @@ def compute_eer(
     )
     before, at = scores[starts[max(after - 1, 0)]], scores[starts[after]]
     return eer, float(at if share == 1 else before + share * (at - before))
+
+
+def eer_of_sorted(scores: NDArray, bonafide: NDArray, spoof: NDArray) -> tuple[float, float]:
+    """Compute the EER and its threshold by the ASVspoof rule from the elements of :func:`walk`.
+
+    Args:
+        scores: (N,), ascending; among equal ones bona fide comes first.
+        bonafide, spoof: (N,), how many trials of each class have this score; one of them is 0.
+    """
+    until = bonafide.cumsum(), spoof.cumsum()
+    sizes = [int(of_class[-1]) for of_class in until]
+
+    def rates(rejected: Sequence[int]) -> tuple[float, float]:
+        """FRR and FAR after so many trials of each class are rejected."""
+        return rejected[0] / sizes[0], (sizes[1] - rejected[1]) / sizes[1]
+
+    def reached(rejected: Sequence[int]) -> bool:
+        return operator.ge(*rates(rejected))
+
+    # FRR − FAR rises with every trial that is rejected, so |FRR − FAR| is smallest where it changes its sign, or one before.
+    at = bisect_left(range(scores.size), True, key=lambda i: reached([int(of_class[i]) for of_class in until]))
+    here = int(bonafide[at]), int(spoof[at])
+    below = [int(of_class[at]) - of_these for of_class, of_these in zip(until, here)]
+    steps = [(below[0] + step * bool(here[0]), below[1] + step * bool(here[1])) for step in range(sum(here) + 1)]
+    after = bisect_left(steps, True, key=reached)
+    nearest = min((max(after - 1, 0), after), key=lambda step: abs(operator.sub(*rates(steps[step]))))
+    lower = scores[at - 1] if at else scores[0] - 0.001
+    return sum(rates(steps[nearest])) / 2, float(scores[at] if nearest else lower)
 
 
 def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:

@@ -9,18 +9,18 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.corpora.trial import Trial, trials_digest
 from nes2net.errors import InputError
-from nes2net.machine.devices import float32_settings
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.this_process import processor_name
-from nes2net.scoring.kernel import Scorer
 from nes2net.version import __version__
+
+if TYPE_CHECKING:
+    from nes2net.scoring.kernel import Scorer
 
 _LARGEST_ABOUT = 16 << 20  # bytes
 _LARGEST_WHOLE = 64 << 20  # bytes; a reason for each of the missing scores is in it
@@ -122,6 +122,10 @@ def audio_digest(trials: Iterable[Trial], stamps: Mapping[str, str]) -> str:
 
 def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """The software and hardware of a run; all of it may change the last digits of scores."""
+    import torch  # for start-up time: what reads records needs no PyTorch
+
+    from nes2net.machine.devices import float32_settings  # for start-up time, too
+
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}
     device = scorer.computes_on

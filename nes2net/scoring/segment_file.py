@@ -8,9 +8,9 @@ the difference of the logits, and the label is not read.
 
 from __future__ import annotations
 
-import math
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,54 +71,22 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
             lines that stand together, or there are no frames; or if the file is larger than any real one.
     """
     path = Path(path)
-    scores: dict[str, NDArray] = {}
-    id, expected, found, num_frames = "", 0, array("d"), 0
-
-    def keep() -> None:
-        if expected:
-            scores[id] = np.array(found)
-
-    for number, line in _numbered(path):
-        row = line.split()
-        if len(row) == 3:
-            name, frame, text = row
-            try:
-                score = float(text)
-            except ValueError:
-                score = math.nan
-            if score != score or "_" in text or not text.isascii():
-                score = checked_float(text, path, number)
-        elif 4 <= len(row) <= 5:
-            name, frame, *logits = row[:4]
-            bonafide, spoof = (checked_float(text, path, number) for text in logits)
-            score = bonafide - spoof
-        elif not row:
+    reader = _Reader(path)
+    for number, text in _blocks(path):
+        if columns := _columns(text):
+            names, frames, scores = columns
+            start = 0
+            for name, run in groupby(names):
+                end = start + len(list(run))
+                reader.add(number + start, name, frames[start:end], scores[start:end])
+                start = end
             continue
-        else:
-            raise InputError(
-                f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}"
-            )
-        if name != id:
-            if has_control(name):
-                raise InputError(f"{path}, line {number}: the id {shown(name)} cannot be used: {CONTROL}")
-            keep()
-            if name in scores:
-                raise InputError(f"{path}, line {number}: more frames of {shown(name)}, whose lines ended before")
-            if len(scores) == MOST_UTTERANCES:
-                raise InputError(f"{path}: has more than {MOST_UTTERANCES:,} utterances; split it")
-            id, expected, found = name, 0, array("d")
-        if frame != str(expected):
-            raise InputError(
-                f"{path}, line {number}: expected frame {expected} of {shown(name)}, found {shown(frame)}; the frames of an "
-                "utterance stand together, numbered from 0 without gaps"
-            )
-        expected += 1
-        found.append(score)
-        num_frames += 1
-        if num_frames > MOST_FRAMES:
-            raise InputError(f"{path}: has more than {MOST_FRAMES:,} frames; split it")
-    keep()
-    if not scores:
+        for place, line in enumerate(text.split("\n")[:-1], number):
+            if row := _row(path, place, line):
+                name, frame, score = row
+                reader.add(place, name, [frame], [score])
+    reader.keep()
+    if not reader.scores:
         raise InputError(f"{path}: holds no scores of frames; expected lines of {_FIELDS}")
     record, resolution = path.with_name(f"{path.name}.json"), None
     if record.is_file():  # a reason for each missing utterance is in it
@@ -126,11 +94,93 @@ def read_segment_scores(path: str | Path) -> SegmentScores:
         resolution = read_json_as(_SegmentRecord, record, 1 << 30, what, remedy).resolution_ms
         if resolution is not None and not 0 < resolution < 1e6:
             raise InputError(f"{record}: `resolution_ms` is a number of ms above 0, not {resolution}")
-    return SegmentScores(scores, resolution)
+    return SegmentScores(reader.scores, resolution)
 
 
-def _numbered(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file with their numbers, without holding the file.
+class _Reader:
+    """The utterances that were read, and the frames of the one that is being read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.scores: dict[str, NDArray] = {}
+        self.id, self.found, self.num_frames = "", array("d"), 0
+
+    def add(self, line: int, name: str, frames: list[str], scores: Sequence[float]) -> None:
+        """Add ``frames`` of the utterance ``name``, whose lines begin with the number ``line``."""
+        if name != self.id:
+            if has_control(name):
+                raise InputError(f"{self.path}, line {line}: the id {shown(name)} cannot be used: {CONTROL}")
+            self.keep()
+            if name in self.scores:
+                raise InputError(f"{self.path}, line {line}: more frames of {shown(name)}, whose lines ended before")
+            if len(self.scores) == MOST_UTTERANCES:
+                raise InputError(f"{self.path}: has more than {MOST_UTTERANCES:,} utterances; split it")
+            self.id, self.found = name, array("d")
+        expected = len(self.found)
+        wanted = list(map(str, range(expected, expected + len(frames))))
+        if frames != wanted:
+            wrong = next(place for place, frame in enumerate(frames) if frame != wanted[place])
+            raise InputError(
+                f"{self.path}, line {line + wrong}: expected frame {wanted[wrong]} of {shown(name)}, found "
+                f"{shown(frames[wrong])}; the frames of an utterance stand together, numbered from 0 without gaps"
+            )
+        self.found.extend(scores)
+        self.num_frames += len(frames)
+        if self.num_frames > MOST_FRAMES:
+            raise InputError(f"{self.path}: has more than {MOST_FRAMES:,} frames; split it")
+
+    def keep(self) -> None:
+        """Keep the utterance that has ended."""
+        if self.found:
+            self.scores[self.id] = np.array(self.found)
+
+
+def _columns(text: str) -> tuple[list[str], list[str], list[float]] | None:
+    """The three fields of all lines of ``text`` as :func:`lines` writes them; None if a line is written in another way.
+
+    A file has millions of lines. Their form is checked for all at once.
+    """
+    if not text.isascii():
+        return None
+    codes = np.frombuffer(text.encode(), np.uint8)
+    between = np.flatnonzero((codes <= ord(" ")) | (codes == 127))
+    if len(between) % 3 or (codes[between].reshape(-1, 3) != [ord(" "), ord(" "), ord("\n")]).any():
+        return None
+    lengths = np.diff(between, prepend=-1)
+    if lengths.min() == 1 or lengths.max() > _LONGEST_LINE // 3:
+        return None
+    words = text.split()
+    texts = words[2::3]
+    if "_" in "".join(texts):  # Python reads 1_0 as 10
+        return None
+    try:
+        scores = list(map(float, texts))
+    except ValueError:
+        return None
+    return words[::3], words[1::3], scores
+
+
+def _row(path: Path, number: int, line: str) -> tuple[str, str, float] | None:
+    """Utterance, frame and score of a line in any of the forms that are read; None for a blank line."""
+    if len(line) > _LONGEST_LINE:
+        raise _too_long(path, number)
+    row = line.split()
+    if not row:
+        return None
+    if len(row) == 3:
+        return row[0], row[1], checked_float(row[2], path, number)
+    if 4 <= len(row) <= 5:
+        bonafide, spoof = (checked_float(text, path, number) for text in row[2:4])
+        return row[0], row[1], bonafide - spoof
+    raise InputError(f"{path}, line {number}: expected 3 fields ({_FIELDS}), found {len(row)}: {shown(line.strip())}")
+
+
+def _too_long(path: Path, number: int) -> InputError:
+    return InputError(f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}")
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield whole lines of a text file, some megabytes at a time, with the number of the first one.
 
     Raises:
         InputError: if it cannot be read, is not text in UTF-8, or a line or the file is too long.
@@ -140,25 +190,17 @@ def _numbered(path: Path) -> Iterator[tuple[int, str]]:
     try:
         if path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: is longer than {MOST_BYTES >> 30} GiB; split it")
-        number, rest = 0, ""
+        number, rest = 1, ""
         with open(path, encoding="utf-8-sig") as file:
-            while True:
-                block = file.read(_BLOCK)
-                *whole, rest = (rest + block).split("\n")
-                for line in whole if block else [rest]:
-                    number += 1
-                    if len(line) > _LONGEST_LINE:
-                        break
-                    yield number, line
-                else:
-                    if len(rest) <= _LONGEST_LINE or not block:
-                        if not block:
-                            return
-                        continue
-                    number += 1
-                raise InputError(
-                    f"{path}, line {number}: has more than {_LONGEST_LINE:,} characters; expected {_FIELDS}"
-                )
+            while block := file.read(_BLOCK):
+                whole, end, rest = (rest + block).rpartition("\n")
+                if end:
+                    yield number, whole + end
+                    number += whole.count("\n") + 1
+                if len(rest) > _LONGEST_LINE:
+                    raise _too_long(path, number)
+            if rest:
+                yield number, f"{rest}\n"
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text file (a byte is not UTF-8); give the unpacked text file") from error
     except OSError as error:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.actions.calibration import Labels, apply_calibration, calibrate
+from nes2net.actions.calibration import apply_calibration, calibrate
 from nes2net.cli.main import main
+from nes2net.evaluation.key import Labels
 
 
 @pytest.fixture

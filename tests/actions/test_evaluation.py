@@ -4,9 +4,9 @@ import pytest
 from builders.report_case import make_case
 
 from nes2net import InputError
-from nes2net.actions.calibration import Labels
 from nes2net.actions.evaluation import Pages, evaluate
 from nes2net.cli.main import main
+from nes2net.evaluation.key import Labels
 from nes2net.machine.terminal import printable
 
 

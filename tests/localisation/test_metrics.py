@@ -138,7 +138,7 @@ def test_what_has_no_error_rate():
     for scores, labels, message in [
         ([[1.0], [1.0, 2.0]], [[1], [0]], r"utterance 1 has scores of shape \(2,\) and labels of shape \(1,\)"),
         ([[1.0]], [[]], r"scores of shape \(1,\) and labels of shape \(0,\)"),
-        ([[1.0]], [[0]], "there are no bona fide scores"),
+        ([[1.0]], [[0]], "there are no bona fide frames"),
         ([], [], "there are no utterances"),
     ]:
         with pytest.raises(InputError, match=message):
