@@ -274,7 +274,8 @@ def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sam
     filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
     snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
 
-    noise = filter_powers(noise, filters, np.float64)
+    # In the precision of the waveform: an error of 2e-7 of the noise, which is weaker than the waveform.
+    noise = filter_powers(noise, filters, np.float32 if x.dtype == np.float32 else np.float64)
     # The published code scales the noise to peak 1 before it scales it to this norm; that changes
     # nothing.
     norm = np.linalg.norm(noise)
