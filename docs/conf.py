@@ -87,8 +87,10 @@ def write_pages(_: Sphinx) -> None:
     texts = {name: (REPOSITORY / f"{name}.md").read_text(encoding="utf-8").replace("](docs/", "](/") for name in TOP}
     texts |= {"commands": commands.page(), "recipe-keys": recipe_keys.page(), "part-options": part_options.page()}
     texts |= {"files": modules.page(), **{f"api/{name}": text for name, text in api.pages().items()}}
-    for name, text in texts.items():
-        path = DOCS / "reference" / f"{name}.md"
+    pages = {DOCS / "reference" / f"{name}.md": text for name, text in texts.items()}
+    for path in set((DOCS / "reference").rglob("*.md")) - pages.keys():
+        path.unlink()  # of an older state
+    for path, text in pages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
             path.write_text(text, encoding="utf-8")
