@@ -169,7 +169,7 @@ class Backend(nn.Module):
                 )
 
     def check_scores(self, scores: Tensor | None, batch_size: int) -> None:
-        """Raise :class:`InputError` unless the ``scores`` of other systems are B×:attr:`num_scores`."""
+        """Raise :class:`InputError` unless the ``scores`` of other systems are B×``num_scores``."""
         name, count = self.config["name"] if hasattr(self, "config") else "", self.num_scores
         if scores is None:
             raise InputError(

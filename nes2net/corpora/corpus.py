@@ -242,7 +242,7 @@ class Corpus(ABC):
     ) -> list[Trial]:
         """The trials of ``split`` in the order of the protocol, with the paths of their audio.
 
-        Args: as for :meth:`find_protocol`.
+        It takes the arguments of :meth:`find_protocol`.
         """
         split = known_split(split, self.accepted_splits, self.title)
         root = corpus_root(self.place(root))

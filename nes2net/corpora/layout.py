@@ -31,7 +31,7 @@ class Columns:
     """The columns of a list without header, separated by white space."""
 
     names: str
-    """The names, separated by ``, ``. ``utterance`` is the id of a trial; ``-`` is not read."""
+    """The names, separated by ``,`` and a space. ``utterance`` is the id of a trial; ``-`` is not read."""
     labels: Mapping[str, str] = field(default_factory=lambda: files.ASVSPOOF_LABELS)
     """Word in the column ``label`` → our label."""
     phases: Mapping[str, str] = field(default_factory=dict)
@@ -93,7 +93,7 @@ class Table:
     delimiter: str = ","
     """What separates the fields of a list with a header (:func:`~nes2net.corpora.protocol.read_csv`)."""
     names: str = ""
-    """The columns of a list without header, separated by ``, ``; white space separates its fields."""
+    """The columns of a list without header, separated by ``,`` and a space; white space separates its fields."""
     inner: Callable[[str], str] = str
     """Content of the column of the paths → the path below the folder of the audio, or InputError."""
 

@@ -74,7 +74,7 @@ class SavedNetwork(Network):
         frontend_name, frontend_options = name_and_options(config, "frontend", given=("checkpoint",))
         detector = cls.with_frontend(create_frontend(frontend_name, checkpoint, **frontend_options), config)
         if checkpoint is not None and detector.frontend.adapted:
-            detector.set_base(checkpoint)
+            detector._set_base(checkpoint)
         return detector
 
     @classmethod
@@ -85,10 +85,10 @@ class SavedNetwork(Network):
         """
         with without_memory():
             detector = cls.from_config(config)
-        return detector if detector.saves_all else None
+        return detector if detector._saves_all else None
 
     @property
-    def saves_all(self) -> bool:
+    def _saves_all(self) -> bool:
         """Whether its state dict has all its tensors: none is computed when it is built."""
         held = {id(tensor) for tensor in self.state_dict(keep_vars=True).values()}
         return all(id(tensor) in held for tensor in (*self.parameters(), *self.buffers()))
@@ -108,14 +108,14 @@ class SavedNetwork(Network):
         """SHA-256 of the frozen tensors of an adapted front-end."""
         return base_digest(self._base_tensors())
 
-    def set_base(self, file: str | Path) -> None:
+    def _set_base(self, file: str | Path) -> None:
         """Leave the frozen tensors of an adapted front-end out of checkpoints from now on: ``file`` has them."""
         self.base = {"digest": self.base_digest(), "file": str(file)}
 
     def save_base(self, file: str | Path) -> None:
         """Write the frozen tensors of an adapted front-end to ``file``, and leave them out from now on."""
         save_state_dict(self._base_tensors(), file)
-        self.set_base(file)
+        self._set_base(file)
 
     def left_out(self, state_dict: Mapping[str, Tensor]) -> set[str]:
         """Names of the tensors that ``state_dict`` leaves out because they were frozen.
@@ -315,7 +315,7 @@ class SavedNetwork(Network):
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
         # The file's own weights are read before memory is taken for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
-        detector = empty if empty.saves_all else cls.from_config(config)
+        detector = empty if empty._saves_all else cls.from_config(config)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)

@@ -80,7 +80,7 @@ class Boundaries(NamedTuple):
     counts: NDArray
     """(U, 3): hits, false alarms and misses of each utterance, for :func:`detection`."""
     distances: NDArray
-    """(hits,): |found − true| in seconds."""
+    """(hits,): ``|found − true|`` in seconds."""
 
     @property
     def mean_distance(self) -> float:

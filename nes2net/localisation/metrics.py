@@ -250,8 +250,8 @@ def range_eer(utterances: Sequence[ScoredUtterance], resolution_ms: float, tail:
     Frame t lasts from t times its length to the next frame or the end of the utterance; frames that
     start later are dropped. The seconds of spoofed segments are spoofed, and all others are bona
     fide. A frame is called spoof if its score is at or below the threshold. The EER is (FPR +
-    FNR)/2 at the first of −∞ and all scores in ascending order where |FPR − FNR| is smallest. It is
-    exact: the published script searches by bisection, which need not end.
+    FNR)/2 at the first of −∞ and all scores in ascending order where ``|FPR − FNR|`` is smallest. It
+    is exact: the published script searches by bisection, which need not end.
 
     Args:
         resolution_ms: length of a frame.

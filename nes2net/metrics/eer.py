@@ -28,14 +28,14 @@ def compute_eer(
 
     - ``"asvspoof"``, the evaluation packages of ASVspoof 2019, 2021 and 5: every trial is a step,
       bona fide first among equal scores. The EER is (FRR + FAR) / 2 at the first step where
-      |FRR − FAR| is smallest.
+      ``|FRR − FAR|`` is smallest.
     - ``"interpolated"``, the published figures on In-the-Wild: every trial is a step, in file order
       among equal scores. FRR is interpolated linearly where FAR − FRR first changes its sign.
     - ``"arena"``, the Speech Anti-Spoofing Arena: equal scores are one step. Both rates and the
       threshold are interpolated linearly where FAR − FRR first changes its sign. If it stays
       positive, because the highest score is tied, the EER is (FRR + FAR) / 2 at that score.
     - ``"sklearn"``, the published figures on CtrSVDD: (FRR + FAR) / 2 at the first corner of the
-      ROC curve (see :func:`roc_points`) where |FRR − FAR| is smallest.
+      ROC curve (see :func:`roc_points`) where ``|FRR − FAR|`` is smallest.
 
     If all scores are equal, the EER is 0.5 by ``"arena"`` and ``"sklearn"``, and 1 by
     ``"asvspoof"``, as those programs give it. By ``"interpolated"`` it lies between 0 and 1 and

@@ -95,7 +95,7 @@ Alias = Annotated[
 FolderPart = Annotated[
     Text,
     AfterValidator(_folder_part),
-    Takes("a part of a folder's name, without /, \\, .. and control characters"),
+    Takes("a part of a folder's name, without /, .., \\ and control characters"),
 ]
 
 

@@ -10,7 +10,7 @@ PAGE = """\
 # Files
 
 Every file of the package with the first line of its docstring.
-[Architecture](architecture.md#the-house) says why the rooms stand as they do.
+[Architecture](/architecture.md#the-house) says why the rooms stand as they do.
 """
 
 

@@ -30,7 +30,7 @@ and 3,000 modules. `feature_dim` is the front-end's size of a hidden state unles
 GENERAL = """\
 ## Every back-end
 
-Every back-end takes these options besides its own. [Losses](train.md#losses) says which head goes with
+Every back-end takes these options besides its own. [Losses](/train.md#losses) says which head goes with
 which loss.
 
 In a detector, `feature_dim` is the size of the front-end's hidden states if it is not given. The
@@ -54,7 +54,7 @@ ADAPTATION = """\
 ## Every front-end
 
 Every front-end with transformer layers takes `adapt`, a mapping of these options, besides its own:
-its weights are frozen, and a few tensors beside them are trained ([Adaptation](train.md#adaptation)).
+its weights are frozen, and a few tensors beside them are trained ([Adaptation](/train.md#adaptation)).
 """
 
 

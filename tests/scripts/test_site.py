@@ -1,8 +1,11 @@
-"""The documentation site is built without a warning, its links lead somewhere, and its pages need no other host."""
+"""The documentation site is built without a warning, its links lead somewhere, and its pages need no other host.
+
+Sphinx warns of a page without a place in the navigation, and of a link to a page or heading that is not there.
+"""
 
 import argparse
-import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -11,10 +14,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from builders import PATIENCE
 from conftest import REPOSITORY
 
-pytest.importorskip("mkdocs", reason="mkdocs is not installed: pip install -e .[docs]")
+pytest.importorskip("sphinx", reason="sphinx is not installed: pip install -e .[docs]")
 pytestmark = pytest.mark.slow
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 #: Tags whose addresses a browser asks for by itself, with the attribute.
 LOADED = {"script": "src", "img": "src", "iframe": "src", "source": "src", "link": "href"}
 #: Relations of <link> that load nothing.
@@ -52,18 +57,17 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The built site; a warning of mkdocs fails here."""
+    """The built site; a warning of Sphinx fails here."""
     folder = tmp_path_factory.mktemp("site")
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder]
-    built = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "sphinx", "-M", "html", "docs", folder, "-W", "-q"]
+    built = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    return folder
+    return folder / "html"
 
 
 @pytest.fixture(scope="module")
 def pages(site):
-    return {path: Page(path) for path in site.rglob("*.html") if path.name != "404.html"}
+    return {path: Page(path) for path in site.rglob("*.html") if "_static" not in path.parts}
 
 
 def inside(address: str) -> bool:
@@ -94,11 +98,11 @@ def test_pages_ask_no_other_host(site, pages):
 
 
 def test_docstrings_are_written_out(pages):
-    """No role of Sphinx, no prompt outside of a block and no directive of mkdocstrings is left in the text."""
+    """No role is left in the text, in the words of Sphinx, and none of its directives."""
     for path, page in pages.items():
         if path.parent.name == "api":
             assert not re.search(r":(class|func|meth|data|mod|attr):", page.text), path.name
-            assert "::: nes2net" not in page.text, path.name
+            assert ".. auto" not in page.text and "Args:" not in page.text, path.name
 
 
 def test_the_public_contract_is_there(pages):
@@ -128,7 +132,38 @@ def test_every_command_and_key_is_there(pages):
     assert [option for option in options - {"-h", "--help"} if option not in by_name["commands.html"].text] == []
 
 
-def test_search_finds_every_page(site, pages):
-    index = (site / "search" / "search_index.json").read_text(encoding="utf-8")
-    for path in pages:
-        assert f'"{path.relative_to(site).as_posix()}"' in index
+def test_navigation_has_four_short_groups(site, pages):
+    index = (site / "index.html").read_text(encoding="utf-8")
+    groups = re.findall(r'class="caption-text">(\w+)<.*?(?=class="caption"|</nav>)', index, re.DOTALL)
+    assert groups == ["Start", "Use", "Understand", "Reference"]
+    for group in index.split('class="caption-text"')[1:]:
+        assert 0 < len(re.findall(r'<li class="toctree-l1', group.partition("</nav>")[0])) <= 7
+
+
+def test_the_detector_begins_with_what_users_call(site):
+    page = (site / "reference" / "api" / "detector.html").read_text(encoding="utf-8")
+    members = re.findall(r'<dt [^>]*id="nes2net\.detector\.Detector\.(\w+)"', page)
+    assert members[:3] == ["from_pretrained", "score", "score_files"]
+    assert not {"train", "zero_grad", "register_buffer"} & set(members)
+
+
+def test_notebooks_show_their_outputs(site):
+    for path in (REPOSITORY / "docs" / "notebooks").glob("*.ipynb"):
+        page = (site / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8")
+        assert 'class="cell_input' in page and 'class="cell_output' in page and "<img " in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_search_works_in_pages_opened_from_a_folder(site, pages):
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{(site / 'search.html').as_uri()}?q=calibration")
+        page.locator("#search-results").get_by_role("link", name="What a score means").first.click()
+        page.wait_for_url("**/decisions.html*")
+        browser.close()
+    assert [address for address in asked if not address.startswith(("file:", "data:"))] == []

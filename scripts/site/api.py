@@ -1,0 +1,141 @@
+"""The site's pages of the Python reference, made from the docstrings."""
+
+from __future__ import annotations
+
+import inspect
+from itertools import takewhile
+from pydoc import locate
+
+from torch import nn
+
+from nes2net.detector import Detector
+from nes2net.detector.network import Network
+
+#: The methods with which the page of the detector begins, in this order.
+FIRST = [
+    *("from_pretrained", "score", "score_files", "score_batch", "score_track", "frame_scores", "segment", "decide"),
+    *("embed", "save", "push_to_hub", "from_config", "set_precision", "compile"),
+]
+#: Page → its title, what it says first, and the modules and objects it shows.
+API = {
+    "detector": (
+        "Detector",
+        "A detector takes a waveform and gives a score. [Python](/python.md) shows it at work.",
+        ["nes2net.detector.Detector", "nes2net.errors.InputError"],
+    ),
+    "parts": (
+        "Parts",
+        "Front-ends, aggregations and back-ends, made by their names, and what a part of your own is a subclass of "
+        "([how to add one](/reference/CONTRIBUTING.md#adding-parts)). [Options of parts](/reference/part-options.md) lists what each "
+        "name takes.",
+        [
+            "nes2net.registry.create_frontend",
+            "nes2net.registry.create_aggregation",
+            "nes2net.registry.create_backend",
+            "nes2net.frontends.base.Frontend",
+            "nes2net.frontends.base.UsedSamples",
+            "nes2net.frontends.adaptation.Adaptation",
+            "nes2net.frontends.adaptation.adapt",
+            "nes2net.frontends.adaptation.merge",
+            "nes2net.aggregations.base.Aggregation",
+            "nes2net.backends.base.Backend",
+            "nes2net.backends.base.LogitLayer",
+        ],
+    ),
+    "checkpoints": (
+        "Checkpoint files",
+        "Reading and averaging files of weights, of which nothing is run, and what can be had by name. See "
+        "[Checkpoints](/checkpoints.md).",
+        [
+            "nes2net.checkpoints.state_dict.load_state_dict",
+            "nes2net.checkpoints.averaging.average_checkpoints",
+            "nes2net.training.averaging.average_run",
+            "nes2net.training.averaging.RunAverage",
+            "nes2net.experiments.catalogue.list_models",
+        ],
+    ),
+    "scoring": (
+        "Scoring",
+        "A corpus to a score file, and scores along a recording. See [Score](/score.md).",
+        [
+            "nes2net.scoring.corpus.score_trials",
+            "nes2net.scoring.engine.Finished",
+            "nes2net.scoring.score_file.read_scores",
+            "nes2net.scoring.corpus.embed_trials",
+            "nes2net.scoring.track.Track",
+        ],
+    ),
+    "metrics": (
+        "Metrics and evaluation",
+        "Arrays in, numbers out; then score files against keys. See [Evaluate](/evaluate.md).",
+        [
+            "nes2net.metrics",
+            "nes2net.localisation",
+            "nes2net.decisions",
+            "nes2net.evaluation.evaluate.evaluate",
+            "nes2net.evaluation.evaluate.Evaluation",
+            "nes2net.evaluation.evaluate.evaluate_systems",
+            "nes2net.evaluation.evaluate.Report",
+            "nes2net.evaluation.evaluate.Pair",
+        ],
+    ),
+    "augment": (
+        "Augmentation",
+        "What may happen to a waveform, in training and under `nes2net robustness`. `nes2net augment` makes it heard; "
+        "[how to add an effect](/reference/CONTRIBUTING.md#an-effect).",
+        [
+            "nes2net.augment.effect",
+            "nes2net.augment.sources.Sources",
+            "nes2net.augment.rawboost.rawboost",
+            "nes2net.augment.rawboost.RawBoostParameters",
+            "nes2net.augment.noise.NoiseAugmentation",
+        ],
+    ),
+    "training": (
+        "Recipes and training",
+        "[Recipe keys](/reference/recipe-keys.md) has every key of a recipe; see also [Train](/train.md).",
+        [
+            "nes2net.recipes.reading.load_recipe",
+            "nes2net.recipes.reading.packaged_recipes",
+            "nes2net.recipes.recipe.Recipe",
+            "nes2net.training.run.train",
+        ],
+    ),
+    "corpora": (
+        "Corpora",
+        "What a corpus is to this package; [how to add one](/reference/CONTRIBUTING.md#a-corpus).",
+        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.folders", "nes2net.corpora.trial"],
+    ),
+    "scale": (
+        "Many machines",
+        "Collections of millions of recordings on Ray Data. See [Score](/score.md#millions-of-recordings).",
+        ["nes2net.scale"],
+    ),
+}
+
+
+def pages() -> dict[str, str]:
+    """Each page in Markdown, by its name."""
+    return {
+        name: "\n\n".join([f"# {title}", opening, *(f"```{{eval-rst}}\n{shown(path)}\n```" for path in objects)]) + "\n"
+        for name, (title, opening, objects) in API.items()
+    }
+
+
+def shown(path: str) -> str:
+    """The directives of autodoc that show an object; a package shows the names of its ``__all__``."""
+    found = locate(path)
+    if found is not Detector:
+        return f".. auto{'module' if inspect.ismodule(found) else 'class' if inspect.isclass(found) else 'function'}:: {path}"
+    bases = list(takewhile(lambda base: base is not nn.Module, Detector.__mro__))
+    inside = sorted({name for base in bases for name in vars(base) if not name.startswith("_")} - set(FIRST))
+    first, further = (
+        [
+            f".. auto{'property' if isinstance(getattr(Detector, name), property) else 'method'}:: {name}"
+            for name in names
+        ]
+        for names in (FIRST, inside)
+    )
+    lines = [f".. autoclass:: {path}", ":no-members:", "", *first, "", ".. rubric:: Inside", "", *further]
+    network = [f".. autoclass:: {Network.__module__}.Network", ":no-members:"]
+    return "\n\n".join("\n   ".join(block) for block in (lines, network))
