@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.recordings import encode
+from builders.recordings import noise
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, measure_audio, stream_audio, to_mono_16k
@@ -26,8 +26,7 @@ def detector():
 
 @pytest.fixture(scope="module")
 def samples():
-    rng = np.random.default_rng(0)
-    return (0.1 * rng.standard_normal(12000)).astype(np.float32)
+    return noise(12000)
 
 
 def stream(path):
@@ -58,9 +57,9 @@ def encode_flac(path, samples, **options):
 # ---- whole files
 
 
-def test_whole_files_of_many_kinds(detector, samples, tmp_path):
+def test_whole_files_of_many_kinds(samples, tmp_path):
     """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
-    kinds = [
+    for rate, channels, file_format, subtype, tolerance in (
         *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),
         *((RATE, channels, "WAV", "PCM_16", 2**-15) for channels in (1, 2, 5, 8)),
         (RATE, 2, "FLAC", "PCM_24", 2**-23),
@@ -69,60 +68,28 @@ def test_whole_files_of_many_kinds(detector, samples, tmp_path):
         (RATE, 1, "WAV", "DOUBLE", 1e-7),
         (RATE, 1, "WAV", "ULAW", 0.01),
         (RATE, 1, "WAV", "ALAW", 0.01),
-        (RATE, 1, "RF64", "PCM_16", 2**-15),
-        (RATE, 2, "AIFF", "PCM_16", 2**-15),
-        (RATE, 1, "W64", "PCM_16", 2**-15),
-        (RATE, 1, "AU", "PCM_16", 2**-15),
-        (RATE, 1, "NIST", "PCM_16", 2**-15),
-        (RATE, 1, "MP3", "MPEG_LAYER_III", None),
-        (RATE, 1, "OGG", "VORBIS", None),
-    ]
-    trials, expected = [], {}
-    for number, (rate, channels, file_format, subtype, tolerance) in enumerate(kinds):
-        name = f"{number}_{file_format}_{subtype}_{rate}_{channels}"
-        path = tmp_path / name
+        *((RATE, 1, name, "PCM_16", 2**-15) for name in ("RF64", "AIFF", "W64", "AU", "NIST")),
+        (RATE, 1, "MP3", "MPEG_LAYER_III", np.inf),
+        (RATE, 1, "OGG", "VORBIS", np.inf),
+    ):
+        path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
         data = np.stack([np.roll(samples, 100 * c) for c in range(channels)], axis=1)
         soundfile.write(path, data, rate, format=file_format, subtype=subtype)
-        clean = to_mono_16k(data.T, rate)
-        waveform = read(path)
-        assert waveform.shape == clean.shape, name
-        if tolerance is not None:
-            np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7)
-        trials.append(Trial(name, path))
-        expected[name] = detector.score(waveform, 16000)
-    result = score_trials(detector, trials, tmp_path / "scores.txt", num_samples=None, batch_size=4, num_workers=0)
-    assert not result.failures
-    lines = dict(line.split() for line in (tmp_path / "scores.txt").read_text().splitlines())
-    assert {name: float(score) for name, score in lines.items()} == pytest.approx(expected, abs=1e-6)
-
-
-def test_mp3_files_that_do_not_say_their_length(tmp_path):
-    """With a variable bit rate; libsndfile 1.2 stops at the length it guesses, a fifth of the file."""
-    rng = np.random.default_rng(0)
-    noise = (0.1 * rng.standard_normal(16000)).astype(np.float32)
-    samples = np.concatenate([noise, np.zeros(32000, np.float32), noise])
-    path = tmp_path / "variable.mp3"
-    encode(path, samples, "libmp3lame", quality=4, options={"write_xing": "0"})
-    waveform = read(path)
-    assert abs(len(waveform) - len(samples)) < 3000 and count_samples(path) == len(waveform)
-    assert np.abs(waveform[-14000:]).max() > 0.1
-    np.testing.assert_array_equal(load_excerpt(path, 40000, 9000), waveform[40000:49000])
+        clean, waveform = to_mono_16k(data.T, rate), read(path)
+        assert waveform.shape == clean.shape, path.name
+        np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7, err_msg=path.name)
 
 
 def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
     """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
     data = encode_flac(tmp_path / "clean.flac", samples)
     expected = load_audio(tmp_path / "clean.flac")
-    unknown = bytearray(data)
-    unknown[21] &= 0xF0
-    unknown[22:42] = bytes(20)
-    files = {
-        "pipe": bytes(unknown),
-        "tag_before": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data,
-        "tag_behind": data + b"TAG" + bytes(125),
-        "no_md5": data[:26] + bytes(16) + data[42:],
-    }
-    for name, content in files.items():
+    for name, content in (
+        ("pipe", data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]),
+        ("tag_before", b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data),
+        ("tag_behind", data + b"TAG" + bytes(125)),
+        ("no_md5", data[:26] + bytes(16) + data[42:]),
+    ):
         path = tmp_path / f"{name}.flac"
         path.write_bytes(content)
         np.testing.assert_array_equal(read(path), expected, err_msg=name)
@@ -186,57 +153,39 @@ def cyclic_redundancy(data, polynomial, width):
 
 
 @pytest.mark.parametrize(
-    "file_format, subtype",
-    [
-        ("WAV", "PCM_16"),
-        ("WAV", "PCM_24"),
-        ("WAV", "FLOAT"),
-        ("WAV", "ULAW"),
-        ("WAV", "IMA_ADPCM"),
-        ("RF64", "PCM_16"),
-        ("AIFF", "PCM_16"),
-        ("AU", "PCM_16"),
-        ("NIST", "PCM_16"),
-        ("FLAC", "PCM_16"),
-        ("FLAC", "PCM_24"),
-        ("W64", "PCM_16"),
-        ("CAF", "PCM_16"),
-        ("CAF", "ALAC_16"),
-    ],
+    "kind",
+    "WAV-PCM_16 WAV-PCM_24 WAV-FLOAT WAV-ULAW WAV-IMA_ADPCM RF64-PCM_16 AIFF-PCM_16 AU-PCM_16 NIST-PCM_16 FLAC-PCM_16 "
+    "FLAC-PCM_24 W64-PCM_16 CAF-PCM_16 CAF-ALAC_16".split(),
 )
-def test_no_cut_goes_unnoticed(samples, tmp_path, file_format, subtype):
+def test_no_cut_goes_unnoticed(samples, tmp_path, kind):
     """Whether in the header, one byte from the end, or anywhere between."""
-    clean, cut = tmp_path / "clean", tmp_path / "cut"
-    soundfile.write(
-        clean, np.stack([samples, -0.5 * samples], axis=1)[:6000], RATE, format=file_format, subtype=subtype
-    )
-    content = clean.read_bytes()
-    assert not isinstance(read(clean), InputError)
+    path, (file_format, subtype) = tmp_path / "cut", kind.split("-")
+    data = np.stack([samples, -0.5 * samples], axis=1)[:6000]
+    soundfile.write(path, data, RATE, format=file_format, subtype=subtype)
+    content = path.read_bytes()
+    assert not isinstance(read(path), InputError)
     places = np.random.default_rng(0).integers(0, len(content), 12).tolist()
     for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, len(content) - 1):
-        cut.write_bytes(content[:place])
-        assert isinstance(read(cut), InputError), place
+        path.write_bytes(content[:place])
+        assert isinstance(read(path), InputError), place
         if place > 1100 and file_format != "FLAC":  # whose excerpts may be read before the cut
-            for function in (lambda: load_excerpt(cut, 0, 100), lambda: count_samples(cut)):
+            for function in (lambda: load_excerpt(path, 0, 100), lambda: count_samples(path)):
                 with pytest.raises(InputError, match="cut off"):
                     function()
 
 
-@pytest.mark.parametrize(
-    "name, pattern",
-    [
+def test_a_cut_says_what_is_missing(samples, tmp_path):
+    for name, pattern in (
         ("cut.wav", "announces 48,000 samples, 23,989 are there"),
         ("cut.flac", "announces 48,000 samples, .* could be"),
         ("cut.mp3", r"is cut off: its header announces 48,000 samples"),
-    ],
-)
-def test_a_cut_says_what_is_missing(samples, tmp_path, name, pattern):
-    path = tmp_path / name
-    soundfile.write(path, np.tile(samples, 4), RATE)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=rf"{name}.*{pattern}"):
-        load_audio(path)
+    ):
+        path = tmp_path / name
+        soundfile.write(path, np.tile(samples, 4), RATE)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(InputError, match=rf"{name}.*{pattern}"):
+            load_audio(path)
 
 
 # ---- damaged files
@@ -296,29 +245,23 @@ def test_bytes_written_over(tmp_path, samples):
 
 def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
     """One run over all faults: each good file has its score, each bad one is named with a reason."""
-    good = {}
-    for name, noise in (
-        *((f"good_{number}.flac", samples[: 8000 + 500 * number]) for number in range(3)),
-        ("one_sample.flac", samples[:1]),
-        ("silence.flac", np.zeros(9000)),
-    ):
-        good[name] = tmp_path / name
-        soundfile.write(good[name], noise, RATE)
-    for name, content in (
-        ("empty", b""),
-        ("text", b"no audio at all\n" * 100),
+    noises = {f"good_{number}.flac": samples[: 8000 + 500 * number] for number in range(3)}
+    noises |= {"one_sample.flac": samples[:1], "silence.flac": np.zeros(9000)}
+    good = {name: tmp_path / name for name in noises}
+    for name, data in noises.items():
+        soundfile.write(good[name], data, RATE)
+    flac = good["good_0.flac"].read_bytes()
+    contents = {
+        "empty": b"",
+        "text": b"no audio at all\n" * 100,
         # FFmpeg would play the file that the next two name
-        ("playlist", f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n".encode()),
-        ("list", b"ffconcat version 1.0\nfile 'good_0.flac'\n"),
-        ("header", good["good_0.flac"].read_bytes()[:42]),
-        ("pipe:0", b"no audio"),  # the name of a protocol of FFmpeg
-        ("forbidden", good["good_0.flac"].read_bytes()),
-    ):
-        (tmp_path / (name if ":" in name else f"{name}.flac")).write_bytes(content)
-    bad = {
-        name: tmp_path / f"{name}.flac"
-        for name in ("empty", "text", "playlist", "list", "header", "missing", "x" * 300, "\0")
+        "playlist": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n".encode(),
+        "list": b"ffconcat version 1.0\nfile 'good_0.flac'\n",
+        "header": flac[:42],
     }
+    bad = {name: tmp_path / f"{name}.flac" for name in (*contents, "missing", "x" * 300, "\0")}
+    for name, content in contents.items():
+        bad[name].write_bytes(content)
     for name, noise in (
         ("nothing", np.zeros(0)),
         ("nan", np.where(np.arange(9000) == 5000, np.nan, 0.1)),
@@ -335,8 +278,10 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
         os.mkfifo(bad["pipe"])
     if hasattr(os, "geteuid") and os.geteuid() != 0:
         bad["forbidden"] = tmp_path / "forbidden.flac"
+        bad["forbidden"].write_bytes(flac)
         bad["forbidden"].chmod(0)
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pipe:0").write_bytes(b"no audio")  # the name of a protocol of FFmpeg
     bad["pipe:0"] = "pipe:0"
 
     names = sorted([*good, *bad])
