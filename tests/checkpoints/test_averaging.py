@@ -11,11 +11,6 @@ from nes2net import InputError, average_checkpoints
 from nes2net.checkpoints import averaging
 
 
-@pytest.fixture
-def reference():
-    return golden.read("checkpoint_average")
-
-
 def write(folder, states):
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.pth" for number in range(len(states))]
@@ -24,24 +19,15 @@ def write(folder, states):
     return paths
 
 
+@pytest.mark.parametrize("mode, result", [("legacy", "original_result"), ("mean", "true_mean")])
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_legacy_is_the_published_result_to_the_bit(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode="legacy")
+def test_the_published_result_and_the_true_mean_to_the_bit(tmp_path, case, mode, result):
+    case = golden.read("checkpoint_average")[case]
+    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
     assert list(found) == list(case["original_result"])
-    for key, tensor in case["original_result"].items():
-        assert str(found[key].dtype) == case["dtypes"][key] == str(tensor.dtype)
-        assert torch.equal(found[key], tensor), key
-
-
-@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_mean_is_the_true_mean(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]))
-    for key, mean in case["true_mean"].items():
-        expected = mean.to(found[key].dtype)
-        assert str(found[key].dtype) == case["dtypes"][key]
-        assert torch.equal(found[key], expected), key
+    for key, tensor in case[result].items():
+        assert str(found[key].dtype) == case["dtypes"][key] and (mode == "mean" or found[key].dtype == tensor.dtype)
+        assert torch.equal(found[key], tensor.to(found[key].dtype)), key
 
 
 @pytest.fixture
