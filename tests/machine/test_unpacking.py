@@ -120,10 +120,3 @@ def test_a_full_disk_that_gets_room_again(tmp_path):
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
     assert unpack(archive, tmp_path / "out", "unpacking") == 2
     assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
-
-
-def test_a_file_in_the_way_of_a_folder(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "set").write_text("in the way")
-    with pytest.raises(InputError, match=r"a file stands where a folder is needed.*Remove it; if .*a.zip holds both"):
-        unpack(make_zip(tmp_path / "a.zip", {"set/a": b"1"}), tmp_path / "out", "unpacking")
