@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import READERS, encode, noise, read_every_way, tone
+from builders.recordings import READERS, encode, noise, read_every_way
 
 from nes2net import InputError
 from nes2net.audio.frames import exceeds_length, missing_of_last_frame, read_flac_header
@@ -16,24 +16,6 @@ TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
 
 
 # ---- FLAC
-
-
-@pytest.mark.parametrize("container", ["ogg", "matroska"])
-def test_flac_in_other_containers(tmp_path, container):
-    path = tmp_path / "tone.audio"
-    encode(path, tone(), "flac", "s16", format=container)
-    content = path.read_bytes()
-    expected = (tone() * 32768).astype(np.int16) / np.float32(32768)
-    np.testing.assert_array_equal(load_audio(path), expected)
-    for place in np.linspace(len(content) // 3, len(content) - 100, 20).astype(int):
-        damaged = bytearray(content)
-        damaged[place] ^= 0x55
-        path.write_bytes(damaged)
-        try:
-            waveform = load_audio(path)
-        except InputError:
-            continue
-        np.testing.assert_array_equal(waveform, expected, err_msg=str(place))  # harmless, as in a seek table
 
 
 @pytest.fixture

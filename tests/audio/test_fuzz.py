@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.recordings import noise
+from builders.recordings import encode, noise
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, measure_audio, stream_audio, to_mono_16k
@@ -29,29 +29,20 @@ def samples():
     return noise(12000)
 
 
-def stream(path):
-    return np.concatenate(list(stream_audio(path)))
-
-
 def read(path):
-    """The samples, or the error, that all readers agree on."""
+    """The samples, or the error, that both readers agree on."""
     results = []
-    for reader in (load_audio, stream):
+    for reader in (load_audio, lambda path: np.concatenate(list(stream_audio(path)))):
         try:
             results.append(reader(path))
         except InputError as error:
-            assert os.path.basename(path) in str(error)
+            assert path.name in str(error)
             results.append(error)
     first, second = results
     assert isinstance(first, InputError) == isinstance(second, InputError), results
     if not isinstance(first, InputError):
         np.testing.assert_allclose(second, first, rtol=0, atol=1e-7)
     return first
-
-
-def encode_flac(path, samples, **options):
-    soundfile.write(path, samples, options.pop("rate", RATE), format="FLAC", **options)
-    return path.read_bytes()
 
 
 # ---- whole files
@@ -69,8 +60,8 @@ def test_whole_files_of_many_kinds(samples, tmp_path):
         (RATE, 1, "WAV", "ULAW", 0.01),
         (RATE, 1, "WAV", "ALAW", 0.01),
         *((RATE, 1, name, "PCM_16", 2**-15) for name in ("RF64", "AIFF", "W64", "AU", "NIST")),
-        (RATE, 1, "MP3", "MPEG_LAYER_III", np.inf),
-        (RATE, 1, "OGG", "VORBIS", np.inf),
+        (RATE, 1, "MP3", "MPEG_LAYER_III", 9),
+        (RATE, 1, "OGG", "VORBIS", 9),
     ):
         path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
         data = np.stack([np.roll(samples, 100 * c) for c in range(channels)], axis=1)
@@ -82,7 +73,8 @@ def test_whole_files_of_many_kinds(samples, tmp_path):
 
 def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
     """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
-    data = encode_flac(tmp_path / "clean.flac", samples)
+    soundfile.write(tmp_path / "clean.flac", samples, RATE)
+    data = (tmp_path / "clean.flac").read_bytes()
     expected = load_audio(tmp_path / "clean.flac")
     for name, content in (
         ("pipe", data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]),
@@ -102,18 +94,16 @@ def test_flac_that_libsndfile_refuses(tmp_path):
     FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
     which is often wrong.
     """
-    clipped = np.round(34000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
-    within = np.round(30000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
-    path = tmp_path / "speech.flac"
-    for values, refused in ((within, False), (clipped, True)):
+    sine, path = np.sin(2 * np.pi * np.arange(4096) / 100), tmp_path / "speech.flac"
+    for height, refused in ((30000, False), (34000, True)):
+        values = np.round(height * sine).astype(int)
         for md5 in (bytes(16), bytes(range(16))):
             content = one_frame_of_flac(values, md5)
             path.write_bytes(content)
             if refused:
                 with pytest.raises(RuntimeError):
                     soundfile.read(path)
-            decoded = measure_audio(path)
-            assert decoded.second_decoder == (refused or any(md5))
+            assert measure_audio(path).second_decoder == (refused or any(md5))
             wrapped = (values + 32768) % 65536 - 32768
             np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
             for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
@@ -125,9 +115,8 @@ def one_frame_of_flac(values, md5):
     """A FLAC file of 4,096 samples at 16 kHz, with one frame of differences (RFC 9639) of any size."""
     header = bytes([0xFF, 0xF8, 0b1100_0101, 0b0000_1000, 0])
     header += bytes([cyclic_redundancy(header, 0x07, 8)])
-    bits = (
-        f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"  # predictor of order 1, its first sample, one Rice partition
-    )
+    # predictor of order 1, its first sample, one Rice partition
+    bits = f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"
     for difference in np.diff(values).tolist():
         folded = 2 * difference if difference >= 0 else -2 * difference - 1
         bits += "0" * (folded >> 12) + f"1{folded & 0xFFF:012b}"
@@ -144,8 +133,7 @@ def cyclic_redundancy(data, polynomial, width):
     for byte in data:
         value ^= byte << (width - 8)
         for _ in range(8):
-            value = (value << 1) ^ (polynomial if value >> (width - 1) else 0)
-            value &= (1 << width) - 1
+            value = ((value << 1) ^ (polynomial if value >> (width - 1) else 0)) & (1 << width) - 1
     return value
 
 
@@ -191,16 +179,26 @@ def test_a_cut_says_what_is_missing(samples, tmp_path):
 # ---- damaged files
 
 
-@pytest.mark.parametrize("channels, rate, subtype", [(1, 16000, "PCM_16"), (2, 32000, "PCM_24")])
-def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rate, subtype):
+@pytest.mark.parametrize(
+    "kind, first, most", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
+)
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, kind, first, most):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
-    data = np.stack([np.roll(samples, 50 * c) for c in range(channels)], axis=1)
-    content = encode_flac(tmp_path / "clean.flac", data, rate=rate, subtype=subtype)
-    expected = load_audio(tmp_path / "clean.flac")
-    rng = np.random.default_rng(1)
-    path = tmp_path / "flipped.flac"
+    path, rng = tmp_path / "flipped.audio", np.random.default_rng(1)
+    if "flac" in kind:
+        data, rate, subtype = (
+            (samples, RATE, "PCM_16") if kind == "flac" else (np.c_[samples, -samples], 32000, "PCM_24")
+        )
+        soundfile.write(path, data, rate, format="FLAC", subtype=subtype)
+    else:
+        encode(path, samples, "flac", "s16", format=kind)
+    expected, content = load_audio(path), path.read_bytes()
     refused = 0
-    for place in (*range(0, 46), *range(46, 200, 7), *rng.integers(200, len(content), 60).tolist()):
+    for place in (
+        *range(first, first + 46),
+        *range(46, most, most // 30),
+        *rng.integers(200, len(content), 60).tolist(),
+    ):
         damaged = bytearray(content)
         damaged[place] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
         path.write_bytes(damaged)
@@ -214,27 +212,28 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rat
 
 def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
-    content = bytearray(encode_flac(tmp_path / "clean.flac", samples))
+    path = tmp_path / "damaged.flac"
+    soundfile.write(path, samples, RATE)
+    expected, content = load_audio(path), bytearray(path.read_bytes())
     content[-1] ^= 1
-    (tmp_path / "damaged.flac").write_bytes(content)
-    np.testing.assert_array_equal(read(tmp_path / "damaged.flac"), load_audio(tmp_path / "clean.flac"))
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path), expected)
     content[26:42] = bytes(16)
-    (tmp_path / "damaged.flac").write_bytes(content)
-    assert isinstance(read(tmp_path / "damaged.flac"), InputError)
+    path.write_bytes(content)
+    assert isinstance(read(path), InputError)
 
 
 def test_bytes_written_over(tmp_path, samples):
     """Blocks of zeros and of noise in WAV headers, MP3 and Ogg give an error or audio, and never hang."""
     rng = np.random.default_rng(3)
     for suffix in ("wav", "mp3", "ogg", "flac"):
-        clean = tmp_path / f"clean.{suffix}"
-        soundfile.write(clean, samples, RATE)
-        content = clean.read_bytes()
+        path = tmp_path / f"damaged.{suffix}"
+        soundfile.write(path, samples, RATE)
+        content = path.read_bytes()
         for number in range(15):
             damaged = bytearray(content)
             start, length = int(rng.integers(0, 60 if number % 2 else len(content))), int(rng.integers(1, 200))
             damaged[start : start + length] = bytes(length) if number % 3 else rng.bytes(length)
-            path = tmp_path / f"damaged.{suffix}"
             path.write_bytes(damaged)
             waveform = read(path)
             assert isinstance(waveform, InputError) or (len(waveform) and np.isfinite(waveform).all())
@@ -245,34 +244,35 @@ def test_bytes_written_over(tmp_path, samples):
 
 def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
     """One run over all faults: each good file has its score, each bad one is named with a reason."""
-    noises = {f"good_{number}.flac": samples[: 8000 + 500 * number] for number in range(3)}
-    noises |= {"one_sample.flac": samples[:1], "silence.flac": np.zeros(9000)}
-    good = {name: tmp_path / name for name in noises}
-    for name, data in noises.items():
-        soundfile.write(good[name], data, RATE)
+    sounds = {f"good_{number}.flac": samples[: 8000 + 500 * number] for number in range(3)}
+    sounds |= {"one_sample.flac": samples[:1], "silence.flac": np.zeros(9000)}
+    good = {name: tmp_path / name for name in sounds}
+    for name, sound in sounds.items():
+        soundfile.write(good[name], sound, RATE)
     flac = good["good_0.flac"].read_bytes()
-    contents = {
-        "empty": b"",
-        "text": b"no audio at all\n" * 100,
-        # FFmpeg would play the file that the next two name
-        "playlist": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n".encode(),
-        "list": b"ffconcat version 1.0\nfile 'good_0.flac'\n",
-        "header": flac[:42],
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n"
+    files = {
+        "empty.flac": b"",
+        "text.flac": b"no audio at all\n" * 100,
+        "playlist.flac": playlist.encode(),  # FFmpeg would play the file that these two name
+        "list.flac": b"ffconcat version 1.0\nfile 'good_0.flac'\n",
+        "header.flac": flac[:42],
+        "pipe:0": b"no audio",  # the name of a protocol of FFmpeg
     }
-    bad = {name: tmp_path / f"{name}.flac" for name in (*contents, "missing", "x" * 300, "\0")}
-    for name, content in contents.items():
-        bad[name].write_bytes(content)
-    for name, noise in (
-        ("nothing", np.zeros(0)),
-        ("nan", np.where(np.arange(9000) == 5000, np.nan, 0.1)),
-        ("infinite", np.where(np.arange(9000) == 8999, np.inf, 0.1)),
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for name, faulty in (
+        ("nothing.wav", np.zeros(0)),
+        ("nan.wav", np.where(np.arange(9000) == 5000, np.nan, 0.1)),
+        ("infinite.wav", np.where(np.arange(9000) == 8999, np.inf, 0.1)),
     ):
-        bad[name] = tmp_path / f"{name}.wav"
-        soundfile.write(bad[name], noise, RATE, subtype="DOUBLE")
-    bad["folder"] = tmp_path
-    for name, target in (("loop", tmp_path / "loop"), ("dangling", tmp_path / "nowhere"), ("device", "/dev/zero")):
-        bad[name] = tmp_path / name
-        bad[name].symlink_to(target)
+        soundfile.write(tmp_path / name, faulty, RATE, subtype="DOUBLE")
+        files[name] = faulty
+    links = {"loop": tmp_path / "loop", "dangling": tmp_path / "nowhere", "device": "/dev/zero"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    bad = {name: tmp_path / name for name in (*files, *links, "missing.flac", "x" * 300, "null\0")}
+    bad |= {"folder": tmp_path, "pipe:0": "pipe:0"}
     if hasattr(os, "mkfifo"):
         bad["pipe"] = tmp_path / "pipe.wav"
         os.mkfifo(bad["pipe"])
@@ -281,19 +281,17 @@ def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
         bad["forbidden"].write_bytes(flac)
         bad["forbidden"].chmod(0)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "pipe:0").write_bytes(b"no audio")  # the name of a protocol of FFmpeg
-    bad["pipe:0"] = "pipe:0"
 
     names = sorted([*good, *bad])
-    trials = [Trial(name.replace("\0", "null"), (good | bad)[name]) for name in names]
+    trials = [Trial(name.strip("\0"), (good | bad)[name]) for name in names]
     for num_samples in (None, 8300):
         out = tmp_path / f"scores_{num_samples}.txt"
         result = score_trials(detector, trials, out, num_samples=num_samples, batch_size=3, num_workers=0)
-        assert set(result.failures) == {*bad, "null"} - {"\0"} and all(result.failures.values())
+        assert set(result.failures) == {name.strip("\0") for name in bad} and all(result.failures.values())
         scores = dict(line.split() for line in out.read_text().splitlines())
         expected = {name: detector.score(path, num_samples=num_samples) for name, path in good.items()}
         assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=1e-6)
         assert list(scores) == [name for name in names if name in good]
-    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan"]
-    if "pipe" in bad:
-        assert "not a regular file" in result.failures["pipe"] and "not a regular file" in result.failures["device"]
+    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan.wav"]
+    for name in {"pipe", "device"} & bad.keys():
+        assert "not a regular file" in result.failures[name]

@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import signal
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import yaml
 from builders import tiny_corpus
 from builders.hostile import Case, cases, nes2net
 from builders.hostile.making import written
+from builders.runs import signal_in_step
 
 _VICTIM = "epoch_7.pth"
 
@@ -30,7 +31,6 @@ def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
     from nes2net.errors import Unfinished
     from nes2net.recipes.reading import load_recipe
-    from nes2net.training import loop
     from nes2net.training.run import train
 
     place = Path(tempfile.mkdtemp(prefix="hostile-run-"))
@@ -48,20 +48,9 @@ def _good_run() -> Path:
         "logs": str(place / "logs"),
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(values))
-    step = loop.Trainer.train_step
-
-    def stopped(self: Any, batches: Any, epoch: int, number: int, due: bool) -> tuple[int, bool]:
-        known = step(self, batches, epoch, number, due)
-        return (signal.SIGTERM, True) if epoch == 2 else known
-
-    loop.Trainer.train_step = stopped
-    try:
+    with signal_in_step(2, 1), suppress(Unfinished):
         train(load_recipe(place / "recipe.yaml"), "cpu")
-    except Unfinished:
-        return place
-    finally:
-        loop.Trainer.train_step = step
-    raise AssertionError("the run was not stopped")
+    return place
 
 
 def _copy(folder: Path) -> Path:
