@@ -184,15 +184,6 @@ def test_a_hand_written_archive_is_read(tmp_path):
     assert torch.equal(load_state_dict(tmp_path / "good.pth")["w"], torch.zeros(4))
 
 
-def test_shared_references_are_not_expanded(tmp_path):
-    """Forty doublings of a list are 2⁴⁰ elements to whoever walks them naively."""
-    doubled = []
-    for _ in range(40):
-        doubled = [doubled, doubled]
-    torch.save({"model": TENSORS, "cfg": doubled}, tmp_path / "laugh.pth")
-    assert load_state_dict(tmp_path / "laugh.pth").keys() == TENSORS.keys()
-
-
 @pytest.mark.parametrize("write", [write_archive, Path.write_bytes], ids=["zip", "legacy"])
 @pytest.mark.parametrize("opcode", [b"\x96", b"\x8e", b"\x8d"], ids=["bytearray", "bytes", "text"])
 def test_no_memory_is_reserved_for_what_is_only_claimed(tmp_path, opcode, write):
