@@ -197,17 +197,6 @@ def _renamed(model: Any) -> None:
     model.graph.output[0].name, model.graph.node[-1].output[0] = "other", "other"
 
 
-def _integer_scores(model: Any) -> None:
-    cast = helper.make_node("Cast", ["sum"], ["scores"], to=TensorProto.INT64)
-    model.graph.node[-1].output[0] = "sum"
-    model.graph.node.append(cast)
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("scores", TensorProto.INT64, ["batch"]))
-
-
-def _scores_in_rows(model: Any) -> None:
-    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 1]))
-
-
 def _three_samples(model: Any) -> None:
     model.graph.input[0].CopyFrom(helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["b", 3]))
 
@@ -276,8 +265,6 @@ def _cases() -> list[Case]:
         "an unknown operator": (_changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
         # Inputs and outputs.
         "scores of another name": (_changed(_renamed), _FOREIGN),
-        "scores in whole numbers": (_changed(_integer_scores), _FOREIGN),
-        "scores of two dimensions": (_changed(_scores_in_rows), _FOREIGN),
         "as many scores as it likes": (_changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
         "a waveform whose name is no text": (_bytes(lambda c: c.replace(b"waveform", b"wave\xff\xfeor")), _FOREIGN),
         "a waveform of 3 samples": (_changed(_three_samples), r"m\.onnx fails for 2 × 8"),
