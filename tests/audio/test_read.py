@@ -1,6 +1,7 @@
 """Reading audio: formats, rates, channels, both decoders, excerpts, bad files."""
 
 import csv
+from functools import partial
 
 import librosa
 import numpy as np
@@ -96,23 +97,21 @@ def test_an_excerpt_is_a_slice_of_the_whole(tmp_path, file_format, subtype, rate
 def test_bad_files_are_named(tmp_path):
     (tmp_path / "text.wav").write_text("no audio at all")
     (tmp_path / "empty.wav").write_bytes(b"")
-    for name, message in (
-        ("none.wav", r"none\.wav not found"),
-        ("text.wav", r"text\.wav was read by neither libsndfile .* nor FFmpeg"),
-        ("empty.wav", r"empty\.wav"),
-    ):
-        for reader in (load_audio, lambda path: load_excerpt(path, 0, 10), count_samples):
-            with pytest.raises(InputError, match=message):
-                reader(tmp_path / name)
     soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
-    assert count_samples(tmp_path / "nothing.wav") == 0
-    with pytest.raises(InputError, match=r"nothing\.wav has no samples"):
-        load_audio(tmp_path / "nothing.wav")
     soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
+    some = partial(load_excerpt, start=1, num_samples=2)
+    for name, message, readers in (
+        ("none.wav", "not found", (load_audio, some, count_samples)),
+        ("text.wav", "was read by neither libsndfile .* nor FFmpeg", (load_audio, some, count_samples)),
+        ("empty.wav", "is empty", (load_audio, some, count_samples)),
+        ("nothing.wav", "has no samples", (load_audio,)),
+        ("nan.wav", "holds NaN", (load_audio, some)),
+    ):
+        for reader in readers:
+            with pytest.raises(InputError, match=rf"{name} {message}"):
+                reader(tmp_path / name)
+    assert count_samples(tmp_path / "nothing.wav") == 0
     np.testing.assert_array_equal(load_excerpt(tmp_path / "nan.wav", 0, 2), [0, 0])
-    for reader in (load_audio, lambda path: load_excerpt(path, 1, 2)):
-        with pytest.raises(InputError, match=r"nan\.wav holds NaN"):
-            reader(tmp_path / "nan.wav")
     with pytest.raises(InputError, match="3 axes"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
 
