@@ -26,7 +26,6 @@ FAMILIES = (
     "frame_scores",
     "audio",
     "shards",
-    "archives",
     "experiments",
 )
 PRELOADED = "builders.hostile.preload"
