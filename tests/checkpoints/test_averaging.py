@@ -62,6 +62,20 @@ def test_wrong_input_is_named(states, tmp_path):
         average_checkpoints([paths[0], tmp_path / "other.pth"])
 
 
+def test_types_of_numbers(states, tmp_path):
+    """Weights of another precision count as the first ones; what is neither a weight nor a counter has no mean."""
+    single = {"w": torch.tensor([1.0, 3.0])}
+    for mode, expected in (("mean", [1.5, 3.5]), ("legacy", [2.0, 4.0])):
+        found = average_checkpoints(write(tmp_path, [single, {"w": torch.tensor([2.0, 4.0]).half()}]), mode)["w"]
+        assert found.dtype == torch.float32 and found.tolist() == expected
+    for dtype, said in ((torch.int64, "does not fit this model; other type"), (torch.bool, "does not fit this model")):
+        with pytest.raises(InputError, match=said):
+            average_checkpoints(write(tmp_path, [single, {"w": single["w"].to(dtype)}]))
+    for mode in averaging.MODES:
+        with pytest.raises(InputError, match="w .complex64. are neither weights nor counters"):
+            average_checkpoints(write(tmp_path, [{"w": single["w"].to(torch.complex64)}]), mode)
+
+
 def test_weights(states, tmp_path):
     paths = write(tmp_path, states)
     a, _, c = (s["w"].double() for s in states)

@@ -12,7 +12,14 @@ import torch
 from safetensors.torch import save_file
 
 from nes2net import InputError, load_state_dict
-from nes2net.checkpoints.state_dict import check_fit, digest, read_record, save_atomically, save_state_dict
+from nes2net.checkpoints.state_dict import (
+    check_fit,
+    digest,
+    read_record,
+    save_atomically,
+    save_state_dict,
+    with_metadata,
+)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +140,32 @@ def test_misfit_names_keys_and_shapes():
         check_fit({"a": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
 
 
+def test_misfit_names_types():
+    """Weights may be of any precision, and averages by other programs have counters that are weights."""
+    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
+    for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
+        check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
+    for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(InputError, match=r"does not fit this model; other type: w \w+ where float32 is needed"):
+            check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
+
+
+@pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
+def test_metadata_of_others_are_left_out(tmp_path, metadata):
+    layer = torch.nn.BatchNorm1d(3)
+    torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
+    layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
+
+
 @pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.999])
 def test_truncated_safetensors_are_named(tmp_path, part):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
     with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
+        load_state_dict(tmp_path / "torn.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes((len(content) + 1).to_bytes(8, "little") + content[8:])
+    with pytest.raises(InputError, match="is damaged .its header would take"):
         load_state_dict(tmp_path / "torn.safetensors")
 
 

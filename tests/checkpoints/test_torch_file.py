@@ -170,6 +170,15 @@ LONG_TO_HASH = b")" + b"2\x86" * 60  # sixty doublings of a tuple
         (rebuild(numel=-4), "storage is described in an unknown way"),
         (rebuild(key="../data.pkl"), r"'data/\.\./data.pkl'"),
         (b"P123\n.", "storage is described in an unknown way"),
+        (
+            b"\x80\x02" + STORAGE.replace(b"X\x01\0\0\x000", LONG_TO_HASH) + b".",
+            "storage is described in an unknown way",
+        ),
+        # Names.
+        (b"\x80\x04\x8c\x01m\x8c\x05\x1b[2Jx\x930}.", "is not the name of a class"),  # which a terminal obeys
+        (b"\x80\x02ctorch\n_dynamo\n.", "asks for torch._dynamo"),  # a module that torch would load
+        (b"\x80\x02}K\x05" + TENSOR + b"s.", "holds no state dict: .* 5"),
+        (b"\x80\x02}X\xe9\x03\0\0" + b"x" * 1001 + TENSOR + b"s.", "holds no state dict: .*'xxx"),
         (b"\x80\x04r\xff\xff\xff\x7f.", "is damaged"),
     ],
 )
@@ -182,6 +191,17 @@ def test_programs_that_are_refused(tmp_path, program, message):
 def test_a_hand_written_archive_is_read(tmp_path):
     write_archive(tmp_path / "good.pth", rebuild())
     assert torch.equal(load_state_dict(tmp_path / "good.pth")["w"], torch.zeros(4))
+
+
+def test_a_legacy_file_without_a_storage(tmp_path):
+    """Its tensors would hold whatever is in memory."""
+    path = tmp_path / "evil.pth"
+    torch.save({"w": torch.ones(1000)}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    keys = content.rindex(b"\x80\x02]q\x00")  # the last pickle, a list of keys
+    path.write_bytes(content[:keys] + b"\x80\x02]q\x00." + content[keys:][-4008:])
+    with pytest.raises(InputError, match="does not hold the storages"):
+        load_state_dict(path)
 
 
 @pytest.mark.parametrize("write", [write_archive, Path.write_bytes], ids=["zip", "legacy"])
