@@ -10,7 +10,7 @@ numpy=${NUMPY:-1.26.4}
 below=$(realpath "${VENV:-.venv}")
 venv=$below-numpy-$numpy
 # What computes with arrays: not the readers of containers and protocols, nor how processes share the reading.
-tests=(tests/augment tests/audio/test_{cache,crop,ffmpeg,flac,libsndfile,mp4,read}.py)
+tests=(tests/augment tests/audio/test_{cache,containers,crop,decoders,frames,read}.py)
 tests+=(tests/corpora/test_{npy_dictionary,partialspoof,segments,subset}.py tests/decisions tests/localisation tests/metrics)
 tests+=(nes2net/augment nes2net/audio nes2net/corpora nes2net/decisions nes2net/localisation nes2net/metrics)
 dataset=tests/training/test_dataset.py

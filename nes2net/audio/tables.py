@@ -38,7 +38,7 @@ def pyarrow_module(name: str, file: str | Path) -> Any:
 def _flat_schema(schema: Any, part: str, budget: Budget) -> Any:
     """Replace the type of each column of dictionaries in ``schema`` by its ``part``, "index_type" or "value_type"."""
     if len(schema) > _MOST_COLUMNS:
-        raise InputError(f"it has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
+        raise InputError(f"{budget.name} has {len(schema):,} columns; at most {_MOST_COLUMNS:,} are read")
     types = pyarrow_module("pyarrow.types", budget.name)
     for number, field in enumerate(schema):
         if types.is_dictionary(field.type):

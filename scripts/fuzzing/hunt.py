@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from tqdm import tqdm
 
 from fuzzing import FIXED, Boundary
 from fuzzing.mutations import mutate
+from fuzzing.watch import watch
 
 _ATTEMPTS_OF_A_WORKER = 200  # then a new one, because libraries keep some memory
 _KEPT = 3  # inputs of one finding
@@ -119,7 +121,8 @@ class Hunt:
     def _start(self) -> None:
         """Start a process that tries inputs, in place of the last one."""
         self.close()
-        self._worker, self._left = Worker([PRELOADED, self.attempt.__module__], self.work), _ATTEMPTS_OF_A_WORKER
+        preloaded = [PRELOADED, self.attempt.__module__, watch.__module__]
+        self._worker, self._left = Worker(preloaded, partial(watch, self.work)), _ATTEMPTS_OF_A_WORKER
 
     def close(self) -> None:
         """End the process that tries inputs."""

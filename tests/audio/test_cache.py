@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,11 +29,8 @@ FILES = {
     "16bit.flac": (16000, 1, "PCM_16", 2),
     "24bit.flac": (16000, 1, "PCM_24", 4),
     "stereo.wav": (16000, 2, "PCM_16", 4),
-    "three.wav": (16000, 3, "FLOAT", 4),
     "8khz.wav": (8000, 1, "PCM_16", 4),
-    "44khz.flac": (44100, 2, "PCM_16", 4),
     "opus.ogg": (16000, 1, "OPUS", None),
-    "music.mp3": (16000, 1, "MPEG_LAYER_III", None),
 }
 
 
@@ -63,8 +59,7 @@ def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
     expected = load_audio(path)
     for num_samples in (None, 500, len(expected), len(expected) + 1):
         assert same_bits(load_head(path, num_samples or 10**9), expected[:num_samples])
-    first = cache.load(path, 700)
-    assert same_bits(first, expected[:700])
+    assert same_bits(cache.load(path, 700), expected[:700])
     if width := FILES[name][3]:
         assert cache.entry(path).stat().st_size == 128 + width * len(expected) + 4  # header, samples, checksum
     forbid_decoding(monkeypatch)
@@ -89,17 +84,13 @@ def test_minus_zero_and_samples_beyond_1_are_kept(tmp_path, audio, monkeypatch):
 def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
     path, cache = tmp_path / "a.wav", AudioCache(tmp_path / "cache")
     shutil.copy(audio / "16bit.wav", path)
-    before = cache.load(path)
-    soundfile.write(path, SAMPLES[::-1, 0].clip(-1, 1), 16000, subtype="PCM_16")
-    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
-    assert not same_bits(cache.load(path), before) and same_bits(cache.load(path), load_audio(path))
-    status = path.stat()
-    soundfile.write(path, SAMPLES[:5000, 0].clip(-1, 1), 16000, subtype="PCM_16")
-    os.utime(path, ns=(1, status.st_mtime_ns))  # another length at the same time
-    assert same_bits(cache.load(path), load_audio(path))
-    link = tmp_path / "link.wav"
-    link.symlink_to(path)
-    assert cache.entry(link) == cache.entry(path)
+    before, changed = cache.load(path), path.stat().st_mtime_ns + 1
+    for samples in (SAMPLES[::-1, 0], SAMPLES[:5000, 0]):  # at another time, then of another length at the same time
+        soundfile.write(path, samples.clip(-1, 1), 16000, subtype="PCM_16")
+        os.utime(path, ns=(1, changed))
+        assert not same_bits(cache.load(path), before) and same_bits(cache.load(path), load_audio(path))
+    (tmp_path / "link.wav").symlink_to(path)
+    assert cache.entry(tmp_path / "link.wav") == cache.entry(path)
 
 
 def entry_of(samples):
@@ -109,38 +100,17 @@ def entry_of(samples):
     return file.getvalue() + zlib.crc32(samples).to_bytes(4, "little")
 
 
-def header(text):
-    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
-
-
-def archive(save):
-    file = io.BytesIO()
-    save(file, np.zeros(9000, np.int16))
-    return file.getvalue()
-
-
 @pytest.mark.parametrize(
     "damage",
     [
         lambda data: b"",
-        lambda data: data[:60],
         lambda data: data[:-1],
         lambda data: data + b"\0",
         lambda data: data[:5000] + bytes(100) + data[5100:],  # as after a crash of the machine
-        lambda data: b"\x93NUMPY" + bytes(len(data) - 6),
         lambda data: data.replace(b"'<i2'", b"'<f2'"),
-        lambda data: data.replace(b"'<i2'", b"'|O' "),
-        lambda data: archive(np.savez),
-        lambda data: b"PK\x03\x04" + data[4:],
-        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (4611686018427387,), }\n") + data,
-        lambda data: header(b"{'descr': '<i2', 'fortran_order': False, 'shape': (-1,), }\n") + data,
-        lambda data: header(b"{'descr': " + b"(" * 3000 + b"\n") + data,
-        lambda data: header(b"'''\n") + data,
         lambda data: entry_of(np.zeros(0, np.int16)),
         lambda data: entry_of(np.zeros((3, 3), np.int16)),
-        lambda data: entry_of(np.zeros(3, np.float64)),
         lambda data: entry_of(np.array([0.5, np.nan], np.float32)),
-        lambda data: entry_of(np.array([0.5, -np.inf], np.float32)),
     ],
 )
 def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
@@ -154,73 +124,48 @@ def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
     assert [p.name for p in cache.entry(path).parent.iterdir()] == [cache.entry(path).name]
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with a name")
-def test_a_pipe_in_the_place_of_an_entry_does_not_hang(audio, tmp_path):
-    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
-    cache.entry(path).parent.mkdir()
-    os.mkfifo(cache.entry(path))
-    process = multiprocessing.get_context("fork").Process(target=cache.load, args=(path,), daemon=True)
-    process.start()
-    process.join(PATIENCE)
-    process.kill()
-    process.join()
-    assert process.exitcode == 0 and cache.entry(path).is_fifo() and same_bits(cache.load(path), load_audio(path))
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
+def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio, tmp_path, monkeypatch, capsys, number):
+    def failing(path, mode):
+        if mode == "wb":
+            raise OSError(number, os.strerror(number), str(path))
+        return builtins.open(path, mode)
 
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-def test_a_full_disk_is_reported_once_and_ends_nothing(audio, tmp_path, monkeypatch, capsys):
-    def open_full(path, mode):
-        return builtins.open("/dev/full" if mode == "wb" else path, mode)
-
+    lasting, names = number != errno.EIO, ("16bit.flac", "24bit.flac", "16bit.flac")
     cache, other = AudioCache(tmp_path), AudioCache(f"{tmp_path}/.")  # as for training and for development
     kept = cache.load(audio / "16bit.wav")
-    monkeypatch.setattr(cache_module, "open", open_full, raising=False)
-    for name in ("16bit.flac", "24bit.flac", "16bit.flac"):
-        for used in (cache, other):
-            assert same_bits(used.load(audio / name), load_audio(audio / name))
-    error = capsys.readouterr().err
-    assert error.count("warning: nothing more is cached") == 1 and "(No space left on device)" in error
-    forbid_decoding(monkeypatch)
-    assert same_bits(cache.load(audio / "16bit.wav"), kept)
-    assert len(list(tmp_path.rglob("*.npy"))) == len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
-
-
-@pytest.mark.parametrize(
-    "number, lasting",
-    [*((number, True) for number in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)), (errno.EIO, False)],
-)
-def test_only_lasting_errors_end_the_writing_and_only_for_this_run(
-    audio, tmp_path, monkeypatch, capsys, number, lasting
-):
-    def failing(path, mode):
-        raise OSError(number, os.strerror(number), str(path))
-
-    cache = AudioCache(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(cache_module, "open", failing, raising=False)
-        cache.load(audio / "16bit.wav")
-    cache.load(audio / "16bit.flac")
+        for used, name in [(used, name) for name in names for used in (cache, other)]:
+            assert same_bits(used.load(audio / name), load_audio(audio / name))
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [cache.entry(audio / "16bit.wav")]
+    other.load(audio / "16bit.flac")
     assert cache.entry(audio / "16bit.flac").exists() != lasting
-    assert (os.strerror(number) in capsys.readouterr().err) == lasting
-    del cache
+    error = capsys.readouterr().err
+    assert error.count("warning: nothing more is cached") == error.count(f"({os.strerror(number)})") == lasting
+    with monkeypatch.context() as patch:
+        forbid_decoding(patch)
+        assert same_bits(cache.load(audio / "16bit.wav"), kept)
+    del cache, other, used
     cache = AudioCache(tmp_path)
-    cache.load(audio / "16bit.wav")
-    assert cache.entry(audio / "16bit.wav").exists()
+    cache.load(audio / "24bit.flac")
+    assert cache.entry(audio / "24bit.flac").exists()
 
 
-@pytest.mark.parametrize("reason", ["in use", "a folder"])
+@pytest.mark.parametrize("reason", ["in use", "a folder", "a pipe"])
 def test_an_entry_that_cannot_be_written_costs_only_that_entry(audio, tmp_path, monkeypatch, capsys, reason):
-    """Another process uses it, as on Windows, or a folder is in its place."""
+    """Another process uses it, as on Windows, or something else is in its place."""
 
     def in_use(source, target):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(source), None, str(target))
 
     path, cache = audio / "16bit.wav", AudioCache(tmp_path)
-    if reason == "a folder":
-        cache.entry(path).mkdir(parents=True)
+    cache.entry(path).parent.mkdir()
     with monkeypatch.context() as patch:
         if reason == "in use":
             patch.setattr(os, "replace", in_use)
+        else:
+            (os.mkdir if reason == "a folder" else os.mkfifo)(cache.entry(path))
         assert same_bits(cache.load(path), load_audio(path))
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
     cache.load(audio / "16bit.flac")
@@ -243,17 +188,13 @@ def test_files_left_by_killed_processes_are_removed_an_hour_later(audio, tmp_pat
     assert sorted(entry.parent.iterdir()) == sorted([entry, new, others])
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+def test_what_cannot_be_read_or_made_is_an_error(audio, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
         AudioCache(tmp_path / "file" / "cache")
-
-
-def test_bad_recordings_are_errors_with_a_cache_too(audio, tmp_path):
-    cache = AudioCache(tmp_path / "cache")
+    cache, damaged = AudioCache(tmp_path / "cache"), tmp_path / "damaged.flac"
     with pytest.raises(InputError, match=r"none\.wav not found"):
         cache.load(tmp_path / "none.wav")
-    damaged = tmp_path / "damaged.flac"
     data = (audio / "16bit.flac").read_bytes()
     damaged.write_bytes(data[: len(data) * 3 // 4] + bytes(2000))
     # Where only the head is heard, with a cache and without, damage after it does not matter.
@@ -286,12 +227,11 @@ def test_many_processes_share_a_folder(audio, tmp_path):
 
 def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
     """To make an entry of hours would take gigabytes."""
-    monkeypatch.setattr(cache_module, "_LONGEST", 8999)  # the files have 9,000 samples
     cache, path = AudioCache(tmp_path), audio / "16bit.wav"
-    assert same_bits(cache.load(path), load_audio(path)) and same_bits(cache.load(path, 100), load_head(path, 100))
-    assert not cache.entry(path).exists()
-    monkeypatch.setattr(cache_module, "_LONGEST", 9000)
-    assert same_bits(cache.load(path, 100), load_head(path, 100)) and cache.entry(path).is_file()
+    for longest in (8999, 9000):  # the files have 9,000 samples
+        monkeypatch.setattr(cache_module, "_LONGEST", longest)
+        assert same_bits(cache.load(path), load_audio(path)) and same_bits(cache.load(path, 100), load_head(path, 100))
+        assert cache.entry(path).exists() == (longest == 9000)
 
 
 @pytest.mark.slow

@@ -29,11 +29,6 @@ def test_every_sample_is_where_the_published_code_puts_it(num_samples):
         np.testing.assert_array_equal(head_crop(np.arange(length), num_samples), np.cumsum(reference[name]))
 
 
-@pytest.mark.parametrize("length, expected", [(1, [0] * 7), (3, [0, 1, 2, 0, 1, 2, 0]), (7, range(7)), (9, range(7))])
-def test_short_is_repeated_long_is_cut(length, expected):
-    np.testing.assert_array_equal(head_crop(np.arange(length), 7), list(expected))
-
-
 def test_an_empty_utterance_is_named():
     rng = np.random.default_rng(0)
     for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders.recordings import encode
+from builders.recordings import encode, noise
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import count_samples, load_audio, load_excerpt, measure_audio, stream_audio, to_mono_16k
+from nes2net.audio.read import count_samples, load_audio, measure_audio, stream_audio, to_mono_16k
 from nes2net.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 
@@ -26,22 +26,17 @@ def detector():
 
 @pytest.fixture(scope="module")
 def samples():
-    rng = np.random.default_rng(0)
-    return (0.1 * rng.standard_normal(12000)).astype(np.float32)
-
-
-def stream(path):
-    return np.concatenate(list(stream_audio(path)))
+    return noise(12000)
 
 
 def read(path):
-    """The samples, or the error, that all readers agree on."""
+    """The samples, or the error, that both readers agree on."""
     results = []
-    for reader in (load_audio, stream):
+    for reader in (load_audio, lambda path: np.concatenate(list(stream_audio(path)))):
         try:
             results.append(reader(path))
         except InputError as error:
-            assert os.path.basename(path) in str(error)
+            assert path.name in str(error)
             results.append(error)
     first, second = results
     assert isinstance(first, InputError) == isinstance(second, InputError), results
@@ -50,17 +45,12 @@ def read(path):
     return first
 
 
-def encode_flac(path, samples, **options):
-    soundfile.write(path, samples, options.pop("rate", RATE), format="FLAC", **options)
-    return path.read_bytes()
-
-
 # ---- whole files
 
 
-def test_whole_files_of_many_kinds(detector, samples, tmp_path):
+def test_whole_files_of_many_kinds(samples, tmp_path):
     """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
-    kinds = [
+    for rate, channels, file_format, subtype, tolerance in (
         *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),
         *((RATE, channels, "WAV", "PCM_16", 2**-15) for channels in (1, 2, 5, 8)),
         (RATE, 2, "FLAC", "PCM_24", 2**-23),
@@ -69,60 +59,29 @@ def test_whole_files_of_many_kinds(detector, samples, tmp_path):
         (RATE, 1, "WAV", "DOUBLE", 1e-7),
         (RATE, 1, "WAV", "ULAW", 0.01),
         (RATE, 1, "WAV", "ALAW", 0.01),
-        (RATE, 1, "RF64", "PCM_16", 2**-15),
-        (RATE, 2, "AIFF", "PCM_16", 2**-15),
-        (RATE, 1, "W64", "PCM_16", 2**-15),
-        (RATE, 1, "AU", "PCM_16", 2**-15),
-        (RATE, 1, "NIST", "PCM_16", 2**-15),
-        (RATE, 1, "MP3", "MPEG_LAYER_III", None),
-        (RATE, 1, "OGG", "VORBIS", None),
-    ]
-    trials, expected = [], {}
-    for number, (rate, channels, file_format, subtype, tolerance) in enumerate(kinds):
-        name = f"{number}_{file_format}_{subtype}_{rate}_{channels}"
-        path = tmp_path / name
+        *((RATE, 1, name, "PCM_16", 2**-15) for name in ("RF64", "AIFF", "W64", "AU", "NIST")),
+        (RATE, 1, "MP3", "MPEG_LAYER_III", 9),
+        (RATE, 1, "OGG", "VORBIS", 9),
+    ):
+        path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
         data = np.stack([np.roll(samples, 100 * c) for c in range(channels)], axis=1)
         soundfile.write(path, data, rate, format=file_format, subtype=subtype)
-        clean = to_mono_16k(data.T, rate)
-        waveform = read(path)
-        assert waveform.shape == clean.shape, name
-        if tolerance is not None:
-            np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7)
-        trials.append(Trial(name, path))
-        expected[name] = detector.score(waveform, 16000)
-    result = score_trials(detector, trials, tmp_path / "scores.txt", num_samples=None, batch_size=4, num_workers=0)
-    assert not result.failures
-    lines = dict(line.split() for line in (tmp_path / "scores.txt").read_text().splitlines())
-    assert {name: float(score) for name, score in lines.items()} == pytest.approx(expected, abs=1e-6)
-
-
-def test_mp3_files_that_do_not_say_their_length(tmp_path):
-    """With a variable bit rate; libsndfile 1.2 stops at the length it guesses, a fifth of the file."""
-    rng = np.random.default_rng(0)
-    noise = (0.1 * rng.standard_normal(16000)).astype(np.float32)
-    samples = np.concatenate([noise, np.zeros(32000, np.float32), noise])
-    path = tmp_path / "variable.mp3"
-    encode(path, samples, "libmp3lame", quality=4, options={"write_xing": "0"})
-    waveform = read(path)
-    assert abs(len(waveform) - len(samples)) < 3000 and count_samples(path) == len(waveform)
-    assert np.abs(waveform[-14000:]).max() > 0.1
-    np.testing.assert_array_equal(load_excerpt(path, 40000, 9000), waveform[40000:49000])
+        clean, waveform = to_mono_16k(data.T, rate), read(path)
+        assert waveform.shape == clean.shape, path.name
+        np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7, err_msg=path.name)
 
 
 def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
     """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
-    data = encode_flac(tmp_path / "clean.flac", samples)
+    soundfile.write(tmp_path / "clean.flac", samples, RATE)
+    data = (tmp_path / "clean.flac").read_bytes()
     expected = load_audio(tmp_path / "clean.flac")
-    unknown = bytearray(data)
-    unknown[21] &= 0xF0
-    unknown[22:42] = bytes(20)
-    files = {
-        "pipe": bytes(unknown),
-        "tag_before": b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data,
-        "tag_behind": data + b"TAG" + bytes(125),
-        "no_md5": data[:26] + bytes(16) + data[42:],
-    }
-    for name, content in files.items():
+    for name, content in (
+        ("pipe", data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]),
+        ("tag_before", b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data),
+        ("tag_behind", data + b"TAG" + bytes(125)),
+        ("no_md5", data[:26] + bytes(16) + data[42:]),
+    ):
         path = tmp_path / f"{name}.flac"
         path.write_bytes(content)
         np.testing.assert_array_equal(read(path), expected, err_msg=name)
@@ -135,18 +94,16 @@ def test_flac_that_libsndfile_refuses(tmp_path):
     FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
     which is often wrong.
     """
-    clipped = np.round(34000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
-    within = np.round(30000 * np.sin(2 * np.pi * np.arange(4096) / 100)).astype(int)
-    path = tmp_path / "speech.flac"
-    for values, refused in ((within, False), (clipped, True)):
+    sine, path = np.sin(2 * np.pi * np.arange(4096) / 100), tmp_path / "speech.flac"
+    for height, refused in ((30000, False), (34000, True)):
+        values = np.round(height * sine).astype(int)
         for md5 in (bytes(16), bytes(range(16))):
             content = one_frame_of_flac(values, md5)
             path.write_bytes(content)
             if refused:
                 with pytest.raises(RuntimeError):
                     soundfile.read(path)
-            decoded = measure_audio(path)
-            assert decoded.second_decoder == (refused or any(md5))
+            assert measure_audio(path).second_decoder == (refused or any(md5))
             wrapped = (values + 32768) % 65536 - 32768
             np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
             for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
@@ -158,9 +115,8 @@ def one_frame_of_flac(values, md5):
     """A FLAC file of 4,096 samples at 16 kHz, with one frame of differences (RFC 9639) of any size."""
     header = bytes([0xFF, 0xF8, 0b1100_0101, 0b0000_1000, 0])
     header += bytes([cyclic_redundancy(header, 0x07, 8)])
-    bits = (
-        f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"  # predictor of order 1, its first sample, one Rice partition
-    )
+    # predictor of order 1, its first sample, one Rice partition
+    bits = f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"
     for difference in np.diff(values).tolist():
         folded = 2 * difference if difference >= 0 else -2 * difference - 1
         bits += "0" * (folded >> 12) + f"1{folded & 0xFFF:012b}"
@@ -177,81 +133,50 @@ def cyclic_redundancy(data, polynomial, width):
     for byte in data:
         value ^= byte << (width - 8)
         for _ in range(8):
-            value = (value << 1) ^ (polynomial if value >> (width - 1) else 0)
-            value &= (1 << width) - 1
+            value = ((value << 1) ^ (polynomial if value >> (width - 1) else 0)) & (1 << width) - 1
     return value
 
 
 # ---- files that were cut off
 
 
-@pytest.mark.parametrize(
-    "file_format, subtype",
-    [
-        ("WAV", "PCM_16"),
-        ("WAV", "PCM_24"),
-        ("WAV", "FLOAT"),
-        ("WAV", "ULAW"),
-        ("WAV", "IMA_ADPCM"),
-        ("RF64", "PCM_16"),
-        ("AIFF", "PCM_16"),
-        ("AU", "PCM_16"),
-        ("NIST", "PCM_16"),
-        ("FLAC", "PCM_16"),
-        ("FLAC", "PCM_24"),
-        ("W64", "PCM_16"),
-        ("CAF", "PCM_16"),
-        ("CAF", "ALAC_16"),
-    ],
-)
-def test_no_cut_goes_unnoticed(samples, tmp_path, file_format, subtype):
-    """Whether in the header, one byte from the end, or anywhere between."""
-    clean, cut = tmp_path / "clean", tmp_path / "cut"
-    soundfile.write(
-        clean, np.stack([samples, -0.5 * samples], axis=1)[:6000], RATE, format=file_format, subtype=subtype
-    )
-    content = clean.read_bytes()
-    assert not isinstance(read(clean), InputError)
-    places = np.random.default_rng(0).integers(0, len(content), 12).tolist()
-    for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, len(content) - 1):
-        cut.write_bytes(content[:place])
-        assert isinstance(read(cut), InputError), place
-        if place > 1100 and file_format != "FLAC":  # whose excerpts may be read before the cut
-            for function in (lambda: load_excerpt(cut, 0, 100), lambda: count_samples(cut)):
-                with pytest.raises(InputError, match="cut off"):
-                    function()
-
-
-@pytest.mark.parametrize(
-    "name, pattern",
-    [
+def test_a_cut_says_what_is_missing(samples, tmp_path):
+    for name, pattern in (
         ("cut.wav", "announces 48,000 samples, 23,989 are there"),
         ("cut.flac", "announces 48,000 samples, .* could be"),
         ("cut.mp3", r"is cut off: its header announces 48,000 samples"),
-    ],
-)
-def test_a_cut_says_what_is_missing(samples, tmp_path, name, pattern):
-    path = tmp_path / name
-    soundfile.write(path, np.tile(samples, 4), RATE)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=rf"{name}.*{pattern}"):
-        load_audio(path)
+    ):
+        path = tmp_path / name
+        soundfile.write(path, np.tile(samples, 4), RATE)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(InputError, match=rf"{name}.*{pattern}"):
+            load_audio(path)
 
 
 # ---- damaged files
 
 
-@pytest.mark.parametrize("channels, rate, subtype", [(1, 16000, "PCM_16"), (2, 32000, "PCM_24")])
-def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rate, subtype):
+@pytest.mark.parametrize(
+    "kind, first, most", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
+)
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, kind, first, most):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
-    data = np.stack([np.roll(samples, 50 * c) for c in range(channels)], axis=1)
-    content = encode_flac(tmp_path / "clean.flac", data, rate=rate, subtype=subtype)
-    expected = load_audio(tmp_path / "clean.flac")
-    rng = np.random.default_rng(1)
-    path = tmp_path / "flipped.flac"
+    path, rng = tmp_path / "flipped.audio", np.random.default_rng(1)
+    if "flac" in kind:
+        data, rate, subtype = (
+            (samples, RATE, "PCM_16") if kind == "flac" else (np.c_[samples, -samples], 32000, "PCM_24")
+        )
+        soundfile.write(path, data, rate, format="FLAC", subtype=subtype)
+    else:
+        encode(path, samples, "flac", "s16", format=kind)
+    expected, content = load_audio(path), path.read_bytes()
     refused = 0
-    for place in (*range(0, 46), *range(46, 200, 7), *rng.integers(200, len(content), 60).tolist()):
+    for place in (
+        *range(first, first + 46),
+        *range(46, most, most // 30),
+        *rng.integers(200, len(content), 60).tolist(),
+    ):
         damaged = bytearray(content)
         damaged[place] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
         path.write_bytes(damaged)
@@ -265,30 +190,15 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, channels, rat
 
 def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
-    content = bytearray(encode_flac(tmp_path / "clean.flac", samples))
+    path = tmp_path / "damaged.flac"
+    soundfile.write(path, samples, RATE)
+    expected, content = load_audio(path), bytearray(path.read_bytes())
     content[-1] ^= 1
-    (tmp_path / "damaged.flac").write_bytes(content)
-    np.testing.assert_array_equal(read(tmp_path / "damaged.flac"), load_audio(tmp_path / "clean.flac"))
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path), expected)
     content[26:42] = bytes(16)
-    (tmp_path / "damaged.flac").write_bytes(content)
-    assert isinstance(read(tmp_path / "damaged.flac"), InputError)
-
-
-def test_bytes_written_over(tmp_path, samples):
-    """Blocks of zeros and of noise in WAV headers, MP3 and Ogg give an error or audio, and never hang."""
-    rng = np.random.default_rng(3)
-    for suffix in ("wav", "mp3", "ogg", "flac"):
-        clean = tmp_path / f"clean.{suffix}"
-        soundfile.write(clean, samples, RATE)
-        content = clean.read_bytes()
-        for number in range(15):
-            damaged = bytearray(content)
-            start, length = int(rng.integers(0, 60 if number % 2 else len(content))), int(rng.integers(1, 200))
-            damaged[start : start + length] = bytes(length) if number % 3 else rng.bytes(length)
-            path = tmp_path / f"damaged.{suffix}"
-            path.write_bytes(damaged)
-            waveform = read(path)
-            assert isinstance(waveform, InputError) or (len(waveform) and np.isfinite(waveform).all())
+    path.write_bytes(content)
+    assert isinstance(read(path), InputError)
 
 
 # ---- files that are not audio
@@ -296,59 +206,54 @@ def test_bytes_written_over(tmp_path, samples):
 
 def test_the_whole_cabinet(detector, samples, tmp_path, monkeypatch):
     """One run over all faults: each good file has its score, each bad one is named with a reason."""
-    good = {}
-    for name, noise in (
-        *((f"good_{number}.flac", samples[: 8000 + 500 * number]) for number in range(3)),
-        ("one_sample.flac", samples[:1]),
-        ("silence.flac", np.zeros(9000)),
-    ):
-        good[name] = tmp_path / name
-        soundfile.write(good[name], noise, RATE)
-    for name, content in (
-        ("empty", b""),
-        ("text", b"no audio at all\n" * 100),
-        # FFmpeg would play the file that the next two name
-        ("playlist", f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n".encode()),
-        ("list", b"ffconcat version 1.0\nfile 'good_0.flac'\n"),
-        ("header", good["good_0.flac"].read_bytes()[:42]),
-        ("pipe:0", b"no audio"),  # the name of a protocol of FFmpeg
-        ("forbidden", good["good_0.flac"].read_bytes()),
-    ):
-        (tmp_path / (name if ":" in name else f"{name}.flac")).write_bytes(content)
-    bad = {
-        name: tmp_path / f"{name}.flac"
-        for name in ("empty", "text", "playlist", "list", "header", "missing", "x" * 300, "\0")
+    sounds = {f"good_{number}.flac": samples[: 8000 + 500 * number] for number in range(3)}
+    sounds |= {"one_sample.flac": samples[:1], "silence.flac": np.zeros(9000)}
+    good = {name: tmp_path / name for name in sounds}
+    for name, sound in sounds.items():
+        soundfile.write(good[name], sound, RATE)
+    flac = good["good_0.flac"].read_bytes()
+    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n"
+    files = {
+        "empty.flac": b"",
+        "text.flac": b"no audio at all\n" * 100,
+        "playlist.flac": playlist.encode(),  # FFmpeg would play the file that these two name
+        "list.flac": b"ffconcat version 1.0\nfile 'good_0.flac'\n",
+        "header.flac": flac[:42],
+        "pipe:0": b"no audio",  # the name of a protocol of FFmpeg
     }
-    for name, noise in (
-        ("nothing", np.zeros(0)),
-        ("nan", np.where(np.arange(9000) == 5000, np.nan, 0.1)),
-        ("infinite", np.where(np.arange(9000) == 8999, np.inf, 0.1)),
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    for name, faulty in (
+        ("nothing.wav", np.zeros(0)),
+        ("nan.wav", np.where(np.arange(9000) == 5000, np.nan, 0.1)),
+        ("infinite.wav", np.where(np.arange(9000) == 8999, np.inf, 0.1)),
     ):
-        bad[name] = tmp_path / f"{name}.wav"
-        soundfile.write(bad[name], noise, RATE, subtype="DOUBLE")
-    bad["folder"] = tmp_path
-    for name, target in (("loop", tmp_path / "loop"), ("dangling", tmp_path / "nowhere"), ("device", "/dev/zero")):
-        bad[name] = tmp_path / name
-        bad[name].symlink_to(target)
+        soundfile.write(tmp_path / name, faulty, RATE, subtype="DOUBLE")
+        files[name] = faulty
+    links = {"loop": tmp_path / "loop", "dangling": tmp_path / "nowhere", "device": "/dev/zero"}
+    for name, target in links.items():
+        (tmp_path / name).symlink_to(target)
+    bad = {name: tmp_path / name for name in (*files, *links, "missing.flac", "x" * 300, "null\0")}
+    bad |= {"folder": tmp_path, "pipe:0": "pipe:0"}
     if hasattr(os, "mkfifo"):
         bad["pipe"] = tmp_path / "pipe.wav"
         os.mkfifo(bad["pipe"])
     if hasattr(os, "geteuid") and os.geteuid() != 0:
         bad["forbidden"] = tmp_path / "forbidden.flac"
+        bad["forbidden"].write_bytes(flac)
         bad["forbidden"].chmod(0)
     monkeypatch.chdir(tmp_path)
-    bad["pipe:0"] = "pipe:0"
 
     names = sorted([*good, *bad])
-    trials = [Trial(name.replace("\0", "null"), (good | bad)[name]) for name in names]
+    trials = [Trial(name.strip("\0"), (good | bad)[name]) for name in names]
     for num_samples in (None, 8300):
         out = tmp_path / f"scores_{num_samples}.txt"
         result = score_trials(detector, trials, out, num_samples=num_samples, batch_size=3, num_workers=0)
-        assert set(result.failures) == {*bad, "null"} - {"\0"} and all(result.failures.values())
+        assert set(result.failures) == {name.strip("\0") for name in bad} and all(result.failures.values())
         scores = dict(line.split() for line in out.read_text().splitlines())
         expected = {name: detector.score(path, num_samples=num_samples) for name, path in good.items()}
         assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=1e-6)
         assert list(scores) == [name for name in names if name in good]
-    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan"]
-    if "pipe" in bad:
-        assert "not a regular file" in result.failures["pipe"] and "not a regular file" in result.failures["device"]
+    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan.wav"]
+    for name in {"pipe", "device"} & bad.keys():
+        assert "not a regular file" in result.failures[name]

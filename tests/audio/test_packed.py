@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from builders import PATIENCE, shards
-from builders.recordings import encode
+from builders.recordings import encode, noise
 
 from nes2net import InputError
 from nes2net.audio import packed
@@ -33,12 +33,11 @@ from nes2net.training.dataset import LostFile, check_readable
 def files(tmp_path_factory):
     """Recordings that libsndfile reads, with or without seeking, and one that FFmpeg alone reads."""
     folder = tmp_path_factory.mktemp("files")
-    noise = (0.1 * np.random.default_rng(0).standard_normal(24000)).astype(np.float32)
-    soundfile.write(folder / "a.flac", noise[:9000], 16000)
-    soundfile.write(folder / "b.wav", np.stack([noise, noise[::-1]], 1), 44100)
-    soundfile.write(folder / "c.mp3", noise, 16000)
-    soundfile.write(folder / "d.ogg", noise[:20000], 16000)
-    encode(folder / "e.m4a", noise, "aac")
+    soundfile.write(folder / "a.flac", noise(9000), 16000)
+    soundfile.write(folder / "b.wav", np.stack([noise(24000), noise(24000)[::-1]], 1), 44100)
+    soundfile.write(folder / "c.mp3", noise(24000), 16000)
+    soundfile.write(folder / "d.ogg", noise(20000), 16000)
+    encode(folder / "e.m4a", noise(24000), "aac")
     return sorted(folder.iterdir())
 
 
@@ -47,12 +46,12 @@ def addresses(files, tmp_path_factory):
     """Of each kind of shard: the addresses of ``files``, in order."""
     folder = tmp_path_factory.mktemp("shards.tar")  # a folder may be called so
     rows = shards.table({"audio": [(file.read_bytes(), file.name) for file in files]})
-    for name in ("x.parquet", "stream.arrow", "file.arrow"):
-        write = shards.write_parquet if name == "x.parquet" else shards.write_arrow
-        write(folder / name, rows, **({"stream": False} if name == "file.arrow" else {}))
+    shards.write_parquet(folder / "x.parquet", rows)
+    shards.write_arrow(folder / "stream.arrow", rows)
+    shards.write_arrow(folder / "file.arrow", rows, stream=False)
     shards.write_tar(folder / "x.tar", {f"inner.tar/{file.name}": file.read_bytes() for file in files})
-    rows = ["x.parquet", "stream.arrow", "file.arrow"]
-    found = {name: [folder / name / str(i) for i in range(len(files))] for name in rows}
+    tables = ("x.parquet", "stream.arrow", "file.arrow")
+    found = {name: [folder / name / str(i) for i in range(len(files))] for name in tables}
     return found | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
 
 

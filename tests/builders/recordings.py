@@ -19,6 +19,11 @@ def tone():
     return (0.3 * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
 
 
+def noise(count=40000):
+    """White noise, float32."""
+    return (0.1 * np.random.default_rng(0).standard_normal(count)).astype(np.float32)
+
+
 def read_every_way(path):
     """The samples, which every reader must give alike."""
     whole = load_audio(path)

@@ -11,11 +11,6 @@ from nes2net import InputError, average_checkpoints
 from nes2net.checkpoints import averaging
 
 
-@pytest.fixture
-def reference():
-    return golden.read("checkpoint_average")
-
-
 def write(folder, states):
     folder.mkdir(exist_ok=True)
     paths = [folder / f"{number}.pth" for number in range(len(states))]
@@ -24,24 +19,15 @@ def write(folder, states):
     return paths
 
 
+@pytest.mark.parametrize("mode, result", [("legacy", "original_result"), ("mean", "true_mean")])
 @pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_legacy_is_the_published_result_to_the_bit(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode="legacy")
+def test_the_published_result_and_the_true_mean_to_the_bit(tmp_path, case, mode, result):
+    case = golden.read("checkpoint_average")[case]
+    found = average_checkpoints(write(tmp_path, case["checkpoints"]), mode=mode)
     assert list(found) == list(case["original_result"])
-    for key, tensor in case["original_result"].items():
-        assert str(found[key].dtype) == case["dtypes"][key] == str(tensor.dtype)
-        assert torch.equal(found[key], tensor), key
-
-
-@pytest.mark.parametrize("case", ["n1", "n2", "n3", "n5"])
-def test_mean_is_the_true_mean(reference, tmp_path, case):
-    case = reference[case]
-    found = average_checkpoints(write(tmp_path, case["checkpoints"]))
-    for key, mean in case["true_mean"].items():
-        expected = mean.to(found[key].dtype)
-        assert str(found[key].dtype) == case["dtypes"][key]
-        assert torch.equal(found[key], expected), key
+    for key, tensor in case[result].items():
+        assert str(found[key].dtype) == case["dtypes"][key] and (mode == "mean" or found[key].dtype == tensor.dtype)
+        assert torch.equal(found[key], tensor.to(found[key].dtype)), key
 
 
 @pytest.fixture
@@ -74,6 +60,20 @@ def test_wrong_input_is_named(states, tmp_path):
     torch.save({"w": torch.zeros(4, 3), "n": torch.tensor(1), "v": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth.*missing: half; left over: v"):
         average_checkpoints([paths[0], tmp_path / "other.pth"])
+
+
+def test_types_of_numbers(states, tmp_path):
+    """Weights of another precision count as the first ones; what is neither a weight nor a counter has no mean."""
+    single = {"w": torch.tensor([1.0, 3.0])}
+    for mode, expected in (("mean", [1.5, 3.5]), ("legacy", [2.0, 4.0])):
+        found = average_checkpoints(write(tmp_path, [single, {"w": torch.tensor([2.0, 4.0]).half()}]), mode)["w"]
+        assert found.dtype == torch.float32 and found.tolist() == expected
+    for dtype, said in ((torch.int64, "does not fit this model; other type"), (torch.bool, "does not fit this model")):
+        with pytest.raises(InputError, match=said):
+            average_checkpoints(write(tmp_path, [single, {"w": single["w"].to(dtype)}]))
+    for mode in averaging.MODES:
+        with pytest.raises(InputError, match="w .complex64. are neither weights nor counters"):
+            average_checkpoints(write(tmp_path, [{"w": single["w"].to(torch.complex64)}]), mode)
 
 
 def test_weights(states, tmp_path):

@@ -46,10 +46,8 @@ def library_model(name, family):
 @pytest.mark.parametrize("family", [LARGE, BASE], ids=["large", "base"])
 @pytest.mark.parametrize(
     "name",
-    [
-        *("Wav2Vec2Model", "Wav2Vec2ForPreTraining", "Wav2Vec2ForCTC", "WavLMModel", "WavLMForCTC"),
-        *("HubertModel", "HubertForCTC", "UniSpeechSatModel", "UniSpeechSatForPreTraining"),
-    ],
+    "Wav2Vec2Model Wav2Vec2ForPreTraining Wav2Vec2ForCTC WavLMModel WavLMForCTC HubertModel HubertForCTC "
+    "UniSpeechSatModel UniSpeechSatForPreTraining".split(),
 )
 def test_output_is_the_librarys(tmp_path, name, family):
     """Of the last state and, but for the library's own last one, of all others; no preprocessor is needed."""
@@ -98,13 +96,6 @@ def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name
         assert f"waveforms are {reason}" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_preprocessor_file_that_says_neither(tmp_path):
-    library_model("WavLMModel", BASE).save_pretrained(tmp_path)
-    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
-    with pytest.raises(InputError, match=r"preprocessor_config.json: do_normalize is true or false, not 'yes'"):
-        create_frontend("wavlm", tmp_path)
-
-
 def test_older_forms(tmp_path):
     """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter."""
     model = library_model("Wav2Vec2Model", LARGE)
@@ -146,21 +137,18 @@ def test_what_does_not_fit_is_named(tmp_path):
         ({"feat_proj_layer_norm": False}, "has feat_proj_layer_norm False: only True is supported"),
         ({"adapter_attn_dim": 16}, "has adapter_attn_dim 16: only None is supported"),
         ({"model_type": "bert"}, "holds a model of type 'bert': front-ends read the types wav2vec2, hubert"),
-        ({"conv_kernel": [3]}, "does not describe the convolutions"),
         ({"num_hidden_layers": 3}, "missing: model.encoder.layers.2"),
     ):
         (tmp_path / "config.json").write_text(json.dumps({**config, **change}))
         with pytest.raises(InputError, match=message):
             create_frontend("wavlm", tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(InputError, match="not valid JSON"):
-        create_frontend("wavlm", tmp_path)
     (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "preprocessor_config.json").write_text('{"do_normalize": "yes"}')
+    with pytest.raises(InputError, match=r"preprocessor_config.json: do_normalize is true or false, not 'yes'"):
+        create_frontend("wavlm", tmp_path)
+    (tmp_path / "preprocessor_config.json").unlink()
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"has no weights: model\.safetensors or pytorch_model\.bin"):
-        create_frontend("wavlm", tmp_path)
-    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "../other.bin"}}))
-    with pytest.raises(InputError, match="outside its folder"):
         create_frontend("wavlm", tmp_path)
 
 

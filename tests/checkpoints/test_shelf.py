@@ -29,32 +29,24 @@ def test_a_file_is_fetched_once_and_its_licence_said_once(assets, capsys):
         url = f"{server.address}/weights/MODEL.pth"
         model = Shelf("MODEL", PublishedFile(url, len(CONTENT), SHA256), "MIT")
         assert model.here() is None
+        model.folder.mkdir(parents=True)
+        model.place.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])  # an interrupted file goes on
         assert model.take() == assets / "MODEL" / "MODEL.pth" and model.take().read_bytes() == CONTENT
         assert server.fetched() == ["/weights/MODEL.pth"] and model.here() == model.place
+        assert server.requests[-1][2]["range"] == "bytes=300-"
     said = capsys.readouterr().err
     assert said.count("licence: MIT") == 1 and url in said and "not pinned" not in said
     seen = json.loads((assets / "MODEL.json").read_text())
     assert seen["url"] == url and seen["sha256"] == SHA256 and seen["size"] == len(CONTENT)
 
 
-def test_an_interrupted_file_goes_on(assets):
-    with running(CONTENT) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", len(CONTENT), SHA256))
-        model.folder.mkdir(parents=True)
-        model.place.with_name("MODEL.pth.part").write_bytes(CONTENT[:300])
-        assert model.take().read_bytes() == CONTENT
-        assert server.requests[-1][2]["range"] == "bytes=300-"
-
-
 def test_another_file_than_published_is_refused(assets):
     with running(CONTENT[::-1]) as server:
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", len(CONTENT), SHA256))
-        with pytest.raises(InputError, match=f"the SHA256 of what came is .*not {SHA256}"):
-            model.take()
-        assert not model.place.exists()
-        model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", 5, SHA256))
-        with pytest.raises(InputError, match=r"announces 700 bytes, but 5 were published"):
-            model.take()
+        for size, said in ((700, f"the SHA256 of what came is .*not {SHA256}"), (5, "announces 700 bytes, but 5 were")):
+            model = Shelf("MODEL", PublishedFile(f"{server.address}/MODEL.pth", size, SHA256))
+            with pytest.raises(InputError, match=said):
+                model.take()
+            assert not model.place.exists()
 
 
 def test_a_file_that_is_not_pinned_is_known_by_what_was_first_seen(assets, capsys):

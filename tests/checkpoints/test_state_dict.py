@@ -12,33 +12,33 @@ import torch
 from safetensors.torch import save_file
 
 from nes2net import InputError, load_state_dict
-from nes2net.checkpoints.state_dict import check_fit, digest, read_record, save_atomically, save_state_dict
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 torn", b"\x80\x02}q\x00"])
-def test_damaged_files_are_named(tmp_path, content):
-    (tmp_path / "torn.pth").write_bytes(content)
-    with pytest.raises(InputError, match=r"torn\.pth"):
-        load_state_dict(tmp_path / "torn.pth")
+from nes2net.checkpoints.state_dict import (
+    check_fit,
+    digest,
+    read_record,
+    save_atomically,
+    save_state_dict,
+    with_metadata,
+)
 
 
 @pytest.mark.parametrize(
-    "content, what",
+    "content, said",
     [
-        ("LA_0079 LA_E_2834763 - A11 spoof\n", "a text file"),
-        ("seed: 1\nmodel: {backend: aasist}\n", "a text file"),
-        ('["nes2net"]', "a text file"),
-        ("(l.", "a text file"),
-        ("a" + 2000 * "é", "a text file"),
-        ("", "an empty file"),
+        (b"PK\x03\x04 torn", r"torn\.pth is not a checkpoint or is damaged"),
+        (b"\x80\x02}q\x00", r"torn\.pth is not a checkpoint or is damaged"),
+        *(
+            (content.encode(), r"torn\.pth is a text file, not a checkpoint: name the file that holds the weights$")
+            for content in ("LA_0079 LA_E_2834763 - A11 spoof\n", '["nes2net"]', "(l.", "a" + 2000 * "é")
+        ),
+        (b"", r"torn\.pth is an empty file, not a checkpoint: name the file that holds the weights$"),
+        (bytes(257) + b"ustar", r"torn\.pth is a tar archive, not a checkpoint"),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, what):
-    (tmp_path / "protocol.txt").write_text(content, encoding="utf-8")
-    with pytest.raises(
-        InputError, match=rf"protocol\.txt is {what}, not a checkpoint: name the file that holds the weights$"
-    ):
-        load_state_dict(tmp_path / "protocol.txt")
+def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, said):
+    (tmp_path / "torn.pth").write_bytes(content)
+    with pytest.raises(InputError, match=said):
+        load_state_dict(tmp_path / "torn.pth")
 
 
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "SPHERE"])
@@ -50,18 +50,10 @@ def test_a_recording_is_called_one(tmp_path, kind):
         load_state_dict(tmp_path / "a.pth")
 
 
-def test_truncated_file_is_named(tmp_path):
-    torch.save({"w": torch.zeros(10000)}, tmp_path / "whole.pth")
-    content = (tmp_path / "whole.pth").read_bytes()
-    (tmp_path / "torn.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(InputError, match=r"torn\.pth.*damaged"):
-        load_state_dict(tmp_path / "torn.pth")
-
-
 def test_a_zip_that_is_no_checkpoint(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
-        archive.writestr("readme.txt", "nothing")
-    with pytest.raises(InputError, match=r"other\.pth"):
+        archive.writestr("a/readme.txt", "nothing")
+    with pytest.raises(InputError, match=r"other\.pth is a zip archive but not a checkpoint"):
         load_state_dict(tmp_path / "other.pth")
 
 
@@ -82,18 +74,10 @@ def test_a_file_larger_than_memory(tmp_path):
 @pytest.mark.parametrize("legacy", [False, True])
 def test_forms_that_are_read(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
-
-    def written(content):
+    parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
+    for content in (tensors, {"model": tensors}, {"state_dict": tensors}, {"model_state": tensors}, parallel):
         torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
-        return load_state_dict(tmp_path / "file.pth")
-
-    for content in (
-        tensors,
-        {"model": tensors},
-        {"state_dict": tensors},
-        {f"module.{k}": v for k, v in tensors.items()},
-    ):
-        found = written(content)
+        found = load_state_dict(tmp_path / "file.pth")
         assert list(found) == list(tensors)
         assert all(torch.equal(found[k], tensors[k]) for k in tensors)
     save_file(tensors, tmp_path / "file.safetensors")
@@ -151,18 +135,37 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path):
 def test_misfit_names_keys_and_shapes():
     expected = {"a": torch.zeros(2), "b": torch.zeros(3)}
     check_fit(expected, expected, "file")
-    with pytest.raises(
-        InputError, match=r"file does not fit.*missing: b.*left over: c.*other shape: a \(4,\) where \(2,\)"
-    ):
+    said = r"file does not fit.*missing: b.*left over: c.*other shape: a \(4,\) where \(2,\)"
+    with pytest.raises(InputError, match=said):
         check_fit({"a": torch.zeros(4), "c": torch.zeros(1)}, expected, "file")
 
 
-@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.9, 0.999])
+def test_misfit_names_types():
+    """Weights may be of any precision, and averages by other programs have counters that are weights."""
+    expected = {"w": torch.zeros(2), "n": torch.zeros(2, dtype=torch.int64)}
+    for weights, counters in ((torch.float16, torch.float32), (torch.float64, torch.int32)):
+        check_fit({"w": torch.zeros(2, dtype=weights), "n": torch.zeros(2, dtype=counters)}, expected, "file")
+    for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
+        with pytest.raises(InputError, match=r"does not fit this model; other type: w \w+ where float32 is needed"):
+            check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
+
+
+@pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])
+def test_metadata_of_others_are_left_out(tmp_path, metadata):
+    layer = torch.nn.BatchNorm1d(3)
+    torch.save(with_metadata(layer.state_dict(), metadata), tmp_path / "layer.pth")
+    layer.load_state_dict(load_state_dict(tmp_path / "layer.pth"))
+
+
+@pytest.mark.parametrize("part", [0, 0.01, 0.3, 0.999])
 def test_truncated_safetensors_are_named(tmp_path, part):
     save_file({"w": torch.zeros(1000), "b": torch.ones(3)}, tmp_path / "whole.safetensors")
     content = (tmp_path / "whole.safetensors").read_bytes()
     (tmp_path / "torn.safetensors").write_bytes(content[: int(part * len(content))])
     with pytest.raises(InputError, match=r"torn\.safetensors is not a safetensors file or is damaged"):
+        load_state_dict(tmp_path / "torn.safetensors")
+    (tmp_path / "torn.safetensors").write_bytes((len(content) + 1).to_bytes(8, "little") + content[8:])
+    with pytest.raises(InputError, match="is damaged .its header would take"):
         load_state_dict(tmp_path / "torn.safetensors")
 
 

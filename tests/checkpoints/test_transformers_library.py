@@ -6,57 +6,47 @@ import sys
 from pathlib import Path
 
 import pytest
+from builders.files import write
 
+REMEDY = "pip uninstall torchaudio (nothing here needs it)"
 # As torchaudio does where its extension was built for another torch.
-BROKEN_TORCHAUDIO = """
+TORCHAUDIO = """
 __version__ = "2.11.0"
 raise OSError(f"Could not load this library: {__file__.removesuffix('__init__.py')}lib/_torchaudio.abi3.so")
 """
-REMEDY = "pip uninstall torchaudio (nothing here needs it)"
-
-
-@pytest.fixture
-def package(tmp_path):
-    """Install a package of a name and source where the processes of ``nes2net`` find it."""
-
-    def install(name: str, source: str) -> None:
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "__init__.py").write_text(source)
-        (tmp_path / f"{name}-2.11.0.dist-info").mkdir()
-        (tmp_path / f"{name}-2.11.0.dist-info" / "METADATA").write_text(f"Name: {name}\nVersion: 2.11.0\n")
-
-    return install
-
-
-@pytest.fixture
-def nes2net(tmp_path):
-    def run(*commands: str) -> subprocess.CompletedProcess:
-        """Run some commands of nes2net in one process, which ends with the last one's status."""
-        paths = [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        code = "import sys; from nes2net.cli.main import main; sys.exit([main(c.split()) for c in sys.argv[1:]][-1])"
-        return subprocess.run(
-            [sys.executable, "-c", code, *commands], env=environment, cwd=tmp_path, capture_output=True, text=True
-        )
-
-    return run
 
 
 @pytest.mark.slow
-def test_a_torchaudio_that_does_not_fit_is_named_and_not_blamed_on_a_checkpoint(package, nes2net, detector, tmp_path):
-    package("torchaudio", BROKEN_TORCHAUDIO)
+@pytest.mark.parametrize(
+    "package, source, commands, lines, said",
+    [
+        (  # not blamed on a checkpoint either
+            *("torchaudio", TORCHAUDIO, ["info wavlm", "predict a.wav --model detector.pth"], 2),
+            ["the installed torchaudio does not fit the installed torch", REMEDY],
+        ),
+        (
+            *("transformers", 'raise ImportError("tokenizers>=0.21 is required")', ["info wav2vec2_small"], 1),
+            [
+                "the transformers library cannot be imported (tokenizers>=0.21 is required)",
+                "pip install --upgrade transformers",
+            ],
+        ),
+    ],
+)
+def test_a_library_that_cannot_be_imported(detector, tmp_path, package, source, commands, lines, said):
+    """Installed as a package of this name where the process finds it."""
     detector.save(tmp_path / "detector.pth")
-    done = nes2net("info wavlm", "predict a.wav --model detector.pth")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 2), done.stderr
+    for name, text in (
+        (f"{package}/__init__.py", source),
+        (f"{package}-2.11.0.dist-info/METADATA", f"Name: {package}\nVersion: 2.11.0\n"),
+    ):
+        write(tmp_path / name, text)
+    paths = [str(tmp_path), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    code = "import sys; from nes2net.cli.main import main; sys.exit([main(c.split()) for c in sys.argv[1:]][-1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *commands], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", lines), done.stderr
     for line in done.stderr.splitlines():
-        assert line.startswith("nes2net: error: the installed torchaudio does not fit the installed torch")
-        assert REMEDY in line
-
-
-@pytest.mark.slow
-def test_a_transformers_that_fails_by_itself(package, nes2net):
-    package("transformers", 'raise ImportError("tokenizers>=0.21 is required")')
-    done = nes2net("info wav2vec2_small")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "the transformers library cannot be imported (tokenizers>=0.21 is required)" in done.stderr
-    assert "pip install --upgrade transformers" in done.stderr
+        assert line.startswith("nes2net: error: ") and all(part in line for part in said)

@@ -8,7 +8,10 @@ from nes2net.machine import installation
 from nes2net.machine.installation import how_to_install, requirement
 
 TO_FILL_IN = "nes2net[scale] @ git+https://HOST/OWNER/nes2net@COMMIT"
-GIT = "git+https://host/nes2net.git@0123abc"
+UNKNOWN = "in a clone of nes2net pip install '.[scale]', with its wheel pip install 'FILE.whl[scale]'"
+WHEEL = "nes2net[scale] @ https://host/n.whl"
+GIT = "nes2net[scale] @ git+https://host/nes2net.git@0123abc#subdirectory=a"
+OF_GIT = {"vcs_info": {"vcs": "git", "commit_id": "0123abc"}, "subdirectory": "a"}
 
 
 @pytest.mark.parametrize(
@@ -16,31 +19,11 @@ GIT = "git+https://host/nes2net.git@0123abc"
     [
         ({"url": "file://{here}/a%20clone", "dir_info": {}}, "pip install '{here}/a clone[scale]'", TO_FILL_IN),
         ({"url": "file://{here}/n.whl", "archive_info": {}}, "pip install '{here}/n.whl[scale]'", TO_FILL_IN),
-        (
-            {"url": "file://{here}/gone.whl", "archive_info": {}},
-            "in a clone of nes2net pip install '.[scale]', with",
-            TO_FILL_IN,
-        ),
-        (
-            {"url": "https://host/n.whl", "archive_info": {}},
-            "pip install 'nes2net[scale] @ https://host/n.whl'",
-            "nes2net[scale] @ https://host/n.whl",
-        ),
-        (
-            {
-                "url": "https://host/nes2net.git",
-                "vcs_info": {"vcs": "git", "commit_id": "0123abc"},
-                "subdirectory": "a",
-            },
-            f"pip install 'nes2net[scale] @ {GIT}#subdirectory=a'",
-            f"nes2net[scale] @ {GIT}#subdirectory=a",
-        ),
-        (
-            None,
-            "in a clone of nes2net pip install '.[scale]', with its wheel pip install 'FILE.whl[scale]'",
-            TO_FILL_IN,
-        ),
-        ("[1", "in a clone of nes2net pip install '.[scale]', with its wheel", TO_FILL_IN),
+        ({"url": "file://{here}/gone.whl", "archive_info": {}}, UNKNOWN, TO_FILL_IN),
+        ({"url": "https://host/n.whl", "archive_info": {}}, f"pip install '{WHEEL}'", WHEEL),
+        ({"url": "https://host/nes2net.git", **OF_GIT}, f"pip install '{GIT}'", GIT),
+        (None, UNKNOWN, TO_FILL_IN),
+        ("[1", UNKNOWN, TO_FILL_IN),
     ],
 )
 def test_the_command_fits_where_the_package_came_from(tmp_path, monkeypatch, origin, command, line):

@@ -21,10 +21,10 @@ needs_new_settings = pytest.mark.skipif(
 @pytest.fixture
 def settings():
     """Restores what a test sets by hand."""
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    precision, allow_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     yield
-    torch.set_float32_matmul_precision(before[0])
-    torch.backends.cudnn.allow_tf32 = before[1]
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = allow_tf32
     if hasattr(torch.backends, "fp32_precision"):
         torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "none"
 

@@ -1,8 +1,8 @@
-"""Tables in columns, and names that can be printed."""
+"""Tables in columns."""
 
 import pytest
 
-from nes2net.machine.terminal import printable, printable_name, table_line, text_table
+from nes2net.machine.terminal import table_line, text_table
 
 
 def test_columns_are_as_wide_as_their_longest_cell_and_no_line_ends_in_spaces():
@@ -11,8 +11,3 @@ def test_columns_are_as_wide_as_their_longest_cell_and_no_line_ends_in_spaces():
     assert table_line(["recording.wav", "1.5"], [4, 6], "lr") == "recording.wav     1.5"  # a longer cell is not cut
     with pytest.raises(ValueError):
         text_table([["a", "b"], ["c"]])
-
-
-@pytest.mark.parametrize("name", ["plain.wav", "Füße.wav", "録音.wav"])
-def test_names_that_are_text_stay(name):
-    assert printable(name) == printable_name(name) == name

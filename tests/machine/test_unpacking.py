@@ -1,9 +1,11 @@
 """Unpacking into one folder: what is refused, what is repeated, what is damaged."""
 
+import gzip
 import io
 import os
 import resource
 import signal
+import struct
 import tarfile
 import zipfile
 
@@ -75,15 +77,75 @@ def test_links_and_devices_are_refused(tmp_path, make, options):
 
 
 @pytest.mark.parametrize("make", [make_zip, make_tar])
-def test_an_archive_that_grows_too_much_is_refused(tmp_path, make, monkeypatch):
-    monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 100_000)
-    archive = make(tmp_path / "a.archive", {str(n): bytes(3_000_000) for n in range(3)})
-    with pytest.raises(InputError, match=r"refused to save .* of members, .*no archive of recordings grows like that"):
+@pytest.mark.parametrize(
+    "files, said",
+    [({str(n): bytes(3_000_000) for n in range(3)}, "of members"), ({str(n): b"" for n in range(200)}, "101 members")],
+)
+def test_an_archive_that_grows_too_much_is_refused(tmp_path, make, files, said, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
+    monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
+    archive = make(tmp_path / "a.archive", files)
+    with pytest.raises(InputError, match=rf"refused to save .*{said}, .*no archive of recordings grows like that"):
         unpack(archive, tmp_path / "out", "unpacking")
 
 
+def test_a_zip_whose_members_overlap_is_refused(tmp_path):
+    """One member of 100 MB of zeros, named a thousand times in the directory."""
+    path = make_zip(tmp_path / "a.zip", {"a": bytes(100_000_000)})
+    content = path.read_bytes()
+    at = content.rindex(b"PK\1\2")
+    directory = content[at : content.index(b"PK\5\6")] * 1000
+    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), at, 0)
+    path.write_bytes(content[:at] + directory + last)
+    with pytest.raises(InputError, match=r"1\.\d GB of members"):
+        unpack(path, tmp_path / "out", "unpacking")
+
+
+def header(name, kind=tarfile.REGTYPE, size=0):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def long_name(size):
+    return [header("././@LongLink", tarfile.GNUTYPE_LONGNAME, size), b"a" * size, bytes(-size % 512), header("a")]
+
+
+def sparse(blocks):
+    """A member with ``blocks`` times 21 holes."""
+    first = bytearray(header("a", tarfile.GNUTYPE_SPARSE))
+    first[482] = 1  # more of them follow
+    first[148:156] = b" " * 8
+    first[148:156] = b"%06o\0 " % sum(first[:512])
+    return [first, ((b"%011o\0%011o\0" % (1, 1)) * 21 + b"\1" + bytes(7)) * blocks]
+
+
+TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100 digits"
+
+
 @pytest.mark.parametrize(
-    "make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"}), (make_zip, None)]
+    "parts, said",
+    [
+        (long_name(70_000), TOO_LONG),  # of gigabytes, which would be read
+        (sparse(200), TOO_LONG),
+        # Some versions of Python take a time for them that is quadratic in their number.
+        ([header("pax", tarfile.XHDTYPE, 60_000), (b"1" * 60_000).ljust(60_416, b"\0"), header("a")], TOO_LONG),
+        (long_name(5000), "File name too long"),
+        ([header("a", size=(8 << 30) - 1)], r"8\.6 GB of members"),
+        ([header("a"), header("a/b")], "a file stands where a folder is needed.*Remove it; if .*a.tar.gz holds both"),
+        ([header("a/b"), header("a")], "a file stands where a folder is needed, or the other way round"),
+    ],
+)
+def test_tar_files_made_to_do_harm(tmp_path, parts, said):
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
+        file.writelines([*parts, bytes(1024)])
+    with pytest.raises(InputError, match=said):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "unpacking")
+
+
+@pytest.mark.parametrize(
+    "make, options",
+    [(make_zip, {}), (make_zip, None), *((make_tar, {"mode": mode}) for mode in ("w", "w:gz", "w:bz2", "w:xz"))],
 )
 def test_a_damaged_archive_is_named(tmp_path, make, options):
     """It was cut off, or holds another byte in a member, of which no file is left."""
@@ -120,10 +182,3 @@ def test_a_full_disk_that_gets_room_again(tmp_path):
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
     assert unpack(archive, tmp_path / "out", "unpacking") == 2
     assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
-
-
-def test_a_file_in_the_way_of_a_folder(tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "set").write_text("in the way")
-    with pytest.raises(InputError, match=r"a file stands where a folder is needed.*Remove it; if .*a.zip holds both"):
-        unpack(make_zip(tmp_path / "a.zip", {"set/a": b"1"}), tmp_path / "out", "unpacking")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from importlib import import_module
 from pathlib import Path
@@ -26,7 +26,6 @@ FAMILIES = (
     "frame_scores",
     "audio",
     "shards",
-    "archives",
     "experiments",
 )
 PRELOADED = "builders.hostile.preload"
@@ -44,11 +43,18 @@ class Case(NamedTuple):
     """Pattern that the one-line :class:`InputError` holds; None: the attempt succeeds."""
 
 
+def cases(
+    attempt: Callable[[Any], Any], rows: Mapping[str, tuple[Callable[[Path], Any], str | None]], about: str = ""
+) -> list[Case]:
+    """Make a case of each row: its name, after ``about``, what makes the file, and what is said of it."""
+    return [Case(about + name, make, attempt, says) for name, (make, says) in rows.items()]
+
+
 def table(family: str) -> dict[str, Case]:
     """The cases of a family by name."""
-    cases: list[Case] = import_module(f"builders.hostile.{family}").CASES
-    found = {case.name: case for case in cases}
-    assert len(found) == len(cases), f"two cases of {family} have one name"
+    listed: list[Case] = import_module(f"builders.hostile.{family}").CASES
+    found = {case.name: case for case in listed}
+    assert len(found) == len(listed), f"two cases of {family} have one name"
     return found
 
 

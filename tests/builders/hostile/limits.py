@@ -1,4 +1,4 @@
-"""Attempts in a process with little memory and time, which may be watched for what it should not do."""
+"""Attempts in a process with little memory and time."""
 
 from __future__ import annotations
 
@@ -23,22 +23,6 @@ MEMORY = 2 << 30  # bytes of address space, of which the libraries take about ha
 _BESIDE_LIBRARIES = 3 << 28  # bytes that are left where they take more, as those for CUDA do
 SECONDS = 10.0  # of the processor, whatever else the machine does
 _server: Any = forkserver._forkserver
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-#: Audit events of starting programs and of the network.
-_RUNNING = (
-    "os.system",
-    "os.exec",
-    "os.posix_spawn",
-    "os.spawn",
-    "os.fork",
-    "os.forkpty",
-    "subprocess.Popen",
-    "pty.spawn",
-)
-_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request")
-#: Audit events whose first arguments are paths that change.
-_CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link")
-_CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
 
 
 class Outcome(NamedTuple):
@@ -79,13 +63,13 @@ class Worker:
 
     Args:
         preloaded: modules, loaded once in the process from which all workers are forked.
-        folder: the only place where an attempt may create, change or remove files. It may start no
-            program and reach no network either. None allows all of it.
+        watch: called in the process at its start with a list, to which it adds what an attempt does
+            that it should not. It is sent by its name.
     """
 
-    def __init__(self, preloaded: list[str], folder: Path | None = None) -> None:
+    def __init__(self, preloaded: list[str], watch: Callable[[list[str]], None] | None = None) -> None:
         self._ours, theirs = multiprocessing.Pipe()
-        self._process = started(preloaded, _serve, theirs, folder)
+        self._process = started(preloaded, _serve, theirs, watch)
         theirs.close()
         assert self._ours.poll(PATIENCE), "the process does not start"
         self._ours.recv()
@@ -121,14 +105,12 @@ def _late(*_: object) -> NoReturn:
     raise _Late
 
 
-def _serve(connection: Any, folder: Path | None) -> None:
+def _serve(connection: Any, watch: Callable[[list[str]], None] | None) -> None:
     for number in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(number, _late)
     seen: list[str] = []
-    if folder is not None:
-        os.chdir(folder)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
-        _watch(folder.resolve(), seen)
+    if watch is not None:
+        watch(seen)
     memory = max(MEMORY, _address_space("self") + _BESIDE_LIBRARIES)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     gc.freeze()  # the libraries; collecting after an attempt is then quick
@@ -182,28 +164,3 @@ def _place(error: BaseException) -> str:
     if not frames:
         return type(error).__name__
     return f"{type(error).__name__} in nes2net/{frames[-1].filename.rpartition('/nes2net/')[2]}:{frames[-1].lineno}"
-
-
-def _watch(folder: Path, seen: list[str]) -> None:
-    """Note in ``seen`` each change outside ``folder``, each start of a program and each use of the network."""
-    inside = str(folder) + os.sep
-
-    def is_outside(path: Any) -> bool:
-        if not isinstance(path, str | bytes):  # a number of an open file
-            return False
-        whole = os.path.abspath(os.fsdecode(path))
-        return not (whole + os.sep).startswith(inside) and whole != os.devnull and "__pycache__" not in whole
-
-    def hook(event: str, arguments: tuple) -> None:
-        if event == "open":
-            path, _, flags = arguments
-            if flags & _WRITING and is_outside(path):
-                seen.append(f"open for writing: {path!r}")
-        elif event in _CHANGING:
-            paths = arguments[:2] if event in ("os.rename", "os.link", "shutil.move") else arguments[:1]
-            if any(map(is_outside, paths)):
-                seen.append(f"{event} {paths!r}")
-        elif event in _RUNNING or event in _NETWORK:
-            seen.append(f"{event} {arguments!r}"[:500])
-
-    sys.addaudithook(hook)

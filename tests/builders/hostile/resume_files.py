@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-import signal
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,9 @@ import torch
 import yaml
 
 from builders import tiny_corpus
-from builders.hostile import Case, nes2net
+from builders.hostile import Case, cases, nes2net
+from builders.hostile.making import written
+from builders.runs import signal_in_step
 
 _VICTIM = "epoch_7.pth"
 
@@ -29,7 +31,6 @@ def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
     from nes2net.errors import Unfinished
     from nes2net.recipes.reading import load_recipe
-    from nes2net.training import loop
     from nes2net.training.run import train
 
     place = Path(tempfile.mkdtemp(prefix="hostile-run-"))
@@ -47,32 +48,25 @@ def _good_run() -> Path:
         "logs": str(place / "logs"),
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(values))
-    step = loop.Trainer.train_step
-
-    def stopped(self: Any, batches: Any, epoch: int, number: int, due: bool) -> tuple[int, bool]:
-        known = step(self, batches, epoch, number, due)
-        return (signal.SIGTERM, True) if epoch == 2 else known
-
-    loop.Trainer.train_step = stopped
-    try:
+    with signal_in_step(2, 1), suppress(Unfinished):
         train(load_recipe(place / "recipe.yaml"), "cpu")
-    except Unfinished:
-        return place
-    finally:
-        loop.Trainer.train_step = step
-    raise AssertionError("the run was not stopped")
+    return place
 
 
-def _copy(folder: Path) -> tuple[Path, Path]:
-    """Copy the good run into ``folder``: its recipe, and its run folder."""
+def _copy(folder: Path) -> Path:
+    """Copy the good run into ``folder``, and return its recipe."""
     place = _good_run()
     shutil.copytree(place / "models", folder / "models")
     values = yaml.safe_load((place / "recipe.yaml").read_text())
     values |= {"output": str(folder / "models"), "logs": str(folder / "logs")}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(values))
     (folder / _VICTIM).write_text("not of the run")
-    (run,) = (folder / "models").iterdir()
-    return folder / "recipe.yaml", run
+    return folder / "recipe.yaml"
+
+
+def _run_of(recipe: Path) -> Path:
+    (run,) = (recipe.parent / "models").iterdir()
+    return run
 
 
 def _train(recipe: Path) -> str:
@@ -86,8 +80,7 @@ def _resume(recipe: Path) -> str:
     """Read the resume file, and go on with the run if that is possible; to begin with the run takes far longer."""
     from nes2net.training.resume_file import read_resume_file
 
-    (run,) = (recipe.parent / "models").iterdir()
-    read_resume_file(run)
+    read_resume_file(_run_of(recipe))
     return _train(recipe)
 
 
@@ -95,10 +88,10 @@ def _changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Path]:
     """A resume file whose content ``change`` has changed, or has put something else in place of."""
 
     def make(folder: Path) -> Path:
-        recipe, run = _copy(folder)
-        content = torch.load(run / "resume.pt", weights_only=True)
-        content = change(content) or content
-        torch.save(content, run / "resume.pt")
+        recipe = _copy(folder)
+        file = _run_of(recipe) / "resume.pt"
+        content = torch.load(file, weights_only=True)
+        torch.save(change(content) or content, file)
         return recipe
 
     return make
@@ -120,6 +113,7 @@ def _put(place: str, value: Any) -> Callable[[Path], Path]:
 
 
 _MISSING = object()
+_NAN = float("nan")
 
 
 def _doubled() -> list[Any]:
@@ -129,85 +123,65 @@ def _doubled() -> list[Any]:
     return inner
 
 
-def _deep() -> list[Any]:
-    inner: list[Any] = []
-    for _ in range(200):
-        inner = [inner]
-    return inner
-
-
 def _filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda tensor: torch.full_like(tensor, value)
 
 
-_NAN = float("nan")
-_KEYS = ("version", "recipe", "data", "model", "detector", "optimizer", "selection", "scaler", "stream", "progress")
-_VALUES: list[tuple[str, Any]] = [
-    *((key, _MISSING) for key in _KEYS[1:]),
-    *((key, ["x"]) for key in _KEYS),
-    ("version", 5),
-    *((f"progress.{key}", _MISSING) for key in ("epoch", "step")),
-    *(("progress.epoch", value) for value in (0, 1, 4, 1.0, True, None, 10**8, 10**5000, f"../../{_VICTIM}")),
-    *(("progress.step", value) for value in (-1, 5, 0.5)),
-    *(("progress.lr", value) for value in (_NAN, -1.0)),
-    *((f"progress.{key}", _NAN) for key in ("loss_sum", "seconds", "utterances")),
-    ("progress", lambda progress: {**progress, "more": 1}),
-    *(("selection.0.epoch", value) for value in (f"../../{_VICTIM[6:-4]}", f"/../../../{_VICTIM}", 0, 2, 1.0)),
-    *(("selection.0.loss", value) for value in (_NAN, "1", torch.zeros(()), _MISSING)),
-    *(("selection.0.val_loss_wo_aug", value) for value in (_NAN, "0.5")),
-    ("selection.0.val_eer_wo_aug_low", _MISSING),
-    *(("selection.0.improved", value) for value in ("yes", 2)),
-    ("selection", []),
-    ("selection", lambda rows: rows * 2),
-    ("selection", lambda rows: rows * 10**5),
-    ("selection.0", lambda row: {**row, **{str(number): 0.0 for number in range(10**5)}}),
-    *((f"data.training.{key}", 1.5) for key in ("trials", "digest")),
-    ("data.training", _MISSING),
-    ("data.training.digest", "0" * 64),
-    ("recipe.train", [1]),
-    ("recipe.train", {"lr": _NAN}),
-    ("recipe.model", {5: "x", "backend": 5}),
-    ("recipe.model", lambda model: {**model, "frontend": {**model["frontend"], "num_bins": torch.zeros(3)}}),
-    ("model.frontend", _MISSING),
-    *(("model.frontend", value) for value in ("lps", {}, {"name": 5}, {"name": "no such"}, {"name": "lps", "more": 1})),
-    ("model.more", 5),
-    ("model.backend.hidden_dim", 9),
-    ("detector.more", torch.zeros(1)),
-    ("detector", {}),
-    ("detector", {str(number): 0 for number in range(20_000)}),
-    ("detector", {str(number): 0 for number in range(9_000)}),
-    ("optimizer.state", ["x"]),
-    ("optimizer.state", {"x": {}}),
-    ("optimizer.state", {number: 5 for number in range(9_000)}),
-    ("optimizer.state", lambda state: {**state, 999: state[0]}),
-    ("optimizer.state", lambda state: {**state, -1: state[0]}),
-    *((f"optimizer.state.0.{key}", _MISSING) for key in ("step", "exp_avg")),
-    *((f"optimizer.state.0.{key}", torch.zeros(2)) for key in ("step", "exp_avg", "more", "max_exp_avg_sq")),
-    ("optimizer.state.0.step", torch.tensor(_NAN)),
-    ("optimizer.state.0.exp_avg_sq", _filled(_NAN)),
-    ("optimizer.state.0.exp_avg", lambda tensor: tensor.double()),
-    ("optimizer.state.0.exp_avg", lambda tensor: tensor.long()),
-    ("optimizer.state.0.exp_avg", None),
-    ("scaler", {"scale": 1.0}),
-    *(("stream.keys", value) for value in (torch.zeros(10, dtype=torch.int64), torch.zeros(624), _filled(2**40))),
-    *(("stream.gates", value) for value in (torch.zeros(10, dtype=torch.int64), _filled(-1), _filled(700), [0])),
-    *(("stream.position", value) for value in (-1, 625, "x")),
-    *((f"stream.{key}", value) for key, value in (("gates_version", 2), ("has_gauss", 2), ("cached_gaussian", _NAN))),
-    *((key, _doubled()) for key in ("recipe.model", "recipe.name", "model.frontend", "data", "selection", "scaler")),
-    *((key, _deep()) for key in ("recipe.model", "model.frontend", "progress", "selection.0.loss")),
-    *((key, ["x"] * 10**5) for key in ("recipe.model", "selection")),
-    ("optimizer.param_groups", ["x"] * 10**6),
-]
+def _weight(change: Callable[[torch.Tensor], Any]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Change one tensor of the detector."""
+    name = "pooling.linear1.weight"
+    return lambda state: {**state, name: change(state[name])}
 
 
-def _weights(change: Callable[[torch.Tensor], Any]) -> Callable[[Path], Path]:
-    def changed(content: dict[str, Any]) -> None:
-        name = next(name for name, value in content["detector"].items() if value.ndim > 1)
-        content["detector"][name] = change(content["detector"].pop(name))
-        if content["detector"][name] is _MISSING:
-            del content["detector"][name]
+def _words(number: int) -> torch.Tensor:
+    return torch.zeros(number, dtype=torch.int64)
 
-    return _changed(changed)
+
+_VALUES: dict[str, tuple[Any, ...]] = {
+    **{key: (["x"],) for key in ("recipe", "data", "model", "optimizer", "stream")},
+    "version": (5,),
+    "progress": (["x"], lambda progress: {**progress, "more": 1}),
+    "progress.epoch": (_MISSING, 0, 4, True, 10**5000, f"../../{_VICTIM}"),
+    "progress.step": (-1, 5),
+    "progress.utterances": (1000,),
+    "progress.lr": (_NAN, -1.0),
+    "progress.loss_sum": (_NAN,),
+    "progress.seconds": (_NAN,),
+    "selection": ([], lambda rows: rows * 10**5, ["x"] * 10**5),
+    "selection.0": (lambda row: {**row, **{str(number): 0.0 for number in range(10**5)}},),
+    "selection.0.epoch": (f"../../{_VICTIM[6:-4]}", 2),
+    "selection.0.loss": (_NAN, torch.zeros(()), _MISSING),
+    "selection.0.val_loss_wo_aug": (_NAN, "0.5"),
+    "selection.0.val_eer_wo_aug_low": (_MISSING,),
+    "selection.0.improved": (2,),
+    "data.training": (_MISSING,),
+    "data.training.trials": (1.5,),
+    "data.training.digest": (1.5, "0" * 64),
+    "recipe.train": ([1], {"lr": _NAN}),
+    "recipe.model": ({5: "x", "backend": 5}, _doubled()),
+    "model.frontend": (_MISSING, "lps", {"name": 5}, {"name": "no such"}, {"name": "lps", "more": 1}),
+    "model.more": (5,),
+    "model.backend.hidden_dim": (9,),
+    "detector": (
+        ["x"],
+        {str(number): 0 for number in range(20_000)},
+        *map(_weight, (torch.flatten, torch.Tensor.double, _filled(_NAN), torch.Tensor.tolist)),
+    ),
+    "detector.more": (torch.zeros(1),),
+    "optimizer.param_groups": (["x"] * 10**6,),
+    "optimizer.state": (["x"], {"x": {}}, lambda state: {**state, 999: state[0]}),
+    "optimizer.state.0.step": (_MISSING, torch.zeros(2)),
+    "optimizer.state.0.exp_avg": (_MISSING, torch.zeros(2), torch.Tensor.double, None),
+    "optimizer.state.0.exp_avg_sq": (_filled(_NAN),),
+    "optimizer.state.0.max_exp_avg_sq": (torch.zeros(2),),
+    "scaler": (["x"], {"scale": 1.0}),
+    "stream.keys": (_words(10), torch.zeros(624), _filled(2**40)),
+    "stream.gates": (_words(10), _filled(-1), _filled(700)),
+    "stream.position": (625, "x"),
+    "stream.gates_version": (2,),
+    "stream.has_gauss": (2,),
+    "stream.cached_gaussian": (_NAN,),
+}
 
 
 def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
@@ -216,24 +190,14 @@ def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "detector": weights}
 
 
-_WEIGHTS: dict[str, Callable[[torch.Tensor], Any]] = {
-    "missing": lambda _: _MISSING,
-    "flat": lambda tensor: tensor.flatten(),
-    "double": lambda tensor: tensor.double(),
-    "complex": lambda tensor: tensor.to(torch.complex64),
-    "bool": lambda tensor: tensor > 0,
-    "NaN": _filled(_NAN),
-    "no tensor": lambda tensor: tensor.tolist(),
-}
-
-
-def _leftover(name: str, kind: Callable[[Path], Any]) -> Callable[[Path], Path]:
-    """Something of another ``kind`` in place of a file of the run folder."""
+def _with(name: str, put: Callable[[Path], Any]) -> Callable[[Path], Path]:
+    """What ``put`` makes, in place of a file of the run folder."""
 
     def make(folder: Path) -> Path:
-        recipe, run = _copy(folder)
-        (run / name).unlink(missing_ok=True)
-        kind(run / name)
+        recipe = _copy(folder)
+        path = _run_of(recipe) / name
+        path.unlink(missing_ok=True)
+        put(path)
         return recipe
 
     return make
@@ -243,76 +207,47 @@ def _linked_out(path: Path) -> None:
     path.symlink_to(path.parents[2] / "elsewhere")
 
 
-def _text(name: str, text: str, attempt: Callable[[Path], Any], says: str | None) -> Callable[[str], Case]:
-    """A case whose run folder has ``text`` in its file ``name``."""
-
-    def make(folder: Path) -> Path:
-        recipe, run = _copy(folder)
-        (run / name).write_text(text)
-        return recipe
-
-    return lambda title: Case(f"{name}: {title}", make, attempt, says)
+def _text(name: str, text: str) -> Callable[[Path], Path]:
+    return _with(name, lambda path: written(name, text)(path.parent))
 
 
 def _average(recipe: Path) -> str:
-    (run,) = (recipe.parent / "models").iterdir()
-    return nes2net("average", run, "--best", 1, "--by", "val_loss_wo_aug")
+    return nes2net("average", _run_of(recipe), "--best", 1, "--by", "val_loss_wo_aug")
 
 
 _NO_HISTORY = r"history\.json: (not a history that training wrote|is longer than) .*move it away"
+_NESTED = "[" * 10**5
 _HISTORIES = {
-    "nested": "[" * 10**5,
-    "nested in a row": '[{"epoch": 1, "x": ' + "[" * 10**5,
-    "no rows": '{"epoch": 1}',
-    "a number of 5,000 digits": f'[{{"epoch": {"1" * 5000}}}]',
+    "nested": _NESTED,
     "an epoch that is a path": f'[{{"epoch": "../../{_VICTIM[6:-4]}", "val_loss_wo_aug": 0.1}}]',
     "an epoch below 0": '[{"epoch": -1, "val_loss_wo_aug": 0.1}]',
     "an epoch twice": '[{"epoch": 1, "val_loss_wo_aug": 0.1}, {"epoch": 1, "val_loss_wo_aug": 0.1}]',
     "a million rows of nothing": "[" + ",".join(["0"] * 10**6) + "]",
     "20 MB": "[" + " " * 20_000_000 + "]",
 }
-_RECIPES = {
-    "aliases": "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 41)),
-    "a tag": "name: !!python/object/apply:os.system [true]\n",
-    "a list": "- 1\n",
-    "long": "name: " + "x" * 10**6,
-    "nested": "model: " + "[" * 1000,
-}
+_OURS = ("resume.pt", "history.json", "recipe.yaml", "epoch_1.pth", ".lock", ".resume.pt.5.tmp")
 
 CASES: list[Case] = [
-    Case("a good resume file", lambda folder: _copy(folder)[0], _train, None),
-    Case("a resume file without its data", _put("data", _MISSING), _train, r"resume\.pt"),
+    Case("a good resume file", _copy, _train, None),
     *(
-        Case(f"{number}: {place}", _put(place, value), _resume, r"resume\.pt|holds a(nother)? run|with another")
-        for number, (place, value) in enumerate(_VALUES)
+        Case(f"{place}, {number}", _put(place, value), _resume, r"resume\.pt|holds a run|with another")
+        for place, values in _VALUES.items()
+        for number, value in enumerate(values)
     ),
-    Case(
-        "version of no numbers", _put("version", torch.zeros(3)), _train, r"resume\.pt was written by another version"
-    ),
-    *(Case(f"weights: {name}", _weights(change), _train, r"resume\.pt") for name, change in _WEIGHTS.items()),
+    Case("without its data", _put("data", _MISSING), _train, r"resume\.pt"),
+    Case("version of no numbers", _put("version", torch.zeros(3)), _train, "was written by another version"),
     Case("metadata of the state dict", _changed(_odd_metadata), _train, None),
-    *(
-        Case(
-            f"a {what} in place of {name}",
-            _leftover(name, kind),
-            _train,
-            rf"{name} is not a regular file.*move it away",
-        )
-        for what, kind in (("folder", Path.mkdir), ("pipe", os.mkfifo))
-        for name in (
-            "resume.pt",
-            "history.json",
-            "recipe.yaml",
-            "epoch_1.pth",
-            "epoch_2.pth",
-            ".lock",
-            ".resume.pt.5.tmp",
-        )
-    ),
-    Case("a lock outside", _leftover(".lock", _linked_out), _train, r"\.lock is not a regular file"),
-    Case("a checkpoint outside", _leftover("epoch_2.pth", _linked_out), _train, None),
+    *(Case(f"a pipe in place of {name}", _with(name, os.mkfifo), _train, "not a regular file") for name in _OURS),
+    Case("a folder in place of resume.pt", _with("resume.pt", Path.mkdir), _train, "not a regular file.*move it away"),
+    Case("a lock outside", _with(".lock", _linked_out), _train, r"\.lock is not a regular file"),
+    Case("a checkpoint outside", _with("epoch_2.pth", _linked_out), _train, None),
     # A run goes on by its resume file, and writes the history anew.
-    _text("history.json", _HISTORIES["nested"], _train, None)("nested"),
-    *(_text("history.json", text, _average, _NO_HISTORY)(f"{name}, averaged") for name, text in _HISTORIES.items()),
-    *(_text("recipe.yaml", text, _train, r"recipe\.yaml cannot be used")(name) for name, text in _RECIPES.items()),
+    Case("history.json: nested", _text("history.json", _NESTED), _train, None),
+    *cases(
+        _average,
+        {name: (_text("history.json", text), _NO_HISTORY) for name, text in _HISTORIES.items()},
+        "history.json, averaged: ",
+    ),
+    Case("recipe.yaml: an alias", _text("recipe.yaml", "a: &a [x]\nb: *a"), _train, r"recipe\.yaml cannot be used"),
+    Case("recipe.yaml: a list", _text("recipe.yaml", "- 1\n"), _train, r"recipe\.yaml cannot be used"),
 ]

@@ -1,0 +1,55 @@
+"""Watching a process for what no attempt may do: change files elsewhere, start a program, use the network."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+#: Audit events of starting programs and of the network.
+_RUNNING = (
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "subprocess.Popen",
+    "pty.spawn",
+)
+_NETWORK = ("socket.connect", "socket.bind", "socket.getaddrinfo", "urllib.Request")
+#: Audit events whose first arguments are paths that change.
+_CHANGING = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod", "os.chown", "os.link")
+_CHANGING += ("os.symlink", "os.utime", "shutil.rmtree", "shutil.move")
+
+
+def watch(folder: Path, seen: list[str]) -> None:
+    """Note in ``seen`` each change outside ``folder``, each start of a program and each use of the network.
+
+    The process goes into ``folder``, and what it writes on standard error is lost.
+    """
+    os.chdir(folder)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libraries write there what they think of a file
+    inside = str(folder.resolve()) + os.sep
+
+    def is_outside(path: Any) -> bool:
+        if not isinstance(path, str | bytes):  # a number of an open file
+            return False
+        whole = os.path.abspath(os.fsdecode(path))
+        return not (whole + os.sep).startswith(inside) and whole != os.devnull and "__pycache__" not in whole
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if flags & _WRITING and is_outside(path):
+                seen.append(f"open for writing: {path!r}")
+        elif event in _CHANGING:
+            paths = arguments[:2] if event in ("os.rename", "os.link", "shutil.move") else arguments[:1]
+            if any(map(is_outside, paths)):
+                seen.append(f"{event} {paths!r}")
+        elif event in _RUNNING or event in _NETWORK:
+            seen.append(f"{event} {arguments!r}"[:500])
+
+    sys.addaudithook(hook)

@@ -1,0 +1,132 @@
+"""Decoding by libsndfile and by FFmpeg: gaps, many channels, sample formats, seeking, and what is not checked."""
+
+import gc
+import multiprocessing
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from builders.recordings import bw64, encode, noise, read_every_way, tone
+
+from nes2net import InputError
+from nes2net.audio.decoders import ffmpeg_blocks, open_with_libsndfile
+from nes2net.audio.read import (
+    count_samples,
+    load_audio,
+    load_excerpt,
+    load_head,
+    measure_audio,
+    stated_length,
+    stream_audio,
+    to_mono_16k,
+)
+
+READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: load_excerpt(path, 5, 100))
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mov"])
+def test_mp4_files_with_gaps_are_whole_and_cut_ones_are_not(tmp_path, suffix):
+    path = tmp_path / f"noise.{suffix}"
+    encode(path, noise(48000), "aac", spread=8000)
+    assert 47000 < len(read_every_way(path)) < 50000
+    encode(path, noise(48000), "aac", options={"movflags": "faststart"})
+    assert 47000 < len(load_audio(path)) < 50000
+    path.write_bytes(path.read_bytes()[:-6000])
+    with pytest.raises(InputError, match=rf"noise\.{suffix}"):
+        load_audio(path)
+
+
+@pytest.mark.parametrize("channels", [1, 7, 8, 12])
+def test_any_number_of_channels(tmp_path, channels):
+    samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
+    path = tmp_path / "array.wav"
+    path.write_bytes(bw64(samples.tobytes(), 1000, channels))
+    assert measure_audio(path) == (16000, channels, 1000, True)
+    for channel in range(channels):
+        np.testing.assert_array_equal(load_audio(path, channel=channel), samples[:, channel] / np.float32(32768))
+
+
+def test_eight_planes(tmp_path):
+    """PyAV's own conversion to an array ends the process on them (18) or raises an error (19)."""
+    path = tmp_path / "array.mka"
+    encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
+    measured = measure_audio(path)
+    assert measured.second_decoder and measured.channels == 8 and measured.num_samples >= 4800
+
+
+@pytest.mark.parametrize(
+    "codec, sample_format, tolerance",
+    [("pcm_u8", "u8", 2**-7), ("pcm_s16le", "s16", 0), ("pcm_s32le", "s32", 0), ("pcm_f32le", "flt", 0),
+     ("pcm_f64le", "dbl", 0), ("alac", "s16p", 0)],
+)  # fmt: skip
+def test_every_sample_format_comes_out_in_the_same_range(tmp_path, codec, sample_format, tolerance):
+    expected = (tone() * 32767).round() / np.float32(32768)
+    encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
+    found = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
+    assert found.dtype == np.float32 and found.shape[0] == 1
+    np.testing.assert_allclose(found[0, :16000], expected, rtol=0, atol=tolerance)
+
+
+def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
+    """PyAV's resampler leaves filters with threads to the garbage collector; a forked process would wait for them."""
+    encode(tmp_path / "tone.m4a", tone(), "aac")
+    gc.collect()  # PyAV's encoder has such filters too
+    gc.disable()
+    try:
+        load_audio(tmp_path / "tone.m4a")
+        process = multiprocessing.get_context("fork").Process(target=gc.collect, daemon=True)
+        process.start()
+    finally:
+        gc.enable()
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize(
+    "file_format, subtype",
+    [("WAV", "G721_32"), ("AU", "G723_24"), ("AU", "G723_40"), ("WAV", "NMS_ADPCM_32"), ("XI", "DPCM_16")],
+)
+def test_codecs_in_which_libsndfile_cannot_seek(tmp_path, monkeypatch, file_format, subtype):
+    path = tmp_path / "tone"
+    monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")  # for XI
+    soundfile.write(path, tone(), 8000, format=file_format, subtype=subtype)
+    waveform = read_every_way(path)
+    expected = to_mono_16k(tone(), 44100 if file_format == "XI" else 8000)  # XI has one rate
+    assert 0 <= len(waveform) - len(expected) < 400  # whole blocks
+    assert np.corrcoef(waveform[: len(expected)], expected)[0, 1] > 0.99
+    assert not measure_audio(path).second_decoder
+
+
+@pytest.mark.parametrize("name", ["tone.raw", "tone.RAW"])
+def test_a_name_that_soundfile_takes_for_samples_without_a_header(tmp_path, name):
+    path = tmp_path / name
+    soundfile.write(path, tone(), 16000, format="WAV", subtype="PCM_16")
+    assert len(read_every_way(path)) == 16000 and stated_length(path) is None
+    path.write_bytes(bytes(32000))
+    for reader in READERS:
+        with pytest.raises(InputError, match=rf"(?i){name} was read by neither libsndfile \(.*\.raw"):
+            reader(path)
+
+
+def test_errors_of_ours_are_not_hidden():
+    with pytest.raises(TypeError):
+        open_with_libsndfile("tone.wav", lambda path: [] + 1)
+
+
+@pytest.mark.parametrize("name", ["noise.voc", "noise.ircam", "noise.nut", "noise.mpegts"])
+def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name):
+    path, kind = tmp_path / name, name[6:]
+    if kind in ("nut", "mpegts"):
+        encode(path, noise(), "aac", format=kind)
+    else:
+        soundfile.write(path, noise(), 16000, format=kind.upper())
+    for reader in (*READERS, measure_audio, lambda path: [*stream_audio(path)]):
+        with pytest.raises(
+            InputError, match=rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"
+        ):
+            reader(path)
+    monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")
+    assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)
