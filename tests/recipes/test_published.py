@@ -145,12 +145,10 @@ PUBLISHED = {
     "asvspoof5_nes2net_x": f"name=wavlm_nes2net {ASVSPOOF5}",
     "asvspoof5_aasist": f"name=wavlm_aasist {ASVSPOOF5}",
     **{
-        f"ctrsvdd_{backend}_{aggregation.lower()}": f"name=WavLM_{name} comment={aggregation.replace('_', '')} {CTRSVDD}"
-        for backend, name in (
-            ("nes2net", "Nes2Net"),
-            ("nes2net_x", "Nes2Net_X"),
-            ("nes2net_x_selu", "Nes2Net_X_SeLU"),
+        f"ctrsvdd_{backend.lower()}_{aggregation.lower()}": (
+            f"name=WavLM_{backend} comment={aggregation.replace('_', '')} {CTRSVDD}"
         )
+        for backend in ("Nes2Net", "Nes2Net_X", "Nes2Net_X_SeLU")
         for aggregation in ("SEA", "AttM", "Weighted_Sum")
     },
 }
