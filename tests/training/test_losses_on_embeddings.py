@@ -10,30 +10,26 @@ from nes2net.registry import losses
 from nes2net.training.objective import Objective, Part
 from nes2net.training.run import train
 
-SMALL = {
-    "frontend": {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True},
-    "aggregation": "last",
-    "backend": {"name": "asp_mlp", "hidden_dim": 8},
-}
-RULES = {
-    "angular": "logit",
-    "cosine": "difference",
-    "one_class": "cosine",
-    "p2sgrad": "cosine",
-    "prototypes": "difference",
-}
+SPECTRUM = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
+SMALL = {"frontend": SPECTRUM, "aggregation": "last", "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+RULES = {"angular": "logit", "one_class": "cosine", "p2sgrad": "cosine"}  # the others: difference
 BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
 HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
 
 
 @pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_training_brings_the_head_of_its_loss(recipe, loss):
-    """The head is trained, saved in the checkpoint, and makes the score."""
-    named = BY_DURATION if loss == "am_softmax" else loss
-    folder = train(recipe(train={"loss": named, "keep": "last"}), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_2.pth", device="cpu")
+def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
+    """The head is trained, saved in the checkpoint, and makes the score; another head is refused."""
     head = HEAD_OF[loss]
-    assert detector.config["backend"]["head"] == head and detector.score_rule == RULES[head]
+    linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
+    message = f"`train.loss={loss}` needs the head {head}, the back-end has linear: set `model.backend.head"
+    with pytest.raises(InputError, match=message):
+        train(linear, "cpu")
+    assert not (tmp_path / "models").exists()
+    named = BY_DURATION if loss == "am_softmax" else loss
+    folder = train(recipe(train={"loss": named, "epochs": 1}), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    assert detector.config["backend"]["head"] == head and detector.score_rule == RULES.get(head, "difference")
     torch.manual_seed(1234)
     first = Detector.from_config(with_head(recipe().model, loss))
     trained = dict(detector.backend.last_layer.named_parameters())
@@ -42,42 +38,34 @@ def test_training_brings_the_head_of_its_loss(recipe, loss):
 
 def test_a_recipe_may_name_the_head_and_its_options(recipe):
     backend = {**SMALL["backend"], "head": {"name": "prototypes", "spoof_prototypes": 3}}
-    folder = train(recipe(model={**SMALL, "backend": backend}, train={"loss": "prototypes", "keep": "last"}), "cpu")
-    detector = Detector.from_pretrained(folder / "epoch_2.pth", device="cpu")
-    assert detector.config["backend"] == {**backend, "feature_dim": 32}
+    folder = train(recipe(model={"backend": backend}, train={"loss": "prototypes", "epochs": 1}), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    assert detector.config["backend"] == {**backend, "feature_dim": 20}
     assert detector.backend.last_layer.spoof.shape == (3, 8)
 
 
-@pytest.mark.parametrize("loss", sorted(HEAD_OF))
-def test_another_head_is_refused(recipe, loss, tmp_path):
-    backend = {**SMALL["backend"], "head": "linear"}
-    message = f"`train.loss={loss}` needs the head {HEAD_OF[loss]}, the back-end has linear: set `model.backend.head"
-    with pytest.raises(InputError, match=message):
-        train(recipe(model={**SMALL, "backend": backend}, train={"loss": loss}), "cpu")
-    assert not (tmp_path / "models").exists()
+def objective_of(detector, loss):
+    return Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
 
 
-def test_the_margin_follows_the_length_of_the_batch():
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_the_margin_follows_the_length_of_the_batch(seconds):
     """Longer waveforms have a larger margin, in training and in validation."""
     torch.manual_seed(0)
     detector = Detector.from_config(with_head(SMALL, "am_softmax")).eval()
-    waveforms, targets = torch.randn(4, 16000).repeat(1, 2), torch.arange(4) % 2
-    for seconds in (1, 2):
-        x = waveforms[:, : seconds * 16000]
-        losses = []
-        for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
-            objective = Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
-            losses += [objective(x, targets).squeeze(0) / 4, objective.validated(Part(x, targets)).loss]
-        for loss in losses[1:]:
-            torch.testing.assert_close(loss, losses[0])
+    x, targets, found = torch.randn(4, seconds * 16000), torch.arange(4) % 2, []
+    for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
+        objective = objective_of(detector, loss)
+        found += [objective(x, targets).squeeze(0) / 4, objective.validated(Part(x, targets)).loss]
+    for loss in found[1:]:
+        torch.testing.assert_close(loss, found[0])
 
 
 @pytest.mark.parametrize("loss", ["am_softmax", "oc_softmax", "p2sgrad", "prototypes"])
 def test_mixed_labels_count_by_their_shares(loss):
     """A mixed label of one class is that class."""
     torch.manual_seed(0)
-    detector = Detector.from_config(with_head(SMALL, loss)).eval()
-    objective = Objective(detector, recipe_from_dict({"train": {"loss": loss}})).eval()
+    objective = objective_of(Detector.from_config(with_head(SMALL, loss)).eval(), loss)
     waveforms, targets = torch.randn(4, 8000), torch.arange(4) % 2
     whole = torch.nn.functional.one_hot(targets, 2).double()
     losses = [objective(waveforms, q) for q in (targets, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
