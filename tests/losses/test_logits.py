@@ -1,4 +1,4 @@
-"""Losses agree with the published values and gradients, and parts with the whole."""
+"""Losses of logits agree with the published values, and all losses by parts, mixed labels and in half precision."""
 
 import math
 
@@ -18,6 +18,8 @@ from nes2net.losses import (
 )
 
 GOLDEN = golden.read("losses_schedules_names")
+HARD = torch.tensor([0, 0, 1, 0, 1, 0, 0])
+SHARES = torch.stack([1 - torch.linspace(0, 1, 7).double(), torch.linspace(0, 1, 7).double()], 1)
 
 
 def criteria():
@@ -50,14 +52,10 @@ def test_values_and_gradients_are_the_published(name, criterion):
 
 
 @pytest.mark.parametrize("name", criteria())
-@pytest.mark.parametrize("mixed", [False, True])
-def test_parts_of_a_batch_add_up_to_the_batch(name, mixed):
+@pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
+def test_parts_of_a_batch_add_up_to_the_batch(name, targets):
     criterion, width = criteria()[name]
     outputs = torch.randn(7, width, dtype=torch.float64, requires_grad=True)
-    targets = torch.tensor([0, 0, 1, 0, 1, 0, 0])
-    if mixed:
-        shares = torch.linspace(0, 1, 7, dtype=torch.float64)
-        targets = torch.stack([1 - shares, shares], 1)
     whole = criterion(outputs, targets, 3)
     (expected,) = torch.autograd.grad(whole, outputs)
     numerators, denominators = zip(*(criterion.parts(outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7))))
@@ -69,13 +67,18 @@ def test_parts_of_a_batch_add_up_to_the_batch(name, mixed):
 
 
 @pytest.mark.parametrize("name", criteria())
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_outputs_in_half_precision_have_a_loss_in_float32(name, dtype):
+def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_in_float32(name):
+    """The numerator of most losses is linear in the shares."""
     criterion, width = criteria()[name]
-    outputs, targets = torch.randn(6, width).to(dtype), torch.arange(6) % 2
-    loss = criterion(outputs, targets)
-    assert loss.dtype == torch.float32
-    torch.testing.assert_close(loss, criterion(outputs.float(), targets), rtol=0, atol=0)
+    outputs, whole = torch.randn(7, width), nn.functional.one_hot(HARD, 2).float()
+    mixed = [criterion.parts(outputs, q)[0] for q in (HARD, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
+    torch.testing.assert_close(mixed[1], mixed[0])
+    if name not in ("focal", "p2sgrad"):
+        torch.testing.assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
+    for dtype in (torch.float16, torch.bfloat16):
+        loss = criterion(outputs.to(dtype), HARD)
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, criterion(outputs.to(dtype).float(), HARD), rtol=0, atol=0)
 
 
 def test_focal_by_formula():
@@ -83,44 +86,24 @@ def test_focal_by_formula():
 
     A mixed label counts by its share of bona fide.
     """
-    z, y = 0.7, 1
-    entropy = math.log(1 + math.exp(-z))
+    z = torch.tensor([[0.7]])
+    entropy = math.log(1 + math.exp(-0.7))
     expected = 0.5 * (1 - math.exp(-entropy)) ** 3 * entropy
-    assert BinaryFocal(3.0, 0.5)(torch.tensor([[z]]), torch.tensor([y])).item() == pytest.approx(expected, rel=1e-6)
-    plain = BinaryFocal(0.0, 1.0)(torch.tensor([[z], [z]]), torch.tensor([1, 0]))
-    both = nn.functional.binary_cross_entropy_with_logits(torch.tensor([z, z]), torch.tensor([1.0, 0.0]))
-    assert plain.item() == pytest.approx(both.item(), rel=1e-6)
-    smoothed = BinaryFocal(label_smoothing=0.1)(torch.tensor([[z]]), torch.tensor([0]))
-    mixed = BinaryFocal()(torch.tensor([[z]]), torch.tensor([[0.95, 0.05]]))
-    assert smoothed.item() == pytest.approx(mixed.item(), rel=1e-6)
+    assert BinaryFocal(3.0, 0.5)(z, torch.tensor([1])).item() == pytest.approx(expected, rel=1e-6)
+    smoothed = BinaryFocal(label_smoothing=0.1)(z, torch.tensor([0]))
+    assert smoothed.item() == pytest.approx(BinaryFocal()(z, torch.tensor([[0.95, 0.05]])).item(), rel=1e-6)
     certain = torch.tensor([[200.0], [-200.0], [200.0]], requires_grad=True)
     loss = BinaryFocal(gamma=0.5)(certain, torch.tensor([1, 0, 0]))
     loss.backward()
     assert loss.isfinite() and certain.grad.isfinite().all()
 
 
-def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
-    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and the last piece still holds."""
-    for margin in (1, 2, 3, 4):
-        criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=margin)
-        cosine = torch.linspace(1, -1, 1001, requires_grad=True)
-        psi = criterion._psi(cosine)
-        (slope,) = torch.autograd.grad(psi.sum(), cosine)
-        assert psi[0] == 1 and psi[-1] == 1 - 2 * margin and psi.diff().max() < 0
-        assert slope.min() > -1e-3 and slope[0] == slope[-1] == margin**2
-    with torch.no_grad():
-        criterion.head.weight.copy_(torch.eye(2))
-    at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
-    criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
-    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()
-
-
 def test_the_plain_mean_of_weighted_losses_is_the_published():
     """MoE's loss; PyTorch's own sum, divided by the number of utterances, has the gradients."""
     logits = torch.randn(7, 2, dtype=torch.float64, requires_grad=True)
-    labels, weights = torch.tensor([0, 0, 1, 0, 1, 0, 0]), torch.tensor([0.1, 0.9], dtype=torch.float64)
-    found = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, labels)
-    expected = (weights[labels] * nn.functional.cross_entropy(logits, labels, reduction="none")).mean()
+    found = WeightedCrossEntropy((0.1, 0.9), normalize=False)(logits, HARD)
+    weights = torch.tensor([0.1, 0.9], dtype=torch.float64)
+    expected = (weights[HARD] * nn.functional.cross_entropy(logits, HARD, reduction="none")).mean()
     assert found.item() == pytest.approx(expected.item(), rel=0, abs=1e-12)
     gradients = [torch.autograd.grad(loss, logits)[0] for loss in (found, expected)]
     torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
@@ -129,12 +112,16 @@ def test_the_plain_mean_of_weighted_losses_is_the_published():
         pytest.skip(f"no {file}")
     content = torch.load(file, weights_only=True)
     published, labels = content["weighted_ce_unnormalised"], content["labels"]
-    weights = published["class_weights"].tolist()
     for normalize, expected in ((False, published["loss"]), (True, published["loss_normalised"])):
-        loss = WeightedCrossEntropy(weights, normalize=normalize)(published["logits"], labels)
-        assert loss.item() == pytest.approx(expected, rel=1e-6)
+        loss = WeightedCrossEntropy(published["class_weights"].tolist(), normalize=normalize)
+        assert loss(published["logits"], labels).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_the_margin_of_angular_softmax_grows_as_published():
-    criterion = AngularSoftmax(nn.Linear(2, 2, bias=False))
-    assert [criterion.annealed(step) for step in (0, 10, 10_000, None)] == [1500, 750, 5, 5]
+def test_cross_entropy_of_mixed_labels():
+    """Σ_i Σ_c w_c q_ic ℓ_ic / Σ_i Σ_c w_c q_ic, written out."""
+    logits, above, below = torch.randn(7, 2, generator=torch.Generator().manual_seed(0)), 0.0, 0.0
+    for (a, b), (p, q) in zip(logits.tolist(), SHARES.tolist()):
+        log_sum = math.log(math.exp(a) + math.exp(b))
+        above += 0.1 * p * (log_sum - a) + 0.9 * q * (log_sum - b)
+        below += 0.1 * p + 0.9 * q
+    assert WeightedCrossEntropy((0.1, 0.9))(logits, SHARES).item() == pytest.approx(above / below, rel=1e-5)

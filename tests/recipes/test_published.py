@@ -3,6 +3,8 @@
 import json
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 import yaml
 from builders import noise_folders, slow, tiny_corpus
 
-from nes2net import Detector
+from nes2net import Detector, create_backend
+from nes2net.augment.specmix import Specmix
+from nes2net.evaluation.evaluate import evaluate
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
@@ -20,7 +24,8 @@ from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.start import adapted
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+REPOSITORY = Path(__file__).parents[2]
+CONFIGS = REPOSITORY / "configs"
 
 #: Values of the first recipe, typed a second time here. Every other key has the toolkit's default.
 NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data.corpus=asvspoof2019_la data.num_samples=64600
@@ -211,6 +216,14 @@ def test_every_value_names_its_source(name):
     assert values and not [line for line in values if " # " not in line and "name: mpif_res2net" not in line]
 
 
+def test_the_recipe_of_mpif_res2net_states_defaults():
+    """So ``create_backend("mpif_res2net")`` is the recipe's network."""
+    recipe = load_recipe("asvspoof2019_mpif_res2net")
+    assert recipe.augment.specmix == vars(Specmix(time_bands=0, probability=0.5))
+    stated, default = (create_backend(**of) for of in (recipe.model["backend"], {"name": "mpif_res2net"}))
+    assert repr(stated) == repr(default)
+
+
 # Two steps of each
 
 CONVOLUTIONS = "[[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]"
@@ -274,8 +287,7 @@ def overrides(recipe, root, tmp_path):
 
 
 #: Of each kind of recipe, one that is trained; the slow ones take seconds. The others differ in the back-end or the
-#: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net's trains in
-#: test_specmix_training.py.
+#: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains below.
 TRAINED = [
     "asvspoof2019_ensemble",
     "asvspoof2019_logistic",
@@ -319,3 +331,29 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         weights = list(getattr(before, part).parameters())
         changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters()))
         assert not weights or changed == (part == "backend" or not probe), part
+
+
+@pytest.mark.slow
+def test_the_ablation_of_mpif_res2net(corpus, tmp_path):
+    """Three variants are trained, averaged, scored and evaluated; a second call repeats nothing."""
+    (tmp_path / "corpus").symlink_to(corpus)
+    overrides = ["train.epochs=1", "train.batch_size=6", "data.num_workers=0", "model.backend.planes=[4,4,4]"]
+    command = [sys.executable, REPOSITORY / "scripts" / "demo_ablation", tmp_path, *overrides, "--seeds", "1", "2"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    title, _, *rows = printed.splitlines()
+    assert title.startswith("| EER in %, mean (lowest–highest) of seeds 1, 2 |")
+    parts = (("LA", "asvspoof2021_la", "keys"), ("DF", "asvspoof2021_df", "keys"))
+    parts += (("in_the_wild", "in_the_wild", "release_in_the_wild"),)
+    ablation, changes = tmp_path / "ablation", {}
+    for variant, row in zip(("full", "no_specmix", "no_fusion"), rows, strict=True):
+        for (name, part, keys), cell in zip(parts, row.split("|")[2:]):
+            files = [ablation / "scores" / f"{variant}.seed{seed}.{name}.txt" for seed in (1, 2)]
+            eers = [100 * evaluate(part, file, corpus / keys).eer for file in files]
+            assert cell.strip() == f"{sum(eers) / 2:.2f} ({min(eers):.2f}–{max(eers):.2f})"
+        (folder,) = ablation.glob(f"models/*_seed2_{variant}")
+        written = load_recipe(folder / "recipe.yaml")
+        changes[variant] = (written.augment.specmix is None, written.model["backend"]["fusion"])
+    assert changes == {"full": (False, True), "no_specmix": (True, True), "no_fusion": (False, False)}
+    before = {p: p.stat().st_mtime_ns for p in ablation.rglob("*") if p.is_file() and p.suffix != ".md"}
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == printed
+    assert before == {p: p.stat().st_mtime_ns for p in before}

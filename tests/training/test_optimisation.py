@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from nes2net import Detector, InputError
+from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.optimisation import (
     create_optimizer,
@@ -47,6 +48,16 @@ def test_constant_warm_up_and_halved_every_five_epochs():
     assert taken[::2] == taken[1::2] == [3e-4] * 5 + [1.5e-4] * 5 + [7.5e-5] * 2
     other = rates(1, 3, lr=1.0, schedule="step", decay_epochs=1, decay_factor=0.1, warmup_steps=1)
     assert other == pytest.approx([0.5, 0.1, 0.01], rel=1e-12)
+
+
+def test_mpif_res2nets_are_the_groups_schedule():
+    """64^−0.5 · min(s^−0.5, s · 1000^−1.5), s from 1; the recipe has rounded its lr."""
+    train = load_recipe("asvspoof2019_mpif_res2net").train
+    exact = TrainConfig(lr=64**-0.5 * 1000**-0.5, schedule="inverse_sqrt", warmup_steps=1000)
+    for config, precision in ((train, 1e-4), (exact, 1e-12)):
+        rate = learning_rate(config, steps_per_epoch=100)
+        for s in (1, 2, 999, 1000, 1001, 20000):
+            assert rate(s - 1) == pytest.approx(64**-0.5 * min(s**-0.5, s * 1000**-1.5), rel=precision)
 
 
 def test_moe_warms_up_for_three_epochs_from_zero():
