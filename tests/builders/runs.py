@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from nes2net.errors import Unfinished
+from nes2net.errors import InputError, Unfinished
 from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
 from nes2net.training.run import train
+
+
+def refused(recipe: Recipe, message: str, device: str = "auto") -> None:
+    """Training refuses ``recipe``, and says what ``message`` matches."""
+    with pytest.raises(InputError, match=message):
+        train(recipe, device)
 
 
 def folder_of(recipe: Recipe) -> Path:

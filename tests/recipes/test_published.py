@@ -27,126 +27,101 @@ from nes2net.training.start import adapted
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = REPOSITORY / "configs"
 
-#: Values of the first recipe, typed a second time here. Every other key has the toolkit's default.
-NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data.corpus=asvspoof2019_la data.num_samples=64600
-    data.crop=head data.chunk_samples=[16000,96000] data.min_piece=8000 augment.algo=4 augment.parameters={}
-    augment.noise_probability=0.0 augment.specmix=null augment.rng=utterance train.epochs=100 train.batch_size=12
-    train.accumulate=1 train.optimizer=adam train.logistic_c=1e6 train.lr=2.5e-7 train.weight_decay=1e-4
-    train.adam_betas=[0.9,0.999] train.adam_eps=1e-8 train.amsgrad=false train.schedule=constant train.t_max=5
-    train.decay_epochs=5 train.decay_factor=0.5 train.warmup_steps=0 train.warmup_from_zero=false
-    train.max_grad_norm=null train.loss.name=cross_entropy train.loss.class_weights=[0.1,0.9] train.precision=fp32
-    train.freeze_frontend_epochs=0 train.frontend_mode=eval train.keep=improved segments.resolutions=[]
-    segments.loss.name=cross_entropy segments.loss.class_weights=[0.5,0.5] segments.utterance_weight=1.0
-    segments.boundary_share=null validation.augmented=true validation.whole_utterances=false
-    validation.first_epoch=1 validation.epochs=all validation.select_on=loss validation.patience=null
-    validation.mode=eval model.frontend.name=xlsr_300m model.aggregation.name=last"""
-LORA = """train.adapt.kind=lora train.adapt.rank=8 train.adapt.alpha=16 train.adapt.targets=attention
-    train.adapt.dropout=0.0 train.epochs=50 train.precision=bf16 train.optimizer=adamw train.schedule=cosine
-    train.warmup_steps=500 train.max_grad_norm=1.0 model.backend=nes2net_x model.backend.nes_ratio=[8,8]
-    model.backend.dilation=2 model.backend.pool=mean model.backend.se_ratio=1 model.backend.num_logits=2"""
-GLOBAL_FEATURE = """seed=1 ssl_checkpoint=xlsr_53_56k.pt data.num_samples=64000 data.crop=pieces augment.algo=0
-    train.batch_size=8 train.lr=1e-6 train.weight_decay=0.0 train.schedule=step train.loss.class_weights=[1.0,1.0]
-    validation.patience=10 model.frontend.name=xlsr_53"""
-AASIST2 = """seed=1234 data.crop=dynamic augment.algo=0 train.lr=1e-6 train.loss=am_softmax train.loss.scale=15.0
-    train.loss.margin=0.2 model.backend=aasist2 model.backend.width=14 model.backend.scale=8 model.backend.head=cosine
-    model.backend.num_logits=2"""
-FIR = """seed=1234 augment.algo=0 augment.fir.probability=0.5 augment.fir.taps=101 train.epochs=50 train.batch_size=32
-    train.lr=1e-3 train.weight_decay=0.0 train.freeze_frontend=true train.loss=oc_softmax train.loss.scale=20.0
-    train.loss.bonafide_margin=0.9 train.loss.spoof_margin=0.2 model.backend=asp_cosine model.backend.num_layers=24
-    model.backend.hidden_dim=128 model.backend.layer_weights=sum model.backend.head=one_class
-    model.backend.num_logits=2"""
-ASVSPOOF5 = """seed=1234 ssl_checkpoint=WavLM-Large.pt data.corpus=asvspoof5 data.crop=random augment.algo=0
-    augment.noise_probability=0.5 train.batch_size=64 train.lr=1e-6 train.schedule=cosine train.min_lr=1e-7
-    validation.first_epoch=11 validation.select_on=min_dcf validation.patience=5"""
-CTRSVDD = """seed=42 ssl_checkpoint=WavLM-Large.pt data.corpus=ctrsvdd data.num_samples=64000 data.crop=random_tiled
-    augment.algo=8 train.epochs=75 train.batch_size=34 train.optimizer=adamw train.lr=1e-6
-    train.schedule=cosine_epochs train.min_lr=1e-9 train.loss=focal train.loss.gamma=2.0 train.loss.alpha=0.25
-    train.loss.label_smoothing=0.1 validation.augmented=false validation.whole_utterances=true
-    validation.epochs=around_minima validation.select_on=eer"""
+#: Values of the first recipe by sections, typed a second time here. Every other key has the toolkit's default.
+NES2NET_X = """seed=12345 comment=null ssl_checkpoint=xlsr2_300m.pt data: corpus=asvspoof2019_la num_samples=64600
+    crop=head chunk_samples=[16000,96000] min_piece=8000 augment: algo=4 parameters={} noise_probability=0.0
+    specmix=null rng=utterance train: epochs=100 batch_size=12 accumulate=1 optimizer=adam logistic_c=1e6 lr=2.5e-7
+    weight_decay=1e-4 adam_betas=[0.9,0.999] adam_eps=1e-8 amsgrad=false schedule=constant t_max=5 decay_epochs=5
+    decay_factor=0.5 warmup_steps=0 warmup_from_zero=false max_grad_norm=null loss.name=cross_entropy
+    loss.class_weights=[0.1,0.9] precision=fp32 freeze_frontend_epochs=0 frontend_mode=eval keep=improved segments:
+    resolutions=[] loss.name=cross_entropy loss.class_weights=[0.5,0.5] utterance_weight=1.0 boundary_share=null
+    validation: augmented=true whole_utterances=false first_epoch=1 epochs=all select_on=loss patience=null mode=eval
+    frontend: name=xlsr_300m aggregation: name=last"""
+LORA = """train: adapt.kind=lora adapt.rank=8 adapt.alpha=16 adapt.targets=attention adapt.dropout=0.0 epochs=50
+    precision=bf16 optimizer=adamw schedule=cosine warmup_steps=500 max_grad_norm=1.0 backend: name=nes2net_x
+    nes_ratio=[8,8] dilation=2 pool=mean se_ratio=1 num_logits=2"""
+GLOBAL_FEATURE = """seed=1 ssl_checkpoint=xlsr_53_56k.pt data: num_samples=64000 crop=pieces augment: algo=0 train:
+    batch_size=8 lr=1e-6 weight_decay=0.0 schedule=step loss.class_weights=[1.0,1.0] validation: patience=10 frontend:
+    name=xlsr_53"""
+AASIST2 = """seed=1234 data: crop=dynamic augment: algo=0 train: lr=1e-6 loss=am_softmax loss.scale=15.0 loss.margin=0.2
+    backend: name=aasist2 width=14 scale=8 head=cosine num_logits=2"""
+FIR = """seed=1234 augment: algo=0 fir.probability=0.5 fir.taps=101 train: epochs=50 batch_size=32 lr=1e-3
+    weight_decay=0.0 freeze_frontend=true loss=oc_softmax loss.scale=20.0 loss.bonafide_margin=0.9 loss.spoof_margin=0.2
+    backend: name=asp_cosine num_layers=24 hidden_dim=128 layer_weights=sum head=one_class num_logits=2"""
+ASVSPOOF5 = """seed=1234 ssl_checkpoint=WavLM-Large.pt data: corpus=asvspoof5 crop=random augment: algo=0
+    noise_probability=0.5 train: batch_size=64 lr=1e-6 schedule=cosine min_lr=1e-7 validation: first_epoch=11
+    select_on=min_dcf patience=5"""
+CTRSVDD = """seed=42 ssl_checkpoint=WavLM-Large.pt data: corpus=ctrsvdd num_samples=64000 crop=random_tiled augment:
+    algo=8 train: epochs=75 batch_size=34 optimizer=adamw lr=1e-6 schedule=cosine_epochs min_lr=1e-9 loss=focal
+    loss.gamma=2.0 loss.alpha=0.25 loss.label_smoothing=0.1 validation: augmented=false whole_utterances=true
+    epochs=around_minima select_on=eer"""
 #: Recipe → what differs from the first one. The model is that of PUBLISHED_MODELS by this name, or front-end XLS-R
 #: 300M, the last layer and what is given here.
 PUBLISHED = {
     "asvspoof2019_nes2net_x": "name=wav2vec2_Nes2Net_X",
-    "asvspoof2019_nes2net_x_lora": f"name=wav2vec2_Nes2Net_X_LoRA train.lr=2e-4 {LORA}",
-    "asvspoof2019_nes2net_x_xlsr_1b_lora": f"""name=wav2vec2_1B_Nes2Net_X_LoRA ssl_checkpoint=xlsr2_960m_1000k.pt
-        train.lr=1e-4 model.frontend.name=xlsr_1b {LORA}""",
+    "asvspoof2019_nes2net_x_lora": f"name=wav2vec2_Nes2Net_X_LoRA {LORA} train: lr=2e-4",
+    "asvspoof2019_nes2net_x_xlsr_1b_lora": f"""name=wav2vec2_1B_Nes2Net_X_LoRA ssl_checkpoint=xlsr2_960m_1000k.pt train:
+        lr=1e-4 frontend: name=xlsr_1b {LORA}""",
     "asvspoof2019_aasist_rawboost4": "name=wav2vec2_AASIST",
-    "asvspoof2019_aasist_rawboost5": "name=wav2vec2_AASIST augment.algo=5",
-    "partialspoof_nes2net_x": "name=wav2vec2_Nes2Net_X comment=partialspoof data.corpus=partialspoof",
-    "partialspoof_nes2net_x_segments": """name=wav2vec2_Nes2Net_X_segments data.corpus=partialspoof data.crop=random
-        segments.resolutions=[20] segments.boundary_share=0.5 validation.select_on=segment_eer
-        model.backend=nes2net_x model.backend.nes_ratio=[8,8] model.backend.dilation=2 model.backend.pool=null
-        model.backend.se_ratio=1 model.backend.num_logits=2 model.backend.score_rule=difference""",
+    "asvspoof2019_aasist_rawboost5": "name=wav2vec2_AASIST augment: algo=5",
+    "partialspoof_nes2net_x": "name=wav2vec2_Nes2Net_X comment=partialspoof data: corpus=partialspoof",
+    "partialspoof_nes2net_x_segments": """name=wav2vec2_Nes2Net_X_segments data: corpus=partialspoof crop=random
+        segments: resolutions=[20] boundary_share=0.5 validation: select_on=segment_eer backend: name=nes2net_x
+        nes_ratio=[8,8] dilation=2 pool=null se_ratio=1 num_logits=2 score_rule=difference""",
     "partialspoof_multires_gmlp": """name=w2v2_large_multires_gMLP seed=1 ssl_checkpoint=w2v_large_lv_fsh_swbd_cv.pt
-        data.corpus=partialspoof data.num_samples=634880 data.crop=pieces data.min_piece=5200 augment.algo=0
-        train.epochs=5000 train.batch_size=8 train.lr=1e-5 train.weight_decay=0.0 train.schedule=step
-        train.decay_epochs=10 train.loss=p2sgrad segments.resolutions=[20,40,80,160,320,640]
-        segments.loss=cosine_error validation.patience=50 model.frontend.name=wav2vec2_large
-        model.frontend.normalize=true model.backend=multires_gmlp model.backend.num_layers=25
-        model.backend.gmlp_layers=5 model.backend.max_frames=2001 model.backend.dropout=0.7
-        model.backend.head=p2sgrad""",
-    "asvspoof2019_mpif_res2net": """name=mpif_res2net ssl_checkpoint=null data.num_samples=80000 augment.algo=0
-        augment.specmix.frequency_bands=3 augment.specmix.time_bands=0 augment.specmix.gamma=0.3
-        augment.specmix.probability=0.5 augment.specmix.mix_labels=true train.epochs=32 train.batch_size=64
-        train.lr=3.9528e-3 train.adam_betas=[0.9,0.98] train.adam_eps=1e-9 train.amsgrad=true
-        train.schedule=inverse_sqrt train.warmup_steps=1000 train.loss=angular_softmax
-        train.loss.class_weights=[1.0,1.0] train.loss.margin=4 train.loss.lambda_min=5.0
-        train.loss.lambda_max=1500.0 train.loss.lambda_decay=0.1 model.frontend=lps model.frontend.n_fft=1728
-        model.frontend.hop_length=130 model.frontend.window=blackman model.frontend.pre_emphasis=0.97
-        model.frontend.num_bins=45 model.frontend.normalize=false model.frontend.num_samples=80000
-        model.backend=mpif_res2net model.backend.num_frames=600 model.backend.stem_channels=16
-        model.backend.stem_convolutions=3 model.backend.planes=[16,32,64,128] model.backend.blocks=[2,2,2,2]
-        model.backend.strides=[1,2,2,2] model.backend.expansion=2 model.backend.base_width=26 model.backend.scale=8
-        model.backend.fusion=true model.backend.perspectives=[channel,time,frequency]
-        model.backend.fusion_reduction=4 model.backend.attention_kernel=3 model.backend.head=angular
-        model.backend.num_logits=2""",
+        data: corpus=partialspoof num_samples=634880 crop=pieces min_piece=5200 augment: algo=0 train: epochs=5000
+        batch_size=8 lr=1e-5 weight_decay=0.0 schedule=step decay_epochs=10 loss=p2sgrad segments:
+        resolutions=[20,40,80,160,320,640] loss=cosine_error validation: patience=50 frontend: name=wav2vec2_large
+        normalize=true backend: name=multires_gmlp num_layers=25 gmlp_layers=5 max_frames=2001 dropout=0.7
+        head=p2sgrad""",
+    "asvspoof2019_mpif_res2net": """name=mpif_res2net ssl_checkpoint=null data: num_samples=80000 augment: algo=0
+        specmix.frequency_bands=3 specmix.time_bands=0 specmix.gamma=0.3 specmix.probability=0.5 specmix.mix_labels=true
+        train: epochs=32 batch_size=64 lr=3.9528e-3 adam_betas=[0.9,0.98] adam_eps=1e-9 amsgrad=true
+        schedule=inverse_sqrt warmup_steps=1000 loss=angular_softmax loss.class_weights=[1.0,1.0] loss.margin=4
+        loss.lambda_min=5.0 loss.lambda_max=1500.0 loss.lambda_decay=0.1 frontend: name=lps n_fft=1728 hop_length=130
+        window=blackman pre_emphasis=0.97 num_bins=45 normalize=false num_samples=80000 backend: name=mpif_res2net
+        num_frames=600 stem_channels=16 stem_convolutions=3 planes=[16,32,64,128] blocks=[2,2,2,2] strides=[1,2,2,2]
+        expansion=2 base_width=26 scale=8 fusion=true perspectives=[channel,time,frequency] fusion_reduction=4
+        attention_kernel=3 head=angular num_logits=2""",
     # what the paper leaves open is assumed
-    "asvspoof2019_logistic": """name=XLSR_Logistic ssl_checkpoint=xlsr2_2B_1000k.pt data.num_samples=null
-        augment.algo=0 train.epochs=1 train.optimizer=logistic train.loss=focal train.loss.gamma=0.0
-        train.loss.alpha=1.0 validation.whole_utterances=true model.frontend.name=xlsr_2b model.backend=logistic
-        model.backend.num_logits=1""",
-    "asvspoof2019_one_class_distillation": """name=wav2vec2_AASIST_OCKD ssl_checkpoint=null augment.algo=5
-        train.lr=1e-5 train.loss=cross_entropy train.task=distillation train.task.distance=cosine
-        train.task.student_init=teacher validation.augmented=false validation.select_on=eer
-        model.frontend=teacher_student model.frontend.teacher.name=xlsr_300m
-        model.frontend.student.encoder_layers=6 model.backend=one_class_distillation
-        model.backend.backend.name=aasist model.backend.frontend_level=true""",
-    "asvspoof2019_ensemble": """name=Ensembling seed=1 data.train_split=dev data.dev_corpus=asvspoof2021_la
-        data.dev_split=eval data.dev_phase=progress data.num_samples=66800
-        data.train_scores=[cqcc_gmm_2019_dev.txt,lfcc_gmm_2019_dev.txt,lfcc_lcnn_2019_dev.txt,rawnet2_2019_dev.txt]
-        data.dev_scores=[cqcc_gmm_2021_la.txt,lfcc_gmm_2021_la.txt,lfcc_lcnn_2021_la.txt,rawnet2_2021_la.txt]
-        augment.algo=0 train.epochs=60 train.batch_size=30 train.lr=1e-4 train.plateau_patience=3
-        train.freeze_frontend=true validation.augmented=false validation.patience=9 model.frontend.normalize=true
-        model.backend=ensemble model.backend.kind=fusion model.backend.num_layers=24 model.backend.projection_dim=128
-        model.backend.hidden_dim=80 model.backend.lstm_layers=3 model.backend.num_scores=4""",
+    "asvspoof2019_logistic": """name=XLSR_Logistic ssl_checkpoint=xlsr2_2B_1000k.pt data: num_samples=null augment:
+        algo=0 train: epochs=1 optimizer=logistic loss=focal loss.gamma=0.0 loss.alpha=1.0 validation:
+        whole_utterances=true frontend: name=xlsr_2b backend: name=logistic num_logits=1""",
+    "asvspoof2019_one_class_distillation": """name=wav2vec2_AASIST_OCKD ssl_checkpoint=null augment: algo=5 train:
+        lr=1e-5 loss=cross_entropy task=distillation task.distance=cosine task.student_init=teacher validation:
+        augmented=false select_on=eer frontend: name=teacher_student teacher.name=xlsr_300m student.encoder_layers=6
+        backend: name=one_class_distillation backend.name=aasist frontend_level=true""",
+    "asvspoof2019_ensemble": """name=Ensembling seed=1 data: train_split=dev dev_corpus=asvspoof2021_la dev_split=eval
+        dev_phase=progress num_samples=66800
+        train_scores=[cqcc_gmm_2019_dev.txt,lfcc_gmm_2019_dev.txt,lfcc_lcnn_2019_dev.txt,rawnet2_2019_dev.txt]
+        dev_scores=[cqcc_gmm_2021_la.txt,lfcc_gmm_2021_la.txt,lfcc_lcnn_2021_la.txt,rawnet2_2021_la.txt] augment: algo=0
+        train: epochs=60 batch_size=30 lr=1e-4 plateau_patience=3 freeze_frontend=true validation: augmented=false
+        patience=9 frontend: normalize=true backend: name=ensemble kind=fusion num_layers=24 projection_dim=128
+        hidden_dim=80 lstm_layers=3 num_scores=4""",
     # the published file has no tensors of pre-training, so PUBLISHED_MODELS differs
-    "asvspoof2019_moe_aasist": """name=moe_AASIST seed=888 data.crop=random augment.algo=3 train.epochs=50
-        train.batch_size=4 train.optimizer=adamw train.lr=1e-5 train.schedule=cosine_epochs train.t_max=50
-        train.warmup_epochs=3 train.loss.normalize=false train.freeze_frontend=true validation.augmented=false
-        validation.patience=3 model.aggregation=moe model.aggregation.experts_per_layer=4 model.aggregation.top_k=2
-        model.aggregation.hidden_dim=128 model.aggregation.noise_epsilon=0.01 model.aggregation.underflow=exact
-        model.aggregation.balance_weight=0.0 model.backend=aasist model.backend.num_logits=2
-        model.backend.score_rule=probability""",
+    "asvspoof2019_moe_aasist": """name=moe_AASIST seed=888 data: crop=random augment: algo=3 train: epochs=50
+        batch_size=4 optimizer=adamw lr=1e-5 schedule=cosine_epochs t_max=50 warmup_epochs=3 loss.normalize=false
+        freeze_frontend=true validation: augmented=false patience=3 aggregation: name=moe experts_per_layer=4 top_k=2
+        hidden_dim=128 noise_epsilon=0.01 underflow=exact balance_weight=0.0 backend: name=aasist num_logits=2
+        score_rule=probability""",
     **{
-        f"asvspoof2019_{name}": f"""name=ssl_{name.upper()} {GLOBAL_FEATURE} model.backend={name}
-        model.backend.hidden_dim=128 model.backend.num_logits=2 {more}"""
-        for name, more in (("gf", ""), ("lgf", ""), ("llgf", "model.backend.dropout=0.7"))
+        f"asvspoof2019_{name}": f"""name=ssl_{name.upper()} {GLOBAL_FEATURE} backend: name={name} hidden_dim=128
+            num_logits=2 {more}"""
+        for name, more in (("gf", ""), ("lgf", ""), ("llgf", "backend: dropout=0.7"))
     },
-    "asvspoof2019_mfa": """name=wavlm_MFA seed=1234 ssl_checkpoint=WavLM-Large.pt augment.algo=3 train.batch_size=14
-        train.lr=3e-6 validation.augmented=false model.frontend.name=wavlm_large model.frontend.normalize=false
-        model.backend=mfa model.backend.num_layers=24 model.backend.variant=paper model.backend.bottleneck_dim=128
-        model.backend.num_logits=2""",
+    "asvspoof2019_mfa": """name=wavlm_MFA seed=1234 ssl_checkpoint=WavLM-Large.pt augment: algo=3 train: batch_size=14
+        lr=3e-6 validation: augmented=false frontend: name=wavlm_large normalize=false backend: name=mfa num_layers=24
+        variant=paper bottleneck_dim=128 num_logits=2""",
     "asvspoof2019_aasist2": f"name=wav2vec2_AASIST2 {AASIST2}",
-    "asvspoof2019_aasist2_large_margin": f"""name=wav2vec2_AASIST2_large_margin {AASIST2}
-        train.init_from=aasist2_first_stage.pth train.epochs=5 train.lr=1e-7 train.loss.margin=[duration,0.06,0.14]""",
-    "asvspoof2019_fir_nb": f"name=wav2vec2_FIR_NB {FIR} augment.fir.band=telephone",
-    "asvspoof2019_fir_wb": f"name=wav2vec2_FIR_WB {FIR} augment.fir.band=wide",
-    "asvspoof2019_prototypes": """name=wav2vec2_LSR_LSA seed=1234 augment.algo=0 augment.latent.probability=0.5
-        augment.latent.kinds=[noise,affine,mixup,interpolation,extrapolation] augment.latent.noise=0.1
-        augment.latent.affine=0.1 augment.latent.mixup=0.5 augment.latent.factor=0.5 train.lr=1e-6
-        train.loss=prototypes train.loss.scale=20.0 train.loss.margin=0.2 train.loss.collapse_penalty=0.1
-        train.loss.separation_penalty=0.1 model.backend=aasist model.backend.head.name=prototypes
-        model.backend.head.spoof_prototypes=20 model.backend.num_logits=2""",
+    "asvspoof2019_aasist2_large_margin": f"""name=wav2vec2_AASIST2_large_margin {AASIST2} train:
+        init_from=aasist2_first_stage.pth epochs=5 lr=1e-7 loss.margin=[duration,0.06,0.14]""",
+    "asvspoof2019_fir_nb": f"name=wav2vec2_FIR_NB {FIR} augment: fir.band=telephone",
+    "asvspoof2019_fir_wb": f"name=wav2vec2_FIR_WB {FIR} augment: fir.band=wide",
+    "asvspoof2019_prototypes": """name=wav2vec2_LSR_LSA seed=1234 augment: algo=0 latent.probability=0.5
+        latent.kinds=[noise,affine,mixup,interpolation,extrapolation] latent.noise=0.1 latent.affine=0.1
+        latent.mixup=0.5 latent.factor=0.5 train: lr=1e-6 loss=prototypes loss.scale=20.0 loss.margin=0.2
+        loss.collapse_penalty=0.1 loss.separation_penalty=0.1 backend: name=aasist head.name=prototypes
+        head.spoof_prototypes=20 num_logits=2""",
     "asvspoof5_nes2net_x": f"name=wavlm_nes2net {ASVSPOOF5}",
     "asvspoof5_aasist": f"name=wavlm_aasist {ASVSPOOF5}",
     **{
@@ -161,9 +136,16 @@ PUBLISHED = {
 
 def typed(name):
     """The values of a recipe as they are typed here, and its model, None for that of PUBLISHED_MODELS."""
-    values = apply_overrides({}, f"{NES2NET_X} {PUBLISHED[name]}".split())
+    overrides, section = [], ""
+    for word in f"{NES2NET_X} recipe: {PUBLISHED[name]}".split():
+        if word.endswith(":"):
+            part = "model." if word in ("frontend:", "aggregation:", "backend:") else ""
+            section = "" if word == "recipe:" else f"{part}{word[:-1]}."
+        else:
+            overrides.append(f"{section}{word}")
+    values = apply_overrides({}, overrides)
     model = values.pop("model")
-    return values, model if "model." in PUBLISHED[name] else None
+    return values, model if "backend:" in PUBLISHED[name] else None
 
 
 def test_there_is_a_recipe_per_published_row():
@@ -193,8 +175,7 @@ def with_two_layers(config):
 def test_models_are_the_published(name):
     recipe, (_, model) = load_recipe(CONFIGS / f"{name}.yaml"), typed(name)
     if model is not None:
-        named = {role: {"name": part} if isinstance(part, str) else part for role, part in model.items()}
-        assert recipe.model == named
+        assert recipe.model == model
         return
     published = {"aggregation": "last", **PUBLISHED_MODELS[recipe.name]}
     if name.startswith("ctrsvdd_"):

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import genuine_checkpoint
-from builders.runs import same, state_of
+from builders.runs import refused, same, state_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
@@ -56,11 +56,9 @@ def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     # Another detector in the place of its base is refused, and what to do is said.
     Detector.from_config(detector.config).save(start)
     message = r"is not the base of .*resume\.pt: the SHA-256 .* put the file of `train.init_from` back as it was$"
-    with pytest.raises(InputError, match=message):
-        train(values)
+    refused(values, message)
     (tmp_path / "start.pth").unlink()
-    with pytest.raises(InputError, match="is neither there nor beside it: put the file .* back as it was$"):
-        train(values)
+    refused(values, "is neither there nor beside it: put the file .* back as it was$")
 
 
 def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
@@ -72,19 +70,16 @@ def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
     model = {**small_model, "frontend": {"name": "wav2vec2"}}
 
     def run(file):
-        return train(recipe({"adapt": LORA}, model=model, ssl_checkpoint=str(tmp_path / file)))
+        return recipe({"adapt": LORA}, model=model, ssl_checkpoint=str(tmp_path / file))
 
-    folder = run("ssl.pt")
+    folder = train(run("ssl.pt"))
     (tmp_path / "ssl.pt").rename(tmp_path / "moved.pt")
-    assert run("moved.pt") == folder
+    assert train(run("moved.pt")) == folder
     said = r"other\.pt is not the base of .*resume\.pt: the SHA-256 .*; name with `ssl_checkpoint` the file that"
-    with pytest.raises(InputError, match=said):
-        run("other.pt")
-    with pytest.raises(InputError, match=r"ssl\.pt was not found"):
-        run("ssl.pt")
+    refused(run("other.pt"), said)
+    refused(run("ssl.pt"), r"ssl\.pt was not found")
     torch.save({key: value for key, value in state_of(folder).items() if key != "base"}, folder / "resume.pt")
-    with pytest.raises(InputError, match=r"resume\.pt does not fit this run \(it does not name its base\)"):
-        run("moved.pt")
+    refused(run("moved.pt"), r"resume\.pt does not fit this run \(it does not name its base\)")
 
 
 def test_going_on_from_an_adapted_detector(start, recipe):
@@ -96,13 +91,13 @@ def test_going_on_from_an_adapted_detector(start, recipe):
     assert after.base == before.base and after.config == before.config
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))
     for adapt in (None, {"kind": "lora", "rank": 4}):
-        with pytest.raises(InputError, match=r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"):
-            train(recipe({"adapt": adapt, **options}, comment="third"))
+        said = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
+        refused(recipe({"adapt": adapt, **options}, comment="third"), said)
 
 
 def test_a_setting_that_is_wrong_is_refused_first(recipe, tmp_path):
-    with pytest.raises(InputError, match="`train.adapt`: kind is one of lora, .* did you mean 'lora'"):
-        train(recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")}))
+    nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
+    refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
     with pytest.raises(InputError, match=r"with `train\.adapt`: leave `model\.frontend\.adapt` out"):
         adapted({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import same, state_of
+from builders.runs import refused, same, state_of
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector, InputError
@@ -155,8 +155,7 @@ NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer laye
 def test_options_that_would_do_nothing(recipe, key, value, message, tmp_path):
     """Some are refused before the corpus is read."""
     data = {"root": str(tmp_path / "nowhere")} if key in ("adapt", "freeze_layers", "layer_decay") else {}
-    with pytest.raises(InputError, match=f"front-end 'lps' has {message.format(key)}"):
-        train(recipe(train={key: value}, data=data))
+    refused(recipe(train={key: value}, data=data), f"front-end 'lps' has {message.format(key)}")
     assert not (tmp_path / "models").exists()
 
 

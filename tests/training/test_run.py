@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import genuine_checkpoint
-from builders.runs import same, state_of, weights_of
+from builders.runs import refused, same, state_of, weights_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
@@ -56,8 +56,7 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
 
 
 def test_one_utterance_has_no_batch_statistics(recipe):
-    with pytest.raises(InputError, match=r"a part of a step has a single utterance.*lower `train\.accumulate`"):
-        train(recipe(train={"accumulate": 4, "epochs": 1}))
+    refused(recipe(train={"accumulate": 4}), r"a part of a step has a single utterance.*lower `train\.accumulate`")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -67,8 +66,7 @@ def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
 
     found, before = [], settings()
     monkeypatch.setattr(task, "read_trials", lambda *_: found.append(settings()) or [])
-    with pytest.raises(InputError, match="0 training trials"):
-        train(recipe(train={"deterministic": deterministic}))
+    refused(recipe(train={"deterministic": deterministic}), "0 training trials")
     assert set(found) == {(deterministic, deterministic)} and settings() == before
 
 
@@ -112,8 +110,7 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
     values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
     rows = (folder / "meta.csv").read_text()
     path.write_text(rows)
-    with pytest.raises(InputError, match="all 12 development trials are training trials too.*column 'split'"):
-        train(values)
+    refused(values, "all 12 development trials are training trials too.*column 'split'")
     parts = (f"{row},{part}" for row, part in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4]))
     path.write_text("".join(f"{row}\n" for row in parts))
     assert (train(values) / "history.json").is_file()
@@ -124,14 +121,14 @@ def test_another_run_in_the_folder_is_refused(recipe):
     file = folder / "recipe.yaml"
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
-        with pytest.raises(InputError, match=r"another run, which differs in `train\.weight_decay`: .* `comment`"):
-            train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
+        refused(
+            recipe(train={"epochs": 1, "weight_decay": 0.1}), r"another run, .* `train\.weight_decay`: .* `comment`"
+        )
     train(recipe(train={"epochs": 1}))
     assert yaml.safe_load(file.read_text()) == recipe(train={"epochs": 1}).written()
     for name in ("recipe.yaml", "resume.pt"):
         (folder / name).unlink()
-    with pytest.raises(InputError, match=r"holds checkpoints but no recipe\.yaml"):
-        train(recipe(train={"epochs": 1}))
+    refused(recipe(train={"epochs": 1}), r"holds checkpoints but no recipe\.yaml")
 
 
 def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys):
@@ -158,8 +155,7 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        train(recipe(**changes))
+    refused(recipe(**changes), message)
     assert "lr" in str(changes) or "logs" in changes or not (tmp_path / "models").exists()
 
 

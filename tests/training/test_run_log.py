@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders.runs import folder_of
+from builders.runs import folder_of, refused
 
-from nes2net.errors import InputError
 from nes2net.machine.progress import LOGGER, SECONDS
 from nes2net.training.run import train
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
@@ -77,5 +76,4 @@ def test_a_pipe_in_place_of_the_log_is_refused(recipe):
     folder = folder_of(recipe())
     folder.mkdir(parents=True)
     os.mkfifo(folder / LOG_FILE)
-    with pytest.raises(InputError, match="is not a regular file"):
-        train(recipe())
+    refused(recipe(), "is not a regular file")
