@@ -79,8 +79,7 @@ def test_losses_equal_the_published_code(case):
 
 
 @pytest.mark.parametrize(
-    "loss, head, weight",
-    [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)],
+    "loss, head, weight", [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)]
 )
 def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     """Of one batch of the heads of all utterances, computed from the detector's own scores."""
