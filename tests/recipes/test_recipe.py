@@ -62,11 +62,6 @@ def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
         assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
 
 
-BETAS = "`train.adam_betas` is a list of two .* below 1, not "
-FROM_0 = "data.num_workers train.warmup_steps train.freeze_frontend_epochs".split()
-FROM_1 = "data.num_samples train.epochs train.batch_size train.accumulate train.t_max validation.patience".split()
-
-
 @pytest.mark.parametrize(
     "override, message",
     [
@@ -89,7 +84,7 @@ FROM_1 = "data.num_samples train.epochs train.batch_size train.accumulate train.
         ("train.compile=1", "`train.compile` is true or false, not 1"),
         ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
         ("train.schedule=[cosine]", r"`train.schedule` is one of constant, .*, step, not \['cosine'\]"),
-        *((f"train.keep={keep}", "is improved, all, or any of last, best") for keep in ("best,all", "0", "9" * 10)),
+        ("train.keep=best,all", "`train.keep` is improved, all, or any of last, best and a number"),
         # keys that would change nothing
         ("train.min_lr=1e-9", "nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
         ("train.t_max=4", "it goes with cosine_epochs"),
@@ -103,19 +98,16 @@ FROM_1 = "data.num_samples train.epochs train.batch_size train.accumulate train.
         ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
         ("train.lr=0", "`train.lr` is a number above 0, not 0"),
-        ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
         ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
         ("train.weight_decay=-1", "`train.weight_decay` is a number of at least 0"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        *((f"{key}=-1", f"`{key}` is a whole number of at least 0") for key in FROM_0),
-        *((f"{key}=0", f"`{key}` is a whole number of at least 1") for key in FROM_1),
+        ("data.num_workers=-1", "`data.num_workers` is a whole number of at least 0, not -1"),
+        ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
+        ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
+        ("augment.noise_probability=2", "`augment.noise_probability` is a number from 0 to 1, or null, not 2"),
         ("seed=-1", r"`seed` is a whole number from 0 to below 2\^63, not -1"),
         ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223"),
-        ("seed=0520", "`seed` is a whole number from 0 to .*, not '0520'"),
-        ("train.adam_betas=0.1", f"{BETAS}0.1"),
-        ("train.adam_betas=[-1, 0]", rf"{BETAS}\[-1, 0\]"),
-        ("train.adam_betas=[0, 1]", rf"{BETAS}\[0, 1\]"),
-        ("train.adam_betas=[0, 0, 0]", rf"{BETAS}\[0, 0, 0\]"),
+        ("train.adam_betas=[0, 1]", r"`train.adam_betas` is a list of two .* below 1, not \[0, 1\]"),
         # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
         ("date=..", "`date` is a part of a folder's name"),
@@ -272,13 +264,8 @@ def test_wrong_files(path, content, message):
 @pytest.mark.parametrize("values", [{"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}])
 def test_an_error_does_not_repeat_large_values(values):
     with pytest.raises(InputError) as error:
-        recipe_from_dict(values)
+        Recipe(**values)
     assert len(str(error.value)) < 1000
-
-
-def test_a_section_made_in_python_is_checked_as_one_that_is_read():
-    with pytest.raises(InputError, match="unknown key 'train.epoch' in the recipe; did you mean 'train.epochs'"):
-        TrainConfig(epoch=1)
 
 
 def test_the_choices_are_those_that_training_has():

@@ -22,7 +22,7 @@ from nes2net.cli.main import main
 from nes2net.errors import Unfinished
 from nes2net.machine.files import exclusive_lock
 from nes2net.published_models import start_of
-from nes2net.training import dataset, loop
+from nes2net.training import loop
 from nes2net.training.averaging import average_run
 from nes2net.training.dataset import TrainingSet
 from nes2net.training.resume_file import _words
@@ -324,20 +324,6 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
         assert place_of(folder_of(torn))[1] in steps
         away.rename(gone)
     assert_same_run(train(torn), whole)
-
-
-def test_an_error_of_reading_that_passes_changes_nothing(runs, whole, monkeypatch):
-    read, failed = dataset.load_audio, []
-
-    def load_audio(path):
-        if len(failed) < 5 and path not in failed:
-            failed.append(path)
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
-        return read(path)
-
-    monkeypatch.setattr(dataset, "load_audio", load_audio)
-    assert_same_run(train(runs("torn")), whole)
-    assert len(failed) == 5
 
 
 def test_a_step_without_a_usable_file_ends_the_run(recipe, corpus, tmp_path):
