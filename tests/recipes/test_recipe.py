@@ -62,6 +62,13 @@ def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
         assert load_recipe(path, [f"train.keep={keep}"]).train.keep == keep
 
 
+#: Settings that change nothing in a front-end that is never trained.
+FROZEN = (
+    *(("freeze_frontend_epochs", 2), ("activation_checkpointing", "true"), ("freeze_layers", 1)),
+    *(("adapt", "{kind: lora}"), ("layer_decay", 0.9)),
+)
+
+
 @pytest.mark.parametrize(
     "override, message",
     [
@@ -93,7 +100,20 @@ def test_numbers_are_what_they_look_like_and_overrides_come_last(path):
         ("augment={conditions: [mp3:16], condition_probability: 0}", "`augment.conditions` change nothing"),
         ("augment.condition_probability=0.3", "`augment.condition_probability` changes nothing without"),
         ("augment.parameters={P: 5, SNRmin: 3}", r"\(P, SNRmin\) change nothing with `augment\.algo=0`"),
+        (
+            "train={warmup_epochs: 5, schedule: cosine_epochs}",
+            r"is below `train.t_max` \(5\), which counts them, not 5",
+        ),
+        ("train={warmup_epochs: 1, warmup_steps: 9, schedule: cosine_epochs}", "two ways to warm up"),
+        ("train={warmup_from_zero: true, schedule: cosine_epochs}", "changes nothing without `train.warmup_epochs`"),
+        ("train={schedule: step, warmup_epochs: 1}", "`train.warmup_epochs=1` changes nothing with"),
+        ("train={decay_factor: 0.3, schedule: cosine_epochs}", "`train.decay_factor=0.3` changes nothing with"),
+        *((f"train={{freeze_frontend: true, {key}: {value}}}", f"{key}.*` changes nothing") for key, value in FROZEN),
+        ("train={adapt: {}, freeze_layers: 0}", "changes nothing with `train.adapt`"),
+        ("train={layer_decay: 0.9, optimizer: logistic}", "changes nothing with `train.optimizer=logistic`"),
+        ("train.frontend_mode=train", "`train.frontend_mode=train` changes nothing"),
         # out of range
+        ("train.layer_decay=1.5", "`train.layer_decay` is a number above 0 and at most 1, not 1.5"),
         ("augment.conditions=mp3:16", "`augment.conditions` is "),
         ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),

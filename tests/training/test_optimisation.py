@@ -6,7 +6,7 @@ from builders import golden
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.optimisation import create_optimizer, learning_rate, parameter_groups, plateaus, set_learning_rate
@@ -67,24 +67,6 @@ def test_moe_warms_up_for_three_epochs_from_zero():
     assert taken == pytest.approx(expected, rel=1e-9, abs=1e-18) and taken[:4] == [0.0] * 4
     gentle = rates(1, 6, lr=1.0, schedule="cosine_epochs", t_max=5, warmup_epochs=3)
     assert gentle == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.0])
-
-
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        ({"warmup_epochs": 5}, r"`train.warmup_epochs` is below `train.t_max` \(5\), which counts them, not 5"),
-        ({"warmup_epochs": 1, "warmup_steps": 9}, "two ways to warm up"),
-        ({"warmup_from_zero": True}, "`train.warmup_from_zero=true` changes nothing without `train.warmup_epochs`"),
-        (
-            {"schedule": "step", "warmup_epochs": 1},
-            "`train.warmup_epochs=1` changes nothing with `train.schedule=step`",
-        ),
-        ({"decay_factor": 0.3}, "`train.decay_factor=0.3` changes nothing with `train.schedule=cosine_epochs`"),
-    ],
-)
-def test_schedules_that_do_not_fit(values, message):
-    with pytest.raises(InputError, match=message):
-        TrainConfig(**{"schedule": "cosine_epochs", **values})
 
 
 @pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])

@@ -5,9 +5,8 @@ import torch
 from builders.runs import refused, same, state_of
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from nes2net import Detector, InputError
+from nes2net import Detector
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.recipes.train import TrainConfig
 from nes2net.training import run
 from nes2net.training.run import train
 
@@ -114,28 +113,6 @@ def test_a_frozen_front_end_stays(recipe, model_with_dropout, capsys, settings):
         assert said in capsys.readouterr().out
         moments = state_of(folder)["optimizer"]["state"].values()
         assert sum(moment["exp_avg"].numel() for moment in moments) == trained
-
-
-OFF = {"freeze_frontend": False}
-
-
-@pytest.mark.parametrize(
-    "values, message",
-    [
-        ({"freeze_frontend_epochs": 2}, "`train.freeze_frontend_epochs` changes nothing with `train.freeze_frontend"),
-        ({"activation_checkpointing": True}, "`train.activation_checkpointing=true` changes nothing"),
-        ({"freeze_layers": 1}, "`train.freeze_layers` changes nothing with `train.freeze_frontend=true`"),
-        ({"adapt": {"kind": "lora"}}, "`train.adapt` changes nothing with `train.freeze_frontend=true`"),
-        ({"layer_decay": 0.9}, "`train.layer_decay` changes nothing with `train.freeze_frontend=true`"),
-        ({**OFF, "adapt": {}, "freeze_layers": 0}, "changes nothing with `train.adapt`"),
-        ({**OFF, "layer_decay": 0.9, "optimizer": "logistic"}, "changes nothing with `train.optimizer=logistic`"),
-        ({"layer_decay": 1.5}, "`train.layer_decay` is a number above 0 and at most 1, not 1.5"),
-        ({**OFF, "frontend_mode": "train"}, "`train.frontend_mode=train` changes nothing"),
-    ],
-)
-def test_freezing_that_does_not_fit(values, message):
-    with pytest.raises(InputError, match=message):
-        TrainConfig(**{"freeze_frontend": True, **values})
 
 
 NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer layers: leave `train.{}` out"
