@@ -114,13 +114,12 @@ def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
 
 
 def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
-    by_frames = {"validation": {"select_on": "segment_eer"}}
-    whole = train(recipe(comment="whole", **by_frames), "cpu")
+    whole = train(recipe(comment="whole", **BY_FRAMES), "cpu")
     parts = train(recipe(comment="parts", train={"accumulate": 2}), "cpu")
     torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-5, atol=1e-6)
     assert [row["loss"] for row in history_of(parts)] == pytest.approx([row["loss"] for row in history_of(whole)])
-    stop(recipe(comment="torn", **by_frames), 2, 0, "cpu")
-    assert_same_run(train(recipe(comment="torn", **by_frames), "cpu"), whole)
+    stop(recipe(comment="torn", **BY_FRAMES), 2, 0, "cpu")
+    assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), whole)
 
 
 def test_frames_alone_train_nothing_of_the_utterance(recipe):
@@ -137,6 +136,7 @@ def test_frames_alone_train_nothing_of_the_utterance(recipe):
 MEAN_OF_COSINES = {"backend": {"name": "mean_linear", "score_rule": "cosine"}}
 P2SGRAD = {"backend": {"name": "mean_linear", "head": "p2sgrad"}}
 PIECES = {"crop": "pieces", "num_samples": 9001}
+BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
 
 
 @pytest.mark.parametrize(
@@ -155,11 +155,7 @@ PIECES = {"crop": "pieces", "num_samples": 9001}
         ({}, {"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
         ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
         ({}, {"train": {"task": "distillation"}}, "ask for the tasks distillation and segments"),
-        (
-            {"resolutions": [], "boundary_share": None},
-            {"validation": {"select_on": "segment_eer"}},
-            "`validation.select_on=segment_eer` needs frames",
-        ),
+        ({"resolutions": [], "boundary_share": None}, BY_FRAMES, "`validation.select_on=segment_eer` needs frames"),
     ],
 )
 def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, others, message):
