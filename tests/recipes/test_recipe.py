@@ -249,33 +249,27 @@ def test_packaged_recipes_are_read_by_name(path):
     assert load_recipe("asvspoof5_nes2net_x").name == "mine"
 
 
-@pytest.mark.parametrize(
-    "recipe, meant",
-    [
-        ("asvspoof2019_nes2net", "; did you mean 'asvspoof2019_nes2net_x'? Known: "),
-        ("configs/asvspoof5_aasist.yaml", "; did you mean 'asvspoof5_aasist'? Known: "),
-        ("zzz.yaml", "; known: "),
-    ],
-)
-def test_an_unknown_recipe_is_answered_with_the_nearest(path, recipe, meant):
-    with pytest.raises(InputError) as error:
-        load_recipe(recipe)
-    begin, end = f"recipe {recipe} is neither a YAML file nor a packaged recipe{meant}", "`nes2net info` lists them)"
-    assert str(error.value).startswith(begin) and str(error.value).endswith(end)
+def test_an_unknown_recipe_is_answered_with_the_nearest(path):
+    said = r"recipe {} is neither a YAML file nor a packaged recipe{}nown: .*, … \(.* `nes2net info` lists them\)$"
+    for recipe, meant in (
+        ("asvspoof2019_nes2net", r"; did you mean 'asvspoof2019_nes2net_x'\? K"),
+        ("configs/asvspoof5_aasist.yaml", r"; did you mean 'asvspoof5_aasist'\? K"),
+        ("zzz.yaml", "; k"),
+    ):
+        with pytest.raises(InputError, match=said.format(recipe, meant)):
+            load_recipe(recipe)
 
 
-@pytest.mark.parametrize(
-    "content, message",
-    [
+def test_wrong_files(path):
+    twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
+    for content, message in (
         (b"- 1\n", "is a mapping of keys, not a list"),
-        (b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n", "not valid YAML: the key 'train' stands there twice .*line 3"),
+        (twice, "not valid YAML: the key 'train' stands there twice .*line 3"),
         (b"name: \xff\n", "is not a text file: byte 6 is not UTF-8"),
-    ],
-)
-def test_wrong_files(path, content, message):
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"recipe\.yaml.*{message}"):
-        load_recipe(path)
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=rf"recipe\.yaml.*{message}"):
+            load_recipe(path)
 
 
 @pytest.mark.parametrize("values", [{"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}])

@@ -57,6 +57,7 @@ def test_averaging_a_run(tmp_path):
         ({"ids": range(80)}, "name of an average of 80 .* is too long: choose one with `nes2net average … --out"),
         *(({"last": last}, r"has 3 epochs saved \(3, 9, 10\), not") for last in (0, 4, -1)),
         ({"last": 2, "batch_norm_batches": 1}, r"need checkpoints of this package and their recipe\.yaml"),
+        ({"ids": [3], "out": "."}, "name a file"),
         ({"folder": "none", "ids": [1]}, r"run folder .* not found: `folder` is the one"),
     ],
 )
@@ -86,18 +87,6 @@ def test_contents_decide_whether_an_average_is_used_again(tmp_path):
     (tmp_path / "epoch_2.pth").unlink()
     with pytest.raises(InputError, match=r"has no epoch_2\.pth; .*; Averaged_Model_IDs_1_2\.pth exists, but cannot be"):
         average_run(tmp_path, [1, 2])
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
-@pytest.mark.parametrize("which", ["files", "run folder"])
-def test_an_output_that_is_no_file_is_refused_before_the_work(tmp_path, which, capsys):
-    save(tmp_path, 1)
-    os.mkfifo(tmp_path / "pipe")
-    sources = [str(tmp_path / "epoch_1.pth")] if which == "files" else [str(tmp_path), "--ids", "1"]
-    for out in ("pipe", "."):
-        assert main(["average", *sources, "--out", str(tmp_path / out)]) == 2
-        assert "name a file" in capsys.readouterr().err
-    assert main(["average", *sources, "--out", str(tmp_path / "new" / "mean.pth")]) == 0
 
 
 def test_the_best_epochs_of_a_run(tmp_path, capsys):

@@ -177,10 +177,7 @@ def test_whole_utterances_are_given_longest_first(tmp_path):
     trials = [Trial(str(size), tmp_path / f"{size}.wav", "spoof") for size in (700, 300, 900, 500, 100)]
     for trial in trials:
         soundfile.write(trial.path, np.full(int(trial.id), 0.1), 16000)
-    ordered = longest_first(trials)
-    assert [trial.id for trial in ordered] == ["900", "700", "500", "300", "100"]
-    loader = training_loader(TrainingSet(Examples(ordered), None), EpochBatches(5, 1, 0, False), 2, False)
-    assert [batch.waveforms.shape[1] for batch in loader] == [900, 700, 500, 300, 100]
+    assert [trial.id for trial in longest_first(trials)] == ["900", "700", "500", "300", "100"]
 
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):

@@ -1,7 +1,6 @@
 """Validation: its epochs, the published loss, rates with interval, and train mode."""
 
 import math
-import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +27,8 @@ GOLDEN = golden.read("losses_schedules_names")
 SAMPLES, BATCH = 4000, 5  # 12 trials: the last batch has two
 
 
-def recipe_of(num_workers=0, **sections):
-    data = {"num_samples": SAMPLES, "num_workers": num_workers}
+def recipe_of(**sections):
+    data = {"num_samples": SAMPLES, "num_workers": 0}
     return recipe_from_dict({"data": data, "train": {"batch_size": BATCH}, **sections})
 
 
@@ -171,20 +170,6 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
     monkeypatch.setattr(validator, "_values", lambda _, found, *of: orders.append([one.number for one in found]) or {})
     validator.run(1)
     assert orders == [[0, 1, 2, 3, 4]]
-
-
-def test_a_pass_of_many_batches_keeps_no_files_open(detector, trials):
-    """Tensors from workers lie in shared memory and keep a file open each."""
-    resource = pytest.importorskip("resource")
-    if not Path("/proc/self/fd").is_dir():
-        pytest.skip("open files are counted in /proc")
-    validator = make(detector, trials * 10, recipe_of(1, train={"batch_size": 1}))
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 60, limits[1]))
-    try:
-        assert math.isfinite(validator.run(1)["val_loss_wo_aug"])
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, capsys):
