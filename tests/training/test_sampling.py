@@ -44,6 +44,8 @@ def test_in_order_all_batches_are_shared(world_size):
     assert [len(b) for b in batches] == [len(s) for s in shares]
     taken = sorted((part[0], part) for share in shares for part in share)
     assert [part for _, part in taken] == [list(range(s, min(s + 4, 22))) for s in range(0, 22, 4)]
+    of_lengths = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
+    assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]  # that of the longest
 
 
 def test_a_batch_of_fewer_utterances_than_parts_is_refused():
@@ -104,8 +106,3 @@ def test_equal_lengths_are_in_random_order():
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     left_out = [set(range(50)) - {i for part in epoch(batches, number) for i in part} for number in range(1, 40)]
     assert all(len(indices) == 2 for indices in left_out) and len(set().union(*left_out)) > 30
-
-
-def test_in_order_a_batch_has_the_length_of_its_longest():
-    batches = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
-    assert numbered(batches) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]
