@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import genuine_checkpoint
-from builders.runs import refused, same, state_of, weights_of
+from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
@@ -76,23 +76,16 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
     model = {**small_model, "frontend": {"name": "wav2vec2"}}
-    first = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
-    folder = train(first)
+    values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
+    assert state_of(stop(values, 1, 0))["model"]["frontend"]["dropout"] == 0.125
     (tmp_path / "ssl.pt").unlink()
-    state = state_of(folder)
-    assert state["model"]["frontend"]["dropout"] == 0.125
-    (folder / "epoch_1.pth").rename(tmp_path / "saved.pth")
-    torch.save({**state, "progress": {**state["progress"], "epoch": 1}, "selection": []}, folder / "resume.pt")
-    train(first)
-    record = read_record(load_state_dict(folder / "epoch_1.pth"))
-    assert record["model"]["frontend"]["feature_grad_mult"] == 0.5
-    assert record["model"] == read_record(load_state_dict(tmp_path / "saved.pth"))["model"]
+    kept = read_record(load_state_dict(train(values) / "epoch_1.pth"))["model"]["frontend"]
+    assert (kept["dropout"], kept["feature_grad_mult"]) == (0.125, 0.5)
 
 
 def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys):
     """A line says so, and another one that zeros fill up what the back-end cannot split."""
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 30}
-    model = {"frontend": frontend, "aggregation": "last", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    model = {"frontend": {"name": "lps", "num_bins": 30}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     folder = train(recipe(model=model, ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
     assert load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
     without_needless_checkpoint(recipe(model=small_model, ssl_checkpoint="xlsr2_300m.pt"))
@@ -100,8 +93,7 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
     for name in ("lps", "wav2vec2_small"):
         note = f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
         assert printed.err.count(note) == 1
-    filled = "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads"
-    assert printed.out.count(filled) == 1
+    assert "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads" in printed.out
 
 
 def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path):
