@@ -24,7 +24,6 @@ from nes2net.augment.effect import OneOf
 from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoost
 from nes2net.augment.timing import DrawnSpeed
-from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.trial import Trial
 from nes2net.machine.workers import reading_processes
 from nes2net.registry import create_condition
@@ -34,16 +33,6 @@ from nes2net.training.data import development_batches, examples, training_batche
 from nes2net.training.dataset import Examples, TrainingSet, longest_first, training_loader
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare
-
-
-@pytest.fixture(scope="module")
-def trials(corpus):
-    return asvspoof2019_la.CORPUS.trials(corpus, "train")
-
-
-@pytest.fixture(scope="module")
-def dev_trials(corpus):
-    return asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
 
 @pytest.fixture(scope="module")

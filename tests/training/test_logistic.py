@@ -9,7 +9,6 @@ from builders.runs import folder_of, history_of, same
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
-from nes2net.corpora import asvspoof2019_la
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.tasks import logistic
@@ -45,21 +44,20 @@ def detector_of(folder):
     return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
 
 
-def test_scores_are_scikit_learns_decision_function(probe, corpus):
+def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
     folder = train(probe(), device="cpu")
     detector = detector_of(folder)
-    targets = np.array([trial.target for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")])
+    targets = np.array([trial.target for trial in trials])
     embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
-    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    scores = np.array([detector.score(trial.path) for trial in trials])
+    scores = np.array([detector.score(trial.path) for trial in dev_trials])
     with torch.inference_mode():
-        waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in trials]
+        waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in dev_trials]
         rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
     expected = decisions(embeddings, targets, rows)
     weights = np.abs(detector.backend.linear.weight.numpy(force=True)[0])  # terms of a sum, which may cancel
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
     (row,) = history_of(folder)
-    signs = np.array([1 if trial.target else -1 for trial in trials])
+    signs = np.array([1 if trial.target else -1 for trial in dev_trials])
     loss = np.logaddexp(0, -signs * scores).mean()
     assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7) and row["improved"]
     odds = decisions(embeddings, targets, embeddings)
@@ -92,13 +90,12 @@ def test_all_but_the_last_layer_is_frozen(probe, small_model, capsys):
     assert " parameters, 65 of them trained (" in capsys.readouterr().out
 
 
-def test_two_logits_differ_by_the_log_odds(probe, corpus):
+def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
     cross_entropy, found = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}, []
     two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
-    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
     for name, changes in (("one", {}), ("two", two)):
         folder = train(probe(data={"num_samples": 8000}, comment=name, **changes), device="cpu")
-        found.append((detector_of(folder).score(trial.path), history_of(folder)[0]["val_loss_wo_aug"]))
+        found.append((detector_of(folder).score(dev_trials[0].path), history_of(folder)[0]["val_loss_wo_aug"]))
     assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-7)
 
 
@@ -122,10 +119,9 @@ def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
     assert "is trained already" in capsys.readouterr().out
 
 
-def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
-    copy = shutil.copytree(corpus, tmp_path / "copy")
-    first = asvspoof2019_la.CORPUS.trials(copy, "train")[0]
-    first.path.write_bytes(b"fLaC")
+def test_a_bad_file_is_left_out(probe, corpus, trials, tmp_path, capsys):
+    copy, first = shutil.copytree(corpus, tmp_path / "copy"), trials[0]
+    (copy / first.path.relative_to(corpus)).write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")
     assert f"left out: {first.id}" in capsys.readouterr().err
     assert len(np.load(folder / EMBEDDINGS_FILE)) == 11

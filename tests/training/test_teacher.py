@@ -12,7 +12,6 @@ from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.corpora import asvspoof2019_la
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task
@@ -53,7 +52,7 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student, teacher, corpus, capsys):
+def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student, teacher, dev_trials, capsys):
     """The development loss is that of bona fide speech, too."""
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
     printed = capsys.readouterr().out
@@ -70,7 +69,7 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
     moments = state_of(folder)["optimizer"]["state"]
     assert sum(of["exp_avg"].numel() for of in moments.values()) <= trained
     (row,) = history_of(folder)
-    bonafide = [trial for trial in asvspoof2019_la.CORPUS.trials(corpus, "dev") if trial.target == 1]
+    bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
         assert row["val_loss_wo_aug"] == pytest.approx((1 - found.scores(waveforms)).mean().item(), abs=1e-5)

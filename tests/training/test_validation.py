@@ -1,6 +1,7 @@
 """Validation: its epochs, the published loss, rates with interval, and train mode."""
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,6 @@ from builders.runs import same
 from torch.nn.functional import cross_entropy
 
 from nes2net import Detector, InputError, metrics
-from nes2net.corpora import asvspoof2019_la
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.data import development_batches
 from nes2net.training.dataset import Examples, TrainingSet
@@ -46,20 +46,14 @@ def test_the_epochs_that_are_validated():
     assert due(100) == list(range(1, 101))
 
 
-@pytest.fixture(scope="module")
-def detector():
-    return small_detector()
+@pytest.fixture
+def trials(dev_trials):
+    return dev_trials
 
 
-def small_detector():
-    torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
-    return Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
-
-
-@pytest.fixture(scope="module")
-def trials(corpus):
-    return asvspoof2019_la.CORPUS.trials(corpus, "dev")
+@pytest.fixture
+def detector(spectral_detector):
+    return spectral_detector
 
 
 def make(detector, trials, recipe, rules=("asvspoof",)):
@@ -183,27 +177,26 @@ def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, c
 
 
 def test_a_network_that_has_lost_itself_is_said(detector, trials):
-    broken = Detector.from_config(detector.config)
     with torch.no_grad():
-        broken.backend.fc.bias.fill_(float("nan"))
+        detector.backend.last_layer.bias.fill_(float("nan"))
     with pytest.raises(InputError, match=r"development loss is nan after epoch 3.*lower the learning rate"):
-        make(broken, trials, recipe_of()).run(3)
+        make(detector, trials, recipe_of()).run(3)
 
 
 TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
-def test_in_train_mode_batch_statistics_learn_from_the_development_set(trials):
+def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
     """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps."""
-    recipe = recipe_of(**TRAIN_MODE)
-    detector, other, total = small_detector(), small_detector().train(), 0.0
+    recipe, total = recipe_of(**TRAIN_MODE), 0.0
+    other, before = deepcopy(detector).train(), deepcopy(dict(detector.state_dict()))
     values, criterion = make(detector, trials, recipe).run(1), Objective(other, recipe).criterion
     with torch.no_grad():
         for waveforms, targets in zip(waveforms_of(trials).split(BATCH), targets_of(trials).split(BATCH)):
             total += len(targets) * criterion(other(waveforms), targets).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
     assert same(dict(detector.state_dict()), dict(other.state_dict()))
-    assert not same(dict(detector.state_dict()), dict(small_detector().state_dict()))
+    assert not same(dict(detector.state_dict()), before)
 
 
 def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):
