@@ -8,13 +8,16 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 
 from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
 from nes2net.training.run import train
 
@@ -23,53 +26,37 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 @contextmanager
-def trouble(kind, recipe):
+def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
     """Cause trouble of ``kind`` while a recipe trains.
 
     ``step`` and ``validation`` send a signal to the second process alone, in the second epoch.
     ``full`` fills the disk at the end. ``lost`` takes a recording from the second process in a step.
     ``elsewhere`` hides the run folder from the second process.
     """
+    owner, name = {
+        "step": (loop, "seed_step"),
+        "validation": (loop.Validator, "run"),
+        "full": (loop.RunState, "save"),
+        "lost": (loop.Trainer, "train_step"),
+    }.get(kind, (loop, "seed_step"))
+    before = getattr(owner, name)
 
-    def terminate():
-        if RANK == 1:
+    def instead(*arguments):
+        in_second_epoch = arguments[1:3] == (2, 0) if kind == "step" else arguments[-1] == 2
+        if kind in ("step", "validation") and in_second_epoch and RANK == 1:
             os.kill(os.getpid(), signal.SIGTERM)
+        if kind == "full" and (arguments[0].progress.epoch, arguments[0].progress.step) == (3, 0):
+            raise OSError(errno.ENOSPC, "", str(arguments[0].selection.folder / "resume.pt"))
+        if kind == "lost" and RANK == 1 and arguments[2:4] == (2, 1):
+            trainer, batches, *place = arguments
+            lost = [batch._replace(lost=["a.flac is not there any more"]) for batch in batches]
+            return before(trainer, lost, *place)
+        return before(*arguments)
 
-    def seed_step(seed, epoch, step, rank):
-        if (epoch, step) == (2, 0):
-            terminate()
-        before[0](seed, epoch, step, rank)
-
-    def validate(self, epoch):
-        if epoch == 2:
-            terminate()
-        return before[1](self, epoch)
-
-    def save(self):
-        if (self.progress.epoch, self.progress.step) == (3, 0):
-            raise OSError(errno.ENOSPC, "", str(self.selection.folder / "resume.pt"))
-        before[2](self)
-
-    def train_step(self, batches, epoch, step, due):
-        if RANK == 1 and (epoch, step) == (2, 1):
-            batches = [batch._replace(lost=["a.flac is not there any more"]) for batch in batches]
-        return before[3](self, batches, epoch, step, due)
-
-    before = loop.seed_step, loop.Validator.run, loop.RunState.save, loop.Trainer.train_step
-    if kind == "step":
-        loop.seed_step = seed_step
-    elif kind == "validation":
-        loop.Validator.run = validate
-    elif kind == "full":
-        loop.RunState.save = save
-    elif kind == "lost":
-        loop.Trainer.train_step = train_step
-    elif kind == "elsewhere" and RANK == 1:
+    if kind == "elsewhere" and RANK == 1:
         recipe.output += "_elsewhere"
-    try:
+    with mock.patch.object(owner, name, instead):
         yield
-    finally:
-        loop.seed_step, loop.Validator.run, loop.RunState.save, loop.Trainer.train_step = before
 
 
 def main(folder: str, runs: list[str]) -> None:

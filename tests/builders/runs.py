@@ -3,14 +3,26 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
+from nes2net.errors import InputError, Unfinished
+from nes2net.recipes.recipe import Recipe
 from nes2net.training import loop
+from nes2net.training.run import train
+
+
+def refused(recipe: Recipe, message: str, device: str = "auto") -> None:
+    """Training refuses ``recipe``, and says what ``message`` matches."""
+    with pytest.raises(InputError, match=message):
+        train(recipe, device)
+
+
+def folder_of(recipe: Recipe) -> Path:
+    """The run folder of ``recipe``."""
+    return Path(recipe.output) / recipe.tag
 
 
 def state_of(folder: Path) -> dict:
@@ -21,6 +33,12 @@ def state_of(folder: Path) -> dict:
 def weights_of(folder: Path) -> dict[str, torch.Tensor]:
     """The weights of the detector in ``resume.pt``."""
     return state_of(folder)["detector"]
+
+
+def place_of(folder: Path) -> tuple[int, int]:
+    """The epoch and the step of it at which ``resume.pt`` goes on."""
+    progress = state_of(folder)["progress"]
+    return progress["epoch"], progress["step"]
 
 
 def history_of(folder: Path) -> list[dict]:
@@ -56,9 +74,8 @@ def assert_same_run(torn: Path, whole: Path) -> None:
     assert not list(torn.glob(".*.tmp"))
 
 
-@contextmanager
-def signal_in_step(epoch: int, step: int) -> Iterator[None]:
-    """Send this process SIGTERM in the middle of a step."""
+def stop(recipe: Recipe, epoch: int, step: int, device: str = "auto") -> Path:
+    """Train until SIGTERM comes in the middle of a step, and return the run folder."""
     original = loop.seed_step
 
     def seed_step(seed: int, *place: int) -> None:
@@ -66,6 +83,7 @@ def signal_in_step(epoch: int, step: int) -> Iterator[None]:
             os.kill(os.getpid(), signal.SIGTERM)
         original(seed, *place)
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Unfinished, match="SIGTERM; the same command goes on"):
         patch.setattr(loop, "seed_step", seed_step)
-        yield
+        train(recipe, device)
+    return folder_of(recipe)

@@ -10,6 +10,13 @@ from nes2net.registry import losses
 MODEL = {"frontend": {"name": "lps", "num_bins": 32}, "aggregation": "last"}
 
 
+HARD = torch.tensor([0, 0, 1, 0, 1, 0, 0])
+SHARES = torch.stack([1 - torch.linspace(0, 1, 7).double(), torch.linspace(0, 1, 7).double()], 1)
+#: Options that change how a loss adds up.
+FURTHER = (("cross_entropy", {"normalize": False}), ("focal", {"label_smoothing": 0.1}))
+LOSSES = [*((name, {}) for name in losses.names()), *FURTHER]
+
+
 def loss_of(name, **options):
     """The loss over the back-end that it asks for, and that back-end."""
     backend = {"name": "asp_mlp", "hidden_dim": 8, "num_logits": losses.get(name).num_logits}
@@ -26,7 +33,44 @@ def test_a_loss_trains_the_back_end_that_it_asks_for(name):
     criterion(outputs, torch.arange(4) % 2).backward()
     assert all(parameter.grad.isfinite().all() for parameter in backend.parameters())
     assert any(parameter.grad.any() for parameter in backend.last_layer.parameters())
-    assert criterion.logits(outputs).shape == (4, criterion.num_logits)
+    assert torch.equal(criterion.logits(outputs), backend.last_layer(embeddings))
+
+
+def outputs_for(criterion, backend, **options):
+    """Seven random outputs of the back-end, logits or embeddings."""
+    return torch.randn(
+        7, backend.last_layer.in_features if criterion.takes_embeddings else criterion.num_logits, **options
+    )
+
+
+@pytest.mark.parametrize("targets", [HARD, SHARES], ids=["hard", "mixed"])
+@pytest.mark.parametrize("name, options", LOSSES)
+def test_parts_of_a_batch_add_up_to_the_batch(name, options, targets):
+    criterion, backend = loss_of(name, **options)
+    outputs = outputs_for(criterion, backend, dtype=torch.float64, requires_grad=True)
+    whole = criterion(outputs, targets, step=3)
+    (expected,) = torch.autograd.grad(whole, outputs)
+    numerators, denominators = zip(*(criterion.parts(outputs[p], targets[p], 3) for p in (slice(0, 2), slice(2, 7))))
+    weight = criterion.weight_of(targets)  # known before any output is
+    torch.testing.assert_close(sum(denominators), weight, rtol=1e-12, atol=0)
+    torch.testing.assert_close(sum(numerators) / weight, whole, rtol=1e-12, atol=0)
+    gradients = [torch.autograd.grad(numerator / weight, outputs)[0] for numerator in numerators]
+    torch.testing.assert_close(sum(gradients), expected, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name, options", LOSSES)
+def test_a_mixed_label_of_one_class_is_that_class_and_half_precision_has_a_loss_in_float32(name, options):
+    """The numerator of most losses is linear in the shares."""
+    criterion, backend = loss_of(name, **options)
+    outputs, whole = outputs_for(criterion, backend), torch.nn.functional.one_hot(HARD, 2).float()
+    mixed = [criterion.parts(outputs, q)[0] for q in (HARD, whole, 1 - whole, whole.flip(1) / 2 + whole / 2)]
+    torch.testing.assert_close(mixed[1], mixed[0])
+    if name in ("cross_entropy", "angular_softmax", "am_softmax", "oc_softmax", "prototypes"):
+        torch.testing.assert_close(mixed[3], (mixed[0] + mixed[2]) / 2)
+    for dtype in (torch.float16, torch.bfloat16):
+        loss = criterion(outputs.to(dtype), HARD)
+        assert loss.dtype == torch.float32
+        torch.testing.assert_close(loss, criterion(outputs.to(dtype).float(), HARD), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", [name for name in losses.names() if not losses.get(name).takes_embeddings])
@@ -56,13 +100,9 @@ def test_other_logits_are_refused(name):
         ({"name": "focal", "gama": 1}, "loss 'focal' has no option 'gama'; did you mean 'gamma'"),
         ({"name": "am_softmax", "margin": ["duration", 1]}, r"margin is a number of at least 0, or \[duration, slope"),
         ({"name": "cross_entropy", "class_weights": [1]}, "class_weights is a list of two numbers above 0"),
-        (
-            {"name": "angular_softmax", "margin": 0},
-            "loss 'angular_softmax': margin is a whole number of at least 1, not 0",
-        ),
+        ({"name": "angular_softmax", "margin": 0}, "'angular_softmax': margin is a whole number of at least 1, not 0"),
         ({"name": "angular_softmax", "lambda_min": 9.0, "lambda_max": 5.0}, "lambda_min ≤ lambda_max"),
         ({"name": "angular_softmax", "head": 0}, "`train.loss` has no option 'head'"),
-        ({"name": "cross_entropy", 1: 2}, "has no option"),
         ({"gamma": 1}, "`train.loss` has no name"),
         ({"name": ["focal"]}, "`train.loss` has no name"),
         ("vocal", "unknown loss 'vocal'; did you mean 'focal'"),

@@ -1,20 +1,15 @@
-"""Losses over the vectors of a head: the published values, heads that go with them, training."""
+"""Losses over the vectors of a head: the published values, and formulas written out."""
 
 import math
 
 import pytest
 import torch
 from builders import golden
+from torch import nn
 
 from nes2net import InputError
-from nes2net.backends.heads import create_head, renormed_cosines
-from nes2net.losses import (
-    AdditiveMarginSoftmax,
-    OneClassSoftmax,
-    P2SGrad,
-    Prototypes,
-    vectors,
-)
+from nes2net.backends.heads import AngularHead, create_head, renormed_cosines
+from nes2net.losses import AdditiveMarginSoftmax, AngularSoftmax, OneClassSoftmax, P2SGrad, Prototypes, vectors
 
 GOLDEN = golden.read("vector_losses")
 BONAFIDE_FIRST = torch.tensor([1, 0])  # the published columns of am_softmax, put into ours
@@ -90,31 +85,6 @@ def test_the_one_class_layer_of_antideepfake_is_one_class_softmax():
     torch.testing.assert_close(x.grad, published["grad_embeddings_f64"], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "kind, head",
-    [
-        (OneClassSoftmax, "one_class"),
-        (AdditiveMarginSoftmax, "cosine"),
-        (P2SGrad, "p2sgrad"),
-        (Prototypes, "prototypes"),
-    ],
-)
-def test_a_loss_trains_the_vectors_of_its_head(kind, head):
-    """Its logits are those of the head, and its parameters the head's own."""
-    torch.manual_seed(0)
-    layer = create_head(head, 16, 2)
-    criterion = kind(16, head=layer)
-    x = torch.randn(5, 16)
-    assert torch.equal(criterion.logits(x), layer(x)) and layer(x).abs().max() <= 1
-    assert {id(p) for p in criterion.parameters()} == {id(p) for p in layer.parameters()}
-    before = criterion(x, torch.tensor([0, 0, 1, 1, 0]))
-    optimizer = torch.optim.SGD(layer.parameters(), 0.01)
-    before.backward()
-    optimizer.step()
-    assert criterion(x, torch.tensor([0, 0, 1, 1, 0])) < before
-    assert criterion.half()(x.half(), torch.tensor([0, 0, 1, 1, 0])).dtype == torch.float32
-
-
 def test_short_columns_of_p2sgrad_stay_short():
     weight = torch.tensor([[3e-6, 3.0], [0, 4.0]])
     expected = torch.tensor([[0.3, 0.6]])
@@ -126,13 +96,9 @@ def test_prototypes_by_formula():
     """The nearest prototype of a class, ArcFace's margin, and the two penalties."""
     head = create_head({"name": "prototypes", "spoof_prototypes": 2}, 2, 2)
     criterion = Prototypes(2, 5.0, 0.3, collapse_penalty=0.7, separation_penalty=0.9, head=head)
-    x = torch.randn(3, 2)
-    assert torch.equal(
-        *(
-            of(x, torch.tensor([0, 1, 0]))
-            for of in (Prototypes(2, head=head), Prototypes(2, 20.0, 0.2, 0.1, 0.1, head=head))
-        )
-    )
+    x, targets = torch.randn(3, 2), torch.tensor([0, 1, 0])
+    defaults = Prototypes(2, 20.0, 0.2, 0.1, 0.1, head=head)
+    assert torch.equal(Prototypes(2, head=head)(x, targets), defaults(x, targets))
     angles = torch.tensor([0.3, 1.0, 2.5])
     vectors = torch.stack([angles.cos(), angles.sin()], dim=1)
     criterion.load_state_dict({"bonafide": vectors[:1], "spoof": 3 * vectors[1:]})
@@ -143,7 +109,6 @@ def test_prototypes_by_formula():
         -torch.log_softmax(5 * torch.stack([(spoof + 0.3).cos(), bonafide.cos()]), 0)[0],
         -torch.log_softmax(5 * torch.stack([spoof.cos(), (bonafide + 0.3).cos()]), 0)[1],
     ]
-    targets = torch.tensor([0, 1, 0])
     own = torch.where(targets == 0, losses[0], losses[1]).mean()
     collapse, separation = torch.tensor(1.5).cos(), torch.tensor(0.7).cos() / 2  # cos 2.2 is below 0
     torch.testing.assert_close(criterion(x, targets), own + 0.7 * collapse + 0.9 * separation)
@@ -155,3 +120,50 @@ def test_a_margin_by_duration_needs_the_durations():
     criterion = AdditiveMarginSoftmax(16, 15.0, ("duration", 0.06, 0.14))
     with pytest.raises(InputError, match="needs the durations of the utterances, in seconds"):
         criterion(GOLDEN["embeddings"], GOLDEN["labels"])
+
+
+def psi(theta, margin):
+    """(−1)^k cos(mθ) − 2k on the k-th piece of [0, π], as in the SphereFace paper."""
+    k = min(int(margin * theta / math.pi), margin - 1)
+    return (-1) ** k * math.cos(margin * theta) - 2 * k
+
+
+@pytest.mark.parametrize(
+    "margin, step, annealed", [(1, 0, 1500.0), (2, 100, 1500 / 11), (3, 10**6, 5.0), (4, None, 5.0), (4, 0, 1500.0)]
+)
+def test_angular_softmax_is_the_papers(margin, step, annealed):
+    """Also of mixed labels, and λ grows as published."""
+    head = AngularHead(6, 2).double()
+    embeddings = torch.randn(7, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    shares = torch.tensor([0, 0, 1, 1, 0.3, 0.5, 0.9])  # of bona fide
+    criterion, above, below = AngularSoftmax(head, (0.2, 0.8), margin=margin), 0.0, 0.0
+    for x, q in zip(embeddings, shares.tolist()):
+        norm = x.norm().item()
+        cosines = [torch.cosine_similarity(x, w, dim=0).item() for w in head.weight.detach()]
+        for c, weight in ((0, 0.2 * (1 - q)), (1, 0.8 * q)):
+            theta = math.acos(cosines[c])
+            target = norm * (annealed * cosines[c] + psi(theta, margin)) / (1 + annealed)
+            above += weight * (math.log(math.exp(target) + math.exp(norm * cosines[1 - c])) - target)
+            below += weight
+    loss = criterion(embeddings, torch.stack([1 - shares, shares], 1), step)
+    assert loss.item() == pytest.approx(above / below, rel=1e-4)
+    assert criterion.annealed(step) == pytest.approx(annealed)
+    cosines = torch.cosine_similarity(embeddings[:, None], head.weight, dim=2)
+    logits = embeddings.norm(dim=1, keepdim=True) * (cosines - cosines[:, :1])  # the head's: the last is the score
+    torch.testing.assert_close(criterion.logits(embeddings), logits, rtol=1e-9, atol=1e-12)
+
+
+def test_the_margin_makes_the_angle_cost_more_up_to_the_end():
+    """ψ falls from 1 at θ = 0 to 1 − 2m at π, where ⌊mθ/π⌋ is m and the last piece still holds."""
+    for margin in (1, 2, 3, 4):
+        criterion = AngularSoftmax(nn.Linear(2, 2, bias=False), margin=margin)
+        cosine = torch.linspace(1, -1, 1001, requires_grad=True)
+        psi = criterion._psi(cosine)
+        (slope,) = torch.autograd.grad(psi.sum(), cosine)
+        assert psi[0] == 1 and psi[-1] == 1 - 2 * margin and psi.diff().max() < 0
+        assert slope.min() > -1e-3 and slope[0] == slope[-1] == margin**2
+    with torch.no_grad():
+        criterion.head.weight.copy_(torch.eye(2))
+    at_the_end = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], requires_grad=True)  # cos θ = ±1
+    criterion(at_the_end, torch.tensor([0, 0, 1])).backward()
+    assert at_the_end.grad.isfinite().all() and criterion.head.weight.grad.isfinite().all()

@@ -8,6 +8,9 @@ import soundfile
 from builders import tiny_corpus
 from builders.recipes import short_run
 
+from nes2net.corpora import asvspoof2019_la
+from nes2net.corpora.trial import Trial
+
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -17,6 +20,18 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         samples, rate = soundfile.read(path)
         soundfile.write(path, samples[: 9600 + 640 * (5 * place % 12)], rate)
     return root
+
+
+@pytest.fixture(scope="session")
+def trials(corpus: Path) -> list[Trial]:
+    """The trials that are trained on."""
+    return asvspoof2019_la.CORPUS.trials(corpus, "train")
+
+
+@pytest.fixture(scope="session")
+def dev_trials(corpus: Path) -> list[Trial]:
+    """The trials that validate."""
+    return asvspoof2019_la.CORPUS.trials(corpus, "dev")
 
 
 @pytest.fixture

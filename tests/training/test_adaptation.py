@@ -6,10 +6,10 @@ import pytest
 import torch
 import yaml
 from builders import genuine_checkpoint
-from builders.runs import same, state_of
+from builders.runs import refused, same, state_of
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.cli.main import main
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
@@ -21,21 +21,18 @@ LORA = {"kind": "lora", "rank": 2, "alpha": 16, "targets": "attention", "dropout
 @pytest.fixture
 def recipe(recipe, small_model):
     """A function that builds the recipe of one epoch of a small wav2vec 2.0."""
-
-    def build(train, **changes):
-        return recipe(**{"model": small_model, "train": {"epochs": 1, **train}, **changes})
-
-    return build
+    return lambda train, **changes: recipe(**{"model": small_model, "train": {"epochs": 1, **train}, **changes})
 
 
-def file_of(detector, path):
-    detector.save(path)
-    return str(path)
+@pytest.fixture
+def start(detector, tmp_path):
+    """The file of a detector to start from."""
+    detector.save(tmp_path / "start.pth")
+    return str(tmp_path / "start.pth")
 
 
-def test_little_is_trained_and_saved(detector, recipe, capsys, tmp_path):
+def test_little_is_trained_and_saved(detector, start, recipe, capsys, tmp_path):
     """The weights of the front-end stay those of the file, and are not written again."""
-    start = file_of(detector, tmp_path / "start.pth")
     values = recipe({"adapt": LORA, "init_from": start, "precision": "bf16"})
     folder = train(values)
     saved, state = load_state_dict(folder / "epoch_1.pth"), state_of(folder)
@@ -44,6 +41,7 @@ def test_little_is_trained_and_saved(detector, recipe, capsys, tmp_path):
     assert {name for name in saved if name.startswith("ssl_model.")} == lora
     assert saved.keys() == state["detector"].keys() and not (folder / "base.pth").exists()
     assert read_record(saved)["base"] == state["base"] == {"digest": state["base"]["digest"], "file": start}
+    assert all(saved[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
 
     trained = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     assert trained.config["frontend"]["adapt"] == LORA
@@ -51,19 +49,16 @@ def test_little_is_trained_and_saved(detector, recipe, capsys, tmp_path):
     for name, tensor in trained.state_dict().items():
         if name.startswith("ssl_model.") and name not in lora:
             assert torch.equal(tensor, weights[name]), name
-    # Another detector in the place of its base is refused, and what to do is said.
-    Detector.from_config(detector.config).save(start)
-    message = r"is not the base of .*resume\.pt: the SHA-256 .* put the file of `train.init_from` back as it was$"
-    with pytest.raises(InputError, match=message):
-        train(values)
-    (tmp_path / "start.pth").unlink()
-    with pytest.raises(InputError, match="is neither there nor beside it: put the file .* back as it was$"):
-        train(values)
     numbers = [sum(p.numel() for p in part.parameters()) for part in (trained, trained.backend)]
     count = sum(saved[name].numel() for name in lora) + numbers[1]
     assert f"{numbers[0]:,} parameters, {count:,} of them trained (" in capsys.readouterr().out
     assert sum(moments["exp_avg"].numel() for moments in state["optimizer"]["state"].values()) == count
-    assert all(saved[name].any() for name in lora if name.endswith("lora_B"))  # they begin with 0
+    # Another detector in the place of its base is refused, and what to do is said.
+    Detector.from_config(detector.config).save(start)
+    message = r"is not the base of .*resume\.pt: the SHA-256 .* put the file of `train.init_from` back as it was$"
+    refused(values, message)
+    (tmp_path / "start.pth").unlink()
+    refused(values, "is neither there nor beside it: put the file .* back as it was$")
 
 
 def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
@@ -81,55 +76,41 @@ def test_a_run_goes_on_only_with_its_base(recipe, small_model, tmp_path):
     (tmp_path / "ssl.pt").rename(tmp_path / "moved.pt")
     assert train(run("moved.pt")) == folder
     said = r"other\.pt is not the base of .*resume\.pt: the SHA-256 .*; name with `ssl_checkpoint` the file that"
-    with pytest.raises(InputError, match=said):
-        train(run("other.pt"))
-    with pytest.raises(InputError, match=r"ssl\.pt was not found"):
-        train(run("ssl.pt"))
+    refused(run("other.pt"), said)
+    refused(run("ssl.pt"), r"ssl\.pt was not found")
     torch.save({key: value for key, value in state_of(folder).items() if key != "base"}, folder / "resume.pt")
-    with pytest.raises(InputError, match=r"resume\.pt does not fit this run \(it does not name its base\)"):
-        train(run("moved.pt"))
+    refused(run("moved.pt"), r"resume\.pt does not fit this run \(it does not name its base\)")
 
 
-def test_going_on_from_an_adapted_detector(detector, recipe, tmp_path):
+def test_going_on_from_an_adapted_detector(start, recipe):
     """What was added is trained further, on the same base."""
-    start = file_of(detector, tmp_path / "start.pth")
     first = train(recipe({"adapt": LORA, "init_from": start}))
-    saved = first / "epoch_1.pth"
-    options = {"init_from": str(saved), "lr": 1e-30, "weight_decay": 0.0}
+    options = {"init_from": str(first / "epoch_1.pth"), "lr": 1e-30, "weight_decay": 0.0}
     second = train(recipe({"adapt": {"kind": "lora", "rank": 2}, **options}, comment="second"))
     before, after = (Detector.from_pretrained(path / "epoch_1.pth", device="cpu") for path in (first, second))
     assert after.base == before.base and after.config == before.config
-    waveform = torch.linspace(-1, 1, 16000)[None]
     assert same(dict(after.frontend.state_dict()), dict(before.frontend.state_dict()))
-    assert after(waveform).shape == (1, 2)
     for adapt in (None, {"kind": "lora", "rank": 4}):
-        with pytest.raises(InputError, match=r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"):
-            train(recipe({"adapt": adapt, **options}, comment="third"))
+        said = r"epoch_1\.pth is adapted by .*set `train\.adapt` to that, or merge it"
+        refused(recipe({"adapt": adapt, **options}, comment="third"), said)
 
 
 def test_a_setting_that_is_wrong_is_refused_first(recipe, tmp_path):
-    with pytest.raises(InputError, match="`train.adapt`: kind is one of lora, .* did you mean 'lora'"):
-        train(recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")}))
-
-
-def test_it_is_said_in_one_place():
-    model = {"frontend": {"name": "wavlm", "adapt": LORA}}
+    nowhere = recipe({"adapt": {"kind": "lorax"}}, data={"root": str(tmp_path / "nowhere")})
+    refused(nowhere, "`train.adapt`: kind is one of lora, .* did you mean 'lora'")
     with pytest.raises(InputError, match=r"with `train\.adapt`: leave `model\.frontend\.adapt` out"):
-        adapted(model, None)
+        adapted({"frontend": {"name": "wavlm", "adapt": LORA}}, None)
 
 
-def test_a_checkpoint_of_xlsr_is_small(tmp_path):
-    """LoRA of rank 8 on the attention of XLS-R 300M with Nes2Net-X: at most 2 % of the whole, as a file."""
+def test_a_checkpoint_of_xlsr_is_small():
+    """LoRA of rank 8 on the attention of XLS-R 300M with Nes2Net-X: at most 2 % of the whole."""
     with torch.device("meta"):
         detector = Detector.from_config(adapted({"frontend": "xlsr_300m", "backend": "nes2net_x"}, {"kind": "lora"}))
-    whole, trained = detector.state_dict(), detector.trained_state_dict()
     learned = sum(p.numel() for p in detector.parameters() if p.requires_grad)
     # layers, projections, A and B, rank, width
     assert learned == 24 * 4 * 2 * 8 * 1024 + sum(p.numel() for p in detector.backend.parameters())
-    file = tmp_path / "epoch_1.pth"
-    zeros = {name: torch.zeros_like(tensor, device="cpu") for name, tensor in trained.items()}
-    save_state_dict(zeros, file, model=detector.config)
-    assert file.stat().st_size < 0.02 * sum(tensor.nbytes for tensor in whole.values())
+    saved, whole = (sum(t.nbytes for t in of.values()) for of in (detector.trained_state_dict(), detector.state_dict()))
+    assert saved < 0.02 * whole
 
 
 def test_from_the_command_line(corpus, recipe, tmp_path, capsys):
@@ -143,8 +124,9 @@ def test_from_the_command_line(corpus, recipe, tmp_path, capsys):
     assert average_run(folder, last=2, batch_norm_batches=1).path.is_file()
     average = folder / "Averaged_Model_IDs_1_2.pth"
     assert average.stat().st_size < 0.5 * (folder / "base.pth").stat().st_size
-    command = ["score", "asvspoof2019_la", str(corpus), "--split", "dev", "--samples", "8000", "--device", "cpu"]
-    for number, checkpoint in enumerate((average, folder / "epoch_2.pth")):
-        assert main([*command, "--model", str(checkpoint), "--out", str(tmp_path / f"{number}.txt")]) == 0
-    scores = [(tmp_path / f"{number}.txt").read_text() for number in range(2)]
+    command, scores = ["score", "asvspoof2019_la", str(corpus), "--split", "dev", "--samples", "8000"], []
+    for checkpoint in (average, folder / "epoch_2.pth"):
+        out = tmp_path / f"{checkpoint.stem}.txt"
+        assert main([*command, "--device", "cpu", "--model", str(checkpoint), "--out", str(out)]) == 0
+        scores.append(out.read_text())
     assert scores[0] != scores[1] and len(scores[0].splitlines()) == 12

@@ -10,16 +10,15 @@ from nes2net.training.augmentation import augmentation_stream
 OTHERS = "not speed, noise, reverberation, conditions, filters and random crops"
 
 
-def recipe(augment, **sections):
-    return recipe_from_dict({"augment": {"algo": 4, **augment}, **sections})
+def stream(augment, world_size=1, **sections):
+    return augmentation_stream(recipe_from_dict({"augment": {"algo": 4, **augment}, **sections}), world_size)
 
 
 def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(capsys):
-    assert augmentation_stream(recipe({}), 8) is None
-    augmentation_stream(recipe({"rng": "legacy"}, data={"num_workers": 0}))
+    assert stream({}, 8) is None
+    stream({"rng": "legacy"}, data={"num_workers": 0})
     assert capsys.readouterr() == ("", "")  # no remark if no workers are asked for
-    stream = augmentation_stream(recipe({"rng": "legacy"}, seed=9))
-    assert stream.rng.random() == np.random.RandomState(9).random()
+    assert stream({"rng": "legacy"}, seed=9).rng.random() == np.random.RandomState(9).random()
     assert capsys.readouterr().err.count("`data.num_workers` is not used") == 1
 
 
@@ -29,12 +28,13 @@ def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(c
         ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
         ({"speed": [0.9, 1.1]}, {}, 1, OTHERS),
         ({"musan": "folder"}, {}, 1, OTHERS),
-        ({"conditions": ["white:10"]}, {}, 1, "leave out .*`augment.conditions`"),
         ({"rir": "folder"}, {}, 1, OTHERS),
+        ({"conditions": ["white:10"]}, {}, 1, OTHERS),
+        ({"fir": {}}, {}, 1, OTHERS),
         ({}, {"crop": "random"}, 1, OTHERS),
         ({}, {}, 2, "2 processes cannot share"),
     ],
 )
 def test_an_order_that_was_not_published_is_refused(augment, data, world_size, message):
     with pytest.raises(InputError, match=message):
-        augmentation_stream(recipe({"rng": "legacy", **augment}, data=data), world_size)
+        stream({"rng": "legacy", **augment}, world_size, data=data)

@@ -7,11 +7,11 @@ from nes2net import InputError
 from nes2net.corpora.trial import Trial
 from nes2net.recipes.data import DataConfig
 from nes2net.training.balance import Balance, Level, balance_of
-from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
-#: 20 bona fide and 180 spoofed items of a, 60 and 40 of b; a third of the items has no attack
+#: 20 bona fide and 180 spoofed items of a, 60 and 40 of b
 CORPUS = ["a"] * 200 + ["b"] * 100
 CLASS = ["bonafide"] * 20 + ["spoof"] * 180 + ["bonafide"] * 60 + ["spoof"] * 40
+OF_CLASS = [f"{corpus} {label}" for corpus, label in zip(CORPUS, CLASS)]
 
 
 def order(balance, batch_size, epoch=1):
@@ -23,7 +23,7 @@ def counts(batches, groups, name):
     return (np.array(groups)[batches] == name).sum(1)
 
 
-@pytest.mark.parametrize("batch_size", [12, 13, 3, 7])
+@pytest.mark.parametrize("batch_size", [12, 13, 3])
 def test_each_batch_has_equal_shares_up_to_one(batch_size):
     batches = order(Balance(300, [Level(CORPUS), Level(CLASS)], draws=3000), batch_size)
     assert batches.shape == (3000 // batch_size, batch_size)
@@ -31,45 +31,32 @@ def test_each_batch_has_equal_shares_up_to_one(batch_size):
         found = counts(batches, CORPUS, group)
         assert set(found.tolist()) <= {batch_size // 2, -(-batch_size // 2)}
         assert abs(found.sum() - batches.size / 2) <= 1
-        of_class = [f"{corpus}{label}" for corpus, label in zip(CORPUS, CLASS)]
-        halves = [counts(batches, of_class, f"{group}{label}") for label in ("bonafide", "spoof")]
+        halves = [counts(batches, OF_CLASS, f"{group} {label}") for label in ("bonafide", "spoof")]
         assert (abs(halves[0] - halves[1]) <= 1).all() and abs(halves[0].sum() - halves[1].sum()) <= 1
+    one_class = order(Balance(300, [Level(CORPUS), Level(["spoof"] * 200 + CLASS[200:])], draws=600), 12)
+    assert (counts(one_class, CORPUS, "a") == 6).all()  # a group may have one group of the next level
 
 
 def test_weights_are_shares_of_the_draws():
-    shares = {"a": 2.0, "b": 1.5}
-    batches = order(Balance(300, [Level(CORPUS, shares)], draws=7000), 10)
+    batches = order(Balance(300, [Level(CORPUS, {"a": 2.0, "b": 1.5})], draws=7000), 10)
     found = counts(batches, CORPUS, "a")  # 40/7 of 10
     assert set(found.tolist()) == {5, 6} and abs(found.sum() - 4000) <= 1
     assert abs(np.cumsum(found) - np.arange(1, 701) * 40 / 7).max() <= 1  # and so at any time
     most = Level(CORPUS, {"a": 1.6e308, "b": 1.2e308})  # whose sum is no number
     assert (counts(order(Balance(300, [most], draws=7000), 10), CORPUS, "a") == found).all()
-    without = order(Balance(300, draws=7000), 10)
-    assert abs(counts(without, CORPUS, "a").sum() - 7000 * 2 / 3) <= 200  # by size, each item 23 or 24 times
 
 
 def test_items_come_in_turn():
     """Each is drawn equally often up to one, and twice in a batch only if its group is smaller than its share."""
-    batches = order(Balance(300, [Level(CORPUS), Level(CLASS)], draws=600), 12)
+    balance = Balance(300, [Level(CORPUS), Level(CLASS)], draws=600)
+    batches = order(balance, 12)
     times = np.bincount(batches.ravel(), minlength=300)
-    groups = {("a", "bonafide"): 20, ("a", "spoof"): 180, ("b", "bonafide"): 60, ("b", "spoof"): 40}
-    for group, number in groups.items():
-        of_group = times[[pair == group for pair in zip(CORPUS, CLASS)]]
-        assert len(of_group) == number and of_group.sum() == 150 and np.ptp(of_group) <= 1
+    for group in set(OF_CLASS):
+        of_group = times[[name == group for name in OF_CLASS]]
+        assert of_group.sum() == 150 and np.ptp(of_group) <= 1
     assert all(len(set(batch)) == 12 for batch in batches.tolist())
-    plain = order(Balance(300), 12)
-    assert sorted(plain.ravel().tolist()) == list(range(300))
-
-
-def test_a_group_may_have_one_group_of_the_next_level():
-    batches = order(Balance(300, [Level(CORPUS), Level(["spoof"] * 200 + CLASS[200:])], draws=600), 12)
-    assert (counts(batches, CORPUS, "a") == 6).all() and (counts(batches, CORPUS, "b") == 6).all()
-
-
-def test_epochs_differ_and_repeat():
-    balance = Balance(300, [Level(CORPUS), Level(CLASS)])
-    assert (order(balance, 12) == order(balance, 12)).all()
-    assert not (order(balance, 12) == order(balance, 12, epoch=2)).all()
+    assert sorted(order(Balance(300), 12).ravel().tolist()) == list(range(300))  # by size, without levels
+    assert (order(balance, 12) == batches).all() and not (order(balance, 12, epoch=2) == batches).all()
 
 
 def test_many_groups_in_turn():
@@ -91,57 +78,43 @@ def test_a_speaker_has_at_most_so_many_utterances():
     assert len(set(capped.ravel().tolist()) & set(range(100))) == 5  # again and again the same of this epoch
 
 
-@pytest.mark.parametrize("world_size, accumulate", [(2, 1), (1, 3), (3, 2)])
-def test_all_processes_share_the_balanced_batches(world_size, accumulate):
-    options = {"balance": Balance(300, [Level(CORPUS), Level(CLASS)]), "chunk_samples": [10, 90]}
-    whole = EpochBatches(300, 12, 1, True, **options)
-    whole.epoch = 2
-    parts = []
-    for rank in range(world_size):
-        batches = EpochBatches(300, 12, 1, True, share=StepShare(rank, world_size, accumulate), **options)
-        batches.epoch, batches.start = 2, 5  # as resumed
-        parts.append(list(by_step(batches, accumulate)))
-    steps = list(whole)
-    assert len(steps) == len(whole) == 25
-    for step, batch in enumerate(steps[5:]):
-        assert [item for place in range(accumulate) for of_rank in parts for item in of_rank[step][place]] == batch
+TRIALS = [
+    Trial(f"{corpus}:{number}", label=label, speaker="s1", attack="A01" if label == "spoof" else None, extra=extra)
+    for number, (corpus, label) in enumerate(zip(CORPUS, CLASS))
+    for extra in [(("corpus", corpus), ("room", f"r{number % 3}"))]
+]
+PLAIN = [{"name": "generic", "alias": "a"}, {"name": "generic", "alias": "b"}]
+WEIGHTED = [PLAIN[0] | {"weight": 3}, PLAIN[1]]
 
 
-def trials():
-    return [
-        Trial(
-            f"{corpus}:{number}",
-            label=label,
-            speaker="s1",
-            attack="A01" if label == "spoof" else None,
-            extra=(("corpus", corpus), ("room", f"r{number % 3}")),
-        )
-        for number, (corpus, label) in enumerate(zip(CORPUS, CLASS))
-    ]
+@pytest.mark.parametrize(
+    "settings, batch_size, shares",
+    [
+        ({"corpora": WEIGHTED}, 40, {"corpus": {"a": 30}}),
+        ({"corpora": WEIGHTED, "balance": ["class", "corpus"]}, 16, {"class": {"spoof": 8}, "corpus": {"a": 12}}),
+        # An attack is one of its corpus, and so is a speaker.
+        ({"corpora": PLAIN, "balance": ["attack"]}, 6, {"attack": {"": 2, "a spoof": 2, "b spoof": 2}}),
+        ({"balance": ["room"]}, 3, {"room": {"0": 1}}),
+    ],
+)
+def test_what_a_recipe_says(settings, batch_size, shares):
+    attacks = [name if "spoof" in name else "" for name in OF_CLASS]
+    groups = {"corpus": CORPUS, "class": CLASS, "attack": attacks, "room": list("012") * 100}
+    batches = order(balance_of(DataConfig(**settings), TRIALS), batch_size)
+    for field, of_groups in shares.items():
+        for name, share in of_groups.items():
+            assert set(counts(batches, groups[field], name).tolist()) == {share}
 
 
-def test_what_a_recipe_says():
-    both = [{"name": "generic", "alias": "a", "weight": 3}, {"name": "generic", "alias": "b"}]
-    plain = [{"name": corpus["name"], "alias": corpus["alias"]} for corpus in both]
-    assert balance_of(DataConfig(), trials()) is None and balance_of(DataConfig(corpora=plain), trials()) is None
-    weighted = balance_of(DataConfig(corpora=both, epoch_size=400), trials())
-    assert counts(order(weighted, 40), CORPUS, "a").tolist() == [30] * 10
-    # By class first, and in each class by weight.
-    inner = balance_of(DataConfig(corpora=both, balance=["class", "corpus"]), trials())
-    batches = order(inner, 16)
-    assert set(counts(batches, CLASS, "spoof").tolist()) == {8} and set(counts(batches, CORPUS, "a").tolist()) == {12}
-    # An attack is one of its corpus, and so is a speaker.
-    attacks = balance_of(DataConfig(corpora=plain, balance=["attack"]), trials())
-    of_attack = [f"{corpus}{label}" if label == "spoof" else "" for corpus, label in zip(CORPUS, CLASS)]
-    batches = order(attacks, 6)
-    assert [set(counts(batches, of_attack, name).tolist()) for name in ("", "aspoof", "bspoof")] == [{2}] * 3
-    assert balance_of(DataConfig(corpora=plain, speaker_cap=7), trials()).draws == 14
-    assert set(counts(order(balance_of(DataConfig(balance=["room"]), trials()), 3), list("012") * 100, "0")) == {1}
+def test_how_many_are_drawn():
+    assert balance_of(DataConfig(), TRIALS) is None and balance_of(DataConfig(corpora=PLAIN), TRIALS) is None
+    assert balance_of(DataConfig(epoch_size=400), TRIALS).draws == 400
+    assert balance_of(DataConfig(corpora=PLAIN, speaker_cap=7), TRIALS).draws == 14
 
 
 def test_a_field_that_no_trial_has_is_named():
     with pytest.raises(InputError, match=r"`data\.balance` needs the codec .* none has it; they have class, speaker,"):
-        balance_of(DataConfig(balance=["codec"]), trials())
+        balance_of(DataConfig(balance=["codec"]), TRIALS)
     with pytest.raises(InputError, match=r"`data\.speaker_cap` needs the speaker of the training trials"):
         balance_of(DataConfig(speaker_cap=1), [Trial("a", label="spoof")])
 
@@ -150,6 +123,6 @@ def test_the_groups_have_a_digest():
     """A run does not go on with other groups."""
     by_class = DataConfig(balance=["class"])
     others = [DataConfig(balance=["class", "attack"]), DataConfig(balance=["class"], speaker_cap=1)]
-    digests = [balance_of(data, trials()).digest() for data in (by_class, *others)]
-    digests.append(balance_of(by_class, trials()[::-1]).digest())
-    assert len(set(digests)) == 4 and digests[0] == balance_of(by_class, trials()).digest()
+    digests = [balance_of(data, TRIALS).digest() for data in (by_class, *others)]
+    digests.append(balance_of(by_class, TRIALS[::-1]).digest())
+    assert len(set(digests)) == 4 and digests[0] == balance_of(by_class, TRIALS).digest()

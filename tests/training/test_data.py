@@ -16,13 +16,13 @@ from nes2net.training.tasks.segments import Segments
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
+    """Six trials in each part, three of which are in the progress phase of ASVspoof 2021 LA."""
     root = tiny_corpus.make(tmp_path_factory.mktemp("corpus"), per_class=3)
     key = root / "keys" / "LA" / "CM" / "trial_metadata.txt"
     lines = key.read_text().splitlines()  # bona fide first
-    phases = ["progress" if number in (0, 4, 5) else "eval" for number in range(6)]
-    key.write_text(
-        "".join(line.replace(" eval", f" {phase}") + "\n" for line, phase in zip(lines, phases, strict=True))
-    )
+    for number in (0, 4, 5):
+        lines[number] = lines[number].replace(" eval", " progress")
+    key.write_text("".join(f"{line}\n" for line in lines))
     return root
 
 
@@ -34,55 +34,30 @@ def test_the_parts_that_train_and_validate(root):
     """By default those of the corpus; of another one all labelled trials if no phase is named."""
     for part in ("train", "dev"):
         assert {trial.phase for trial in read_trials(DataConfig(root=str(root)), part)} == {part}
-    data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_split="eval", dev_keys=str(root / "keys"))
-    assert len(read_trials(data, "dev")) == 6
-
-
-def test_another_part_trains_and_the_progress_trials_of_another_corpus_validate(root):
-    dev = {"dev_corpus": "asvspoof2021_la", "dev_root": str(root), "dev_split": "eval", "dev_phase": "progress"}
-    data = DataConfig(root=str(root), train_split="dev", **dev)
+    other = {"dev_corpus": "asvspoof2021_la", "dev_split": "eval"}
+    data = DataConfig(root=str(root), train_split="dev", **other, dev_keys=str(root / "keys"))
     assert {trial.phase for trial in read_trials(data, "train")} == {"dev"}
-    dev = read_trials(data, "dev")
-    assert ids(dev) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
-    assert [trial.target for trial in dev] == [1, 0, 0] and all(trial.audio_path().is_file() for trial in dev)
-
-
-@pytest.mark.parametrize(
-    "key, value, what", [("phase", "progress", "has no keys with"), ("keys", "k", "hold its labels")]
-)
-def test_a_phase_needs_a_key(root, key, value, what):
-    with pytest.raises(InputError, match=rf"ASVspoof 2019 LA .*{what}.*: leave out `data\.dev_{key}`"):
-        read_trials(DataConfig(root=str(root), **{f"dev_{key}": value}), "dev")
+    assert len(read_trials(data, "dev")) == 6
+    progress = read_trials(DataConfig(dev_root=str(root), **other, dev_phase="progress"), "dev")
+    assert ids(progress) == ["LA_E_1000001", "LA_E_1000005", "LA_E_1000006"]
+    assert [trial.target for trial in progress] == [1, 0, 0]
 
 
 def test_trials_have_the_scores_of_other_systems(root, tmp_path):
-    plain = DataConfig(root=str(root))
+    files = {}
     for part in ("train", "dev"):
-        names = ids(read_trials(plain, part))
+        names = ids(read_trials(DataConfig(root=str(root)), part))
         write_scores(tmp_path / part, names, range(len(names)))
-    files = {"train_scores": [str(tmp_path / "train")], "dev_scores": [str(tmp_path / "dev")]}
+        files[f"{part}_scores"] = [str(tmp_path / part)]
     data = DataConfig(root=str(root), **files)
     assert score_ranges(data) == [[0.0, 5.0]]
+    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
     for part in ("train", "dev"):
         scores = [trial.system_scores for trial in Fusion(Recipe(data=data)).trials(part)]
         assert scores[0] == (0.5,) and scores[-1] == pytest.approx((0.7310586,))
-    assert score_ranges(DataConfig(root=str(root), **files, score_range="test")) == "test"
-
-
-@pytest.mark.parametrize("key", ["train_scores", "dev_scores"])
-def test_a_score_file_that_is_not_there_is_named_with_its_key(root, tmp_path, key):
-    plain = DataConfig(root=str(root))
-    trials = [trial.id for part in ("train", "dev") for trial in read_trials(plain, part)]
-    write_scores(tmp_path / "all.txt", trials, range(12))
-    files = {name: [str(tmp_path / "all.txt")] for name in ("train_scores", "dev_scores")}
-    data = DataConfig(root=str(root), **{**files, key: ["gone.txt"]})
-    with pytest.raises(InputError, match=rf"`data\.{key}` names gone\.txt, which does not exist"):
-        [Fusion(Recipe(data=data)).trials(part) for part in ("train", "dev")]
-
-
-def test_as_many_files_for_each_set_are_needed():
-    with pytest.raises(InputError, match=r"`data\.train_scores` and `data\.dev_scores` .* equally many, not 1 and 0"):
-        DataConfig(train_scores=["a"])
+        gone = DataConfig(root=str(root), **{**files, f"{part}_scores": ["gone.txt"]})
+        with pytest.raises(InputError, match=rf"`data\.{part}_scores` names gone\.txt, which does not exist"):
+            [Fusion(Recipe(data=gone)).trials(part) for part in ("train", "dev")]
 
 
 def several(folder, **wild):
@@ -103,24 +78,39 @@ def test_several_corpora_one_after_the_other(root):
     assert len(set(ids(train))) == 12 and len(set(ids(dev))) == 15 and dev[0].path == dev[6].path
     assert eer_methods(data) == {"la": "asvspoof", "again": "asvspoof", "progress": "asvspoof"}
     check_unseen(data, train, dev)
-    trained = [*train, *dev[12:]]
     said = r"all 3 development trials of progress are training trials too.*`data\.corpora\.progress\.root`"
     with pytest.raises(InputError, match=said):
-        check_unseen(data, trained, dev)
+        check_unseen(data, [*train, *dev[12:]], dev)
 
 
-def test_the_corpus_that_is_wrong_is_named(root, tmp_path):
-    with pytest.raises(InputError, match=r"where is corpus wild\? name its folder with `data\.corpora\.wild\.root`"):
-        read_trials(DataConfig(corpora=several(root, root=None, alias="wild")), "train")
-    with pytest.raises(
-        InputError, match=r"in_the_wild of `data\.corpora`: .*give `data\.corpora\.in_the_wild\.root` the"
-    ):
-        read_trials(DataConfig(corpora=several(root, root=str(tmp_path))), "train")
+@pytest.mark.parametrize(
+    "settings, part, message",
+    [
+        ({"dev_phase": "progress"}, "dev", r"ASVspoof 2019 LA .*has no keys with.*: leave out `data\.dev_phase`"),
+        ({"dev_keys": "k"}, "dev", r"ASVspoof 2019 LA .*hold its labels.*: leave out `data\.dev_keys`"),
+        ({"corpora": {"root": None, "alias": "w"}}, "train", r"where is corpus w\? .* with `data\.corpora\.w\.root`"),
+        ({"corpora": {"root": "."}}, "train", r"in_the_wild of `data.corpora`: .*`data.corpora.in_the_wild.root` the"),
+        ({"corpus": "in_the_wild"}, "dev", "name one with `data.dev_split`, or another corpus with `data.dev_corpus`"),
+        (
+            {"corpora": {"dev_split": "dev", "alias": "w"}},
+            "dev",
+            "it has eval: name one with `data.corpora.w.dev_split`$",
+        ),
+    ],
+)
+def test_the_key_that_is_wrong_is_named(root, tmp_path, monkeypatch, settings, part, message):
+    monkeypatch.chdir(tmp_path)
+    given = {"corpora": several(root, **settings["corpora"])} if "corpora" in settings else settings
+    with pytest.raises(InputError, match=message):
+        read_trials(DataConfig(**{"root": None if "corpora" in settings else str(root), **given}), part)
+
+
+def test_files_that_are_missing_are_counted(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other")
-    next(other.rglob("LA_T_1000001.flac")).unlink()
+    for name in ("LA_T_1000001.flac", "LA_E_1000001.flac"):
+        next(other.rglob(name)).unlink()
     with pytest.raises(InputError, match=r"1 of 12 audio files .* folder with `data\.corpora\.la\.root`"):
         read_trials(DataConfig(corpora=several(other)), "train")
-    next(other.rglob("LA_E_1000001.flac")).unlink()
     data = DataConfig(root=str(root), dev_corpus="asvspoof2021_la", dev_root=str(other), dev_split="eval")
     with pytest.raises(InputError, match=r"1 of 6 audio files of the development set are missing.*`data\.dev_root`"):
         read_trials(data, "dev")
@@ -134,16 +124,3 @@ def test_labels_of_frames_of_the_corpora_that_have_them(tmp_path):
     trials = read_trials(recipe.data, "train")
     labels = Segments(recipe).labels("train", trials).of_trial
     assert set(labels) == {trial.id for trial in trials if trial.get("corpus") == "partialspoof"} and len(labels) == 4
-
-
-def test_a_split_that_cannot_validate(root):
-    wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": "dev", "alias": "wild"}
-    for data, key in (
-        (
-            DataConfig(corpus="in_the_wild", root=str(root)),
-            "`data.dev_split`, or another corpus with `data.dev_corpus`",
-        ),
-        (DataConfig(corpora=[wild]), "`data.corpora.wild.dev_split`$"),
-    ):
-        with pytest.raises(InputError, match=f"has no split 'dev' for validation; it has eval: name one with {key}"):
-            read_trials(data, "dev")

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 import yaml
 from builders import PATIENCE
-from builders.runs import same, state_of
+from builders.runs import folder_of, same, state_of
 from torch import nn
 
 from nes2net import InputError
@@ -30,51 +30,53 @@ def group():
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("norm, shape", [(nn.BatchNorm1d(6), (5, 6)), (nn.BatchNorm2d(6), (3, 6, 4, 5))])
-def test_synced_batch_norm_is_batch_norm(group, norm, shape):
-    """Outputs, gradients and buffers agree, in float64 and float32, in train and eval mode."""
+@pytest.mark.parametrize("kind, shape", [(nn.BatchNorm1d, (5, 6)), (nn.BatchNorm2d, (3, 6, 4, 5))])
+def test_synced_batch_norm_is_batch_norm(group, kind, shape):
+    """Outputs, gradients and buffers agree, in train and eval mode; one value is refused by both."""
+    plain = nn.Sequential(kind(6)).double()
     with torch.no_grad():
-        norm.weight.uniform_(0.5, 2)
-        norm.bias.uniform_(-1, 1)
-    plain = nn.Sequential(norm).double()
-    synced = synchronise_batch_norms(nn.Sequential(type(norm)(6).double()), torch.device("cpu"))
+        plain[0].weight.uniform_(0.5, 2)
+        plain[0].bias.uniform_(-1, 1)
+    synced = synchronise_batch_norms(nn.Sequential(kind(6).double()), torch.device("cpu"))
     synced.load_state_dict(plain.state_dict())
     assert type(synced[0]) is not type(plain[0])
+    inputs = 3 + 2 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     for training in (True, True, False):
         results = []
         for model in (plain, synced):
-            x = (
-                3 + 2 * torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-            ).requires_grad_()
+            x = inputs.clone().requires_grad_()
             y = model.train(training)(x)
             gradients = torch.autograd.grad((y**3).sum(), [x, *model.parameters()])
             results.append([y, *gradients, *model.buffers()])
         torch.testing.assert_close(*results, rtol=1e-10, atol=1e-10)
+    for model in (plain, synced):
+        with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+            model.train()(torch.randn(1, 6, *[1] * (len(shape) - 2)).double())
 
 
-def test_synced_batch_norm_keeps_the_type_and_refuses_one_value(group):
+def test_synced_batch_norm_keeps_the_type(group):
     plain = nn.Sequential(nn.BatchNorm1d(6))
     synced = synchronise_batch_norms(nn.Sequential(nn.BatchNorm1d(6)), torch.device("cpu"))
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(1)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         expected, found = plain(x), synced(x)
-    assert expected.dtype == found.dtype == torch.bfloat16
+    assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)
-    for norm in (plain, synced):
-        with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
-            norm(torch.randn(1, 6))
 
 
-def test_one_process_is_not_distributed(monkeypatch):
+@pytest.mark.parametrize(
+    "weights, counts, requested, save, lost, plan",
+    [
+        ([[0.5, 8.0], [0.0, 0.0], [0.25, 4.0]], [3, 0, 2], 0, True, 0, ([0, 2], [0.75, 12.0], 5, 0, 0, True, 0)),
+        ([[0.5]], [3], signal.SIGINT, False, 0, ([0], [0.5], 3, 0, signal.SIGINT, False, 0)),
+        ([[0.0]], [0], signal.SIGTERM, False, 2, ([], [0], 0, 0, signal.SIGTERM, False, 2)),
+    ],
+)
+def test_one_process_is_not_distributed(monkeypatch, weights, counts, requested, save, lost, plan):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     accelerator = create_accelerator("cpu")
     assert accelerator.num_processes == 1 and not dist.is_initialized()
-    plan = plan_step(accelerator, [[0.5, 8.0], [0.0, 0.0], [0.25, 4.0]], [3, 0, 2], signal=0, save=True)
-    assert plan == ([0, 2], [0.75, 12.0], 5, 0, 0, True, 0)
-    plan = plan_step(accelerator, [[0.5]], [3], signal.SIGINT, save=False)
-    assert plan == ([0], [0.5], 3, 0, signal.SIGINT, False, 0)
-    plan = plan_step(accelerator, [[0.0]], [0], signal.SIGTERM, save=False, lost=2)
-    assert plan == ([], [0], 0, 0, signal.SIGTERM, False, 2)
+    assert plan_step(accelerator, weights, counts, requested, save, lost) == plan
 
 
 def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
@@ -85,47 +87,38 @@ def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
     assert plan == ([0], [1.0, 16.0], 5, 2, 0, False, 1)
 
 
-def test_more_processes_than_gpus(monkeypatch):
-    monkeypatch.setenv("LOCAL_RANK", "2")
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="process 3 of this machine has no GPU of its own, there are 2"):
-        create_accelerator("cuda")
-
-
 @pytest.mark.parametrize(
-    "device, precision, message",
+    "device, precision, rank, message",
     [
-        ("cpu", "fp16", "`train.precision=fp16` needs CUDA, not cpu: take bf16 or fp32"),
-        ("cpu", "tf32", "`train.precision=tf32` needs CUDA, not cpu: take bf16 or fp32"),
-        ("cuda:99", "fp32", "device 'cuda:99' is not there"),
-        ("gpu", "fp32", "unknown device 'gpu'"),
+        ("cpu", "fp16", "", "`train.precision=fp16` needs CUDA, not cpu: take bf16 or fp32"),
+        ("cpu", "tf32", "", "`train.precision=tf32` needs CUDA, not cpu: take bf16 or fp32"),
+        ("cuda", "fp32", "2", "process 3 of this machine has no GPU of its own, there are 2"),
+        ("cuda:1", "fp32", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],
 )
-def test_devices_that_are_not_there(device, precision, message):
+def test_devices_that_are_not_there(monkeypatch, device, precision, rank, message):
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match=message):
         create_accelerator(device, precision)
 
 
-def torchrun(processes, folder, *recipes):
-    """Train ``recipes`` in ``processes`` processes; a pair is a recipe and its trouble.
+PROGRAM = Path(__file__).parents[1] / "builders" / "distributed_run.py"
+
+
+def torchrun(folder, *recipes):
+    """Train ``recipes``, each with its trouble, in two processes.
 
     Returns the standard output, the standard error, and the report of each process.
     """
-    runs = []
-    for number, recipe in enumerate(recipes):
-        recipe, trouble = recipe if isinstance(recipe, tuple) else (recipe, "")
-        path = folder / f"{number}.yaml"
-        path.write_text(yaml.safe_dump(recipe.to_dict()))
-        runs.append(f"{path}#{trouble}")
+    paths = [folder / f"{number}.yaml#{trouble}" for number, (_, trouble) in enumerate(recipes)]
+    for path, (recipe, _) in zip(paths, recipes):
+        Path(str(path).partition("#")[0]).write_text(yaml.safe_dump(recipe.to_dict()))
     # --standalone lets torchrun open the port: a port found free here may be taken by then.
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    process = subprocess.Popen(
-        [*command, str(Path(__file__).parents[1] / "builders" / "distributed_run.py"), str(folder), *runs],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", PROGRAM, folder]
+    process = subprocess.Popen([*command, *paths], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         printed, errors = process.communicate(timeout=PATIENCE)  # ends a deadlock, whatever else the machine does
     except subprocess.TimeoutExpired:
@@ -133,11 +126,7 @@ def torchrun(processes, folder, *recipes):
         process.communicate()
         raise
     assert process.returncode == 0, errors[-4000:]
-    return printed, errors, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
-
-
-def run_of(recipe):
-    return Path(recipe.output) / recipe.tag
+    return printed, errors, [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 
 @pytest.mark.slow
@@ -163,27 +152,24 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
         return [recipe(comment=name, model=smooth, **place, **changes) for place in places]
 
     linear = {"adam_eps": 1.0, "lr": 2e-3, "epochs": 2, "batch_size": 11}
+    parts, frozen = {**linear, "accumulate": 2}, {**linear, "freeze_frontend": True}
     five_steps = {**linear, "epochs": 5, "keep": "all"}
+    clipped = {**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}
+    dynamic, pieces = {"crop": "dynamic", "chunk_samples": [3000, 5000]}, {"crop": "pieces", "min_piece": 2000}
     plain_mean = {"name": "cross_entropy", "normalize": False}
     published = pair("adam", train={"epochs": 1, "batch_size": 11, "lr": 1e-4})
     recipes = {
         "eps 1": pair("linear", train=five_steps),
-        "clipped": pair("clipped", train={**five_steps, "lr": 0.02, "max_grad_norm": 0.1, "accumulate": 2}),
-        "pieces": pair(
-            "pieces",
-            train={**linear, "freeze_frontend": True, "loss": plain_mean},
-            data={"crop": "pieces", "min_piece": 2000},
-        ),
-        "dynamic": pair(
-            "dynamic", train={**linear, "accumulate": 2}, data={"crop": "dynamic", "chunk_samples": [3000, 5000]}
-        ),
-        "vectors": pair("vectors", train={**linear, "lr": 1e-3, "accumulate": 2, "loss": "prototypes"}),
+        "clipped": pair("clipped", train=clipped),
+        "pieces": pair("pieces", train={**frozen, "loss": plain_mean}, data=pieces),
+        "dynamic": pair("dynamic", train=parts, data=dynamic),
+        "vectors": pair("vectors", train={**parts, "lr": 1e-3, "loss": "prototypes"}),
         "bad file": pair("bad", train={**linear, "epochs": 1, "batch_size": 4}, data={"root": str(bad)}),
     }
     pairs = [published, *recipes.values()]
     for one, _ in pairs:
         train(one, "cpu")
-    printed, remarks, reports = torchrun(2, tmp_path, *(two for _, two in pairs))
+    printed, remarks, reports = torchrun(tmp_path, *((two, "") for _, two in pairs))
     assert not any(reports[0]["ended"]) and not any(reports[1]["ended"])
     assert reports[0]["patience"] >= 3600  # the others wait while the main process saves gigabytes
     assert printed.count("epoch 1 - loss") == len(pairs) and ", 2 processes" in printed
@@ -192,7 +178,7 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     assert any("resume.pt" in name for name in written[0]) and not written[1]  # the second process writes nothing
 
     for name, (one, two) in recipes.items():
-        states = [state_of(run_of(recipe)) for recipe in (one, two)]
+        states = [state_of(folder_of(recipe)) for recipe in (one, two)]
         detectors = [state["detector"] for state in states]
         difference, of_statistics = (largest_difference(*map(part, detectors)) for part in (weights, statistics))
         print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
@@ -203,9 +189,9 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
             for key in row.keys() - {"seconds"}:
                 assert other[key] == pytest.approx(row[key], rel=1e-5), (name, key)
     for one in (recipes["eps 1"][0], recipes["clipped"][0]):
-        first = load_state_dict(run_of(one) / "epoch_1.pth")
-        assert largest_difference(weights(first), weights(state_of(run_of(one))["detector"])) > 1e-3
-    check_first_step_of_adam(*(state_of(run_of(recipe)) for recipe in published), lr=1e-4)
+        first = load_state_dict(folder_of(one) / "epoch_1.pth")
+        assert largest_difference(weights(first), weights(state_of(folder_of(one))["detector"])) > 1e-3
+    check_first_step_of_adam(*(state_of(folder_of(recipe)) for recipe in published), lr=1e-4)
 
 
 def check_first_step_of_adam(one, two, lr):
@@ -235,7 +221,7 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
     """A signal, a full disk or lost data ends both processes without a traceback, and both can go on.
 
     The signal reaches one process, in a step or in a validation; the disk is full for the process
-    that writes; one process cannot read a file. The resumed runs end with the weights of an uninterrupted one, bit for bit.
+    that writes; one process cannot read a file. The resumed runs end as an uninterrupted one, bit for bit.
     """
 
     def values(name):
@@ -244,9 +230,8 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
         return recipe(model=model_with_dropout, augment={"algo": 4}, train=train, comment=name, **places)
 
     troubles = ("step", "validation", "full", "lost")
-    runs = [values("whole"), *((values(name), name) for name in troubles)]
-    runs += [(values("step"), "elsewhere"), *map(values, troubles)]
-    _, _, reports = torchrun(2, tmp_path, *runs)
+    runs = [(values("whole"), ""), *((values(name), name) for name in troubles), (values("step"), "elsewhere")]
+    _, _, reports = torchrun(tmp_path, *runs, *((values(name), "") for name in troubles))
     one, two = (report["ended"] for report in reports)
     lost, lost_elsewhere = one.pop(4), two.pop(4)
     assert lost.startswith("Unfinished: stopped in epoch 2, step 1: its files cannot be used, here or in another")
@@ -256,9 +241,9 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
     assert one[:3] == ["", stopped, stopped] and one[5:] == ["", "", "", ""]
     assert one[3].startswith("Unfinished: no room to write") and "resume.pt (No space left" in one[3]
     assert one[4].startswith("InputError: the processes do not see the same corpus, or the same run")
-    whole = state_of(run_of(values("whole")))
+    whole = state_of(folder_of(values("whole")))
     for name in troubles:
-        state = state_of(run_of(values(name)))
+        state = state_of(folder_of(values(name)))
         assert same(state["detector"], whole["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
         assert losses[0] == losses[1] and len(losses[0]) == 3

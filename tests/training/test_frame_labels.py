@@ -17,24 +17,29 @@ from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
 from nes2net.training.frame_labels import FrameLabels, drawn_start, pooled_targets
 
 LABELS = np.repeat([1, 0, 1, 0, 1], [40, 13, 7, 30, 11]).astype(np.uint8)  # 1.01 s
+SAMPLES = np.repeat(LABELS, 160) - 0.5
 
 
-def labelled_file(folder, num_samples):
-    """A recording whose samples are positive where bona fide and negative where spoof."""
-    samples = np.repeat(LABELS, 160)[:num_samples] - 0.5
-    soundfile.write(folder / "a.wav", samples, 16000, subtype="FLOAT")
-    return Trial(id="a", label="spoof", path=str(folder / "a.wav"))
+@pytest.fixture
+def examples(tmp_path):
+    """A function that gives a recording of samples, positive where bona fide and negative where spoof, with labels."""
+
+    def make(labels=LABELS, samples=SAMPLES, excerpts=None, share=None):
+        soundfile.write(tmp_path / "a.wav", samples, 16000, subtype="FLOAT")
+        labels = FrameLabels({} if labels is None else {"a": labels}, share)
+        return Examples([Trial("a", tmp_path / "a.wav", "spoof")], excerpts, labels=labels)
+
+    return make
 
 
 @pytest.mark.parametrize("crop", ["head", "random", "random_tiled", "pieces"])
 @pytest.mark.parametrize("num_samples", [8000, 16160, 16100, 40000, None])
-def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, tmp_path):
+def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_samples, examples):
     """A frame is spoof if a sample of it is negative, and has no label if it holds zeros."""
-    trial = labelled_file(tmp_path, 16100)
-    excerpt = (3200, 12000) if crop == "pieces" else None
-    labels = {"a": LABELS[20:95] if excerpt else LABELS}
-    found = Examples([trial], [excerpt] if excerpt else None, labels=FrameLabels(labels, 0.5))
-    data = TrainingSet(found, num_samples, crop="head" if excerpt else crop)
+    if crop == "pieces":
+        data = TrainingSet(examples(LABELS[20:95], SAMPLES[:16100], [(3200, 12000)]), num_samples)
+    else:
+        data = TrainingSet(examples(LABELS, SAMPLES[:16100], share=0.5), num_samples, crop=crop)
     for epoch in (1, 2, 3):
         waveform, found = data.prepare(0, epoch)
         frames = np.array_split(waveform, np.arange(160, len(waveform), 160))
@@ -44,10 +49,9 @@ def test_labels_are_cropped_repeated_and_padded_as_the_waveform(crop, num_sample
 
 
 @pytest.mark.parametrize("speed", [0.7, 0.93, 1.2])
-def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
+def test_labels_are_stretched_as_the_waveform(speed, examples):
     """A frame's samples have the sign of its label, but for the ringing of the resampler beside a boundary."""
-    examples = Examples([labelled_file(tmp_path, 16160)], labels=FrameLabels({"a": LABELS}))
-    waveform, found = TrainingSet(examples, None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
+    waveform, found = TrainingSet(examples(), None, [DrawnSpeed(speed, speed)]).prepare(0, 1)
     middles = waveform[80::160][: len(found)]
     assert len(waveform) == pytest.approx(16160 / speed, abs=1) and len(found) == -(-len(waveform) // 160)
     wrong = (middles > 0) != (found[: len(middles)] == 1)
@@ -55,31 +59,24 @@ def test_labels_are_stretched_as_the_waveform(speed, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["alaw", "aac:64", "telephone", "white:20", "gain:-10", "clip:5"])
-def test_conditions_that_keep_time_keep_labels(text, tmp_path):
+def test_conditions_that_keep_time_keep_labels(text, examples):
     """A tone that is loud where bona fide and soft where spoof is still so."""
-    loudness = np.repeat(np.where(LABELS, 0.5, 0.01), 160)
-    soundfile.write(tmp_path / "a.wav", loudness * np.sin(np.arange(len(loudness)) * 0.4), 16000, subtype="FLOAT")
-    condition = create_condition(text)
-    assert not condition.time_moves
-    examples = Examples([Trial("a", tmp_path / "a.wav", "spoof")], labels=FrameLabels({"a": LABELS}))
-    waveform, found = TrainingSet(examples, None, [condition]).prepare(0, 1)
+    condition, loudness = create_condition(text), np.repeat(np.where(LABELS, 0.5, 0.01), 160)
+    tone = loudness * np.sin(np.arange(len(loudness)) * 0.4)
+    waveform, found = TrainingSet(examples(samples=tone), None, [condition]).prepare(0, 1)
     levels = np.sqrt(np.mean(waveform.reshape(-1, 160) ** 2, axis=1))
-    assert found.tolist() == LABELS.tolist()
+    assert found.tolist() == LABELS.tolist() and not condition.time_moves
     wrong = (levels > 0.3 * levels.max()) != (found == 1)
     assert wrong.sum() <= 4  # a frame at most beside each of the four boundaries
 
 
-def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(tmp_path):
-    trial = labelled_file(tmp_path, 16160)
-    examples = (
-        TrainingSet(Examples([trial], labels=FrameLabels({"a": LABELS})), 8000, crop="random"),
-        TrainingSet(Examples([trial], labels=FrameLabels({})), 8000),
-    )
-    batch = collate([data[1, 0] for data in examples])
-    assert batch.carried[FRAMES].shape == (2, 50) and batch.carried[FRAMES].dtype == torch.int8
-    assert (batch.carried[FRAMES][1] == -1).all() and not collate([TrainingSet(Examples([trial]), 8000)[1, 0]]).carried
+def test_a_batch_has_the_labels_and_bad_lengths_are_left_out(examples):
+    labelled, unlabelled = (TrainingSet(examples(labels), 8000)[1, 0] for labels in (LABELS, None))
+    frames = collate([labelled, unlabelled]).carried[FRAMES]
+    assert frames.shape == (2, 50) and frames.dtype == torch.int8 and (frames[1] == -1).all()
+    assert not collate([TrainingSet(Examples(examples().trials), 8000)[1, 0]]).carried
     for labels, end in ((LABELS[:20], "0.20"), (np.tile(LABELS, 2), "2.02")):
-        example = TrainingSet(Examples([trial], labels=FrameLabels({"a": labels})), None)[1, 0]
+        example = TrainingSet(examples(labels), None)[1, 0]
         assert example.waveform is None
         assert f"the labels of a end at {end} s, but its recording at 1.01 s" in example.error
 
@@ -97,13 +94,11 @@ def test_the_share_of_crops_with_a_boundary():
     assert share_of(1.0, np.ones(300)) == 0.0 and drawn_start(labels, 8000, 8000, rng, 1.0) == 0
 
 
-@pytest.mark.parametrize("factor", [1, 2, 4, 8, 64])
+@pytest.mark.parametrize("factor", [1, 4, 64])
 def test_labels_are_pooled_as_published_whatever_stands_behind(factor):
-    rng, lengths = np.random.default_rng(factor), (1, 3, 63, 64, 100, 128)
-    rows = [(rng.random(n) < 0.9).astype(np.int8) for n in lengths]
-    batch = torch.full((len(rows), 130), -1, dtype=torch.int8)
-    for place, row in enumerate(rows):
-        batch[place, : len(row)] = torch.from_numpy(row)
+    rng = np.random.default_rng(factor)
+    rows = [(rng.random(n) < 0.9).astype(np.int8) for n in (1, 3, 63, 64, 100, 128)]
+    batch = torch.from_numpy(np.stack([np.pad(row, (0, 130 - len(row)), constant_values=-1) for row in rows]))
     for pooled, row in zip(pooled_targets(batch, factor).tolist(), rows):
         expected = pool_labels(row, factor).tolist()
         assert pooled == expected + [-1] * (len(pooled) - len(expected))

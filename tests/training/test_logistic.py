@@ -5,33 +5,27 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from builders.runs import history_of, same
+from builders.runs import folder_of, history_of, same
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
-from nes2net.corpora import asvspoof2019_la
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.tasks import logistic
 from nes2net.training.tasks.logistic import EMBEDDINGS_FILE, fit_logistic
-
-PLAIN_LOSS = {"name": "focal", "gamma": 0, "alpha": 1}
+from nes2net.training.validation import Validator
 
 
 @pytest.fixture
 def probe(recipe):
     """A function that builds the recipe of a probe on a small spectrum, with changes merged into it."""
-    model = {
-        "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20},
-        "backend": {"name": "logistic", "num_logits": 1},
-    }
-    train = {"optimizer": "logistic", "epochs": 1}
-    values = {"model": model, "train": train, "augment": {"algo": 0}, "data": {"num_samples": None}}
+    plain_loss = {"name": "focal", "gamma": 0, "alpha": 1}
+    settings = {"train": {"optimizer": "logistic", "epochs": 1, "loss": plain_loss}, "data": {"num_samples": None}}
+    settings["model"] = {"backend": {"name": "logistic", "num_logits": 1}}
 
     def build(**changes):
-        changes["train"] = {"loss": PLAIN_LOSS, **changes.get("train", {})}
-        merged = {k: {**v, **changes.get(k, {})} for k, v in values.items()}
-        return recipe(**{**changes, **merged})
+        merged = {section: {**values, **changes.pop(section, {})} for section, values in settings.items()}
+        return recipe(**merged, **changes)
 
     return build
 
@@ -46,26 +40,25 @@ def decisions(embeddings, targets, rows, c=1e6):
     return model.fit(embeddings, targets).decision_function(rows)
 
 
-def weights(folder):
-    return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").state_dict()
+def detector_of(folder):
+    return Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
 
 
-def test_scores_are_scikit_learns_decision_function(probe, corpus):
+def test_scores_are_scikit_learns_decision_function(probe, trials, dev_trials):
     folder = train(probe(), device="cpu")
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    targets = np.array([trial.target for trial in asvspoof2019_la.CORPUS.trials(corpus, "train")])
+    detector = detector_of(folder)
+    targets = np.array([trial.target for trial in trials])
     embeddings = np.load(folder / EMBEDDINGS_FILE).astype(np.float64)
-    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    scores = np.array([detector.score(trial.path) for trial in trials])
+    scores = np.array([detector.score(trial.path) for trial in dev_trials])
     with torch.inference_mode():
-        waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in trials]
+        waveforms = [torch.from_numpy(load_audio(trial.path))[None] for trial in dev_trials]
         rows = torch.cat([detector.embeddings(waveform, "backend") for waveform in waveforms]).double().numpy()
     expected = decisions(embeddings, targets, rows)
     weights = np.abs(detector.backend.linear.weight.numpy(force=True)[0])  # terms of a sum, which may cancel
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-6 * (np.abs(rows) @ weights).max())
     (row,) = history_of(folder)
-    odds, labels = torch.from_numpy(scores), torch.tensor([float(trial.target) for trial in trials])
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(odds, labels.double()).item()
+    signs = np.array([1 if trial.target else -1 for trial in dev_trials])
+    loss = np.logaddexp(0, -signs * scores).mean()
     assert row["val_loss_wo_aug"] == pytest.approx(loss, rel=1e-4, abs=1e-7) and row["improved"]
     odds = decisions(embeddings, targets, embeddings)
     assert row["loss"] == pytest.approx(np.logaddexp(0, np.where(targets, -odds, odds)).mean(), abs=1e-5)
@@ -73,97 +66,69 @@ def test_scores_are_scikit_learns_decision_function(probe, corpus):
 
 @pytest.mark.parametrize("c", [1e-2, 1e6])
 def test_the_scale_of_the_dimensions_does_not_matter(c):
+    """A dimension without variance has no say."""
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 200)
     plain = rng.standard_normal((200, 5)) + 0.7 * targets[:, None]
-    scaled = plain * [1e-3, 1, 10, 1e3, 1] + [0, 5, -100, 1e4, 0]
+    scaled = np.column_stack([plain * [1e-3, 1, 10, 1e3, 1] + [0, 5, -100, 1e4, 0], np.full(200, 3.0)])
     scores = []
     for embeddings in (plain, scaled):
         weight, bias, _ = fit_logistic(embeddings, targets, c)
         scores.append(embeddings @ weight + bias)
+    assert weight[-1] == 0
     np.testing.assert_allclose(*scores, atol=1e-6)
     np.testing.assert_allclose(scores[0], decisions(plain, targets, plain, c), atol=1e-9)
 
 
-def test_a_dimension_without_variance_has_no_say():
-    rng = np.random.default_rng(0)
-    targets = rng.integers(0, 2, 50)
-    embeddings = np.column_stack([rng.standard_normal(50) + targets, np.full(50, 3.0)])
-    weight, bias, _ = fit_logistic(embeddings, targets, 1.0)
-    alone, bias_alone, _ = fit_logistic(embeddings[:, :1], targets, 1.0)
-    assert weight[1] == 0 and weight[0] == pytest.approx(alone[0]) and bias == pytest.approx(bias_alone)
-
-
 def test_all_but_the_last_layer_is_frozen(probe, small_model, capsys):
     model = {"frontend": small_model["frontend"], "aggregation": "weighted_sum"}
-    one = train(probe(model=model, data={"num_samples": 4000}), device="cpu")
+    after = detector_of(train(probe(model=model, data={"num_samples": 4000}), device="cpu")).state_dict()
     seed_everything(probe().seed)
     before = Detector.from_config({**model, "backend": {"name": "logistic", "num_logits": 1}}).state_dict()
-    changed = {name for name, value in weights(one).items() if not torch.equal(value, before[name])}
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert {name.split(".")[-1] for name in changed} == {"weight", "bias"} and len(changed) == 2
     assert " parameters, 65 of them trained (" in capsys.readouterr().out
 
 
-def test_two_logits_differ_by_the_log_odds(probe, corpus, tmp_path):
-    one = train(probe(data={"num_samples": 8000}, output=str(tmp_path / "a")), device="cpu")
-    recipe = probe(
-        model={"backend": {"name": "logistic", "num_logits": 2}},
-        train={"loss": {"name": "cross_entropy", "class_weights": [1.0, 1.0]}},
-        data={"num_samples": 8000},
-        output=str(tmp_path / "b"),
-    )
-    two = train(recipe, device="cpu")
-    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
-    scores = [Detector.from_pretrained(folder / "epoch_1.pth", device="cpu").score(trial.path) for folder in (one, two)]
-    assert scores[0] == pytest.approx(scores[1], rel=1e-5)
-    losses = [history_of(folder)[0]["val_loss_wo_aug"] for folder in (one, two)]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-4, abs=1e-7)
+def test_two_logits_differ_by_the_log_odds(probe, dev_trials):
+    cross_entropy, found = {"name": "cross_entropy", "class_weights": [1.0, 1.0]}, []
+    two = {"model": {"backend": {"name": "logistic", "num_logits": 2}}, "train": {"loss": cross_entropy}}
+    for name, changes in (("one", {}), ("two", two)):
+        folder = train(probe(data={"num_samples": 8000}, comment=name, **changes), device="cpu")
+        found.append((detector_of(folder).score(dev_trials[0].path), history_of(folder)[0]["val_loss_wo_aug"]))
+    assert found[0] == pytest.approx(found[1], rel=1e-4, abs=1e-7)
 
 
-def test_an_interrupted_run_goes_on(probe, tmp_path, monkeypatch, capsys):
-    whole = train(probe(output=str(tmp_path / "whole")), device="cpu")
-    recipe = probe(output=str(tmp_path / "parts"))
+def test_an_interrupted_run_goes_on(probe, monkeypatch, capsys):
+    whole, recipe = train(probe(comment="whole"), device="cpu"), probe(comment="parts")
+    embeddings, written = folder_of(recipe) / EMBEDDINGS_FILE, set()
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:  # after the embeddings, before the fit
-        patch.setattr(logistic, "fit_logistic", interrupted)
-        with pytest.raises(KeyboardInterrupt):
+    # After the embeddings and before the fit, and after the fit, in validation.
+    for owner, name in ((logistic, "fit_logistic"), (Validator, "run")):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(owner, name, interrupted)
             train(recipe, device="cpu")
-    folder = tmp_path / "parts" / recipe.tag
-    before = (folder / EMBEDDINGS_FILE).stat().st_mtime_ns
-    with monkeypatch.context() as patch:  # after the fit, in validation
-        patch.setattr("nes2net.training.validation.Validator.run", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            train(recipe, device="cpu")
-    assert (folder / EMBEDDINGS_FILE).stat().st_mtime_ns == before
-    (folder / EMBEDDINGS_FILE).unlink()  # it is not needed any more
-    assert train(recipe, device="cpu") == folder
-    assert same(dict(weights(folder)), dict(weights(whole)))
+        written.add(embeddings.stat().st_mtime_ns)
+    assert len(written) == 1
+    embeddings.unlink()  # it is not needed any more
+    assert same(*(dict(detector_of(of).state_dict()) for of in (train(recipe, device="cpu"), whole)))
     train(recipe, device="cpu")
     assert "is trained already" in capsys.readouterr().out
 
 
-def test_a_bad_file_is_left_out(probe, corpus, tmp_path, capsys):
-    copy = shutil.copytree(corpus, tmp_path / "copy")
-    first = asvspoof2019_la.CORPUS.trials(copy, "train")[0]
-    first.path.write_bytes(b"fLaC")
+def test_a_bad_file_is_left_out(probe, corpus, trials, tmp_path, capsys):
+    copy, first = shutil.copytree(corpus, tmp_path / "copy"), trials[0]
+    (copy / first.path.relative_to(corpus)).write_bytes(b"fLaC")
     folder = train(probe(data={"root": str(copy)}), device="cpu")
     assert f"left out: {first.id}" in capsys.readouterr().err
     assert len(np.load(folder / EMBEDDINGS_FILE)) == 11
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [
-        {"name": "ensemble", "kind": "classification", "num_layers": 2, "hidden_dim": 8},  # bona fide is its row 0
-        {"name": "logistic", "head": "cosine"},
-    ],
-)
-def test_a_last_layer_that_computes_something_else_is_refused(probe, small_model, backend):
-    with pytest.raises(InputError, match="linear last layer"):
-        train(probe(model={"frontend": small_model["frontend"], "backend": backend}), device="cpu")
+#: Its row 0 is bona fide.
+CLASSIFICATION = {"name": "ensemble", "kind": "classification", "num_layers": 2, "hidden_dim": 8}
 
 
 @pytest.mark.parametrize(
@@ -177,9 +142,13 @@ def test_a_last_layer_that_computes_something_else_is_refused(probe, small_model
         ({"validation": {"mode": "train"}}, "`validation.mode=train` moves batch statistics"),
         ({"model": {"backend": {"name": "logistic", "num_logits": 3}}}, "with one or two logits"),
         ({"train": {"loss": "cross_entropy"}}, "needs 2 logits, the back-end gives 1"),
+        ({"model": {"backend": CLASSIFICATION}}, "linear last layer"),
+        ({"model": {"backend": {"name": "logistic", "head": "cosine"}}}, "linear last layer"),
     ],
 )
-def test_what_it_does_not_do_is_refused_before_anything_is_embedded(probe, changes, message, tmp_path):
+def test_what_it_does_not_do_is_refused_before_anything_is_embedded(probe, small_model, changes, message, tmp_path):
+    if changes.get("model", {}).get("backend") == CLASSIFICATION:
+        changes["model"]["frontend"] = small_model["frontend"]
     with pytest.raises(InputError, match=message):
         train(probe(**changes), device="cpu")
     assert not list(tmp_path.rglob("*.npy"))

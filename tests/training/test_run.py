@@ -6,14 +6,10 @@ import pytest
 import torch
 import yaml
 from builders import genuine_checkpoint
-from builders.runs import same, state_of, weights_of
+from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.audio.read import load_audio
-from nes2net.audio.waveform import head_crop
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.corpora import asvspoof2019_la
-from nes2net.losses import WeightedCrossEntropy
 from nes2net.recipes.reading import load_recipe
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
@@ -21,16 +17,11 @@ from nes2net.training.start import without_needless_checkpoint
 from nes2net.training.tasks import task
 
 
-def saved(folder, epoch=1):
-    return load_state_dict(folder / f"epoch_{epoch}.pth")
-
-
-def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
-    """The development loss is Σ(batch loss × batch size)/N, recomputed from the saved weights."""
+def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
     values = recipe(augment={"algo": 4}, train={"batch_size": 5})
     folder = train(values)
     assert folder == tmp_path / "models" / "unknown_tiny_e2_bz5_lr0.001_algo4_seed1234"
-    record = read_record(saved(folder))  # the first is always the best so far
+    record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.written()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
@@ -46,16 +37,6 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
     for name in ("loss", "val_loss_w_aug"):
         assert events.Scalars(name)[0].value == pytest.approx(record[name])
-
-    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
-    trials, criterion, total = asvspoof2019_la.CORPUS.trials(corpus, "dev"), WeightedCrossEntropy(), 0.0
-    for start in range(0, len(trials), 5):
-        batch = trials[start : start + 5]
-        waveforms = torch.stack([torch.from_numpy(head_crop(load_audio(t.path), 4000)) for t in batch])
-        with torch.inference_mode():
-            total += criterion(detector(waveforms), torch.tensor([t.target for t in batch])).item() * len(batch)
-    assert record["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-5)
-    assert record["val_loss_w_aug"] != record["val_loss_wo_aug"]
 
 
 def test_another_seed_has_other_weights(recipe):
@@ -75,22 +56,18 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
 
 
 def test_one_utterance_has_no_batch_statistics(recipe):
-    with pytest.raises(InputError, match=r"a part of a step has a single utterance.*lower `train\.accumulate`"):
-        train(recipe(train={"accumulate": 4, "epochs": 1}))
+    refused(recipe(train={"accumulate": 4}), r"a part of a step has a single utterance.*lower `train\.accumulate`")
 
 
-def test_algorithms_that_repeat_themselves(recipe, monkeypatch):
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_algorithms_that_repeat_themselves(recipe, monkeypatch, deterministic):
     def settings():
-        cudnn = torch.backends.cudnn
-        return cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
+        return torch.backends.cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
 
     found, before = [], settings()
     monkeypatch.setattr(task, "read_trials", lambda *_: found.append(settings()) or [])
-    for options in ({}, {"deterministic": False}):
-        with pytest.raises(InputError, match="0 training trials"):
-            train(recipe(train=options))
-    assert found[::2] == [(True, True), (False, False)]  # once for each part
-    assert settings() == before
+    refused(recipe(train={"deterministic": deterministic}), "0 training trials")
+    assert set(found) == {(deterministic, deterministic)} and settings() == before
 
 
 def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp_path):
@@ -99,23 +76,16 @@ def test_a_run_goes_on_without_the_file_it_started_from(recipe, small_model, tmp
     options |= {"dropout": 0.125, "feature_grad_mult": 0.5, "pretraining_heads": True}
     genuine_checkpoint.write(create_frontend("wav2vec2_small", **options), tmp_path / "ssl.pt")
     model = {**small_model, "frontend": {"name": "wav2vec2"}}
-    first = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
-    folder = train(first)
+    values = recipe(model=model, ssl_checkpoint=str(tmp_path / "ssl.pt"), train={"epochs": 1})
+    assert state_of(stop(values, 1, 0))["model"]["frontend"]["dropout"] == 0.125
     (tmp_path / "ssl.pt").unlink()
-    state = state_of(folder)
-    assert state["model"]["frontend"]["dropout"] == 0.125
-    (folder / "epoch_1.pth").rename(tmp_path / "saved.pth")
-    torch.save({**state, "progress": {**state["progress"], "epoch": 1}, "selection": []}, folder / "resume.pt")
-    train(first)
-    record = read_record(load_state_dict(folder / "epoch_1.pth"))
-    assert record["model"]["frontend"]["feature_grad_mult"] == 0.5
-    assert record["model"] == read_record(load_state_dict(tmp_path / "saved.pth"))["model"]
+    kept = read_record(load_state_dict(train(values) / "epoch_1.pth"))["model"]["frontend"]
+    assert (kept["dropout"], kept["feature_grad_mult"]) == (0.125, 0.5)
 
 
 def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe, small_model, capsys):
     """A line says so, and another one that zeros fill up what the back-end cannot split."""
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 30}
-    model = {"frontend": frontend, "aggregation": "last", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    model = {"frontend": {"name": "lps", "num_bins": 30}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     folder = train(recipe(model=model, ssl_checkpoint="xlsr2_300m.pt", train={"epochs": 1}), "cpu")
     assert load_recipe(folder / "recipe.yaml").ssl_checkpoint is None
     without_needless_checkpoint(recipe(model=small_model, ssl_checkpoint="xlsr2_300m.pt"))
@@ -123,8 +93,7 @@ def test_a_front_end_without_pre_training_ignores_the_file_of_the_recipe(recipe,
     for name in ("lps", "wav2vec2_small"):
         note = f"note: front-end '{name}' has no pre-training, so `ssl_checkpoint` (xlsr2_300m.pt) is not read"
         assert printed.err.count(note) == 1
-    filled = "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads"
-    assert printed.out.count(filled) == 1
+    assert "note: zeros fill up the hidden states of 30 numbers to the 32 that the back-end reads" in printed.out
 
 
 def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path):
@@ -133,8 +102,7 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
     values = recipe(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}, train={"epochs": 1})
     rows = (folder / "meta.csv").read_text()
     path.write_text(rows)
-    with pytest.raises(InputError, match="all 12 development trials are training trials too.*column 'split'"):
-        train(values)
+    refused(values, "all 12 development trials are training trials too.*column 'split'")
     parts = (f"{row},{part}" for row, part in zip(rows.splitlines(), ["split", *["train", "train", "dev"] * 4]))
     path.write_text("".join(f"{row}\n" for row in parts))
     assert (train(values) / "history.json").is_file()
@@ -145,26 +113,21 @@ def test_another_run_in_the_folder_is_refused(recipe):
     file = folder / "recipe.yaml"
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
-        with pytest.raises(InputError, match=r"another run, which differs in `train\.weight_decay`: .* `comment`"):
-            train(recipe(train={"epochs": 1, "weight_decay": 0.1}))
+        refused(
+            recipe(train={"epochs": 1, "weight_decay": 0.1}), r"another run, .* `train\.weight_decay`: .* `comment`"
+        )
     train(recipe(train={"epochs": 1}))
-    assert yaml.safe_load((folder / "recipe.yaml").read_text()) == recipe(train={"epochs": 1}).written()
-    (folder / "recipe.yaml").unlink()
-    (folder / "resume.pt").unlink()
-    with pytest.raises(InputError, match=r"holds checkpoints but no recipe\.yaml"):
-        train(recipe(train={"epochs": 1}))
+    assert yaml.safe_load(file.read_text()) == recipe(train={"epochs": 1}).written()
+    for name in ("recipe.yaml", "resume.pt"):
+        (folder / name).unlink()
+    refused(recipe(train={"epochs": 1}), r"holds checkpoints but no recipe\.yaml")
 
 
 def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys):
     root = shutil.copytree(corpus, tmp_path / "corpus")
-    file = root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac"
-    file.write_bytes(b"no audio")
+    (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
     train(recipe(data={"root": str(root)}))
-    remarks = capsys.readouterr().err
-    assert remarks.count("LA_T_1000002.flac was read by neither") == 1
-    file.unlink()
-    with pytest.raises(InputError, match=r"1 of 12 audio files of the training set are missing.*LA_T_1000002\.flac"):
-        train(recipe(data={"root": str(root)}, comment="again"))
+    assert capsys.readouterr().err.count("LA_T_1000002.flac was read by neither") == 1
 
 
 @pytest.mark.parametrize(
@@ -175,7 +138,6 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
         ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
         ({"train": {"lr": 1e30}}, r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"),
-        ({"augment": {"algo": 12}}, "12"),
         ({"augment": {"algo": 4, "parameters": {"SNRmn": 3}}}, "SNRmin"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
         ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
@@ -185,13 +147,12 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
     ],
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
-    with pytest.raises(InputError, match=message):
-        train(recipe(**changes))
+    refused(recipe(**changes), message)
     assert "lr" in str(changes) or "logs" in changes or not (tmp_path / "models").exists()
 
 
 def test_starting_from_a_detector(recipe, small_model):
-    """Its weights and its front-end's options are in ``init_from``; that ``ssl_checkpoint`` is not there does not matter."""
+    """Its weights and its front-end's options are in ``init_from``; ``ssl_checkpoint`` need not be there."""
     frontend = {**small_model["frontend"], "activation_dropout": 0.25}  # as a pre-training file may have it
     first = train(recipe(model={**small_model, "frontend": frontend}, train={"epochs": 1}), "cpu")
     # The learning rate is below the resolution of float32, except for biases that are still 0.
@@ -199,7 +160,7 @@ def test_starting_from_a_detector(recipe, small_model):
     again = train(recipe(model=small_model, train=options, ssl_checkpoint="none.pt", comment="again"), "cpu")
     config = Detector.from_pretrained(again / "epoch_1.pth", device="cpu").config
     assert config["frontend"]["activation_dropout"] == 0.25
-    start, found = saved(first), weights_of(again)
+    start, found = load_state_dict(first / "epoch_1.pth"), weights_of(again)
     for key in start:
         if "running_" not in key and "num_batches" not in key:
             torch.testing.assert_close(found[key], start[key], rtol=0, atol=1e-29)

@@ -7,13 +7,13 @@ import torch
 from builders import tiny_corpus, zoo
 from builders.files import folder, write
 from builders.recipes import short_run
-from builders.runs import assert_same_run, history_of, signal_in_step, state_of, weights_of
+from builders.runs import assert_same_run, history_of, state_of, stop, weights_of
+from torch.nn.functional import cross_entropy, one_hot
 
 from nes2net import Detector, InputError, create_backend, metrics
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop
 from nes2net.corpora import partialspoof
-from nes2net.errors import Unfinished
 from nes2net.localisation import write_rttm
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import SegmentsConfig
@@ -24,7 +24,6 @@ from nes2net.training.tasks.segments import SegmentObjective, Segments
 
 FRONTEND = {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 32, "normalize": True}
 FRAMES = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "score_rule": "difference"}}
-
 EQUAL = {"name": "cross_entropy", "class_weights": [0.5, 0.5]}
 
 
@@ -38,18 +37,14 @@ def root(tmp_path_factory):
 @pytest.fixture
 def recipe(root, tmp_path):
     """A recipe of two epochs of two steps on frames of 10 ms of PartialSpoof."""
-
-    def make(**changes):
-        values = {
-            "name": "frames",
-            "model": FRAMES,
-            "data": {"corpus": "partialspoof", "crop": "random"},
-            "segments": {"resolutions": [10], "boundary_share": 0.5},
-            "train": {"epochs": 2, "lr": 0.01},
-        }
-        return short_run(root, tmp_path, values, changes)
-
-    return make
+    values = {
+        "name": "frames",
+        "model": FRAMES,
+        "data": {"corpus": "partialspoof", "crop": "random"},
+        "segments": {"resolutions": [10], "boundary_share": 0.5},
+        "train": {"epochs": 2, "lr": 0.01},
+    }
+    return lambda **changes: short_run(root, tmp_path, values, changes)
 
 
 @pytest.mark.parametrize("case", ["2x96", "1x41"])
@@ -58,136 +53,117 @@ def test_losses_equal_the_published_code(case):
     file = zoo.read("multires_gmlp_f128_l2")
     config, case = file["config"], file["cases"][case]
     options = {"num_layers": config["num_hidden_states"], "gmlp_layers": config["num_layers"]}
-    backend = create_backend(
-        "multires_gmlp", feature_dim=config["feature_dim"], max_frames=config["max_frames"], **options
-    )
+    options |= {key: config[key] for key in ("feature_dim", "max_frames")}
+    backend = create_backend("multires_gmlp", **options)
     backend.load_state_dict(file["state_dict"])
     backend.double().eval()
     segments = backend.segments(case["hidden_states"].double().unbind(1))
-    factors = list(case["labels"])
     detector = Detector.from_config({"frontend": {"name": "lps", "hop_length": 320}, "backend": "mean_linear"})
     detector.backend = backend
     assert backend.num_segments(case["hidden_states"].shape[2]) == tuple(of.shape[1] for of in segments.values())
-    resolutions = [10 * int(factor) for factor in factors]
-    objective = SegmentObjective(
-        detector, Recipe(segments=SegmentsConfig(resolutions=resolutions, loss="cosine_error"))
-    )
+    resolutions = [10 * int(factor) for factor in case["labels"]]
+    settings = SegmentsConfig(resolutions=resolutions, loss="cosine_error")
+    objective = SegmentObjective(detector, Recipe(segments=settings))
 
-    def parts(segments, targets):
+    def quotients(segments, targets):
         part = Part(torch.zeros(0), torch.zeros(0).long(), dict(zip(map(str, resolutions), targets)))
-        return zip(objective.frame_numerators(segments, part), objective.denominators(part.targets, part.carried)[1:])
+        denominators = objective.denominators(part.targets, part.carried)[1:]
+        numerators = objective.frame_numerators(segments, part)
+        return [(a / b).item() for a, b in zip(numerators, denominators, strict=True)]
 
-    targets = [case["labels"][factor] for factor in factors]
-    quotients = [a / b for a, b in parts(segments, targets)]
-    for factor, loss in zip(factors, quotients):
-        assert loss.item() == pytest.approx(case["losses_f64"][factor], abs=1e-12), factor
+    targets = list(case["labels"].values())
+    published = [pytest.approx(case["losses_f64"][factor], abs=1e-12) for factor in case["labels"]]
+    assert quotients(segments, targets) == published
     padded = [torch.cat([of, torch.full_like(of[:1], -1)]) for of in targets]  # an utterance without labels
-    doubled = {ms: torch.cat([of, of[:1]]) for ms, of in segments.items()}
-    for plain, (a, b) in zip(quotients, parts(doubled, padded), strict=True):
-        assert (a / b).item() == pytest.approx(plain.item(), abs=1e-12)
+    assert quotients({ms: torch.cat([of, of[:1]]) for ms, of in segments.items()}, padded) == published
 
 
 @pytest.mark.parametrize(
-    "loss, head, weight",
-    [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)],
+    "loss, head, weight", [(EQUAL, "linear", 1.0), ("cosine_error", "p2sgrad", 0.5), (EQUAL, "linear", 0.0)]
 )
 def test_loss_and_rates_are_those_of_the_set(recipe, root, loss, head, weight):
     """Of one batch of the heads of all utterances, computed from the detector's own scores."""
-    backend = {"name": "mean_linear", "pool": None, "head": head, "score_rule": "difference"}
     segments = {"resolutions": [10], "loss": loss, "utterance_weight": weight, "boundary_share": None}
     values = recipe(
-        model={"frontend": FRONTEND, "backend": backend},
+        model={"frontend": FRONTEND, "backend": {**FRAMES["backend"], "head": head}},
         segments=segments,
         data={"crop": "head"},
         train={"epochs": 1, "batch_size": 8, "loss": EQUAL},
     )
-    folder = train(values, "cpu")
-    (row,) = history_of(folder)
-    detector = Detector.from_pretrained(folder / "epoch_1.pth").eval()
-    trials = Segments(values).trials("dev")
-    labels = partialspoof.segment_labels(root, "dev", 10)
-    heads = [partialspoof_head(trial, labels[trial.id]) for trial in trials]
+    run = train(values, "cpu")
+    (row,) = history_of(run)
+    detector, trials = Detector.from_pretrained(run / "epoch_1.pth").eval(), Segments(values).trials("dev")
+    labels, waveforms, truth = partialspoof.segment_labels(root, "dev", 10), [], []
+    for trial in trials:
+        waveform = load_audio(trial.audio_path())
+        frames = np.repeat(labels[trial.id], 160)[: len(waveform)]  # which is repeated if it is shorter
+        waveforms.append(torch.from_numpy(head_crop(waveform, 8000)))
+        truth.append(head_crop(frames, 8000).reshape(-1, 160).min(1))
     with torch.no_grad():
-        waveforms = torch.stack([torch.from_numpy(waveform) for waveform, _ in heads])
+        waveforms = torch.stack(waveforms)
         logits, whole = detector.segment_logits(waveforms)[10], detector(waveforms)
         scores = detector.segment_scores(waveforms)[10].numpy()
-    count = logits.shape[1]
-    truth = torch.from_numpy(np.stack([of[:count] for _, of in heads])).long()
-    targets = torch.tensor([trial.target for trial in trials])
+    truth, half = torch.from_numpy(np.stack(truth)[:, : logits.shape[1]]).long(), torch.tensor([0.5, 0.5])
+    of_frames = (logits - one_hot(truth, 2)).square().mean()
     if loss is EQUAL:
-        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), truth.flatten(), torch.tensor([0.5, 0.5]))
-    else:
-        expected = (logits - torch.nn.functional.one_hot(truth, 2)).square().mean()
-    utterance = torch.nn.functional.cross_entropy(whole, targets, torch.tensor([0.5, 0.5]))
-    assert row["val_loss_wo_aug"] == pytest.approx((expected + weight * utterance).item(), rel=1e-5)
+        of_frames = cross_entropy(logits.flatten(0, 1), truth.flatten(), half)
+    of_utterances = cross_entropy(whole, torch.tensor([trial.target for trial in trials]), half)
+    assert row["val_loss_wo_aug"] == pytest.approx((of_frames + weight * of_utterances).item(), rel=1e-5)
     flat = truth.numpy() == 1
     assert row["val_segment_eer_10_wo_aug"] == metrics.compute_eer(scores[flat], scores[~flat])[0]
 
 
-def partialspoof_head(trial, labels, num_samples=8000):
-    """Waveform and labels of frames of 10 ms of the head of a trial, which is repeated if it is shorter."""
-    waveform = load_audio(trial.audio_path())
-    samples = np.repeat(labels, 160)[: len(waveform)]
-    assert len(samples) == len(waveform)
-    frames = head_crop(samples, num_samples).reshape(-1, 160).min(1)
-    return head_crop(waveform, num_samples), frames
-
-
-def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe, tmp_path):
-    by_frames = {"validation": {"select_on": "segment_eer"}}
-    whole = train(recipe(output=str(tmp_path / "whole"), **by_frames), "cpu")
-    parts = train(recipe(output=str(tmp_path / "parts"), train={"accumulate": 2}), "cpu")
-    for name, weight in weights_of(whole).items():
-        torch.testing.assert_close(weights_of(parts)[name], weight, rtol=1e-5, atol=1e-6)
+def test_a_run_learns_frames_in_parts_and_resumes_bit_for_bit(recipe):
+    whole = train(recipe(comment="whole", **BY_FRAMES), "cpu")
+    parts = train(recipe(comment="parts", train={"accumulate": 2}), "cpu")
+    torch.testing.assert_close(weights_of(parts), weights_of(whole), rtol=1e-5, atol=1e-6)
     assert [row["loss"] for row in history_of(parts)] == pytest.approx([row["loss"] for row in history_of(whole)])
-    torn = recipe(output=str(tmp_path / "torn"), **by_frames)
-    with signal_in_step(2, 0), pytest.raises(Unfinished):
-        train(torn, "cpu")
-    assert_same_run(train(torn, "cpu"), whole)
+    stop(recipe(comment="torn", **BY_FRAMES), 2, 0, "cpu")
+    assert_same_run(train(recipe(comment="torn", **BY_FRAMES), "cpu"), whole)
 
 
 def test_frames_alone_train_nothing_of_the_utterance(recipe):
     """The attention over time has no gradient then, and so no weight decay; in bfloat16 too."""
-    backend = {"name": "mean_linear", "pool": None, "utterance": "attentive"}
-    model = {"frontend": FRONTEND, "backend": backend}
+    model = {"frontend": FRONTEND, "backend": {"name": "mean_linear", "pool": None, "utterance": "attentive"}}
     values = {"model": model, "train": {"precision": "bf16", "weight_decay": 0.1}}
     alone, both = (
-        train(recipe(segments={"utterance_weight": weight}, comment=str(weight), **values), "cpu")
+        state_of(train(recipe(segments={"utterance_weight": weight}, comment=str(weight), **values), "cpu"))
         for weight in (0.0, 1.0)
     )
-    assert len(state_of(alone)["optimizer"]["state"]) == 2  # weight and bias of the last layer
-    assert len(state_of(both)["optimizer"]["state"]) > 2
+    assert len(alone["optimizer"]["state"]) == 2 < len(both["optimizer"]["state"])  # weight and bias of the last layer
 
 
-COSINE = {"segments": {"loss": "cosine_error"}}
 MEAN_OF_COSINES = {"backend": {"name": "mean_linear", "score_rule": "cosine"}}
 P2SGRAD = {"backend": {"name": "mean_linear", "head": "p2sgrad"}}
+PIECES = {"crop": "pieces", "num_samples": 9001}
+BY_FRAMES = {"validation": {"select_on": "segment_eer"}}
 
 
 @pytest.mark.parametrize(
-    "changes, message",
+    "segments, others, message",
     [
-        ({"segments": {"resolutions": [20]}}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
-        ({"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
-        ({"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
-        ({**COSINE, "model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
-        ({"data": {"corpus": "asvspoof2019_la", "root": "CORPUS"}}, "LA has labels of whole utterances only"),
-        ({"segments": {"resolutions": [15]}}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
-        ({"segments": {"resolutions": []}}, "`segments.boundary_share` changes nothing without `segments.resolu"),
-        ({"segments": {"loss": {"name": "cosine_error", "class_weights": [1, 2]}}}, "has no option 'class_weights'"),
-        ({"segments": {"loss": "p2sgrad"}, "model": P2SGRAD}, "take a loss of logits"),
-        ({"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
-        ({"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
-        ({"data": {"crop": "pieces", "num_samples": 9001}, "segments": {"boundary_share": None}}, "a multiple of 160"),
-        ({"train": {"task": "distillation"}}, "ask for the tasks distillation and segments"),
+        ({"resolutions": [20]}, {}, "has 20 ms, and back-end 'mean_linear' scores frames of 10 ms"),
+        ({}, {"model": {"frontend": {**FRONTEND, "hop_length": 256}}}, "a frame every 16 ms, but labels are of 10 ms"),
+        ({}, {"model": {"backend": "asp_mlp"}}, "gives one score an utterance: leave out `segments.resolutions`"),
+        ({"loss": "cosine_error"}, {"model": MEAN_OF_COSINES}, "`segments.loss=cosine_error` needs the head p2sgrad"),
+        ({}, {"data": {"corpus": "asvspoof2019_la", "root": "CORPUS"}}, "LA has labels of whole utterances only"),
+        ({"resolutions": [15]}, {}, r"different multiples of 10 ms, the length of a label, not \[15\]"),
+        ({"resolutions": []}, {}, "`segments.boundary_share` changes nothing without `segments.resolu"),
+        ({"loss": {"name": "cosine_error", "class_weights": [1, 2]}}, {}, "has no option 'class_weights'"),
+        ({"loss": "p2sgrad"}, {"model": P2SGRAD}, "take a loss of logits"),
+        ({}, {"augment": {"specmix": {}}}, "`augment.specmix` mixes what the labels"),
+        ({}, {"data": {"crop": "head"}}, "`data.crop=head` has none to choose"),
+        ({"boundary_share": None}, {"data": PIECES}, "a multiple of 160"),
+        ({}, {"train": {"task": "distillation"}}, "ask for the tasks distillation and segments"),
+        ({"resolutions": [], "boundary_share": None}, BY_FRAMES, "`validation.select_on=segment_eer` needs frames"),
     ],
 )
-def test_what_does_not_go_with_frames_is_refused(recipe, corpus, changes, message):
-    changes = {**changes, "model": {**FRAMES, **changes.get("model", {})}}
-    if changes.get("data", {}).get("root"):
-        changes["data"] = {**changes["data"], "root": str(corpus)}
+def test_what_does_not_go_with_frames_is_refused(recipe, corpus, segments, others, message):
+    others = {**others, "model": {**FRAMES, **others.get("model", {})}}
+    if others.get("data", {}).get("root"):
+        others["data"] = {**others["data"], "root": str(corpus)}
     with pytest.raises(InputError, match=message):
-        train(recipe(**changes), "cpu")
+        train(recipe(segments=segments, **others), "cpu")
 
 
 def test_pieces_have_their_part_of_the_labels(recipe):
@@ -205,19 +181,13 @@ def test_pieces_have_their_part_of_the_labels(recipe):
     assert trials[0].id not in {trial.id.partition("[")[0] for trial in wrong.trials}
 
 
-def test_labels_stand_beside_a_list_in_another_folder(recipe, corpus, tmp_path):
+def test_labels_stand_beside_a_list_in_another_folder(recipe, tmp_path):
     audio, lists = folder(tmp_path / "audio"), folder(tmp_path / "lists")
-    rows = [("a", "fake", np.full(16000, 0.1)), ("b", "real", np.full(16000, 0.1))]
-    for name, _, clip in rows:
-        soundfile.write(audio / f"{name}.wav", clip, 16000)
-    write(lists / "list.csv", "\n".join(["path,label", *(f"{name}.wav,{label}" for name, label, _ in rows)]))
+    for name in ("a", "b"):
+        soundfile.write(audio / f"{name}.wav", np.full(16000, 0.1), 16000)
+    write(lists / "list.csv", "path,label\na.wav,fake\nb.wav,real")
     write_rttm(lists / "list.rttm", {"a": [("fake", 0.3, 0.45)]})
-    values = recipe(data={"corpus": "generic", "root": str(audio), "protocols": str(lists)})
+    task = Segments(recipe(data={"corpus": "generic", "root": str(audio), "protocols": str(lists)}))
     for part in ("train", "dev"):
-        labels = Segments(values).labels(part, Segments(values).trials(part)).of_trial
+        labels = task.labels(part, task.trials(part)).of_trial
         assert labels["a"].tolist() == [1] * 30 + [0] * 15 + [1] * 55 and labels["b"].all()
-
-
-def test_without_frames_a_recipe_cannot_select_by_them(recipe):
-    with pytest.raises(InputError, match="`validation.select_on=segment_eer` needs frames"):
-        recipe(segments={"resolutions": [], "boundary_share": None}, validation={"select_on": "segment_eer"})

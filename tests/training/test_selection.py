@@ -7,7 +7,7 @@ from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
-from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, choices
+from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, choices, saved_epochs
 from nes2net.training.validation import passes
 
 
@@ -26,13 +26,19 @@ def losses(with_augmentation, without):
 PAIRS = [(5.0, 5.0), (4.0, 6.0), None, (6.0, 6.0), (4.0, 7.0), (7.0, 4.0), (6.0, 6.0), (3.0, 3.0)]
 
 
-def update(selection, epoch, pair):
-    return selection.update(epoch, losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6})
+def update(selection, pair):
+    values = losses(*pair) if pair else {"loss": 1.0, "lr": 1e-6}
+    return selection.update(len(selection.history) + 1, values)
 
 
 def run(selection, pairs=PAIRS):
     """Feed ``pairs`` of losses and return the improved epochs."""
-    return [epoch for epoch, pair in enumerate(pairs, 1) if update(selection, epoch, pair)]
+    return [epoch for epoch, pair in enumerate(pairs, 1) if update(selection, pair)]
+
+
+def with_checkpoints(folder, *epochs):
+    for epoch in epochs:
+        (folder / f"epoch_{epoch}.pth").touch()
 
 
 def test_an_epoch_is_improved_as_published():
@@ -65,25 +71,23 @@ def test_selection_on_the_training_loss_needs_no_validation():
     assert "0.300000*" in table and table.count("*") == 1 and "to average 3 by loss: epochs 2 4 5" in table
 
 
-def test_patience_counts_validations_without_a_lower_value():
-    def stops(values, patience=2):
-        selection = make(algo=0, validation={"patience": patience})
-        seen = []
-        for epoch, value in enumerate(values, 1):
-            update(selection, epoch, None if value is None else (0, value))
-            seen.append(selection.is_done)
-        return seen
-
-    assert stops([5, 4, 4, 4]) == [False, False, False, True]  # an equal one is no better one
-    assert stops([5, None, None, None, 6, 5]) == [False] * 5 + [True]
-    assert stops([5, 6, 4, 5, 3, 4, 4]) == [False] * 6 + [True]
-    assert stops([5, 5, 5], patience=None) == [False] * 3
-    either = make(validation={"patience": 2})
-    run(either, [(5.0, 5.0), (6.0, 6.0), (6.0, 4.0)])
-    assert not either.is_done
-    for done in (False, True):
-        run(either, [(5.0, 5.0)])
-        assert either.is_done is done
+@pytest.mark.parametrize(
+    "values, patience, stops_after",
+    [
+        ([5, 4, 4, 4], 2, 4),  # an equal one is no better one
+        ([5, None, None, None, 6, 5], 2, 6),
+        ([5, 6, 4, 5, 3, 4, 4], 2, 7),
+        ([5, 5, 5], None, None),
+        ([(5, 5), (6, 6), (6, 4), (5, 5), (5, 5)], 2, 5),  # either loss
+    ],
+)
+def test_patience_counts_validations_without_a_lower_value(values, patience, stops_after):
+    selection = make(algo=4 if type(values[0]) is tuple else 0, validation={"patience": patience})
+    seen = []
+    for value in values:
+        update(selection, (0, value) if type(value) is int else value)
+        seen.append(selection.is_done)
+    assert seen == [epoch == stops_after for epoch in range(1, len(values) + 1)]
 
 
 @pytest.mark.parametrize(
@@ -101,14 +105,14 @@ def test_keep_policies(keep, expected, tmp_path):
     """Epochs are saved when they are to be kept; the whole run decides which stay."""
     selection = make(tmp_path, train={"keep": keep})
     for epoch, pair in enumerate(PAIRS, 1):
-        update(selection, epoch, pair)
+        update(selection, pair)
         if epoch in selection.kept_epochs():
-            (tmp_path / f"epoch_{epoch}.pth").touch()
+            with_checkpoints(tmp_path, epoch)
         for file in selection.files_to_remove():
             file.unlink()
-    (tmp_path / "epoch_99.pth").touch()  # of no epoch of this run: not ours to remove
+    with_checkpoints(tmp_path, 99)  # of no epoch of this run: not ours to remove
     assert selection.files_to_remove() == []
-    assert {int(p.stem[6:]) for p in tmp_path.glob("epoch_*.pth")} == expected | {99}
+    assert set(saved_epochs(tmp_path)) == expected | {99}
 
 
 def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
@@ -120,51 +124,41 @@ def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
     assert lines[8].split()[:4] == ["8", "1.000000", "3.000000*", "3.000000*"]
     assert lines[3].split()[2:4] == ["–", "–"] and "improved" not in lines[3]
     assert "10.000 (5.00–15.00)" in lines[1] and lines[1].endswith("improved")
-    assert lines[9] == (
-        f"to average 3 by val_loss_w_aug: epochs 2 5 8: nes2net average {tmp_path} --best 3 --by val_loss_w_aug"
-    )
-    assert lines[10].startswith("to average 5 by val_loss_w_aug: epochs 1 2 5 6 8:")
+    by = "val_loss_w_aug"
+    assert lines[9] == f"to average 3 by {by}: epochs 2 5 8: nes2net average {tmp_path} --best 3 --by {by}"
+    assert lines[10].startswith(f"to average 5 by {by}: epochs 1 2 5 6 8:")
     assert lines[11].startswith("to average 3 by val_loss_wo_aug: epochs 1 6 8:")
     assert sum("*" in line for line in lines) == 1
 
-
-def test_epochs_to_average_are_those_of_the_table_that_are_there(tmp_path):
-    selection = make(tmp_path)
-    run(selection)
     selection.write_history()
-    for epoch in selection.kept_epochs():
-        (tmp_path / f"epoch_{epoch}.pth").touch()
-    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [2, 5, 8]
-    assert best_epochs(tmp_path, 3, "val_loss_wo_aug") == [1, 6, 8]
+    with_checkpoints(tmp_path, *selection.kept_epochs())
+    assert [best_epochs(tmp_path, 3, name) for name in (by, "val_loss_wo_aug")] == [[2, 5, 8], [1, 6, 8]]
     assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
     (tmp_path / "epoch_5.pth").unlink()
-    assert best_epochs(tmp_path, 3, "val_loss_w_aug") == [1, 2, 8]
-    for number, by, said in (
-        (5, "val_loss_w_aug", r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"),
+    assert best_epochs(tmp_path, 3, by) == [1, 2, 8]  # of those that are there
+    for number, name, said in (
+        (5, by, r"has checkpoints of 4 epochs with val_loss_w_aug \(1, 2, 6, 8\), not of 5"),
         (1, "val_los_w_aug", "not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"),
         (1, "accuracy", "known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"),
     ):
         with pytest.raises(InputError, match=said):
-            best_epochs(tmp_path, number, by)
+            best_epochs(tmp_path, number, name)
     (tmp_path / HISTORY_FILE).unlink()
     with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
-        best_epochs(tmp_path, 1, "val_loss_w_aug")
+        best_epochs(tmp_path, 1, by)
 
 
 def test_a_history_from_elsewhere(tmp_path):
     """Rows without a finite value do not count, and a file that is no history is refused."""
     path = tmp_path / HISTORY_FILE
-    for epoch in range(1, 9):
-        (tmp_path / f"epoch_{epoch}.pth").touch()
+    with_checkpoints(tmp_path, *range(1, 9))
     values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
     path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values, 1)) + "]")
     assert best_epochs(tmp_path, 2, "val_loss") == [7, 8]
     with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(7, 8\), not of 3"):
         best_epochs(tmp_path, 3, "val_loss")
-    epochs = ('"1"', "1.0", "true", "null", "1e999", "-1", "0", "1", "1" + "0" * 300, "[1]")
-    rows = [f'[{{"epoch": 1, "val_loss": 1.0}}, {{"epoch": {epoch}, "val_loss": 0.5}}]' for epoch in epochs]
-    others = ("[1, 2", "[" * 10**5, "3", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', "null", '"abc"', "")
-    for text in (*rows, *others):
+    rows = [f'[{{"epoch": 1}}, {{"epoch": {epoch}}}]' for epoch in ('"1"', "1.0", "true", "0", "1", "1" + "0" * 300)]
+    for text in (*rows, "[1, 2", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', ""):
         path.write_text(text)
         with pytest.raises(InputError, match="not a history that training wrote"):
             best_epochs(tmp_path, 1, "val_loss")
@@ -172,57 +166,40 @@ def test_a_history_from_elsewhere(tmp_path):
 
 def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(recipe, capsys):
     """A run is trained, then averaged by the command that its table names."""
-    values = recipe(
-        train={"epochs": 12, "batch_size": 6, "keep": "last,3"},
-        validation={"select_on": "min_dcf", "patience": 2},
-    )
-    folder = train(values, "cpu")
+    validation = {"select_on": "min_dcf", "patience": 2}
+    folder = train(recipe(train={"epochs": 12, "batch_size": 6, "keep": "last,3"}, validation=validation), "cpu")
     minima = [row["val_min_dcf_wo_aug"] for row in history_of(folder)]
     assert len(minima) < 12 and min(minima[-2:]) >= min(minima[:-2])
-    assert all(min(minima[i - 1 : i + 1]) < min(minima[: i - 1]) for i in range(2, len(minima) - 1))  # and no sooner
     lowest = sorted(range(1, len(minima) + 1), key=lambda epoch: (minima[epoch - 1], epoch))[:3]
-    assert {p.name for p in folder.glob("epoch_*.pth")} == {f"epoch_{e}.pth" for e in {*lowest, len(minima)}}
-
-    printed = capsys.readouterr()
-    (line,) = (s for s in (printed.out + printed.err).splitlines() if "average 3 by val_min_dcf_wo_aug" in s)
-    ids = line.partition("epochs ")[2].partition(":")[0]
+    assert saved_epochs(folder) == sorted({*lowest, len(minima)})
+    (line,) = (s for s in capsys.readouterr().out.splitlines() if "average 3 by val_min_dcf_wo_aug" in s)
     assert main(line.partition(": nes2net ")[2].split()) == 0
-    assert ids == " ".join(map(str, sorted(lowest)))
-    assert (folder / f"Averaged_Model_IDs_{ids.replace(' ', '_')}.pth").is_file()
-    before = (folder / HISTORY_FILE).stat().st_mtime_ns
-    train(values, "cpu")  # it is over
-    assert (folder / HISTORY_FILE).stat().st_mtime_ns == before
-
-
-def of_corpora(la, wild):
-    values = {"val_eer_wo_aug/la": la, "val_eer_wo_aug/w_low": wild, "val_eer_wo_aug/la/A07": la + 0.1}
-    for rate in ("eer", "min_dcf"):
-        values |= {f"val_{rate}_wo_aug_mean": (la + wild) / 2, f"val_{rate}_wo_aug_worst": max(la, wild)}
-    return losses(1.0, 1.0) | values
+    assert (folder / f"Averaged_Model_IDs_{'_'.join(map(str, sorted(lowest)))}.pth").is_file()
 
 
 @pytest.mark.parametrize(
-    "select_on, over, improved", [("eer", "mean", [1, 2]), ("min_dcf", "worst", [1, 3]), ("eer", "pooled", [1, 2, 3])]
+    "select_on, over, improved, best",
+    [("eer", "mean", [1, 2], 2), ("min_dcf", "worst", [1, 3], 3), ("eer", "pooled", [1, 2, 3], 1)],
 )
-def test_selection_over_corpora(tmp_path, select_on, over, improved):
+def test_selection_over_corpora(tmp_path, select_on, over, improved, best):
     """On the mean the second epoch is the best, on the worst the third, and the pooled EER stays."""
     corpora = [{"name": "generic", "alias": alias} for alias in ("la", "w_low")]
     validation = {"select_on": select_on, "over": over, "patience": 1}
-    selection = make(tmp_path, data={"corpora": corpora}, validation=validation)
-    pairs = [(0.2, 0.3), (0.05, 0.31), (0.27, 0.25)]
-    seen = [selection.update(epoch, of_corpora(*pair)) for epoch, pair in enumerate(pairs, 1)]
+    selection, seen = make(tmp_path, data={"corpora": corpora}, validation=validation), []
+    for epoch, (la, wild) in enumerate([(0.2, 0.3), (0.05, 0.31), (0.27, 0.25)], 1):
+        values = {"val_eer_wo_aug/la": la, "val_eer_wo_aug/w_low": wild, "val_eer_wo_aug/la/A07": la + 0.1}
+        for rate in ("eer", "min_dcf"):
+            values |= {f"val_{rate}_wo_aug_mean": (la + wild) / 2, f"val_{rate}_wo_aug_worst": max(la, wild)}
+        seen.append(selection.update(epoch, losses(1.0, 1.0) | values))
     assert [epoch for epoch, better in enumerate(seen, 1) if better] == improved
     assert selection.is_done == (over != "worst")
     table = selection.table().splitlines()
     columns = "la % w_low % EER_mean % EER_worst % minDCF_wo_aug minDCF_mean minDCF_worst lr".split()
     assert table[0].split()[-12:] == columns
     assert "la/A07" not in table[0] and "20.000" in table[1] and "0.18000" in table[2]
-    best = {"mean": 2, "worst": 3, "pooled": 1}[over]
     assert selection.corpora_table().splitlines()[0] == f"development corpora after epoch {best}:"
     assert any(line.startswith("worst group (la/A07)") for line in selection.corpora_table().splitlines())
     selection.write_history()
-    for epoch in (1, 2, 3):
-        (tmp_path / f"epoch_{epoch}.pth").touch()
+    with_checkpoints(tmp_path, 1, 2, 3)
     assert [best_epochs(tmp_path, 1, by) for by in ("val_eer_wo_aug_worst", "val_eer_wo_aug/w_low")] == [[3], [3]]
-    _, lines = choices(tmp_path, "val_eer_wo_aug_mean")
-    assert "w_low %" in lines[0]
+    assert "w_low %" in choices(tmp_path, "val_eer_wo_aug_mean")[1][0]

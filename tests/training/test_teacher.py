@@ -6,22 +6,18 @@ import shutil
 import pytest
 import torch
 from builders import small_parts
-from builders.runs import history_of, same, signal_in_step, state_of, weights_of
+from builders.runs import history_of, refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.corpora import asvspoof2019_la
-from nes2net.errors import Unfinished
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.tasks.task import create_task
 
 TEACHER = {"name": "wav2vec2_small", **small_parts.FRONTENDS["wav2vec2"]}  # of two layers
 BACKEND = {"name": "asp_mlp", "hidden_dim": 8}
-
-
 STUDENT = {"encoder_layers": 1}
 
 
@@ -43,12 +39,11 @@ def teacher(tmp_path):
 @pytest.fixture
 def student(recipe, teacher, tmp_path):
     """A function that builds the recipe of a student of one layer, with changes merged into it."""
-    values = {"model": model(), "validation": {"select_on": "eer"}}
 
     def build(task=(), **changes):
         named = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
         train = {"batch_size": 2, "task": named, **changes.pop("train", {})}
-        return recipe(**{**values, **changes, "train": train})
+        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes, "train": train})
 
     return build
 
@@ -57,29 +52,27 @@ def halves(detector, half):
     return detector.frontend.model.get_submodule(half), detector.backend.get_submodule(half)
 
 
-def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student, teacher, corpus, capsys):
+def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student, teacher, dev_trials, capsys):
     """The development loss is that of bona fide speech, too."""
     folder = train(student(train={"epochs": 1, "batch_size": 3}), "cpu")
     printed = capsys.readouterr().out
     assert "training trials: 6 (6 bona fide, 0 spoof)" in printed and "development trials: 12 (6 bona fide" in printed
-    numbers = re.search(r"([\d,]+) parameters, ([\d,]+) of them", printed).groups()
-    size, trained = (int(number.replace(",", "")) for number in numbers)
     found = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
     for part, original in zip(halves(found, "teacher"), (teacher.frontend, teacher.backend)):
         last = teacher.backend.last_layer_name
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(part.state_dict()), original)
     assert found.record["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
-    assert size == sum(p.numel() for p in found.parameters())
-    assert trained == sum(p.numel() for part in halves(found, "student") for p in part.parameters())
+    size = sum(p.numel() for p in found.parameters())
+    trained = sum(p.numel() for part in halves(found, "student") for p in part.parameters())
+    assert re.search(r"([\d,]+) parameters, ([\d,]+) of them", printed).groups() == (f"{size:,}", f"{trained:,}")
     moments = state_of(folder)["optimizer"]["state"]
     assert sum(of["exp_avg"].numel() for of in moments.values()) <= trained
     (row,) = history_of(folder)
-    bonafide = [trial for trial in asvspoof2019_la.CORPUS.trials(corpus, "dev") if trial.target == 1]
+    bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
         assert row["val_loss_wo_aug"] == pytest.approx((1 - found.scores(waveforms)).mean().item(), abs=1e-5)
-    assert 0 < row["val_loss_wo_aug"] < 2 and 0 <= row["val_eer_wo_aug"] <= 1
 
 
 @pytest.mark.parametrize("start", ["teacher", "random"])
@@ -91,22 +84,17 @@ def test_what_the_student_starts_from(student, start):
         theirs = dict(theirs.named_parameters())
         shared = [name for name, value in ours.named_parameters() if value.ndim > 1 and value.std() > 0]  # drawn
         assert shared and theirs.keys() >= set(shared)
-        equal = [torch.allclose(ours.get_parameter(name), theirs[name], rtol=0, atol=1e-29) for name in shared]
-        assert all(equal) if start == "teacher" else not any(equal)
+        equal = {torch.allclose(ours.get_parameter(name), theirs[name], rtol=0, atol=1e-29) for name in shared}
+        assert equal == {start == "teacher"}
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path):
-    whole = train(student(comment="whole"), "cpu")
-    with signal_in_step(1, 1), pytest.raises(Unfinished):
-        train(student(comment="stopped"), "cpu")
+    """New batch statistics of an average are the student's."""
+    whole = train(student(comment="whole", train={"keep": "all"}), "cpu")
+    stop(student(comment="stopped"), 1, 1, "cpu")
     (tmp_path / "teacher.pth").unlink()  # its weights are in resume.pt
     assert same(weights_of(train(student(comment="stopped"), "cpu")), weights_of(whole))
-
-
-def test_new_batch_statistics_of_an_average_are_the_students(student):
-    folder = train(student(train={"keep": "all"}), "cpu")
-    plain = load_state_dict(average_run(folder, last=2).path)
-    anew = load_state_dict(average_run(folder, last=2, batch_norm_batches=2).path)
+    plain, anew = (load_state_dict(average_run(whole, last=2, batch_norm_batches=n).path) for n in (None, 2))
     changed = {key for key in plain if not torch.equal(plain[key], anew[key])}
     assert changed and all(key.startswith("student.") and ("running" in key or "num_batches" in key) for key in changed)
 
@@ -121,14 +109,10 @@ def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
     with pytest.raises(InputError, match="the training set has no bona fide trials"):
         create_task(recipe).trials("train")
-
-
-def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path):
-    """Its bona fide trials would train and develop the student, though the spoofed ones train nothing."""
-    folder, path = corpus / "release_in_the_wild", tmp_path / "list.csv"
-    path.write_text((folder / "meta.csv").read_text())
-    with pytest.raises(InputError, match="all 6 bona fide development trials are training trials too"):
-        train(student(data={"corpus": "generic", "root": str(folder), "protocols": str(path)}), "cpu")
+    # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
+    folder = corpus / "release_in_the_wild"
+    wild = student(data={"corpus": "generic", "root": str(folder), "protocols": str(folder / "meta.csv")})
+    refused(wild, "all 6 bona fide development trials are training trials too")
 
 
 @pytest.mark.parametrize(
@@ -139,16 +123,10 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(student, corpus, tmp_path
         ({"task": {"distance": "mae"}}, "task 'distillation': distance is one of cosine, mse, not 'mae'"),
         ({"train": {"init_from": "a.pth"}}, "holds teacher and student: leave out one of it and `train.task.teacher`"),
         ({"augment": {"latent": {}}}, "the task distillation trains on bona fide ones alone: leave it out"),
-        (
-            {"model": {**model(), "backend": BACKEND}},
-            "needs a teacher and a student: set `model.frontend.name=teacher_student`",
-        ),
+        ({"model": {**model(), "backend": BACKEND}}, "and a student: set `model.frontend.name=teacher_student`"),
         ({"train": {"loss": "focal"}}, "`train.loss` changes nothing in the task distillation"),
         ({"train": {"adapt": {}}}, "`train.adapt` has no front-end to adapt"),
-        (
-            {"model": model(backend={**BACKEND, "hidden_dim": 4})},
-            "`model.backend.backend.hidden_dim` is 4 here and 8 there",
-        ),
+        ({"model": model(backend={**BACKEND, "hidden_dim": 4})}, "`model.backend.backend.hidden_dim` is 4 here and 8"),
         ({"model": model(backend="aasist")}, "`model.backend.backend.name` is 'aasist' here and 'asp_mlp' there"),
         ({"model": model(encoder_layers=3)}, "`model.frontend.teacher.encoder_layers` is 3 here and 2 there"),
         ({"model": model(student=None)}, "start as a copy of the teacher and have nothing to learn"),

@@ -1,10 +1,10 @@
 """Weights & Biases and MLflow: the real libraries, without a network."""
 
 import json
-from pathlib import Path
+import sys
 
 import pytest
-from builders.runs import history_of, same, weights_of
+from builders.runs import folder_of, history_of, refused
 
 from nes2net.errors import InputError, MissingLibrary
 from nes2net.training import tracker
@@ -13,8 +13,8 @@ from nes2net.training.run import train
 from nes2net.training.tracker import TRACKER_FILE
 
 
-def ended_after_an_epoch(recipe, monkeypatch) -> Path:
-    """Train until the first epoch is saved and tracked, and fail."""
+def ended_after_an_epoch(recipe, monkeypatch):
+    """Train until the first epoch is saved and tracked, and fail; the folder, and the id of the tracker's run."""
     track = Monitor.track
 
     def track_and_fail(self, epoch, values):
@@ -26,7 +26,7 @@ def ended_after_an_epoch(recipe, monkeypatch) -> Path:
         patch.setattr(Monitor, "track", track_and_fail)
         with pytest.raises(RuntimeError):
             train(recipe)
-    return Path(recipe.output) / recipe.tag
+    return folder_of(recipe), json.loads((folder_of(recipe) / TRACKER_FILE).read_text())[recipe.tracker]
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow(recipe, mlflow, monkeypatch, tmp_path):
+def test_mlflow(recipe, mlflow, monkeypatch):
     """An interrupted run goes on as the same one, and has every epoch."""
-    folder = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
-    id, client = json.loads((folder / TRACKER_FILE).read_text())["mlflow"], mlflow.MlflowClient()
+    folder, id = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"
     assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
     run = client.get_run(id)
@@ -54,11 +54,23 @@ def test_mlflow(recipe, mlflow, monkeypatch, tmp_path):
         logged = [(m.step, m.value) for m in client.get_metric_history(id, name)]
         assert logged == [(row["epoch"], pytest.approx(row[name])) for row in history_of(folder)]
 
-    alone = train(recipe(output=str(tmp_path / "alone")))
-    assert same(weights_of(folder), weights_of(alone))
+
+@pytest.mark.slow
+def test_wandb(recipe, monkeypatch, tmp_path):
+    """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
+    pytest.importorskip("wandb")
+    for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    folder, id = ended_after_an_epoch(recipe(tracker="wandb"), monkeypatch)
+    train(recipe(tracker="wandb"))
+    assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
+    content = b"".join(file.read_bytes() for file in tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
+    for text in (b"val_loss_wo_aug", b"nes2net", folder.name.encode(), b"augment.algo"):
+        assert text in content
 
 
 def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatch, capsys):
+    """It may be taken up on the way, and nothing is tried again."""
     calls = []
 
     def fail(*_, **__):
@@ -69,52 +81,28 @@ def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatc
     folder = train(recipe(tracker="mlflow"))
     told = "warning: MLflow failed (ConnectionError: the server went away); training goes on without it"
     assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
-    assert len(calls) == 1  # nothing is tried again
+    assert len(calls) == 1
+    assert train(recipe()) == folder  # the tracker makes no other run of it
 
 
 def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     """A new run ends, for its person is there; one that goes on by itself does not."""
-    folder = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
-    with pytest.raises(InputError, match=r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`"):
-        train(recipe(tracker="mlflow", seed=2))
+    refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
     assert "training goes on without it" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_wandb(recipe, monkeypatch, tmp_path):
-    """Offline, in a folder of its own; the interrupted run and the one that continues it have one id."""
-    pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    monkeypatch.setenv("WANDB_SILENT", "true")
-    folder = ended_after_an_epoch(recipe(tracker="wandb"), monkeypatch)
-    id = json.loads((folder / TRACKER_FILE).read_text())["wandb"]
-    train(recipe(tracker="wandb"))
-    assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
-    files = sorted(tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
-    assert files
-    content = b"".join(file.read_bytes() for file in files)
-    for text in (b"val_loss_wo_aug", b"nes2net", folder.name.encode(), b"augment.algo"):
-        assert text in content
-
-
 def test_a_library_that_is_not_installed(recipe, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
         train(recipe(tracker="wandb"))
-    assert not Path(recipe().output).exists()
+    assert not folder_of(recipe()).parent.exists()
 
 
-def test_another_tracker_may_be_taken_up_on_the_way(recipe, mlflow):
-    folder = train(recipe(train={"epochs": 1}))
-    assert not (folder / TRACKER_FILE).exists()
-    assert train(recipe(train={"epochs": 1}, tracker="mlflow")) == folder  # no other run
-
-
-def test_a_damaged_file_of_ids(recipe, tmp_path):
-    folder = Path(recipe().output) / recipe().tag
+def test_a_damaged_file_of_ids(recipe):
+    folder = folder_of(recipe())
     folder.mkdir(parents=True)
     (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
     with pytest.raises(InputError, match="remove it"):

@@ -1,0 +1,205 @@
+"""The objective: mixed spectrograms, perturbed embeddings, losses over vectors of a head, frozen parts."""
+
+import pytest
+import torch
+from builders.runs import refused, same, weights_of
+from torch.autograd.graph import saved_tensors_hooks
+
+from nes2net import Detector, InputError
+from nes2net.losses.by_name import with_head
+from nes2net.recipes.recipe import Recipe, recipe_from_dict
+from nes2net.recipes.train import TrainConfig
+from nes2net.registry import losses
+from nes2net.training.objective import Objective, Part
+from nes2net.training.run import train
+
+SPECTRUM = {"name": "lps", "n_fft": 256, "hop_length": 256, "num_bins": 32, "normalize": True}
+SMALL = {"frontend": SPECTRUM, "aggregation": "last", "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+SPECMIX = {"frequency_bands": 3, "time_bands": 0, "gamma": 0.3, "probability": 0.5, "mix_labels": True}
+TARGETS = torch.arange(8) % 2
+
+
+def objective_of(detector, loss="cross_entropy", seed=3, **augment):
+    return Objective(detector, recipe_from_dict({"train": {"loss": loss}, "augment": augment, "seed": seed})).eval()
+
+
+def training_loss(objective, waveforms, targets, epoch, step, part=0):
+    iteration = (epoch - 1) * 3 + step  # of three steps an epoch
+    mixed, _ = objective.mixed(Part(waveforms, targets, iteration=iteration), targets, epoch, step, part)
+    return (objective(*mixed).squeeze(0) / objective.criterion.weight_of(mixed.targets)).item()
+
+
+@pytest.mark.parametrize(
+    "kind, loss", [("specmix", "angular_softmax"), ("latent", "cross_entropy"), ("latent", "oc_softmax")]
+)
+def test_each_part_of_a_step_has_a_stream_of_its_own(kind, loss):
+    """Each (seed, epoch, step, part) has one; the loss is that of mixed or perturbed inputs."""
+    torch.manual_seed(0)
+    detector = Detector.from_config(with_head(SMALL, loss)).eval()  # the same batch statistics whatever is mixed
+    waveforms, settings = torch.randn(8, 8000), SPECMIX if kind == "specmix" else {}
+
+    def objective(probability=1.0, seed=3):
+        return objective_of(detector, loss, seed, **{kind: {**settings, "probability": probability}})
+
+    always, plain = objective(), objective_of(detector, loss)
+    places = [(epoch, step, part) for epoch in (1, 2) for step in range(3) for part in range(2)]
+    losses = {place: training_loss(always, waveforms, TARGETS, *place) for place in places}
+    unmixed = training_loss(plain, waveforms, TARGETS, 1, 2)
+    assert len({unmixed, *losses.values()}) == 13
+    torch.manual_seed(99)  # no global state counts
+    assert training_loss(always, waveforms, TARGETS, 1, 2) == losses[1, 2, 0]
+    assert training_loss(objective(seed=7), waveforms, TARGETS, 1, 2) != losses[1, 2, 0]
+    assert training_loss(objective(0.0), waveforms, TARGETS, 1, 2) == pytest.approx(unmixed)
+    if kind == "latent":  # of spoofed embeddings alone
+        alone = [training_loss(of, waveforms, torch.ones(8).long(), 1, 2) for of in (always, plain)]
+        assert alone[0] == pytest.approx(alone[1])
+    untouched = [of.validated(Part(waveforms, TARGETS))[:2] for of in (always, plain)]
+    assert same(*map(list, untouched))  # of the development set
+    torch.testing.assert_close(untouched[0][1], detector.scores(waveforms))
+
+
+def test_features_that_reach_the_back_end_are_mixed_ones():
+    detector, seen = Detector.from_config(SMALL), []
+    detector.backend.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach()))
+    objective, waveforms = objective_of(detector, specmix=SPECMIX), torch.randn(8, 8000)
+    training_loss(objective, waveforms, TARGETS, 1, 0)
+    objective.validated(Part(waveforms, TARGETS))
+    changed = seen[0] != seen[1]
+    assert 0 < changed.flatten(1).any(1).sum() < 8  # some samples, not all
+    bins = changed.any(1)
+    assert bins.sum(1).max() <= 3 * int(0.3 * 32)  # whole bands of frequency
+    assert all(changed[sample][:, of].float().mean() > 0.99 or not of.any() for sample, of in enumerate(bins))
+
+
+def test_training_mixes(recipe):
+    mixed, plain = (train(recipe(augment={"specmix": mix}, comment=str(bool(mix)))) for mix in (SPECMIX, None))
+    assert not same(weights_of(mixed), weights_of(plain))
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
+        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
+        ({"model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands of a spectrogram"),
+        ({"model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2vec2.*take the front-end lps or lfcc"),
+    ],
+)
+def test_what_cannot_be_mixed_leaves_nothing_behind(recipe, changes, message, tmp_path):
+    refused(recipe(**{"augment": {"specmix": SPECMIX}, **changes}), message)
+    assert not (tmp_path / "models").exists()
+
+
+# Losses over the vectors of a head
+
+RULES = {"angular": "logit", "one_class": "cosine", "p2sgrad": "cosine"}  # the others: difference
+BY_DURATION = {"name": "am_softmax", "margin": ["duration", 0.06, 0.14]}
+HEAD_OF = {name: losses.get(name).needs_head for name in losses.names() if losses.get(name).takes_embeddings}
+
+
+@pytest.mark.parametrize("loss", sorted(HEAD_OF))
+def test_training_brings_the_head_of_its_loss(recipe, loss, tmp_path):
+    """The head is trained, saved in the checkpoint, and makes the score; another head is refused."""
+    head = HEAD_OF[loss]
+    linear = recipe(model={"backend": {**SMALL["backend"], "head": "linear"}}, train={"loss": loss})
+    refused(linear, f"`train.loss={loss}` needs the head {head}, the back-end has linear: set `model.backend.head")
+    assert not (tmp_path / "models").exists()
+    named = BY_DURATION if loss == "am_softmax" else loss
+    folder = train(recipe(train={"loss": named, "epochs": 1}), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    assert detector.config["backend"]["head"] == head and detector.score_rule == RULES.get(head, "difference")
+    torch.manual_seed(1234)
+    first = Detector.from_config(with_head(recipe().model, loss))
+    trained = dict(detector.backend.last_layer.named_parameters())
+    assert trained and all((p != first.backend.last_layer.get_parameter(n)).any() for n, p in trained.items())
+
+
+def test_a_recipe_may_name_the_head_and_its_options(recipe):
+    backend = {**SMALL["backend"], "head": {"name": "prototypes", "spoof_prototypes": 3}}
+    folder = train(recipe(model={"backend": backend}, train={"loss": "prototypes", "epochs": 1}), "cpu")
+    detector = Detector.from_pretrained(folder / "epoch_1.pth", device="cpu")
+    assert detector.config["backend"] == {**backend, "feature_dim": 20}
+    assert detector.backend.last_layer.spoof.shape == (3, 8)
+
+
+@pytest.mark.parametrize("seconds", [1, 2])
+def test_the_margin_follows_the_length_of_the_batch(seconds):
+    """Longer waveforms have a larger margin, in training and in validation, of mixed labels too."""
+    torch.manual_seed(0)
+    detector, found = Detector.from_config(with_head(SMALL, "am_softmax")).eval(), []
+    x, shares = torch.randn(8, seconds * 16000), torch.nn.functional.one_hot(TARGETS, 2).double()
+    for loss in (BY_DURATION, {**BY_DURATION, "margin": 0.06 * seconds + 0.14}):
+        objective = objective_of(detector, loss)
+        found += [objective(x, targets).squeeze(0) / 8 for targets in (TARGETS, shares)]
+        found.append(objective.validated(Part(x, TARGETS)).loss)
+    for loss in found[1:]:
+        torch.testing.assert_close(loss, found[0])
+
+
+# Activations, and parts that are not trained
+
+
+@pytest.mark.parametrize("frontend", ["wav2vec2_small", "wavlm"])
+def test_recomputed_activations_change_no_gradient(model_with_dropout, frontend):
+    """Dropout draws the same numbers again, and less is kept for the backward pass."""
+    config = {**model_with_dropout["frontend"], "name": frontend}
+    if frontend == "wavlm":
+        config |= {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
+    waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
+    torch.manual_seed(0)
+    detector = Detector.from_config({**model_with_dropout, "frontend": config})
+    objective, found, sizes = Objective(detector, Recipe()), [], []
+    for recomputed in (False, True):
+        if recomputed:
+            detector.frontend.checkpoint_activations()
+        kept = []
+        with saved_tensors_hooks(lambda t, kept=kept: kept.append(t.nbytes) or t, lambda t: t):
+            torch.manual_seed(1)
+            numerator = objective(waveforms, targets)
+        sizes.append(sum(kept))
+        detector.zero_grad()
+        numerator.backward()
+        found.append({name: p.grad.clone() for name, p in detector.named_parameters() if p.grad is not None})
+    assert same(*found) and sizes[1] < sizes[0]
+    assert "ssl_model.model.encoder.layers.0.fc1.weight" in detector.state_dict()  # names stay
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("settings, last", [({"freeze_frontend_epochs": 1}, 1), ({"freeze_frontend": True}, 50)])
+def test_a_frozen_front_end_keeps_no_activations(model_with_dropout, settings, last, mode):
+    """It computes in the mode of the recipe up to its last epoch, without gradients; then it is trained."""
+    train = TrainConfig(**settings, frontend_mode=mode)
+    detector = Detector.from_config(model_with_dropout)
+    objective, kept = Objective(detector, Recipe(train=train)), []
+    everything = [
+        *detector.backend.parameters(),
+        *(() if "freeze_frontend" in settings else detector.frontend.parameters()),
+    ]
+    assert {id(p) for p in objective.trained_parameters()} == {id(p) for p in everything}
+    objective.begin_training(last)
+    assert all(m.training == (mode == "train") for m in detector.frontend.modules()) and detector.backend.training
+    with saved_tensors_hooks(lambda t: kept.append(t.shape) or t, lambda t: t):
+        features = objective.features(torch.randn(2, 8000))
+    assert not kept and not features.requires_grad
+    torch.manual_seed(0)
+    with torch.no_grad():
+        first, second = (objective.features(torch.ones(1, 8000)) for _ in range(2))
+    assert torch.equal(first, second) is (mode == "eval")
+    if last == 1:
+        objective.begin_training(2)
+        assert all(m.training for m in detector.modules()) and objective.features(torch.randn(1, 8000)).requires_grad
+
+
+@pytest.mark.parametrize("norm_first", [True, False])
+def test_the_lower_part_of_a_front_end_never_trained(small_model, norm_first):
+    """Convolutions and first layers ask for no gradient and keep no activations."""
+    frontend = {**small_model["frontend"], "encoder_layers": 3, "layer_norm_first": norm_first}
+    detector = Detector.from_config({**small_model, "frontend": frontend})
+    objective = Objective(detector, Recipe(train=TrainConfig(freeze_layers=1)))
+    trained = {name for name, p in detector.named_parameters() if p.requires_grad and name.startswith("frontend.")}
+    tops = ["encoder.layers.1.", "encoder.layers.2.", *(["encoder.layer_norm."] if norm_first else [])]
+    assert {top for name in trained for top in tops if top in name} == set(tops)
+    assert all(any(top in name for top in tops) for name in trained)
+    assert len(objective.trained_parameters()) == len(trained) + len(list(detector.backend.parameters()))
+    with pytest.raises(InputError, match="`train.freeze_layers=4` is more than the 3 transformer layers"):
+        Objective(detector, Recipe(train=TrainConfig(freeze_layers=4)))
