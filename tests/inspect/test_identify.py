@@ -5,7 +5,6 @@ import torch
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import save_state_dict
-from nes2net.cli.main import main
 from nes2net.export.formats import export
 from nes2net.inspect.identify import identify
 from nes2net.recipes.recipe import Recipe
@@ -31,28 +30,24 @@ def test_unilm_file(pretrained):
 
 def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
-    export(detector, "safetensors", tmp_path / "folder")
-    export(detector, "hf", tmp_path / "hf")
     own = identify(tmp_path / "own.pth")
     assert own.kind == "detector checkpoint of this package" and own.config == detector.config
     assert own.record == {"epoch": 3} and not own.misfit
-    for folder in ("folder", "hf"):
-        identity = identify(tmp_path / folder)
+    for name in ("safetensors", "hf"):
+        export(detector, name, tmp_path / name)
+        identity = identify(tmp_path / name)
         assert identity.kind == "detector folder" and identity.config == detector.config and not identity.misfit
         assert identity.parameters == own.parameters
 
 
-def test_missing_and_extra_tensors_are_listed(detector, tmp_path, capsys):
-    detector.save(tmp_path / "own.pth")
-    state_dict = detector.state_dict()
-    state_dict["Nested_Res2Net_TDNN.extra"] = torch.zeros(1)
+def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):
+    state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
     save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
     identity = identify(tmp_path / "other.pth")
     assert identity.misfit.missing == [removed] and identity.misfit.left_over == ["Nested_Res2Net_TDNN.extra"]
-    assert main(["info", str(tmp_path / "other.pth")]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(info(tmp_path / "other.pth").split())
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
@@ -70,9 +65,8 @@ def test_a_wrong_record_of_the_model_is_an_error_with_the_file(model, tmp_path):
 def test_resume_file_and_others(detector, tmp_path):
     recipe = Recipe(model=detector.config)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
-    progress = Progress(epoch=5, step=7)
     selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
-    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=progress).save()
+    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
     assert identity.config == detector.config and not identity.misfit

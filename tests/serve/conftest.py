@@ -10,6 +10,7 @@ from multiprocessing import forkserver, popen_forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -80,8 +81,8 @@ def warm_decoders(warm_process, monkeypatch):
 
 
 @contextmanager
-def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[str, Desk]]:
-    """Run the server of a desk in a thread; gives its address and the desk."""
+def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
+    """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("gradio")
     import uvicorn
 
@@ -98,7 +99,8 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", desk
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
+            yield client, desk
         desk.close()
         server.should_exit = True
         thread.join(PATIENCE)
@@ -106,7 +108,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
 
 @pytest.fixture
 def serving(small, tmp_path):
-    """A function that starts the server of a desk, and returns its address and the desk."""
+    """A function that starts the server of a desk, and returns a client of it and the desk."""
     with ExitStack() as servers:
 
         def start(limits=None, decider=None):
@@ -124,7 +126,7 @@ def usual_server(small, tmp_path_factory):
 
 @pytest.fixture
 def server(usual_server):
-    """Address and desk of a server with the usual limits, which holds no file."""
+    """Client and desk of a server with the usual limits, which holds no file."""
     _, desk = usual_server
     desk.withdraw(list(desk.heard))
     for path in left(desk):
