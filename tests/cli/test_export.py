@@ -1,7 +1,5 @@
 """`nes2net export`: existing files, missing options and a hub that cannot be reached."""
 
-import re
-
 import pytest
 
 
@@ -38,8 +36,5 @@ def test_an_unreachable_hub_is_one_line(source, monkeypatch, refused):
 
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    error = refused(f"export {source} --push somebody/detector")
-    expected = (
-        r"nes2net: error: 'somebody/detector' was not pushed to the Hugging Face hub: .*; check the network conn.*"
-    )
-    assert re.fullmatch(expected, error.strip())
+    said = refused(f"export {source} --push somebody/detector", "; check the network conn")
+    assert said.startswith("nes2net: error: 'somebody/detector' was not pushed to the Hugging Face hub: ")

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import pytest
 
 from nes2net.cli.entry import OneLineParser, run
-from nes2net.cli.flags import Count, File, Flag, add_command, called, page_of
-from nes2net.cli.main import build_parser
+from nes2net.cli.flags import Count, File, Flag, add_command, called
 
 
 @dataclass(frozen=True)
@@ -150,25 +149,3 @@ def test_ways(capsys):
     with pytest.raises(SystemExit):
         run(lambda args: args.function(args), parser, ["group", "on"])
     assert "program group: error: unknown command 'on'; did you mean 'one'?" in capsys.readouterr().err
-
-
-def test_a_page():
-    assert page_of("One line.") == ("One line", "", "", {})
-
-
-def test_help_is_one_page(monkeypatch):
-    """Of every command and way, on a terminal of 80 columns."""
-    monkeypatch.setenv("COLUMNS", "80")
-    parser = build_parser()
-    pages = {"": parser.format_help()} | {name: way.format_help() for name, way in parser.commands().items()}
-    assert len([name for name in pages if name and " " not in name]) <= 20
-    lines = {name: page.splitlines() for name, page in pages.items()}
-    assert {name: len(page) for name, page in lines.items() if len(page) > 60} == {}
-    assert [line for page in lines.values() for line in page if len(line) > 80] == []
-
-
-def test_every_flag_has_a_meaning():
-    """Only what processes of an experiment tell each other is hidden."""
-    commands = build_parser().commands().items()
-    actions = [(name, action) for name, command in commands for action in command._actions]
-    assert [f"{name} {one.dest}" for name, one in actions if one.help == argparse.SUPPRESS] == ["experiment run task"]
