@@ -2,16 +2,13 @@
 
 import os
 
-import pytest
 import torch
 
 from nes2net.detector import Detector
 
-WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
 
-
-@pytest.fixture
-def checkpoint(small_model, tmp_path):
+def test_a_merged_file_is_an_ordinary_detector(small_model, tmp_path, monkeypatch, command, refused):
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     adapt = {"kind": "lora", "rank": 2}
     detector = Detector.from_config({**small_model, "frontend": {**small_model["frontend"], "adapt": adapt}}).eval()
@@ -19,15 +16,12 @@ def checkpoint(small_model, tmp_path):
     for parameter in detector.parameters():
         if parameter.requires_grad:
             parameter.data += 0.1 * torch.randn_like(parameter)
-    detector.save(tmp_path / "lora.pth", epoch=2)
-
-
-def test_a_merged_file_is_an_ordinary_detector(checkpoint, small_model, tmp_path, monkeypatch, command, refused):
-    monkeypatch.chdir(tmp_path)
+    detector.save("lora.pth", epoch=2)
+    waveform = 0.1 * torch.randn(2, 6000)
 
     def score(path):
         with torch.no_grad():
-            return Detector.from_pretrained(path, "cpu")(WAVEFORM)
+            return Detector.from_pretrained(path, "cpu")(waveform)
 
     def same_as_merged(path):
         found = Detector.from_pretrained(path, "cpu").state_dict()
