@@ -121,9 +121,8 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
     ],
 )
-def test_errors_are_one_line(arguments, message, tmp_path, monkeypatch, refused):
-    monkeypatch.chdir(tmp_path)
+def test_errors_are_one_line(arguments, message, here, refused):
     soundfile.write("a.wav", np.zeros(100), 16000)
-    (tmp_path / "text.wav").write_text("no audio")
+    (here / "text.wav").write_text("no audio")
     refused(f"augment --out o {arguments}", message)
-    assert not (tmp_path / "o").exists()
+    assert not (here / "o").exists()

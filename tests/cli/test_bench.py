@@ -21,9 +21,8 @@ STAGES += ["files to scores, batch 3", "matrix product, "]
         (". --model model.pth --device cpu", "float32", "3 files", "lfcc + last + asp_mlp"),
     ],
 )
-def test_a_table_of_every_stage(words, dtype, files, said, tmp_path, monkeypatch, command):
+def test_a_table_of_every_stage(words, dtype, files, said, here, command):
     """The head names the settings, and each stage has a row of positive numbers."""
-    monkeypatch.chdir(tmp_path)
     Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save("model.pth")
     for number in range(3):
         soundfile.write(f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)

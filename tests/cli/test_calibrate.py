@@ -39,18 +39,17 @@ def calibrate(command):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(here):
     """The working folder, with protocols of dev and eval, and scores of systems ``A`` and ``B``."""
-    monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for split, name in PROTOCOLS.items():
         labels = ["bonafide"] * 60 + ["spoof"] * 140
         lines = [f"S{i % 9} {split}{i} - {'-' if x == 'bonafide' else 'A07'} {x}" for i, x in enumerate(labels)]
-        (tmp_path / name).write_text("\n".join(lines) + "\n")
+        (here / name).write_text("\n".join(lines) + "\n")
         for system, scale in (("A", 5), ("B", 0.2)):
             scores = scale * (rng.normal(0, 1, 200) + np.repeat((1, -1), (60, 140)))
             write(f"{system}.{split}.txt", {f"{split}{i}": score for i, score in enumerate(scores.tolist())})
-    return tmp_path
+    return here
 
 
 def write(path, scores):
@@ -174,10 +173,9 @@ def test_errors_are_one_line(folder, calibrate, refused):
     assert not (folder / "x.txt").exists()
 
 
-def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(tmp_path, monkeypatch, calibrate, refused):
-    monkeypatch.chdir(tmp_path)
+def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(here, calibrate, refused):
     labels = ["real", "fake"] * 20
-    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
+    (here / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
     scores = np.random.default_rng(0).normal(0, 1, 40) + np.tile((1, 0), 20)
     write("s.txt", {str(n): score for n, score in enumerate(scores.tolist())})
     words = "fit generic s.txt --keys list.csv --apply s.txt --out x.txt"
@@ -185,16 +183,15 @@ def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(tmp_path, monke
     note = "note: {} of the trials to evaluate were trained on"
     assert note.format(40) in calibrate(f"{words} --phase all")[0]
     rows = (f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
-    (tmp_path / "list.csv").write_text("path,label,split\n" + "".join(rows))
+    (here / "list.csv").write_text("path,label,split\n" + "".join(rows))
     assert "trained on;" not in calibrate(words)[0]
     assert note.format(20) in calibrate(f"{words} --phase all")[0]
 
 
-def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, calibrate):
-    monkeypatch.chdir(tmp_path)
+def test_the_eer_goes_by_the_rule_of_the_corpus(here, calibrate):
     bonafide, spoof = [0.0, 1.0], [0.0, 1.0, 0.0]
     labels = ["- bonafide"] * 2 + ["A09 deepfake"] * 3
-    (tmp_path / "dev.txt").write_text("".join(f"kiritan s CtrSVDD_{n} - {x}\n" for n, x in enumerate(labels)))
+    (here / "dev.txt").write_text("".join(f"kiritan s CtrSVDD_{n} - {x}\n" for n, x in enumerate(labels)))
     write("s.txt", {f"CtrSVDD_{n}": score for n, score in enumerate(bonafide + spoof)})
     rules = {rule: 100 * metrics.compute_eer(bonafide, spoof, rule)[0] for rule in ("sklearn", "asvspoof")}
     assert rules["sklearn"] != pytest.approx(rules["asvspoof"])
@@ -202,11 +199,10 @@ def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, calibrate
     assert table["dev s"][0] == pytest.approx(rules["sklearn"], abs=5e-5)
 
 
-def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, calibrate):
+def test_scores_of_a_real_system(shared, here, calibrate):
     """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
-    monkeypatch.chdir(tmp_path)
     source = shared / "real" / "scores" / "asvspoof2019_la"
-    (tmp_path / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
+    (here / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
     rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
     write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
     table = figures_printed(calibrate("fit asvspoof2019_la CQCC-GMM.txt")[0])
@@ -412,24 +408,23 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     assert "note: no record of these scores is beside again.txt" in calibrate(apply)[0]
 
 
-def test_frames(tmp_path, monkeypatch, calibrate, refused):
+def test_frames(here, calibrate, refused):
     """Frames of 20 ms are learned from with the labels of the corpus, as WeDefense's columns are."""
-    monkeypatch.chdir(tmp_path)
     clips = [(label, clip[:16000]) for label in ("bonafide", "spoof") for clip in generated_clips(label, 6)]
-    make_partialspoof(tmp_path, clips)
-    folder = tmp_path / "partialspoof" / "database" / "segment_labels"
+    make_partialspoof(here, clips)
+    folder = here / "partialspoof" / "database" / "segment_labels"
     labels, finer = (np.load(folder / f"dev_seglab_{step}.npy", allow_pickle=True).item() for step in (0.02, 0.01))
     labels = {id: row[: len(finer[id]) // 2] for id, row in labels.items()}  # whole frames
     rng = np.random.default_rng(0)
     scores = {id: (row.astype(int) + rng.normal(0, 1, len(row))) for id, row in labels.items()}
-    (tmp_path / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
+    (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
     refused(f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --segments --calibration")
     refused(f"calibrate {words}", "no record beside it says how long its frames are")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
-    digest = hashlib.sha256((tmp_path / "f.txt").read_bytes()).hexdigest()
+    digest = hashlib.sha256((here / "f.txt").read_bytes()).hexdigest()
     record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
-    (tmp_path / "f.txt.json").write_text(json.dumps(record))
+    (here / "f.txt.json").write_text(json.dumps(record))
     printed, _ = calibrate(words)
     is_bonafide = np.concatenate([row == "1" for row in labels.values()])
     assert f"{is_bonafide.sum()} bona fide and {(~is_bonafide).sum()} spoofed frames of 20 ms" in printed

@@ -66,8 +66,7 @@ def test_missing_and_extra_files(corpora, tmp_path, check):
     assert status == 1 and "4 trials instead of 31,779" in text and "--subset accepts a selection" in text
 
 
-def test_a_list_in_this_folder(tmp_path, monkeypatch, check):
-    monkeypatch.chdir(tmp_path)
+def test_a_list_in_this_folder(here, check):
     soundfile.write("a.wav", np.zeros(16000), 16000)
     Path("list.csv").write_text("path,label\na.wav,bonafide\nb.wav,spoof\n")
     status, text = check("generic", "list.csv")
@@ -75,8 +74,7 @@ def test_a_list_in_this_folder(tmp_path, monkeypatch, check):
 
 
 @pytest.mark.parametrize("words", ["asvspoof5 none", "asvspoof5 . --split progress", "asvspoof5 . --keys none"])
-def test_errors_are_one_line(words, tmp_path, monkeypatch, refused):
-    monkeypatch.chdir(tmp_path)
+def test_errors_are_one_line(words, here, refused):
     assert refused(f"data check {words}").startswith("nes2net: error: ")
 
 

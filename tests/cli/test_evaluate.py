@@ -88,14 +88,13 @@ def test_transferred_thresholds(good, tmp_path, command, refused):
         refused(f"{good} {wrong}", message)
 
 
-def test_what_a_terminal_obeys_is_escaped(tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
-    (tmp_path / "scores.txt").write_text("a 1\nb 0\nc 2\n")
+def test_what_a_terminal_obeys_is_escaped(here, command):
+    (here / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
+    (here / "scores.txt").write_text("a 1\nb 0\nc 2\n")
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json --html r.html"
     status, printed, _ = command(words)
     assert status == 0
     assert r"\u001b[2J" in printed and r"A\u009b1m" in printed and not {"\x1b", "\x9b"} & set(printed)
-    rows = json.loads((tmp_path / "r.json").read_text())["systems"][0]["tables"][0]["rows"]
+    rows = json.loads((here / "r.json").read_text())["systems"][0]["tables"][0]["rows"]
     assert [row["group"]["attack"] for row in rows] == ["\x1b[2J", "A\x9b1m"]
-    assert not {"\x1b", "\x9b"} & set((tmp_path / "r.html").read_text())
+    assert not {"\x1b", "\x9b"} & set((here / "r.html").read_text())

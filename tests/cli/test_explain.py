@@ -9,11 +9,10 @@ from PIL import Image
 
 
 @pytest.fixture
-def explain(tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
+def explain(here, command):
     hears_a_tone.detector().save("detector.pth")
     soundfile.write("tone.wav", hears_a_tone.recording(0.4, seed=99), 16000)
-    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    (here / "bad.wav").write_bytes(b"RIFF")
     return lambda words: command(f"explain {words} --model detector.pth --device cpu --draws 5")
 
 

@@ -19,12 +19,11 @@ from nes2net.published_models import PUBLISHED
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(here, monkeypatch):
     """A working folder with a recording, and no weights on this machine."""
-    use_cache(monkeypatch, tmp_path / "hf", offline=False)
-    monkeypatch.chdir(tmp_path)
+    use_cache(monkeypatch, here / "hf", offline=False)
     soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(64600), 16000)
-    return tmp_path
+    return here
 
 
 def test_the_list_and_a_card(command, refused, home):

@@ -32,9 +32,8 @@ def measured(trials):
 
 
 @pytest.fixture
-def score(corpus, spectral_detector, trials, tmp_path, monkeypatch, command):
+def score(corpus, spectral_detector, trials, here, command):
     """A function that scores the development trials with a calibration, and returns rows, record and what is said."""
-    monkeypatch.chdir(tmp_path)
     spectral_detector.save("model.pth")
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", SAMPLES)
     population = Population.fit(list(measured(trials).values()), np.arange(len(trials)) < 6)
@@ -51,7 +50,7 @@ def score(corpus, spectral_detector, trials, tmp_path, monkeypatch, command):
             return [], {}, out, err
         with open("dev.txt.decisions.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-        return rows, json.loads((tmp_path / "dev.txt.decisions.json").read_text()), out, err
+        return rows, json.loads((here / "dev.txt.decisions.json").read_text()), out, err
 
     return run
 

@@ -19,16 +19,15 @@ LINE = r"\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s lef
 
 
 @pytest.fixture
-def folder(corpus, tmp_path, monkeypatch):
+def folder(corpus, here, monkeypatch):
     """A working folder with a recipe, and the corpus under a name that a shell would split."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(SECONDS, "1e-9")
-    (tmp_path / "my corpus").symlink_to(corpus)
+    (here / "my corpus").symlink_to(corpus)
     model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
-    (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
-    return tmp_path
+    (here / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
+    return here
 
 
 def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(folder, command, monkeypatch):

@@ -16,21 +16,19 @@ from builders import slow
 from builders.report_case import make_case
 
 from nes2net import Detector
-from nes2net.cli.main import main
 from nes2net.registry import corpora
 
-CALIBRATE = "asvspoof2021_la good.txt --keys . --phase eval"
-SCORE = "score asvspoof2019_la corpus --split dev --model a.pth --samples 8000 --workers 0 --out"
+EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
+CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
 PUBLISHED = "--model_name wav2vec2_Nes2Net_X --eval --database_path corpus --model_path a.pth --eval_output main.txt"
 COMMANDS = {
     "train": "train recipe.yaml",
     "average": "average a.pth b.pth --out mean.pth",
     "average of a run": "average run --ids 1 2",
-    "score": f"{SCORE} scores.txt",
-    "evaluate": "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5 --html r.html --json r.json "
-    "--latex r.tex --markdown r.md",
-    "calibrate": f"calibrate fit {CALIBRATE} --save c.json --apply worse.txt --out calibrated.txt",
-    "fuse": "calibrate fit asvspoof2021_la good.txt worse.txt --keys . --phase eval --save f.json",
+    "score": "score asvspoof2019_la corpus --split dev --model a.pth --samples 8000 --workers 0 --out scores.txt",
+    "evaluate": f"{EVALUATE} --html r.html --json r.json --latex r.tex --markdown r.md",
+    "calibrate": f"{CALIBRATE} good.txt --save c.json --apply worse.txt --out calibrated.txt",
+    "fuse": f"{CALIBRATE} good.txt worse.txt --save f.json",
     "apply": "calibrate apply calibration.json worse.txt --out applied.txt",
     "export to pth": "export a.pth --to pth --out published.pth",
     "export to a folder": "export a.pth --to safetensors --out folder",
@@ -60,19 +58,18 @@ def case(corpus, tmp_path_factory):
     shutil.copy(next(corpus.rglob("*.flac")), folder / "clip.flac")
     frontend = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32}
     frontend |= {"conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4]], "encoder_attention_heads": 4}
-    model = {"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     torch.manual_seed(0)
     (folder / "run").mkdir()
     for name in ("a.pth", "b.pth", "run/epoch_1.pth", "run/epoch_2.pth"):
+        model = {"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
         Detector.from_config(model).save(folder / name)
-    spectrum = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    Detector.from_config({"frontend": spectrum, "backend": "asp_mlp"}).save(folder / "spectral.pth")
     recipe = {
-        "model": {"frontend": spectrum, "backend": "asp_mlp"},
+        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},
     }
+    Detector.from_config(recipe["model"]).save(folder / "spectral.pth")
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     weights = {"weights": [2.0], "offset": 1.0, "prior": 0.5, "l2": 0.0, "systems": ["good"]}
     (folder / "calibration.json").write_text(json.dumps({"format": "nes2net linear calibration", **weights}))
@@ -80,12 +77,11 @@ def case(corpus, tmp_path_factory):
 
 
 @pytest.fixture
-def folder(case, corpus, tmp_path, monkeypatch):
+def folder(case, corpus, here):
     """A copy to work in."""
-    shutil.copytree(case, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "corpus").symlink_to(corpus)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    shutil.copytree(case, here, dirs_exist_ok=True)
+    (here / "corpus").symlink_to(corpus)
+    return here
 
 
 @pytest.fixture
@@ -102,40 +98,33 @@ def files(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 @pytest.mark.parametrize("name", [*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")])
-def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, capsys):
+def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, command):
     if name == "export to onnx":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
         monkeypatch.setattr("nes2net.export.onnx.LARGEST_FILE", 1000)  # its weights are in a second file
     before = files(folder)
-    assert main(COMMANDS[name].split()) == 0
-    captured = capsys.readouterr()
-    words = {Path(word.rstrip(".,;:")) for word in (captured.out + captured.err).split()}
+    status, out, err = command(COMMANDS[name])
+    named = {Path(word.rstrip(".,;:")) for word in (out + err).split()}
+    named |= {Path("cache")} if name == "train" else set()  # which the recipe names
+    named |= {path.with_name(f"{path.name}.json") for path in named if path.suffix == ".txt"}  # records of score files
     written = {path.relative_to(folder) for path in files(folder) - before}
-    assert written and {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
-    words |= {Path("cache")} if name == "train" else set()  # which the recipe names
-    unnamed = [path for path in written if not {path, *list(path.parents)[:-1]} & words and not belongs(path, words)]
-    assert unnamed == []
+    assert status == 0 and written and {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
+    assert [path for path in written if not {path, *list(path.parents)[:-1]} & named] == []
     if name == "predict":
-        assert [json.loads(line)["file"] for line in captured.out.splitlines()] == ["clip.flac"]
+        assert [json.loads(line)["file"] for line in out.splitlines()] == ["clip.flac"]
 
 
-def belongs(path: Path, words: set[Path]) -> bool:
-    """Whether a file is the record of a score file that is named."""
-    return path.suffix == ".json" and path.with_suffix("") in words
-
-
-def test_a_command_that_fails_leaves_no_empty_folder(folder):
+def test_a_command_that_fails_leaves_no_empty_folder(folder, command):
     Path("bad.wav").write_bytes(b"no audio")
     Path("bad.csv").write_text("path,label\nbad.wav,bonafide\nnone.wav,spoof\n")
     before = sorted(folder.rglob("*"))
-    for command in FAILING:
-        assert main(command.split()) in (1, 2), command
-        assert sorted(folder.rglob("*")) == before, command
+    for words in FAILING:
+        assert command(words)[0] in (1, 2), words
+        assert sorted(folder.rglob("*")) == before, words
 
 
-def test_reproduce(corpus, register_corpus, case, tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
+def test_reproduce(corpus, register_corpus, case, here, command):
     official = corpora.get("asvspoof2019_la")
     register_corpus("tiny", replace(official, counts={}, key_digests={}, asv_counts={}))
     system = {"system": "tiny", "train": "tiny", "metric": "EER", "source": "nobody", "samples": 8000}
@@ -143,51 +132,45 @@ def test_reproduce(corpus, register_corpus, case, tmp_path, monkeypatch, command
     rows = {"row": {**system, "results": {"dev": {"best": 1.0}}}}
     table = {"title": "Mine", "columns": {"dev": "dev"}, "systems": rows}
     Path("rows.yaml").write_text(yaml.safe_dump({"tests": {"dev": test}, "tables": [table]}))
-    before = files(tmp_path)
+    before = files(here)
     words = f"experiment reproduce row-dev --rows rows.yaml --data {corpus} --checkpoint {case / 'a.pth'} --out out"
     status, _, said = command(f"{words} --workers 0 --resamples 5")
     assert status in (0, 1)
-    assert {f"wrote {path.relative_to(tmp_path)}" for path in files(tmp_path) - before} <= set(said.splitlines())
+    assert {f"wrote {path.relative_to(here)}" for path in files(here) - before} <= set(said.splitlines())
 
 
-@pytest.mark.skipif(os.name != "posix", reason="pipes are those of POSIX systems")
-def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monkeypatch, refused, capsys):
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes are those of POSIX systems")
+def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypatch, refused, command):
     """Text goes through it; what must be a file is refused, before hours are spent on it."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nes2net.export.onnx._write", lambda *_, **__: pytest.fail("exported"))
-    spectral_detector.save("detector.pth")
+    spectral_detector.save("d.pth")
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
     Path("s.txt").write_text("".join(f"{n} {n % 3}\n" for n in range(8)))
     for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
         os.mkfifo(name)
-    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
-    for command in (
-        "average detector.pth --out out",
-        "export detector.pth --to pth --out out.pth --overwrite",
-        "export detector.pth --to onnx --out out.onnx --overwrite",
-        "score generic list.csv --model detector.pth --out out --overwrite",
-        "score generic list.csv --model detector.pth --out out",
-        "score generic list.csv --model detector.pth --out a",
-        "score generic list.csv --model detector.pth --out b",
-        "predict 1.wav --model detector.pth --plot out.png",
+    before = {path: path.stat().st_ino for path in here.iterdir()}
+    for words in (
+        "average d.pth --out out",
+        "export d.pth --to pth --out out.pth --overwrite",
+        "export d.pth --to onnx --out out.onnx --overwrite",
+        *(f"score generic list.csv --model d.pth --out {to}" for to in ("out --overwrite", "out", "a", "b")),
+        "predict 1.wav --model d.pth --plot out.png",
     ):
-        error = refused(command)
-        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (command, error)
+        error = refused(words)
+        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (words, error)
     calibrate = "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted"
-    for command in (
-        "evaluate generic s.txt --keys list.csv --resamples 5 --json /dev/fd/{}",
-        "evaluate generic s.txt --keys list.csv --resamples 5 --html /dev/fd/{}",
-        f"{calibrate} --save /dev/fd/{{}}",
-        f"{calibrate} --apply s.txt --out /dev/fd/{{}}",
+    for words in (
+        "evaluate generic s.txt --keys list.csv --resamples 5 --json",
+        "evaluate generic s.txt --keys list.csv --resamples 5 --html",
+        f"{calibrate} --save",
+        f"{calibrate} --apply s.txt --out",
     ):
-        if not os.path.exists("/dev/fd"):
-            break
         receiving, sending = os.pipe()
         with open(receiving, encoding="utf-8") as pipe:
             reader = ThreadPoolExecutor(1).submit(pipe.read)
-            assert main(command.format(sending).split()) == 0, capsys.readouterr().err
+            assert command(f"{words} /dev/fd/{sending}")[0] == 0
             os.close(sending)
             assert reader.result(10).startswith(("{", "<!doctype html>", "0 "))
-    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+    assert {path: path.stat().st_ino for path in here.iterdir()} == before

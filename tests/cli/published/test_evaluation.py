@@ -107,7 +107,7 @@ def test_allow_partial(g200, script):
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
 
-def test_warning_when_negating_changes_nothing(tmp_path, monkeypatch, script):
+def test_warning_when_negating_changes_nothing(here, script):
     key = "".join(
         f"s{i} u{i} none loc_tx x {label} notrim eval\n" for i, label in enumerate(["bonafide"] * 3 + ["spoof"] * 3)
     )
@@ -121,9 +121,8 @@ def test_warning_when_negating_changes_nothing(tmp_path, monkeypatch, script):
         "scores.txt": "u0 -1\nu1 0\nu2 1\nu3 -1\nu4 0\nu5 1\n",
     }
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    monkeypatch.chdir(tmp_path)
+        (here / name).parent.mkdir(parents=True, exist_ok=True)
+        (here / name).write_text(text)
     status, stdout, _ = script("python evaluate_2021_LA.py scores.txt . eval")
     assert status == 0
     assert stdout.splitlines()[-1] == (

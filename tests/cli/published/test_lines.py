@@ -51,9 +51,8 @@ def test_an_epoch_without_validation_prints_nothing(capsys):
 
 
 @pytest.fixture
-def main(corpus, tmp_path, monkeypatch, command):
+def main(corpus, here, command):
     """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
-    monkeypatch.chdir(tmp_path)
 
     def run(flags, status=0):
         found, out, err = command(flags.format(corpus=corpus), program=legacy.main)

@@ -127,24 +127,21 @@ def test_flags_of_training():
         ),
     ],
 )
-def test_errors_are_one_line_with_status_2(arguments, message, corpus, tmp_path, monkeypatch, refused):
-    monkeypatch.chdir(tmp_path)
-    places = {"corpus": corpus, "nowhere": tmp_path / "nowhere", "text": Path(__file__).parents[3] / "README.md"}
+def test_errors_are_one_line_with_status_2(arguments, message, corpus, here, refused):
+    places = {"corpus": corpus, "nowhere": here / "nowhere", "text": Path(__file__).parents[3] / "README.md"}
     places["small"] = f"--database_path {corpus} --ssl_config small"
     places["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
     words = f"--model_name wav2vec2_Nes2Net_X {arguments.format(**places)}"
     assert refused(words, message, program=legacy.main).startswith("main.py: error: ")
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
-def test_debug_shows_the_traceback(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_debug_shows_the_traceback(here):
     with pytest.raises(InputError):
         legacy.main(["--model_name", "wav2vec2_Nes2Net_X", "--debug"])
 
 
-def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, tmp_path, monkeypatch, refused):
-    monkeypatch.chdir(tmp_path)
+def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, refused):
     Detector.from_config(small_model).save("detector.pth")
     torch.save(dict(torch.load("detector.pth", weights_only=True)), "bare.pth")  # no record of its architecture
     words = f"--eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
@@ -152,8 +149,7 @@ def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, tmp_pat
     refused(f"--model_name wav2vec2_Nes2Net_X {words}", *messages, program=legacy.main)
 
 
-def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
+def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, here, command):
     detector.save("detector.pth")
     base = f"--model_name wav2vec2_Nes2Net_X --eval --database_path {corpus} --model_path detector.pth --num_workers 0"
     wild = f"--track in_the_wild --in_the_wild_path {corpus} --eval_output w.txt --test_samples 8000"
