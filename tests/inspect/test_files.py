@@ -78,23 +78,19 @@ def test_scores_and_their_record(run, corpus, tmp_path, info):
     assert found["repeated"] == "12 lines repeat an id" and "are too good" in found["warning"][0]
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
+def test_records_of_strangers(tmp_path, info, capsys):
+    """What stands in them is neither trusted nor pasted into a command."""
+    scores = tmp_path / "two words.txt"
+    scores.write_text("a 1.0\nb -1.0\n")
+    for changes in (
         {"corpus": {"name": "$(touch pwned)", "protocol": "\x9b31m"}},
         {"run": {"num_samples": "x"}},
         {"checkpoint": {"average": {"of": 5}}},
         {"checkpoint": {"average": {"ids": 5}, "progress": 5}},
-    ],
-)
-def test_records_of_strangers(changes, tmp_path, info, capsys):
-    """What stands in them is neither trusted nor pasted into a command."""
-    scores = tmp_path / "two words.txt"
-    scores.write_text("a 1.0\nb -1.0\n")
-    (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
-    assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
-    assert main(["info", str(scores), "--json"]) == 0
-    assert "\x9b" not in capsys.readouterr().out
+    ):
+        (tmp_path / "two words.txt.json").write_text(json.dumps({"run": {}, "failures": {}} | changes))
+        assert info(scores, "--json")["next"] == [f"nes2net evaluate CORPUS '{scores}' --keys FOLDER"]
+        assert main(["info", str(scores), "--json"]) == 0 and "\x9b" not in capsys.readouterr().out
 
 
 def test_a_calibration(tmp_path, info):
@@ -115,15 +111,13 @@ def test_a_published_checkpoint_has_its_published_results(tmp_path, info):
     assert "0.83 %" in found and "its tensors have other names" not in found
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("notes.txt", "three words here\n"), ("x.json", "{}"), ("empty.txt", "\n"), ("x.yaml", "unknown_key: 1\n")],
-)
-def test_other_files_are_refused_in_one_line(name, text, tmp_path, capsys):
-    (tmp_path / name).write_text(text)
-    assert main(["info", str(tmp_path / name)]) == 2
-    error = capsys.readouterr().err
-    assert (name in error or "unknown_key" in error) and error.count("\n") == 1
+def test_other_files_are_refused_in_one_line(tmp_path, capsys):
+    other = {"notes.txt": "three words here\n", "x.json": "{}", "empty.txt": "\n", "x.yaml": "unknown_key: 1\n"}
+    for name, text in other.items():
+        (tmp_path / name).write_text(text)
+        assert main(["info", str(tmp_path / name)]) == 2
+        error = capsys.readouterr().err
+        assert (name in error or "unknown_key" in error) and error.count("\n") == 1
 
 
 def test_what_a_file_says_cannot_reach_the_terminal_as_it_is(run, tmp_path, capsys):

@@ -13,16 +13,13 @@ from nes2net.training.selection import Selection
 from nes2net.training.state import Progress, RunState
 
 
-@pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_fairseq_files(pretrained, packing):
-    identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
-    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
-    assert identity.config["frontend"]["encoder_layers"] == 3
-    assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
-    assert bool(identity.records) == (packing != "plain")
-
-
-def test_unilm_file(pretrained):
+def test_pre_training_files(pretrained):
+    for packing in ("plain", "namespace", "omegaconf", "taskstate"):
+        identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
+        assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
+        assert identity.config["frontend"]["encoder_layers"] == 3
+        assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
+        assert bool(identity.records) == (packing != "plain")
     identity = identify(pretrained / "tiny_wavlm_unilm.pt")
     assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
     assert identity.config["frontend"]["num_buckets"] == 320
@@ -51,15 +48,13 @@ def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
-@pytest.mark.parametrize(
-    "model",
-    [5, {"frontend": 5}, {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}, {"frontend": None}, "x"],
-)
-def test_a_wrong_record_of_the_model_is_an_error_with_the_file(model, tmp_path):
-    save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
-    for read in (identify, Detector.from_pretrained):
-        with pytest.raises(InputError, match=r"odd\.pth"):
-            read(tmp_path / "odd.pth")
+def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
+    wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
+    for model in (5, {"frontend": 5}, wrong, {"frontend": None}, "x"):
+        save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
+        for read in (identify, Detector.from_pretrained):
+            with pytest.raises(InputError, match=r"odd\.pth"):
+                read(tmp_path / "odd.pth")
 
 
 def test_resume_file_and_others(detector, tmp_path):

@@ -14,6 +14,7 @@ from nes2net.errors import InputError
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect import info as parts
 from nes2net.inspect import names
+from nes2net.inspect.overview import STORED, stored_overview
 from nes2net.inspect.part_options import option_rows
 from nes2net.options import declared
 from nes2net.recipes.reading import load_recipe, packaged_recipes
@@ -47,7 +48,8 @@ def quick():
         yield
 
 
-def test_the_map_has_a_line_for_every_name(info):
+def test_the_map_has_a_line_for_every_name(info, monkeypatch):
+    """It is stored, so that the parts need not be imported; parts of installed packages are not in it."""
     lines = info().splitlines()
     assert max(map(len, lines)) <= 100
     for kind, known in KINDS.items():
@@ -57,9 +59,14 @@ def test_the_map_has_a_line_for_every_name(info):
         assert all(len(line) == 2 for line in section), "a name without a meaning"
         assert info(kind).splitlines()[3:] == lines[start : start + len(known)]  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
+    live = names.overview(RESULTS)
+    assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
+    assert stored_overview().text() == live.text() and stored_overview("nothing") is None
     found = info("--json")
     assert {row["name"] for row in found["back-ends"]} == set(backends.names())
     assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
+    monkeypatch.setitem(backends._table, "theirs", "their:Part")
+    assert stored_overview() is None
 
 
 def test_names_are_unique_across_kinds():
