@@ -50,9 +50,3 @@ def test_a_text_for_a_number_fewer_checkpoints_and_no_history(folder, command, r
     for epoch in (2, 7):
         (folder / f"epoch_{epoch}.pth").unlink()
     refused(["average", folder], "holds no epoch_N.pth")
-
-
-def test_an_average_of_another_program_has_no_next_command(tmp_path, spectral_detector, command):
-    spectral_detector.save(tmp_path / "1.pth")
-    status, out, _ = command(f"average {tmp_path}/1.pth {tmp_path}/1.pth --out {tmp_path}/average.pth")
-    assert (status, out) == (0, f"average written to {tmp_path}/average.pth\n")

@@ -143,24 +143,17 @@ def test_partial_scores(folder, calibrate, refused):
 
 def test_errors_are_one_line(folder, calibrate, refused):
     calibrate(f"{FIT} --save A.json")
-    write("constant.txt", dict.fromkeys(read("A.dev.txt"), 1.0))
     write("one.txt", {"eval0": 1.0})
     write("bonafide.txt", {f"dev{i}": float(i) for i in range(60)})
-    (folder / "bad.txt").write_text("eval0 1.0\neval0 2.0\n")
     (folder / "onesided").mkdir()
     protocol = (folder / PROTOCOLS["dev"]).read_text().splitlines(True)
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
     for words, message in (
         (f"{FIT} --out x.txt", "--apply and --out go together"),
         (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
-        ("fit asvspoof2019_la none.txt", "none.txt: cannot be read"),
         (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
-        (f"{FIT} --prior 2", "prior must lie between 0 and 1"),
-        (f"{FIT} --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
         (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "one.txt: no score for 199 trials"),
-        ("fit asvspoof2019_la constant.txt", "constant: all trials have the same score"),
         ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
-        ("apply A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
         (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "--out and --save are both x.txt"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),

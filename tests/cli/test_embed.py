@@ -83,7 +83,6 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
         ("--files x.wav --frontend lps --of backend", "a front-end alone has no backend"),
         ("--files x.wav --frontend lps --layer first", "--layer is last, all or a number from 0, not first"),
         ("--files x.wav --frontend wav2vec2_small", "would have random weights"),
-        ("--files x.wav --frontend lsp", "did you mean 'lps'?"),
     ],
 )
 def test_what_is_missing_or_wrong_is_named(words, message, tmp_path, refused):

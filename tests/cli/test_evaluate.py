@@ -80,9 +80,7 @@ def test_transferred_thresholds(good, tmp_path, command, refused):
         ("--threshold-from dev.txt", "--threshold-from needs --dev-keys"),
         (also, "go with a transferred threshold: give --threshold-from or --calibration too"),
         (f"{threshold} --also generic x", "--also takes CORPUS SCORES KEYS"),
-        (f"{threshold} --also nothing x y", "nothing"),
         (f"{threshold} --calibration c.json", "--threshold-from and --calibration both give a threshold"),
-        (f"{threshold} {also} --json worse.txt", "is one of the score files"),
         ("--calibration c.json --json c.json", "is a calibration that is read"),
     ):
         refused(f"{good} {wrong}", message)

@@ -10,19 +10,15 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from builders import PATIENCE
 from builders.experiments import LA, experiment_file
 
 from nes2net.cli.main import main
 from nes2net.experiments import jobs
-from nes2net.machine.yaml_text import write_yaml
 from nes2net.scoring.score_file import read_scores
 from nes2net.training.selection import best_epochs
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
-DEMO = Path(os.environ.get("NES2NET_DEMO", REPOSITORY / "demo")) / "corpus"
 
 
 def words(path: Path, *more: str) -> list[str]:
@@ -200,20 +196,3 @@ def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
     assert "epoch 2" in (tmp_path / "out/logs/train_seed2.log").read_text()
     (one,), (other,) = (read_scores(folder / "out/scores/seed2/best1/wild.txt")[1:] for folder in (tmp_path, done))
     assert (one == other).all()
-
-
-@pytest.mark.weekly
-@pytest.mark.skipif(not DEMO.is_dir(), reason="the demonstration corpus is not there: bash scripts/demo.sh")
-def test_the_demonstration_s_experiment_gives_its_table_twice_and_scores_once(tmp_path):
-    """The packaged file with fewer epochs and sets, which takes half a minute instead of two."""
-    values = yaml.safe_load((REPOSITORY / "scripts/demo_experiment.yaml").read_text())
-    values |= {"averages": [1], "evaluate": values["evaluate"][2:]}
-    (tmp_path / "demo.yaml").write_text(write_yaml(values))
-    command = [sys.executable, "-m", "nes2net", "experiment", "run", tmp_path / "demo.yaml", "--set", f"data={DEMO}"]
-    command += ["--out", tmp_path / "out", "train.epochs=2"]
-    first = subprocess.run(command, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr
-    before = files(tmp_path / "out/scores")
-    second = subprocess.run(command, capture_output=True, text=True)
-    assert files(tmp_path / "out/scores") == before
-    assert second.stdout.splitlines()[1].split() == ["system", "In-the-Wild"] and first.stdout.endswith(second.stdout)

@@ -172,10 +172,8 @@ WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along th
     "words, messages",
     [
         ("--segments --model whole.pth", WHOLE),
-        ("--segments --hysteresis -1", ["--hysteresis is a number of at least 0, not -1"]),
         ("--segments --min-duration inf", ["--min-duration is a number of at least 0, not inf"]),
         ("--segments --track", ["--segments scores the frames of a whole recording: leave out --track"]),
-        ("--segments --hop 4", ["leave out --hop"]),
         ("--segments --out labels", ["--out is for the files of --labels"]),
         ("--segments --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
         ("--rttm a.rttm", ["--rttm is for fake stretches: add --segments"]),

@@ -6,7 +6,6 @@ import re
 import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from builders import slow
 from builders.report_case import make_case
 
 from nes2net import Detector
-from nes2net.registry import corpora
 
 EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
 CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
@@ -122,21 +120,6 @@ def test_a_command_that_fails_leaves_no_empty_folder(folder, command):
     for words in FAILING:
         assert command(words)[0] in (1, 2), words
         assert sorted(folder.rglob("*")) == before, words
-
-
-def test_reproduce(corpus, register_corpus, case, here, command):
-    official = corpora.get("asvspoof2019_la")
-    register_corpus("tiny", replace(official, counts={}, key_digests={}, asv_counts={}))
-    system = {"system": "tiny", "train": "tiny", "metric": "EER", "source": "nobody", "samples": 8000}
-    test = {"test": "tiny", "corpus": "tiny", "split": "dev", "phase": "dev"}
-    rows = {"row": {**system, "results": {"dev": {"best": 1.0}}}}
-    table = {"title": "Mine", "columns": {"dev": "dev"}, "systems": rows}
-    Path("rows.yaml").write_text(yaml.safe_dump({"tests": {"dev": test}, "tables": [table]}))
-    before = files(here)
-    words = f"experiment reproduce row-dev --rows rows.yaml --data {corpus} --checkpoint {case / 'a.pth'} --out out"
-    status, _, said = command(f"{words} --workers 0 --resamples 5")
-    assert status in (0, 1)
-    assert {f"wrote {path.relative_to(here)}" for path in files(here) - before} <= set(said.splitlines())
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes are those of POSIX systems")

@@ -74,15 +74,6 @@ def test_names_are_unique_across_kinds():
     assert [name for name, number in counted.items() if number > 1] == []
 
 
-def test_where_a_published_size_is_to_be_had_fits_the_page():
-    for name in SIZES:
-        facts = names.published_size(name)
-        assert SIZES[name].hub in str(facts["its file"]) and facts["its licence"]
-        assert facts["its configuration"]
-        assert max(len(word) for value in facts.values() for word in str(value).split()) < 80
-    assert names.published_size("lfcc") == {}
-
-
 @pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)

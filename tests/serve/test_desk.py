@@ -25,29 +25,6 @@ def folder(tmp_path):
     return tmp_path / "desk"
 
 
-@pytest.fixture
-def predicted(model, speech, capsys):
-    """A function that returns what `nes2net predict` says of a recording."""
-
-    def run(name, *flags):
-        words = ["predict", speech / name, "--model", model, "--device", "cpu", "--json", *flags]
-        assert main(list(map(str, words))) == 0
-        return json.loads(capsys.readouterr().out)
-
-    return run
-
-
-@pytest.mark.parametrize("name", ["talk.wav", "talk.mp3"])
-def test_the_score_is_that_of_predict(small, speech, folder, predicted, name):
-    expected, row = predicted(name), Desk(small, folder).score(speech / name, name).row()
-    assert row["file"] == name
-    assert (row["score"], row["duration"]) == (expected["score"], expected["duration"])
-    track = small.score_track(speech / name)
-    np.testing.assert_array_equal(row["scores"], track.scores)
-    np.testing.assert_allclose(row["times"], track.times, atol=1e-6)
-    assert row["window"] == track.window and not list(folder.iterdir())
-
-
 def test_a_long_recording_has_the_mean_of_its_track(small, calibration, tmp_path, folder):
     """What it is unlike is told by as much as is heard at once."""
     noise = 0.1 * np.random.default_rng(0).standard_normal(16000 * 121) * np.linspace(1, 0.1, 16000 * 121)
@@ -122,14 +99,16 @@ def test_one_is_scored_at_a_time_and_few_may_wait(small, speech, folder):
     assert order == ["first", "second"] and not desk.is_full
 
 
-def test_a_decision_and_what_it_rests_on(small, speech, calibration, tmp_path, folder, predicted):
+def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_path, folder, capsys):
     """That of `nes2net predict`, on as many samples as the calibration was made of."""
     usual = measure(soundfile.read(speech / "talk.wav")[0][:16000])
     population = Population.fit([usual._replace(level=usual.level + 6 + n / 10) for n in range(20)], np.arange(20) < 10)
     scored_by = ScoredBy(small.fingerprint(), "float32", 16000)
     replace(calibration, scored_by=scored_by, population=population).save(saved := tmp_path / "calibration.json")
     row = Desk(small, folder, decider=Decider(load(saved), 0.3, abstain=0.05)).score(speech / "talk.wav", "a").row()
-    expected = predicted("talk.wav", "--calibration", saved, "--prior", "0.3", "--abstain", "0.05")
+    flags = f"--model {model} --device cpu --calibration {saved} --prior 0.3 --abstain 0.05 --json"
+    assert main(["predict", str(speech / "talk.wav"), *flags.split()]) == 0
+    expected = json.loads(capsys.readouterr().out)
     assert row["decision"] == CANNOT_TELL and "its level" in row["reason"] and row["method"] == "beginning"
     shared = ["score", "llr", "probability", "decision", "reason", "p_value", "duration", "method", "samples", "basis"]
     assert {key: row[key] for key in shared} == {key: expected[key] for key in shared}

@@ -51,23 +51,6 @@ def test_the_server_tidies_up_by_itself(serving, monkeypatch):
     wait(lambda: not left(desk))
 
 
-def test_no_more_is_uploaded_than_can_wait(serving):
-    client, desk = serving(Limits(max_size=1, waiting=1))
-
-    def answer(content):
-        return client.post("/gradio_api/upload", files={"files": ("a.wav", content)})
-
-    assert answer(bytes(4_000_000)).status_code == 413
-    connections = [begun(client, "/gradio_api/upload", 1_000_000, bytes(300_000)) for _ in range(2)]
-    wait(lambda: len(left(desk)) == 2 and all(file.stat().st_size > 200_000 for file in left(desk)))
-    busy = answer(bytes(100_000))  # there is no room for it beside them
-    assert busy.status_code == 503 and busy.json()["error"].startswith("busy") and busy.headers["retry-after"]
-    for connection in connections:
-        connection.close()
-    wait(lambda: not left(desk))  # what was not sent to its end
-    assert answer(bytes(990_000)).status_code == 200
-
-
 def test_no_more_files_come_over_http_than_can_wait(serving):
     client, _ = serving(Limits(max_size=2, waiting=1))
     connections = [begun(client, "/api/score", 1_000_000, bytes(1000)) for _ in range(2)]
