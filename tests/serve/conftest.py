@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import forkserver, popen_forkserver
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,20 +63,12 @@ def speech(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def warm_process() -> Iterator[SimpleNamespace]:
-    """What starts processes from one that has imported the decoder; it is not the one of ``builders.forked``."""
-    server = forkserver.ForkServer()
-    server.set_forkserver_preload([decoding.__name__])
-    yield SimpleNamespace(connect_to_new_process=server.connect_to_new_process, read_signed=forkserver.read_signed)
-    server._stop()
-
-
 @pytest.fixture(autouse=True)
-def warm_decoders(warm_process, monkeypatch):
+def warm_decoders(monkeypatch):
     """Fork the processes that decode: ``spawn`` would import the package for each recording."""
-    monkeypatch.setattr(popen_forkserver, "forkserver", warm_process)
     context = multiprocessing.get_context("forkserver")
+    if forkserver._forkserver._preload_modules == ["__main__"]:  # no other test has chosen what is loaded
+        context.set_forkserver_preload([decoding.__name__])
     monkeypatch.setattr(decoding, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
 
 

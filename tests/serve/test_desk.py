@@ -1,5 +1,6 @@
 """The desk: scores as those of `nes2net predict`, one recording at a time, within limits, and nothing is kept."""
 
+import io
 import json
 import threading
 from dataclasses import replace
@@ -9,13 +10,14 @@ import pytest
 import soundfile
 from builders import PATIENCE, loud_is_fake
 from builders.page_requests import wait
+from PIL import Image
 
 from nes2net.cli.main import main
 from nes2net.decisions import CANNOT_TELL, Decider, Population, ScoredBy, load
 from nes2net.decisions.population import measure
 from nes2net.errors import InputError
 from nes2net.serve.decoding import NotDecoded, TooSlow
-from nes2net.serve.desk import Busy, Closed, Desk, Limits
+from nes2net.serve.desk import Busy, Closed, Desk, Limits, draw
 
 
 @pytest.fixture
@@ -128,3 +130,32 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
 def test_wrong_settings(limits, message):
     with pytest.raises(InputError, match=message):
         Limits(**limits)
+
+
+def drawn(path, samples, check=lambda: None, **options):
+    """The picture of ``samples``, and the greys of its spectrogram."""
+    soundfile.write(path / "a.wav", samples, 16000, **options)
+    picture = draw(path / "a.wav", check)
+    return picture, np.asarray(Image.open(io.BytesIO(picture.spectrogram)))
+
+
+def test_a_tone_is_a_dark_line_at_its_frequency_and_time(tmp_path):
+    time = np.arange(64000) / 16000
+    tone = np.where((time > 1) & (time < 2), 0.5, 0) * np.sin(2 * np.pi * 2000 * time)
+    picture, pixels = drawn(tmp_path, tone, subtype="FLOAT")
+    assert pixels.shape == (257, len(picture.low)) == (257, 400)
+    during = pixels[:, 110:190]
+    assert (during.argmin(0) == 256 - 64).all() and during.min() < 10  # bin 64 of 256 is 2 kHz; 8 kHz is at the top
+    assert (pixels[:, 250:] == 255).all()
+    np.testing.assert_allclose(picture.high[110:190], 0.5, atol=0.01)
+    np.testing.assert_allclose(picture.low[110:190], -0.5, atol=0.01)
+
+
+def test_a_long_recording_has_no_more_columns_and_every_column_is_looked_at(tmp_path):
+    samples, checked = np.zeros(600 * 16000 + 160, np.float32), []
+    samples[-160:] = 0.5
+    picture, _ = drawn(tmp_path, samples, lambda: checked.append(1))
+    assert len(checked) == len(picture.high) <= 1200
+    assert picture.high[-1] == 0.5 and not picture.high[:-1].any()
+    for length in (1, 100, 700):  # silence, as short as can be
+        assert (drawn(tmp_path, np.zeros(length))[1] == 255).all()

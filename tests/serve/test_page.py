@@ -47,18 +47,28 @@ def score_samples(detector, tmp_path, samples):
     return Desk(detector, tmp_path).score(tmp_path / "a.wav", "a.wav", look=True)
 
 
-def test_names_and_errors_are_escaped(scored):
+def test_names_and_errors_are_escaped_and_can_be_downloaded(scored):
     html = render([scored, {"file": "<i>", "error": "<u>what</u>"}])
     assert "<script" not in html and "<i>" not in html and "<u>" not in html
     assert html.count("&lt;script&gt;alert(1)") == 3 and "&lt;u&gt;what" in html
+    error = {"file": "=1+1.wav", "error": "not a recording, …"}
+    assert json.loads(content([scored, error], "json")) == [scored.row(), error]
+    first, second = table([scored, error])
+    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
+    assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
+    assert second["error"] == error["error"] and second["score"] == ""
 
 
-def test_the_remark_on_a_recording_is_shown_and_downloaded(small, scored, tmp_path):
+def test_a_remark_is_shown_and_one_window_has_a_message_and_no_line(small, scored, speech, tmp_path):
     silent = score_samples(small, tmp_path, np.zeros(320))
     remark = "digital silence; lasts 0.02 s; in training the detector hears 4.04 s at a time"
     assert silent.row()["remark"] == remark and "remark" not in scored.row()
-    assert f"Mind: {remark}." in render([silent]) and f"({remark})" in render([scored, silent])
+    html = render([silent])
+    assert f"Mind: {remark}." in html and f"({remark})" in render([scored, silent])
     assert [line["remark"] for line in table([scored, silent])] == ["", remark]
+    assert len(silent.track) == 1 and "one score stands for all of it" in html
+    assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
+    assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
 
 
 def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
@@ -71,14 +81,6 @@ def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
     assert 'style="top:75.0%">2<' in right and "frequency, kHz" in right
     points = [tuple(map(float, point.split(","))) for point in _picture(scored)["line"].split()]
     assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
-
-
-def test_a_recording_of_one_window_has_a_message_and_no_line(small, scored, speech, tmp_path):
-    short = score_samples(small, tmp_path, soundfile.read(speech / "talk.wav")[0][:48000])
-    html = render([short])
-    assert len(short.track) == 1 and "one score stands for all of it" in html
-    assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
-    assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
 
 
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
@@ -110,28 +112,16 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
 
 
-def test_downloads(scored):
-    error = {"file": "=1+1.wav", "error": "not a recording, …"}
-    assert json.loads(content([scored, error], "json")) == [scored.row(), error]
-    first, second = table([scored, error])
-    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
-    assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
-    assert second["error"] == error["error"] and second["score"] == ""
-
-
-def test_a_long_track_is_thinned_to_medians_and_its_ends():
-    scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
-    times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
-    assert len(times) == len(low) == len(middle) == len(high) == 402
-    assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
-    assert min(low) == scores.min() and max(high) == scores.max()
-    assert all(a <= b <= c for a, b, c in zip(low, middle, high))
-
-
-def test_the_axes():
+def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
     assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
     least, most = span(track, 9.0)
     assert least < 1 and most > 9
     assert _levels(-1, 3) == [0, 1, 2] and str(_levels(-1, 3)[0]) == "0.0"
     assert _ticks(5.0) == [0, 1, 2, 3, 4] and _ticks(1800) == [0, 300, 600, 900, 1200, 1500]
+    scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
+    times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
+    assert len(times) == len(low) == len(middle) == len(high) == 402
+    assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
+    assert min(low) == scores.min() and max(high) == scores.max()
+    assert all(a <= b <= c for a, b, c in zip(low, middle, high))
