@@ -1,7 +1,6 @@
 """Lines of main.py in further cases: no augmentation, resuming, old averages, several processes."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,18 +97,6 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == made[:8]
     assert f"note: {average} was not made of these checkpoints and was made anew" in remarks
-
-
-def test_unreadable_files_are_named_on_standard_error(main, spectral_detector, corpus, tmp_path):
-    shutil.copytree(corpus, tmp_path / "DB")
-    (bad,) = (tmp_path / "DB").rglob("LA_E_1000003.flac")
-    bad.write_bytes(b"no audio")
-    spectral_detector.save("detector.pth")
-    flags = f"{SCORE} --model_path detector.pth".format(corpus="DB")
-    lines, remarks = main(flags, status=1)
-    assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
-    assert "1 file was left out: LA_E_1000003" in remarks
-    main(f"{flags} --on-error raise --overwrite", status=2)
 
 
 @pytest.mark.slow
