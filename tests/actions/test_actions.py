@@ -10,7 +10,6 @@ from builders.loud_is_fake import detector as loud_is_fake
 from builders.report_case import make_case
 
 from nes2net import Detector, InputError
-from nes2net.actions import prediction
 from nes2net.actions.calibration import Labels, apply_calibration, calibrate
 from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.evaluation import Pages, evaluate
@@ -112,13 +111,6 @@ def test_tracks_and_stretches_come_as_objects(files, detector):
     assert found.notes[-1].startswith("a fake stretch begins at a score of at most 0.5")
     with pytest.raises(InputError, match="the hop must be a positive number"):
         predict(detector, files, Along(hop=0.0))  # before anything is scored
-
-
-@pytest.mark.parametrize("seconds, lasts", [(125, "2 min 5 s"), (3725, "1 h 2 min 5 s")])
-def test_a_note_says_how_long_a_recording_lasts(files, detector, capsys, monkeypatch, seconds, lasts):
-    monkeypatch.setattr(prediction, "count_samples", lambda _: seconds * 16000)
-    prediction._Recording(detector, None, None).along(files[0], Along(window=1.0, hop=1.0), asked=False)
-    assert f"a.wav lasts {lasts}: its score is the mean over windows of 1 s" in capsys.readouterr().err
 
 
 def test_scoring(corpus, spectral_detector, tmp_path, capsys):

@@ -97,9 +97,10 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
     assert len(written(tmp_path)) > 0 and list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
+def test_errors_are_one_line(here, refused):
+    soundfile.write("a.wav", np.zeros(100), 16000)
+    (here / "text.wav").write_text("no audio")
+    for arguments, message in (
         ("none.wav --algo 4", "none.wav not found"),
         ("a.wav", "nothing to do: choose --algo 1 to 11"),
         ("a.wav --condition noise:3", "name its folder with --musan"),
@@ -111,10 +112,6 @@ def test_existing_files_are_kept(trials, tmp_path, command, refused):
         ("a.wav --algo 4 --samples 0", "--samples is at least 1, not 0"),
         ("a.wav --rir . --noise-probability 3", "--noise-probability is a number from 0 to 1, not 3.0"),
         ("a.wav --algo 4 --out text.wav", "cannot be written"),
-    ],
-)
-def test_errors_are_one_line(arguments, message, here, refused):
-    soundfile.write("a.wav", np.zeros(100), 16000)
-    (here / "text.wav").write_text("no audio")
-    refused(f"augment --out o {arguments}", message)
-    assert not (here / "o").exists()
+    ):
+        refused(f"augment --out o {arguments}", message)
+        assert not (here / "o").exists()

@@ -42,15 +42,11 @@ def test_bash(tmp_path, command):
     assert {line: set(found.split()) for line, found in zip(lines, done.stdout.splitlines(), strict=True)} == lines
 
 
-def test_zsh(command):
+def test_zsh_and_names_that_belong_to_arguments(command):
     script = command("completion zsh")[1]
     assert "evaluate" in script and "asvspoof2021_la" in script
     if program := shutil.which("zsh"):
         subprocess.run([program, "-n"], input=script, text=True, check=True)
-
-
-def test_names_belong_to_arguments():
-    """A name of the table that no command has would complete nothing, silently."""
     commands = build_parser().commands()
     there = {f"{name} {action.dest}" for name, command in commands.items() for action in command._actions}
     assert set(names()) <= there | {place.split(" ")[-1] for place in there}

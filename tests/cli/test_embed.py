@@ -74,17 +74,14 @@ def test_a_pre_training_file(dev, small_model, tmp_path, embed):
     np.testing.assert_allclose(np.load(out)[0], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+def test_what_is_missing_or_wrong_is_named(tmp_path, refused):
+    for words, message in (
         ("--frontend lps", "name a corpus and its folder, or audio files with --files"),
         ("in_the_wild --frontend lps", "where is in_the_wild?"),
         ("--files x.wav", "name a trained detector with --model, or a front-end with --frontend"),
         ("--files x.wav --frontend lps --of backend", "a front-end alone has no backend"),
         ("--files x.wav --frontend lps --layer first", "--layer is last, all or a number from 0, not first"),
         ("--files x.wav --frontend wav2vec2_small", "would have random weights"),
-    ],
-)
-def test_what_is_missing_or_wrong_is_named(words, message, tmp_path, refused):
-    refused(f"embed {words} --out {tmp_path}/e.npy --device cpu --workers 0", message)
-    assert not list(tmp_path.iterdir())
+    ):
+        refused(f"embed {words} --out {tmp_path}/e.npy --device cpu --workers 0", message)
+        assert not list(tmp_path.iterdir())

@@ -31,9 +31,6 @@ def test_what_is_printed_and_written(tmp_path, explain):
     del row["file"], data["file"]
     assert row == data  # the same explanation again
     assert (tmp_path / "out" / "tone.svg").read_text().startswith("<?xml")
-
-
-def test_gradients_say_what_they_add_up_to(explain):
     status, printed, _ = explain("tone.wav --method integrated_gradients --start 0.2 --steps 4")
     assert status == 0
     assert "s from 0.20 s on explained by integrated gradients" in printed and "relevance adds up to" in printed

@@ -1,11 +1,18 @@
 """`nes2net`: help texts and one-line errors."""
 
-import pytest
-
 from nes2net.cli.main import build_parser
 
 
-def test_overrides_may_stand_between_options():
+def test_help_by_task_and_overrides_between_options(command):
+    status, out, _ = command("train --help")
+    text = " ".join(out.split())
+    assert status == 0 and "usage: nes2net train" in text
+    assert "torchrun --nproc-per-node N" in text and "accelerate launch" in text
+    status, _, text = command("")
+    assert status == 2 and text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
+    assert len(text.splitlines()) <= 55
+    status, _, err = command(["--"])
+    assert status == 2 and "the following arguments are required: COMMAND" in err
     for before in (
         "recipe.yaml --device cpu seed=7",
         "--device cpu recipe.yaml seed=7",
@@ -16,24 +23,11 @@ def test_overrides_may_stand_between_options():
             assert (args.recipe, args.overrides, args.device) == ("recipe.yaml", ["seed=7", "date=1"], "cpu")
 
 
-def test_help_names_the_launchers_and_without_arguments_the_commands_by_task(command):
-    status, out, _ = command("train --help")
-    text = " ".join(out.split())
-    assert status == 0 and "usage: nes2net train" in text
-    assert "torchrun --nproc-per-node N" in text and "accelerate launch" in text
-    status, _, text = command("")
-    assert status == 2 and text.index("prepare:") < text.index("data ") < text.index("train:") < text.index("average")
-    assert len(text.splitlines()) <= 55
-    status, _, err = command(["--"])
-    assert status == 2 and "the following arguments are required: COMMAND" in err
-
-
 KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Known: "
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
+def test_errors_are_one_line(here, refused):
+    for arguments, message in (
         ("train none.yaml", "recipe none.yaml is neither a YAML file nor"),
         ("score asvspoof2021_xx DB --model m --out o", KNOWN),
         ("score zzz DB --model m --out o", "22 in all; `nes2net info corpora` lists them)\n"),
@@ -53,7 +47,5 @@ KNOWN = "invalid choice: 'asvspoof2021_xx'; did you mean 'asvspoof2021_la'? Know
         ("train asvspoof2019_nes2net_x data.rot=DB", "did you mean 'data.root'?"),
         ("data chek", "nes2net data: error: unknown command 'chek'; did you mean 'check'?"),
         ("published main --model_nme x", "nes2net published main: error: unrecognized arguments: --model_nme; did you"),
-    ],
-)
-def test_errors_are_one_line(arguments, message, here, refused):
-    refused(arguments, message)
+    ):
+        refused(arguments, message)

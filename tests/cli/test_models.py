@@ -38,6 +38,9 @@ def test_the_list_and_a_card(command, refused, home):
     assert status == 0 and "SHA-256 51d2d9cf0738" in out and "on this machine          no" in out
     assert json.loads(command("models xlsr_300m --json")[1])["known by"].endswith("3.8 GB")
     refused("models aasist", "there is no model to fetch 'aasist'; did you mean 'AASIST'?")
+    refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
+    named = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
+    refused("predict a.wav", *named)
 
 
 def test_a_detector_by_name(command, home, monkeypatch):
@@ -75,9 +78,3 @@ def test_a_front_end_by_name(home, monkeypatch):
         assert base["file"].endswith("xlsr2_960m_1000k.pt") and len(server.fetched()) == 1
         with pytest.raises(InputError, match="is not XLS-R 1B"):
             create_frontend("xlsr_1b", "xlsr_1b")
-
-
-def test_predict_without_a_detector_that_can_be_fetched(refused, home):
-    refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
-    named = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
-    refused("predict a.wav", *named)

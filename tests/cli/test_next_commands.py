@@ -31,9 +31,6 @@ def test_the_evaluation_part_if_it_is_there_of_each_of_several_corpora(corpora, 
     several += [{"name": "in_the_wild", "root": corpora, "train_split": None, "dev_split": "eval"}]
     assert after(corpora=several) == commands("la")
     assert after(corpus="asvspoof2019_la", root=str(corpus), train_split="dev") == []  # nothing else is there
-
-
-def test_protocols_elsewhere_hold_the_labels(corpora):
     protocols = f"{corpora}/ASVspoof_LA_cm_protocols"
     score, evaluate = after(corpus="asvspoof2019_la", root=corpora, protocols=protocols)
     assert score[-2:] == ["--protocols", protocols] and evaluate[-2:] == ["--keys", protocols]

@@ -16,7 +16,6 @@ import torch
 from builders import PATIENCE
 
 from nes2net import Detector
-from nes2net.audio.decoders import libsndfile_blocks
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
 from nes2net.scoring.track_plot import BONAFIDE
 
@@ -340,22 +339,6 @@ def test_a_folder_with_damaged_files_pipes_devices_and_links(predict, place, tmp
         assert lines[8].split() == ["none.wav", "–", "–", "not", "found"]
 
 
-@pytest.mark.parametrize("how", [[], ["--track"], ["--samples", "64600"]])
-def test_a_file_that_changes_while_it_is_read(rows, place, tmp_path, monkeypatch, how):
-    """It is cut or removed between the look at its header and the reading of its samples."""
-    changes = {"cut.wav": lambda path: os.truncate(path, 20000), "gone.wav": os.unlink}
-    for name in changes:
-        shutil.copy(place / FILES[0], tmp_path / name)
-
-    def change_first(path, *options):
-        changes[path.name](path)
-        yield from libsndfile_blocks(path, *options)
-
-    monkeypatch.setattr("nes2net.audio.read.libsndfile_blocks", change_first)
-    found, err = rows(tmp_path, *how, status=1)
-    assert all(row["error"] for row in found) and err == "2 of 2 files could not be scored\n"
-
-
 def test_a_terminal_that_is_not_utf_8(predict, monkeypatch):
     """A file's name and the '–' of a failure can be printed in any encoding."""
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -379,9 +362,9 @@ def test_file_names_that_are_not_utf_8(predict, rows, place, tmp_path):
 OTHER = "the calibration does not belong to this detector: it was learned from scores of "
 
 
-@pytest.mark.parametrize(
-    "words, messages",
-    [
+def test_errors_are_one_line(refused, place, calibrations, monkeypatch):
+    monkeypatch.chdir(place)
+    for words, messages in (
         ("--samples 100 --track", ["--samples is for one score a file"]),
         ("--samples full --plot a.png", ["--samples is for one score a file"]),
         ("--samples all", ["--samples is at least 1, 4sec or full, not all"]),
@@ -398,9 +381,6 @@ OTHER = "the calibration does not belong to this detector: it was learned from s
         ("--model model.onnx", ["score with it by `nes2net score … --model model.onnx --engine onnx`"]),
         ("--model none.onnx", ["checkpoint none.onnx not found"]),
         ("none.wav --plot model.pth/a.png", ["cannot be written", "--plot"]),  # before anything is scored
-    ],
-)
-def test_errors_are_one_line(refused, place, calibrations, monkeypatch, words, messages):
-    monkeypatch.chdir(place)
-    files = "" if words.startswith("none.wav") else "speech/a.wav"
-    refused(f"predict --model model.pth {files} {words}".format(calibrations), *messages, silent=True)
+    ):
+        files = "" if words.startswith("none.wav") else "speech/a.wav"
+        refused(f"predict --model model.pth {files} {words}".format(calibrations), *messages, silent=True)

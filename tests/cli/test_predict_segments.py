@@ -168,9 +168,9 @@ def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
 WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along the time with --track")
 
 
-@pytest.mark.parametrize(
-    "words, messages",
-    [
+def test_errors_are_one_line(place, monkeypatch, refused):
+    monkeypatch.chdir(place)
+    for words, messages in (
         ("--segments --model whole.pth", WHOLE),
         ("--segments --min-duration inf", ["--min-duration is a number of at least 0, not inf"]),
         ("--segments --track", ["--segments scores the frames of a whole recording: leave out --track"]),
@@ -178,8 +178,5 @@ WHOLE = ("('asp_mlp') scores recordings, not their segments", "or score along th
         ("--segments --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
         ("--rttm a.rttm", ["--rttm is for fake stretches: add --segments"]),
         ("--min-duration 0", ["--min-duration is for fake stretches: add --segments"]),
-    ],
-)
-def test_errors_are_one_line(place, monkeypatch, refused, words, messages):
-    monkeypatch.chdir(place)
-    refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)
+    ):
+        refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

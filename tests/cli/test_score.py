@@ -74,6 +74,8 @@ def test_the_table(score, tmp_path):
     others = score("--calibration plain.json --prior 0.5")[0]  # another threshold is another table
     assert [row["llr"] for row in others] == [row["llr"] for row in rows]
     assert any(a["probability"] != b["probability"] for a, b in zip(rows, others))
+    words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
+    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed
 
 
 def test_recordings_are_measured_once(score, corpus, here):
@@ -113,8 +115,3 @@ def test_recordings_are_measured_once(score, corpus, here):
 )
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path, flags, message):
     assert message in score(flags, status=2)[3] and not (tmp_path / "dev.txt").exists()
-
-
-def test_random_crops_have_the_seed_that_they_have_in_python():
-    words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
-    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed

@@ -54,13 +54,16 @@ def test_a_run_and_what_is_in_it(run, tmp_path, info):
     assert info(folder, "--json")["next"][0].startswith("nes2net info ")
 
 
-def test_a_folder_and_an_onnx_file(spectral_detector, tmp_path, info):
+def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp_path, info):
     export(spectral_detector, "safetensors", tmp_path / "folder")
     assert "detector folder" in info(tmp_path / "folder")
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     found = info(tmp_path / "d.onnx", "--json")
     assert "exported to ONNX" in found["title"] and "--engine onnx" in found["next"][0] and found["parts"]
+    torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
+    found = info(tmp_path / "published.pth")
+    assert "0.83 %" in found and "its tensors have other names" not in found
 
 
 def test_scores_and_their_record(run, corpus, tmp_path, info):
@@ -103,12 +106,6 @@ def test_a_calibration(tmp_path, info):
     text = info(tmp_path / "c.json")
     assert "calibrate apply" in text and "the ratios of its own trials are not kept" in text
     assert "not measured, so no recording is called 'cannot tell'" in text and "  detector" not in text
-
-
-def test_a_published_checkpoint_has_its_published_results(tmp_path, info):
-    torch.save(Detector.from_config("AASIST").state_dict(), tmp_path / "published.pth")
-    found = info(tmp_path / "published.pth")
-    assert "0.83 %" in found and "its tensors have other names" not in found
 
 
 def test_other_files_are_refused_in_one_line(tmp_path, capsys):

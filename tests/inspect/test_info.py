@@ -21,9 +21,6 @@ def test_the_papers_cost_and_size():
     assert estimates("xlsr_300m")["time"].startswith(f"{149e9 / SPEED['fp32'] * 1e3:.2g} ms in fp32, ")
     with pytest.raises(InputError, match="there is no model or part 'nes2net_z'; did you mean"):
         describe("nes2net_z")
-
-
-def test_multiply_adds_of_known_layers():
     assert count_flops(nn.Conv1d(4, 6, 3), torch.zeros(2, 4, 10)) == 2 * 2 * 6 * 8 * 4 * 3
 
 

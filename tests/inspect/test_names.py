@@ -125,9 +125,6 @@ def test_a_recipe_says_what_differs_and_from_where(info):
     (key,) = info("recipe", "train.lr", "--json")
     assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
     assert "2.5e-07" in info("recipe", "train.lr")
-
-
-def test_the_sources_beside_values_are_those_of_the_recipe():
     for name in packaged_recipes():
         sources, values = names._value_comments(name), names._flat(load_recipe(name).written())
         of_model = {key for key in sources if key.startswith("model.")}

@@ -119,17 +119,14 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
         Desk(small, folder, decider=other)
 
 
-@pytest.mark.parametrize(
-    "limits, message",
-    [
+def test_wrong_settings():
+    for limits, message in (
         ({"max_size": 0}, "`max_size` is a number above 0"),
         ({"waiting": 31}, "`waiting` is at most 30, not 31"),
         ({"max_duration": 1e6}, "`max_duration` is at most 43200 s"),
-    ],
-)
-def test_wrong_settings(limits, message):
-    with pytest.raises(InputError, match=message):
-        Limits(**limits)
+    ):
+        with pytest.raises(InputError, match=message):
+            Limits(**limits)
 
 
 def drawn(path, samples, check=lambda: None, **options):

@@ -23,27 +23,23 @@ WAIT = 1000 * PATIENCE  # milliseconds
 CARD = ".n2-card:not([hidden])"
 
 
-@pytest.fixture(scope="module")
-def browser():
+@pytest.fixture
+def page():
+    """A page that must ask this machine alone, and make no error."""
+    asked, errors = [], []
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+        context.grant_permissions(["microphone"])
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        # Gradio asks for what was recorded, to show it until it is scored; an upload is not given out again.
+        page.on(
+            "response", lambda a: a.status >= 400 and "/file=" not in a.url and errors.append(f"{a.status} {a.url}")
+        )
+        yield page
         browser.close()
-
-
-@pytest.fixture
-def page(browser):
-    """A page that must ask this machine alone, and make no error."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.grant_permissions(["microphone"])
-    page = context.new_page()
-    asked, errors = [], []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    # Gradio asks for what was recorded, to show it until it is scored; an upload is not given out again.
-    page.on("response", lambda a: a.status >= 400 and "/file=" not in a.url and errors.append(f"{a.status} {a.url}"))
-    yield page
-    context.close()
     assert asked and all(re.match(r"(http://127\.0\.0\.1:\d+/|data:|blob:http://127\.0\.0\.1:)", url) for url in asked)
     assert errors == []
 

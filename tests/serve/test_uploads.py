@@ -55,7 +55,7 @@ def test_room_is_promised_once(uploads):
         pass
 
 
-def test_a_drop_takes_its_files(uploads, tmp_path):
+def test_a_drop_takes_its_files_and_two_pages_may_drop_the_same(uploads, tmp_path):
     path, secret = put(uploads, "one/a.wav"), write(tmp_path / "secret")
     with uploads.promised(0):
         begun = put(uploads, "tmp1")
@@ -66,9 +66,6 @@ def test_a_drop_takes_its_files(uploads, tmp_path):
             with uploads.taken([str(path)]) as again:
                 assert again == {}
         assert secret.exists() and not taken[str(path)].exists()
-
-
-def test_two_pages_may_drop_the_same_file(uploads):
     path = put(uploads, "one/a.wav")
     drops = [str(path), str(path)]
     uploads.named = lambda: drops

@@ -2,25 +2,21 @@
 
 from typing import get_args
 
-import pytest
 from builders import golden_metrics
 
 from nes2net.cli.published.command import Program
 
 
-@pytest.mark.parametrize(
-    "program, arguments",
-    [
+def test_the_same_lines_and_status_as_the_script(tmp_path, monkeypatch, script, command):
+    monkeypatch.chdir(golden_metrics.load("g200", tmp_path).folder)
+    for program, arguments in (
         ("evaluate_2021_LA", "scores_LA.txt keys/LA eval"),
         ("evaluate_2021_LA", "scores_LA.txt nowhere eval"),
         ("evaluate_2021_DF", "scores_DF.txt keys/DF --allow-partial eval"),
         ("Cal_EER_in_the_wild", "--path scores_ITW.txt --labels_file meta.csv"),
-    ],
-)
-def test_the_same_lines_and_status_as_the_script(program, arguments, tmp_path, monkeypatch, script, command):
-    monkeypatch.chdir(golden_metrics.load("g200", tmp_path).folder)
-    expected = script(f"python {program}.py {arguments}")
-    assert command(f"published {program} {arguments}") == expected and (expected[1] or expected[2])
+    ):
+        expected = script(f"python {program}.py {arguments}")
+        assert command(f"published {program} {arguments}") == expected and (expected[1] or expected[2])
 
 
 def test_help_and_errors_have_the_name_that_was_typed(command, refused):

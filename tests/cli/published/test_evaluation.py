@@ -48,14 +48,7 @@ def g200(tmp_path, monkeypatch):
     return case
 
 
-def test_missing_and_non_finite_scores_are_named(g200, script):
-    _, _, stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval")
-    assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
-    _, _, stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval")
-    assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
-
-
-def test_phases_and_key_layouts(g200, script):
+def test_phases_key_layouts_and_what_is_missing(g200, script):
     for keys in ("keys", "keys/LA", "keys/LA/CM", "."):
         for phase in ("hidden", "hidden_track"):
             status, stdout, _ = script(f"python evaluate_2021_LA.py scores_LA.txt {keys} {phase}")
@@ -64,6 +57,10 @@ def test_phases_and_key_layouts(g200, script):
     status, stdout, stderr = script("python evaluate_2021_LA.py scores_LA.txt keys eval")
     assert (status, stdout) == (2, "") and stderr.count("\n") == 1
     assert "ASVTorch_Kaldi/score.txt, keys/LA/ASV/ASVtorch_kaldi/score.txt" in stderr
+    _, _, stderr = script("python evaluate_2021_LA.py bad_short_LA.txt keys/LA eval")
+    assert stderr == "bad_short_LA.txt: 3 of 200 trials without a score: LA_E_1000045, LA_E_1000111, LA_E_1000176\n"
+    _, _, stderr = script("python evaluate_2021_LA.py bad_nan_LA.txt keys/LA eval")
+    assert stderr.splitlines()[0] == "bad_nan_LA.txt: 1 with a score that is not finite: LA_E_1000045"
 
 
 FIRST, CHECK = "LA_E_1000001", "CHECK: submission has 150 of 200 expected trials.\n"

@@ -72,9 +72,11 @@ def test_flags_of_training():
 DRAWS = "--augment_rng legacy is the order of RawBoost's draws, and --algo 0 draws nothing"
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
+def test_errors_are_one_line_with_status_2(corpus, here, refused):
+    places = {"corpus": corpus, "nowhere": here / "nowhere", "text": Path(__file__).parents[3] / "README.md"}
+    places["small"] = f"--database_path {corpus} --ssl_config small"
+    places["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
+    for arguments, message in (
         ("--track LB", "argument --track: invalid choice: 'LB'"),
         ("--model_name other", "argument --model_name: invalid choice: 'other'"),
         ("{small} --augment_rng legacy --algo 0", DRAWS),
@@ -93,19 +95,9 @@ DRAWS = "--augment_rng legacy is the order of RawBoost's draws, and --algo 0 dra
         ("{scoring} --num_average_model 2 --model_ID_to_average 1", "as many"),
         ("{scoring} --num_average_model 1 --model_ID_to_average 1", "--model_path"),
         ("{scoring} --num_average_model 2 --model_ID_to_average 1 2", "--model_folder_path"),
-    ],
-)
-def test_errors_are_one_line_with_status_2(arguments, message, corpus, here, refused):
-    places = {"corpus": corpus, "nowhere": here / "nowhere", "text": Path(__file__).parents[3] / "README.md"}
-    places["small"] = f"--database_path {corpus} --ssl_config small"
-    places["scoring"] = f"--eval --eval_output s.txt --database_path {corpus}"
-    said = refused(f"{MODEL} {arguments.format(**places)}", message, program=legacy.main)
-    assert said.startswith("main.py: error: ") and list(here.iterdir()) == []
-
-
-def test_debug_shows_the_traceback(here):
-    with pytest.raises(InputError):
-        legacy.main([*MODEL.split(), "--debug"])
+    ):
+        said = refused(f"{MODEL} {arguments.format(**places)}", message, program=legacy.main)
+        assert said.startswith("main.py: error: ") and list(here.iterdir()) == []
 
 
 def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, refused):
@@ -114,6 +106,8 @@ def test_a_checkpoint_of_another_model_is_explained(small_model, corpus, here, r
     words = f"{MODEL} --eval --eval_output s.txt --database_path {corpus} --model_path bare.pth --ssl_config small"
     messages = ("bare.pth does not fit this model", "ssl_model.model.feature_extractor", "where (")
     refused(words, *messages, program=legacy.main)
+    with pytest.raises(InputError):
+        legacy.main([*MODEL.split(), "--debug"])
 
 
 def test_scoring_with_the_flags_of_this_toolkit(detector, corpus, here, command):
