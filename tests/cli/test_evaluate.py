@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from builders.report_case import make_case
 
@@ -38,16 +37,7 @@ def test_command_line(good, tmp_path, command, refused):
     refused(f"{good} --exclude A08", "--exclude takes FIELD=VALUE")
     refused(f"{good} --json good.txt", "is one of the score files")
     refused(f"{good} --seed -1", "seed must be 0 or more, got -1")
-
-
-@pytest.mark.slow
-def test_embeddings_are_drawn_in_the_page(good, tmp_path, command, refused):
-    ids = [line.split()[0] for line in (tmp_path / "good.txt").read_text().splitlines()[:20]]
-    np.save("e.npy", np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32))
-    (tmp_path / "e.npy.csv").write_text("id,label\n" + "".join(f"{id},\n" for id in ids))
-    assert command(f"{good} --embeddings e.npy --html r.html")[0] == 0
-    page = (tmp_path / "r.html").read_text()
-    assert "<h2>Embeddings</h2>" in page and "All 20 embeddings are drawn" in page
+    refused(f"{good} --threshold 0.5", "--threshold and --resolution are for scores of frames")
     refused(f"{good} --embeddings e.npy", "--embeddings are drawn in the page: name it with --html")
 
 

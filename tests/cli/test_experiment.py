@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,7 +13,6 @@ from builders.experiments import LA, experiment_file
 
 from nes2net.cli.main import main
 from nes2net.experiments import jobs
-from nes2net.scoring.score_file import read_scores
 from nes2net.training.selection import best_epochs
 
 WILD = {"name": "wild", "corpus": "in_the_wild", "root": "${data}/release_in_the_wild"}
@@ -184,15 +181,3 @@ def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, refused):
     for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
         monkeypatch.setenv(name, value)
     refused(words(experiment_file(tmp_path, corpus)), "leave torchrun out, and give --jobs")
-
-
-@pytest.mark.slow
-def test_processes_give_the_same_scores_and_keep_logs(done, corpus, tmp_path):
-    path = experiment_file(tmp_path, corpus, seeds=[2], averages=[1, 3])
-    command = [sys.executable, "-m", "nes2net", *words(path, "--jobs", "2")]
-    found = subprocess.run(command, capture_output=True, text=True)
-    assert found.returncode == 1 and "1 failed or were not begun" in found.stderr
-    assert "evaluate_seed2_best3: exit status 2: evaluate seed2 best3 wild: not begun" in found.stderr
-    assert "epoch 2" in (tmp_path / "out/logs/train_seed2.log").read_text()
-    (one,), (other,) = (read_scores(folder / "out/scores/seed2/best1/wild.txt")[1:] for folder in (tmp_path, done))
-    assert (one == other).all()
