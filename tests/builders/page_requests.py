@@ -30,38 +30,34 @@ def wav(seconds=1.0, pitch=200):
     return content.getvalue()
 
 
-def send(address, path, **options):
-    with path.open("rb") as file:
-        return httpx.post(f"{address}/api/score", files={"file": (path.name, file)}, timeout=PATIENCE, **options)
+def send(client, path, **options):
+    return client.post("/api/score", files={"file": (path.name, path.read_bytes())}, **options)
 
 
-def upload(address, *files):
-    return httpx.post(
-        f"{address}/gradio_api/upload", files=[("files", file) for file in files], timeout=PATIENCE
-    ).json()
+def upload(client, *files):
+    return client.post("/gradio_api/upload", files=[("files", file) for file in files]).json()
 
 
 def given(path):
     return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
-def joined(payload, session="one"):
-    return {"data": [payload], "fn_index": 0, "session_hash": session}
+def joined(payload):
+    return {"data": [payload], "fn_index": 0, "session_hash": "one"}
 
 
-def messages(client, payload, session="one"):
+def messages(client, payload):
     """What the page's own event tells about ``payload``."""
-    client.post("/gradio_api/queue/join", json=joined(payload, session)).raise_for_status()
-    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": session}) as stream:
+    client.post("/gradio_api/queue/join", json=joined(payload)).raise_for_status()
+    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "one"}) as stream:
         for line in stream.iter_lines():
             if line.startswith("data:"):
                 yield json.loads(line[5:])
 
 
-def ask_page(address, payload):
+def ask_page(client, payload):
     """What the page's own event answers to ``payload``."""
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        return next(message for message in messages(client, payload) if message["msg"] == "process_completed")
+    return next(message for message in messages(client, payload) if message["msg"] == "process_completed")
 
 
 def shown(message):
@@ -80,12 +76,11 @@ def wait(for_what, largest=lambda: 0):
     return seen
 
 
-def begun(address, path, length, content=b""):
+def begun(client: httpx.Client, path, length, content=b""):
     """A connection on which a request that sends a file has begun."""
-    port = int(address.rpartition(":")[2])
-    connection = socket.create_connection(("127.0.0.1", port))
+    connection = socket.create_connection(("127.0.0.1", client.base_url.port))
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-    part = '--B\r\nContent-Disposition: form-data; name="FIELD"; filename="a.wav"\r\n\r\n'
-    part = part.replace("FIELD", "files" if path.endswith("upload") else "file")
+    field = "files" if path.endswith("upload") else "file"
+    part = f'--B\r\nContent-Disposition: form-data; name="{field}"; filename="a.wav"\r\n\r\n'
     connection.sendall(f"{head}Content-Length: {length}\r\n\r\n{part}".encode() + content)
     return connection

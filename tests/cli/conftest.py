@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,13 @@ def one_parser():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(command_line, "build_parser", _parser)
         yield
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The temporary folder, as the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture

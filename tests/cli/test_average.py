@@ -5,8 +5,6 @@ import shlex
 
 import pytest
 
-from nes2net.cli.main import main
-
 
 @pytest.fixture
 def folder(tmp_path):
@@ -23,31 +21,27 @@ def folder(tmp_path):
     return folder
 
 
-def test_a_run_folder_without_a_choice(folder, capsys):
+def test_a_run_folder_without_a_choice(folder, command):
     before = sorted(folder.iterdir())
-    assert main(["average", str(folder)]) == 2
-    said = capsys.readouterr()
-    table = [line.split() for line in said.out.splitlines()]
-    (head,) = (number for number, cells in enumerate(table) if cells[:1] == ["epoch"])
-    lines = said.out.splitlines()[head : head + 7]
+    status, out, err = command(["average", folder])
+    lines = out.splitlines()
+    (head,) = (number for number, line in enumerate(lines) if line.split()[:1] == ["epoch"])
     names = ["best 5", "last 5", "best 3", "last 3"]
-    ends = [lines[0].index(name) + len(name) - 1 for name in names]
-    chosen = [[int(line.split()[0]) for line in lines[1:] if len(line) > end and line[end] == "*"] for end in ends]
+    ends = [lines[head].index(name) + len(name) - 1 for name in names]
+    rows = lines[head + 1 : head + 7]
+    chosen = [[int(line.split()[0]) for line in rows if len(line) > end and line[end] == "*"] for end in ends]
     assert chosen == [[2, 4, 5, 6, 7], [2, 4, 5, 6, 7], [4, 5, 6], [5, 6, 7]]
-    assert "10.000 (5.00–20.00)" in lines[1] and "val_loss_wo_aug" in lines[0]
-    commands = [shlex.split(line) for line in said.out.splitlines()[head + 8 :]]
+    assert "10.000 (5.00–20.00)" in rows[0] and "val_loss_wo_aug" in lines[head]
+    commands = [shlex.split(line) for line in lines[head + 8 :]]
     assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
-    assert "nothing was averaged" in said.err and sorted(folder.iterdir()) == before
+    assert status == 2 and "nothing was averaged" in err and sorted(folder.iterdir()) == before
 
 
-def test_a_history_with_a_text_for_a_number(folder, command):
-    rows = json.loads((folder / "history.json").read_text())
-    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in rows]))
+def test_a_text_for_a_number_fewer_checkpoints_and_no_history(folder, command, refused):
+    history = json.loads((folder / "history.json").read_text())
+    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in history]))
     status, out, _ = command(["average", folder])
     assert status == 2 and "–" in out
-
-
-def test_fewer_checkpoints_and_no_history(folder, command, refused):
     (folder / "history.json").unlink()
     for epoch in (1, 4, 5, 6):
         (folder / f"epoch_{epoch}.pth").unlink()
@@ -56,10 +50,3 @@ def test_fewer_checkpoints_and_no_history(folder, command, refused):
     for epoch in (2, 7):
         (folder / f"epoch_{epoch}.pth").unlink()
     refused(["average", folder], "holds no epoch_N.pth")
-
-
-def test_an_average_of_another_program_has_no_next_command(tmp_path, spectral_detector, command):
-    for number in (1, 2):
-        spectral_detector.save(tmp_path / f"{number}.pth")
-    status, out, _ = command(f"average {tmp_path}/1.pth {tmp_path}/2.pth --out {tmp_path}/average.pth")
-    assert (status, out) == (0, f"average written to {tmp_path}/average.pth\n")

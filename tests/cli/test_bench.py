@@ -8,17 +8,29 @@ import soundfile
 import torch
 
 from nes2net import Detector
-from nes2net.cli.main import main
 
+RANDOM = "--architecture wavlm_nes2net --frontend wav2vec2_small --dtype bfloat16"
 STAGES = ["decode, one thread", "front-end, batch 1", "back-end, batch 1", "front-end, batch 3", "back-end, batch 3"]
 STAGES += ["files to scores, batch 3", "matrix product, "]
 
 
-def check(out, dtype, files, samples):
-    """Assert that the head names the settings, and that each stage has a row of positive numbers."""
+@pytest.mark.parametrize(
+    "words, dtype, files, said",
+    [
+        (RANDOM, "bfloat16", "8 generated FLAC files", "wav2vec2 + last + nes2net_x"),
+        (". --model model.pth --device cpu", "float32", "3 files", "lfcc + last + asp_mlp"),
+    ],
+)
+def test_a_table_of_every_stage(words, dtype, files, said, here, command):
+    """The head names the settings, and each stage has a row of positive numbers."""
+    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save("model.pth")
+    for number in range(3):
+        soundfile.write(f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)
+    status, out, err = command(f"bench {words} --seconds 0.5 --batch-size 1 3 --rounds 1")
+    assert status == 0 and ("this takes a while" in err) == (words == RANDOM)
     head, rows = out.split("\n\n")
-    assert "nes2net 0" in head and f"torch {torch.__version__}" in head and " thread" in head
-    assert f"{dtype} on cpu" in head and f"{files}, utterances of {samples:,} samples" in head
+    assert said in head and "nes2net 0" in head and f"torch {torch.__version__}" in head and " thread" in head
+    assert f"{dtype} on cpu" in head and f"{files}, utterances of 8,000 samples" in head
     titles, line, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
     assert titles == ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
     assert all(set(cell) <= {"-", ":"} for cell in line)
@@ -29,36 +41,14 @@ def check(out, dtype, files, samples):
         assert row[1] == "–" or float(row[1].replace(",", "")) > 0
 
 
-def test_random_weights_and_generated_files(capsys):
-    arguments = ["--architecture", "wavlm_nes2net", "--frontend", "wav2vec2_small", "--dtype", "bfloat16"]
-    assert main(["bench", *arguments, "--seconds", "0.5", "--batch-size", "1", "3", "--rounds", "1"]) == 0
-    output = capsys.readouterr()
-    check(output.out, "bfloat16", "8 generated FLAC files", 8000)
-    assert "wav2vec2 + last + nes2net_x" in output.out and "this takes a while" in output.err
-
-
-def test_a_checkpoint_and_files(tmp_path, capsys):
-    torch.manual_seed(0)
-    Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).save(tmp_path / "model.pth")
-    for number in range(3):
-        soundfile.write(tmp_path / f"{number}.wav", 0.1 * np.random.default_rng(number).standard_normal(9000), 16000)
-    arguments = [str(tmp_path), "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--seconds", "0.5"]
-    assert main(["bench", *arguments, "--batch-size", "1", "3", "--rounds", "2"]) == 0
-    check(capsys.readouterr().out, "float32", "3 files", 8000)
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (["--rounds", "0"], "--rounds is at least 1"),
-        (["--batch-size", "0"], "--batch-size is at least 1"),
-        (["--model", "m.pth", "--frontend", "lfcc"], "--frontend goes with --architecture"),
-        (["--model", "m.pth", "--architecture", "AASIST"], "not allowed with argument"),
-        (["--architecture", "AASIST", "--seconds", "0.001"], "--seconds is 0.14.* or more for this detector"),
-        (["--architecture", "AASIST", "--seconds", "nan"], "--seconds is"),
-        (["--architecture", "AASISST"], "did you mean 'AASIST'"),
-    ],
-)
-def test_errors_are_one_line(arguments, message, command):
-    status, _, err = command(["bench", *arguments])
-    assert status == 2 and re.search(message, err.splitlines()[-1])
+def test_errors_are_one_line(command):
+    for arguments, message in (
+        ("--batch-size 0", "--batch-size is at least 1"),
+        ("--model m.pth --frontend lfcc", "--frontend goes with --architecture"),
+        ("--model m.pth --architecture AASIST", "not allowed with argument"),
+        ("--architecture AASIST --seconds 0.001", "--seconds is 0.14.* or more for this detector"),
+        ("--architecture AASIST --seconds nan", "--seconds is"),
+        ("--architecture AASISST", "did you mean 'AASIST'"),
+    ):
+        status, _, err = command(f"bench {arguments}")
+        assert status == 2 and re.search(message, err.splitlines()[-1])

@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,40 +31,39 @@ def calibrate(command):
     """A function that runs the command; it must end with 0: standard output and standard error."""
 
     def run(words):
-        status, out, err = command(words if isinstance(words, list) else f"calibrate {words}")
+        status, out, err = command(f"calibrate {words}")
         assert status == 0, err
         return out, err
 
     return run
 
 
-def make_folder(folder):
-    """Write protocols of dev and eval, and scores of systems ``A`` and ``B``."""
+@pytest.fixture
+def folder(here):
+    """The working folder, with protocols of dev and eval, and scores of systems ``A`` and ``B``."""
     rng = np.random.default_rng(0)
     for split, name in PROTOCOLS.items():
         labels = ["bonafide"] * 60 + ["spoof"] * 140
         lines = [f"S{i % 9} {split}{i} - {'-' if x == 'bonafide' else 'A07'} {x}" for i, x in enumerate(labels)]
-        (folder / name).write_text("\n".join(lines) + "\n")
+        (here / name).write_text("\n".join(lines) + "\n")
         for system, scale in (("A", 5), ("B", 0.2)):
             scores = scale * (rng.normal(0, 1, 200) + np.repeat((1, -1), (60, 140)))
-            write(folder / f"{system}.{split}.txt", {f"{split}{i}": score for i, score in enumerate(scores.tolist())})
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return make_folder(tmp_path)
+            write(f"{system}.{split}.txt", {f"{split}{i}": score for i, score in enumerate(scores.tolist())})
+    return here
 
 
 def write(path, scores):
-    with open(path, "w") as file:
-        file.writelines(f"{id} {score!r}\n" for id, score in scores.items())
+    Path(path).write_text("".join(f"{id} {score!r}\n" for id, score in scores.items()))
 
 
 def read(path):
-    with open(path) as file:
-        return {id: float(score) for id, score in (line.split() for line in file)}
+    return {id: float(score) for id, score in (line.split() for line in Path(path).read_text().splitlines())}
+
+
+def change(path, edit):
+    """Write the scores ``edit(id, score)`` where that is not None."""
+    edited = {id: edit(id, score) for id, score in read(path).items()}
+    write(path, {id: score for id, score in edited.items() if score is not None})
 
 
 def by_class(scores, split="eval"):
@@ -75,12 +75,6 @@ def figures_printed(stdout):
     lines = stdout[stdout.index("EER %") :].splitlines()[1:]
     lines = [line.rsplit(maxsplit=5) for line in lines if not line.endswith((".txt", ".json"))]
     return {name: [float(number) for number in numbers] for name, *numbers in lines}
-
-
-def change(path, edit):
-    """Write the scores ``edit(id, score)`` where that is not None."""
-    edited = {id: edit(id, score) for id, score in read(path).items()}
-    write(path, {id: score for id, score in edited.items() if score is not None})
 
 
 def test_calibrate(folder, calibrate):
@@ -102,7 +96,6 @@ def test_calibrate(folder, calibrate):
         assert table[name] == pytest.approx(expected, abs=5.1e-5)
     assert table["eval calibrated"][:2] == table["eval A.dev"][:2]  # calibration keeps the order of scores
     assert table["eval calibrated"][4] < table["eval A.dev"][4]
-    assert json.loads((folder / "A.json").read_text())["trained_on"]["num_bonafide"] == 60
     (folder / PROTOCOLS["eval"]).unlink()
     assert "note: the keys have no labels for phase eval" in calibrate(f"{FIT} --apply A.eval.txt --out again.txt")[0]
     assert read("again.txt") == calibrated  # written, but not evaluated
@@ -111,8 +104,8 @@ def test_calibrate(folder, calibrate):
 def test_fuse_and_apply_a_saved_fusion(folder, calibrate):
     printed, _ = calibrate(f"{FIT} B.dev.txt --prior 0.655 --apply A.eval.txt B.eval.txt --out F.txt --save F.json")
     table = figures_printed(printed)
-    assert table["eval fused"][0] < min(table["eval A.dev"][0], table["eval B.dev"][0])
-    assert table["eval fused"][4] < min(table["eval A.dev"][4], table["eval B.dev"][4])
+    for figure in (0, 4):
+        assert table["eval fused"][figure] < min(table["eval A.dev"][figure], table["eval B.dev"][figure])
     # The order of trials in the files does not matter.
     write("shuffled.txt", dict(reversed(read("B.eval.txt").items())))
     printed, _ = calibrate("apply F.json A.eval.txt shuffled.txt --out again.txt --eval-corpus asvspoof2019_la")
@@ -133,105 +126,72 @@ def test_notes_on_separated_classes_and_weights_below_0(folder, calibrate, refus
     assert "note: the classes are separated without error here" in calibrate(FIT)[0]
 
 
-@pytest.mark.parametrize("number, warned", [(2, True), (19, True), (20, False)])
-def test_what_few_trials_are_worth_is_said(folder, calibrate, number, warned):
-    change("A.dev.txt", lambda id, score: None if number <= int(id[3:]) < 60 else score)
-    _, err = calibrate(f"{FIT} --allow-partial --allow-inverted")
-    assert (f"warning: there are only {number} bona fide trials" in err) is warned
-
-
-def test_partial_scores(folder, calibrate, refused):
+def test_partial_scores_and_what_few_trials_are_worth(folder, calibrate, refused):
     change("B.dev.txt", lambda id, score: None if id == "dev7" else score)
     refused(f"calibrate {FIT} B.dev.txt", "B.dev.txt: scores and key do not fit: 1 of 200 trials without a score: dev7")
-    assert "59 bona fide and 140 spoofed trials" in calibrate(f"{FIT} B.dev.txt --allow-partial")[0]
     change("B.eval.txt", lambda id, score: None if id == "eval3" else score)
-    calibrate(f"{FIT} B.dev.txt --allow-partial --apply A.eval.txt B.eval.txt --out F.txt")
-    assert set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
+    out, _ = calibrate(f"{FIT} B.dev.txt --allow-partial --apply A.eval.txt B.eval.txt --out F.txt")
+    assert "59 bona fide and 140 spoofed trials" in out and set(read("A.eval.txt")) - set(read("F.txt")) == {"eval3"}
+    for number in (20, 19, 2):
+        change("A.dev.txt", lambda id, score, number=number: None if number <= int(id[3:]) < 60 else score)
+        _, err = calibrate(f"{FIT} --allow-partial --allow-inverted")
+        assert (f"warning: there are only {number} bona fide trials" in err) is (number < 20)
 
 
-@pytest.fixture(scope="module")
-def wrong(tmp_path_factory):
-    """A folder with files that do not fit, and the calibration ``A.json``."""
-    folder = make_folder(tmp_path_factory.mktemp("wrong"))
-    command = f"calibrate {FIT} --keys . --save A.json"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(command.split()) == 0
-    write(folder / "constant.txt", dict.fromkeys(read(folder / "A.dev.txt"), 1.0))
-    write(folder / "one.txt", {"eval0": 1.0})
-    write(folder / "bonafide.txt", {f"dev{i}": float(i) for i in range(60)})
-    (folder / "bad.txt").write_text("eval0 1.0\neval0 2.0\n")
-    (folder / "doubled.txt").write_text("".join(f"eval{n} 1.0\n" for n in range(12)) * 2)
+def test_errors_are_one_line(folder, calibrate, refused):
+    calibrate(f"{FIT} --save A.json")
+    write("one.txt", {"eval0": 1.0})
+    write("bonafide.txt", {f"dev{i}": float(i) for i in range(60)})
     (folder / "onesided").mkdir()
     protocol = (folder / PROTOCOLS["dev"]).read_text().splitlines(True)
     (folder / "onesided" / PROTOCOLS["dev"]).write_text("".join(line for line in protocol if "bonafide" in line))
-    return folder
-
-
-@pytest.mark.parametrize(
-    "words, message",
-    [
-        ("{fit} --out x.txt", "--apply and --out go together"),
-        ("{fit} B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
-        ("fit asvspoof2019_la none.txt", "none.txt: cannot be read"),
-        ("{fit} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
-        ("{fit} --prior 2", "prior must lie between 0 and 1"),
-        ("{fit} --apply doubled.txt --out x.txt", "doubled.txt: 12 scored more than once"),
-        ("{fit} --apply bad.txt --out x.txt", "bad.txt: 1 scored twice with different"),
-        ("{fit} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "one.txt: no score for 199 trials"),
-        ("fit asvspoof2019_la constant.txt", "constant: all trials have the same score"),
+    for words, message in (
+        (f"{FIT} --out x.txt", "--apply and --out go together"),
+        (f"{FIT} B.dev.txt --apply A.eval.txt --out x.txt", "--apply takes as many, not 1"),
+        (f"{FIT} --apply A.eval.txt --out A.eval.txt", "A.eval.txt is one of the files that are read"),
+        (f"{FIT} B.dev.txt --apply A.eval.txt one.txt --out x.txt", "one.txt: no score for 199 trials"),
         ("fit asvspoof2019_la bonafide.txt --keys onesided", "60 bona fide trials with scores, but no spoofed ones"),
-        ("apply A.dev.txt A.eval.txt --out x.txt", "A.dev.txt: not a calibration"),
         ("apply A.json A.eval.txt B.eval.txt --out x.txt", "needs scores of 1 system (A.dev), but 2 score files"),
-        ("{fit} --apply A.eval.txt --out x.txt --save ./x.txt", "--out and --save are both x.txt"),
+        (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "--out and --save are both x.txt"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
-        ("{fit} --save A.json/B.json", "A.json/B.json: cannot be written"),
+        (f"{FIT} --save A.json/B.json", "A.json/B.json: cannot be written"),
         ("apply A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
-        ("{fit} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
+        (f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
         ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
-    ],
-)
-def test_errors_are_one_line(wrong, monkeypatch, refused, words, message):
-    monkeypatch.chdir(wrong)
-    refused(f"calibrate {words.format(fit=FIT)}", message)
-    assert not (wrong / "x.txt").exists()
+    ):
+        refused(f"calibrate {words}", message)
+    assert not (folder / "x.txt").exists()
 
 
-def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(tmp_path, monkeypatch, calibrate, refused):
-    monkeypatch.chdir(tmp_path)
-    labels = ["real", "fake"] * 20
-    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
-    scores = np.random.default_rng(0).normal(0, 1, 40) + np.tile((1, 0), 20)
-    write("s.txt", {str(n): score for n, score in enumerate(scores.tolist())})
+def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(here, calibrate, refused):
+    labels = [("real", "fake")[n % 2] for n in range(40)]
+    (here / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
+    write("s.txt", {str(n): n % 7 - 3.0 * (label == "fake") for n, label in enumerate(labels)})
     words = "fit generic s.txt --keys list.csv --apply s.txt --out x.txt"
     refused(f"calibrate {words}", "the list names no parts, so there is no phase 'dev'")
     note = "note: {} of the trials to evaluate were trained on"
     assert note.format(40) in calibrate(f"{words} --phase all")[0]
-    table = "path,label,split\n" + "".join(f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
-    (tmp_path / "list.csv").write_text(table)
+    rows = (f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
+    (here / "list.csv").write_text("path,label,split\n" + "".join(rows))
     assert "trained on;" not in calibrate(words)[0]
     assert note.format(20) in calibrate(f"{words} --phase all")[0]
 
 
-def test_the_eer_goes_by_the_rule_of_the_corpus(tmp_path, monkeypatch, calibrate):
-    monkeypatch.chdir(tmp_path)
-    scores = {"CtrSVDD_0": 0.0, "CtrSVDD_1": 0.0, "CtrSVDD_2": 1.0, "CtrSVDD_3": 1.0, "CtrSVDD_4": 0.0}
-    labels = ["bonafide", "deepfake", "bonafide", "deepfake", "deepfake"]
-    lines = (f"kiritan s {id} - {'A09' if x == 'deepfake' else '-'} {x}\n" for id, x in zip(scores, labels))
-    (tmp_path / "dev.txt").write_text("".join(lines))
-    write("s.txt", scores)
+def test_the_eer_goes_by_the_rule_of_the_corpus(here, calibrate):
     bonafide, spoof = [0.0, 1.0], [0.0, 1.0, 0.0]
+    labels = ["- bonafide"] * 2 + ["A09 deepfake"] * 3
+    (here / "dev.txt").write_text("".join(f"kiritan s CtrSVDD_{n} - {x}\n" for n, x in enumerate(labels)))
+    write("s.txt", {f"CtrSVDD_{n}": score for n, score in enumerate(bonafide + spoof)})
     rules = {rule: 100 * metrics.compute_eer(bonafide, spoof, rule)[0] for rule in ("sklearn", "asvspoof")}
     assert rules["sklearn"] != pytest.approx(rules["asvspoof"])
     table = figures_printed(calibrate("fit ctrsvdd s.txt")[0])
     assert table["dev s"][0] == pytest.approx(rules["sklearn"], abs=5e-5)
 
 
-def test_scores_of_a_real_system(shared, tmp_path, monkeypatch, calibrate):
+def test_scores_of_a_real_system(shared, here, calibrate):
     """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
-    monkeypatch.chdir(tmp_path)
     source = shared / "real" / "scores" / "asvspoof2019_la"
-    (tmp_path / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
+    (here / PROTOCOLS["dev"]).write_bytes(lzma.open(source / f"{PROTOCOLS['dev']}.xz").read())
     rows = (line.split() for line in lzma.open(source / "CQCC-GMM.dev.txt.xz", "rt"))
     write("CQCC-GMM.txt", {row[0]: float(row[3]) for row in rows})
     table = figures_printed(calibrate("fit asvspoof2019_la CQCC-GMM.txt")[0])
@@ -249,14 +209,10 @@ def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
     table = figures_printed(out)
     before, after = table["eval A.dev"][4], table["eval calibrated"][4]
     assert after > 1 > before
-    warned = (
-        f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1 it tells less"
-    )
+    warned = f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1 it tells"
     warning, *written = err.splitlines()
     assert warning.startswith(warned) and "learn a calibration" in warning
     assert written == ["wrote x.txt", "wrote A.json"]
-    _, err = calibrate("apply A.json A.eval.txt --out x.txt --eval-corpus asvspoof2019_la")
-    assert err.startswith(warned)
     # A fusion is compared with the best of its systems.
     _, err = calibrate(f"{FIT} B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt")
     assert "warning: eval fused: Cllr is worse than before" in err
@@ -288,20 +244,19 @@ def scored(tmp_path_factory):
 @pytest.fixture
 def recordings(scored, tmp_path, monkeypatch):
     """A copy of ``scored``, to work in."""
-    folder = tmp_path / "work"
-    shutil.copytree(scored, folder)
-    monkeypatch.chdir(folder)
-    return folder
+    monkeypatch.chdir(shutil.copytree(scored, tmp_path / "work"))
+    return tmp_path / "work"
 
 
 LEARN = "fit generic s.txt --root list.csv --phase all --workers 0 --save c.json --allow-inverted"
+BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
 
 
-def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate):
+def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate, command):
     (recordings / "r5.wav").write_bytes(b"RIFF")
     out, err = calibrate(LEARN)
     assert "left out: r5: audio file" in err and "1 recording was left out: r5" in err
-    fingerprint = Detector.from_pretrained(recordings / "d.pth").fingerprint()
+    fingerprint = Detector.from_pretrained("d.pth").fingerprint()
     assert f"detector: {fingerprint[:12]} in float32, scored the first 8000 samples" in out
     assert "recordings: 23 measured by duration, level, bandwidth\n" in out
     found = calibration.load("c.json")
@@ -315,7 +270,7 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate)
     assert population.num_recordings == 23 and not population.has_embeddings
     heard = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(heard), rel=1e-5)
-    told, _ = calibrate(["info", "c.json"])
+    told = command("info c.json")[1]
     assert fingerprint in told and "23 measured" in told and "usual bandwidth" in told and "0.4 to 0.5 s" in told
     kept = json.loads((recordings / "c.json").read_text())
     calibrate(LEARN)
@@ -327,18 +282,15 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
     words = f"{LEARN} --model d.pth --device cpu"
     kept, fit, given, written = recordings / "c.json.embeddings.npy", Population.fit, [], []
 
-    def interrupted(traits, classes):
-        given.extend(traits)
+    def interrupted_once(traits, classes):
         written.append(os.stat(kept).st_mtime_ns)
-        raise KeyboardInterrupt
-
-    def resumed(traits, classes):
-        written.append(os.stat(kept).st_mtime_ns)
+        if len(written) == 1:
+            given.extend(traits)
+            raise KeyboardInterrupt
         return fit(traits, classes)
 
-    monkeypatch.setattr(Population, "fit", interrupted)
+    monkeypatch.setattr(Population, "fit", interrupted_once)
     assert command(f"calibrate {words}")[0] != 0 and kept.is_file() and not (recordings / "c.json").exists()
-    monkeypatch.setattr(Population, "fit", resumed)
     assert "24 measured by duration, level, bandwidth, embedding" in calibrate(words)[0]
     assert written[0] == written[1]  # nothing was embedded again
     assert not list(recordings.glob("c.json.embeddings*"))
@@ -349,20 +301,19 @@ def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordin
     np.testing.assert_allclose(given[3].embedding, expected, atol=1e-5)
 
 
-@pytest.fixture
-def folders(recordings):
-    """The recordings in a folder of each class."""
+TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
+
+
+def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate, command, refused):
     for number in range(24):
         place = recordings / ("real", "fake/tts")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(place / f"r{number}.wav")
-    return recordings
-
-
-TWO = "recordings real fake --model d.pth --device cpu --workers 0 --samples 8000 --allow-inverted --save out/c.json"
-
-
-def test_two_folders_give_what_their_list_and_scores_would(folders, calibrate, command):
+    for wrong, message in (
+        (TWO.replace("fake", "real"), "12 recordings are in both real and real"),
+        (TWO.replace("--samples 8000", "--samples 0"), "--samples is at least 1"),
+    ):
+        refused(f"calibrate {wrong}", message)
     printed, err = calibrate(TWO)
     assert "24 scores written to out/c.json.scores.txt" in printed and "wrote out/c.json\n" in err
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
@@ -377,114 +328,79 @@ def test_two_folders_give_what_their_list_and_scores_would(folders, calibrate, c
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     other = calibration.load("other.json")
     assert replace(found, trained_on=other.trained_on) == other and other.population.has_embeddings
-    (row,) = (
-        json.loads(line)
-        for line in command("predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json")[
-            1
-        ].splitlines()
-    )
+    row = json.loads(command("predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json")[1])
     assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], rel=1e-5) and 0 < row["probability"] < 1
     # Again nothing is scored; another recording is.
     assert "complete already" in calibrate(TWO)[0]
-    (folders / "real" / "bad.wav").write_bytes(b"RIFF")
+    (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
     status, out, err = command(f"calibrate {TWO}")
     assert status == 1 and "24 of 25 scores written" in out and "1 file was left out: bonafide/bad.wav" in err
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("recordings real real", "12 recordings are in both real and real"),
-        ("recordings real none", "there are no audio files in none"),
-        ("recordings real fake --samples 0", "--samples is at least 1"),
-    ],
-)
-def test_folders_that_do_not_tell_the_classes_apart(folders, refused, words, message):
-    (folders / "none").mkdir()
-    refused(f"calibrate {words} --model d.pth --save c.json", message)
-    assert not (folders / "c.json").exists()
-
-
-BY_KEYS = LEARN.replace("--root list.csv", "--keys list.csv")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
+def test_what_cannot_be_measured(recordings, refused):
+    torch.manual_seed(1)
+    Detector.from_config(Detector.from_pretrained("d.pth").config).save("other.pth")
+    shutil.copy("s.txt", "bare.txt")
+    (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
+    for words, message in (
         (f"{LEARN} --model other.pth", "other.pth is not the detector that made s.txt"),
         (LEARN.replace("s.txt", "bare.txt") + " --model d.pth", "bare.txt: no record of these scores is beside it"),
         (LEARN.replace("--save c.json", ""), "name a file for it with --save"),
         (f"{BY_KEYS} --model d.pth", "name its folder with --root"),
         (f"{BY_KEYS} --root few.csv", "few.csv: has no recordings of 22 of the 24 trials"),
         (f"{LEARN} --resolution 20", "--resolution is the length of frames"),
-    ],
-)
-def test_what_cannot_be_measured(recordings, refused, words, message):
-    torch.manual_seed(1)
-    Detector.from_config(Detector.from_pretrained("d.pth").config).save("other.pth")
-    shutil.copy("s.txt", "bare.txt")
-    (recordings / "few.csv").write_text("path,label\nr0.wav,real\nr1.wav,fake\n")
-    refused(f"calibrate {words}", message)
+    ):
+        refused(f"calibrate {words}", message)
 
 
-def test_without_a_record_or_with_that_of_other_scores_the_detector_is_unknown(recordings, calibrate):
-    (recordings / "s.txt").write_text((recordings / "s.txt").read_text() + "\n")
-    printed, _ = calibrate(BY_KEYS)
-    assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
-    assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
-    assert calibration.load("c.json").scored_by is None
-    assert "nothing tells whether it is the same one" in calibrate(["info", "c.json"])[0]
-
-
-def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused):
+def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, refused, command):
     """As `predict` refuses it: a calibration says nothing about the scores of another detector."""
     calibrate(LEARN)
     record = json.loads((recordings / "s.txt.json").read_text())
     shutil.copy("s.txt", "again.txt")
     apply, beside = "apply c.json again.txt --out x.txt", recordings / "again.txt.json"
-    learn = "fit generic s.txt --keys list.csv --phase all --allow-inverted --apply again.txt --out x.txt"
-    beside.write_text(json.dumps(record | {"run": record["run"] | {"model": "0f" * 32}}))
+    learn = f"{BY_KEYS.replace('c.json', 'd.json')} --apply again.txt --out x.txt"
     for words in (apply, learn):
+        beside.write_text(json.dumps(record | {"run": record["run"] | {"model": "0f" * 32}}))
         said = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
         refused(f"calibrate {words}", said)
         assert not (recordings / "x.txt").exists()
-    for run, said in (
-        ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
-        ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
-        ({}, ""),
-    ):
-        beside.write_text(json.dumps(record | {"run": record["run"] | run}))
-        for words in (apply, learn):
+        for run, said in (
+            ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
+            ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
+            ({}, ""),
+        ):
+            beside.write_text(json.dumps(record | {"run": record["run"] | run}))
             printed, _ = calibrate(words)
             assert said in printed and ("note: the calibration" in printed) is bool(said)
+        (recordings / "x.txt").unlink()
     beside.unlink()
     assert "note: no record of these scores is beside again.txt" in calibrate(apply)[0]
-    own = calibration.load("c.json")
-    replace(own, scored_by=replace(own.scored_by, resolution_ms=20.0)).save("c.json")
-    beside.write_text(json.dumps(record))
-    said = "the calibration was learned from scores of frames of 20 ms, not of recordings"
-    refused(f"calibrate {apply}", said)
+    (recordings / "s.txt.json").unlink()
+    printed, _ = calibrate(BY_KEYS)
+    assert "note: no record of these scores is beside s.txt, so predict cannot check" in printed
+    assert "note: the recordings were not measured, so predict cannot say 'cannot tell'; add --root DIR" in printed
+    assert calibration.load("c.json").scored_by is None
+    assert "nothing tells whether it is the same one" in command("info c.json")[1]
 
 
-def test_frames(tmp_path, monkeypatch, calibrate, refused):
+def test_frames(here, calibrate, refused):
     """Frames of 20 ms are learned from with the labels of the corpus, as WeDefense's columns are."""
-    monkeypatch.chdir(tmp_path)
     clips = [(label, clip[:16000]) for label in ("bonafide", "spoof") for clip in generated_clips(label, 6)]
-    make_partialspoof(tmp_path, clips)
-    folder = tmp_path / "partialspoof" / "database" / "segment_labels"
+    make_partialspoof(here, clips)
+    folder = here / "partialspoof" / "database" / "segment_labels"
     labels, finer = (np.load(folder / f"dev_seglab_{step}.npy", allow_pickle=True).item() for step in (0.02, 0.01))
     labels = {id: row[: len(finer[id]) // 2] for id, row in labels.items()}  # whole frames
     rng = np.random.default_rng(0)
     scores = {id: (row.astype(int) + rng.normal(0, 1, len(row))) for id, row in labels.items()}
-    (tmp_path / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
+    (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
-    said = "give it to nes2net predict --segments --calibration"
-    refused(f"calibrate {words} --apply f.txt --out x.txt", said)
+    refused(f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --segments --calibration")
     refused(f"calibrate {words}", "no record beside it says how long its frames are")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
-    digest = hashlib.sha256((tmp_path / "f.txt").read_bytes()).hexdigest()
+    digest = hashlib.sha256((here / "f.txt").read_bytes()).hexdigest()
     record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
-    (tmp_path / "f.txt.json").write_text(json.dumps(record))
+    (here / "f.txt.json").write_text(json.dumps(record))
     printed, _ = calibrate(words)
     is_bonafide = np.concatenate([row == "1" for row in labels.values()])
     assert f"{is_bonafide.sum()} bona fide and {(~is_bonafide).sum()} spoofed frames of 20 ms" in printed

@@ -6,66 +6,47 @@ import subprocess
 import pytest
 
 from nes2net.cli.completion import names
-from nes2net.cli.main import build_parser, main
+from nes2net.cli.main import build_parser
 from nes2net.recipes.reading import packaged_recipes
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory):
-    from contextlib import redirect_stdout
-
-    path = tmp_path_factory.mktemp("completion") / "nes2net.bash"
-    with path.open("w") as file, redirect_stdout(file):
-        assert main(["completion", "bash"]) == 0
-    return path
-
-
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
-def test_bash(script, tmp_path):
+def test_bash(tmp_path, command):
     """What bash offers for the last word of each line, in one shell."""
     for name in ("scores.txt", "detector.pth", "own.yaml"):
         (tmp_path / name).touch()
-    lines = dict(
-        [
-            ("nes2net ev", {"evaluate"}),
-            ("nes2net score --eng", {"--engine"}),
-            ("nes2net score --engine ", {"torch", "onnx"}),
-            ("nes2net evaluate asvspoof2021_", {"asvspoof2021_la", "asvspoof2021_df"}),
-            ("nes2net evaluate asvspoof2021_la sc", {"scores.txt"}),
-            ("nes2net score asvspoof2021_la DB --model de", {"detector.pth"}),
-            ("nes2net train asvspoof2019_", {name for name in packaged_recipes() if name.startswith("asvspoof2019_")}),
-            ("nes2net train own", {"own.yaml"}),
-            ("nes2net info nes2net_x_s", {"nes2net_x_selu"}),
-            ("nes2net experiment reproduce nes2net_x-2021", {"nes2net_x-2021_la", "nes2net_x-2021_df"}),
-            ("nes2net data ch", {"check"}),
-            ("nes2net data check in_the_", {"in_the_wild"}),
-            ("nes2net published Cal", {"Cal_EER_in_the_wild"}),
-            ("nes2net completion z", {"zsh"}),
-        ],
-    )
-    program = [f"source {script}"]
+    lines = {
+        "nes2net ev": {"evaluate"},
+        "nes2net score --eng": {"--engine"},
+        "nes2net score --engine ": {"torch", "onnx"},
+        "nes2net evaluate asvspoof2021_": {"asvspoof2021_la", "asvspoof2021_df"},
+        "nes2net evaluate asvspoof2021_la sc": {"scores.txt"},
+        "nes2net score asvspoof2021_la DB --model de": {"detector.pth"},
+        "nes2net train asvspoof2019_": {name for name in packaged_recipes() if name.startswith("asvspoof2019_")},
+        "nes2net train own": {"own.yaml"},
+        "nes2net info nes2net_x_s": {"nes2net_x_selu"},
+        "nes2net experiment reproduce nes2net_x-2021": {"nes2net_x-2021_la", "nes2net_x-2021_df"},
+        "nes2net data ch": {"check"},
+        "nes2net data check in_the_": {"in_the_wild"},
+        "nes2net published Cal": {"Cal_EER_in_the_wild"},
+        "nes2net completion z": {"zsh"},
+    }
+    program = [command("completion bash")[1]]
     for line in lines:
         words = line.split(" ")
         quoted = " ".join(f"'{word}'" for word in words)
         program.append(f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; COMPREPLY=()")
         program.append('_shtab_nes2net; echo "${COMPREPLY[*]}"')
-    done = subprocess.run(["bash", "-c", "\n".join(program)], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash"], input="\n".join(program), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert {line: set(found.split()) for line, found in zip(lines, done.stdout.splitlines(), strict=True)} == lines
 
 
-def test_zsh(tmp_path, capsys):
-    assert main(["completion", "zsh"]) == 0
-    script = capsys.readouterr().out
+def test_zsh_and_names_that_belong_to_arguments(command):
+    script = command("completion zsh")[1]
     assert "evaluate" in script and "asvspoof2021_la" in script
     if program := shutil.which("zsh"):
-        (tmp_path / "script").write_text(script)
-        subprocess.run([program, "-n", tmp_path / "script"], check=True)
-
-
-def test_names_belong_to_arguments():
-    """A name of the table that no command has would complete nothing, silently."""
+        subprocess.run([program, "-n"], input=script, text=True, check=True)
     commands = build_parser().commands()
     there = {f"{name} {action.dest}" for name, command in commands.items() for action in command._actions}
-    there |= {place.split(" ")[-1] for place in there}
-    assert set(names()) <= there
+    assert set(names()) <= there | {place.split(" ")[-1] for place in there}

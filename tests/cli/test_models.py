@@ -19,25 +19,14 @@ from nes2net.published_models import PUBLISHED
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    use_cache(monkeypatch, tmp_path / "hf", offline=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def home(here, monkeypatch):
+    """A working folder with a recording, and no weights on this machine."""
+    use_cache(monkeypatch, here / "hf", offline=False)
+    soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(64600), 16000)
+    return here
 
 
-@pytest.fixture
-def aasist_l(home, monkeypatch):
-    """A server with random weights of AASIST-L, as their publisher has them: a bare state dict."""
-    torch.manual_seed(0)
-    torch.save(Detector.from_config("AASIST-L").state_dict(), home / "random.pth")
-    content = (home / "random.pth").read_bytes()
-    with running(content) as server:
-        file = PublishedFile(f"{server.address}/AASIST-L.pth", len(content), hashlib.sha256(content).hexdigest())
-        monkeypatch.setitem(PUBLISHED, "AASIST-L", replace(PUBLISHED["AASIST-L"], file=file))
-        yield server
-
-
-def test_the_list(command):
+def test_the_list_and_a_card(command, refused, home):
     status, out, _ = command("models")
     assert status == 0 and max(map(len, out.splitlines())) <= 100
     for text in ("AASIST-L", "antideepfake_xlsr_2b", "df_arena_1b", "0.83 %", "CC BY-NC-SA 4.0", "xlsr_300m"):
@@ -45,22 +34,28 @@ def test_the_list(command):
     data = json.loads(command("models --json")[1])
     assert data["detectors"][1]["name"] == "AASIST" and data["detectors"][1]["trained_on"] == ["asvspoof2019_la:train"]
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()
-
-
-def test_a_card(command, refused, home):
     status, out, _ = command("models AASIST")
     assert status == 0 and "SHA-256 51d2d9cf0738" in out and "on this machine          no" in out
     assert json.loads(command("models xlsr_300m --json")[1])["known by"].endswith("3.8 GB")
     refused("models aasist", "there is no model to fetch 'aasist'; did you mean 'AASIST'?")
+    refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
+    named = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
+    refused("predict a.wav", *named)
 
 
-def test_a_detector_by_name(command, aasist_l, home):
-    soundfile.write("a.wav", 0.1 * np.random.default_rng(0).standard_normal(64600), 16000)
-    status, out, err = command("predict a.wav --model AASIST-L --json")
-    assert status == 0 and "note: AASIST-L is fetched once from" in err and "licence: MIT" in err
-    row = json.loads(out)
-    status, out, err = command("predict a.wav --model AASIST-L --json")
-    assert json.loads(out) == row and "fetched" not in err and len(aasist_l.fetched()) == 1
+def test_a_detector_by_name(command, home, monkeypatch):
+    """The server has random weights of AASIST-L, as their publisher has them: a bare state dict."""
+    torch.manual_seed(0)
+    torch.save(Detector.from_config("AASIST-L").state_dict(), "random.pth")
+    content = (home / "random.pth").read_bytes()
+    with running(content) as server:
+        file = PublishedFile(f"{server.address}/AASIST-L.pth", len(content), hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(PUBLISHED, "AASIST-L", replace(PUBLISHED["AASIST-L"], file=file))
+        status, out, err = command("predict a.wav --model AASIST-L --json")
+        assert status == 0 and "note: AASIST-L is fetched once from" in err and "licence: MIT" in err
+        row = json.loads(out)
+        status, out, err = command("predict a.wav --model AASIST-L --json")
+        assert json.loads(out) == row and "fetched" not in err and len(server.fetched()) == 1
     detector = Detector.from_pretrained("AASIST-L", "cpu")
     assert detector.source == "AASIST-L" and detector.record == {"published_model": "AASIST-L"}
     assert detector.score("a.wav") == pytest.approx(row["score"], abs=1e-6)
@@ -83,14 +78,3 @@ def test_a_front_end_by_name(home, monkeypatch):
         assert base["file"].endswith("xlsr2_960m_1000k.pt") and len(server.fetched()) == 1
         with pytest.raises(InputError, match="is not XLS-R 1B"):
             create_frontend("xlsr_1b", "xlsr_1b")
-
-
-def test_a_detector_that_no_program_can_fetch(refused, home):
-    soundfile.write("a.wav", np.zeros(16000), 16000)
-    refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
-
-
-def test_predict_without_a_detector_says_which_there_are(refused):
-    line = refused("predict a.wav")
-    for text in ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models"):
-        assert text in line

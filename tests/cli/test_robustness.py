@@ -9,23 +9,18 @@ from nes2net.decisions import ScoredBy, fit
 
 
 @pytest.fixture
-def model(spectral_detector, tmp_path):
-    spectral_detector.save(tmp_path / "detector.pth")
-    return tmp_path / "detector.pth"
-
-
-@pytest.fixture
 def on_dev(corpus):
     return f"robustness asvspoof2019_la {corpus} --split dev"
 
 
 @pytest.fixture
-def computing(on_dev, model, tmp_path):
-    flags = "--samples 8000 --device cpu --workers 0 --resamples 20"
-    return f"{on_dev} --model {model} --out {tmp_path}/out {flags} --conditions"
+def computing(on_dev, spectral_detector, tmp_path):
+    spectral_detector.save(tmp_path / "detector.pth")
+    flags = f"--model {tmp_path}/detector.pth --out {tmp_path}/out --samples 8000 --device cpu --workers 0"
+    return f"{on_dev} {flags} --resamples 20 --conditions"
 
 
-def test_a_report(computing, model, tmp_path, command, refused):
+def test_a_report(computing, tmp_path, command, refused):
     out, words = tmp_path / "out", f"{computing} white:5 gain"
     status, printed, err = command(words)
     rows = [line.split()[0] for line in printed.splitlines() if line.startswith(("clean ", "white", "gain"))]
@@ -33,7 +28,7 @@ def test_a_report(computing, model, tmp_path, command, refused):
     assert all(f"wrote {out}/report.{suffix}" in err for suffix in ("html", "json", "md"))
     found = json.loads((out / "report.json").read_text())
     assert found["corpus"] == "asvspoof2019_la" and found["phase"] == "dev"
-    assert found["origin"]["checkpoint"] == str(model) and found["origin"]["protocol"] == "4sec"
+    assert found["origin"]["checkpoint"] == f"{tmp_path}/detector.pth" and found["origin"]["protocol"] == "4sec"
     before = (out / "report.html").read_bytes()
     assert command(words)[0] == 0 and (out / "report.html").read_bytes() == before
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")

@@ -20,39 +20,41 @@ from nes2net.scoring.score_file import read_scores
 SAMPLES = 8000
 
 
+def measured(trials):
+    traits = measure_trials(trials, "measured", SAMPLES, num_workers=0)[0]
+    forget_traits("measured")
+    return traits
+
+
 @pytest.fixture
-def score(corpus, spectral_detector, tmp_path, monkeypatch, command):
-    """A function that scores the development trials with a calibration, and returns status, rows and record."""
-    monkeypatch.chdir(tmp_path)
+def score(corpus, spectral_detector, here, command):
+    """A function that scores the development trials with a calibration, and returns rows, record and what is said."""
     spectral_detector.save("model.pth")
-    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    traits = list(measure_trials(trials, tmp_path / "all", SAMPLES, num_workers=0)[0].values())
-    forget_traits(tmp_path / "all")
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", SAMPLES)
-    population = Population.fit(traits, np.arange(len(traits)) < 6)
-    plain = fit([1.0, 0.5, -0.25], [-1.0, 0.25, 0.0, -2.0])
-    replace(plain, scored_by=scored_by).save("plain.json")
-    replace(plain, scored_by=scored_by, population=population).save("measured.json")
+    traits = list(measured(asvspoof2019_la.CORPUS.trials(corpus, "dev")).values())
+    plain = replace(fit([1.0, 0.5, -0.25], [-1.0, 0.25, 0.0, -2.0]), scored_by=scored_by)
+    plain.save("plain.json")
+    replace(plain, population=Population.fit(traits, np.arange(len(traits)) < 6)).save("measured.json")
     replace(plain, scored_by=replace(scored_by, fingerprint="0" * 64)).save("other.json")
 
-    def run(*flags):
+    def run(flags, status=0):
         words = f"score asvspoof2019_la {corpus} --split dev --model model.pth --device cpu --samples {SAMPLES}"
-        status, out, err = command([*words.split(), "--workers", "0", "--out", "dev.txt", *flags])
-        if status or "--calibration" not in flags:
-            return status, [], {}, (out, err)
-        with open("dev.txt.decisions.csv", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return status, rows, json.loads((tmp_path / "dev.txt.decisions.json").read_text()), (out, err)
+        found, out, err = command(f"{words} --workers 0 --out dev.txt {flags}")
+        assert found == status, err
+        table, record = here / "dev.txt.decisions.csv", here / "dev.txt.decisions.json"
+        if status or not table.exists():
+            return [], {}, out, err
+        return list(csv.DictReader(table.read_text().splitlines())), json.loads(record.read_text()), out, err
 
     return run
 
 
 def test_the_table(score, tmp_path):
-    score()
+    score("")
     before = (tmp_path / "dev.txt").read_bytes()
-    flags = ["--calibration", "plain.json", "--operating-point", "cost:1,10,0.5", "--prior", "0.2"]
-    status, rows, record, (out, err) = score(*flags)
-    assert status == 0 and (tmp_path / "dev.txt").read_bytes() == before and "complete already" in out
+    flags = "--calibration plain.json --operating-point cost:1,10,0.5 --prior 0.2"
+    rows, record, out, err = score(flags)
+    assert (tmp_path / "dev.txt").read_bytes() == before and "complete already" in out
     decider = Decider(load("plain.json"), 0.2, OperatingPoint.parse("cost:1,10,0.5"))
     ids, scores = read_scores("dev.txt")
     assert [row["id"] for row in rows] == ids and len(ids) == 12 and tuple(rows[0]) == COLUMNS
@@ -67,53 +69,49 @@ def test_the_table(score, tmp_path):
     assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
     assert "the operating point cost:1,10,0.5" in out and "no recording is called 'cannot tell'" in err
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
-    assert "spoof, 0 cannot tell, complete already in dev.txt" in score(*flags)[3][0]
+    assert "spoof, 0 cannot tell, complete already in dev.txt" in score(flags)[2]
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
-    _, others, _, _ = score(*flags[:2], "--prior", "0.5")  # another threshold is another table
+    others = score("--calibration plain.json --prior 0.5")[0]  # another threshold is another table
     assert [row["llr"] for row in others] == [row["llr"] for row in rows]
     assert any(a["probability"] != b["probability"] for a, b in zip(rows, others))
+    words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
+    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed
 
 
-def test_recordings_are_measured_once(score, corpus, tmp_path):
+def test_recordings_are_measured_once(score, corpus, here):
     """What an interrupted run measured is taken from its file: here a level that no recording has."""
-    flags = ["--calibration", "measured.json", "--abstain", "0.1"]
-    _, rows, record, _ = score(*flags)
-    assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
-    assert not list(tmp_path.glob("*.partial"))
+    flags = "--calibration measured.json --abstain 0.1"
+    rows, record, *_ = score(flags)
     trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
-    traits = measure_trials(trials[:2], tmp_path / "two", SAMPLES, num_workers=0)[0]
+    assert all(float(row["p_value"]) > 0 for row in rows) and record["unmeasured"] == {}
+    assert not list(here.glob("*.partial"))
+    traits = measured(trials[:2])
     unheard = traits[trials[1].id]._replace(level=-110.0)
-    path, audio = tmp_path / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
+    path, audio = here / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
     run = {"traits": "duration level bandwidth", "trials": recordings_digest(trials), "num_samples": SAMPLES}
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
     wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
     damaged = ["", "\0\0", "3", *map(json.dumps, wrong)]
     path.write_text("\n".join([path.read_text()[:-1], *damaged, '["cut']))
-    (tmp_path / "dev.txt.decisions.json").write_text("{}")
-    _, again, record, _ = score(*flags)
+    (here / "dev.txt.decisions.json").write_text("{}")
+    again, record, *_ = score(flags)
     assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]
     assert [row for n, row in enumerate(again) if n != 1] == [row for n, row in enumerate(rows) if n != 1]
     assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again) and not path.exists()
     path.write_text("of another run\n" + json.dumps([trials[1].id, [1.0, -110.0, 8000.0], audio[1]]) + "\n")
-    (tmp_path / "dev.txt.decisions.csv").write_text("edited")
-    assert score(*flags)[1] == rows
+    (here / "dev.txt.decisions.csv").write_text("edited")
+    assert score(flags)[0] == rows
 
 
 @pytest.mark.parametrize(
     "flags, message",
     [
-        (["--calibration", "other.json"], "the calibration does not belong to this detector"),
-        (["--calibration", "plain.json", "--segments"], "--calibration decides on recordings, not on their frames"),
-        (["--calibration", "plain.json", "--operating-point", "fa:1%"], "less than one trial"),
-        (["--abstain", "0"], "--abstain goes with a calibration"),
+        ("--calibration other.json", "the calibration does not belong to this detector"),
+        ("--calibration plain.json --segments", "--calibration decides on recordings, not on their frames"),
+        ("--calibration plain.json --operating-point fa:1%", "less than one trial"),
+        ("--abstain 0", "--abstain goes with a calibration"),
     ],
 )
 def test_a_calibration_that_does_not_fit_is_refused_before_scoring(score, tmp_path, flags, message):
-    status, _, _, printed = score(*flags)
-    assert status == 2 and message in printed[1] and not (tmp_path / "dev.txt").exists()
-
-
-def test_random_crops_have_the_seed_that_they_have_in_python():
-    words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
-    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed
+    assert message in score(flags, status=2)[3] and not (tmp_path / "dev.txt").exists()

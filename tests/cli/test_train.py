@@ -1,34 +1,29 @@
 """`nes2net train` where nobody watches, and on a terminal; the commands that it prints can be pasted."""
 
 import json
-import os
-import pty
 import re
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
-from nes2net.cli.main import main
+from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.machine.progress import SECONDS
 
 LINE = r"\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left( \(epoch \d+ s\))?"
 
 
 @pytest.fixture
-def folder(corpus, tmp_path, monkeypatch):
+def folder(corpus, here, monkeypatch):
     """A working folder with a recipe, and the corpus under a name that a shell would split."""
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(SECONDS, "1e-9")
-    (tmp_path / "my corpus").symlink_to(corpus)
+    (here / "my corpus").symlink_to(corpus)
     model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
-    (tmp_path / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
-    return tmp_path
+    (here / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
+    return here
 
 
 def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(folder, command, monkeypatch):
@@ -52,26 +47,9 @@ def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(folder, comma
         status, out, _ = command(arguments)
         assert status == 0 and out.splitlines()[-len(later) or 10**9 :] == later
     assert Path(words[1][words[1].index("--out") + 1]).is_file()
-
-
-def test_on_a_terminal_of_80_columns(folder, monkeypatch):
-    """No line of the bar is wider, and what was in the lines is in the log all the same."""
-    ours, theirs = pty.openpty()
-    shown: list[bytes] = []
-
-    def read():
-        with suppress(OSError):  # how Linux ends a terminal
-            while part := os.read(ours, 1 << 16):
-                shown.append(part)
-
-    reader = Thread(target=read)
-    reader.start()
-    monkeypatch.setenv("COLUMNS", "80")
-    with open(theirs, "w") as terminal, monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        assert main(["train", "recipe.yaml"]) == 0
-    reader.join()
-    bars = [text for text in re.split(r"[\r\n]+", b"".join(shown).decode()) if text.strip()]
-    assert any(text.startswith("epoch 3 of 3: ") for text in bars) and max(map(len, bars)) < 80
-    (log,) = folder.glob("models/*/train.log")
-    assert "epoch 3 of 3: step 3 of 3, loss " in log.read_text(encoding="utf-8")
+    first, second = (log.with_name(f"epoch_{epoch}.pth") for epoch in (1, 2))
+    assert command(["average", first, second, "--out", "mean.pth"])[0] == 0
+    record = read_record(load_state_dict("mean.pth"))
+    assert record.keys() == {"model", "recipe", "average"} and record["average"]["of"] == [first.name, second.name]
+    assert command(["average", log.parent, "--ids", 77])[0] == 2
+    assert command(["average", log.parent, "--last", 1, "--weights", 2, "--update-bn", 1])[0] == 0

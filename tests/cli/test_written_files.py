@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import stat
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,76 +14,53 @@ from builders import slow
 from builders.report_case import make_case
 
 from nes2net import Detector
-from nes2net.cli.main import main
-from nes2net.registry import corpora
 
-CALIBRATE = "asvspoof2021_la good.txt --keys . --phase eval"
-SCORE = "score asvspoof2019_la corpus --split dev --model a.pth --samples 8000 --workers 0 --out"
+EVALUATE = "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5"
+CALIBRATE = "calibrate fit asvspoof2021_la --keys . --phase eval"
 PUBLISHED = "--model_name wav2vec2_Nes2Net_X --eval --database_path corpus --model_path a.pth --eval_output main.txt"
 COMMANDS = {
     "train": "train recipe.yaml",
     "average": "average a.pth b.pth --out mean.pth",
-    "average of a run": "average run --ids 1 2",
-    "score": f"{SCORE} scores.txt",
-    "evaluate": "evaluate asvspoof2021_la good.txt worse.txt --keys . --resamples 5 --html r.html --json r.json "
-    "--latex r.tex --markdown r.md",
-    "calibrate": f"calibrate fit {CALIBRATE} --save c.json --apply worse.txt --out calibrated.txt",
-    "fuse": "calibrate fit asvspoof2021_la good.txt worse.txt --keys . --phase eval --save f.json",
-    "apply": "calibrate apply calibration.json worse.txt --out applied.txt",
-    "export to pth": "export a.pth --to pth --out published.pth",
+    "score": "score asvspoof2019_la corpus --split dev --model a.pth --samples 8000 --workers 0 --out scores.txt",
+    "evaluate": f"{EVALUATE} --html r.html --json r.json --latex r.tex --markdown r.md",
+    "calibrate": f"{CALIBRATE} good.txt --save c.json --apply worse.txt --out calibrated.txt",
+    "fuse": f"{CALIBRATE} good.txt worse.txt --save f.json",
     "export to a folder": "export a.pth --to safetensors --out folder",
-    "export to transformers": "export a.pth --to hf --out huggingface",
-    "export to onnx": "export spectral.pth --to onnx --out exported.onnx",
+    "export to onnx": "export a.pth --to onnx --out exported.onnx",
     "augment": "augment clip.flac --algo 5 --out heard --plot",
     "predict": "predict clip.flac --model a.pth --plot track.png --window 1 --json",
     "published": f"published main {PUBLISHED} --test_samples 8000 --num_workers 0",
 }
 FAILING = [
-    "score generic bad.csv --model spectral.pth --out new/of/scores.txt --workers 0",
-    "embed generic bad.csv --model spectral.pth --of backend --out new/of/e.npy --workers 0",
-    "predict bad.wav --model spectral.pth --plot new/of/",
-    "explain bad.wav --model spectral.pth --out new/of/",
-    "robustness generic bad.csv --model spectral.pth --out new/of --conditions gain --workers 0",
-    "average spectral.pth none.pth --out new/of/mean.pth",
+    "score generic bad.csv --model a.pth --out new/of/scores.txt --workers 0",
+    "embed generic bad.csv --model a.pth --of backend --out new/of/e.npy --workers 0",
+    "predict bad.wav --model a.pth --plot new/of/",
+    "explain bad.wav --model a.pth --out new/of/",
+    "robustness generic bad.csv --model a.pth --out new/of --conditions gain --workers 0",
+    "average a.pth none.pth --out new/of/mean.pth",
     "export none.pth --to onnx --out new/of/a.onnx",
-    "export spectral.pth --to safetensors --out spectral.pth/x",
+    "export a.pth --to safetensors --out a.pth/x",
     "train recipe.yaml data.cache=null train.init_from=none.pth output=new/of logs=new/logs",
 ]
 
 
-@pytest.fixture(scope="module")
-def case(corpus, tmp_path_factory):
-    """A folder with everything that the commands read."""
-    folder = make_case(tmp_path_factory.mktemp("case"))
-    shutil.copy(next(corpus.rglob("*.flac")), folder / "clip.flac")
-    frontend = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32}
-    frontend |= {"conv_feature_layers": [[16, 16, 8], [16, 4, 4], [16, 4, 4]], "encoder_attention_heads": 4}
-    model = {"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-    torch.manual_seed(0)
-    (folder / "run").mkdir()
-    for name in ("a.pth", "b.pth", "run/epoch_1.pth", "run/epoch_2.pth"):
-        Detector.from_config(model).save(folder / name)
-    spectrum = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    Detector.from_config({"frontend": spectrum, "backend": "asp_mlp"}).save(folder / "spectral.pth")
+@pytest.fixture
+def folder(corpus, here):
+    """The working folder, with everything that the commands read."""
+    make_case(here)
+    shutil.copy(next(corpus.rglob("*.flac")), "clip.flac")
+    (here / "corpus").symlink_to(corpus)
     recipe = {
-        "model": {"frontend": spectrum, "backend": "asp_mlp"},
+        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
         "data": {"root": "corpus", "num_samples": 8000, "num_workers": 0, "cache": "cache"},
         "train": {"epochs": 1, "batch_size": 4, "keep": "all"},
         "validation": {"augmented": False},
     }
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    weights = {"weights": [2.0], "offset": 1.0, "prior": 0.5, "l2": 0.0, "systems": ["good"]}
-    (folder / "calibration.json").write_text(json.dumps({"format": "nes2net linear calibration", **weights}))
-    return folder
-
-
-@pytest.fixture
-def folder(case, corpus, tmp_path, monkeypatch):
-    """A copy to work in."""
-    shutil.copytree(case, tmp_path, dirs_exist_ok=True)
-    (tmp_path / "corpus").symlink_to(corpus)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+    (here / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    for name in ("a.pth", "b.pth"):
+        torch.manual_seed(0)
+        Detector.from_config(recipe["model"]).save(name)
+    return here
 
 
 @pytest.fixture
@@ -102,92 +77,50 @@ def files(folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX systems")
 @pytest.mark.parametrize("name", [*slow("export to onnx"), *(name for name in COMMANDS if name != "export to onnx")])
-def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, capsys):
+def test_every_file_is_named_and_respects_the_umask(name, folder, mode, monkeypatch, command):
     if name == "export to onnx":
         pytest.importorskip("onnxscript")
         pytest.importorskip("onnxruntime")
         monkeypatch.setattr("nes2net.export.onnx.LARGEST_FILE", 1000)  # its weights are in a second file
     before = files(folder)
-    assert main(COMMANDS[name].split()) == 0
-    captured = capsys.readouterr()
-    words = {Path(word.rstrip(".,;:")) for word in (captured.out + captured.err).split()}
+    status, out, err = command(COMMANDS[name])
+    named = {Path(word.rstrip(".,;:")) for word in (out + err).split()}
+    named |= {Path("cache")} if name == "train" else set()  # which the recipe names
+    named |= {path.with_name(f"{path.name}.json") for path in named if path.suffix == ".txt"}  # records of score files
     written = {path.relative_to(folder) for path in files(folder) - before}
-    assert written and {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
-    words |= {Path("cache")} if name == "train" else set()  # which the recipe names
-    unnamed = [path for path in written if not {path, *list(path.parents)[:-1]} & words and not belongs(path, words)]
-    assert unnamed == []
+    assert status == 0 and written and {oct(stat.S_IMODE(path.stat().st_mode)) for path in written} == {oct(mode)}
+    assert [path for path in written if not {path, *list(path.parents)[:-1]} & named] == []
     if name == "predict":
-        assert [json.loads(line)["file"] for line in captured.out.splitlines()] == ["clip.flac"]
+        assert [json.loads(line)["file"] for line in out.splitlines()] == ["clip.flac"]
 
 
-def belongs(path: Path, words: set[Path]) -> bool:
-    """Whether a file is the record of a score file that is named."""
-    return path.suffix == ".json" and path.with_suffix("") in words
-
-
-def test_a_command_that_fails_leaves_no_empty_folder(folder):
+def test_a_command_that_fails_leaves_no_empty_folder(folder, command):
     Path("bad.wav").write_bytes(b"no audio")
     Path("bad.csv").write_text("path,label\nbad.wav,bonafide\nnone.wav,spoof\n")
     before = sorted(folder.rglob("*"))
-    for command in FAILING:
-        assert main(command.split()) in (1, 2), command
-        assert sorted(folder.rglob("*")) == before, command
+    for words in FAILING:
+        assert command(words)[0] in (1, 2), words
+        assert sorted(folder.rglob("*")) == before, words
 
 
-def test_reproduce(corpus, register_corpus, case, tmp_path, monkeypatch, command):
-    monkeypatch.chdir(tmp_path)
-    official = corpora.get("asvspoof2019_la")
-    register_corpus("tiny", replace(official, counts={}, key_digests={}, asv_counts={}))
-    system = {"system": "tiny", "train": "tiny", "metric": "EER", "source": "nobody", "samples": 8000}
-    test = {"test": "tiny", "corpus": "tiny", "split": "dev", "phase": "dev"}
-    rows = {"row": {**system, "results": {"dev": {"best": 1.0}}}}
-    table = {"title": "Mine", "columns": {"dev": "dev"}, "systems": rows}
-    Path("rows.yaml").write_text(yaml.safe_dump({"tests": {"dev": test}, "tables": [table]}))
-    before = files(tmp_path)
-    words = f"experiment reproduce row-dev --rows rows.yaml --data {corpus} --checkpoint {case / 'a.pth'} --out out"
-    status, _, said = command(f"{words} --workers 0 --resamples 5")
-    assert status in (0, 1)
-    assert {f"wrote {path.relative_to(tmp_path)}" for path in files(tmp_path) - before} <= set(said.splitlines())
-
-
-@pytest.mark.skipif(os.name != "posix", reason="pipes are those of POSIX systems")
-def test_a_command_replaces_no_pipe_or_device(spectral_detector, tmp_path, monkeypatch, refused, capsys):
-    """Text goes through it; what must be a file is refused, before hours are spent on it."""
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="pipes are those of POSIX systems")
+def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypatch, refused):
+    """What must be a file is refused, before hours are spent on it."""
     pytest.importorskip("onnxscript")
     pytest.importorskip("onnxruntime")
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("nes2net.export.onnx._write", lambda *_, **__: pytest.fail("exported"))
-    spectral_detector.save("detector.pth")
+    spectral_detector.save("d.pth")
     Path("list.csv").write_text("path,label\n" + "".join(f"{n},{('real', 'fake')[n % 2]}\n" for n in range(8)))
-    Path("s.txt").write_text("".join(f"{n} {n % 3}\n" for n in range(8)))
     for name in ("out", "out.pth", "out.onnx", "out.png", "a.json", "b.partial"):
         os.mkfifo(name)
-    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
-    for command in (
-        "average detector.pth --out out",
-        "export detector.pth --to pth --out out.pth --overwrite",
-        "export detector.pth --to onnx --out out.onnx --overwrite",
-        "score generic list.csv --model detector.pth --out out --overwrite",
-        "score generic list.csv --model detector.pth --out out",
-        "score generic list.csv --model detector.pth --out a",
-        "score generic list.csv --model detector.pth --out b",
-        "predict 1.wav --model detector.pth --plot out.png",
+    before = {path: path.stat().st_ino for path in here.iterdir()}
+    for words in (
+        "average d.pth --out out",
+        "export d.pth --to pth --out out.pth --overwrite",
+        "export d.pth --to onnx --out out.onnx --overwrite",
+        *(f"score generic list.csv --model d.pth --out {to}" for to in ("out --overwrite", "out", "a", "b")),
+        "predict 1.wav --model d.pth --plot out.png",
     ):
-        error = refused(command)
-        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (command, error)
-    calibrate = "calibrate fit generic s.txt --keys list.csv --phase all --allow-inverted"
-    for command in (
-        "evaluate generic s.txt --keys list.csv --resamples 5 --json /dev/fd/{}",
-        "evaluate generic s.txt --keys list.csv --resamples 5 --html /dev/fd/{}",
-        f"{calibrate} --save /dev/fd/{{}}",
-        f"{calibrate} --apply s.txt --out /dev/fd/{{}}",
-    ):
-        if not os.path.exists("/dev/fd"):
-            break
-        receiving, sending = os.pipe()
-        with open(receiving, encoding="utf-8") as pipe:
-            reader = ThreadPoolExecutor(1).submit(pipe.read)
-            assert main(command.format(sending).split()) == 0, capsys.readouterr().err
-            os.close(sending)
-            assert reader.result(10).startswith(("{", "<!doctype html>", "0 "))
-    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
+        error = refused(words)
+        assert re.search("is a device or a pipe, which|b.partial: is not a regular file", error), (words, error)
+    assert {path: path.stat().st_ino for path in here.iterdir()} == before

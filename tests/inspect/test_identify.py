@@ -5,7 +5,6 @@ import torch
 
 from nes2net import Detector, InputError
 from nes2net.checkpoints.state_dict import save_state_dict
-from nes2net.cli.main import main
 from nes2net.export.formats import export
 from nes2net.inspect.identify import identify
 from nes2net.recipes.recipe import Recipe
@@ -14,16 +13,13 @@ from nes2net.training.selection import Selection
 from nes2net.training.state import Progress, RunState
 
 
-@pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
-def test_fairseq_files(pretrained, packing):
-    identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
-    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
-    assert identity.config["frontend"]["encoder_layers"] == 3
-    assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
-    assert bool(identity.records) == (packing != "plain")
-
-
-def test_unilm_file(pretrained):
+def test_pre_training_files(pretrained):
+    for packing in ("plain", "namespace", "omegaconf", "taskstate"):
+        identity = identify(pretrained / f"tiny_w2v2_{packing}.pt")
+        assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)" and identity.models == ["wav2vec2"]
+        assert identity.config["frontend"]["encoder_layers"] == 3
+        assert identity.parameters == 97_152 and identity.dtypes == {"float32": 97_152} and not identity.misfit
+        assert bool(identity.records) == (packing != "plain")
     identity = identify(pretrained / "tiny_wavlm_unilm.pt")
     assert identity.kind == "WavLM pre-training file (unilm)" and not identity.misfit
     assert identity.config["frontend"]["num_buckets"] == 320
@@ -31,48 +27,41 @@ def test_unilm_file(pretrained):
 
 def test_each_format_of_a_detector(detector, tmp_path):
     detector.save(tmp_path / "own.pth", epoch=3)
-    export(detector, "safetensors", tmp_path / "folder")
-    export(detector, "hf", tmp_path / "hf")
     own = identify(tmp_path / "own.pth")
     assert own.kind == "detector checkpoint of this package" and own.config == detector.config
     assert own.record == {"epoch": 3} and not own.misfit
-    for folder in ("folder", "hf"):
-        identity = identify(tmp_path / folder)
+    for name in ("safetensors", "hf"):
+        export(detector, name, tmp_path / name)
+        identity = identify(tmp_path / name)
         assert identity.kind == "detector folder" and identity.config == detector.config and not identity.misfit
         assert identity.parameters == own.parameters
 
 
-def test_missing_and_extra_tensors_are_listed(detector, tmp_path, capsys):
-    detector.save(tmp_path / "own.pth")
-    state_dict = detector.state_dict()
-    state_dict["Nested_Res2Net_TDNN.extra"] = torch.zeros(1)
+def test_missing_and_extra_tensors_are_listed(detector, tmp_path, info):
+    state_dict = {**detector.state_dict(), "Nested_Res2Net_TDNN.extra": torch.zeros(1)}
     removed = next(k for k in state_dict if k.endswith("fc.weight"))
     del state_dict[removed]
     save_state_dict(state_dict, tmp_path / "other.pth", model=detector.config)
     identity = identify(tmp_path / "other.pth")
     assert identity.misfit.missing == [removed] and identity.misfit.left_over == ["Nested_Res2Net_TDNN.extra"]
-    assert main(["info", str(tmp_path / "other.pth")]) == 0
-    shown = " ".join(capsys.readouterr().out.split())
+    shown = " ".join(info(tmp_path / "other.pth").split())
     assert f"missing: {removed}; left over: Nested_Res2Net_TDNN.extra" in shown
 
 
-@pytest.mark.parametrize(
-    "model",
-    [5, {"frontend": 5}, {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}, {"frontend": None}, "x"],
-)
-def test_a_wrong_record_of_the_model_is_an_error_with_the_file(model, tmp_path):
-    save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
-    for read in (identify, Detector.from_pretrained):
-        with pytest.raises(InputError, match=r"odd\.pth"):
-            read(tmp_path / "odd.pth")
+def test_a_wrong_record_of_the_model_is_an_error_with_the_file(tmp_path):
+    wrong = {"frontend": {"name": "lps", "n_fft": "x"}, "backend": "nes2net_x"}
+    for model in (5, {"frontend": 5}, wrong, {"frontend": None}, "x"):
+        save_state_dict({"w": torch.zeros(1)}, tmp_path / "odd.pth", model=model, other={1, 2})
+        for read in (identify, Detector.from_pretrained):
+            with pytest.raises(InputError, match=r"odd\.pth"):
+                read(tmp_path / "odd.pth")
 
 
 def test_resume_file_and_others(detector, tmp_path):
     recipe = Recipe(model=detector.config)
     optimizer = create_optimizer(detector.parameters(), recipe.train)
-    progress = Progress(epoch=5, step=7)
     selection = Selection(tmp_path, recipe.train, recipe.validation, ["wo_aug"])
-    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=progress).save()
+    RunState(recipe.to_dict(), {}, detector, optimizer, selection, progress=Progress(epoch=5, step=7)).save()
     identity = identify(tmp_path / "resume.pt")
     assert identity.kind == "resume file of a training run, in epoch 5, step 7"
     assert identity.config == detector.config and not identity.misfit

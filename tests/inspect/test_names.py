@@ -1,6 +1,7 @@
 """`nes2net info` as a map, and of every name."""
 
 import json
+import re
 from collections import Counter
 from functools import cache
 
@@ -11,15 +12,25 @@ from nes2net.cli.info import published_results
 from nes2net.cli.main import main
 from nes2net.errors import InputError
 from nes2net.frontends.sizes import SIZES
-from nes2net.inspect import info, names
+from nes2net.inspect import info as parts
+from nes2net.inspect import names
+from nes2net.inspect.overview import STORED, stored_overview
 from nes2net.inspect.part_options import option_rows
 from nes2net.options import declared
-from nes2net.published_models import PUBLISHED
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.registry import backends, corpora, create_frontend, effects, frontends
 
 RESULTS = published_results()
 KINDS = names.names(RESULTS)
+#: Models and sizes of front-ends that are described as others are; a large one takes seconds.
+ALIKE = re.compile("antideepfake_(?!w2v_s)|deepfense_hubert|spoof_superb_(?!wav2vec2)|WavLM_Nes2Net_X_|df_arena_1b")
+SIZES_ALIKE = {name for name, size in SIZES.items() if name != size.frontend} - {"wav2vec2_base", "unispeech_sat_large"}
+#: Recipes and models that the fast suite builds, and recipes of other losses, adaptations or segments.
+SHOWN = ["asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AASIST"]
+UNLIKE = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "mpif_res2net", "nes2net_x_lora")]
+UNLIKE += ["asvspoof2019_one_class_distillation", "partialspoof_nes2net_x_segments"]
+BUILT = UNLIKE + [name for name in KINDS["models"] if not ALIKE.match(name) and name not in SHOWN]
+QUICK = [name for kind, known in KINDS.items() if kind not in ("recipes", "models") for name in known]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,40 +43,30 @@ def quick():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(names, "load_recipe", cache(load_recipe))
-        patch.setattr(info, "create_frontend", few_layers)
-        patch.setattr(info, "PAPER_FRAMES", 32)
+        patch.setattr(parts, "create_frontend", few_layers)
+        patch.setattr(parts, "PAPER_FRAMES", 32)
         yield
 
 
-def shown(capsys, *arguments):
-    """What `nes2net info` prints; no line is longer than 100 characters."""
-    assert main(["info", *arguments]) == 0
-    text = capsys.readouterr().out
-    assert max(map(len, text.splitlines())) <= 100
-    return text
-
-
-def test_the_map_has_a_line_for_every_name(capsys):
-    text = shown(capsys)
-    lines = text.splitlines()
+def test_the_map_has_a_line_for_every_name(info, monkeypatch):
+    """It is stored, so that the parts need not be imported; parts of installed packages are not in it."""
+    lines = info().splitlines()
+    assert max(map(len, lines)) <= 100
     for kind, known in KINDS.items():
         start = lines.index(kind) + 1
         section = [line.split(maxsplit=1) for line in lines[start : start + len(known)]]
         assert [line[0] for line in section] == known
         assert all(len(line) == 2 for line in section), "a name without a meaning"
-        assert shown(capsys, kind).splitlines()[3:] == lines[start : start + len(known)]  # the kind alone
+        assert info(kind).splitlines()[3:] == lines[start : start + len(known)]  # the kind alone
     assert lines[-1].strip().startswith("nes2net info NAME")
-
-
-def test_the_map_as_json_is_not_cut(capsys):
-    found = json.loads(shown_json(capsys))
+    live = names.overview(RESULTS)
+    assert json.loads(STORED.read_text(encoding="utf-8")) == live.tables, "run python scripts/site/overview.py"
+    assert stored_overview().text() == live.text() and stored_overview("nothing") is None
+    found = info("--json")
     assert {row["name"] for row in found["back-ends"]} == set(backends.names())
     assert all("…" not in row["meaning"] for kind in ("recipes", "back-ends") for row in found[kind])
-
-
-def shown_json(capsys, *arguments):
-    assert main(["info", *arguments, "--json"]) == 0
-    return capsys.readouterr().out
+    monkeypatch.setitem(backends._table, "theirs", "their:Part")
+    assert stored_overview() is None
 
 
 def test_names_are_unique_across_kinds():
@@ -73,41 +74,7 @@ def test_names_are_unique_across_kinds():
     assert [name for name, number in counted.items() if number > 1] == []
 
 
-#: Published sizes of front-ends, and detectors, that are described as others are; a large one takes seconds.
-ALIKE = {name for name, size in SIZES.items() if name not in ("wav2vec2_base", "unispeech_sat_large", size.frontend)}
-ALIKE |= {name for name in PUBLISHED if name.startswith(("antideepfake_", "deepfense_hubert_", "WavLM_Nes2Net_X_"))}
-ALIKE |= {name for name in PUBLISHED if name.startswith("spoof_superb_")}
-ALIKE = ALIKE - {"antideepfake_w2v_small", "spoof_superb_wav2vec2_base"} | {"df_arena_1b"}
-
-
-def test_where_a_published_size_is_to_be_had_fits_the_page():
-    for name in SIZES:
-        facts = names.published_size(name)
-        assert SIZES[name].hub in str(facts["its file"]) and facts["its licence"]
-        assert facts["its configuration"]
-        assert max(len(word) for value in facts.values() for word in str(value).split()) < 80
-    assert names.published_size("lfcc") == {}
-
-
-#: Recipes of other losses, adaptations or segments; the page of recipes is made of the figures of all.
-UNLIKE = {
-    "asvspoof2019_ensemble",
-    "asvspoof2019_logistic",
-    "asvspoof2019_mpif_res2net",
-    "asvspoof2019_nes2net_x_lora",
-    "asvspoof2019_one_class_distillation",
-    "partialspoof_nes2net_x_segments",
-}
-#: Recipes and models, whose full size is built: in the slow suite, but these in the fast one.
-SHOWN = ("asvspoof2019_nes2net_x", "ctrsvdd_nes2net_x_sea", "WavLM_Nes2Net", "AASIST", "df_arena_1b")
-BUILT = UNLIKE | {name for name in KINDS["models"] if name not in SHOWN}
-ALIKE = ALIKE | {name for name in KINDS["recipes"] if name not in UNLIKE and name not in SHOWN}
-
-
-ASKED = [name for known in KINDS.values() for name in known if name not in ALIKE]
-
-
-@pytest.mark.parametrize("name", [*some(n for n in ASKED if n not in BUILT), *slow(*(n for n in ASKED if n in BUILT))])
+@pytest.mark.parametrize("name", [*some(SHOWN + [n for n in QUICK if n not in SIZES_ALIKE]), *slow(*BUILT)])
 def test_every_name_is_described(name):
     kind = next(kind for kind, known in KINDS.items() if name in known)
     (sheet,) = names.sheets(name, RESULTS)  # of parts and models it counts parameters and operations
@@ -139,56 +106,46 @@ def test_every_option_has_a_meaning(registry):
         assert [row["option"] for row in option_rows(registry, name) if not row["meaning"]] == [], name
 
 
-def test_a_part_has_its_options_and_source(capsys):
-    found = json.loads(shown_json(capsys, "nes2net_x"))
+def test_a_part_has_its_options_and_source(info):
+    found = info("nes2net_x", "--json")
     (option,) = [row for row in found["options"] if row["option"] == "nes_ratio"]
     assert option["default"] == [8, 8] and option["takes"].startswith("a list of two")
     assert "outer groups" in option["meaning"]
     assert "arXiv 2504.05657" in found["source"] and found["parameters"] == 512_039
 
 
-def test_a_recipe_says_what_differs_and_from_where(capsys):
-    found = json.loads(shown_json(capsys, "asvspoof2019_nes2net_x"))
+def test_a_recipe_says_what_differs_and_from_where(info):
+    found = info("asvspoof2019_nes2net_x", "--json")
     rows = {row["key"]: row for row in found["keys that differ from the defaults"]}
     assert rows["augment.algo"]["value"] == 4 and rows["augment.algo"]["source"].startswith("command")
     assert "train.lr" not in rows  # it has the default
     assert any("1.73 %" in line for line in found["published"])
     assert found["next"][0] == "nes2net train asvspoof2019_nes2net_x data.root=FOLDER"
-    assert shown(capsys, "recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
-
-
-def test_the_sources_beside_values_are_those_of_the_recipe():
+    assert info("recipe", "asvspoof2019_nes2net_x").startswith("asvspoof2019_nes2net_x: recipe")
+    (key,) = info("recipe", "train.lr", "--json")
+    assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
+    assert "2.5e-07" in info("recipe", "train.lr")
     for name in packaged_recipes():
         sources, values = names._value_comments(name), names._flat(load_recipe(name).written())
         of_model = {key for key in sources if key.startswith("model.")}
         assert sources and set(sources) - {"base", "model"} <= {*values, *of_model}, name
 
 
-def test_a_key_of_a_recipe(capsys):
-    assert "2.5e-07" in shown(capsys, "recipe", "train.lr")
-    (key,) = json.loads(shown_json(capsys, "recipe", "train.lr"))
-    assert key["default"] == 2.5e-7 and key["source"].startswith("main.py --lr")
-
-
 def test_a_misspelt_name_gets_the_nearest(capsys):
     for wrong, meant in (("asvspoof5_nes2net", "asvspoof5_nes2net_x"), ("asvspof5", "asvspoof5"), ("SLS", "sls")):
         with pytest.raises(InputError, match=rf"did you mean '{meant}'\?"):
             names.sheets(wrong, RESULTS)
+    with pytest.raises(InputError, match="nes2net info` lists them"):
+        names.sheets("qqqqqqqqqq")
     assert main(["info", "nes2netx"]) == 2
     assert "did you mean 'nes2net_x'?" in capsys.readouterr().err
 
 
-def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, capsys):
-    assert "wavlm_nes2net" in shown(capsys, "WavLM_Nes2Net").split("not to be confused with")[1]
+def test_what_is_called_the_same_is_told(monkeypatch, tmp_path, info):
+    assert "wavlm_nes2net" in info("WavLM_Nes2Net").split("not to be confused with")[1]
     monkeypatch.setattr(frontends, "_table", {**frontends._table, "sls": frontends._table["lps"]})
-    text = shown(capsys, "sls")
+    text = info("sls")
     assert text.count("2 things are called sls") == 2 and "sls: front-end" in text and "sls: back-end" in text
     monkeypatch.chdir(tmp_path)
     (tmp_path / "lps").write_text("a 1.0\n")
-    assert "nes2net info ./lps" in shown(capsys, "lps")
-    assert "./lps: score file" in shown(capsys, "./lps") or "lps: score file" in shown(capsys, "./lps")
-
-
-def test_nothing_of_that_name():
-    with pytest.raises(InputError, match="nes2net info` lists them"):
-        names.sheets("qqqqqqqqqq")
+    assert "nes2net info ./lps" in info("lps") and "lps: score file" in info("./lps")

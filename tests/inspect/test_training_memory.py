@@ -26,17 +26,14 @@ def test_weights_and_moments_are_counted(small_model, estimate):
     assert estimate(freeze_frontend=True).trained == sum(p.numel() for p in detector.backend.parameters())
 
 
-def test_settings_that_take_less(estimate):
+def test_settings_that_take_less(estimate, small_model):
     whole = estimate().activations
     lora = {"adapt": {"kind": "lora", "rank": 2}}
     for options in ({"activation_checkpointing": True}, {"accumulate": 2}, {"freeze_layers": 1}, lora):
         assert 0 < estimate(**options).activations < 0.9 * whole, options
     assert estimate(**lora, precision="bf16").activations < estimate(**lora).activations
     assert estimate(freeze_frontend=True).activations < 0.2 * whole
-
-
-def test_logistic_regression_keeps_nothing(small_model):
-    """Its last layer of one logit is none that the cross-entropy of steps takes."""
+    # Logistic regression keeps nothing. Its last layer of one logit is none that the cross-entropy of steps takes.
     model = {**small_model, "backend": {"name": "logistic", "num_logits": 1}}
     train = TrainConfig(optimizer="logistic", loss="focal", epochs=1)
     found = training_memory(Recipe(model=model, train=train))

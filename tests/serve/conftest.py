@@ -6,10 +6,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing import forkserver, popen_forkserver
+from multiprocessing import forkserver
 from pathlib import Path
 from types import SimpleNamespace
 
+import httpx
 import numpy as np
 import pytest
 import soundfile
@@ -62,26 +63,18 @@ def speech(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def warm_process() -> Iterator[SimpleNamespace]:
-    """What starts processes from one that has imported the decoder; it is not the one of ``builders.forked``."""
-    server = forkserver.ForkServer()
-    server.set_forkserver_preload([decoding.__name__])
-    yield SimpleNamespace(connect_to_new_process=server.connect_to_new_process, read_signed=forkserver.read_signed)
-    server._stop()
-
-
 @pytest.fixture(autouse=True)
-def warm_decoders(warm_process, monkeypatch):
+def warm_decoders(monkeypatch):
     """Fork the processes that decode: ``spawn`` would import the package for each recording."""
-    monkeypatch.setattr(popen_forkserver, "forkserver", warm_process)
     context = multiprocessing.get_context("forkserver")
+    if forkserver._forkserver._preload_modules == ["__main__"]:  # no other test has chosen what is loaded
+        context.set_forkserver_preload([decoding.__name__])
     monkeypatch.setattr(decoding, "multiprocessing", SimpleNamespace(get_context=lambda _: context))
 
 
 @contextmanager
-def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[str, Desk]]:
-    """Run the server of a desk in a thread; gives its address and the desk."""
+def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iterator[tuple[httpx.Client, Desk]]:
+    """Run the server of a desk in a thread; gives a client of it and the desk."""
     pytest.importorskip("gradio")
     import uvicorn
 
@@ -98,7 +91,8 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", desk
+        with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:
+            yield client, desk
         desk.close()
         server.should_exit = True
         thread.join(PATIENCE)
@@ -106,7 +100,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
 
 @pytest.fixture
 def serving(small, tmp_path):
-    """A function that starts the server of a desk, and returns its address and the desk."""
+    """A function that starts the server of a desk, and returns a client of it and the desk."""
     with ExitStack() as servers:
 
         def start(limits=None, decider=None):
@@ -124,7 +118,7 @@ def usual_server(small, tmp_path_factory):
 
 @pytest.fixture
 def server(usual_server):
-    """Address and desk of a server with the usual limits, which holds no file."""
+    """Client and desk of a server with the usual limits, which holds no file."""
     _, desk = usual_server
     desk.withdraw(list(desk.heard))
     for path in left(desk):

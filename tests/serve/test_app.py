@@ -1,89 +1,78 @@
-"""The API and the page's routes, over HTTP on the real server with its usual limits."""
+"""The API and the page's routes, over HTTP on the real server."""
 
 import json
 
-import httpx
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE, needs_gradio
-from builders.page_requests import ask_page, given, joined, left, messages, send, shown, upload, wait, wav
+from builders import needs_gradio
+from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wait, wav
 
 from nes2net import __version__
+from nes2net.decisions import Decider
+from nes2net.serve.desk import Limits
 
 pytestmark = needs_gradio
 
 
-def test_what_is_served(server):
-    address, _ = server
-    info = httpx.get(f"{address}/api/info", timeout=PATIENCE).json()
+def test_what_is_served(server, speech):
+    """A name cannot lead anywhere, and a request for nothing has a reason."""
+    client, desk = server
+    info = client.get("/api/info").json()
     assert (info["model"], info["version"], info["calibrated"]) == ("small.pth", __version__, False)
     assert info["parts"] == {"frontend": "lps", "aggregation": "last", "backend": "asp_mlp"}
-
-
-def test_a_name_cannot_lead_anywhere(server):
-    address, desk = server
-    files = {"file": ("../../x\x1b[2J.wav", wav())}
-    answer = httpx.post(f"{address}/api/score?track=0", files=files, timeout=PATIENCE)
+    answer = client.post("/api/score?track=0", files={"file": ("../../x\x1b[2J.wav", wav())})
     assert answer.status_code == 200 and answer.json()["file"] == "x\\u001b[2J.wav"
-    assert left(desk) == []
-
-
-def test_a_request_for_nothing_has_a_reason(server, speech):
-    address, desk = server
     for options in ({}, {"files": {"other": ("a.wav", b"")}}, {"data": {"file": "text"}}):
-        answer = httpx.post(f"{address}/api/score", **options, timeout=PATIENCE)
+        answer = client.post("/api/score", **options)
         assert answer.status_code == 422 and list(answer.json()) == ["error"], options
         assert answer.json()["error"].endswith("the recording is expected in the form field file")
-    assert send(address, speech / "talk.wav", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert send(client, speech / "talk.wav", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.post("/gradio_api/queue/join", content=bytes(3 << 20)).status_code == 413  # only files may be long
     assert left(desk) == []
 
 
 def test_the_player_gets_its_file_once(server, speech):
-    address, desk = server
+    client, desk = server
     scored = desk.score(speech / "talk.wav", "talk.wav", look=True)
     assert len(left(desk)) == 1
-    answer = httpx.get(f"{address}/heard/{scored.token}", timeout=PATIENCE)
+    answer = client.get(f"/heard/{scored.token}")
     assert answer.status_code == 200 and answer.headers["content-type"] == "audio/wav"
     assert len(answer.content) == 44 + 2 * 160_000
-    assert httpx.get(f"{address}/heard/{scored.token}", timeout=PATIENCE).status_code == 404
-    assert httpx.get(f"{address}/heard/..%2f..%2fetc", timeout=PATIENCE).status_code == 404
+    for token in (scored.token, "..%2f..%2fetc"):
+        assert client.get(f"/heard/{token}").status_code == 404
     assert left(desk) == []
 
 
 def test_the_page_takes_uploaded_files_alone(server, tmp_path):
     """Not those of this machine, and not what is at an address, which a request may name instead."""
-    address, desk = server
+    client, desk = server
     secret = tmp_path / "secret.wav"
     soundfile.write(secret, np.zeros(16000), 16000)
     for path in (str(secret), "http://example.invalid/a.wav", f"{desk.folder}/uploads/../../secret.wav"):
         for payload in (given(path), [given(path)], [{**given(path), "url": path}]):
-            message = ask_page(address, payload)
+            message = ask_page(client, payload)
             assert not message["success"] and "n2-" not in json.dumps(message), path
     assert left(desk) == []
 
 
 def test_gradio_answers_nothing_that_the_page_does_not_need(server):
     """It could fetch what is at an address, keep files in the folder for temporary ones, and skip the queue."""
-    address, desk = server
-    path = upload(address, ("a.wav", wav()))[0]
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        foreign = "http://example.invalid/"
-        for name in (f"file={path}", f"file={foreign}", f"proxy={foreign}", "runs", "openapi.json"):
-            assert client.get(f"/gradio_api/{name}").status_code == 404, name
-        for name in ("monitoring", "monitoring/summary", "openapi.json", "api/score", "docs"):
-            assert client.get(f"/{name}").json()["error"].startswith("nothing is at this address"), name
-        for name in ("run/x", "api/x", "call/x", "process_recording", "component_server", "queue/data"):
-            assert client.post(f"/gradio_api/{name}", json=joined([given(path)])).status_code == 404, name
-        assert client.put("/api/score").status_code == 404
+    client, desk = server
+    path, foreign = upload(client, ("a.wav", wav()))[0], "http://example.invalid/"
+    for name in (f"file={path}", f"file={foreign}", f"proxy={foreign}", "runs", "openapi.json"):
+        assert client.get(f"/gradio_api/{name}").status_code == 404, name
+    for name in ("monitoring", "monitoring/summary", "openapi.json", "api/score", "docs"):
+        assert client.get(f"/{name}").json()["error"].startswith("nothing is at this address"), name
+    for name in ("run/x", "api/x", "call/x", "process_recording", "component_server", "queue/data"):
+        assert client.post(f"/gradio_api/{name}", json=joined([given(path)])).status_code == 404, name
+    assert client.put("/api/score").status_code == 404
     assert [file.name for file in left(desk)] == ["a.wav"]
 
 
-@pytest.mark.parametrize(
-    "body, error",
-    [
+def test_a_drop_that_is_none_of_the_page_is_refused(server):
+    for body, error in (
         ({"fn_index": 99}, "there is no such event"),
-        ({"fn_index": -1}, "there is no such event"),
         ({"fn_index": [0]}, "there is no such event"),
         ({"session_hash": ""}, "it names no session"),
         ({"session_hash": "x" * 101}, "it names no session"),
@@ -91,47 +80,35 @@ def test_gradio_answers_nothing_that_the_page_does_not_need(server):
         (b"[1, 2]", "there is no such event"),
         (b"[" * 1000, "nested more than 100 deep"),
         (b"\xff", "can't decode byte"),
-    ],
-)
-def test_a_drop_that_is_none_of_the_page_is_refused(server, body, error):
-    content = body if isinstance(body, bytes) else json.dumps({**joined(None), **body}).encode()
-    answer = httpx.post(f"{server[0]}/gradio_api/queue/join", content=content, timeout=PATIENCE)
-    assert answer.status_code == 422
-    assert answer.json()["error"].startswith("not a drop of the page: ") and error in answer.json()["error"]
+    ):
+        content = body if isinstance(body, bytes) else json.dumps({**joined(None), **body}).encode()
+        answer = server[0].post("/gradio_api/queue/join", content=content)
+        assert answer.status_code == 422
+        assert answer.json()["error"].startswith("not a drop of the page: ") and error in answer.json()["error"]
 
 
-def test_only_files_may_be_long(server):
-    answer = httpx.post(f"{server[0]}/gradio_api/queue/join", content=bytes(3 << 20), timeout=PATIENCE)
-    assert answer.status_code == 413
-
-
-def test_an_upload_is_scored_by_the_page_and_removed(server, small, speech):
-    address, desk = server
-    (path,) = upload(address, ("<b>talk</b> ${alert(1)} {{1}}.wav", (speech / "talk.wav").read_bytes()))
+def test_uploads_are_scored_by_the_page_and_removed(server, small, speech):
+    """Gradio keeps what has the same content in one folder, and with the same name too as one file."""
+    client, desk = server
+    (path,) = upload(client, ("<b>talk</b> ${alert(1)} {{1}}.wav", (speech / "talk.wav").read_bytes()))
     assert path.startswith(str(desk.folder))
-    html, cleared = ask_page(address, [given(path)])["output"]["data"]
+    html, cleared = ask_page(client, [given(path)])["output"]["data"]
     assert f"{small.score(speech / 'talk.wav'):.4f}" in html and cleared is None and "<b>talk" not in html
     assert [file.suffix for file in left(desk)] == [".wav"] and left(desk)[0].stem in desk.heard
-
-
-def test_copies_of_one_recording(server):
-    """Gradio keeps what has the same content in one folder, and with the same name too as one file."""
-    address, desk = server
-    paths = upload(address, ("a.wav", wav()), ("copy.wav", wav()))
-    found = ask_page(address, [given(path) for path in [*paths, paths[0]]])
+    paths = upload(client, ("a.wav", wav()), ("copy.wav", wav()))
+    found = ask_page(client, [given(path) for path in [*paths, paths[0]]])
     assert shown(found) == ([], ["a.wav", "copy.wav", "a.wav"])
-    (path,), _ = upload(address, ("a.wav", wav())), upload(address, ("a.wav", wav()))
-    assert shown(ask_page(address, [given(path)])) == ([], ["a.wav"])
-    assert shown(ask_page(address, [given(path)])) == (["was removed already: drop it again"], [])
-    assert {file.stem for file in left(desk)} == set(desk.heard) and len(desk.heard) == 4
+    (path,), _ = upload(client, ("a.wav", wav())), upload(client, ("a.wav", wav()))
+    assert shown(ask_page(client, [given(path)])) == ([], ["a.wav"])
+    assert shown(ask_page(client, [given(path)])) == (["was removed already: drop it again"], [])
+    assert {file.stem for file in left(desk)} == set(desk.heard) and len(desk.heard) == 5
 
 
 def test_players_have_their_minutes_from_the_answer_on(server, tmp_path):
-    address, desk = server
-    paths = upload(address, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
-    ask_page(address, [given(path) for path in paths])
-    one = next(iter(desk.heard))
-    assert httpx.get(f"{address}/heard/{one}", headers={"Range": "bytes=abc"}, timeout=PATIENCE).status_code == 400
+    client, desk = server
+    paths = upload(client, ("a.wav", wav()), ("b.wav", wav(pitch=300)))
+    ask_page(client, [given(path) for path in paths])
+    assert client.get(f"/heard/{next(iter(desk.heard))}", headers={"Range": "bytes=abc"}).status_code == 400
     desk.tidy(200)
     assert len(left(desk)) == 2
     desk.tidy(400)
@@ -143,19 +120,75 @@ def test_players_have_their_minutes_from_the_answer_on(server, tmp_path):
 
 
 def test_a_page_that_is_closed_ends_its_drop(server):
-    address, desk = server
-    paths = upload(address, *((f"{n}.wav", wav(pitch=100 + n)) for n in range(40)))
-    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
-        told = messages(client, [given(path) for path in paths])
-        assert next(message for message in told if message["msg"] == "process_starts")
-        told.close()
+    client, desk = server
+    paths = upload(client, *((f"{n}.wav", wav(pitch=100 + n)) for n in range(40)))
+    told = messages(client, [given(path) for path in paths])
+    assert next(message for message in told if message["msg"] == "process_starts")
+    told.close()
     most = wait(lambda: not left(desk), lambda: len(desk.heard))
     assert most < 40 and desk.heard == {}
 
 
 def test_a_failure_of_the_server_is_an_error_of_the_file(server, monkeypatch, capfd):
-    address, desk = server
+    client, desk = server
     monkeypatch.setattr("nes2net.serve.desk.draw", lambda *_: 1 / 0)
-    answer = ask_page(address, [given(path) for path in upload(address, ("a.wav", wav()))])
+    answer = ask_page(client, [given(path) for path in upload(client, ("a.wav", wav()))])
     assert shown(answer) == (["not scored: the server failed (ZeroDivisionError)"], [])
     assert left(desk) == [] and desk.heard == {} and "ZeroDivisionError" in capfd.readouterr().err
+
+
+# Other limits, and decisions
+
+
+def test_a_recording_is_scored_and_not_kept(serving, small, speech, calibration):
+    client, desk = serving(decider=Decider(calibration, prior=0.2))
+    answer = send(client, speech / "talk.m4a")
+    row, track = answer.json(), small.score_track(speech / "talk.m4a")
+    assert answer.status_code == 200 and row["file"] == "talk.m4a"
+    assert row["score"] == small.score(speech / "talk.m4a") and row["duration"] == track.duration
+    np.testing.assert_array_equal(row["scores"], track.scores)
+    assert row["llr"] == pytest.approx(20 * row["score"] + calibration.offset)
+    assert row["decision"] == ("bonafide" if row["llr"] > np.log(4) else "spoof")
+    assert row["basis"] == desk.decider.basis() and row["basis"]["prior"] == 0.2
+    info = client.get("/api/info").json()
+    assert info["calibrated"] and info["basis"] == row["basis"] and "does not say which detector" in info["notes"][0]
+    short = send(client, speech / "talk.m4a", params={"track": "0"}).json()
+    assert short == {key: row[key] for key in row if key not in ("times", "scores")}
+    assert left(desk) == []
+
+
+def test_errors_have_one_line_and_nothing_is_kept(serving, speech, tmp_path):
+    client, desk = serving(Limits(max_size=1, max_duration=5))
+    assert client.get("/api/info").json()["limits"]["max_size_mb"] == 1
+    answer = send(client, speech / "notes.txt")
+    assert answer.status_code == 422
+    assert answer.json() == {"file": "notes.txt", "error": "not a recording: neither libsndfile nor FFmpeg reads it"}
+    assert send(client, speech / "talk.wav").json()["error"].startswith("longer than 5 s")
+    for content in (bytes(3 << 20), wav(40)[:1_000_001]):  # the second is just above the limit
+        (tmp_path / "big.wav").write_bytes(content)
+        answer = send(client, tmp_path / "big.wav")
+        assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 MB are taken here at once"
+    assert left(desk) == []
+
+
+def test_the_server_tidies_up_by_itself(serving, monkeypatch):
+    for name, seconds in {"app._TIDYING": 0.05, "desk._OFFERED": 0.0, "uploads._FORGOTTEN": 0.5}.items():
+        monkeypatch.setattr(f"nes2net.serve.{name}", seconds)
+    client, desk = serving()
+    paths = upload(client, ("a.wav", wav()), ("never asked for.wav", wav()))
+    assert shown(ask_page(client, [given(paths[0])])) == ([], ["a.wav"])
+    wait(lambda: not left(desk))
+
+
+def test_no_more_files_come_over_http_than_can_wait(serving):
+    client, _ = serving(Limits(max_size=2, waiting=1))
+    connections = [begun(client, "/api/score", 1_000_000, bytes(1000)) for _ in range(2)]
+
+    def answer():
+        return client.post("/api/score", files={"file": ("a.wav", wav())})
+
+    wait(lambda: answer().status_code == 503)
+    assert "busy" in answer().json()["error"] and answer().headers["retry-after"]
+    for connection in connections:
+        connection.close()
+    wait(lambda: answer().status_code == 200)

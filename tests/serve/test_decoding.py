@@ -21,13 +21,22 @@ def test_the_samples_are_those_that_are_scored(speech, tmp_path, monkeypatch):
     np.testing.assert_allclose(soundfile.read(heard)[0], np.clip(expected, -1, 1), atol=1 / 32768)
 
 
-def test_a_decoder_that_crashes_is_an_error_of_the_file(speech, tmp_path):
-    def crash():
-        for process in multiprocessing.active_children():
-            process.kill()
+def crash():
+    for process in multiprocessing.active_children():
+        process.kill()
 
-    with pytest.raises(NotDecoded, match="the decoder crashed"):
-        decode(speech / "talk.wav", tmp_path / "whole.wav", None, longest=60, check=crash)
+
+@pytest.mark.parametrize(
+    "name, whole, check, message",
+    [
+        ("talk.wav", "whole.wav", crash, "the decoder crashed"),
+        ("gone.wav", "whole.wav", lambda: None, "^(cannot be read: No such file|does not exist)"),
+        ("talk.wav", "no folder/whole.wav", lambda: None, "crashed|cannot"),  # as on a disk that cannot be written
+    ],
+)
+def test_what_cannot_be_decoded_has_a_reason(speech, tmp_path, name, whole, check, message):
+    with pytest.raises(NotDecoded, match=message):
+        decode(speech / name, tmp_path / whole, None, longest=60, check=check)
 
 
 def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):
@@ -37,13 +46,3 @@ def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):
     with pytest.raises(TimeoutError):
         decode(speech / "talk.wav", tmp_path / "whole.wav", None, longest=60, check=give_up)
     assert not multiprocessing.active_children()
-
-
-def test_a_file_that_is_gone_has_a_reason(tmp_path):
-    with pytest.raises(NotDecoded, match="^(cannot be read: No such file|does not exist)"):
-        decode(tmp_path / "gone.wav", tmp_path / "whole.wav", None, longest=60, check=lambda: None)
-
-
-def test_a_disk_that_cannot_be_written_has_a_reason(speech, tmp_path):
-    with pytest.raises(NotDecoded, match="crashed|cannot"):
-        decode(speech / "talk.wav", tmp_path / "no folder" / "whole.wav", None, longest=60, check=lambda: None)

@@ -6,7 +6,6 @@ import io
 import json
 import re
 from dataclasses import replace
-from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -23,36 +22,53 @@ from nes2net.serve.desk import Desk
 from nes2net.serve.page import _TEMPLATES, _downloads, _levels, _picture, _rows, _ticks, span, thinned
 
 
-def content(address):
-    return base64.b64decode(address.partition("base64,")[2]).decode()
+def content(found, kind):
+    """The text that is downloaded as ``kind``."""
+    return base64.b64decode(_downloads(found)[kind].partition("base64,")[2]).decode()
 
 
-def render(found):
+def table(found):
+    return list(csv.DictReader(io.StringIO(content(found, "csv"))))
+
+
+def render(found, **about):
     template = _TEMPLATES.get_template("results.html.jinja")
-    return template.render(rows=_rows(found), about={"calibrated": False}, downloads=_downloads(found))
+    return template.render(rows=_rows(found), about={"calibrated": False, **about}, downloads=_downloads(found))
 
 
 @pytest.fixture(scope="module")
 def scored(small, speech, tmp_path_factory):
-    return Desk(small, tmp_path_factory.mktemp("desk")).score(
-        speech / "talk.wav", '"><script>alert(1)</script>&.wav', look=True
-    )
+    desk = Desk(small, tmp_path_factory.mktemp("desk"))
+    return desk.score(speech / "talk.wav", '"><script>alert(1)</script>&.wav', look=True)
 
 
-def test_names_and_errors_are_escaped(scored):
+def score_samples(detector, tmp_path, samples):
+    soundfile.write(tmp_path / "a.wav", samples, 16000)
+    return Desk(detector, tmp_path).score(tmp_path / "a.wav", "a.wav", look=True)
+
+
+def test_names_and_errors_are_escaped_and_can_be_downloaded(scored):
     html = render([scored, {"file": "<i>", "error": "<u>what</u>"}])
     assert "<script" not in html and "<i>" not in html and "<u>" not in html
     assert html.count("&lt;script&gt;alert(1)") == 3 and "&lt;u&gt;what" in html
+    error = {"file": "=1+1.wav", "error": "not a recording, …"}
+    assert json.loads(content([scored, error], "json")) == [scored.row(), error]
+    first, second = table([scored, error])
+    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
+    assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
+    assert second["error"] == error["error"] and second["score"] == ""
 
 
-def test_the_remark_on_a_recording_is_shown_and_downloaded(small, scored, tmp_path):
-    soundfile.write(tmp_path / "silent.wav", np.zeros(320), 16000)
-    silent = Desk(small, tmp_path).score(tmp_path / "silent.wav", "silent.wav", look=True)
+def test_a_remark_is_shown_and_one_window_has_a_message_and_no_line(small, scored, speech, tmp_path):
+    silent = score_samples(small, tmp_path, np.zeros(320))
     remark = "digital silence; lasts 0.02 s; in training the detector hears 4.04 s at a time"
     assert silent.row()["remark"] == remark and "remark" not in scored.row()
-    assert f"Mind: {remark}." in render([silent]) and f"({remark})" in render([scored, silent])
-    lines = list(csv.DictReader(io.StringIO(content(_downloads([scored, silent])["csv"]))))
-    assert [line["remark"] for line in lines] == ["", remark]
+    html = render([silent])
+    assert f"Mind: {remark}." in html and f"({remark})" in render([scored, silent])
+    assert [line["remark"] for line in table([scored, silent])] == ["", remark]
+    assert len(silent.track) == 1 and "one score stands for all of it" in html
+    assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
+    assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
 
 
 def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
@@ -60,29 +76,16 @@ def test_axes_stand_beside_the_picture_and_numbers_have_a_minus_sign(scored):
     html = render([lower])
     assert '<p class="n2-verdict n2-score">−1.5000</p>' in html
     left, picture, right = re.split('<div class="n2-picture"|<div class="n2-axis n2-frequencies"', html)
-    levels = re.findall(r'class="n2-level" style="top:([\d.]+)%">([^<]*)<', left)
-    assert len(levels) >= 3 and all(text.startswith("−") for _, text in levels) and "n2-level" not in picture
-    frequencies = dict(re.findall(r'style="top:([\d.]+)%">(\d)<', right))
-    assert (
-        frequencies == {"100.0": "0", "75.0": "2", "50.0": "4", "25.0": "6", "0.0": "8"} and "frequency, kHz" in right
-    )
-
-
-def test_a_recording_of_one_window_has_a_message_and_no_line(small, scored, speech, tmp_path):
-    soundfile.write(tmp_path / "short.wav", soundfile.read(speech / "talk.wav")[0][:48000], 16000)
-    short = Desk(small, tmp_path).score(tmp_path / "short.wav", "short.wav", look=True)
-    html = render([short])
-    assert len(short.track) == 1 and "one score stands for all of it" in html
-    assert "<polyline" not in html and "n2-level" not in html.partition("n2-frequencies")[0]
-    assert "<polyline" in render([scored]) and "one score stands" not in render([scored])
+    levels = re.findall(r'class="n2-level" style="top:[\d.]+%">([^<]*)<', left)
+    assert len(levels) >= 3 and all(text.startswith("−") for text in levels) and "n2-level" not in picture
+    assert 'style="top:75.0%">2<' in right and "frequency, kHz" in right
+    points = [tuple(map(float, point.split(","))) for point in _picture(scored)["line"].split()]
+    assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
 
 
 @pytest.mark.parametrize("fakes", [loud_is_fake.FAKES, []])
 def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
-    (tmp_path / "desk").mkdir()
-    soundfile.write(tmp_path / "a.wav", loud_is_fake.recording(fakes=fakes), 16000)
-    scored = Desk(loud_is_fake.detector(), tmp_path / "desk").score(tmp_path / "a.wav", "a.wav", look=True)
-    html = render([scored])
+    html = render([score_samples(loud_is_fake.detector(), tmp_path, loud_is_fake.recording(fakes=fakes))])
     boxes = re.findall(r'<rect class="n2-fake" x="([\d.]+)" y="0" width="([\d.]+)"', html)
     assert len(boxes) == 2 * len(fakes)  # over the waveform and over the spectrogram
     assert loud_is_fake.near([(float(x) * 0.003, (float(x) + float(w)) * 0.003) for x, w in boxes[: len(fakes)]], fakes)
@@ -95,62 +98,30 @@ def test_fake_stretches_are_shaded_and_listed(tmp_path, fakes):
 
 def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     """Its reason and what the decision rests on are shown and can be downloaded."""
-    usual = [Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)]
+    population = Population.fit([Traits(4.0 + n / 40, -60.0, 8000.0) for n in range(40)], np.arange(40) < 20)
     about = {"corpus": "<dev>", "phase": "dev", "num_bonafide": 20, "num_spoof": 20, "date": "2026-01-02"}
-    population = Population.fit(usual, np.arange(40) < 20)
     decider = Decider(replace(calibration, trained_on=about, population=population), 0.3, abstain=0.05)
     desk = Desk(small, tmp_path, decider=decider)
     found = [desk.score(speech / name, name, look=True) for name in ("talk.wav", "talk.mp3")]
-    template = _TEMPLATES.get_template("results.html.jinja")
-    about = {"calibrated": True, "notes": desk.notes}
-    html = template.render(rows=_rows(found), about=about, downloads=_downloads(found))
-    reason = found[0].row()["reason"]
+    html, reason = render(found, calibrated=True, notes=desk.notes), found[0].row()["reason"]
     assert html.count('n2-verdict unsure">cannot tell') == 2 and f"<b>Why:</b> {escape(reason)}" in html
     assert "&lt;dev&gt;, phase dev, 20 bona fide and 20 spoofed trials, 2026-01-02" in html and "prior of 0.3" in html
     assert str(escape(desk.notes[0])) in html
-    line, _ = csv.DictReader(io.StringIO(content(_downloads(found)["csv"])))
+    line, _ = table(found)
     assert (line["decision"], line["reason"], line["prior"]) == ("cannot tell", reason, "0.3")
     assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
 
 
-def test_downloads(scored):
-    error = {"file": "=1+1.wav", "error": "not a recording, …"}
-    addresses = _downloads([scored, error])
-    assert json.loads(content(addresses["json"])) == [scored.row(), error]
-    first, second = csv.DictReader(io.StringIO(content(addresses["csv"])))
-    assert float(first["score"]) == scored.score and first["file"] == scored.name and first["error"] == ""
-    assert second["file"] == "'=1+1.wav"  # a spreadsheet would compute it
-    assert second["error"] == error["error"] and second["score"] == ""
-
-
-def test_the_picture_is_as_wide_as_the_recording_is_long(scored):
-    points = [tuple(map(float, point.split(","))) for point in _picture(scored)["line"].split()]
-    assert points[0][0] == 0 and points[-1][0] == 1000 and scored.track.duration == 10
-
-
-def test_a_long_track_is_thinned_to_medians_and_its_ends(small):
-    scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
-    track = Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0)
-    times, low, middle, high = thinned(track)
-    assert len(times) == len(low) == len(middle) == len(high) == 402
-    assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
-    assert min(low) == scores.min() and max(high) == scores.max()
-    assert all(a <= b <= c for a, b, c in zip(low, middle, high))
-
-
-def test_the_axes():
+def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
     assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
     least, most = span(track, 9.0)
     assert least < 1 and most > 9
     assert _levels(-1, 3) == [0, 1, 2] and str(_levels(-1, 3)[0]) == "0.0"
     assert _ticks(5.0) == [0, 1, 2, 3, 4] and _ticks(1800) == [0, 300, 600, 900, 1200, 1500]
-
-
-def test_classes_have_the_colours_of_the_report():
-    def colours(package, name, variable):
-        return re.findall(rf"--{variable}: (#\w+)", (files(package) / name).read_text(encoding="utf-8"))
-
-    for name in ("bonafide", "spoof"):
-        expected = colours("nes2net.evaluation", "page.css", name)
-        assert len(expected) == 2 and colours("nes2net.serve", "page.css", f"n2-{name}") == expected
+    scores = np.random.default_rng(0).standard_normal(7000).astype(np.float32)
+    times, low, middle, high = thinned(Track(2 + 0.5 * np.arange(7000), scores, 4.0, 3504.0))
+    assert len(times) == len(low) == len(middle) == len(high) == 402
+    assert (times[0], times[-1]) == (0, 3504) and times == sorted(times)
+    assert min(low) == scores.min() and max(high) == scores.max()
+    assert all(a <= b <= c for a, b, c in zip(low, middle, high))

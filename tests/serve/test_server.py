@@ -10,71 +10,72 @@ from contextlib import suppress
 
 import httpx
 import pytest
-from builders import PATIENCE
+from builders import PATIENCE, needs_gradio
+from builders.page_requests import send
 
 from nes2net.cli.main import build_parser, main
 from nes2net.decisions.calibration import LinearCalibration
 from nes2net.machine.installation import how_to_install
 from nes2net.serve.desk import Limits
 
+POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+
 
 @pytest.fixture
-def started(tmp_path):
-    """A function that starts the command, and returns the process and the address that it prints."""
-    pytest.importorskip("gradio")
+def started(model, tmp_path):
+    """A function that starts the command with more words around it, and returns the process and its address."""
     processes = []
 
-    def start(*command, cwd=None, **environment):
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=cwd,
-            env={**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1", **environment},
-        )
-        processes.append(process)
-        line = process.stdout.readline()
-        return process, re.search(r"http://\S+", line)[0]
+    def start(*after, before=()):
+        words = [
+            *before,
+            sys.executable,
+            "-m",
+            "nes2net.cli.main",
+            "serve",
+            "--model",
+            model,
+            "--device",
+            "cpu",
+            *after,
+        ]
+        environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(words, env=environment, **output))
+        return processes[-1], re.search(r"http://\S+", processes[-1].stdout.readline())[0]
 
     yield start
     for process in processes:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def command(model, *arguments):
-    return [sys.executable, "-m", "nes2net.cli.main", "serve", "--model", str(model), "--device", "cpu", *arguments]
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
+@needs_gradio
+@POSIX
 @pytest.mark.parametrize("number, ended", [(signal.SIGINT, (0, "stopped", "")), (signal.SIGHUP, (143, "", ""))])
-def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, model, speech, small, tmp_path, number, ended):
+def test_it_serves_until_ctrl_c_or_the_end_of_the_terminal(started, speech, small, tmp_path, number, ended):
     """An open page does not disturb its end, and nothing is left."""
-    process, address = started(*command(model))
-    with (speech / "talk.wav").open("rb") as file:
-        row = httpx.post(f"{address}/api/score", files={"file": file}, timeout=PATIENCE).json()
-    assert row["score"] == small.score(speech / "talk.wav")
-    assert address.startswith("http://127.0.0.1:78") and "<gradio-app" in httpx.get(address, timeout=PATIENCE).text
+    process, address = started()
+    assert address.startswith("http://127.0.0.1:78")
     assert [path.name.startswith("nes2net-serve-") for path in tmp_path.iterdir()] == [True]
-    with (
-        suppress(httpx.RemoteProtocolError),
-        httpx.stream("GET", f"{address}/gradio_api/heartbeat/one", timeout=PATIENCE) as stream,
-    ):
-        for line in stream.iter_lines():
-            if line:
-                process.send_signal(number)
+    with httpx.Client(base_url=address, timeout=PATIENCE) as client:
+        assert send(client, speech / "talk.wav").json()["score"] == small.score(speech / "talk.wav")
+        assert "<gradio-app" in client.get("/").text
+        with suppress(httpx.RemoteProtocolError), client.stream("GET", "/gradio_api/heartbeat/one") as stream:
+            for line in stream.iter_lines():
+                if line:
+                    process.send_signal(number)
     out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, out.strip(), err) == ended
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")
-def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, model, tmp_path):
-    process, address = started("nohup", *command(model, "--host", "0.0.0.0", "--allow-name", "lab.example"))
+@needs_gradio
+@POSIX
+def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm(started, tmp_path):
+    process, address = started("--host", "0.0.0.0", "--allow-name", "lab.example", before=["nohup"])
     process.send_signal(signal.SIGHUP)
     url = f"http://127.0.0.1:{address.rpartition(':')[2]}/api/info"
     for host, status in (("lab.example", 200), (socket.gethostname(), 200), ("evil.example", 421)):
@@ -85,20 +86,19 @@ def test_under_nohup_it_goes_on_warns_when_others_can_use_it_and_ends_at_sigterm
     assert f"warning: everyone who can reach {address} can use this page; there is no password" in err
 
 
+@needs_gradio
 def test_wrong_input_is_one_line(model, tmp_path, capsys):
-    pytest.importorskip("gradio")
-    fusion = tmp_path / "fusion.json"
-    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(fusion)
+    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(tmp_path / "fusion.json")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        for arguments, message in (
-            (["--port", port], f"port {port} of 127.0.0.1 is not free"),
-            (["--calibration", str(fusion)], "the calibration fuses 2 systems"),
-            (["--calibration", str(fusion), "--prior", "2"], "--prior must lie between 0 and 1, got 2"),
-            (["--max-duration", "0"], "--max-duration is a number above 0"),
-            (["--host", "no.such.host.invalid"], "--host no.such.host.invalid has no address here"),
+        port = taken.getsockname()[1]
+        for words, message in (
+            (f"--port {port}", f"port {port} of 127.0.0.1 is not free"),
+            (f"--calibration {tmp_path}/fusion.json", "the calibration fuses 2 systems"),
+            (f"--calibration {tmp_path}/fusion.json --prior 2", "--prior must lie between 0 and 1, got 2"),
+            ("--max-duration 0", "--max-duration is a number above 0"),
+            ("--host no.such.host.invalid", "--host no.such.host.invalid has no address here"),
         ):
-            assert main(["serve", "--model", str(model), *arguments]) == 2
+            assert main(f"serve --model {model} {words}".split()) == 2
             out, err = capsys.readouterr()
             assert out == "" and err.count("\n") == 1 and message in err
 
@@ -114,8 +114,8 @@ def test_the_limits_of_the_command_are_those_of_python():
     assert {name: given[name] for name in vars(Limits())} == vars(Limits())
 
 
+@needs_gradio
 def test_the_names_of_this_machine_are_those_by_which_it_can_be_reached():
-    pytest.importorskip("gradio")
     from nes2net.serve import server
 
     own = socket.gethostname()

@@ -1,6 +1,7 @@
 """Files that the page has sent: what stays, and what goes."""
 
 import pytest
+from builders.files import write
 
 from nes2net.serve.desk import Desk, Limits
 from nes2net.serve.guard import Refused
@@ -13,10 +14,7 @@ def uploads(small, tmp_path):
 
 
 def put(uploads, name, size=10):
-    path = uploads.folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(bytes(size))
-    return path
+    return write(uploads.folder / name, "." * size)
 
 
 def test_what_no_drop_names_is_forgotten_after_minutes(uploads):
@@ -57,9 +55,8 @@ def test_room_is_promised_once(uploads):
         pass
 
 
-def test_a_drop_takes_its_files(uploads, tmp_path):
-    path, secret = put(uploads, "one/a.wav"), tmp_path / "secret"
-    secret.write_text("")
+def test_a_drop_takes_its_files_and_two_pages_may_drop_the_same(uploads, tmp_path):
+    path, secret = put(uploads, "one/a.wav"), write(tmp_path / "secret")
     with uploads.promised(0):
         begun = put(uploads, "tmp1")
         names = [str(path), str(path), str(begun), str(secret), str(uploads.folder / "none/a.wav"), ""]
@@ -69,9 +66,6 @@ def test_a_drop_takes_its_files(uploads, tmp_path):
             with uploads.taken([str(path)]) as again:
                 assert again == {}
         assert secret.exists() and not taken[str(path)].exists()
-
-
-def test_two_pages_may_drop_the_same_file(uploads):
     path = put(uploads, "one/a.wav")
     drops = [str(path), str(path)]
     uploads.named = lambda: drops

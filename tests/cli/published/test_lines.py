@@ -1,14 +1,10 @@
-"""Lines of main.py in further cases: no augmentation, resuming, old averages, several processes."""
+"""Lines of main.py in further cases: no augmentation, resuming, old averages."""
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from builders import PATIENCE
 
 from nes2net.cli.published import main as legacy
 from nes2net.cli.published.lines import TrainingLines
@@ -40,9 +36,6 @@ def test_the_lines_of_an_epoch(capsys):
         "\n3: tr_loss 0.10000, -val_loss_w_aug 12.00000, -val_loss_wo_aug 0.37500, "
         "Best loss w/ aug: E2/0.500000, Best loss wo aug: E1/0.25000\ntime cost: 1.5\n"
     )
-
-
-def test_an_epoch_without_validation_prints_nothing(capsys):
     first = {"epoch": 1, "loss": 0.7, "seconds": 1.0}
     TrainingLines().epoch_ended([first])
     assert capsys.readouterr().out == ""
@@ -51,9 +44,8 @@ def test_an_epoch_without_validation_prints_nothing(capsys):
 
 
 @pytest.fixture
-def main(corpus, tmp_path, monkeypatch, command):
+def main(corpus, here, command):
     """Return a function that runs main.py in an empty folder: lines of stdout, and text of stderr."""
-    monkeypatch.chdir(tmp_path)
 
     def run(flags, status=0):
         found, out, err = command(flags.format(corpus=corpus), program=legacy.main)
@@ -99,30 +91,3 @@ def test_an_average_of_other_checkpoints_is_made_again(main, spectral_detector):
     again, remarks = main(f"{flags} --overwrite")
     assert again[:8] == made[:8]
     assert f"note: {average} was not made of these checkpoints and was made anew" in remarks
-
-
-def test_unreadable_files_are_named_on_standard_error(main, spectral_detector, corpus, tmp_path):
-    shutil.copytree(corpus, tmp_path / "DB")
-    (bad,) = (tmp_path / "DB").rglob("LA_E_1000003.flac")
-    bad.write_bytes(b"no audio")
-    spectral_detector.save("detector.pth")
-    flags = f"{SCORE} --model_path detector.pth".format(corpus="DB")
-    lines, remarks = main(flags, status=1)
-    assert lines[5] == "no. of eval trials 12" and lines[6] == "Scores saved to s.txt" and len(lines) == 8
-    assert "1 file was left out: LA_E_1000003" in remarks
-    main(f"{flags} --on-error raise --overwrite", status=2)
-
-
-@pytest.mark.slow
-def test_only_the_first_of_several_processes_prints(corpus, spectral_detector, tmp_path):
-    """In training and in scoring, the lines are those of a single process."""
-    spectral_detector.save(tmp_path / "detector.pth")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    script = str(Path(__file__).parents[3] / "main.py")
-    for flags, count in ((TRAIN, 5 + 2 * 3), (f"{SCORE} --model_path detector.pth", 8)):
-        command = [*torchrun, script, *flags.format(corpus=corpus).split()]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
-        assert done.returncode == 0, done.stderr[-3000:]
-        lines = done.stdout.splitlines()
-        assert len(lines) == count and lines[0] == "Device: cpu"
-        assert [line.partition(":")[0] for line in lines[1:3]] == ["num_params    ", "num_params_SSL"]

@@ -1,0 +1,115 @@
+"""Python does what the commands do, writes the same files, and gives what they print as values."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from builders.loud_is_fake import FAKES, near, recording
+from builders.loud_is_fake import detector as loud_is_fake
+
+from nes2net import Detector, InputError
+from nes2net.actions.calibration import Labels, apply_calibration, calibrate
+from nes2net.actions.embedding import embed_recordings
+from nes2net.actions.prediction import Along, Once, Stretches, predict
+from nes2net.actions.scoring import score_corpus
+from nes2net.cli.main import main
+from nes2net.corpora import asvspoof2019_la
+from nes2net.corpora.trial import Part
+
+LA = "asvspoof2019_la"
+
+
+def test_calibration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    classes, scores = ["bonafide"] * 60 + ["spoof"] * 60, np.random.default_rng(0).normal(np.repeat([1.0, -1.0], 60))
+    lines = [f"u{n}.wav,{label},dev" for n, label in enumerate(classes)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *lines]) + "\n")
+    (tmp_path / "dev.txt").write_text("".join(f"u{n} {score}\n" for n, score in enumerate(scores)))
+    labels = Labels("generic", "list.csv", "dev")
+    done = calibrate(labels, ["dev.txt"])
+    assert (done.num_bonafide, done.num_spoof, done.unit, done.warning) == (60, 60, "trials", "")
+    applied = apply_calibration(done.calibration, ["dev.txt"], "ours.txt", labels=labels, learned_from=labels)
+    assert applied.rows == done.rows and "120 of the trials to evaluate were trained on" in applied.notes[0]
+    for words in ("fit generic dev.txt --keys list.csv --save saved.json", "apply saved.json dev.txt --out theirs.txt"):
+        assert main(["calibrate", *words.split()]) == 0
+    assert (tmp_path / "ours.txt").read_bytes() == (tmp_path / "theirs.txt").read_bytes()
+
+
+def test_embedding(spectral_detector, corpus, tmp_path, capsys):
+    """As much is heard as in training, which is said."""
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")[:4]
+    spectral_detector.record["recipe"] = {"data": {"num_samples": 9000}}
+    result = embed_recordings(spectral_detector, trials, tmp_path / "e.npy", of="backend", num_workers=0)
+    assert (result.done, np.load(tmp_path / "e.npy").shape) == (4, (4, result.size))
+    record = json.loads((tmp_path / "e.npy.json").read_text())
+    assert record["run"]["num_samples"] == 9000 and record["run"]["embedding"] == "backend"
+    assert "9,000" in capsys.readouterr().err
+    with pytest.raises(InputError, match="leave it out with `of` backend"):
+        embed_recordings(spectral_detector, trials, tmp_path / "f.npy", of="backend", layer=1)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A recording with fake stretches and a text; the detector that finds them is ``model.pth``."""
+    soundfile.write(tmp_path / "a.wav", recording(3.0, FAKES), 16000)
+    (tmp_path / "b.wav").write_text("no audio")
+    return [tmp_path / "a.wav", tmp_path / "b.wav"]
+
+
+@pytest.fixture
+def detector(tmp_path):
+    loud_is_fake().save(tmp_path / "model.pth", **loud_is_fake().record)
+    return Detector.from_pretrained(tmp_path / "model.pth", "cpu")
+
+
+LONE = Stretches(20, 0.45, 0.0, 0.5)
+
+
+def test_prediction(files, detector, tmp_path, capsys):
+    for way, flags in (
+        (None, ""),
+        (Once(16000), "--samples 16000"),
+        (Once(None), "--samples full"),
+        (Along(hop=0.25), "--track --hop 0.25"),
+        (Stretches(threshold=0.4), "--segments --threshold 0.4"),
+        (LONE, "--segments --resolution 20 --threshold 0.45 --hysteresis 0 --min-duration 0.5"),
+    ):
+        rows = [one.row for one in predict(detector, [tmp_path], way).rows]
+        words = f"predict {tmp_path} --model {tmp_path}/model.pth --device cpu --json {flags}"
+        assert main(words.split()) == 1
+        assert rows == [json.loads(line) for line in capsys.readouterr().out.splitlines()], flags
+        assert [row["file"] for row in rows] == list(map(str, files)) and list(rows[1]) == ["file", "error"]
+
+
+def test_tracks_and_stretches_come_as_objects(files, detector):
+    (along,) = predict(detector, files[:1], Along(0.5, 0.25)).rows
+    assert np.array_equal(along.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
+    for way, expected in ((LONE, FAKES[:1]), (Stretches(), FAKES)):  # the second stretch is short
+        (one,) = predict(detector, files[:1], way).rows
+        assert near([stretch[1:3] for stretch in one.stretches], expected) and len(one.track) == 150
+    with pytest.raises(InputError, match="the hop must be a positive number"):
+        predict(detector, files, Along(hop=0.0))  # before anything is scored
+
+
+def test_scoring(corpus, spectral_detector, tmp_path, capsys):
+    """The detector's record says that it was trained on a part of the corpus, and which published one it is."""
+    recipe = {"name": "own", "data": {"corpora": [{"name": LA, "train_split": "train", "dev_split": "dev"}]}}
+    spectral_detector.save(model := tmp_path / "model.pth", recipe=recipe, published_model="AASIST")
+    detector, part = Detector.from_pretrained(model, "cpu"), Part(LA, corpus, "dev")
+    with pytest.raises(InputError, match="`resolution_ms` scores whole utterances: leave out `num_samples`"):
+        score_corpus(detector, part, "a.txt", checkpoint=model, resolution_ms="shortest", num_samples="4sec")
+    where = {"checkpoint": model, "num_samples": 8000, "num_workers": 0}
+    scores, decisions = score_corpus(detector, part, tmp_path / "a.txt", **where)
+    assert decisions is None and scores.done == scores.total == 12
+    warned = capsys.readouterr().err
+    words = f"score {LA} {corpus} --split dev --model {model} --device cpu --samples 8000 --workers 0"
+    assert main([*words.split(), "--out", str(tmp_path / "b.txt")]) == 0
+    assert capsys.readouterr().err.startswith(warned)
+    assert "too good: its epoch was selected on asvspoof2019_la" in warned
+    assert (tmp_path / "a.txt").read_bytes() == (tmp_path / "b.txt").read_bytes()
+    ours, theirs = (json.loads((tmp_path / f"{name}.txt.json").read_text()) for name in "ab")
+    differing = {key for key in ours | theirs if ours.get(key) != theirs.get(key)}
+    assert differing <= {"scored_at", "seconds", "audio_seconds_per_second"}
+    assert ours["corpus"] == {"name": LA, "root": str(corpus), "split": "dev", "protocol": "4sec"}
+    assert ours["published_model"]["name"] == "AASIST" and len(ours["seen"]) == 1
