@@ -56,17 +56,6 @@ def test_draws_are_those_of_plain_resampling(clustered):
         assert low < getattr(rates, name) < high
 
 
-@settings(max_examples=15)
-@given(scores, scores, st.integers(0, 1000))
-def test_several_metrics_share_their_draws(bonafide, spoof, seed):
-    several = [metrics.compute_cllr, lambda b, s: metrics.compute_rates(b, s, 1.0), metrics.compute_min_cllr]
-    together = metrics.bootstrap_values(several, bonafide, spoof, num_resamples=7, seed=seed)
-    assert together.shape == (7, 7)
-    for column, metric in ((0, metrics.compute_cllr), (6, lambda b, s: metrics.compute_min_cllr(b, s))):
-        alone = metrics.bootstrap_values([metric], bonafide, spoof, num_resamples=7, seed=seed)
-        np.testing.assert_allclose(together[:, [column]], alone, atol=1e-13)
-
-
 def test_comparing_two_systems_by_rates_compares_the_first_rate():
     first, second = ([1.0, 2.0, -1.0], [0.0, -1.0]), ([-1.0, -2.0, 1.0], [0.5, 1.0])
     result = metrics.compare_systems(lambda b, s: metrics.compute_rates(b, s, 0.0), first, second, num_resamples=9)
