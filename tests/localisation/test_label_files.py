@@ -64,15 +64,10 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
 def test_malformed_lines(tmp_path, line, message):
     with pytest.raises(InputError, match=rf"a\.rttm, {message}"):
         read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
-
-
-def test_malformed_durations(tmp_path):
-    for text, message in (("a -2", "a duration is 0 to 10000000 s, not '-2'"), ("a", "expected 2 fields .*, found 1")):
-        with pytest.raises(InputError, match=f"line 1: {message}"):
-            read_reco2dur(write(tmp_path / "reco2dur", f"{text}\n"))
+    with pytest.raises(InputError, match=r"line 1: a duration is 0 to 10000000 s, not '-2'"):
+        read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 
 
 def test_audacity_has_a_line_for_each_segment(tmp_path):
-    segments = [Segment("spoof", 0.123456, 1.5), Segment("a  b\n", 1.5, 3599.999999, -2.5)]
-    write_audacity(tmp_path / "a.txt", segments)
+    write_audacity(tmp_path / "a.txt", [Segment("spoof", 0.123456, 1.5), Segment("a  b\n", 1.5, 3599.999999, -2.5)])
     assert (tmp_path / "a.txt").read_text() == "0.123456\t1.500000\tspoof\n1.500000\t3599.999999\ta b\n"
