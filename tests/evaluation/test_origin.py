@@ -16,7 +16,6 @@ from nes2net.evaluation.page import html_page
 from nes2net.scoring.corpus import score_trials
 
 PARTS = {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"}
-HOSTILE = "<script>alert(1)</script>"
 
 
 def record_of(scores, **changes):
@@ -47,22 +46,19 @@ def write_record(scores, content):
 def test_a_record_names_model_recipe_and_date(case):
     path = write_record(case / "good.txt", record_of(case / "good.txt"))
     report = report_of(case, "good", "worse")
-    assert report.origins == [
-        Origin(
-            record=str(path),
-            model="xlsr_300m + last + nes2net_x",
-            checkpoint="models/run/epoch_3.pth",
-            recipe="nes2net_x (small)",
-            protocol="4sec",
-            scored_at="2026-01-02T03:04:05+00:00",
-            software="nes2net 0.3.0, torch 2.9.0",
-        ),
-        None,
-    ]
+    facts = {
+        "record": str(path),
+        "model": "xlsr_300m + last + nes2net_x",
+        "checkpoint": "models/run/epoch_3.pth",
+        "recipe": "nes2net_x (small)",
+        "protocol": "4sec",
+        "scored_at": "2026-01-02T03:04:05+00:00",
+        "software": "nes2net 0.3.0, torch 2.9.0",
+    }
+    assert report.origins == [Origin(**facts), None]
     page = html_page(report)
-    for text in ("xlsr_300m + last + nes2net_x", "models/run/epoch_3.pth", "2026-01-02 03:04 UTC", "torch 2.9.0"):
+    for text in (facts["model"], facts["checkpoint"], "2026-01-02 03:04 UTC", "torch 2.9.0", "no record of these"):
         assert text in page
-    assert "no record of these scores" in page
     good, worse = report.to_dict()["systems"]
     assert good["origin"]["recipe"] == "nes2net_x (small)" and worse["origin"] is None
 
@@ -84,21 +80,11 @@ def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
     assert {value for name, value in vars(origin).items() if name != "record"} == {None}
 
 
-def test_texts_of_a_record_are_escaped(case):
-    scores = case / "good.txt"
-    data = {"corpora": [{"name": "asvspoof2021_la", "train_split": "eval"}]}  # the warning names the recipe
-    changes = {"scored_at": HOSTILE, "checkpoint": {"path": HOSTILE, "recipe": {"name": HOSTILE, "data": data}}}
-    write_record(scores, record_of(scores, **changes))
-    page = html_page(report_of(case, "good"))
-    assert "<script>" not in page and page.count("&lt;script&gt;") >= 4
-
-
 def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
-    scores = tmp_path / "scores.txt"
+    scores, trials = tmp_path / "scores.txt", [Trial("a", tmp_path / "a.wav")]
     about = {"corpus": {"protocol": "4sec"}, "checkpoint": {"recipe": {"name": "mine"}, "path": "m.pth"}}
-    trials, options = [Trial("a", tmp_path / "a.wav")], {"num_samples": 8000, "num_workers": 0, "about": about}
-    score_trials(spectral_detector, trials, scores, **options)
+    score_trials(spectral_detector, trials, scores, num_samples=8000, num_workers=0, about=about)
     sha256 = hashlib.sha256(scores.read_bytes()).hexdigest()
     origin = read_origin(scores, sha256)
     assert (origin.model, origin.recipe, origin.checkpoint) == ("lps + last + asp_mlp", "mine", "m.pth")

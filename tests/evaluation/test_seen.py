@@ -30,9 +30,8 @@ def test_runs_of_this_toolkit(tmp_path):
     """A corpus of one's own is known by its folder."""
     own = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": "dev"}
     record = {"recipe": {"name": "mine", "data": {"corpora": [own]}}}
-    assert seen(record, "generic", "train", tmp_path / ".") == [
-        "scores of mine on generic say nothing: it was trained on generic train"
-    ]
+    trained = "scores of mine on generic say nothing: it was trained on generic train"
+    assert seen(record, "generic", "train", tmp_path / ".") == [trained]
     assert len(seen(record, "generic", "all", tmp_path)) == 2
     assert not seen(record, "generic", "eval", tmp_path)
     assert not seen(record, "generic", "train", tmp_path / "another")
@@ -59,9 +58,8 @@ def test_a_corpus_of_phases():
     data = {"corpora": [trains, {**selects, "dev_phase": "progress"}]}
     record = {"recipe": {"name": "mine", "data": data}}
     selected = ["scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la progress"]
-    assert seen(record, "asvspoof2021_la", "eval") == selected
-    assert seen(record, "asvspoof2021_la", "eval", phase="progress") == selected
-    assert seen(record, "asvspoof2021_la", "eval", phase="all") == selected
+    for phase in (None, "progress", "all"):
+        assert seen(record, "asvspoof2021_la", "eval", phase=phase) == selected
     assert not seen(record, "asvspoof2021_la", "eval", phase="eval")
     assert seen({"recipe": {"data": {"corpora": [trains, selects]}}}, "asvspoof2021_la", "eval", phase="hidden")
     # A list of one's own that was scored as a whole.
@@ -74,18 +72,13 @@ def test_what_a_training_started_from(tmp_path):
     """Each start may have a start of its own; records of others may be anything."""
     data = {"corpora": [{"name": "asvspoof5"}]}
     second = {"recipe": {"name": "second", "data": data}, "started_from": [{"published_model": "AASIST"}, 3]}
-    record = {
-        "recipe": {"name": "third", "data": {"corpora": [{"name": "ctrsvdd"}]}},
-        "started_from": [start_of({**second, "epoch": 3})],
-    }
-    assert seen(record, "ctrsvdd", "train") == [
-        "scores of third on ctrsvdd say nothing: it was trained on ctrsvdd train"
-    ]
-    assert seen(record, "asvspoof5", "train") == [
-        "scores of third on asvspoof5 say nothing: second, from which it started, was trained on asvspoof5 train"
-    ]
-    assert seen(record, "asvspoof2019_la", "dev") == [
-        "scores of third on asvspoof2019_la are too good: the epoch of AASIST, from which it started, was selected on "
-        "asvspoof2019_la dev"
-    ]
+    recipe = {"name": "third", "data": {"corpora": [{"name": "ctrsvdd"}]}}
+    record = {"recipe": recipe, "started_from": [start_of({**second, "epoch": 3})]}
+    for corpus, split, how in (
+        ("ctrsvdd", "train", "say nothing: it was trained on ctrsvdd train"),
+        ("asvspoof5", "train", "say nothing: second, from which it started, was trained on asvspoof5 train"),
+        ("asvspoof2019_la", "dev", "are too good: the epoch of AASIST, from which it started, was selected on "),
+    ):
+        (line,) = seen(record, corpus, split)
+        assert line.startswith(f"scores of third on {corpus} {how}")
     assert not seen({"started_from": {"published_model": "AASIST"}}, "asvspoof2019_la", "dev")

@@ -6,16 +6,8 @@ from builders import zoo
 from builders.files import write
 
 from nes2net.errors import InputError
-from nes2net.localisation import (
-    Segment,
-    map_rttm,
-    read_reco2dur,
-    read_rttm,
-    rttm_text,
-    segments_of_frames,
-    write_audacity,
-    write_rttm,
-)
+from nes2net.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
+from nes2net.localisation.label_files import map_rttm, rttm_text, write_audacity
 
 
 def test_frames_and_mapping_become_the_published_text(tmp_path):

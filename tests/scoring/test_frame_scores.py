@@ -128,20 +128,6 @@ def test_a_detector_that_reads_little_at_once(several, recording):
         Detector(detector.frontend, detector.aggregation, backend).eval().frame_scores(samples, 16000)
 
 
-def test_windows_that_do_not_fit_into_memory_are_scored_in_parts(spectral, recording, monkeypatch):
-    expected, computed, sizes = spectral.frame_scores(recording, 16000), spectral.segment_scores, []
-
-    def scores(waveform):
-        sizes.append(len(waveform))
-        if len(waveform) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return computed(waveform)
-
-    monkeypatch.setattr(spectral, "segment_scores", scores)
-    np.testing.assert_allclose(spectral.frame_scores(recording, 16000, batch_size=8).scores, expected.scores, atol=1e-6)
-    assert sizes[0] == 5 and set(sizes[2:]) == {1, 2}
-
-
 def test_errors_are_one_line(spectral, several, spectral_detector, recording, monkeypatch):
     for detector, options, message in (
         (spectral_detector, {}, r"this detector \('asp_mlp'\) scores recordings, not their segments"),
