@@ -209,7 +209,7 @@ def test_precisions_are_not_mixed(command, few, tmp_path, capsys):
     out, short = tmp_path / "out.txt", ["--samples", "8000"]
     assert main(command(few, out, *short)) == 0
     assert main(command(few, out, *short, "--dtype", "bfloat16")) == 2
-    assert "another run or program (another dtype)" in capsys.readouterr().err
+    assert "another run or program (another model, dtype)" in capsys.readouterr().err
     for dtype in ("bfloat16", "float16"):
         rough = tmp_path / f"{dtype}.txt"
         assert main(command(few, rough, *short, "--dtype", dtype)) == 0

@@ -45,13 +45,10 @@ def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
     assert wait() == pytest.approx(plain, abs=1e-6) and sizes == [4]
 
 
-OUT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-
 @pytest.mark.parametrize(
     "error",
     [
-        OUT_OF_MEMORY,
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
         Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"),
@@ -85,7 +82,7 @@ def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
     def scores(x):
         given.append(weakref.ref(x))
         if len(given) == 1:
-            raise OUT_OF_MEMORY
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
         assert given[0]() is None
         return x.mean(1)
 

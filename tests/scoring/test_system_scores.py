@@ -59,7 +59,7 @@ DAMAGED += [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 
         ("a 1\nb 1\n", "test", r"one: all its scores are 1\.0"),
         ("a 1\nb nan\n", "test", r"one: it has no scores, or one that is not finite"),
         ("a 1\nb inf\n", [[0.0, 1.0]], "the score of b is not a finite number"),
-        ("a 1\nb 2\n", [[0.0, 1.0], [0.0, 1.0]], "1 score file of other systems, but ranges of 2"),
+        ("a 1\nb 2\n", [[0.0, 1.0], [0.0, 1.0]], "score files of other systems, but ranges of 2"),
         *(("a 1\nb 2\n", ranges, "ranges of other systems' scores are damaged") for ranges in DAMAGED),
     ],
 )
