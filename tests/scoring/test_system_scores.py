@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from builders import SHARED, tiny_corpus
+from builders import SHARED, small_parts, tiny_corpus
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
@@ -90,9 +90,8 @@ def system_files(root):
 @pytest.fixture(scope="module")
 def model(root):
     """A detector that fuses the scores of two systems, with their ranges; without_ranges.pth has none."""
-    frontend = {"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64}
-    frontend["conv_feature_layers"] = [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]]
-    backend = {"name": "ensemble", "num_layers": 2, "num_scores": 2, "projection_dim": 8, "hidden_dim": 8}
+    frontend = {"name": "wav2vec2", **small_parts.FRONTENDS["wav2vec2"]}
+    backend = {"name": "ensemble", "num_scores": 2, **small_parts.BACKENDS["ensemble"]}
     torch.manual_seed(0)
     detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
     detector.save(root / "fusion.pth", score_ranges=[[-3.0, 3.0], [-3.0, 3.0]])
