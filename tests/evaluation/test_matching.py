@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
@@ -62,12 +60,3 @@ def test_keys_that_cannot_be_matched():
     ):
         with pytest.raises(InputError, match=message):
             match(trials, ["t0"], [0.0], phase)
-
-
-@settings(max_examples=25)
-@given(st.permutations(range(5)), st.sets(st.integers(0, 4), max_size=4))
-def test_a_score_goes_to_its_own_trial(order, dropped):
-    rows = [(KEY[i].id, float(i)) for i in order if i not in dropped]
-    matched = match(KEY, *zip(*rows), allow_partial=True)
-    assert {t.id: s for t, s in zip(matched.trials, matched.scores)} == dict(rows)
-    assert set(matched.mismatch.missing) == {KEY[i].id for i in dropped}

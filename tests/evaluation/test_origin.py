@@ -96,20 +96,17 @@ def test_a_record_that_scoring_writes_is_read(spectral_detector, tmp_path):
     assert read_scored_by(scores, "0" * 64) is None
 
 
-@pytest.mark.parametrize(
-    ("run", "resolution", "expected"),
-    [
-        ({"model": "a", "dtype": "bfloat16", "num_samples": None}, None, ScoredBy("a", "bfloat16", None)),
-        ({"model": "a", "dtype": "float32", "num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
-        ({"model": "a", "dtype": "float32", "num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
-        ({"model": "a", "dtype": "float32", "num_samples": -3}, None, None),
-        ({"model": "a", "dtype": "float32"}, None, None),
-        ({"model": 3, "dtype": "float32", "num_samples": None}, None, None),
-    ],
-)
-def test_what_a_record_says_of_the_detector(tmp_path, run, resolution, expected):
-    write_record(tmp_path / "good.txt", {"run": run, "failures": {}, "resolution_ms": resolution})
-    assert read_scored_by(tmp_path / "good.txt", "1" * 64) == expected
+def test_what_a_record_says_of_the_detector(tmp_path):
+    for run, resolution, expected in (
+        ({"num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
+        ({"num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
+        ({"num_samples": -3}, None, None),
+        ({}, None, None),
+        ({"model": 3, "num_samples": None}, None, None),
+    ):
+        facts = {"model": "a", "dtype": "float32", **run}
+        write_record(tmp_path / "good.txt", {"run": facts, "failures": {}, "resolution_ms": resolution})
+        assert read_scored_by(tmp_path / "good.txt", "1" * 64) == expected, run
 
 
 def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
@@ -141,12 +138,9 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
         ("antideepfake_xlsr_1b", "asvspoof2021_df", "eval", "trained on asvspoof2021_df"),
         ("antideepfake_xlsr_1b", "asvspoof2019_la", "eval", "trained on asvspoof2019_la eval"),
         ("antideepfake_xlsr_1b", "asvspoof2019_la", "dev", "selected on asvspoof2019_la dev"),
-        ("antideepfake_xlsr_1b", "asvspoof5", "eval", "trained on asvspoof5 eval"),
         ("antideepfake_xlsr_1b", "in_the_wild", "eval", ""),
         ("multiapi_nes2net_la", "in_the_wild", "eval", "selected on in_the_wild"),
-        ("wav2vec2_Nes2Net_X", "asvspoof2019_la", "dev", "selected on asvspoof2019_la dev"),
         ("wav2vec2_Nes2Net_X", "asvspoof2021_la", "eval", ""),
-        ("df_arena_1b", "ctrsvdd", "test", "trained on ctrsvdd"),
         ("WavLM_Nes2Net", "ctrsvdd", "train", "trained on ctrsvdd train"),
     ],
 )

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from builders import PATIENCE
 
@@ -67,20 +66,3 @@ def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_pat
     assert found["width"] <= width and found["wide"] == []
     assert found["rows"] >= 10
     assert all(300 < plot <= width for plot in found["plots"])
-
-
-@pytest.mark.parametrize("scheme, ground", [(1, (255, 255, 255)), (0, (20, 23, 28))], ids=["light", "dark"])
-def test_a_screenshot_on_a_light_and_on_a_dark_ground(chromium, several, scheme, ground, tmp_path):
-    import matplotlib.image
-
-    write_report(several, tmp_path / "report.html")
-    flags = [f"--blink-settings=preferredColorScheme={scheme}", f"--screenshot={tmp_path / 'report.png'}"]
-    browse(chromium, tmp_path, *flags, "--window-size=1280,2000", (tmp_path / "report.html").as_uri())
-    pixels = np.rint(255 * matplotlib.image.imread(tmp_path / "report.png")[..., :3]).astype(int)
-    assert pixels.shape == (2000, 1280, 3)
-    assert tuple(pixels[5, 5]) == ground
-    brightness = pixels.mean(axis=2)
-    contrast = np.abs(brightness - brightness[5, 5])
-    assert (contrast > 150).sum() > 5000  # text that can be read
-    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)[::7]}
-    assert len(colours) > 200  # plots and shaded cells

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from builders.report_case import make_case, report_of
 
-from nes2net.evaluation.plots import det_svg, distribution_svgs, num_bins, score_range
+from nes2net.evaluation.plots import distribution_svgs, num_bins, score_range
 
 RNG = np.random.default_rng(0)
 
@@ -64,10 +64,3 @@ def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
     assert "-20" in larger and "-20" not in good
     for label in (*worse, *larger):  # steps are 1, 2 or 5 times a power of ten
         assert label.strip("-0.") in ("", "1", "2", "4", "5", "6", "8", "15", "25"), label
-
-
-def test_the_ticks_of_det_curves_do_not_touch(tmp_path):
-    report = report_of(make_case(tmp_path, num=3000), "good", "worse")
-    middle = r'<text [^>]*text-anchor: middle; fill: currentColor" x="([\d.]+)"'
-    *places, _ = map(float, re.findall(middle, det_svg(report.systems)))
-    assert len(places) >= 4 and min(np.diff(sorted(places))) > 20

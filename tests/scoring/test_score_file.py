@@ -92,19 +92,16 @@ def test_files_of_other_programs_are_read(path):
     np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
 
 
-@pytest.mark.parametrize(
-    "text, message",
-    [
+def test_malformed_score_file(path):
+    for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),
         ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
         ("a ١\n", "line 1: expected a number as score"),
-    ],
-)
-def test_malformed_score_file(path, text, message):
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_scores(path)
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_scores(path)
     with pytest.raises(InputError, match=r"none\.txt: cannot be read \(No such file or directory\)"):
         read_scores(path.with_name("none.txt"))

@@ -91,17 +91,6 @@ def test_the_time_axis(duration, label, first):
     assert len(set(shown)) == len(shown)
 
 
-def test_an_hour_is_a_median_and_bands(quiet, tmp_path):
-    """Of scores from −10 to 10, all of them would fill the picture; most of the time they are near 0."""
-    rng = np.random.default_rng(0)
-    scores = np.where(rng.random(7193) < 0.1, rng.uniform(-10, 10, 7193), 0)
-    plot_track(tmp_path / "hour.png", quiet, track_of(scores, 3600.0))
-    line = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 1)))
-    band = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 0.15)))
-    assert 1000 < line < 20_000 < band
-    assert len(pixels(tmp_path / "hour.png", blend(BONAFIDE, 0.08))) < 1000  # without a threshold there are no sides
-
-
 def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
     plot_track(tmp_path / "known.png", quiet, track_of([0.0], 0.5), threshold=1.0)
     bonafide, spoof = (pixels(tmp_path / "known.png", blend(colour, 0.08)) for colour in (BONAFIDE, SPOOF))
