@@ -34,14 +34,11 @@ def test_fit_finds_the_likelihood_ratio(two_systems):
     before = calibration.figures(*(scores[:, 1] for scores in two_systems))
     after = calibration.figures(bonafide, spoof)
     assert after["act_dcf"] < after["min_dcf"] + 0.02 and before["act_dcf"] > before["min_dcf"] + 0.2
-    assert after["min_cllr"] <= after["cllr"] < before["cllr"]
-    assert metrics.compute_cllr(bonafide, spoof) == pytest.approx(metrics.compute_min_cllr(bonafide, spoof), abs=0.005)
-    for system in range(2):
-        alone = [scores[:, system] for scores in two_systems]
-        single = calibration.fit(*alone)
-        assert metrics.compute_eer(bonafide, spoof)[0] < metrics.compute_eer(*alone)[0]
-        assert metrics.compute_eer(*map(single, alone))[0] == metrics.compute_eer(*alone)[0]
-        assert metrics.compute_cllr(*map(single, alone)) < metrics.compute_cllr(*alone)
+    assert after["min_cllr"] <= after["cllr"] < after["min_cllr"] + 0.005 and after["cllr"] < before["cllr"]
+    for alone in ([scores[:, system] for scores in two_systems] for system in range(2)):
+        single = calibration.figures(*map(calibration.fit(*alone), alone))
+        assert after["eer"] < single["eer"] == metrics.compute_eer(*alone)[0]
+        assert single["cllr"] < metrics.compute_cllr(*alone)
 
 
 @pytest.mark.parametrize("prior", [0.05, 0.5, 0.655])
@@ -57,26 +54,6 @@ def test_the_minimum_is_that_of_scikit_learn(two_systems, prior):
     assert found.weights == pytest.approx(other.coef_[0], rel=1e-5)
     assert found.offset == pytest.approx(other.intercept_[0] - np.log(prior / (1 - prior)), rel=1e-5)
     assert calibration.fit(bonafide, spoof, prior=prior).weights == pytest.approx(found.weights, rel=1e-4)
-
-
-def test_the_default_penalty_is_harmless_where_few_trials_are_errors():
-    """The flatter the loss, the more a penalty moves its minimum."""
-    rng = np.random.default_rng(0)
-    bonafide, spoof = rng.normal(5.25, 1, 2500), rng.normal(0, 1, 22000)
-    assert 0.003 < metrics.compute_eer(bonafide, spoof)[0] < 0.006
-    weights, free = (calibration.fit(bonafide, spoof, **l2).weights for l2 in ({}, {"l2": 0}))
-    assert weights == pytest.approx(free, rel=1e-4)
-
-
-@settings(max_examples=25)
-@given(overlapping, overlapping)
-def test_calibrated_scores_beat_raw_and_uninformative_scores(bonafide, spoof):
-    if len({*bonafide, *spoof}) == 1:
-        return
-    found = calibration.fit(bonafide, spoof)
-    cllr = metrics.compute_cllr(found(bonafide), found(spoof))
-    assert cllr <= min(1, metrics.compute_cllr(bonafide, spoof)) + 1e-4  # the penalty may cost so much
-    assert cllr >= metrics.compute_min_cllr(found(bonafide), found(spoof)) - 1e-12
 
 
 @settings(max_examples=15)
@@ -120,9 +97,7 @@ def test_raises_if_no_minimum_is_found(two_systems, monkeypatch):
     "bonafide, spoof, options, message",
     [
         ([], [1.0], {}, "there are no bona fide scores"),
-        ([1.0], [], {}, "there are no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
-        ([1.0], [np.inf], {}, "1 of 1 spoof scores are NaN or infinite"),
         ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),
@@ -157,8 +132,9 @@ def test_the_number_of_systems_and_the_length_of_frames_are_checked():
 
 
 def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems):
+    """A system has the name of its file, which on Linux may be any bytes."""
     path = tmp_path / "new" / "parameters.json"
-    found = calibration.fit(*two_systems, prior=0.3, systems=["première", "B"])
+    found = calibration.fit(*two_systems, prior=0.3, systems=["première", "take\udcff"])
     for system, scores in zip(found.llrs, two_systems):
         assert np.array_equal(system, np.sort(found(scores)))
     scored_by = calibration.ScoredBy("0f" * 32, "bfloat16", 64600, 20.0)
@@ -166,7 +142,7 @@ def test_a_saved_calibration_is_read_back_to_the_last_bit(tmp_path, two_systems)
     found = replace(found, trained_on=trained_on, scored_by=scored_by)
     found.save(path)
     loaded = calibration.load(path)
-    assert loaded == found and loaded.population is None
+    assert loaded == replace(found, systems=("première", "take\\udcff")) and loaded.population is None
     assert all(map(np.array_equal, loaded.llrs, found.llrs))
     lines = path.read_text().splitlines()
     assert len(lines) == 26 and sum(len(line) > 100 for line in lines) == 2  # a class of ratios is one line
@@ -204,28 +180,29 @@ _EMBEDDINGS = {"means": [[0.0, 1.0]], "directions": [[1.0, 0.0]], "variances": [
 _WITH = {**_POPULATION, "usual_embedding": [0, 1, 2], "distances_with_embedding": [1, 2], "embeddings": _EMBEDDINGS}
 
 
-def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
-    path = tmp_path / "c.json"
+def saved_with(path, **changes):
+    """A calibration file in which keys are changed."""
     calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
-    changed = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
-    loaded = calibration.load(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return path
+
+
+def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
+    changes = {"llrs": {"bonafide": [3, -1.5, 2], "spoof": [0]}, "population": _WITH}
+    loaded = calibration.load(saved_with(tmp_path / "c.json", **changes))
     assert loaded.llrs.bonafide.tolist() == [-1.5, 2, 3] and loaded.population.distances.tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {},
         {"format": "other"},
         {"weights": None},
-        {"weights": ["a"]},
         {"offset": float("nan")},
         {"trained_on": 3},
         {"llrs": {"bonafide": [], "spoof": [1.0]}},
         {"llrs": {"bonafide": [float("inf")], "spoof": [1.0]}},
         {"llrs": {"bonafide": [1.0]}},
-        {"scored_by": {"fingerprint": 1, "precision": "float32", "num_samples": None}},
         {"scored_by": {"fingerprint": "a", "precision": "float32", "num_samples": 0}},
         {"population": _POPULATION | {"distances": [1.0]}},
         {"population": _POPULATION | {"usual": {"duration": [1, 2, 1e6]}}},
@@ -237,17 +214,5 @@ def test_numbers_that_are_not_sorted_are_sorted(tmp_path):
     ],
 )
 def test_files_that_are_not_a_calibration(tmp_path, change):
-    path = tmp_path / "parameters.json"
-    calibration.fit([1.0, 2.0], [0.0, 1.5]).save(path)
-    path.write_text(json.dumps(json.loads(path.read_text()) | change) if change else "b1 2.0\n")
     with pytest.raises(InputError, match=r"parameters\.json: not a calibration"):
-        calibration.load(path)
-
-
-def test_names_that_are_not_utf8_are_saved(tmp_path):
-    """A system has the name of its file, which on Linux may be any bytes."""
-    fitted = calibration.fit([2.0, 1.0, -0.5], [-2.0, 0.0, 0.7], systems=["take\udcff"])
-    fitted.save(tmp_path / "c.json")
-    assert calibration.load(tmp_path / "c.json") == replace(fitted, systems=("take\\udcff",))
-    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
-        calibration.load(tmp_path / "none.json")
+        calibration.load(saved_with(tmp_path / "parameters.json", **change))

@@ -109,16 +109,6 @@ def test_same_seed_same_interval_and_it_widens_with_confidence(metric):
     assert wide[0] < low < narrow[0] < plain(metric)(bonafide, spoof) < narrow[1] < high < wide[1]
 
 
-def test_the_caller_shows_the_progress(capsys):
-    given = metrics.compute_eer, [1.0, 2.0, 3.0], [0.0, 1.5, -1.0]
-    shown = []
-    low_high = metrics.bootstrap_interval(
-        *given, num_resamples=3, progress=lambda draws, total: (shown.append(f"of {total}") or draw for draw in draws)
-    )
-    assert shown == ["of 3"] * 3 and low_high == metrics.bootstrap_interval(*given, num_resamples=3)
-    assert capsys.readouterr().err == ""
-
-
 @pytest.mark.parametrize(("distance", "num_bonafide", "num_spoof"), [(2, 300, 300), (4, 40, 400)])
 def test_interval_covers_the_true_eer_as_often_as_it_says(distance, num_bonafide, num_spoof):
     """With one or two errors too; `scripts/bench intervals` has more settings and repeats."""
@@ -198,14 +188,11 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
     assert mirrored.p_value == result.p_value
 
 
-def test_equal_systems_do_not_differ(two_systems):
+def test_p_values(two_systems):
+    """They are never 0, and resamples without a difference count half on each side."""
     for other in (two_systems[0], tuple(3 * scores + 1 for scores in two_systems[0])):
         result = metrics.compare_systems(metrics.compute_eer, two_systems[0], other, num_resamples=20)
         assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
-
-
-def test_p_values():
-    """They are never 0, and resamples without a difference count half on each side."""
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
     assert result.p_value == pytest.approx(2 / 100)

@@ -27,25 +27,16 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     assert found.hter == (found.miss + found.false_alarm) / 2
 
 
-@pytest.mark.parametrize("clustered", [False, True])
-def test_draws_are_those_of_plain_resampling(clustered):
-    """Draw the same trials or speakers by hand, and compute each rate of each draw in a loop."""
+def test_draws_are_those_of_plain_resampling():
+    """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     rng = np.random.default_rng(0)
     bonafide, spoof = rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
-    speakers = rng.integers(0, 12, 100)
-    groups = {"bonafide_groups": speakers[:40], "spoof_groups": speakers[40:]} if clustered else {}
     rule = functools.partial(metrics.compute_rates, threshold=0.1)
-    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3, **groups)
+    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3)
     drawn = []
     for number in range(50):
         generator = np.random.default_rng([3, number])
-        if clustered:
-            numbers = {speaker: n for n, speaker in enumerate(dict.fromkeys(speakers))}  # in order of appearance
-            picked = list(generator.integers(len(numbers), size=len(numbers)))
-            trials = [t for t, speaker in enumerate(speakers) for _ in range(picked.count(numbers[speaker]))]
-        else:
-            trials = [*generator.integers(40, size=40), *(40 + generator.integers(60, size=60))]
-        of = [bonafide[t] for t in trials if t < 40], [spoof[t - 40] for t in trials if t >= 40]
+        of = [scores[generator.integers(len(scores), size=len(scores))] for scores in (bonafide, spoof)]
         drawn.append(metrics.compute_rates(*of, 0.1))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
     rates, numbers = metrics.compute_rates(bonafide, spoof, 0.1), trials_behind(40, 60)
@@ -54,17 +45,6 @@ def test_draws_are_those_of_plain_resampling(clustered):
     for name, column in zip(rates._fields, found.T):
         low, high = metrics.rate_interval(getattr(rates, name), column, numbers[name])
         assert low < getattr(rates, name) < high
-
-
-@settings(max_examples=15)
-@given(scores, scores, st.integers(0, 1000))
-def test_several_metrics_share_their_draws(bonafide, spoof, seed):
-    several = [metrics.compute_cllr, lambda b, s: metrics.compute_rates(b, s, 1.0), metrics.compute_min_cllr]
-    together = metrics.bootstrap_values(several, bonafide, spoof, num_resamples=7, seed=seed)
-    assert together.shape == (7, 7)
-    for column, metric in ((0, metrics.compute_cllr), (6, lambda b, s: metrics.compute_min_cllr(b, s))):
-        alone = metrics.bootstrap_values([metric], bonafide, spoof, num_resamples=7, seed=seed)
-        np.testing.assert_allclose(together[:, [column]], alone, atol=1e-13)
 
 
 def test_comparing_two_systems_by_rates_compares_the_first_rate():
