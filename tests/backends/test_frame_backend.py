@@ -56,9 +56,7 @@ def test_embedding_and_frames_are_those_of_one_pass(name, utterance):
 @pytest.mark.parametrize(
     "options",
     [
-        {"score_rule": "logit"},
-        {"score_rule": "difference"},
-        {"score_rule": "probability"},
+        *({"score_rule": rule} for rule in ("logit", "difference", "probability")),
         {"head": "p2sgrad"},
         {"num_logits": 1},
     ],
