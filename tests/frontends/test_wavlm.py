@@ -101,7 +101,7 @@ def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
     torch.testing.assert_close(alone[0][-1], state)
 
 
-def test_other_devices_and_precisions():
+def test_lower_precision_is_near_float32():
     frontend = create_frontend("wavlm", **TINY).eval()
     waveform = torch.randn(2, 8000)
     with torch.inference_mode():
@@ -112,9 +112,6 @@ def test_other_devices_and_precisions():
     assert low.dtype == torch.bfloat16
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-    with torch.device("meta"):
-        states = create_frontend("wavlm", **TINY)(torch.zeros(2, 8000), layers="all")
-    assert [state.shape for state in states] == [(2, 24, 48)] * 4
 
 
 @pytest.mark.slow
