@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from builders import small_parts
 from torch import nn
 
 import nes2net
@@ -20,7 +21,6 @@ from nes2net.export import onnx as onnx_engine
 from nes2net.machine.installation import how_to_install
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import stamp
 from nes2net.scoring.record import run_identity
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
@@ -35,61 +35,35 @@ from nes2net.export.onnx_translations import translations  # noqa: E402
 from nes2net.frontends.sizes import SIZES  # noqa: E402
 
 TOLERANCE = 1e-4
-CONVOLUTIONS = [[16, 16, 8], [16, 4, 4], [16, 4, 4], [16, 4, 2]]  # 16 ms hop
-TRANSFORMER = {
-    "conv_feature_layers": CONVOLUTIONS,
-    "encoder_layers": 2,
-    "encoder_embed_dim": 64,
-    "encoder_ffn_embed_dim": 64,
-    "encoder_attention_heads": 4,
-    "conv_pos": 16,
-    "conv_pos_groups": 4,
-}
-WIDTHS = {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
 #: Options that make a part small.
+TRANSFORMER = {**small_parts.FRONTENDS["wav2vec2"], "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64}
 FRONTENDS = {
-    "w2v_bert2": WIDTHS,
-    "whisper": {**WIDTHS, "chunk_length": 4},
+    **dict.fromkeys(("wav2vec2", "wav2vec2_small", "hubert", "wavlm"), TRANSFORMER),
+    "w2v_bert2": {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64},
+    "whisper": {**small_parts.FRONTENDS["whisper"], "chunk_length": 4},
     "lps": {"n_fft": 256, "num_bins": 64, "normalize": True},
-    "lfcc": {},
-    "waveform": {},
     "teacher_student": {"teacher": {"name": "wav2vec2_small", **TRANSFORMER}, "student": {"encoder_layers": 1}},
 }
 BACKENDS = {
-    "aasist2": {"width": 4, "scale": 3},
-    "asp_cosine": {"num_layers": 2},
-    "attm_lstm": {"num_layers": 2},
-    "conformer": {"num_blocks": 1, "embed_dim": 32},
-    "ensemble": {"kind": "classification", "num_layers": 2, "lstm_layers": 2},
-    "llgf": {"hidden_dim": 64},
+    **small_parts.BACKENDS,
+    "ensemble": {"kind": "classification", "lstm_layers": 2},
+    "mambo": {**small_parts.BACKENDS["mambo"], "topology": "mambo_2"},
     "mean_linear": {"pool": None, "utterance": "min"},
-    "mamba": {"num_layers": 4, "embed_dim": 32},
-    "mambo": {"topology": "mambo_2", "num_layers": 1, "num_mixers": 1, "embed_dim": 32, "head_dim": 16},
-    "mfa": {"num_layers": 2},
-    "mpif_res2net": {"num_frames": 32, "planes": [4, 4, 8, 8], "blocks": [2, 1, 1, 1], "scale": 4},
-    "multires_gmlp": {"num_layers": 2, "gmlp_layers": 1, "max_frames": 500},
+    "mpif_res2net": {**small_parts.BACKENDS["mpif_res2net"], "blocks": [2, 1, 1, 1]},
+    "multires_gmlp": {"gmlp_layers": 1, "max_frames": 500},
     "nes2net_la": {"nes_ratio": [2, 2], "pool": None, "utterance": "attentive"},
     "nes2net_x": {"nes_ratio": [2, 2]},
-    "one_class_distillation": {"backend": {"name": "asp_mlp"}},
-    "raptor": {"num_blocks": 1},
-    "sls": {"num_layers": 2, "num_frames": 50},
-    "tcm": {"num_blocks": 1, "embed_dim": 32},
+    "sls": {"num_frames": 50},
 }
 #: Options of the front-end of a back-end that the small one does not fit.
 WIDER = {"multires_gmlp": {"encoder_embed_dim": 512}}  # of which the utterance reads a 32nd
 #: The front-end of a back-end that does not read one of wav2vec 2.0, or is exported sooner on spectra.
-FRONTEND_OF = {
-    **dict.fromkeys(("aasist2", "conformer", "mamba", "mambo"), "lps"),
-    "one_class_distillation": "teacher_student",
-}
+FRONTEND_OF = dict.fromkeys(("aasist2", "conformer", "mamba", "mambo"), "lps")
+FRONTEND_OF |= {"one_class_distillation": "teacher_student"}
 #: Back-ends that are exported with the options, the front-end and the aggregation of a published
 #: model. The other published models are made of the same parts.
-PUBLISHED_WITH = {
-    "aasist": "moe_AASIST",
-    "nes2net": "WavLM_Nes2Net",
-    "nes2net_x": "wav2vec2_Nes2Net_X",
-    "raw_aasist_l": "AASIST-L",
-}
+PUBLISHED_WITH = {"aasist": "moe_AASIST", "nes2net": "WavLM_Nes2Net"}
+PUBLISHED_WITH |= {"nes2net_x": "wav2vec2_Nes2Net_X", "raw_aasist_l": "AASIST-L"}
 #: Other sizes or another activation of a back-end that is exported, or parts of one; ASP + MLP is, with every front-end.
 MADE_OF_THE_SAME = {"asp_mlp", "lgf", "nes2net_x_selu", "raw_aasist"}
 
@@ -97,7 +71,7 @@ MADE_OF_THE_SAME = {"asp_mlp", "lgf", "nes2net_x_selu", "raw_aasist"}
 def create(frontend: str, backend: str, aggregation: str = "last") -> Detector:
     torch.manual_seed(0)
     config = {
-        "frontend": {"name": frontend, **FRONTENDS.get(frontend, TRANSFORMER), **WIDER.get(backend, {})},
+        "frontend": {"name": frontend, **FRONTENDS.get(frontend, {}), **WIDER.get(backend, {})},
         "aggregation": aggregation,
         "backend": {"name": backend, **BACKENDS.get(backend, {})},
     }
@@ -263,23 +237,6 @@ def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, mo
     assert "another run" in capsys.readouterr().err
 
 
-def write_journal(path, run, lines, trials):
-    """Write a journal of lines of a score file, the last of which is torn."""
-    kept = [json.dumps([trial.id, float(line.split()[1]), stamp(trial.path)]) for line, trial in zip(lines, trials)]
-    path.write_text("\n".join([json.dumps(run), *kept, '["LA']))
-
-
-def test_interrupted_scoring_resumes(file, corpus, tmp_path):
-    trials, whole = asvspoof2021_la.CORPUS.trials(corpus, "eval"), tmp_path / "whole"
-    score_trials(OnnxDetector(file), trials, whole, num_samples=8000, batch_size=2, num_workers=0)
-    run = json.loads((tmp_path / "whole.json").read_text())["run"]
-    lines = whole.read_text().splitlines()
-    marked = f"{lines[0].split(' ')[0]} 123.0"  # a score that is kept, not computed again
-    write_journal(tmp_path / "torn.partial", run, [marked, *lines[1:4]], trials)
-    score_trials(OnnxDetector(file), trials, tmp_path / "torn", num_samples=8000, batch_size=2, num_workers=0)
-    assert (tmp_path / "torn").read_text().splitlines() == [marked, *lines[1:]]
-
-
 def test_there_is_no_train_mode(file, corpus, tmp_path):
     trials = asvspoof2021_la.CORPUS.trials(corpus, "eval")
     with pytest.raises(InputError, match="eval mode"):
@@ -407,19 +364,20 @@ def noise(batch: int, samples: int) -> torch.Tensor:
 
 
 @pytest.mark.slow
-def test_int8_scores_are_near_those_of_float32(detector, file, int8_file):
-    waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
+def test_int8_scores_are_near_those_of_float32(detector, file, int8_file, capsys):
+    """They do not depend on the batch, and the file says what it holds."""
+    waveforms, exported, plain = noise(4, 16_000), OnnxDetector(int8_file), OnnxDetector(file)
     with torch.inference_mode():
         difference = (exported(waveforms) - detector(waveforms)).abs().max().item()
     assert 1e-6 < difference < 0.02
     assert int8_file.stat().st_size < 0.7 * file.stat().st_size
-
-
-@pytest.mark.slow
-def test_an_int8_score_does_not_depend_on_its_batch(int8_file):
-    waveforms, exported = noise(4, 16_000), OnnxDetector(int8_file)
     alone = torch.cat([exported.scores(waveform) for waveform in waveforms.split(1)])
     assert torch.equal(exported.scores(waveforms), alone)
+    assert (exported.description["quantize"], exported.precision) == ("int8", "int8")
+    assert (plain.description["quantize"], plain.precision) == (None, "float32")
+    assert exported.description["fingerprint"] == plain.description["fingerprint"]
+    assert main(["info", str(int8_file)]) == 0
+    assert "quantised to int8" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -442,35 +400,11 @@ def test_int8_products_are_those_of_the_transformer(int8_file):
 
 
 @pytest.mark.slow
-def test_an_int8_file_says_so(int8_file, file, capsys):
-    assert main(["info", str(int8_file)]) == 0
-    assert "quantised to int8" in capsys.readouterr().out
-    quantised, plain = OnnxDetector(int8_file), OnnxDetector(file)
-    assert (quantised.description["quantize"], quantised.precision) == ("int8", "int8")
-    assert (plain.description["quantize"], plain.precision) == (None, "float32")
-    assert quantised.description["fingerprint"] == plain.description["fingerprint"]
-
-
-@pytest.mark.slow
-def test_int8_scores_are_the_same_for_any_batch_size_and_after_an_interruption(int8_file, corpus, tmp_path):
-    trials, whole, scored = asvspoof2021_la.CORPUS.trials(corpus, "eval"), tmp_path / "whole", OnnxDetector(int8_file)
-    score_trials(scored, trials, whole, num_samples=8000, batch_size=1, num_workers=0)
-    score_trials(scored, trials, tmp_path / "batches", num_samples=8000, batch_size=5, num_workers=0)
-    assert (tmp_path / "batches").read_bytes() == whole.read_bytes()
-    run = json.loads((tmp_path / "whole.json").read_text())["run"]
-    lines = whole.read_text().splitlines()
-    write_journal(tmp_path / "torn.partial", run, lines[:4], trials)
-    score_trials(scored, trials, tmp_path / "torn", num_samples=8000, batch_size=3, num_workers=0)
-    assert (tmp_path / "torn").read_bytes() == whole.read_bytes()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("name, beside", [("of float32 only", False), ("of both", True)])
 def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
     detector = create("wav2vec2_small", "asp_mlp")
-    monkeypatch.setattr(
-        onnx_engine, "LARGEST_FILE", 1000 if beside else sum(t.nbytes for t in detector.state_dict().values()) - 1
-    )
+    size = sum(tensor.nbytes for tensor in detector.state_dict().values())
+    monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else size - 1)
     exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
     waveforms = noise(2, 16_000)
