@@ -14,9 +14,8 @@ from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.inspect.identify import identify
-from nes2net.options import declared
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
-from nes2net.registry import corpora, frontends
+from nes2net.registry import corpora
 from nes2net.scoring.heard import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.
@@ -31,48 +30,27 @@ ANTIDEEPFAKE = {
 }
 
 
-def expanded(manifest: dict[str, list[int]]) -> dict[str, list[int]]:
-    """The names of a manifest with their numbers: ``x.{i}.y i=0..1`` stands for two."""
-    shapes = {}
-    for name, shape in manifest.items():
-        name, _, numbers = name.partition(" i=")
-        first, _, last = numbers.partition("..")
-        for i in range(int(first), int(last) + 1) if numbers else (0,):
-            shapes[name.replace("{i}", str(i))] = shape
-    return shapes
-
-
 @pytest.mark.parametrize("name, kind", [*ANTIDEEPFAKE.items(), ("hubert_large", "hubert_large_ll60k")])
-def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(shared, name, kind):
-    manifest = json.loads((shared / "golden" / "zoo" / "manifest_antideepfake.json").read_text())[kind]
+def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
+    entry, shapes = zoo.antideepfake_manifest(kind)
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
     with torch.device("meta"):
         state_dict = Detector.from_config(config).state_dict()
     found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
-    assert found == expanded(manifest["state_dict"])
-    assert sum(x.numel() for x in state_dict.values()) == manifest["parameters"]
+    assert found == shapes
+    assert sum(x.numel() for x in state_dict.values()) == entry["parameters"]
 
 
 @pytest.mark.parametrize("name", ["base", "large", "hubert", "xlsr_ocsoftmax"])
 def test_antideepfake_scores_as_the_published_code(name, tmp_path):
     """The published file → the detector → the published probability or cosine of whole utterances."""
     reference = zoo.read(f"antideepfake_{name}")
-    model, tensors = reference["config"]["model"], reference["state_dict"]
-    frontend = model["_name"]
-    options = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **model}
-    options = {key: value for key, value in options.items() if key in declared(frontends.get(frontend))}
-    options["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
-    if frontend == "hubert":
-        options["num_targets"] = len(tensors["m_ssl.model.label_embs_concat"])
-    backend = {"name": "mean_linear"}
-    if reference["config"]["head"] == "ocsoftmax":
-        backend["head"] = "one_class"
-    torch.save({"state_dict": tensors}, tmp_path / "published.ckpt")
-    config = {"frontend": {"name": frontend, **options, "normalize": True}, "backend": backend}
+    torch.save({"state_dict": reference["state_dict"]}, tmp_path / "published.ckpt")
+    config = zoo.antideepfake_config(f"antideepfake_{name}")
     detector = Detector.from_pretrained(tmp_path / "published.ckpt", device="cpu", config=config)
-    assert detector.score_rule == ("cosine" if "head" in backend else "probability")
+    assert detector.score_rule == ("cosine" if "softmax" in name else "probability")
     for case in reference["cases"].values():
-        published = case["output"][0, 1] if "head" in backend else case["probability_real"]
+        published = case["output"][0, 1] if "softmax" in name else case["probability_real"]
         assert detector.score(case["waveform"], 16000) == pytest.approx(published.item(), abs=1e-5)
         with torch.inference_mode():
             zoo.close(detector(case["waveform"][None]), case["output"], zoo.AGREES)
@@ -207,9 +185,8 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     record, warnings, _ = scored("antideepfake_mms_1b")
     assert record["run"]["num_samples"] is None and record["corpus"]["protocol"] == "full"
     assert record["published_model"]["licence"] == "CC BY-NC-SA 4.0" and record["seen"] == []
-    assert warnings == (
-        "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
-    )
+    whole = "note: whole recordings are scored, as by the detector's authors; --samples chooses another part\n"
+    assert warnings == whole
     short = ("multiapi_nes2net_la", "--samples", "3000")
     record, warnings, head = scored(*short)
     assert record["run"]["num_samples"] == 3000 and "crop" not in record["run"]

@@ -1,7 +1,5 @@
 """Mean and linear: the detectors of AntiDeepfake on tiny encoders, whole and from their frames on."""
 
-import inspect
-
 import pytest
 import torch
 from builders import golden_backends as gb
@@ -11,28 +9,18 @@ from builders.pinned import check_pinned
 from nes2net import Detector, create_backend
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.errors import InputError
-from nes2net.frontends.ssl import wav2vec2
 from nes2net.losses import OneClassSoftmax
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
 WAV2VEC2 = ["antideepfake_base", "antideepfake_large", ONE_CLASS]
 FILES = [*WAV2VEC2, "antideepfake_hubert"]
-CONVOLUTIONS = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
-#: fairseq's, where a configuration does not say
-DEFAULTS = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}
+
 #: the published code takes softmax, layer norms and the unit length of the vector in float32
 AGREES = 1e-6
 
 
 def detector_of(name):
-    file = zoo.read(name)
-    options = {**DEFAULTS, **file["config"]["model"], "conv_feature_layers": CONVOLUTIONS, "normalize": True}
-    known = inspect.signature(wav2vec2).parameters
-    config = {
-        "frontend": {"name": "wav2vec2", **{key: value for key, value in options.items() if key in known}},
-        "backend": {"name": "mean_linear", "head": "one_class" if name == ONE_CLASS else "linear"},
-    }
-    detector = Detector.from_config(config)
+    file, detector = zoo.read(name), Detector.from_config(zoo.antideepfake_config(name))
     names = {key: key.replace("m_ssl.model.", "ssl_model.model.") for key in file["state_dict"]}
     detector.load_state_dict({names[key]: value for key, value in file["state_dict"].items()})
     return detector.eval(), file

@@ -1,6 +1,7 @@
 """Reads the reference numbers of the further systems, ``golden/zoo`` of the folder of real files."""
 
 import copy
+import json
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 
 from builders import SHARED
 from builders import golden_backends as gb
+from nes2net.options import declared
+from nes2net.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.
 AGREES, AGREES_F64, GRADIENTS = 1e-5, 1e-10, 1e-8
@@ -51,3 +54,35 @@ def check_case(model: nn.Module, case: dict[str, Any], x: Tensor) -> Tensor:
 
 def close(found: Tensor, expected: Tensor, atol: float) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+
+
+def antideepfake_manifest(kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """What the reference says of a published size, and the shapes of its tensors.
+
+    It writes the layers of a range on one line: ``x.{i}.y i=0..1`` stands for two.
+    """
+    path = SHARED / "golden" / "zoo" / "manifest_antideepfake.json"
+    if not path.is_file():
+        pytest.skip(f"no {path} (set NES2NET_SHARED)")
+    entry, shapes = json.loads(path.read_text())[kind], {}
+    for name, shape in entry["state_dict"].items():
+        name, _, span = name.partition(" i=")
+        first, _, last = span.partition("..")
+        for i in range(int(first), int(last) + 1) if span else [0]:
+            shapes[name.replace("{i}", str(i))] = shape
+    return entry, shapes
+
+
+def antideepfake_config(name: str) -> dict[str, Any]:
+    """The configuration of a published detector on a tiny encoder; fairseq's defaults where its own says nothing."""
+    file = read(name)
+    model = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **file["config"]["model"]}
+    frontend = {key: value for key, value in model.items() if key in declared(frontends.get(model["_name"]))}
+    frontend["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
+    if model["_name"] == "hubert":
+        frontend["num_targets"] = len(file["state_dict"]["m_ssl.model.label_embs_concat"])
+    head = "one_class" if file["config"]["head"] == "ocsoftmax" else "linear"
+    return {
+        "frontend": {"name": model["_name"], **frontend, "normalize": True},
+        "backend": {"name": "mean_linear", "head": head},
+    }

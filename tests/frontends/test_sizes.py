@@ -1,12 +1,11 @@
 """The published sizes: their networks, and files of another size or type."""
 
-import json
 from functools import cache
 from math import prod
 
 import pytest
 import torch
-from builders import SHARED
+from builders import zoo
 
 from nes2net import InputError, create_frontend
 from nes2net.cli.main import main
@@ -35,24 +34,6 @@ SMALL = {
 }
 
 
-def manifest():
-    path = SHARED / "golden" / "zoo" / "manifest_antideepfake.json"
-    if not path.is_file():
-        pytest.skip(f"no {path} (set NES2NET_SHARED)")
-    return json.loads(path.read_text())
-
-
-def shapes(entry):
-    """Name → shape of an encoder in the reference, which writes the layers of a range on one line."""
-    found = {}
-    for key, shape in entry["state_dict"].items():
-        name, _, span = key.removeprefix("m_ssl.model.").partition(" i=")
-        first, _, last = span.partition("..")
-        for i in range(int(first), int(last) + 1) if span else [0]:
-            found[name.replace("{i}", str(i))] = shape
-    return {name: shape for name, shape in found.items() if not name.startswith("proj_fc.")}
-
-
 @cache
 def size_on_meta(name):
     with torch.device("meta"):
@@ -71,11 +52,13 @@ def test_each_size_has_its_numbers(name):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_each_size_has_the_published_names_shapes_and_dropouts(name):
-    entry = manifest()[ENCODERS[name]]
+    entry, shapes = zoo.antideepfake_manifest(ENCODERS[name])
     frontend, found = size_on_meta(name)
-    assert found == shapes(entry)
-    head = 2 * frontend.out_dim + 2
-    assert SIZES[name].parameters == entry["parameters"] - head
+    encoder = {
+        key.removeprefix("m_ssl.model."): shape for key, shape in shapes.items() if not key.startswith("proj_fc.")
+    }
+    assert found == encoder
+    assert SIZES[name].parameters == entry["parameters"] - (2 * frontend.out_dim + 2)
     for option, value in entry["config"].items():
         if option in frontend.config and option != "conv_feature_layers":
             assert frontend.config[option] == value, option
@@ -114,11 +97,9 @@ def test_a_file_of_another_size_or_type_is_refused_with_what_differs(name, kind,
 
 def test_info_tells_the_type_and_all_sizes_of_a_file(tmp_path, capsys, monkeypatch):
     """A small file of each type; that it is of a published size is made up by smaller sizes."""
-    small = {key: value for key, value in SMALL.items()}
     for name in ("hubert", "mhubert_147", "xlsr_53"):
         size = SIZES[name]
-        options = {**size.options, **small}
-        monkeypatch.setitem(SIZES, name, type(size)(**{**vars(size), "options": options}))
+        monkeypatch.setitem(SIZES, name, type(size)(**{**vars(size), "options": {**size.options, **SMALL}}))
     expected = {"wav2vec2": ["xlsr_53"], "hubert": ["hubert", "mhubert_147"], "wavlm": ["wavlm"]}
     for kind, names in expected.items():
         options = dict(SIZES["xlsr_53"].options) if kind == "wav2vec2" else SMALL
