@@ -7,11 +7,9 @@ is what they declare: a back-end that takes only features of one number reads th
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
@@ -57,22 +55,15 @@ def reads_waveforms(name: str) -> bool:
 
 def create_backend(name: str, feature_dim: int, num_states: int) -> Backend | None:
     """A small back-end for ``num_states`` hidden states; None if it needs more of them, or larger ones."""
-    options = dict(small_options(BACKENDS, name))
-    parameters = inspect.signature(registry.backends.get(name)).parameters
-    if "num_layers" not in parameters or "num_layers" in options:
-        candidates: list[dict[str, Any]] = [{}]
-    else:  # some do not count the input of the first layer
-        candidates = [{"num_layers": n} for n in (num_states, num_states - 1) if n > 0]
-    for layers in candidates:
-        try:
-            backend = registry.create_backend(name, feature_dim=feature_dim, **options, **layers)
-        except InputError as error:
-            if re.search(r"num_layers|feature_dim is a multiple", str(error)):  # it needs more
-                continue
-            raise
-        if backend.wants_layers == "last" or backend.num_states <= num_states:
-            return backend
-    return None
+    given = Input(feature_dim, num_states, LEAST_FRAMES)
+    options = fitted(registry.backends.get(name), small_options(BACKENDS, name), given)
+    try:
+        backend = registry.create_backend(name, **{**options, "feature_dim": feature_dim})
+    except InputError as error:
+        if re.search(r"num_layers|feature_dim is a multiple", str(error)):  # it needs more
+            return None
+        raise
+    return backend if backend.wants_layers == "last" or backend.num_states <= num_states else None
 
 
 def backends_of(frontend: Frontend, names: Iterable[str] = ()) -> dict[str, Backend]:
