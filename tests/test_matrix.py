@@ -27,14 +27,11 @@ from nes2net.options import Input, declared, fitted
 LABELS = torch.tensor([0, 1, 1])
 LEAST_FRAMES = 24
 DIM, STATES = 128, 3
-#: Front-ends of several hidden states, of one, and of samples. The others are tried with few back-ends here, and with
-#: all once a week.
+#: Front-ends of several hidden states, of one, and of samples. The others are tried with few back-ends.
 WITH_EVERY_BACKEND = ("wav2vec2", "lps", "waveform")
 FEW = ("aasist", "asp_mlp", "mfa", "nes2net_x")
 #: A front-end of larger hidden states, for the back-ends that the small ones do not fit.
 WIDE = "wav2vec2_wide"
-
-every_frontend = pytest.mark.parametrize("name", frontend_families())
 
 
 def create_frontend(name: str, **options: int) -> Frontend:
@@ -226,30 +223,3 @@ def test_zeros_fill_up_hidden_states_that_a_back_end_cannot_split(backend):
         again = Detector.from_config(detector.config)
         again.load_state_dict(detector.state_dict())
         torch.testing.assert_close(again.eval()(waveform), detector(waveform))
-
-
-@pytest.mark.weekly
-@every_frontend
-def test_the_complete_product_trains_and_scores(name):
-    """Each detector by itself, from the waveform to its loss, built again from its own configuration.
-
-    Every aggregation comes with the first back-end; the last hidden state and another one, with each other back-end.
-    """
-    frontend = create_frontend(name)
-    known = list(aggregations_of(frontend))
-    for number, (backend_name, backend) in enumerate(backends_of(frontend).items()):
-        read = sorted({"last", known[number % len(known)]}) if number else known
-        reached = []
-        for aggregation in read if backend.wants_layers == "last" else ["last"]:
-            parts = {"frontend": frontend.config, "backend": backend.config}
-            options = {"name": aggregation, **small_options(AGGREGATIONS, aggregation)}
-            detector = Detector.from_config({**parts, "aggregation": options}).train()
-            waveform = waveforms(frontend, backend)
-            loss_of(detector, detector.hidden_states(waveform)).backward()
-            reached += [p for p in detector.frontend.parameters() if p.grad is not None and p.grad.any()]
-            step(detector)
-            with torch.inference_mode():
-                logits = logits_of(detector.eval(), detector.hidden_states(waveform))
-                assert detector.backend.scores(logits).isfinite().all()
-        # A gate of one hidden unit may be shut, but not in all aggregations.
-        assert reached or not any(p.requires_grad for p in frontend.parameters()), backend_name

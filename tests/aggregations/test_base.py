@@ -112,14 +112,3 @@ def test_wrong_numbers_of_layers_and_sizes_are_named(name, least):
     if least > 1:
         with pytest.raises(InputError, match=f"needs at least {least}"):
             CLASSES[name](least - 1, 16)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSES)
-def test_exports_with_any_batch_and_time(name):
-    aggregation = CLASSES[name](5, 16).eval()
-    states = hidden_states(5, torch.float32)
-    dynamic = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
-    exported = torch.export.export(aggregation, (states,), dynamic_shapes=([dynamic] * 5,))
-    others = [torch.randn(2, 9, 16) for _ in range(5)]
-    torch.testing.assert_close(exported.module()(others), aggregation(others))

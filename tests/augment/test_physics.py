@@ -14,7 +14,6 @@ from nes2net import InputError
 from nes2net.augment import Sources
 from nes2net.augment.effect import InOrder, OneOf
 from nes2net.augment.rooms import room_response
-from nes2net.augment.timing import stretch
 from nes2net.errors import MissingLibrary
 from nes2net.registry import create_condition, effects
 
@@ -194,14 +193,6 @@ def test_pitch_keeps_time():
         y = np.abs(create_condition(f"pitch:{factor}")(x, rng()))
         found = [start - 1500 + int(np.argmax(y[start - 1500 : start + 1500] > 0.15)) for start in starts]
         assert np.abs(np.subtract(found, starts)).max() <= 180  # 10 ms, and the rise
-
-
-def test_tempo_is_changed_without_the_pitch():
-    for tempo in (0.8, 1.0, 1.25):
-        y = stretch(tone(440), tempo)
-        assert len(y) == np.ceil(16000 / tempo)
-        assert np.abs(np.fft.rfft(y[1000:9000] * np.hanning(8000))).argmax() * 2 == pytest.approx(440, abs=4)
-    np.testing.assert_allclose(stretch(voice(), 1.0), voice(), atol=1e-5)
 
 
 def test_one_of_several_and_all_in_order():

@@ -8,7 +8,7 @@ from builders import golden
 from builders import golden_backends as gb
 from builders.pinned import check_pinned
 
-from nes2net.backends.aasist import Aasist, GraphPool
+from nes2net.backends.aasist import Aasist
 from nes2net.backends.raw_aasist import RawAasist, raw_aasist, raw_aasist_l
 from nes2net.errors import InputError
 
@@ -78,20 +78,6 @@ def test_dropouts_are_the_published():
     drops = {name: part.p for name, part in published().named_modules() if isinstance(part, torch.nn.Dropout)}
     found = {(name.split("_")[0] if "." in name else name, share) for name, share in drops.items()}
     assert found == {("GAT", 0.2), ("HtrgGAT", 0.2), ("pool", 0.3), ("drop_way", 0.2), ("drop", 0.5)}
-
-
-@pytest.mark.parametrize(
-    ("nodes", "ratio", "kept"), [(1, 0.5, 1), (2, 0.5, 1), (5, 0.5, 2), (9, 0.5, 4), (9, 0.7, 6), (90, 0.7, 62)]
-)
-def test_graph_pool_keeps_the_best_nodes_in_descending_order(nodes, ratio, kept):
-    pool = GraphPool(ratio, 3).eval()
-    torch.nn.init.zeros_(pool.proj.bias)
-    torch.nn.init.constant_(pool.proj.weight, 0.01)
-    order = torch.randperm(nodes)
-    x = order[None, :, None].float().expand(1, nodes, 3)
-    best = torch.arange(nodes - 1, nodes - 1 - kept, -1).float()
-    expected = best * torch.sigmoid(0.03 * best)
-    torch.testing.assert_close(pool(x)[0, :, 0], expected)
 
 
 def test_shapes_of_waveforms():

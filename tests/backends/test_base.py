@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from nes2net import Detector, InputError, create_backend, create_frontend
-from nes2net.aggregations.last import Last
-from nes2net.backends.base import Backend, LogitLayer
+from nes2net import Detector, InputError, create_backend
+from nes2net.backends.base import LogitLayer
 from nes2net.backends.heads import AngularHead
 from nes2net.scoring.kernel import score_or_raise
 
@@ -51,29 +50,6 @@ def test_logits_of_a_compiled_layer_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(compiled(x), layer(x.float()))
     assert torch.equal(compiled(x), layer(x))
-
-
-class MeanLinear(Backend):
-    """As in CONTRIBUTING.md: the logits have the precision of the weights."""
-
-    feature_dim = 60
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(self.feature_dim, 2)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.linear(features.mean(1))
-
-
-def test_a_back_end_of_another_package_may_give_logits_in_half_precision():
-    torch.manual_seed(0)
-    detector = Detector(create_frontend("lfcc"), Last(1, 60), MeanLinear()).eval()
-    waveforms = 0.1 * torch.randn(3, 16000)
-    expected = score_or_raise(detector, waveforms)
-    detector.bfloat16()
-    assert detector(waveforms).dtype == torch.bfloat16
-    assert score_or_raise(detector, waveforms) == pytest.approx(expected, abs=0.1)
 
 
 @pytest.mark.parametrize("rule, expected", [("logit", 2.0), ("difference", 3.0), ("probability", 0.95257413)])

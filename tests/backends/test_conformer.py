@@ -5,9 +5,8 @@ import pytest
 import torch
 from builders import golden_backends as gb
 from builders.pinned import check_pinned
-from torch import nn
 
-from nes2net.backends.conformer import MAX_FRAMES, SelfAttention, conformer, position_table, tcm
+from nes2net.backends.conformer import MAX_FRAMES, conformer, position_table, tcm
 from nes2net.errors import InputError
 
 #: reference file → options
@@ -54,16 +53,6 @@ def test_positions_are_rounded_before_their_sine_is_taken():
     assert table.dtype == np.float32
     np.testing.assert_allclose(table, np.where(odd, np.cos(angle), np.sin(angle)), rtol=0, atol=3e-7)
     assert np.abs(table - np.where(odd, np.cos(exact), np.sin(exact))).max() > 1e-4
-
-
-def test_plain_attention_is_torchs():
-    torch.manual_seed(0)
-    ours, torchs = SelfAttention(12, 3), nn.MultiheadAttention(12, 3, batch_first=True)
-    with torch.no_grad():
-        torchs.in_proj_weight.copy_(ours.qkv.weight)
-        torchs.out_proj.load_state_dict(ours.proj.state_dict())
-    x = torch.randn(2, 7, 12)
-    torch.testing.assert_close(ours(x), torchs(x, x, x)[0])
 
 
 def test_dropout_is_off_unless_asked_for():

@@ -75,15 +75,6 @@ def test_a_fusion_in_half_precision_has_float32_logits_near_those_of_float32(how
     assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-@pytest.mark.slow
-def test_a_fusion_exports_for_any_batch():
-    backend, batch = small(), torch.export.Dim.DYNAMIC
-    exported = torch.export.export(backend, (states(), SCORES), dynamic_shapes=([{0: batch}] * 4, {0: batch})).module()
-    given, scores = states(batch=5), torch.rand(5, 4)
-    with torch.no_grad():
-        torch.testing.assert_close(exported(given, scores), backend(given, scores), rtol=1e-4, atol=1e-6)
-
-
 def test_scores_that_are_missing_or_do_not_fit_are_named():
     missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
     wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}

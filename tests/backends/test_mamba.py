@@ -95,20 +95,6 @@ def test_scan_keeps_its_precision_under_autocast():
     assert torch.equal(under, selective_scan(*inputs))
 
 
-@pytest.mark.slow
-def test_scan_exports_for_any_number_of_frames_as_ordinary_operations():
-    class Scan(torch.nn.Module):
-        def forward(self, x, delta, A, B, C):
-            return selective_scan(x, delta, A, B, C)
-
-    frames = {1: torch.export.Dim.DYNAMIC}
-    program = torch.export.export(Scan(), tuple(scan_inputs(50)), dynamic_shapes=(frames, frames, None, frames, frames))
-    assert not any("nes2net" in str(node.target) for node in program.graph.nodes)
-    scan = program.module()
-    for n in (2, 17, 300):
-        torch.testing.assert_close(scan(*scan_inputs(n)), loop(*scan_inputs(n)), rtol=0, atol=1e-12)
-
-
 def plain_mixer(mixer: Mixer, x: Tensor) -> Tensor:
     """The block from the paper's text, a frame and a tap at a time."""
     inner = mixer.D.shape[0]

@@ -12,7 +12,7 @@ from nes2net.aggregations.attm import AttentiveMerging
 from nes2net.aggregations.last import Last
 from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
-from nes2net.backends.nes2net import LocalBlockAttention, Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
+from nes2net.backends.nes2net import Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
 from nes2net.errors import InputError
 from nes2net.registry import create_backend
 
@@ -159,14 +159,3 @@ def test_local_attention_equals_published_code(name):
 
 def test_local_attention_equals_pinned_numbers():
     check_pinned("nes2net_la")
-
-
-@pytest.mark.parametrize("window", [1, 3, 5])
-def test_a_group_reads_the_groups_in_its_window(window):
-    attention = LocalBlockAttention(6, 4, window).double().eval()
-    groups = [torch.randn(1, 4, 1, 7, dtype=torch.float64) for _ in range(6)]
-    before = attention(groups)
-    for changed in range(6):
-        after = attention([group + (j == changed) for j, group in enumerate(groups)])
-        unlike = [j for j in range(6) if j != changed and not torch.equal(before[j], after[j])]
-        assert unlike == [j for j in range(6) if j != changed and abs(j - changed) <= window // 2]

@@ -75,21 +75,18 @@ def test_a_checkpoint_gives_fairseqs_recorded_outputs(fairseq, pretrained, packi
     golden.check_tiny_wav2vec2(frontend.eval())
 
 
-def test_dropped_layers_pass_their_input_on(fairseq):
+def test_dropouts_reach_the_original_module_and_dropped_layers_pass_their_input_on(fairseq):
+    options = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
+    model = create_frontend("wav2vec2", engine="fairseq", **SMALL, **options).model
+    layer = model.encoder.layers[0]
+    assert (model.encoder.dropout, layer.dropout1.p, layer.dropout3.p) == (0.1, 0.1, 0.1)
+    assert (layer.self_attn.dropout_module.p, layer.dropout2.p, model.dropout_input.p) == (0.2, 0.3, 0.4)
     frontend = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, "encoder_layers": 8, "encoder_layerdrop": 0.5})
     np.random.seed(0)  # fairseq draws from NumPy's own generator
     dropped = (np.random.RandomState(0).random(8) <= 0.5).tolist()
     states = frontend(torch.randn(1, 4000), layers="all", final_norm=False)
     assert [torch.equal(a, b) for a, b in pairwise(states)] == dropped
     assert any(dropped) and not all(dropped)
-
-
-def test_every_dropout_reaches_the_original_module(fairseq):
-    probabilities = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
-    model = create_frontend("wav2vec2", engine="fairseq", **{**SMALL, **probabilities}).model
-    layer = model.encoder.layers[0]
-    assert (model.encoder.dropout, layer.dropout1.p, layer.dropout3.p) == (0.1, 0.1, 0.1)
-    assert (layer.self_attn.dropout_module.p, layer.dropout2.p, model.dropout_input.p) == (0.2, 0.3, 0.4)
 
 
 def test_without_fairseq_the_error_says_how_to_install_it(monkeypatch):

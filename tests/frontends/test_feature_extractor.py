@@ -27,12 +27,3 @@ def test_features_and_gradients_are_the_librarys(mode):
         torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-8)
     with torch.no_grad():  # one utterance after the other
         torch.testing.assert_close(extract_features(module, waveform), expected, atol=1e-12, rtol=0)
-
-
-def test_features_of_an_utterance_do_not_depend_on_the_batch():
-    module = extractor("layer_norm")
-    waveform = torch.randn(3, 4000)
-    with torch.inference_mode():
-        together = extract_features(module, waveform)
-        alone = torch.cat([extract_features(module, w[None]) for w in waveform])
-    assert torch.equal(together, alone)

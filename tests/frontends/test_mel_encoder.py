@@ -2,7 +2,6 @@
 
 import json
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from torch import nn
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.inspect.identify import identify
-from nes2net.quantisation import quantise
 
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {
@@ -109,9 +107,7 @@ def test_training_configurations_are_read(saved):
     frontend = create_frontend(name, folder)
     options = {key: frontend.config[key] for key in SMALL[name]}
     assert options == SMALL[name] and frontend.config["name"] == name
-    assert frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
-    rebuilt = create_frontend(frontend.config["name"], **{k: v for k, v in frontend.config.items() if k != "name"})
-    rebuilt.load_state_dict(frontend.state_dict())
+    assert frontend.encoder_layerdrop == frontend.config["encoder_layerdrop"] == (0.1 if name == "w2v_bert2" else 0.0)
     published = model.state_dict() if name == "w2v_bert2" else model.model.encoder.state_dict()
     assert frontend.state_dict().keys() == {f"model.{key}" for key in published}
     assert identify(folder).config == {"frontend": frontend.config}
@@ -260,16 +256,6 @@ def test_gradients_reach_all_parameters_and_the_waveform(name):
 
 
 @every_name
-def test_dropped_layers_pass_their_input_on(name):
-    frontend = create(name, encoder_layerdrop=0.5, encoder_layers=8).train()
-    with torch.no_grad():
-        torch.manual_seed(0)
-        states = frontend(noise(1), layers="all", final_norm=False)
-    dropped = [torch.equal(a, b) for a, b in pairwise(states)]
-    assert any(dropped) and not all(dropped)
-
-
-@every_name
 def test_precisions(name):
     """The features are those of float32 in any precision: the waveform is not rounded before."""
     frontend = create(name).eval()
@@ -290,16 +276,6 @@ def test_precisions(name):
     assert low.dtype == torch.bfloat16 and double.dtype == torch.float64
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-
-
-@every_name
-def test_int8_is_near_float32(name):
-    frontend, waveform = create(name).eval(), noise()
-    with torch.inference_mode():
-        (expected,) = frontend(waveform)
-        (found,) = quantise(frontend)(waveform)
-    difference = (found - expected).square().mean().sqrt() / expected.std()
-    assert 0 < difference < 0.05
 
 
 @pytest.mark.slow

@@ -1,16 +1,12 @@
 """Linear layers on oneDNN equal PyTorch's own, which serve where oneDNN cannot."""
 
 import copy
-import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from nes2net import create_frontend
 from nes2net.frontends import onednn
@@ -100,17 +96,6 @@ def test_other_cases_are_left_to_pytorch(products):
     assert not products
 
 
-def _traced(layer, x):
-    return torch.jit.trace(layer, x, check_trace=False)(x.flip(0))  # the check runs the layer itself
-
-
-def _gradients_per_sample(layer, x):
-    def loss(parameters, row):
-        return functional_call(layer, parameters, (row,)).square().sum()
-
-    return vmap(grad(loss), (None, 0))({name: p.detach() for name, p in layer.named_parameters()}, x)
-
-
 def _forward_mode(layer, x):
     weight = layer.weight.detach()
     with forward_ad.dual_level():
@@ -119,22 +104,19 @@ def _forward_mode(layer, x):
         return [forward_ad.unpack_dual(output).tangent for output in outputs]
 
 
+TRANSFORMS = {
+    "trace": lambda layer, x: torch.jit.trace(layer, x, check_trace=False)(x.flip(0)),  # the check runs the layer itself
+    "vmap": lambda layer, x: vmap(layer)(x),
+    "vmap of weights": lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight[None]),
+    "jacobians": lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
+    "forward": _forward_mode,
+    "export": lambda layer, x: torch.export.export(layer, (x,)).module()(x),
+}  # fmt: skip
+
+
 @needs_onednn
 @pytest.mark.parametrize("trainable", [True, False])
-@pytest.mark.parametrize(
-    "transformed",
-    [
-        _traced,
-        lambda layer, x: vmap(layer)(x),
-        lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight.expand(3, 11, 5)),
-        _gradients_per_sample,
-        lambda layer, x: jvp(layer, (x,), (x.cos(),)),
-        lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
-        _forward_mode,
-        lambda layer, x: torch.export.export(layer, (x,)).module()(x),
-    ],
-    ids=["trace", "vmap", "vmap of weights", "per sample", "jvp", "jacobians", "forward", "export"],
-)  # fmt: skip
+@pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
     linear, x = nn.Linear(5, 11).requires_grad_(trainable), torch.randn(3, 5)
     found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
@@ -162,33 +144,3 @@ def test_parameters_keep_their_names():
     assert list(dict(with_onednn(module).named_parameters())) == names
     assert all(a is b for a, b in zip(module.parameters(), parameters))
     assert all(isinstance(module.get_submodule(name), OneDNNLinear) for name in ("0", "1.0"))
-
-
-SCORES = """
-import json, torch
-from nes2net import Detector
-from nes2net.frontends import onednn
-from nes2net.quantisation import has_fast_product
-torch.manual_seed(0)
-frontend = {"name": "wav2vec2_small", "encoder_layers": 2}
-detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}).eval()
-x = 0.1 * torch.randn(16000)
-scores = [detector.set_precision(name).score(x, 16000) for name in ("float32", "bfloat16", "float32", "int8")]
-print(json.dumps([onednn._product is None and not has_fast_product(), scores]))
-"""
-
-
-@pytest.mark.slow
-def test_older_processors_compute_with_plain_layers():
-    """PyTorch is told that the processor is an older one; no precision is an error there."""
-
-    def run(**changes):
-        command, environment = [sys.executable, "-c", SCORES], {**os.environ, **changes}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    _, here = run()
-    for capability, isa in (("default", "SSE41"), ("avx2", "AVX2")):
-        plain, scores = run(ATEN_CPU_CAPABILITY=capability, ONEDNN_MAX_CPU_ISA=isa)
-        assert plain
-        assert scores == pytest.approx(here, abs=0.01)

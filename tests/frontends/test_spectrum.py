@@ -166,16 +166,6 @@ def test_bins_and_normalisation():
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", SPECTRAL)
-def test_a_gpu_computes_the_same(name):
-    waveform = torch.from_numpy(speech_like()).float()[None]
-    frontend = create_frontend(name)
-    there = frontend(waveform.cuda())[0]
-    assert there.is_cuda
-    torch.testing.assert_close(there.cpu(), frontend(waveform)[0], atol=1e-3, rtol=1e-3)
-
-
 @pytest.mark.parametrize(
     "name, options, message",
     [
