@@ -30,12 +30,19 @@ ANTIDEEPFAKE = {
 }
 
 
-@pytest.mark.parametrize("name, kind", [*ANTIDEEPFAKE.items(), ("hubert_large", "hubert_large_ll60k")])
+ENCODERS = {"hubert_large": "hubert_large_ll60k", "xlsr_300m": "w2v_large", "xlsr_53": "w2v_large"}
+
+
+@pytest.mark.parametrize("name, kind", {**ANTIDEEPFAKE, **ENCODERS}.items())
 def test_antideepfake_has_the_names_shapes_and_sizes_of_its_files(name, kind):
+    """And its dropouts; encoders that no detector has fine-tuned are those of others."""
     entry, shapes = zoo.antideepfake_manifest(kind)
     config = PUBLISHED_MODELS.get(name) or {"frontend": name, "backend": "mean_linear"}
     with torch.device("meta"):
-        state_dict = Detector.from_config(config).state_dict()
+        detector = Detector.from_config(config)
+    state_dict, options = detector.state_dict(), detector.frontend.config
+    for option in (entry["config"].keys() & options.keys()) - {"conv_feature_layers"}:
+        assert options[option] == entry["config"][option], option
     found = {key.replace("ssl_model.model.", "m_ssl.model."): list(x.shape) for key, x in state_dict.items()}
     assert found == shapes
     assert sum(x.numel() for x in state_dict.values()) == entry["parameters"]
@@ -70,9 +77,11 @@ def test_a_row_is_complete(name):
             assert not part or canonical_phase(part) in corpora.get(corpus).splits
 
 
-def test_non_commercial_licences_are_known():
+def test_licences_and_names():
     forbidden = {*ANTIDEEPFAKE, "multiapi_nes2net_la", "df_arena_500m", "df_arena_1b"}
     assert {name for name, row in PUBLISHED.items() if row.non_commercial} == forbidden
+    assert published_model({"published_model": "AASIST"}) == ("AASIST", PUBLISHED["AASIST"])
+    assert published_model({"published_model": "none"}) is None
 
 
 @pytest.mark.parametrize(
@@ -134,11 +143,6 @@ def test_every_command_scores_what_was_trained_on(spectral_detector, corpus, tmp
     out, said = run("explain", "a.wav", "--json", "--draws", 1)
     assert json.loads(out)["score"] == pytest.approx(expected, abs=1e-6) and said == 1
     assert main(["info", "copy.pth"]) == 0 and "seed" not in capsys.readouterr().out
-
-
-def test_a_name_that_is_not_published():
-    assert published_model({"published_model": "AASIST"}) == ("AASIST", PUBLISHED["AASIST"])
-    assert published_model({"published_model": "none"}) is None
 
 
 @pytest.fixture

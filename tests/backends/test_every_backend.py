@@ -43,12 +43,8 @@ UNUSED = {
 #: largest difference of bfloat16 from float32, relative to the logits; in AASIST rounding changes
 #: which nodes are kept
 BFLOAT16 = {"aasist": 0.15, "aasist2": 0.15, "raw_aasist": 0.25, "raw_aasist_l": 0.25}
-#: torch.compile does not trace recurrent layers, and torch.export fixes their number of frames
+#: torch.compile does not trace recurrent layers
 RECURRENT = {"attm_lstm", "ensemble", "lgf", "llgf"}
-#: they take seconds to export; test_onnx.py does it, which begins with the same graph
-EXPORTED_TO_ONNX = WAVEFORM | {"aasist", "aasist2", "conformer", "ensemble", "lgf", "mambo", "mpif_res2net"}
-EXPORTED_TO_ONNX |= {"asp_mlp", "mamba", "multires_gmlp", "nes2net", "nes2net_la", "nes2net_x", "nes2net_x_selu"}
-EXPORTED_TO_ONNX |= {"raptor", "sls", "tcm"}
 
 #: other sizes or another activation of a back-end that is compiled
 MADE_OF_THE_SAME = {"nes2net_x_selu", "raw_aasist"}
@@ -201,21 +197,6 @@ def test_a_seed_determines_training_on_a_gpu_too(name):
     with cuda_algorithms(deterministic=True):
         assert not not_repeatable(step)
     assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
-
-
-@pytest.mark.parametrize("name", some(sorted(set(registry.backends.names()) - EXPORTED_TO_ONNX)))
-def test_exports_with_any_batch_and_number_of_frames(name):
-    backend = create(name).eval()
-    any_length = not backend.fixed_frames and name not in RECURRENT
-    sizes = dict.fromkeys((0, 1) if any_length else (0,), torch.export.Dim.DYNAMIC)
-    usual = 10 if name in RECURRENT else 50  # the graph repeats a recurrent layer for each frame
-    features = features_for(backend, 2, frames_of(backend, usual))
-    shapes = [sizes] * LAYERS if isinstance(features, list) else sizes
-    exported = torch.export.export(backend, (features,), dynamic_shapes=(shapes,)).module()
-    for batch, frames in ((1, usual), (3, 61), (4, 97)):
-        features = features_for(backend, batch, frames_of(backend, frames if any_length else usual))
-        with torch.no_grad():
-            torch.testing.assert_close(exported(features), backend(features), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.weekly

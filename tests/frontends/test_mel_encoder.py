@@ -276,14 +276,3 @@ def test_precisions(name):
     assert low.dtype == torch.bfloat16 and double.dtype == torch.float64
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-
-
-@pytest.mark.slow
-@every_name
-def test_one_graph_serves_every_batch_and_length(name):
-    frontend = create(name, encoder_layers=1).eval()
-    dynamic = torch.export.Dim.DYNAMIC
-    with torch.no_grad():
-        exported = torch.export.export(frontend, (noise(2, 8000),), dynamic_shapes=({0: dynamic, 1: dynamic},)).module()
-        for shape in ((1, 6000), (3, 10_023)):
-            torch.testing.assert_close(exported(noise(*shape))[0], frontend(noise(*shape))[0], atol=1e-5, rtol=0)

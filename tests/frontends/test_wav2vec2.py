@@ -41,17 +41,6 @@ def test_xlsr_300m_has_the_manifests_names_and_shapes():
     assert sum(v.numel() for v in state_dict.values()) == manifest["n_params"] == 317_390_592
 
 
-def test_pretraining_tensors_are_kept_but_not_trained(pretrained):
-    path = pretrained / "tiny_w2v2_plain.pt"
-    frontend = create_frontend("wav2vec2", path)
-    trained = {to_fairseq(n) for n, _ in frontend.named_parameters()}
-    assert not any("quantizer" in n or "mask_emb" in n for n in trained)
-    in_file = torch.load(path, weights_only=True)["model"]
-    for name, tensor in in_file.items():
-        torch.testing.assert_close(frontend.state_dict()[f"model.{name}"], tensor, atol=0, rtol=0)
-    assert len(in_file) == len(frontend.state_dict())
-
-
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
 
 
