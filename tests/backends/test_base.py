@@ -43,15 +43,6 @@ def test_half_precision_rounds_what_goes_in_and_not_what_comes_out(build, precis
     assert torch.equal(found, layer.float()(x.float()))
 
 
-@pytest.mark.slow
-def test_logits_of_a_compiled_layer_under_autocast():
-    layer, x = LogitLayer(64, 2), embeddings()
-    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
-    with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(compiled(x), layer(x.float()))
-    assert torch.equal(compiled(x), layer(x))
-
-
 @pytest.mark.parametrize("rule, expected", [("logit", 2.0), ("difference", 3.0), ("probability", 0.95257413)])
 def test_the_detector_applies_the_score_rule_of_its_back_end(rule, expected):
     torch.manual_seed(0)

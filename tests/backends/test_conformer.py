@@ -30,13 +30,9 @@ def test_state_dict_has_published_names_and_shapes():
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_eval_equals_published_code(name):
+    """In train mode too."""
     for case, x in gb.cases(name):
         gb.check_eval(published(name), case, x, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_training_equals_published_code(name):
-    for case, x in gb.cases(name):
         gb.check_train(published(name), case, x)
 
 

@@ -104,7 +104,7 @@ def detector(small_model):
     return Detector.from_config({**small_model, "backend": backend}).eval()
 
 
-def test_a_detector_takes_scores_beside_the_waveform(detector):
+def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
     waveform, scores = 0.1 * torch.randn(2, 8000), torch.tensor([[0.5, 0.7], [0.6, 0.6]])
     with torch.no_grad():
         logits = detector(waveform, scores)
@@ -112,11 +112,8 @@ def test_a_detector_takes_scores_beside_the_waveform(detector):
         assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
         with pytest.raises(InputError, match="fuses the scores of 2 other systems"):
             detector(waveform)
-
-
-def test_other_detectors_take_none(small_model):
-    with pytest.raises(InputError, match="takes no scores of other systems"):
-        Detector.from_config(small_model)(torch.zeros(1, 8000), torch.zeros(1, 2))
+        with pytest.raises(InputError, match="takes no scores of other systems"):
+            spectral_detector(waveform, scores)
 
 
 def test_audio_alone_is_refused(detector, tmp_path):

@@ -55,20 +55,13 @@ def published_head(name: str) -> Head:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_eval_equals_published_code(name):
+    """In train mode too."""
     for case, x in gb.cases(name):
         gb.check_eval(published_head(name), case, x, atol=1e-4 if "ASTP" in name else 1e-5)
-
-
-@pytest.mark.parametrize("name", [name for name in PUBLISHED if name != FLOAT32_ONLY])
-def test_training_equals_published_code(name):
-    for case, x in gb.cases(name):
-        gb.check_train(published_head(name), case, x)
-
-
-def test_gradients_equal_published_code_in_float32():
-    head = published_head(FLOAT32_ONLY).eval()
-    for case, x in gb.cases(FLOAT32_ONLY):
-        gb.check_gradients(head, x, case["grad_norms"], rel=2e-3)
+        if name == FLOAT32_ONLY:
+            gb.check_gradients(published_head(name).eval(), x, case["grad_norms"], rel=2e-3)
+        else:
+            gb.check_train(published_head(name), case, x)
 
 
 def test_cost_at_200_frames_is_the_papers():

@@ -10,7 +10,7 @@ from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from nes2net import create_frontend
 from nes2net.frontends import onednn
-from nes2net.frontends.onednn import OneDNNLinear, with_onednn
+from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.frontends.ssl import SMALL
 from nes2net.inspect.info import count_flops
 
@@ -72,17 +72,6 @@ def test_gradients_of_gradients_are_pytorchs():
 
 
 @needs_onednn
-def test_what_is_frozen_costs_nothing(products):
-    layer, x = OneDNNLinear(nn.Linear(5, 11)), torch.randn(3, 5)
-    layer(x).sum().backward()  # no gradient of the input
-    assert len(products) == 2
-    layer.requires_grad_(False)
-    layer(x.requires_grad_()).sum().backward()
-    assert len(products) == 4
-    assert not layer(x.detach()).requires_grad and len(products) == 5
-
-
-@needs_onednn
 def test_other_cases_are_left_to_pytorch(products):
     linear, x = nn.Linear(5, 11), torch.randn(3, 5)
     layer = OneDNNLinear(linear)
@@ -135,12 +124,3 @@ def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypa
     monkeypatch.setattr(onednn, "_product", None)
     torch.testing.assert_close(found, frontend(waveform)[-1].detach(), atol=1e-5, rtol=0)
     assert counted == count_flops(frontend, waveform) > 0
-
-
-def test_parameters_keep_their_names():
-    module = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 5, bias=False)))
-    names = list(dict(module.named_parameters()))
-    parameters = list(module.parameters())
-    assert list(dict(with_onednn(module).named_parameters())) == names
-    assert all(a is b for a, b in zip(module.parameters(), parameters))
-    assert all(isinstance(module.get_submodule(name), OneDNNLinear) for name in ("0", "1.0"))
