@@ -88,7 +88,6 @@ def test_licences_and_names():
     "record, samples, why",
     [
         ({"published_model": "df_arena_1b"}, 64600, "by the detector's authors"),
-        ({"published_model": "spoof_superb_xlsr_300m"}, 64600, "by the detector's authors"),
         ({"published_model": "xlsr_mambo_3_hydra_n3"}, 66800, "by the detector's authors"),
         ({"published_model": "antideepfake_xlsr_2b"}, None, "by the detector's authors"),
         ({"published_model": "AASIST"}, 7, ""),
@@ -99,7 +98,7 @@ def test_licences_and_names():
         ({"num_samples": 64600}, 7, ""),  # about 4 s: as the corpus's own protocol
         ({"num_samples": 64000, "crop": "random_tiled"}, 7, ""),
         ({"num_samples": 7}, 7, ""),
-        *(({"num_samples": wrong}, 7, "") for wrong in (0, -1, True, 2.5, "5", 1 << 40, [5])),
+        *(({"num_samples": wrong}, 7, "") for wrong in (0, True, 2.5, "5", 1 << 40)),
         ({}, 7, ""),
     ],
 )
