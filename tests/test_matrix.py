@@ -19,10 +19,9 @@ from torch.nn import functional
 
 from nes2net import Detector, InputError, registry
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.frontends.base import Frontend
-from nes2net.options import Input, declared, fitted
+from nes2net.options import Input, fitted
 
 LABELS = torch.tensor([0, 1, 1])
 LEAST_FRAMES = 24
@@ -155,58 +154,6 @@ def test_every_back_end_trains_and_scores(name):
                 logits = logits_of(detector.eval(), states if detector.layers == "all" else states[-1:])
                 scores = detector.backend.scores(logits)
                 assert scores.shape == LABELS.shape and scores.isfinite().all(), detector.backend.config["name"]
-
-
-class Stub(Frontend):
-    """Gives what the front-end ``name`` gives with its defaults, without its layers."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        options = {"encoder_layers": 1} if "encoder_layers" in declared(registry.frontends.get(name)) else {}
-        options |= {"teacher": {"name": "xlsr_300m", "encoder_layers": 2}} if name == "teacher_student" else {}
-        built, self.config = registry.create_frontend(name, **options), {"name": name}
-        for fact in ("out_dim", "hop_length", "min_samples", "used_samples", "num_layers"):
-            setattr(self, fact, getattr(built, fact))
-        if "encoder_layers" in options:
-            self.num_layers += declared(registry.frontends.get(name))["encoder_layers"].default - 1
-        self.frames = (self.used_samples(ASVSPOOF_SAMPLES) - self.min_samples) // self.hop_length + 1
-
-
-@cache
-def stubs() -> list[Stub]:
-    with torch.device("meta"):
-        return [Stub(name) for name in registry.frontends.names()]
-
-
-@pytest.mark.parametrize("name", registry.backends.names())
-def test_the_defaults_of_every_front_end_fit_those_of_every_back_end(name):
-    """For 64,600 samples, or it is said at once what does not go together: waveforms, and layers that are not there.
-
-    What differs from another pair in the size of larger hidden states alone is built once, the largest.
-    """
-    pairs, factory = {}, registry.backends.get(name)
-    for stub in sorted(stubs(), key=lambda stub: stub.out_dim):
-        given = Input(stub.out_dim, stub.num_layers, stub.frames)
-        options = fitted(factory, {}, given)
-        options["feature_dim"] = options.get("feature_dim", stub.out_dim) % 128 or "a multiple"
-        pairs[str(options), min(stub.num_layers, 3)] = stub
-    if name == "one_class_distillation":  # which compares two front-ends
-        pairs = {"only": next(stub for stub in stubs() if stub.config["name"] == "teacher_student")}
-    fits = 0
-    for stub in pairs.values():
-        with torch.device("meta"):
-            try:
-                detector = Detector.with_frontend(stub, {"backend": name})
-            except InputError as error:
-                waveform = (stub.out_dim == 1) != reads_waveforms(name) and "feature_dim is" in str(error)
-                lacking = re.search(r"reads \d hidden states, and front-end '.*' gives [12]: take", str(error))
-                assert waveform or lacking, f"{stub.config['name']}: {error}"
-                continue
-        backend, fits = detector.backend, fits + 1
-        assert backend.feature_dim == stub.out_dim + detector.num_zeros
-        assert backend.min_frames <= stub.frames <= (backend.max_frames or stub.frames)
-        assert backend.fixed_frames in (None, stub.frames)
-    assert fits
 
 
 @pytest.mark.parametrize(
