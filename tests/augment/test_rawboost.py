@@ -225,7 +225,6 @@ def test_impossible_waveforms_say_what_is_wrong(x, expected):
         ({"minF": -1}, "minF=-1 must be ≥ 0 Hz"),
         ({"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
         ({"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
-        ({"maxBW": 9000}, "maxBW=9000 lies above"),
         ({"minBW": 0}, "minBW=0 must be > 0 Hz"),
         ({"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
         ({"P": 101}, "P=101 must be a percentage"),
@@ -233,7 +232,6 @@ def test_impossible_waveforms_say_what_is_wrong(x, expected):
         ({"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
         ({"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
         ({"maxG": float("nan")}, "maxG=nan is not a finite number"),
-        ({"P": "10"}, "P='10' is not a finite number"),
     ],
 )
 def test_impossible_parameters(parameters, expected):
