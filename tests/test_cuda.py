@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import torch
 import torch.nn.functional as F
-from builders import PATIENCE
+from builders import PATIENCE, small_parts
 
 from nes2net import Detector, create_frontend, registry
 from nes2net.corpora.trial import Trial
@@ -35,34 +35,19 @@ from nes2net.training.run import train
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch reads it at its first product on a GPU
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-CUDA = pytest.param("cuda", marks=needs_cuda)
 
-NUM_SAMPLES = 8000
-NES = {"nes_ratio": [4, 4]}
-#: options that make a back-end small and let it take 8,000 samples
+NUM_SAMPLES = 8000  # 30 frames
 BACKENDS = {
-    "aasist2": {"width": 4, "scale": 3},
-    "asp_cosine": {"num_layers": 2},
-    "attm_lstm": {"num_layers": 2, "lstm_dim": 16},
-    "conformer": {"num_blocks": 2},
-    "ensemble": {"kind": "classification", "num_layers": 2},
-    "mamba": {"num_layers": 4},
-    "mambo": {"embed_dim": 32, "num_layers": 1, "num_mixers": 1, "state_dim": 16, "head_dim": 32},
-    "mfa": {"num_layers": 2},
-    "mpif_res2net": {"num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4},
-    "multires_gmlp": {"num_layers": 3, "gmlp_layers": 1, "max_frames": 64},
-    "one_class_distillation": {"backend": {"name": "nes2net_x", **NES}},
-    "nes2net": NES,
-    "nes2net_la": NES,
-    "nes2net_x": NES,
-    "nes2net_x_selu": NES,
-    "raptor": {"num_blocks": 1},
-    "sls": {"num_layers": 2, "num_frames": 30},
-    "tcm": {"num_blocks": 2},
+    **small_parts.BACKENDS,
+    **{name: {"nes_ratio": [4, 4]} for name in ("nes2net_la", "nes2net_x")},
+    "ensemble": {"kind": "classification"},
+    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
+    "sls": {"num_frames": 30},
 }
-#: back-ends that do not read hidden states of wav2vec 2.0
+#: back-ends that do not read hidden states of the small wav2vec 2.0
 FRONTENDS = {
     "mpif_res2net": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 45},
+    "multires_gmlp": {"name": "wav2vec2_small", **small_parts.FRONTENDS["wav2vec2"], "encoder_embed_dim": 128},
     "raw_aasist": {"name": "waveform"},
     "raw_aasist_l": {"name": "waveform"},
 }
@@ -90,8 +75,6 @@ def build(small_model):
             frontend = {**small_model["frontend"], **WAVLM, "name": wavlm}
             return Detector.from_config({**small_model, "frontend": frontend, "aggregation": aggregation})
         frontend = FRONTENDS.get(name, small_model["frontend"])
-        if name == "multires_gmlp":
-            frontend = {**frontend, "encoder_embed_dim": 128}
         if name == "one_class_distillation":
             frontend = {"name": "teacher_student", "teacher": frontend, "student": {"encoder_layers": 1}}
         return Detector.from_config({"frontend": frontend, "backend": {"name": name, **BACKENDS.get(name, {})}})
@@ -238,9 +221,8 @@ def test_legacy_train_mode_repeats_itself(model_with_dropout, recordings, tmp_pa
     torch.manual_seed(0)
     detector = Detector.from_config(model_with_dropout).cuda()
     for name in ("a", "b"):
-        score_trials(
-            detector, recordings[:4], tmp_path / name, num_samples=16000, num_workers=0, legacy_train_mode=True
-        )
+        options = {"num_samples": 16000, "num_workers": 0, "legacy_train_mode": True}
+        score_trials(detector, recordings[:4], tmp_path / name, **options)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
@@ -305,10 +287,8 @@ def test_a_training_step_is_deterministic(strict, build, name, device, precision
     states = []
     for _ in range(2):
         detector = build(name).to(device)
-        objective, optimizer = (
-            Objective(detector, Recipe(train=settings)),
-            create_optimizer(detector.parameters(), settings),
-        )
+        objective = Objective(detector, Recipe(train=settings))
+        optimizer = create_optimizer(detector.parameters(), settings)
         objective.begin_training(1)
         with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
             numerator = objective(x, targets, iteration=0)

@@ -7,11 +7,9 @@ is what they declare: a back-end that takes only features of one number reads th
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
@@ -21,22 +19,18 @@ from torch.nn import functional
 
 from nes2net import Detector, InputError, registry
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.frontends.base import Frontend
-from nes2net.options import Input, declared, fitted
+from nes2net.options import Input, fitted
 
 LABELS = torch.tensor([0, 1, 1])
 LEAST_FRAMES = 24
 DIM, STATES = 128, 3
-#: Front-ends of several hidden states, of one, and of samples. The others are tried with few back-ends here, and with
-#: all once a week.
+#: Front-ends of several hidden states, of one, and of samples. The others are tried with few back-ends.
 WITH_EVERY_BACKEND = ("wav2vec2", "lps", "waveform")
 FEW = ("aasist", "asp_mlp", "mfa", "nes2net_x")
 #: A front-end of larger hidden states, for the back-ends that the small ones do not fit.
 WIDE = "wav2vec2_wide"
-
-every_frontend = pytest.mark.parametrize("name", frontend_families())
 
 
 def create_frontend(name: str, **options: int) -> Frontend:
@@ -57,22 +51,15 @@ def reads_waveforms(name: str) -> bool:
 
 def create_backend(name: str, feature_dim: int, num_states: int) -> Backend | None:
     """A small back-end for ``num_states`` hidden states; None if it needs more of them, or larger ones."""
-    options = dict(small_options(BACKENDS, name))
-    parameters = inspect.signature(registry.backends.get(name)).parameters
-    if "num_layers" not in parameters or "num_layers" in options:
-        candidates: list[dict[str, Any]] = [{}]
-    else:  # some do not count the input of the first layer
-        candidates = [{"num_layers": n} for n in (num_states, num_states - 1) if n > 0]
-    for layers in candidates:
-        try:
-            backend = registry.create_backend(name, feature_dim=feature_dim, **options, **layers)
-        except InputError as error:
-            if re.search(r"num_layers|feature_dim is a multiple", str(error)):  # it needs more
-                continue
-            raise
-        if backend.wants_layers == "last" or backend.num_states <= num_states:
-            return backend
-    return None
+    given = Input(feature_dim, num_states, LEAST_FRAMES)
+    options = fitted(registry.backends.get(name), small_options(BACKENDS, name), given)
+    try:
+        backend = registry.create_backend(name, **{**options, "feature_dim": feature_dim})
+    except InputError as error:
+        if re.search(r"num_layers|feature_dim is a multiple", str(error)):  # it needs more
+            return None
+        raise
+    return backend if backend.wants_layers == "last" or backend.num_states <= num_states else None
 
 
 def backends_of(frontend: Frontend, names: Iterable[str] = ()) -> dict[str, Backend]:
@@ -169,58 +156,6 @@ def test_every_back_end_trains_and_scores(name):
                 assert scores.shape == LABELS.shape and scores.isfinite().all(), detector.backend.config["name"]
 
 
-class Stub(Frontend):
-    """Gives what the front-end ``name`` gives with its defaults, without its layers."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        options = {"encoder_layers": 1} if "encoder_layers" in declared(registry.frontends.get(name)) else {}
-        options |= {"teacher": {"name": "xlsr_300m", "encoder_layers": 2}} if name == "teacher_student" else {}
-        built, self.config = registry.create_frontend(name, **options), {"name": name}
-        for fact in ("out_dim", "hop_length", "min_samples", "used_samples", "num_layers"):
-            setattr(self, fact, getattr(built, fact))
-        if "encoder_layers" in options:
-            self.num_layers += declared(registry.frontends.get(name))["encoder_layers"].default - 1
-        self.frames = (self.used_samples(ASVSPOOF_SAMPLES) - self.min_samples) // self.hop_length + 1
-
-
-@cache
-def stubs() -> list[Stub]:
-    with torch.device("meta"):
-        return [Stub(name) for name in registry.frontends.names()]
-
-
-@pytest.mark.parametrize("name", registry.backends.names())
-def test_the_defaults_of_every_front_end_fit_those_of_every_back_end(name):
-    """For 64,600 samples, or it is said at once what does not go together: waveforms, and layers that are not there.
-
-    What differs from another pair in the size of larger hidden states alone is built once, the largest.
-    """
-    pairs, factory = {}, registry.backends.get(name)
-    for stub in sorted(stubs(), key=lambda stub: stub.out_dim):
-        given = Input(stub.out_dim, stub.num_layers, stub.frames)
-        options = fitted(factory, {}, given)
-        options["feature_dim"] = options.get("feature_dim", stub.out_dim) % 128 or "a multiple"
-        pairs[str(options), min(stub.num_layers, 3)] = stub
-    if name == "one_class_distillation":  # which compares two front-ends
-        pairs = {"only": next(stub for stub in stubs() if stub.config["name"] == "teacher_student")}
-    fits = 0
-    for stub in pairs.values():
-        with torch.device("meta"):
-            try:
-                detector = Detector.with_frontend(stub, {"backend": name})
-            except InputError as error:
-                waveform = (stub.out_dim == 1) != reads_waveforms(name) and "feature_dim is" in str(error)
-                lacking = re.search(r"reads \d hidden states, and front-end '.*' gives [12]: take", str(error))
-                assert waveform or lacking, f"{stub.config['name']}: {error}"
-                continue
-        backend, fits = detector.backend, fits + 1
-        assert backend.feature_dim == stub.out_dim + detector.num_zeros
-        assert backend.min_frames <= stub.frames <= (backend.max_frames or stub.frames)
-        assert backend.fixed_frames in (None, stub.frames)
-    assert fits
-
-
 @pytest.mark.parametrize(
     "backend", ["nes2net_x", {"name": "raptor", "num_blocks": 1}, {"name": "nes2net_x", "nes_ratio": [4, 8]}]
 )
@@ -235,30 +170,3 @@ def test_zeros_fill_up_hidden_states_that_a_back_end_cannot_split(backend):
         again = Detector.from_config(detector.config)
         again.load_state_dict(detector.state_dict())
         torch.testing.assert_close(again.eval()(waveform), detector(waveform))
-
-
-@pytest.mark.weekly
-@every_frontend
-def test_the_complete_product_trains_and_scores(name):
-    """Each detector by itself, from the waveform to its loss, built again from its own configuration.
-
-    Every aggregation comes with the first back-end; the last hidden state and another one, with each other back-end.
-    """
-    frontend = create_frontend(name)
-    known = list(aggregations_of(frontend))
-    for number, (backend_name, backend) in enumerate(backends_of(frontend).items()):
-        read = sorted({"last", known[number % len(known)]}) if number else known
-        reached = []
-        for aggregation in read if backend.wants_layers == "last" else ["last"]:
-            parts = {"frontend": frontend.config, "backend": backend.config}
-            options = {"name": aggregation, **small_options(AGGREGATIONS, aggregation)}
-            detector = Detector.from_config({**parts, "aggregation": options}).train()
-            waveform = waveforms(frontend, backend)
-            loss_of(detector, detector.hidden_states(waveform)).backward()
-            reached += [p for p in detector.frontend.parameters() if p.grad is not None and p.grad.any()]
-            step(detector)
-            with torch.inference_mode():
-                logits = logits_of(detector.eval(), detector.hidden_states(waveform))
-                assert detector.backend.scores(logits).isfinite().all()
-        # A gate of one hidden unit may be shut, but not in all aggregations.
-        assert reached or not any(p.requires_grad for p in frontend.parameters()), backend_name

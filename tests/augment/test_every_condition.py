@@ -55,20 +55,6 @@ def test_what_every_condition_promises(text, sources):
             assert not np.abs(changed).max() > 1e-4  # silence stays silence; these codecs have none
 
 
-@pytest.mark.parametrize("name", effects._own)
-def test_facts_of_a_class(name):
-    condition = effects.get(name)
-    assert (condition.__doc__ or "").strip().splitlines()[0].endswith((".", ":")) and set(condition.needs) <= {
-        "musan",
-        "rir",
-        "speech",
-    }
-    for strength in condition.strengths:
-        condition.check_strength(strength)
-    if not condition.strengths:
-        assert not condition.unit and condition.takes() == ""
-
-
 def test_random_ones_draw_anew(sources):
     for text in ("white:10", "pink:10", "babble:10", "noise:10", "music:10", "speech:10", "room:0.3", "rawboost:5"):
         condition, x = create_condition(text, sources), voice()
@@ -117,25 +103,6 @@ def test_what_a_library_lacks_is_left_out(monkeypatch):
         create_condition("amr_nb:12.2")
     monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
     assert how_to_install("robustness") in default_conditions().left_out["room"]
-
-
-def test_a_condition_of_another_package(monkeypatch, tmp_path):
-    (tmp_path / "my_effects.py").write_text(
-        "from nes2net.augment import Effect\n\n\n"
-        'class Backwards(Effect):\n    """Played backwards."""\n\n    time_moves = True\n\n'
-        "    def __call__(self, x, rng):\n        return x[::-1].copy()\n"
-    )
-    meta = tmp_path / "my_effects-1.dist-info"
-    meta.mkdir()
-    (meta / "METADATA").write_text("Metadata-Version: 2.1\nName: my-effects\nVersion: 1\n")
-    (meta / "entry_points.txt").write_text("[nes2net.effects]\nbackwards = my_effects:Backwards\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(effects.__dict__, "_table", raising=False)
-    try:
-        assert create_condition("backwards")(np.arange(3, dtype=np.float32), None).tolist() == [2, 1, 0]
-        assert default_conditions().names[-1] == "backwards"
-    finally:
-        effects.__dict__.pop("_table", None)
 
 
 def test_the_page_has_a_row_for_every_condition():

@@ -109,7 +109,6 @@ def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
     [
         ({"kinds": ["noises"]}, "latent augmentation: kinds is a list of noise, affine, .*, not"),
         ({"mixup": 0}, "mixup is a number above 0 and at most 100, not 0"),
-        ({"probabilty": 0.5}, "latent augmentation has no setting 'probabilty'; did you mean 'probability'"),
     ],
 )
 def test_wrong_settings(settings, message):

@@ -3,10 +3,7 @@
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 import tracemalloc
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -20,7 +17,7 @@ from nes2net.audio.read import load_audio
 from nes2net.augment import NoiseAugmentation
 from nes2net.augment.noise import add_noise, draw_excerpt, level_db
 from nes2net.augment.rooms import reverberate
-from nes2net.augment.sources import CATEGORIES, NoiseFile, find_impulse_responses, find_noises
+from nes2net.augment.sources import NoiseFile, find_impulse_responses, find_noises
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -75,13 +72,6 @@ def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr,
     np.testing.assert_array_equal(x, before)
 
 
-@pytest.mark.parametrize("snr", [0, 7.5, 20])
-def test_the_level_is_the_snr_where_both_are_loud(snr):
-    x, noise = white(16000, 1.0, dtype=np.float64), white(16000, 0.5, seed=1)
-    added = add_noise(x, noise, snr) - x
-    assert 10 * np.log10(np.mean(x**2) / np.mean(added**2)) == pytest.approx(snr, abs=0.01)
-
-
 def test_silence():
     speech, silence = white(1000), np.zeros(1000, np.float32)
     np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
@@ -100,14 +90,6 @@ def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype,
     assert y.dtype == dtype and y.shape == x.shape
     tolerance = 1e-12 if dtype == np.float64 else 1e-6
     np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), response), rtol=0, atol=tolerance)
-
-
-def test_an_impulse_of_any_height_delays():
-    x, impulse = white(500), np.zeros(30)
-    impulse[7] = 0.02
-    y = reverberate(x, impulse)
-    np.testing.assert_allclose(y[7:], x[:-7], rtol=0, atol=1e-7)
-    np.testing.assert_allclose(y[:7], 0, atol=1e-7)
 
 
 # ---- the draws
@@ -145,50 +127,6 @@ def test_equals_the_plain_rendering(musan, rirs, length):
         assert y.dtype == np.float32
         changed += y is not x
     assert 10 < changed < 25
-
-
-def tones_in(y):
-    """Names of the noises in a second of audio."""
-    spectrum = np.abs(np.fft.rfft(y))
-    return [name for name, hz in noise_folders.TONES.items() if spectrum[round(hz)] > 0.05 * spectrum.max()]
-
-
-def test_every_choice_is_drawn_as_often_as_the_recipe_says(musan, rirs):
-    augmentation, x = NoiseAugmentation(musan, rirs), np.zeros(16000, np.float32)
-    kinds, numbers, files = Counter(), Counter(), Counter()
-    for seed in range(1200):
-        y = augmentation(x, np.random.default_rng(seed))
-        if y is x or not y.any():
-            kinds["unchanged" if y is x else "rir"] += 1
-            continue
-        names = tones_in(y)
-        (kind,) = {name.split("/")[0] for name in names}
-        kinds[kind] += 1
-        numbers[kind, len(names)] += 1
-        files.update(names)
-    assert 530 < kinds["unchanged"] < 670  # 600 expected, standard deviation 17
-    assert 240 < kinds["rir"] < 360  # 300, 15
-    for kind in CATEGORIES:
-        assert 65 < kinds[kind] < 135  # 100, 9.6
-    assert {n for kind, n in numbers if kind != "speech"} == {1}
-    assert {n for kind, n in numbers if kind == "speech"} == {3, 4, 5, 6, 7, 8}
-    assert set(files) == set(noise_folders.TONES)
-
-
-@pytest.mark.parametrize("kind, low, high", [("noise", 0, 15), ("speech", 13, 20), ("music", 5, 25)])
-def test_the_snr_covers_its_range(musan, kind, low, high):
-    augmentation, x = NoiseAugmentation(musan, probability=1), np.zeros(16000, np.float32)
-    x[::2], x[1::2] = 0.3, -0.3  # at the highest frequency, away from the tones
-    found = []
-    for seed in range(400):
-        added = augmentation(x, np.random.default_rng(seed)) - x
-        if tones_in(added)[0].startswith(kind):
-            power = np.mean(added.astype(np.float64) ** 2)
-            noise_power = 0.045 / len(tones_in(added))  # the mean of n tones of amplitude 0.3
-            floor = 10 * np.log10((noise_power + 1e-4) / noise_power)
-            found.append(10 * np.log10((0.09 + 1e-4) / power) - floor)
-    assert low - 0.05 <= min(found) <= low + 0.15 * (high - low)
-    assert high - 0.15 * (high - low) <= max(found) <= high + 0.05
 
 
 def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
@@ -236,22 +174,13 @@ def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
     soundfile.write(path, np.arange(10, dtype=np.float32) / 10, 16000, subtype="FLOAT")
     ramp = load_audio(path)
     for length in (10, 11, 25):
-        np.testing.assert_array_equal(
-            draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0)), np.resize(ramp, length)
-        )
+        excerpt = draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0))
+        np.testing.assert_array_equal(excerpt, np.resize(ramp, length))
     starts = {draw_excerpt(NoiseFile(path, 10), 7, np.random.default_rng(seed))[0] for seed in range(60)}
     assert starts == set(ramp[:4])
 
 
 # ---- folders
-
-
-def test_musan_is_found_with_its_lengths(musan, tmp_path):
-    found = find_noises(musan)
-    assert {name: len(files) for name, files in found.items()} == {"noise": 5, "speech": 10, "music": 3}
-    for name, files in found.items():
-        assert [f.path for f in files] == sorted(musan / n for n in noise_folders.TONES if n.startswith(name))
-        assert {f.num_samples for f in files} == {16000}
 
 
 def test_noise_of_another_rate_and_format_is_taken(musan, tmp_path):
@@ -276,47 +205,27 @@ def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
     ]
 
 
-def test_the_first_channel_is_the_impulse_response(rirs, tmp_path):
-    real = rirs / "real_rirs_isotropic_noises" / "RVB2014_type1_rir_largeroom1_near_angla.wav"
-    shutil.copy(real, tmp_path)
-    samples, _ = soundfile.read(real)
-    x = white(6000)
-    y = NoiseAugmentation(rir=tmp_path, probability=1)(x, np.random.default_rng(0))
-    np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), samples[:, 0]), rtol=0, atol=1e-6)
+def test_incomplete_musan(musan, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(musan, folder)
+    added = folder / "music" / "added.wav"
 
+    def refused(message):
+        with pytest.raises(InputError, match=message) as error:
+            NoiseAugmentation(folder)
+        assert "\n" not in str(error.value)
 
-def remove(*names):
-    def change(root):
-        for name in names:
-            shutil.rmtree(root / name)
-
-    return change
-
-
-def empty_file(root):
-    soundfile.write(root / "music" / "rfm" / "empty.wav", np.zeros(0), 16000)
-
-
-def text_file(root):
-    (root / "music" / "rfm" / "text.wav").write_text("no audio")
-
-
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (remove("noise", "music"), r"has no audio in noise, music; expected .*/noise/\*\*"),
-        (remove("speech/librivox"), "speech has 4 audio files, at least 8 are needed"),
-        (empty_file, r"empty\.wav has no samples"),
-        (text_file, r"text\.wav was read by neither"),
-        (remove("."), "MUSAN folder .* not found; .*openslr.org/17"),
-    ],
-)
-def test_incomplete_musan(musan, tmp_path, change, message):
-    shutil.copytree(musan, tmp_path / "m")
-    change(tmp_path / "m")
-    with pytest.raises(InputError, match=message) as error:
-        NoiseAugmentation(tmp_path / "m")
-    assert "\n" not in str(error.value)
+    soundfile.write(added, np.zeros(0), 16000)
+    refused(r"added\.wav has no samples")
+    added.write_text("no audio")
+    refused(r"added\.wav was read by neither")
+    added.unlink()
+    shutil.rmtree(folder / "speech" / "librivox")
+    refused("speech has 4 audio files, at least 8 are needed")
+    shutil.rmtree(folder / "noise")
+    refused(r"has no audio in noise; expected .*/noise/\*\*")
+    shutil.rmtree(folder)
+    refused("MUSAN folder .* not found; .*openslr.org/17")
 
 
 def test_incomplete_impulse_responses(tmp_path, rirs):
@@ -343,9 +252,3 @@ def test_a_file_that_went_bad_is_named(musan, tmp_path):
         os.truncate(path, 44)  # the header alone
     with pytest.raises(InputError, match=r"(noise|speech|music)-.*\.wav"):
         augmentation(white(100), np.random.default_rng(0))
-
-
-def test_the_import_is_light():
-    code = "import sys, nes2net.augment.noise; print([m for m in ('scipy', 'torch', 'soundfile') if m in sys.modules])"
-    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert output.stdout.strip() == "[]"

@@ -2,8 +2,7 @@
 
 import importlib.util
 import random
-import subprocess
-import sys
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,26 +11,19 @@ from builders import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from scipy import signal
 
 from nes2net.augment import RawBoostParameters, rawboost
-from nes2net.augment.rawboost import ALGORITHMS, _band_stop, design_notch_filters, filter_powers
+from nes2net.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TOLERANCE = 1e-6
-
-
-def load_benchmark():
-    spec = importlib.util.spec_from_file_location("rawboost_benchmark", REPOSITORY / "scripts/benchmarks/rawboost.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-PlainRawBoost = load_benchmark().PlainRawBoost
+_spec = importlib.util.spec_from_file_location("rawboost_benchmark", SCRIPTS / "benchmarks/rawboost.py")
+_benchmark = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_benchmark)
+PlainRawBoost = _benchmark.PlainRawBoost
 
 
 def noise(length, peak=0.5, seed=0, dtype=np.float32):
@@ -51,14 +43,10 @@ GOLDEN = golden.read("rawboost")
 WAVES = GOLDEN["arrays"]
 
 
-def test_every_published_case_is_there():
-    assert len(GOLDEN["cases"]) == 217
-    assert {case["algo"] for case in GOLDEN["cases"]} == set(ALGORITHMS)
-
-
 @pytest.mark.parametrize("algo", ALGORITHMS)
 def test_equals_published_code_and_draws_as_often(algo):
     """Ends, peak, energy and mean of the output, and the next number of both generators."""
+    assert len(GOLDEN["cases"]) == 217 and algo in {case["algo"] for case in GOLDEN["cases"]}
     for case in GOLDEN["cases"]:
         if case["algo"] != algo:
             continue
@@ -97,41 +85,6 @@ def test_published_notch_filter_and_filtering():
 # ---- SciPy
 
 
-@given(low=st.floats(0.001, 7000), width=st.floats(1, 7000), half_length=st.integers(0, 120))
-def test_band_stop_is_firwin(low, width, half_length):
-    sample_rate = 16000
-    high = min(low + width, sample_rate / 2 - 0.001)
-    taps = _band_stop(np.array([low / sample_rate]), np.array([high / sample_rate]), np.array([half_length]))
-    expected = signal.firwin(2 * half_length + 1, [low, high], window="hamming", fs=sample_rate)
-    # A wide stop band near 0 Hz leaves little there to normalise by: the taps grow, and their
-    # relative error with them.
-    magnification = max(1, np.abs(expected).max())
-    np.testing.assert_allclose(whole(taps)[0], expected, rtol=0, atol=1e-13 * magnification**2)
-
-
-def test_band_stops_of_different_lengths_are_designed_together():
-    low, high, half_length = np.array([[0.1, 0.2]]), np.array([[0.15, 0.22]]), np.array([[3, 20]])
-    together = _band_stop(low, high, half_length)
-    assert together.shape == (1, 2, 21)
-    np.testing.assert_array_equal(together[0, 0, 4:], 0)
-    np.testing.assert_allclose(whole(together[0, 0, :4]), signal.firwin(7, [0.2, 0.3]), atol=1e-15)
-
-
-@pytest.mark.parametrize("length", [1, 2, 3, 61, 4096])
-@pytest.mark.parametrize("half_length", [0, 1, 245, 2500])
-def test_filter_powers_is_lfilter(length, half_length):
-    x = noise(length, seed=length, dtype=np.float64)
-    right_halves = np.random.default_rng(half_length).standard_normal((3, half_length + 1)) / (half_length + 1)
-    expected = np.zeros(length)
-    for power, b in enumerate(whole(right_halves), 1):
-        pad = len(b) + 1
-        y = signal.lfilter(b, 1, np.pad(x**power, (0, pad)))
-        expected += y[pad // 2 : len(y) - pad // 2]
-    y = filter_powers(x, right_halves, np.float64)
-    assert (y.dtype, y.shape) == (np.float64, (length,))
-    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-13)
-
-
 PARAMETERS = [
     {},
     {"N_f": 1, "nBands": 1},
@@ -152,21 +105,8 @@ def test_equals_the_plain_rendering(algo, parameters, peak):
         expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
         assert y.dtype == expected.dtype
         np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
-        for mine, published in zip(
-            ours.get_state(), plain.get_state()
-        ):  # with the normal that is kept for the next call
+        for mine, published in zip(ours.get_state(), plain.get_state()):  # with the normal kept for the next call
             np.testing.assert_array_equal(mine, published)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("algo", range(1, 10))
-def test_equals_the_plain_rendering_on_clipped_speech(algo, dtype):
-    x = np.clip(noise(8000, 12.0, seed=algo), -1, 1).astype(dtype)
-    assert np.mean(np.abs(x) == 1) > 0.5
-    y = rawboost(x, algo, np.random.RandomState(3))
-    expected = PlainRawBoost(np.random.RandomState(3), RawBoostParameters())(x, algo)
-    assert y.dtype == expected.dtype and np.isfinite(y).all()
-    np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("algo", range(1, 10))
@@ -222,50 +162,12 @@ def test_properties(x, algo, make_rng, seed):
         assert np.abs(y).max() <= 1
 
 
-@pytest.mark.parametrize("algo", ALGORITHMS[1:])
-def test_seeds_and_generators_matter(algo):
-    x = noise(4000)
-    outputs = [rawboost(x, algo, np.random.default_rng(seed)) for seed in (0, 1)]
-    outputs.append(rawboost(x, algo, np.random.RandomState(0), gate_rng=random.Random(0)))
-    for i, first in enumerate(outputs):
-        assert not np.array_equal(first, x)
-        for second in outputs[i + 1 :]:
-            assert not np.array_equal(first, second)
-
-
-@pytest.mark.parametrize("algo", ALGORITHMS)
-def test_silence_stays_silence(algo):
-    for length in (1, 300, 5000):
+def test_nothing_is_added_to_silence_nor_by_a_filter_that_drops_the_only_sample():
+    for algo, length in product(ALGORITHMS, (1, 300, 5000)):
         y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
         np.testing.assert_array_equal(y, np.zeros(length))
-
-
-def test_stationary_noise_that_the_filter_drops_altogether_adds_nothing():
-    """With one tap and one sample, the filtering drops the only sample."""
     y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
     np.testing.assert_array_equal(y, [0.5])
-
-
-def test_a_strided_waveform_is_taken():
-    stereo = np.stack([noise(3000), noise(3000, seed=1)], axis=1)
-    expected = rawboost(stereo[:, 0].copy(), 4, np.random.default_rng(0))
-    np.testing.assert_array_equal(rawboost(stereo[:, 0], 4, np.random.default_rng(0)), expected)
-
-
-@given(seed=st.integers(0, 2**32 - 1), low=st.floats(-10, 40), span=st.floats(0, 20))
-def test_stationary_noise_has_the_snr_asked_for(seed, low, span):
-    x = noise(500, dtype=np.float64)
-    y = rawboost(x, 3, np.random.default_rng(seed), SNRmin=low, SNRmax=low + span)
-    snr = 20 * np.log10(np.linalg.norm(x) / np.linalg.norm(y - x))
-    assert low - 1e-6 <= snr <= low + span + 1e-6
-
-
-@given(make_rng=generators, seed=st.integers(0, 2**32 - 1), share=st.floats(0, 100), gain=st.floats(0, 1))
-def test_impulsive_noise_changes_at_most_its_share_in_proportion(make_rng, seed, share, gain):
-    x = noise(500, 0.4, dtype=np.float64)
-    y = rawboost(x, 2, make_rng(seed), P=share, g_sd=gain)
-    assert np.count_nonzero(y != x) <= 500 * share / 100
-    assert np.all(np.abs(y - x) <= gain * np.abs(x) + 1e-15)
 
 
 def test_impulsive_noise_reaches_every_position_with_a_generator():
@@ -284,23 +186,6 @@ def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
     later.random(draws)
     y = rawboost(x, algo, np.random.default_rng(5))
     np.testing.assert_array_equal(y, rawboost(x, equivalent, later))
-
-
-@pytest.mark.parametrize("algo", [10, 11])
-def test_closed_gates_return_a_copy(algo):
-    x, rng, gate_rng = noise(3000), np.random.RandomState(0), random.Random(0)
-    y = rawboost(x, algo, rng, gate_rng=gate_rng, LnL_ratio=0, ISD_ratio=0, SSI_ratio=0)
-    np.testing.assert_array_equal(y, x)
-    assert y is not x and y.dtype == np.float32
-    assert rng.random_sample() == np.random.RandomState(0).random_sample()
-
-
-@pytest.mark.parametrize("ratios, equivalent", [((1, 0, 0), 1), ((0, 1, 0), 2), ((0, 0, 1), 3), ((1, 0, 1), 6)])
-def test_gates_choose_the_kinds_of_algorithm_11(ratios, equivalent):
-    x = noise(3000)
-    gates = dict(zip(("LnL_ratio", "ISD_ratio", "SSI_ratio"), ratios))
-    y = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
-    np.testing.assert_array_equal(y, rawboost(x, equivalent, np.random.default_rng(1)))
 
 
 def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
@@ -322,27 +207,24 @@ def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
         (np.array([0.1, np.nan, 0.2], np.float32), "the waveform has NaN or infinite"),
         (np.array([0.1, -np.inf]), "the waveform has NaN or infinite"),
         (np.zeros((2, 8), np.float32), r"the waveform has shape \(2, 8\)"),
-        (np.float32(0.5), r"the waveform has shape \(\)"),
         (np.zeros(8, np.int16), "the waveform is int16"),
         (np.array([1e9], np.float32), "the waveform has peak 1e"),
     ],
 )
 def test_impossible_waveforms_say_what_is_wrong(x, expected):
-    for algo in (0, 4, 8):
-        with pytest.raises(InputError, match=expected):
-            rawboost(x, algo, np.random.default_rng(0))
+    with pytest.raises(InputError, match=expected):
+        rawboost(x, 0, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(
     "parameters, expected",
     [
         ({"nBand": 3}, r"no parameter 'nBand'; did you mean 'nBands'\?"),
-        ({"zzz": 3}, "no parameter 'zzz'; known: ISD_ratio, LnL_ratio, N_f"),
         ({"N_f": 0}, "N_f=0 must be an integer ≥ 1"),
         ({"nBands": 2.5}, "nBands=2.5 must be an integer"),
+        ({"minF": -1}, "minF=-1 must be ≥ 0 Hz"),
         ({"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
         ({"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
-        ({"maxBW": 9000}, "maxBW=9000 lies above"),
         ({"minBW": 0}, "minBW=0 must be > 0 Hz"),
         ({"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
         ({"P": 101}, "P=101 must be a percentage"),
@@ -350,7 +232,6 @@ def test_impossible_waveforms_say_what_is_wrong(x, expected):
         ({"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
         ({"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
         ({"maxG": float("nan")}, "maxG=nan is not a finite number"),
-        ({"P": "10"}, "P='10' is not a finite number"),
     ],
 )
 def test_impossible_parameters(parameters, expected):
@@ -358,42 +239,13 @@ def test_impossible_parameters(parameters, expected):
         rawboost(noise(100), 0, np.random.default_rng(0), **parameters)
 
 
-@pytest.mark.parametrize("algo", [-1, 12, 2.5, "4", None])
-def test_unknown_algorithms(algo):
-    with pytest.raises(InputError, match="an integer from 0 to 11"):
-        rawboost(noise(100), algo, np.random.default_rng(0))
-
-
-def test_generators_are_checked():
+def test_algorithms_and_generators_are_checked():
+    for algo in (-1, 12, 2.5, "4"):
+        with pytest.raises(InputError, match="an integer from 0 to 11"):
+            rawboost(noise(100), algo, np.random.default_rng(0))
     with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator or RandomState, not int"):
         rawboost(noise(100), 1, 0)
     with pytest.raises(InputError, match=r"gate_rng must be a random\.Random"):
         rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
     with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
         rawboost(noise(100), 10, np.random.RandomState(0))
-
-
-def test_parameters_are_spread_into_the_call():
-    parameters = RawBoostParameters(N_f=2, P=20)
-    y = rawboost(noise(500), 5, np.random.default_rng(0), **vars(parameters))
-    np.testing.assert_array_equal(y, rawboost(noise(500), 5, np.random.default_rng(0), N_f=2, P=20))
-
-
-# ---- around it
-
-
-def run_bench(*arguments):
-    command = [sys.executable, str(REPOSITORY / "scripts" / "bench"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.slow
-def test_bench_lists_runs_and_refuses():
-    listing = run_bench()
-    assert listing.returncode == 0
-    assert any(line.split()[:2] == ["rawboost", "RawBoost"] for line in listing.stdout.splitlines())
-    run = run_bench("rawboost", "--length", "2000", "--rounds", "1", "--algorithms", "1")
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.splitlines()[-1].split()[0] == "1"
-    refused = run_bench("rawbost")
-    assert refused.returncode == 2 and "no benchmark 'rawbost'" in refused.stderr

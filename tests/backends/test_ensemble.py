@@ -2,38 +2,48 @@
 
 import pytest
 import torch
-from builders import SHARED
+from builders import SHARED, zoo
 from builders import golden_backends as gb
 
 from nes2net import Detector, create_backend
 from nes2net.backends.ensemble import Ensemble
 from nes2net.errors import InputError
+from nes2net.export.formats import export
 from nes2net.scoring.kernel import score_batch
 
-ZOO = SHARED / "golden" / "zoo"
 TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classification_seed1")
-trained = pytest.mark.parametrize("name", TRAINED)
 
 
-def read(name):
-    if not ZOO.is_dir():
-        pytest.skip(f"no reference folder at {ZOO} (set NES2NET_SHARED)")
-    return torch.load(ZOO / f"{name}.pt", weights_only=True)
-
-
-def published(file):
-    options = {key: value for key, value in file["config"].items() if value}  # the classification has num_scores 0
-    backend = Ensemble(**options)
-    backend.load_state_dict(file["state_dict"])
-    return backend.eval()
-
-
-def cases(file):
-    """Hidden states B×L×T×D without state 0, scores B×S, and what the published code gave."""
-    inputs = torch.load(ZOO.parent / "inputs.pt", weights_only=True)
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_weights_give_the_published_outputs(name):
+    """Single and double precision, the summary or the weights of the systems, gradients, and train mode."""
+    file = zoo.read(name)
+    inputs = torch.load(SHARED / "golden" / "inputs.pt", weights_only=True)  # B×L×T×D
     for key, case in file["cases"].items():
+        options = {key: value for key, value in file["config"].items() if value}  # the classification has num_scores 0
+        backend = Ensemble(**options).eval()
+        backend.load_state_dict(file["state_dict"])
         states = case["features_f16"].float() if "features_f16" in case else inputs[key][:, 1:]
-        yield case, states, case["scores"]
+        with torch.no_grad():
+            zoo.close(backend(as_given(states), case["scores"]).flip(1), case["output"], 1e-6)
+            if backend.kind == "classification":
+                zoo.close(backend.summary(as_given(states)), case["embedding"], 1e-6)
+            else:
+                bonafide, spoof = backend.weights(as_given(states))
+                zoo.close(bonafide, case["weights_bonafide"], 1e-6)
+                zoo.close(spoof, case["weights_spoof"], 1e-6)
+        backend.double()
+        states, scores = states.double().requires_grad_(), case["scores"].double().requires_grad_()
+        logits = backend(as_given(states), scores).flip(1)
+        zoo.close(logits.detach(), case["output_f64"], 1e-12)
+        gb.published_loss(logits).backward()
+        norms = gb.gradient_norms({**dict(backend.named_parameters()), "__input__": states, "__scores__": scores})
+        norms = {key: norm for key, norm in norms.items() if norm is not None}
+        gb.check_norms(norms, case["grad_norms"], rel=1e-6, atol=1e-12)
+        logits = backend.train()(as_given(states), scores).flip(1)
+        zoo.close(logits.detach(), case["train_mode_output_f64"], 1e-12)
+        for key, expected in case["bn_after_train"].items():
+            assert backend.state_dict()[key].flatten().tolist() == pytest.approx(expected, rel=1e-6), key
 
 
 def as_given(states):
@@ -41,87 +51,16 @@ def as_given(states):
     return [torch.full_like(states[:, 0], torch.nan), *states.unbind(1)]
 
 
-@trained
-def test_trained_weights_give_the_published_outputs(name):
-    file = read(name)
-    for case, states, scores in cases(file):
-        backend = published(file)
-        with torch.no_grad():
-            single = backend(as_given(states), scores)
-            double = backend.double()(as_given(states.double()), scores.double())
-        torch.testing.assert_close(single.flip(1), case["output"], rtol=0, atol=1e-6)
-        torch.testing.assert_close(double.flip(1), case["output_f64"], rtol=0, atol=1e-12)
-
-
-@trained
-def test_summary_and_weights_of_the_systems_are_the_published(name):
-    file = read(name)
-    for case, states, _ in cases(file):
-        backend = published(file)
-        with torch.no_grad():
-            if backend.kind == "classification":
-                torch.testing.assert_close(backend.summary(as_given(states)), case["embedding"], rtol=0, atol=1e-6)
-                continue
-            for found, key in zip(
-                backend.weights(as_given(states)), ("weights_bonafide", "weights_spoof"), strict=True
-            ):
-                torch.testing.assert_close(found, case[key], rtol=0, atol=1e-6)
-
-
-@trained
-def test_gradients_are_the_published(name):
-    file = read(name)
-    for case, states, scores in cases(file):
-        backend = published(file).double()
-        states, scores = states.double().requires_grad_(), scores.double().requires_grad_()
-        gb.published_loss(backend(as_given(states), scores).flip(1)).backward()
-        tensors = {**dict(backend.named_parameters()), "__input__": states, "__scores__": scores}
-        assert case["grad_norms"].keys() == {key for key, tensor in tensors.items() if tensor.grad is not None}
-        for key, expected in case["grad_norms"].items():
-            assert tensors[key].grad.norm().item() == pytest.approx(expected, rel=1e-6, abs=1e-12), key
-
-
-@trained
-def test_training_mode_is_the_published(name):
-    file = read(name)
-    for case, states, scores in cases(file):
-        backend = published(file).double().train()
-        with torch.no_grad():
-            logits = backend(as_given(states.double()), scores.double())
-        torch.testing.assert_close(logits.flip(1), case["train_mode_output_f64"], rtol=0, atol=1e-12)
-        for key, expected in case["bn_after_train"].items():
-            assert backend.state_dict()[key].flatten().tolist() == pytest.approx(expected, rel=1e-6), key
-
-
 def small(**options):
     torch.manual_seed(0)
     return create_backend("ensemble", feature_dim=8, num_layers=3, projection_dim=6, hidden_dim=5, **options).eval()
 
 
-def states(batch=2, frames=7, layers=4):
-    return list(torch.randn(layers, batch, frames, 8, generator=torch.Generator().manual_seed(1)))
+def states(batch=2):
+    return list(torch.randn(4, batch, 7, 8, generator=torch.Generator().manual_seed(1)))
 
 
 SCORES = torch.tensor([[0.5, 0.6, 0.7, 0.55], [0.7, 0.65, 0.6, 0.5]])
-
-
-def test_a_logit_is_the_weighted_sum_of_scores_and_bona_fide_is_column_1():
-    backend = small()
-    with torch.no_grad():
-        bonafide, spoof = backend.weights(states())
-        expected = [(weights * (SCORES - backend.biases)).sum(1) for weights in (spoof, bonafide)]
-        logits = backend(states(), SCORES)
-    torch.testing.assert_close(logits, torch.stack(expected, 1))
-    assert torch.equal(backend.scores(logits), logits[:, 1])
-
-
-def test_every_parameter_of_a_fusion_gets_a_gradient_and_utterances_do_not_touch_each_other():
-    backend = small()
-    logits = backend(states(), SCORES)
-    alone = torch.cat([backend([s[i : i + 1] for s in states()], SCORES[i : i + 1]) for i in range(2)])
-    torch.testing.assert_close(logits, alone, rtol=1e-4, atol=1e-6)
-    logits.square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in backend.parameters())
 
 
 @pytest.mark.parametrize("how", ["weights", "autocast"])
@@ -136,26 +75,12 @@ def test_a_fusion_in_half_precision_has_float32_logits_near_those_of_float32(how
     assert (rounded - exact).abs().max() < 0.05 * exact.abs().max()
 
 
-@pytest.mark.slow
-def test_a_fusion_exports_for_any_batch():
-    backend, batch = small(), torch.export.Dim.DYNAMIC
-    exported = torch.export.export(backend, (states(), SCORES), dynamic_shapes=([{0: batch}] * 4, {0: batch})).module()
-    given, scores = states(batch=5), torch.rand(5, 4)
-    with torch.no_grad():
-        torch.testing.assert_close(exported(given, scores), backend(given, scores), rtol=1e-4, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("scores", "message"),
-    [
-        (None, r"'ensemble' fuses the scores of 4 other systems: give them as the second argument"),
-        (SCORES[:, :3], r"must be 2 × 4, got 2 × 3"),
-        (SCORES[:1], r"must be 2 × 4, got 1 × 4"),
-    ],
-)
-def test_scores_that_are_missing_or_do_not_fit_are_named(scores, message):
-    with pytest.raises(InputError, match=message):
-        small()(states(), scores)
+def test_scores_that_are_missing_or_do_not_fit_are_named():
+    missing = "'ensemble' fuses the scores of 4 other systems: give them as the second argument"
+    wrong = {"2 × 3": SCORES[:, :3], "1 × 4": SCORES[:1]}
+    for scores, message in ((None, missing), *((x, f"must be 2 × 4, got {size}") for size, x in wrong.items())):
+        with pytest.raises(InputError, match=message):
+            small()(states(), scores)
 
 
 def test_a_fusion_has_two_logits_and_a_classification_takes_a_head():
@@ -179,7 +104,7 @@ def detector(small_model):
     return Detector.from_config({**small_model, "backend": backend}).eval()
 
 
-def test_a_detector_takes_scores_beside_the_waveform(detector):
+def test_a_detector_takes_scores_beside_the_waveform(detector, spectral_detector):
     waveform, scores = 0.1 * torch.randn(2, 8000), torch.tensor([[0.5, 0.7], [0.6, 0.6]])
     with torch.no_grad():
         logits = detector(waveform, scores)
@@ -187,17 +112,11 @@ def test_a_detector_takes_scores_beside_the_waveform(detector):
         assert torch.equal(detector.scores(waveform, scores), logits[:, 1])
         with pytest.raises(InputError, match="fuses the scores of 2 other systems"):
             detector(waveform)
-
-
-def test_other_detectors_take_none(small_model):
-    detector = Detector.from_config(small_model)
-    with pytest.raises(InputError, match="takes no scores of other systems"):
-        detector(torch.zeros(1, 8000), torch.zeros(1, 2))
+        with pytest.raises(InputError, match="takes no scores of other systems"):
+            spectral_detector(waveform, scores)
 
 
 def test_audio_alone_is_refused(detector, tmp_path):
-    from nes2net.export.formats import export
-
     waveform = torch.zeros(16_000)
     for call in (
         lambda: detector.score(waveform),

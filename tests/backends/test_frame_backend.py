@@ -42,23 +42,20 @@ def test_frames_have_the_weights_of_the_mean_and_give_it(name):
 
 
 @every
-@pytest.mark.parametrize("utterance", ["mean", "min", "attentive"])
-def test_embedding_and_frames_are_those_of_one_pass(name, utterance):
-    backend = create(name, pool=None, utterance=utterance)
-    with torch.no_grad():
-        segments, embedding = backend.segments_and_embedding(features())
-        assert torch.equal(segments[20.0], backend(features()))
-        torch.testing.assert_close(embedding, backend.embed(features()))
-        assert embedding.shape == (3, 6 if name == "mean_linear" else 16)
-        torch.testing.assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
+def test_embedding_and_frames_are_those_of_one_pass(name):
+    for utterance in ("mean", "min", "attentive"):
+        backend = create(name, pool=None, utterance=utterance)
+        with torch.no_grad():
+            segments, embedding = backend.segments_and_embedding(features())
+            assert torch.equal(segments[20.0], backend(features()))
+            torch.testing.assert_close(embedding, backend.embed(features()))
+            torch.testing.assert_close(backend.last_layer(embedding), backend.utterance_logits(features()))
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"score_rule": "logit"},
-        {"score_rule": "difference"},
-        {"score_rule": "probability"},
+        *({"score_rule": rule} for rule in ("logit", "difference", "probability")),
         {"head": "p2sgrad"},
         {"num_logits": 1},
     ],

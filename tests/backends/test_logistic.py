@@ -10,14 +10,8 @@ def test_is_a_linear_layer_on_the_mean_over_time():
     torch.manual_seed(0)
     probe = create_backend("logistic", feature_dim=6, num_logits=1).double()
     x = torch.randn(3, 11, 6, dtype=torch.float64)
-    assert {name: tuple(value.shape) for name, value in probe.state_dict().items()} == {
-        "linear.weight": (1, 6),
-        "linear.bias": (1,),
-    }
+    assert probe.state_dict().keys() == {"linear.weight", "linear.bias"}
     torch.testing.assert_close(probe.embed(x), x.sum(1) / 11)
     torch.testing.assert_close(probe(x), F.linear(x.sum(1) / 11, probe.linear.weight, probe.linear.bias))
-
-
-def test_has_fewer_than_2000_parameters_on_xls_r_2b():
-    probe = create_backend("logistic", feature_dim=1920, num_logits=1)
-    assert sum(p.numel() for p in probe.parameters()) == 1921
+    full_size = create_backend("logistic", feature_dim=1920, num_logits=1)  # of XLS-R 2B
+    assert sum(p.numel() for p in full_size.parameters()) == 1921

@@ -1,7 +1,5 @@
 """XLSR-MamBo equals the published code, with the libraries' own formulas of its mixers."""
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,32 +10,21 @@ from nes2net import create_backend
 from nes2net.backends.mambo import Hydra, Mamba2
 from nes2net.errors import InputError
 
-FILES = ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"]
 
-
-def published(name):
+@pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
+def test_equals_published_code(name):
     file = zoo.read(name)
     options = {key: value for key, value in file["config"].items() if key != "conv_width"}  # the mixer's own
     backend = create_backend("mambo", **options)
     backend.load_state_dict(file["state_dict"])
-    return backend.eval(), file
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_eval_equals_published_code(name):
-    backend, file = published(name)
+    stack = backend.stacked_mamba2["layers"]
     for case in file["cases"].values():
-        stack = backend.stacked_mamba2["layers"]
+        zoo.check_case(backend, case, case["features"])
         with torch.no_grad():
             projected = backend.input_proj(case["features"])
             zoo.close(projected, case["projected"], zoo.AGREES)
             zoo.close(stack.layers[0].mamba(projected), case["first_mixer_of_projected"], zoo.AGREES)
             zoo.close(stack(projected), case["stack_output"], zoo.AGREES)
-            zoo.close(backend(case["features"]), case["output"], zoo.AGREES)
-        double = copy.deepcopy(backend).double()
-        logits, norms = zoo.published_gradients(double, case["features"].double())
-        zoo.close(logits, case["output_f64"], zoo.AGREES_F64)
-        zoo.check_norms(norms, case["grad_norms"])
 
 
 @pytest.mark.parametrize("mixer", ["hydra", "mamba2"])
@@ -82,10 +69,13 @@ def test_deltas_start_in_their_range():
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
 
 
-def test_sizes_that_do_not_fit_are_named():
-    with pytest.raises(
-        InputError, match="expand · embed_dim = 64 cannot be divided by head_dim = 48; .* by 2, 4, 8, 16, 32, 64$"
-    ):
-        create_backend("mambo", embed_dim=32, head_dim=48)
-    with pytest.raises(InputError, match="embed_dim = 30 cannot be divided by num_heads = 4"):
-        create_backend("mambo", embed_dim=30)
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"embed_dim": 32, "head_dim": 48}, "64 cannot be divided by head_dim = 48; .* by 2, 4, 8, 16, 32, 64$"),
+        ({"embed_dim": 30}, "embed_dim = 30 cannot be divided by num_heads = 4"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_named(options, message):
+    with pytest.raises(InputError, match=message):
+        create_backend("mambo", **options)

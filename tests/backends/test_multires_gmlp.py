@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from builders import golden_backends as gb
 from builders import zoo
 
 from nes2net import create_backend
-from nes2net.backends.base import Backend
 from nes2net.errors import InputError
 from nes2net.losses import P2SGrad
 
@@ -13,13 +13,13 @@ NAME = "multires_gmlp_f128_l2"
 SMALL = {"feature_dim": 128, "num_layers": 2, "gmlp_layers": 1, "max_frames": 64}
 #: Published name of a scale → ms.
 MS_OF = {str(factor): 10.0 * factor for factor in (2, 4, 8, 16, 32, 64)}
-CASES = ["2x96", "1x41"]
 
 
-def published() -> tuple[Backend, dict]:
-    """The back-end with the weights of the file, which must have its names and shapes."""
-    file = zoo.read(NAME)
-    config = file["config"]
+@pytest.mark.parametrize("case", ["2x96", "1x41"])
+def test_equals_the_published_code(case):
+    """Names, cosines, P2SGrad of each scale and of the utterance, and the gradient norms of their sum."""
+    file = zoo.read("multires_gmlp_f128_l2")
+    config, case = file["config"], file["cases"][case]
     backend = create_backend(
         "multires_gmlp",
         feature_dim=config["feature_dim"],
@@ -27,60 +27,26 @@ def published() -> tuple[Backend, dict]:
         gmlp_layers=config["num_layers"],
         max_frames=config["max_frames"],
         resolutions=config["resolutions_ms"],
-    )
-    assert {k: v.shape for k, v in backend.state_dict().items()} == {k: v.shape for k, v in file["state_dict"].items()}
+    ).eval()
     backend.load_state_dict(file["state_dict"])
-    return backend.eval(), file
-
-
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize(("dtype", "suffix", "atol"), [(torch.float32, "", 2e-6), (torch.float64, "_f64", 1e-10)])
-def test_cosines_equal_the_published_code(case, dtype, suffix, atol):
-    backend, file = published()
-    case = file["cases"][case]
-    states = case["hidden_states"].to(dtype).unbind(1)
-    backend.to(dtype)
-    with torch.no_grad():
-        segments, embedding = backend.segments_and_embedding(states)
-        zoo.close(backend(states), case[f"utterance_cosines{suffix}"], atol)
-        assert torch.equal(backend.last_layer(embedding), backend(states))
-    assert list(segments) == list(MS_OF.values())
-    for factor, expected in case[f"segment_cosines{suffix}"].items():
-        assert segments[MS_OF[factor]].shape[1] == case["frames"][factor]
-        zoo.close(segments[MS_OF[factor]], expected, atol)
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_losses_and_gradients_equal_the_published_code(case):
-    """P2SGrad of each scale and of the utterance, and the gradient norms of their sum."""
-    backend, file = published()
-    backend.double()
-    case = file["cases"][case]
-    x = case["hidden_states"].double().requires_grad_()
-    segments, embedding = backend.segments_and_embedding(x.unbind(1))
-    losses = {
-        "utt": P2SGrad(backend.last_layer.in_features, head=backend.last_layer)(embedding, case["utterance_labels"])
-    }
+    for dtype, suffix, atol in ((torch.float32, "", 2e-6), (torch.float64, "_f64", 1e-10)):
+        x = case["hidden_states"].clone().to(dtype).requires_grad_()
+        segments, embedding = backend.to(dtype).segments_and_embedding(x.unbind(1))
+        cosines = backend.last_layer(embedding)
+        zoo.close(cosines.detach(), case[f"utterance_cosines{suffix}"], atol)
+        assert torch.equal(cosines, backend(x.unbind(1))) and list(segments) == list(MS_OF.values())
+        for factor, expected in case[f"segment_cosines{suffix}"].items():
+            assert segments[MS_OF[factor]].shape[1] == case["frames"][factor]
+            zoo.close(segments[MS_OF[factor]].detach(), expected, atol)
+    criterion = P2SGrad(backend.last_layer.in_features, head=backend.last_layer)
+    losses = {"utt": criterion(embedding, case["utterance_labels"])}
     for factor, labels in case["labels"].items():
-        one_hot = torch.nn.functional.one_hot(labels, 2)
-        losses[factor] = (segments[MS_OF[factor]] - one_hot).square().mean()
+        losses[factor] = (segments[MS_OF[factor]] - torch.nn.functional.one_hot(labels, 2)).square().mean()
     for key, expected in case["losses_f64"].items():
         assert losses[key].item() == pytest.approx(expected, abs=1e-12), key
     sum(losses.values()).backward()
-    norms = zoo.gradient_norms({**dict(backend.named_parameters()), "__input__": x})
-    zoo.check_norms(norms, case["grad_norms"])
-
-
-def test_a_scale_alone_has_the_same_weights_and_scores():
-    torch.manual_seed(0)
-    every = create_backend("multires_gmlp", **SMALL).eval()
-    alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
-    alone.load_state_dict(every.state_dict())
-    states = [torch.randn(2, 20, 128) for _ in range(2)]
-    assert (every.resolutions, alone.resolutions) == ((1, 2, 4, 8, 16, 32), (8,))
-    with torch.no_grad():
-        found = alone.segments(states, frame_ms=10.0)
-        assert list(found) == [80.0] and torch.equal(found[80.0], every.segments(states)[160.0])
+    norms = gb.gradient_norms({**dict(backend.named_parameters()), "__input__": x})
+    gb.check_norms(norms, case["grad_norms"], zoo.GRADIENTS)
 
 
 def test_the_last_scale_begins_one_frame_of_320_ms_early():
@@ -94,29 +60,30 @@ def test_the_last_scale_begins_one_frame_of_320_ms_early():
     assert 16 <= seen.min() and seen.max() <= 47
 
 
-@pytest.mark.parametrize(
-    ("frames", "message"),
-    [
-        (15, "15 frames are too few, this back-end needs at least 16"),
-        (64, r"64 frames are too many, this back-end takes at most 63 \(1\.26 s"),
-    ],
-)
-def test_too_few_and_too_many_frames_are_named(frames, message):
+def test_limits():
+    """In the published size 1,983 frames, 39 s; with 1,984 the published network fails."""
     backend = create_backend("multires_gmlp", **SMALL)
-    states = [torch.randn(1, frames, 128)] * 2
-    for call in (backend, backend.segments):
-        with pytest.raises(InputError, match=message):
-            call(states)
+    for frames, message in ((15, "15 frames are too few, .* at least 16"), (64, r"64 .* at most 63 \(1\.26 s")):
+        for call in (backend, backend.segments):
+            with pytest.raises(InputError, match=message):
+                call([torch.randn(1, frames, 128)] * 2)
     with torch.no_grad():
         assert backend([torch.randn(1, 63, 128)] * 2).isfinite().all()
-
-
-def test_the_published_size_takes_39_seconds():
-    """1,983 frames; with 1,984 the published network fails."""
     with torch.device("meta"):
-        backend = create_backend("multires_gmlp")
-    assert backend.max_frames == 1983
-    assert backend.state_dict()["m_transform.0.post_nets_seg.disc_5.layers.4.sgu.weight"].shape == (62, 62)
+        published = create_backend("multires_gmlp")
+    assert published.max_frames == 1983
+    assert published.state_dict()["m_transform.0.post_nets_seg.disc_5.layers.4.sgu.weight"].shape == (62, 62)
+
+
+def test_a_scale_alone_has_the_same_weights_and_scores():
+    every = create_backend("multires_gmlp", **SMALL).eval()
+    alone = create_backend("multires_gmlp", **SMALL, resolutions=[160]).eval()
+    alone.load_state_dict(every.state_dict())
+    states = [torch.randn(2, 20, 128) for _ in range(2)]
+    assert (every.resolutions, alone.resolutions) == ((1, 2, 4, 8, 16, 32), (8,))
+    with torch.no_grad():
+        found = alone.segments(states, frame_ms=10.0)
+        assert list(found) == [80.0] and torch.equal(found[80.0], every.segments(states)[160.0])
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,6 @@ from torch import Tensor
 
 from nes2net.backends.state_space_dual import CHUNK, state_space_dual
 
-LENGTHS = [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3]
-
 
 def loop(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
     """The recurrence as the paper writes it, a frame at a time."""
@@ -26,7 +24,7 @@ def inputs(frames: int, dtype=torch.float64, scale: float = 1.0) -> list[Tensor]
     return [tensor.to(dtype) for tensor in (x, delta, -3 * torch.rand(3), B, C)]
 
 
-@pytest.mark.parametrize("frames", LENGTHS)
+@pytest.mark.parametrize("frames", [1, CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK + 3])
 def test_it_and_its_gradients_are_those_of_a_loop(frames):
     given = [tensor.requires_grad_() for tensor in inputs(frames)]
     y, expected = state_space_dual(*given), loop(*given)
@@ -39,19 +37,7 @@ def test_it_and_its_gradients_are_those_of_a_loop(frames):
 
 @pytest.mark.parametrize("scale", [1e-2, 1.0, 1e4])
 def test_float32_is_a_loop_to_rounding_whether_states_last_or_vanish(scale):
-    y, expected = state_space_dual(*inputs(1000, torch.float32, scale)), loop(*inputs(1000, scale=scale))
+    given = [tensor.requires_grad_() for tensor in inputs(1000, torch.float32, scale)]
+    y, expected = state_space_dual(*given), loop(*inputs(1000, scale=scale))
     assert (y - expected).abs().max() < 1e-6 * expected.abs().max()
-
-
-def test_gradients_are_finite_where_states_vanish_within_a_frame():
-    given = [tensor.requires_grad_() for tensor in inputs(100, torch.float32, 1e4)]
-    gradients = torch.autograd.grad(state_space_dual(*given).sum(), given)
-    assert all(gradient.isfinite().all() for gradient in gradients)
-
-
-def test_it_never_reads_ahead():
-    x, delta, A, B, C = inputs(3 * CHUNK)
-    y = state_space_dual(x, delta, A, B, C)
-    for tensor in (x, delta, B, C):
-        tensor[:, 50:] += 1
-    torch.testing.assert_close(state_space_dual(x, delta, A, B, C)[:, :50], y[:, :50], rtol=0, atol=1e-13)
+    assert all(gradient.isfinite().all() for gradient in torch.autograd.grad(y.sum(), given))

@@ -6,6 +6,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from nes2net.frontends.ssl import SSLFrontend
@@ -14,7 +15,6 @@ from nes2net.frontends.ssl import SSLFrontend
 def _class(module: str, name: str) -> type:
     """A class that pickles as ``module.name``, which pickle looks up in ``sys.modules``."""
     made = type(name, (), {"__module__": module})
-    sys.modules.setdefault(module, types.ModuleType(module))
     setattr(sys.modules[module], name, made)
     return made
 
@@ -37,17 +37,14 @@ def write(frontend: SSLFrontend, path: Path) -> None:
     """Save ``frontend`` as fairseq's trainer does, with a DictConfig and a Namespace."""
     options = dict(frontend.config)
     options["conv_feature_layers"] = str([tuple(layer) for layer in options["conv_feature_layers"]])
-    packages = ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes")
-    before = {name: sys.modules.get(name) for name in packages}
-    try:
-        for name in packages:
-            sys.modules[name] = types.ModuleType(name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("omegaconf", "omegaconf.dictconfig", "omegaconf.nodes"):
+            patch.setitem(sys.modules, name, types.ModuleType(name))
         dict_config, any_node = _class("omegaconf.dictconfig", "DictConfig"), _class("omegaconf.nodes", "AnyNode")
+        cfg = {"model": {"_name": "wav2vec2", **options}, "task": {"normalize": True}}
         content = {
             "args": argparse.Namespace(arch="wav2vec2"),
-            "cfg": _node(
-                {"model": {"_name": "wav2vec2", **options}, "task": {"normalize": True}}, dict_config, any_node
-            ),
+            "cfg": _node(cfg, dict_config, any_node),
             "model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()},
             "criterion": None,
             "optimizer_history": [{"num_updates": 100, "optimizer_name": "FairseqAdam"}],
@@ -56,9 +53,3 @@ def write(frontend: SSLFrontend, path: Path) -> None:
             "last_optimizer_state": None,
         }
         torch.save(content, path)
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module

@@ -40,6 +40,21 @@ def extract_checkpoints(folder: Path) -> Path:
     return folder
 
 
+def check_tiny_wav2vec2(frontend: Any) -> None:
+    """Every hidden state that fairseq gives with the tiny checkpoint; its layer i gives state i + 1."""
+    reference = read("frontends/tiny_w2v2")["arrays"]
+    for length in (64600, 16000, 520):
+        waveform = torch.from_numpy(reference[f"in_{length}"])
+        with torch.inference_mode():
+            states = frontend(waveform, layers="all")
+            raw = frontend(waveform, layers="all", final_norm=False)
+            (last,) = frontend(waveform)
+        for i, state in enumerate(raw[1:]):
+            np.testing.assert_allclose(state.numpy(), reference[f"layer{i}_{length}"], atol=5e-6)
+        np.testing.assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
+        assert all(map(torch.equal, states, [*raw[:-1], last]))
+
+
 def unpack(tree: Any, stored: dict[str, np.ndarray]) -> Any:
     """Replace every description of an array by the array."""
     if isinstance(tree, list):

@@ -56,38 +56,63 @@ def published_loss(logits: Tensor) -> Tensor:
     return (logits * (1 + 0.5 * utterances[:, None] - 0.75 * columns)).sum()
 
 
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Logits of features B×T×D, or of hidden states in one tensor, B×L×T×D."""
+    return model(x.unbind(1) if x.ndim == 4 else x)
+
+
+def gradient_norms(named: dict[str, Tensor]) -> dict[str, float | None]:
+    """The L2 norm of each gradient, in float64; None if there is none."""
+    return {key: None if x.grad is None else x.grad.double().norm().item() for key, x in named.items()}
+
+
+def published_gradients(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, float | None]]:
+    """Logits of ``x``, and the norms of all gradients of the sum that the reference took."""
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    logits = logits_of(model, x)
+    published_loss(logits).backward()
+    return logits.detach(), gradient_norms({**dict(model.named_parameters()), "__input__": x})
+
+
+def check_norms(
+    found: dict[str, float | None], expected: dict[str, float | None], rel: float, atol: float = 1e-9
+) -> None:
+    """Norms within a relative and an absolute tolerance; None means that the published code gives no gradient."""
+    assert found.keys() == expected.keys()
+    for key, norm in expected.items():
+        assert found[key] == (None if norm is None else pytest.approx(norm, rel=rel, abs=atol)), key
+
+
+def check_gradients(
+    model: nn.Module, x: Tensor, norms: dict[str, float | None], rel: float, atol: float = 1e-9
+) -> Tensor:
+    """The norms of all gradients; returns the logits."""
+    logits, found = published_gradients(model, x)
+    check_norms(found, norms, rel, atol)
+    return logits
+
+
 def check_eval(model: nn.Module, case: dict, x: Tensor, atol: float) -> None:
     """Float32 outputs within ``atol``; float64 outputs and gradient norms if the file has them."""
     model.eval()
     with torch.no_grad():
-        torch.testing.assert_close(model(x), case["output"], rtol=0, atol=atol)
+        torch.testing.assert_close(logits_of(model, x), case["output"], rtol=0, atol=atol)
     if "output_f64" in case:
-        logits = check_gradients(model.double(), x.double(), case["grad_norms"], rtol=GRADIENTS_F64)
+        logits = check_gradients(model.double(), x.double(), case["grad_norms"], GRADIENTS_F64)
         torch.testing.assert_close(logits, case["output_f64"], rtol=0, atol=AGREES_F64)
 
 
 def check_train(model: nn.Module, case: dict, x: Tensor) -> None:
     """Train mode without dropout, in float64: outputs, gradients and new running statistics."""
     without_dropout(model).double().train()
-    logits = check_gradients(model, x.double(), case["train_grad_norms"], rtol=GRADIENTS_F64)
+    logits = check_gradients(model, x.double(), case["train_grad_norms"], GRADIENTS_F64)
     torch.testing.assert_close(logits.float(), case["train_mode_output"].float(), rtol=0, atol=1e-6)
+    check_statistics(model, case, rel=1e-9)
+
+
+def check_statistics(model: nn.Module, case: dict, rel: float) -> None:
+    """The running statistics after a pass in train mode."""
     statistics = model.state_dict()
     for key, expected in case["bn_after_train_abs_sums"].items():
-        assert statistics[key].abs().sum().item() == pytest.approx(expected, rel=1e-9), key
-
-
-def check_gradients(model: nn.Module, x: Tensor, norms: dict[str, float | None], rtol: float) -> Tensor:
-    """The L2 norm of every gradient. None means that the published code gives no gradient."""
-    x = x.clone().requires_grad_()
-    model.zero_grad()
-    logits = model(x)
-    published_loss(logits).backward()
-    tensors = {**dict(model.named_parameters()), "__input__": x}
-    assert tensors.keys() == norms.keys()
-    for key, expected in norms.items():
-        gradient = tensors[key].grad
-        if expected is None:
-            assert gradient is None, key
-        else:
-            assert gradient.double().norm().item() == pytest.approx(expected, rel=rtol, abs=1e-9), key
-    return logits.detach()
+        assert statistics[key].abs().sum().item() == pytest.approx(expected, rel=rel), key

@@ -1,5 +1,7 @@
 """Reads the reference numbers of the further systems, ``golden/zoo`` of the folder of real files."""
 
+import copy
+import json
 from functools import cache
 from typing import Any
 
@@ -7,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from builders import SHARED, golden_backends
+from builders import SHARED
+from builders import golden_backends as gb
+from nes2net.options import declared
+from nes2net.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.
 AGREES, AGREES_F64, GRADIENTS = 1e-5, 1e-10, 1e-8
@@ -25,25 +30,59 @@ def read(name: str) -> dict[str, Any]:
     return _load(name)
 
 
-def gradient_norms(named: dict[str, Tensor]) -> dict[str, float | None]:
-    """The L2 norm of each gradient, in float64; None if there is none."""
-    return {key: None if x.grad is None else x.grad.double().norm().item() for key, x in named.items()}
+def check_case(model: nn.Module, case: dict[str, Any], x: Tensor) -> Tensor:
+    """Outputs in float32; in float64 outputs, gradients, and, if the case has them, those of train mode without dropout.
 
-
-def check_norms(found: dict[str, float | None], expected: dict[str, float | None], rel: float = GRADIENTS) -> None:
-    assert found.keys() == expected.keys()
-    for key, norm in expected.items():
-        assert found[key] == (None if norm is None else pytest.approx(norm, rel=rel, abs=1e-9)), key
-
-
-def published_gradients(model: nn.Module, x: Tensor, outputs_of=None) -> tuple[Tensor, dict[str, float | None]]:
-    """Logits of ``x`` and the norms of all gradients of the sum that the reference took."""
-    x = x.clone().requires_grad_()
-    model.zero_grad()
-    logits = (outputs_of or model)(x)
-    golden_backends.published_loss(logits).backward()
-    return logits.detach(), gradient_norms({**dict(model.named_parameters()), "__input__": x})
+    Parameters that the published code does not train need not be listed. Returns the logits in float32.
+    """
+    model.eval()
+    with torch.no_grad():
+        logits = gb.logits_of(model, x)
+    close(logits, case["output"], AGREES)
+    double = gb.without_dropout(copy.deepcopy(model)).double()
+    for prefix, output in (("", "output_f64"), ("train_", "train_mode_output_f64")):
+        if output in case:
+            found, norms = gb.published_gradients(double.train(prefix == "train_"), x.double())
+            close(found, case[output], AGREES_F64)
+            expected = case.get(f"{prefix}grad_norms", norms)
+            listed = {key: norm for key, norm in norms.items() if norm is not None or key in expected}
+            gb.check_norms(listed, expected, GRADIENTS)
+    if "bn_after_train_abs_sums" in case:
+        gb.check_statistics(double, case, rel=1e-12)
+    return logits
 
 
 def close(found: Tensor, expected: Tensor, atol: float) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+
+
+def antideepfake_manifest(kind: str) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """What the reference says of a published size, and the shapes of its tensors.
+
+    It writes the layers of a range on one line: ``x.{i}.y i=0..1`` stands for two.
+    """
+    path = SHARED / "golden" / "zoo" / "manifest_antideepfake.json"
+    if not path.is_file():
+        pytest.skip(f"no {path} (set NES2NET_SHARED)")
+    entry, shapes = json.loads(path.read_text())[kind], {}
+    for name, shape in entry["state_dict"].items():
+        name, _, span = name.partition(" i=")
+        first, _, last = span.partition("..")
+        for i in range(int(first), int(last) + 1) if span else [0]:
+            shapes[name.replace("{i}", str(i))] = shape
+    return entry, shapes
+
+
+def antideepfake_config(name: str) -> dict[str, Any]:
+    """The configuration of a published detector on a tiny encoder; fairseq's defaults where its own says nothing."""
+    file = read(name)
+    model = {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False, **file["config"]["model"]}
+    frontend = {key: value for key, value in model.items() if key in declared(frontends.get(model["_name"]))}
+    frontend["conv_feature_layers"] = [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2]
+    if model["_name"] == "hubert":
+        frontend["num_targets"] = len(file["state_dict"]["m_ssl.model.label_embs_concat"])
+    head = "one_class" if file["config"]["head"] == "ocsoftmax" else "linear"
+    return {
+        "frontend": {"name": model["_name"], **frontend, "normalize": True},
+        "backend": {"name": "mean_linear", "head": head},
+    }

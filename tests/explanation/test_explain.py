@@ -117,11 +117,9 @@ def test_what_cannot_be_explained_is_named():
         explained(detector, np.tile(samples, 31))
 
 
-@pytest.mark.parametrize("method", ["gradient_x_input", "integrated_gradients"])
-def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch, method):
+def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch):
     """cuDNN computes none of a layer in eval mode; explaining drops nothing out and restores the mode."""
-    layer = torch.nn.LSTM
-    forward = layer.forward
+    forward = torch.nn.LSTM.forward
 
     def ruled(self, x, state=None):
         if torch.is_grad_enabled() and x.requires_grad and not self.training:
@@ -129,12 +127,12 @@ def test_gradients_of_recurrent_layers_follow_cudnns_rule(monkeypatch, method):
         return forward(self, x, state)
 
     detector = Detector.from_config({"frontend": "lps", "backend": {"name": "llgf", "hidden_dim": 16}}).eval()
-    lstm = next(module for module in detector.modules() if isinstance(module, layer))
+    lstm = next(module for module in detector.modules() if isinstance(module, torch.nn.LSTM))
     lstm.dropout = 0.5
-    samples = hears_a_tone.recording(0.1, seconds=0.5)
-    plain = explained(detector, samples, method=method, steps=4, draws=1)
-    monkeypatch.setattr(layer, "forward", ruled)
-    found = explained(detector, samples, method=method, steps=4, draws=1)
+    samples, options = hears_a_tone.recording(0.1, seconds=0.5), {"method": "gradient_x_input", "draws": 1}
+    plain = explained(detector, samples, **options)
+    monkeypatch.setattr(torch.nn.LSTM, "forward", ruled)
+    found = explained(detector, samples, **options)
     np.testing.assert_array_equal(found.relevance.cells, plain.relevance.cells)
     assert not lstm.training and lstm.dropout == 0.5
 

@@ -10,14 +10,12 @@ from nes2net.explanation.layers import weigh_layers
 from nes2net.explanation.subject import Subject
 
 
-def states(count, frames=31, dim=32):
-    torch.manual_seed(1)
-    return [torch.randn(2, frames, dim) for _ in range(count)]
+def states(count, dim=32):
+    return list(torch.randn(count, 2, 31, dim, generator=torch.Generator().manual_seed(1)))
 
 
 @pytest.mark.parametrize("name", registry.aggregations.names())
 def test_aggregations(name):
-    torch.manual_seed(0)
     aggregation = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
     hidden_states = states(5)
     weights = aggregation.layer_weights(hidden_states)
@@ -38,7 +36,6 @@ WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gm
 
 @pytest.mark.parametrize("name", WEIGHING)
 def test_backends(name):
-    torch.manual_seed(0)
     unread, dim = WEIGHING[name], 128 if name == "multires_gmlp" else 32
     count = {} if name == "raptor" else {"num_layers": 4}
     backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
@@ -65,10 +62,7 @@ def test_of_a_recording(small_model):
     assert layers.strongest(1) == [int(np.argmax(sizes))] and layers.shares.sum() == pytest.approx(1)
     detector = Detector.from_config(small_model).eval()
     assert weigh_layers(Subject(detector, np.zeros(16000, np.float32))) is None
-    two_states = {
-        **small_model,
-        "frontend": {**small_model["frontend"], "encoder_layers": 1},
-        "aggregation": "weighted_sum",
-    }
-    layers = weigh_layers(Subject(Detector.from_config(two_states).eval(), subject.waveform.numpy()))
+    frontend = {**small_model["frontend"], "encoder_layers": 1}
+    two_states = Detector.from_config({**small_model, "frontend": frontend, "aggregation": "weighted_sum"}).eval()
+    layers = weigh_layers(Subject(two_states, subject.waveform.numpy()))
     assert layers.weights.shape == (2,) and layers.shares.sum() == pytest.approx(1)

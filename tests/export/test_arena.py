@@ -1,6 +1,5 @@
 """The adapter for the Speech Anti-Spoofing Arena: its scores, the folder, and the client that runs it."""
 
-import abc
 import importlib.util
 import re
 import sys
@@ -43,27 +42,10 @@ def checkpoint(tmp_path, spectral_detector):
     return tmp_path / "model.pth"
 
 
-@pytest.mark.parametrize("num_samples", [None, 20000])
-def test_scores_are_those_of_the_detector_in_any_batch(checkpoint, recordings, spectral_detector, num_samples):
-    model = model_of(checkpoint, num_samples=num_samples)
-    with pytest.raises(InputError, match=r"call load\(\)"):
-        model.score_batch([np.zeros(16000, np.float32)], [16000])
-    model.load()
-    audios = list(recordings.values())
-    expected = [spectral_detector.score(audio, 16000, num_samples=num_samples) for audio in audios]
-    assert len(set(expected)) == len(audios)
-    together = model.score_batch(audios, [16000] * len(audios))
-    assert together == pytest.approx(expected, abs=1e-6) and all(type(score) is float for score in together)
-    assert [model.score_batch([audio], [16000])[0] for audio in audios] == pytest.approx(together, abs=1e-6)
-    model.unload()
-    with pytest.raises(InputError, match="not loaded"):
-        model.score_batch(audios, [16000] * len(audios))
-    model.load()  # a client may run again
-    assert model.score_batch(audios, [16000] * len(audios)) == together
-
-
 def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordings, spectral_detector):
     model, audio = model_of(checkpoint), recordings["u0"]
+    with pytest.raises(InputError, match=r"call load\(\)"):
+        model.score_batch([audio], [16000])
     model.load()
     alone = model.score_batch([audio], [16000])
     assert model.score_batch([audio.astype(np.float64)], [16000]) == alone
@@ -81,6 +63,11 @@ def test_what_the_contract_excludes_is_converted_or_refused(checkpoint, recordin
     with pytest.raises(InputError, match="2 recordings with 1 sample rate"):
         model.score_batch([audio, audio], [16000])
     assert model.score_batch([], []) == []
+    model.unload()
+    with pytest.raises(InputError, match="not loaded"):
+        model.score_batch([audio], [16000])
+    model.load()  # a client may run again
+    assert model.score_batch([audio], [16000]) == alone
 
 
 def test_a_detector_whose_scores_depend_on_the_batch_scores_each_alone(checkpoint, recordings, monkeypatch):
@@ -102,9 +89,8 @@ def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
     assert "lacks system.code, system.checkpoint" in printed and "arena_model:Model" in printed
     system = yaml.safe_load((out / "meta.yaml").read_text())["system"]
     assert (system["name"], system["slug"]) == ("lps + asp_mlp", "lps-asp-mlp")
-    assert system["params_millions"] == round(
-        sum(p.numel() for p in Detector.from_pretrained(checkpoint).parameters()) / 1e6, 4
-    )
+    parameters = sum(p.numel() for p in Detector.from_pretrained(checkpoint).parameters())
+    assert system["params_millions"] == round(parameters / 1e6, 4)
     assert "the first 64,600 samples" in system["description"] and "no paper" in printed and "paper" not in system
     assert main(["export", str(out), "--to", "arena", "--check"]) == 2
     assert "fill in system.code, system.checkpoint" in capsys.readouterr().err
@@ -120,8 +106,6 @@ def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
     for change, says in (
         ({"code": None}, "fill in system.code"),
         ({"slug": "No Slug"}, "system.slug"),
-        ({"checkpoint": "model.pth"}, "system.checkpoint"),
-        ({"author": "me"}, "system.author"),
         ({"params_millions": "many"}, "system.params_millions"),
         ({"paper": {"arxiv_id": "2504.05657"}}, "system.paper.url"),
     ):
@@ -138,11 +122,9 @@ def test_the_folder_and_what_it_lacks(checkpoint, tmp_path, capsys):
     ("given", "says"),
     [
         ("--name a --slug A_b", "`name` of one line|slug"),
-        ("--name ...", "slug"),
         ("--arxiv paper.pdf", "arxiv_id"),
         ("--code-url here", "system.code"),
         ("--batch-size 0", "--batch-size is at least 1"),
-        ("--samples 0", "at least 1"),
         ("--check", "leave out --out and --push"),
     ],
 )
@@ -165,26 +147,13 @@ def test_the_paper_is_that_of_a_published_system_of_the_same_parts(spectral_dete
 def client(monkeypatch):
     """The client's package, or a stand-in for its base class where it is not installed.
 
-    The stand-in has the documented methods alone. `test_the_real_client` runs the real one.
+    The stand-in has the documented attributes alone. `test_the_real_client` runs the real one.
     """
     if importlib.util.find_spec("speech_spoof_bench") is None:
-
-        class AntiSpoofingModel(abc.ABC):
-            name, expected_sample_rate, batch_size = "unnamed", 16000, 1
-
-            @abc.abstractmethod
-            def load(self): ...
-
-            @abc.abstractmethod
-            def score_batch(self, audios, srs): ...
-
-            def unload(self):
-                return None
-
-        package, module = ModuleType("speech_spoof_bench"), ModuleType("speech_spoof_bench.model")
-        module.AntiSpoofingModel = AntiSpoofingModel
-        monkeypatch.setitem(sys.modules, package.__name__, package)
-        monkeypatch.setitem(sys.modules, module.__name__, module)
+        for name in ("speech_spoof_bench", "speech_spoof_bench.model"):
+            monkeypatch.setitem(sys.modules, name, ModuleType(name))
+        documented = {"name": "unnamed", "expected_sample_rate": 16000, "batch_size": 1, "unload": lambda self: None}
+        sys.modules["speech_spoof_bench.model"].AntiSpoofingModel = type("AntiSpoofingModel", (), documented)
 
 
 def loaded(folder):
@@ -230,15 +199,11 @@ def test_the_real_client(checkpoint, recordings, tmp_path, monkeypatch):
     parquet, arrow = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
     dataset = tmp_path / "Tiny"
     (dataset / "data").mkdir(parents=True)
-    rows = [
-        {
-            "path": f"{name}.flac",
-            "audio": {"bytes": (tmp_path / f"{name}.flac").read_bytes(), "path": f"{name}.flac"},
-            "label": number % 2,
-            "notes": f'{{"utterance_id": "{name}"}}',
-        }
-        for number, name in enumerate(recordings)
-    ]
+    rows = []
+    for number, name in enumerate(recordings):
+        file = f"{name}.flac"
+        audio = {"bytes": (tmp_path / file).read_bytes(), "path": file}
+        rows.append({"path": file, "audio": audio, "label": number % 2, "notes": f'{{"utterance_id": "{name}"}}'})
     parquet.write_table(arrow.Table.from_pylist(rows), dataset / "data" / "test-00000-of-00001.parquet")
     task = {"id": "antispoofing_eval", "config": "default", "split": "test", "metrics": ["eer_percent"]}
     task |= {"field_spec": {"input": "audio", "target": "label"}}

@@ -49,20 +49,17 @@ def test_the_folder(model, tmp_path, spectral_detector, capsys):
 
 def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
     calibration = str(tmp_path / "calibration.json")
-    assert (
-        main(["export", str(model), "--to", "pth", "--out", str(tmp_path / "b.pth"), "--calibration", calibration]) == 2
-    )
-    assert "leave out --calibration" in capsys.readouterr().err
+
+    def refused(to, message):
+        out = tmp_path / ("out.pth" if to == "pth" else "out")
+        assert main(["export", str(model), "--to", to, "--out", str(out), "--calibration", calibration]) == 2
+        assert message in capsys.readouterr().err and not out.exists()
+
+    refused("pth", "leave out --calibration")
     LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",), scored_by=ScoredBy("0" * 64, "float32", None)).save(calibration)
-    assert (
-        main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2
-    )
-    assert "the calibration does not belong to this detector" in capsys.readouterr().err
+    refused("space", "the calibration does not belong to this detector")
     LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(calibration)
-    assert (
-        main(["export", str(model), "--to", "space", "--out", str(tmp_path / "s"), "--calibration", calibration]) == 2
-    )
-    assert "fuses 2 systems" in capsys.readouterr().err and not (tmp_path / "s").exists()
+    refused("space", "fuses 2 systems")
 
 
 @pytest.mark.slow

@@ -11,17 +11,9 @@ from nes2net import InputError, create_frontend
 from nes2net.frontends.adaptation import KINDS, adapt, check_adaptation, merge
 from nes2net.frontends.onednn import OneDNNLinear
 
-TINY = {
-    "encoder_layers": 2,
-    "encoder_embed_dim": 16,
-    "encoder_ffn_embed_dim": 24,
-    "encoder_attention_heads": 2,
-    "conv_feature_layers": [[8, 16, 8], [8, 4, 4], [8, 4, 4], [8, 4, 2]],
-    "conv_pos": 8,
-    "conv_pos_groups": 2,
-}
 #: Front-ends with transformer layers.
 FRONTENDS = {name: small_parts.FRONTENDS[name] for name in ("wav2vec2", "hubert", "wavlm", "w2v_bert2", "whisper")}
+SMALL = FRONTENDS["wav2vec2"]
 ADAPTATIONS = [
     {"kind": "lora", "targets": "all", "rank": 2},
     {"kind": "dora", "rank": 2},
@@ -73,8 +65,9 @@ def test_every_kind_of_every_front_end(name, options):
             torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
     assert frontend.adapted and frontend.config["adapt"].keys() == {"kind", *KINDS[options["kind"]]}
     trained = set(frontend.state_dict()) - frontend.base
-    assert names <= set(frontend.state_dict()) and trained - names == set(frontend.state_dict()) - names
-    assert not [key for key in frontend.state_dict() if "base_layer" in key or "default" in key]
+    assert names <= set(frontend.state_dict()) and not [
+        key for key in frontend.state_dict() if "base_layer" in key or "default" in key
+    ]
 
     # Only what is added learns, or the biases.
     frontend.train()(WAVEFORM)[-1].square().sum().backward()
@@ -93,9 +86,7 @@ def test_every_kind_of_every_front_end(name, options):
         again = create_frontend(name, **FRONTENDS[name], adapt=frontend.config["adapt"]).eval()
     again.load_state_dict(frontend.state_dict(), assign=True)
     assert all(map(torch.equal, states(again), expected)) and again.base == frontend.base
-    assert {n for n, p in again.named_parameters() if p.requires_grad} == {
-        n for n, p in frontend.named_parameters() if p.requires_grad
-    }
+    assert [p.requires_grad for p in again.parameters()] == [p.requires_grad for p in frontend.parameters()]
     torch.testing.assert_close(states(copy.deepcopy(frontend).double())[-1].float(), expected[-1], atol=1e-5, rtol=1e-5)
     assert states(copy.deepcopy(frontend).bfloat16())[-1].isfinite().all()
 
@@ -114,20 +105,20 @@ def test_every_kind_of_every_front_end(name, options):
 
 def test_targets_are_attention_feed_forward_or_names():
     def adapted(targets):
-        frontend = create_frontend("wav2vec2", **TINY, adapt={"kind": "lora", "rank": 1, "targets": targets})
+        frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 1, "targets": targets})
         return {key.split(".")[-2] for key in frontend.state_dict() if key.endswith("lora_A")}
 
-    assert adapted("attention") == {"q_proj", "k_proj", "v_proj", "out_proj"}
-    assert (
-        adapted("feed_forward") == adapted(["fc1", "fc2"]) == adapted(["intermediate_dense", "fc2"]) == {"fc1", "fc2"}
-    )
+    attention, feed_forward = {"q_proj", "k_proj", "v_proj", "out_proj"}, {"fc1", "fc2"}
+    assert adapted("attention") == attention and adapted("all") == attention | feed_forward
+    assert adapted("feed_forward") == adapted(["intermediate_dense", "fc2"]) == feed_forward
     assert adapted(["v_proj"]) == {"v_proj"}
-    assert len(adapted("all")) == 6
 
 
 def test_lora_is_the_papers():
     """W x + (alpha / rank) B A x, with A drawn at random and B zero."""
-    frontend = create_frontend("wav2vec2", **TINY, adapt={"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]})
+    frontend = create_frontend(
+        "wav2vec2", **SMALL, adapt={"kind": "lora", "rank": 2, "alpha": 6, "targets": ["q_proj"]}
+    )
     layer = frontend.transformer_layers[0].attention.q_proj
     assert type(layer.get_base_layer()) is OneDNNLinear  # the fast product of the base stays
     tensors = frontend.state_dict()
@@ -135,21 +126,8 @@ def test_lora_is_the_papers():
     assert tensors[prefix + "lora_A"].abs().min() > 0 and not tensors[prefix + "lora_B"].any()
     shake(frontend)
     weight, bias, a, b = (tensors[prefix + key] for key in ("weight", "bias", "lora_A", "lora_B"))
-    x = torch.randn(3, 16)
+    x = torch.randn(3, 32)
     torch.testing.assert_close(layer(x), x @ (weight + 6 / 2 * b @ a).T + bias)
-
-
-def test_recomputed_activations_give_the_same_gradients():
-    torch.manual_seed(0)
-    plain = create_frontend("wav2vec2", **TINY, adapt={"kind": "lora", "rank": 2})
-    shake(plain)
-    recomputing = copy.deepcopy(plain)
-    recomputing.checkpoint_activations()
-    for frontend in (plain, recomputing):
-        frontend(WAVEFORM)[-1].square().sum().backward()
-    for ours, theirs in zip(plain.parameters(), recomputing.parameters(), strict=True):
-        if ours.requires_grad:
-            torch.testing.assert_close(ours.grad, theirs.grad)
 
 
 @pytest.mark.parametrize(
@@ -162,13 +140,13 @@ def test_recomputed_activations_give_the_same_gradients():
         ({"kind": "lora", "rank": 0}, "rank is a whole number from 1 to 4096, not 0"),
         ({"kind": "lora", "targets": "heads"}, "targets is attention, feed_forward, all or a list of names"),
         ({"kind": "adapter", "rank": 8}, "of kind adapter has no option 'rank': it is of lora and dora"),
-        ({"kind": "lora", "rank": 17}, "rank 17 is larger than a layer to adapt, whose smaller size is 16"),
+        ({"kind": "lora", "rank": 33}, "rank 33 is larger than a layer to adapt, whose smaller size is 32"),
         ({"kind": "lora", "targets": ["q_pro"]}, "have no linear layer 'q_pro'; did you mean 'q_proj'?"),
     ],
 )
 def test_wrong_options_are_one_line(options, message):
     with pytest.raises(InputError) as error:
-        create_frontend("wav2vec2", **TINY, adapt=options)
+        create_frontend("wav2vec2", **SMALL, adapt=options)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
@@ -176,14 +154,14 @@ def test_front_ends_that_cannot_be_adapted():
     lora = check_adaptation({"kind": "lora", "rank": 1}, "adapt")
     with pytest.raises(InputError, match="front-end 'lps' has no transformer layers to adapt: leave adapt out"):
         create_frontend("lps", adapt={"kind": "lora"})
-    frontend = create_frontend("wav2vec2", **TINY, adapt={"kind": "bitfit"})
+    frontend = create_frontend("wav2vec2", **SMALL, adapt={"kind": "bitfit"})
     with pytest.raises(InputError, match="front-end 'wav2vec2' is adapted already: merge it first"):
         adapt(frontend, lora)
-    frontend = create_frontend("wav2vec2", **TINY)
+    frontend = create_frontend("wav2vec2", **SMALL)
     frontend.engine = "fairseq"
     with pytest.raises(InputError, match="the layers of the engine fairseq are not adapted"):
         adapt(frontend, lora)
-    halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **TINY}, student={"encoder_layers": 1})
+    halves = create_frontend("teacher_student", teacher={"name": "wav2vec2", **SMALL}, student={"encoder_layers": 1})
     with pytest.raises(InputError, match="front-end 'teacher_student' takes no prompt"):
         adapt(halves, check_adaptation({"kind": "prompt"}, "adapt"))
     assert not any(isinstance(module, nn.ModuleDict) and "default" in module for module in halves.modules())

@@ -27,32 +27,3 @@ def test_features_and_gradients_are_the_librarys(mode):
         torch.testing.assert_close(a, b, atol=1e-8, rtol=1e-8)
     with torch.no_grad():  # one utterance after the other
         torch.testing.assert_close(extract_features(module, waveform), expected, atol=1e-12, rtol=0)
-
-
-def test_features_of_an_utterance_do_not_depend_on_the_batch():
-    module = extractor("layer_norm")
-    waveform = torch.randn(3, 4000)
-    with torch.inference_mode():
-        together = extract_features(module, waveform)
-        alone = torch.cat([extract_features(module, w[None]) for w in waveform])
-    assert torch.equal(together, alone)
-
-
-def test_bfloat16():
-    module, waveform = extractor("layer_norm"), torch.randn(2, 4000)
-    with torch.inference_mode():
-        expected = extract_features(module, waveform)
-        found = extract_features(module.bfloat16(), waveform.bfloat16())
-    assert found.dtype == torch.bfloat16
-    assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-
-
-def test_channels_stay_innermost():
-    """Nothing is copied between the convolutions: channels stay next to each other."""
-    module, seen = extractor("layer_norm"), []
-    for layer in module.conv_layers:
-        layer.layer_norm.register_forward_pre_hook(lambda _, args: seen.append(args[0].is_contiguous()))
-    with torch.no_grad():
-        features = extract_features(module, torch.randn(1, 4000))
-    assert seen == [True] * 4
-    assert features.is_contiguous()

@@ -1,20 +1,16 @@
 """Linear layers on oneDNN equal PyTorch's own, which serve where oneDNN cannot."""
 
 import copy
-import json
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
-from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.func import functional_call, hessian, jacfwd, jacrev, vmap
 
 from nes2net import create_frontend
 from nes2net.frontends import onednn
-from nes2net.frontends.onednn import OneDNNLinear, with_onednn
+from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.frontends.ssl import SMALL
 from nes2net.inspect.info import count_flops
 
@@ -31,23 +27,13 @@ def products(monkeypatch):
     return calls
 
 
-@needs_onednn
-@pytest.mark.parametrize(("shape", "bias"), [((5,), True), ((1, 5), False), ((3, 7, 5), True), ((2, 3, 7, 5), False)])
-def test_outputs_are_pytorchs(products, bias, shape):
-    linear, x = nn.Linear(5, 11, bias), torch.randn(shape)
-    with torch.inference_mode():
-        torch.testing.assert_close(OneDNNLinear(linear)(x), linear(x), atol=1e-6, rtol=1e-6)
-        strided = torch.randn(4, 5, 6).transpose(1, 2)
-        torch.testing.assert_close(OneDNNLinear(linear)(strided), linear(strided), atol=1e-6, rtol=1e-6)
-    assert len(products) == 2
-
-
-def gradients(layer, x, gradient):
-    """Gradients of the input and the parameters, for ``gradient`` of the output."""
+def computed(layer, x, gradient):
+    """The output, and gradients of the input and the parameters for ``gradient`` of the output."""
     x = x.clone().requires_grad_()
     layer.zero_grad()
-    layer(x).backward(gradient)
-    return [x.grad, *(parameter.grad.clone() for parameter in layer.parameters())]
+    output = layer(x)
+    output.backward(gradient)
+    return [output, x.grad, *(parameter.grad.clone() for parameter in layer.parameters())]
 
 
 @needs_onednn
@@ -55,22 +41,22 @@ def gradients(layer, x, gradient):
 @pytest.mark.parametrize(
     "shape, out", [((5,), 11), ((1, 5), 1), ((3, 7, 5), 11), ((2, 201, 96), 130), ((2, 3, 7, 5), 4)]
 )
-def test_gradients_are_pytorchs(products, bias, shape, out):
+def test_outputs_and_gradients_are_pytorchs(products, bias, shape, out):
     torch.manual_seed(0)
     linear, x = nn.Linear(shape[-1], out, bias), torch.randn(shape)
     layer = OneDNNLinear(copy.deepcopy(linear))
     dense = torch.randn(*shape[:-1], out)
-    for gradient in (
-        dense,
-        torch.ones(()).expand(*shape[:-1], out),
-        dense.flip(-1).mT.contiguous().mT if len(shape) > 1 else dense,
-    ):
-        found = gradients(layer, x, gradient)
-        for a, b in zip(found, gradients(linear, x, gradient), strict=True):
+
+    def strided(tensor):
+        return tensor.mT.contiguous().mT if tensor.ndim > 1 else tensor
+
+    cases = ((x, dense), (x, torch.ones(()).expand(dense.shape)), (strided(x), strided(dense.flip(-1))))
+    for x, gradient in cases:
+        found = computed(layer, x, gradient)
+        for a, b in zip(found, computed(linear, x, gradient), strict=True):
             assert a.shape == b.shape
             torch.testing.assert_close(a, b, atol=3e-6 * b.abs().max().item(), rtol=0)  # sums of 402 products
-        again = gradients(layer, x, gradient)
-        assert all(torch.equal(a, b) for a, b in zip(found, again))  # to the last bit
+        assert all(map(torch.equal, found, computed(layer, x, gradient)))  # to the last bit
     assert len(products) == 2 * 3 * 3
 
 
@@ -83,17 +69,6 @@ def test_gradients_of_gradients_are_pytorchs():
         gradient.square().sum().backward()
         penalties.append(layer.weight.grad)
     torch.testing.assert_close(*penalties, atol=1e-4, rtol=1e-5)
-
-
-@needs_onednn
-def test_what_is_frozen_costs_nothing(products):
-    layer, x = OneDNNLinear(nn.Linear(5, 11)), torch.randn(3, 5)
-    layer(x).sum().backward()  # no gradient of the input
-    assert len(products) == 2
-    layer.requires_grad_(False)
-    layer(x.requires_grad_()).sum().backward()
-    assert len(products) == 4
-    assert not layer(x.detach()).requires_grad and len(products) == 5
 
 
 @needs_onednn
@@ -110,46 +85,27 @@ def test_other_cases_are_left_to_pytorch(products):
     assert not products
 
 
-def _traced(layer, x):
-    return torch.jit.trace(layer, x, check_trace=False)(x.flip(0))  # the check runs the layer itself
-
-
-def _gradients_per_sample(layer, x):
-    def loss(parameters, row):
-        return functional_call(layer, parameters, (row,)).square().sum()
-
-    return vmap(grad(loss), (None, 0))({name: p.detach() for name, p in layer.named_parameters()}, x)
-
-
 def _forward_mode(layer, x):
+    weight = layer.weight.detach()
     with forward_ad.dual_level():
-        return forward_ad.unpack_dual(layer(forward_ad.make_dual(x, x.cos()))).tangent
+        weights = {"weight": forward_ad.make_dual(weight, weight.cos())}
+        outputs = layer(forward_ad.make_dual(x, x.cos())), functional_call(layer, weights, (x,))
+        return [forward_ad.unpack_dual(output).tangent for output in outputs]
 
 
-def _forward_mode_of_a_weight(layer, x):
-    weights = {"weight": layer.weight.detach()}
-    with forward_ad.dual_level():
-        weights["weight"] = forward_ad.make_dual(weights["weight"], weights["weight"].cos())
-        return forward_ad.unpack_dual(functional_call(layer, weights, (x,))).tangent
+TRANSFORMS = {
+    "trace": lambda layer, x: torch.jit.trace(layer, x, check_trace=False)(x.flip(0)),  # the check runs the layer itself
+    "vmap": lambda layer, x: vmap(layer)(x),
+    "vmap of weights": lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight[None]),
+    "jacobians": lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
+    "forward": _forward_mode,
+    "export": lambda layer, x: torch.export.export(layer, (x,)).module()(x),
+}  # fmt: skip
 
 
 @needs_onednn
 @pytest.mark.parametrize("trainable", [True, False])
-@pytest.mark.parametrize(
-    "transformed",
-    [
-        _traced,
-        lambda layer, x: vmap(layer)(x),
-        lambda layer, x: vmap(lambda weight: functional_call(layer, {"weight": weight}, (x,)))(layer.weight.expand(3, 11, 5)),
-        _gradients_per_sample,
-        lambda layer, x: jvp(layer, (x,), (x.cos(),)),
-        lambda layer, x: (jacrev(layer)(x), jacfwd(layer)(x), hessian(lambda x: layer(x).square().sum())(x)),
-        _forward_mode,
-        _forward_mode_of_a_weight,
-        lambda layer, x: torch.export.export(layer, (x,)).module()(x),
-    ],
-    ids=["trace", "vmap", "vmap of weights", "per sample", "jvp", "jacobians", "forward", "forward of weights", "export"],
-)  # fmt: skip
+@pytest.mark.parametrize("transformed", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_transforms_and_traces_are_left_to_pytorch(products, transformed, trainable):
     linear, x = nn.Linear(5, 11).requires_grad_(trainable), torch.randn(3, 5)
     found, expected = (transformed(layer, x) for layer in (OneDNNLinear(linear), linear))
@@ -168,42 +124,3 @@ def test_every_layer_of_a_front_end_runs_on_it_and_is_counted(products, monkeypa
     monkeypatch.setattr(onednn, "_product", None)
     torch.testing.assert_close(found, frontend(waveform)[-1].detach(), atol=1e-5, rtol=0)
     assert counted == count_flops(frontend, waveform) > 0
-
-
-def test_parameters_keep_their_names():
-    module = nn.Sequential(nn.Linear(3, 4), nn.Sequential(nn.Linear(4, 5, bias=False)))
-    names = list(dict(module.named_parameters()))
-    parameters = list(module.parameters())
-    assert list(dict(with_onednn(module).named_parameters())) == names
-    assert all(a is b for a, b in zip(module.parameters(), parameters))
-    assert all(isinstance(module.get_submodule(name), OneDNNLinear) for name in ("0", "1.0"))
-
-
-SCORES = """
-import json, torch
-from nes2net import Detector
-from nes2net.frontends import onednn
-from nes2net.quantisation import has_fast_product
-torch.manual_seed(0)
-frontend = {"name": "wav2vec2_small", "encoder_layers": 2}
-detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}).eval()
-x = 0.1 * torch.randn(16000)
-scores = [detector.set_precision(name).score(x, 16000) for name in ("float32", "bfloat16", "float32", "int8")]
-print(json.dumps([onednn._product is None and not has_fast_product(), scores]))
-"""
-
-
-@pytest.mark.slow
-def test_older_processors_compute_with_plain_layers():
-    """PyTorch is told that the processor is an older one; no precision is an error there."""
-
-    def run(**changes):
-        command, environment = [sys.executable, "-c", SCORES], {**os.environ, **changes}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    _, here = run()
-    for capability, isa in (("default", "SSE41"), ("avx2", "AVX2")):
-        plain, scores = run(ATEN_CPU_CAPABILITY=capability, ONEDNN_MAX_CPU_ISA=isa)
-        assert plain
-        assert scores == pytest.approx(here, abs=0.01)

@@ -7,22 +7,12 @@ import scipy.fft
 import scipy.signal
 import torch
 
-from nes2net import Detector, InputError, create_frontend
+from nes2net import InputError, create_frontend
 
 SPECTRAL = ["lps", "lfcc"]
 # asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA; the last deltas are ½·(c[t+1] − c[t−1])
-BASELINES = {
-    2019: {},
-    2021: {
-        "window_length": 480,
-        "hop_length": 240,
-        "n_fft": 1024,
-        "num_filters": 70,
-        "max_frequency": 4000,
-        "pre_emphasis": 0.0,
-        "delta_scale": 0.5,
-    },
-}
+OF_2021 = {"window_length": 480, "hop_length": 240, "n_fft": 1024, "num_filters": 70, "max_frequency": 4000}
+BASELINES = {2019: {}, 2021: {**OF_2021, "pre_emphasis": 0.0, "delta_scale": 0.5}}
 
 
 def speech_like(samples=24000, seed=0):
@@ -53,17 +43,13 @@ def emphasised(waveform, coefficient):
     return scipy.signal.lfilter([1, -coefficient], [1], waveform)
 
 
-def transcribed_lfcc(
-    waveform,
-    window_length=320,
-    hop_length=160,
-    n_fft=512,
-    num_filters=20,
-    max_frequency=8000,
-    pre_emphasis=0.97,
-    delta_scale=1.0,
-):
+OF_2019 = {"window_length": 320, "hop_length": 160, "n_fft": 512, "num_filters": 20, "max_frequency": 8000}
+OF_2019 |= {"pre_emphasis": 0.97, "delta_scale": 1.0}
+
+
+def transcribed_lfcc(waveform, **options):
     """The baselines' LFCC in float64: frame by frame, filter by filter, with SciPy's DCT."""
+    window_length, hop_length, n_fft, num_filters, max_frequency, pre_emphasis, delta_scale = options.values()
     x = emphasised(waveform, pre_emphasis)
     frequencies = np.arange(n_fft // 2 + 1) * 16000 / n_fft
     edges = np.linspace(0, max_frequency, num_filters + 2)
@@ -120,7 +106,7 @@ def test_lfcc_are_the_baselines(year, dtype):
     options = BASELINES[year]
     frontend = create_frontend("lfcc", **options)
     (found,) = frontend(torch.from_numpy(waveforms).to(dtype))
-    expected = np.stack([transcribed_lfcc(waveform, **options) for waveform in waveforms])
+    expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
     assert found.shape == expected.shape and found.shape[2] == frontend.out_dim == 60
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
 
@@ -128,9 +114,8 @@ def test_lfcc_are_the_baselines(year, dtype):
 def test_lfcc_filters_are_librosas_cosine_transform_and_triangles():
     """LFCC without deltas, from librosa's power spectrogram and SciPy's DCT."""
     waveform = speech_like()
-    (found,) = create_frontend("lfcc", n_fft=512, window_length=512, deltas=0, pre_emphasis=0.0)(
-        torch.from_numpy(waveform)[None]
-    )
+    frontend = create_frontend("lfcc", n_fft=512, window_length=512, deltas=0, pre_emphasis=0.0)
+    (found,) = frontend(torch.from_numpy(waveform)[None])
     window = scipy.signal.windows.hamming(512, sym=True)
     power = np.abs(librosa.stft(waveform, n_fft=512, hop_length=160, window=window, center=False)) ** 2
     bins, centres = np.arange(257)[:, None] / 256, np.arange(1, 21) / 21
@@ -145,24 +130,21 @@ def test_frames_and_lengths(name):
     for samples in (frontend.min_samples, frontend.min_samples + frontend.hop_length - 1, 5000):
         (features,) = frontend(torch.randn(2, samples))
         assert features.shape == (2, 1 + (samples - frontend.min_samples) // frontend.hop_length, frontend.out_dim)
+        cut = create_frontend(name, num_samples=frontend.min_samples + 500)
+        waveform = torch.randn(2, samples)
+        assert torch.equal(cut(waveform)[0], frontend(waveform[:, : frontend.min_samples + 500])[0])
     with pytest.raises(InputError, match=f"too short: one frame needs {frontend.min_samples}"):
         frontend(torch.zeros(1, frontend.min_samples - 1))
-
-
-@pytest.mark.parametrize("name", SPECTRAL)
-def test_first_samples_only(name):
-    waveform = torch.randn(2, 9000)
-    (cut,) = create_frontend(name, num_samples=6000)(waveform)
-    (whole,) = create_frontend(name)(waveform[:, :6000])
-    assert torch.equal(cut, whole)
-    (short,) = create_frontend(name, num_samples=6000)(waveform[:, :5000])
-    assert torch.equal(short, create_frontend(name)(waveform[:, :5000])[0])
+    silence = torch.zeros(2, 8000, requires_grad=True)
+    (features,) = frontend(silence)
+    features.sum().backward()
+    assert features.isfinite().all() and silence.grad.isfinite().all() and not frontend.state_dict()
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 def test_autocast_changes_nothing(name, precision):
-    """Nor do numbers leave the range of float16: of 2 s of full scale and of silence."""
+    """Nor do numbers leave the range of float16: of 2 s of full scale and of near silence."""
     frontend = create_frontend(name)
     waveform = torch.cat([torch.sin(0.4 * torch.arange(32000)), torch.full((32000,), 1e-5)]).expand(2, -1)
     (exact,) = frontend(waveform)
@@ -170,17 +152,6 @@ def test_autocast_changes_nothing(name, precision):
         (found,) = frontend(waveform)
     assert torch.equal(found, exact) and found.isfinite().all()
     assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
-
-
-@pytest.mark.parametrize("name", SPECTRAL)
-def test_silence_and_no_state(name):
-    frontend = create_frontend(name)
-    (silent,) = frontend(torch.zeros(2, 8000))
-    assert torch.isfinite(silent).all()
-    assert not frontend.state_dict()
-    waveform = torch.randn(1, 8000, requires_grad=True)
-    frontend(waveform)[0].sum().backward()
-    assert waveform.grad.isfinite().all()
 
 
 def test_bins_and_normalisation():
@@ -191,42 +162,17 @@ def test_bins_and_normalisation():
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
 
 
-@pytest.mark.parametrize("frontend", [{"name": "lps", "num_bins": 45}, {"name": "lfcc", "num_filters": 30}])
-def test_a_saved_detector_keeps_its_options(frontend, tmp_path):
-    detector = Detector.from_config({"frontend": frontend, "backend": {"name": "nes2net_x", "nes_ratio": [5, 3]}})
-    detector.save(tmp_path / "detector.pth")
-    again = Detector.from_pretrained(tmp_path / "detector.pth", device="cpu")
-    assert again.config == detector.config
-    waveform = speech_like(8000)
-    assert again.score(waveform, 16000) == detector.score(waveform, 16000)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("name", SPECTRAL)
-def test_a_gpu_computes_the_same(name):
-    waveform = torch.from_numpy(speech_like()).float()[None]
-    frontend = create_frontend(name)
-    there = frontend(waveform.cuda())[0]
-    assert there.is_cuda
-    torch.testing.assert_close(there.cpu(), frontend(waveform)[0], atol=1e-3, rtol=1e-3)
-
-
 @pytest.mark.parametrize(
     "name, options, message",
     [
         ("lps", {"n_fft": 512, "num_bins": 300}, "num_bins must be 1 to 257"),
-        ("lps", {"window": "kaiser"}, "window is one of blackman, hamming, hann, not"),
         ("lps", {"checkpoint": "file.pt"}, "takes no checkpoint"),
         ("lps", {"num_samples": 1000}, "num_samples must be at least n_fft, 1728"),
-        ("lfcc", {"checkpoint": "file.pt"}, "takes no checkpoint"),
         ("lfcc", {"window_length": 600}, "window_length must be 1 to n_fft, 512, not 600"),
         ("lfcc", {"num_coefficients": 21}, "num_coefficients must be 1 to num_filters, 20, not 21"),
         ("lfcc", {"max_frequency": 9000}, "above 0 and at most 8000, not 9000"),
         ("lfcc", {"deltas": 3}, "deltas is a whole number from 0 to 2, not 3"),
-        ("lfcc", {"num_samples": 100}, "num_samples must be at least window_length"),
         ("lps", {"n_fft": 4096, "hop_length": 60}, "60 samples from one frame to the next: at least 64"),
-        ("lfcc", {"n_fft": 16000, "window_length": 16000}, "160 samples from one frame .* at least 250"),
-        ("lfcc", {"filters": 70}, "no option 'filters'; did you mean 'num_filters'"),
     ],
 )
 def test_wrong_options(name, options, message):

@@ -1,7 +1,5 @@
 """What the self-supervised front-ends share: compiling by layer."""
 
-import copy
-
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -53,27 +51,11 @@ def test_equal_layers_are_compiled_once_per_shape(frontend, precision):
         expected = frontend(waveforms)[0]
         frontend.compile(dynamic=False, backend="eager")
         for _ in range(2):
-            torch.testing.assert_close(
-                frontend(waveforms)[0], expected, rtol=0, atol=0.05 * expected.float().std().item()
-            )
+            atol = 0.05 * expected.float().std().item()
+            torch.testing.assert_close(frontend(waveforms)[0], expected, rtol=0, atol=atol)
             assert graphs() == 1
         frontend(waveforms[:2])
         assert graphs() == 2
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("frontend", ["wav2vec2", "wavlm"], indirect=True)
-def test_gradients_of_compiled_and_recomputed_layers_are_the_same(frontend):
-    waveforms = 0.1 * torch.randn(2, 8000)
-    plain, compiled = frontend.train(), copy.deepcopy(frontend)
-    compiled.checkpoint_activations()
-    compiled.compile(backend="eager")
-    for model in (plain, compiled):
-        model(waveforms)[0].square().mean().backward()
-    assert graphs() == 1
-    for expected, found in zip(plain.parameters(), compiled.parameters(), strict=True):
-        if expected.grad is not None:
-            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow

@@ -2,52 +2,20 @@
 
 from itertools import pairwise
 
-import numpy as np
 import pytest
 import torch
-from builders import SHARED, genuine_checkpoint, golden
+from builders import golden, zoo
 
 from nes2net import InputError, create_frontend
-from nes2net.checkpoints.fairseq import from_torchaudio, to_fairseq, to_transformers
-from nes2net.checkpoints.state_dict import check_fit
+from nes2net.checkpoints.fairseq import from_torchaudio, to_fairseq
 from nes2net.frontends.ssl import SMALL
 
-PACKINGS = ("plain", "namespace", "omegaconf", "taskstate")
 
-
-@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
 def test_every_hidden_state_is_fairseqs(pretrained, packing):
     frontend = create_frontend("wav2vec2", pretrained / f"tiny_w2v2_{packing}.pt").eval()
-    reference = golden.read("frontends/tiny_w2v2")["arrays"]
     assert (frontend.out_dim, frontend.num_layers, frontend.hop_length, frontend.min_samples) == (48, 4, 320, 400)
-    for length in (64600, 16000, 520):
-        waveform = torch.from_numpy(reference[f"in_{length}"])
-        with torch.inference_mode():
-            states = frontend(waveform, layers="all")
-            (last,) = frontend(waveform)
-        # hidden state i is the input of layer i: fairseq's output of layer i is hidden state i + 1
-        expected = [reference[f"layer{i}_{length}"] for i in range(2)] + [reference[f"x_{length}"]]
-        for state, value in zip(states[1:], expected):
-            np.testing.assert_allclose(state.numpy(), value, atol=5e-6)
-            raw = frontend(waveform, layers="all", final_norm=False)
-        torch.testing.assert_close(last, states[-1], atol=0, rtol=0)
-        np.testing.assert_allclose(raw[-1].detach().numpy(), reference[f"layer2_{length}"], atol=5e-6)
-
-
-@pytest.mark.parametrize("options", [{}, {"extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}])
-def test_a_written_file_is_read_back(tmp_path, options):
-    """The options come from the file alone, though its configuration classes are not installed."""
-    torch.manual_seed(0)
-    written = create_frontend(
-        "wav2vec2", **{**SMALL, **options, "pretraining_heads": True, "encoder_layerdrop": 0.25, "dropout": 0.125}
-    )
-    genuine_checkpoint.write(written, tmp_path / "small.pt")
-    read = create_frontend("wav2vec2", tmp_path / "small.pt")
-    assert read.config == written.config and read.encoder_layerdrop == 0.25
-    assert all(torch.equal(read.state_dict()[k], v) for k, v in written.state_dict().items())
-    waveform = torch.randn(1, 8000)
-    with torch.inference_mode():
-        torch.testing.assert_close(read.eval()(waveform), written.eval()(waveform), atol=0, rtol=0)
+    golden.check_tiny_wav2vec2(frontend)
 
 
 def test_gradients_are_fairseqs(pretrained):
@@ -71,46 +39,6 @@ def test_xlsr_300m_has_the_manifests_names_and_shapes():
         k: v[0] for k, v in manifest["keys"].items()
     }
     assert sum(v.numel() for v in state_dict.values()) == manifest["n_params"] == 317_390_592
-
-
-@pytest.mark.parametrize(
-    "options", [SMALL, {**SMALL, "extractor_mode": "default", "layer_norm_first": False, "conv_bias": False}]
-)
-def test_forward_is_the_librarys_own(options):
-    """Both families: pre-norm with layer norm, and post-norm with group norm as in Base."""
-    torch.manual_seed(0)
-    frontend = create_frontend("wav2vec2", **options).eval()
-    waveform = 0.1 * torch.randn(2, 8000)
-    with torch.inference_mode():
-        expected = frontend.model(waveform).last_hidden_state
-        torch.testing.assert_close(frontend(waveform)[-1], expected, atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("mode", ["layer_norm", "default"])
-def test_names_go_there_and_back(mode):
-    frontend = create_frontend(
-        "wav2vec2", **{**SMALL, "extractor_mode": mode, "pretraining_heads": True, "final_dim": 32}
-    )
-    names = [name for name, _ in frontend.model.named_parameters()]
-    published = [to_fairseq(name, mode) for name in names]
-    assert [to_transformers(name) for name in published] == names
-    assert len(set(published)) == len(names)
-    state_dict = {k: torch.randn_like(v) for k, v in frontend.state_dict().items()}
-    check_fit(state_dict, frontend.state_dict(), "itself")
-    frontend.load_state_dict(state_dict)
-    for key, tensor in frontend.state_dict().items():
-        torch.testing.assert_close(tensor, state_dict[key])
-
-
-def test_pretraining_tensors_are_kept_but_not_trained(pretrained):
-    path = pretrained / "tiny_w2v2_plain.pt"
-    frontend = create_frontend("wav2vec2", path)
-    trained = {to_fairseq(n) for n, _ in frontend.named_parameters()}
-    assert not any("quantizer" in n or "mask_emb" in n for n in trained)
-    in_file = torch.load(path, weights_only=True)["model"]
-    for name, tensor in in_file.items():
-        torch.testing.assert_close(frontend.state_dict()[f"model.{name}"], tensor, atol=0, rtol=0)
-    assert len(in_file) == len(frontend.state_dict())
 
 
 DROPOUTS = {"dropout": 0.1, "attention_dropout": 0.2, "activation_dropout": 0.3, "dropout_input": 0.4}
@@ -194,36 +122,27 @@ def test_too_short_a_waveform_is_named():
         frontend(torch.zeros(1, shortest - 1))
 
 
-def test_wrong_files_say_what_they_are(tmp_path):
-    with pytest.raises(InputError, match=r"missing\.pt not found.*`ssl_checkpoint`"):
-        create_frontend("wav2vec2", tmp_path / "missing.pt")
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "detector.pth")
-    with pytest.raises(InputError, match="not a fairseq checkpoint"):
-        create_frontend("wav2vec2", tmp_path / "detector.pth")
-    torch.save({"model": {"weight": torch.zeros(2)}}, tmp_path / "other.pt")
-    with pytest.raises(InputError, match=r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"):
-        create_frontend("wav2vec2", tmp_path / "other.pt")
-
-
-def test_a_file_that_lacks_a_tensor_is_refused(pretrained, tmp_path):
-    content = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
-    del content["model"]["encoder.layers.1.fc1.weight"]
-    torch.save(content, tmp_path / "torn.pt")
-    with pytest.raises(InputError, match=r"missing: model\.encoder\.layers\.1\.fc1\.weight"):
-        create_frontend("wav2vec2", tmp_path / "torn.pt")
+def test_wrong_files_say_what_they_are(pretrained, tmp_path):
+    torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
+    del torn["model"]["encoder.layers.1.fc1.weight"]
+    for content, message in (
+        (None, r"file\.pt not found.*`ssl_checkpoint`"),
+        ({"weight": torch.zeros(2)}, "not a fairseq checkpoint"),
+        ({"model": {"weight": torch.zeros(2)}}, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"),
+        (torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight"),
+    ):
+        if content is not None:
+            torch.save(content, tmp_path / "file.pt")
+        with pytest.raises(InputError, match=message):
+            create_frontend("wav2vec2", tmp_path / "file.pt")
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("encoder_layers", 10**9, "from 1 to 128"),
-        ("encoder_layers", "3", "whole number"),
-        ("encoder_ffn_embed_dim", 10**12, "from 1 to 65536"),
         ("conv_pos", 0, "whole number"),
-        ("latent_groups", None, "whole number"),
-        ("dropout", "0.1", "a number from 0 to below 1"),
         ("encoder_layerdrop", 1.0, "a number from 0 to below 1, not 1.0"),
-        ("attention_dropout", float("nan"), "a number from 0 to below 1"),
         ("feature_grad_mult", -1, "from 0 to 1"),
         ("encoder_attention_heads", 5, "not divisible"),
         ("conv_pos_groups", 5, "not divisible"),
@@ -238,42 +157,33 @@ def test_impossible_options_are_refused_at_once(option, value, message):
         create_frontend("wav2vec2", **{**SMALL, option: value})
 
 
-# torchaudio's encoder
+TORCHAUDIO = {
+    "encoder_layers": 3,
+    "encoder_embed_dim": 24,
+    "encoder_ffn_embed_dim": 40,
+    "encoder_attention_heads": 4,
+    "conv_pos": 16,
+    "conv_pos_groups": 4,
+    "conv_feature_layers": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
+}
 
 
-def torchaudio_encoder():
-    """A tiny encoder under torchaudio's and fairseq's names, and its outputs; the options of the front-end."""
-    path = SHARED / "golden" / "zoo" / "frontend_torchaudio_tiny.pt"
-    if not path.is_file():
-        pytest.skip(f"no {path} (set NES2NET_SHARED)")
-    options = {
-        "encoder_layers": 3,
-        "encoder_embed_dim": 24,
-        "encoder_ffn_embed_dim": 40,
-        "encoder_attention_heads": 4,
-        "conv_pos": 16,
-        "conv_pos_groups": 4,
-        "conv_feature_layers": [[16, 10, 5], *[[16, 3, 2]] * 4, *[[16, 2, 2]] * 2],
-    }
-    return torch.load(path, weights_only=True), options
-
-
-@pytest.mark.parametrize("case", ["alone", "batch"])
-def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(case, tmp_path):
-    file, options = torchaudio_encoder()
+def test_a_batch_normalised_as_a_whole_gives_torchaudios_hidden_states(tmp_path):
+    file = zoo.read("frontend_torchaudio_tiny")
     torch.save(file["state_dict_torchaudio"], tmp_path / "encoder.pt")
-    frontend = create_frontend("wav2vec2", tmp_path / "encoder.pt", normalize="batch", **options).eval()
-    expected = file["cases"][case]
-    with torch.inference_mode():
-        states = frontend(expected["waveform"], layers="all", final_norm=False)
-        (last,) = frontend(expected["waveform"])
-    torch.testing.assert_close(torch.stack(states[1:], 1), expected["extract_features"], rtol=0, atol=1e-5)
-    torch.testing.assert_close(last, expected["forward"], rtol=0, atol=1e-5)
+    frontend = create_frontend("wav2vec2", tmp_path / "encoder.pt", normalize="batch", **TORCHAUDIO).eval()
+    for case in ("alone", "batch"):
+        expected = file["cases"][case]
+        with torch.inference_mode():
+            states = frontend(expected["waveform"], layers="all", final_norm=False)
+            (last,) = frontend(expected["waveform"])
+        zoo.close(torch.stack(states[1:], 1), expected["extract_features"], 1e-5)
+        zoo.close(last, expected["forward"], 1e-5)
     assert frontend.config["normalize"] == "batch" and frontend.used_samples(6399) == 6399
 
 
 def test_torchaudios_names_become_fairseqs():
-    file, _ = torchaudio_encoder()
+    file = zoo.read("frontend_torchaudio_tiny")
     theirs, ours = file["state_dict_torchaudio"], file["state_dict_fairseq"]
     unused = ("mask_emb", "quantizer.", "project_q.", "final_proj.")
     renamed = {from_torchaudio(name): tensor for name, tensor in theirs.items()}

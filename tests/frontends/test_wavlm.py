@@ -7,37 +7,32 @@ import pytest
 import torch
 from builders import golden
 
-from nes2net import InputError, create_frontend
+from nes2net import create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
 
 TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 4}
 
 
-@pytest.fixture
-def unilm_file(pretrained):
-    return pretrained / "tiny_wavlm_unilm.pt"
-
-
 @pytest.mark.parametrize("length", [64600, 16000, 520])
-def test_every_hidden_state_is_unilms(unilm_file, length):
+def test_every_hidden_state_is_unilms(pretrained, length):
     reference = golden.read("frontends/tiny_wavlm")["arrays"]
-    frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
+    frontend = create_frontend("wavlm", pretrained / "tiny_wavlm_unilm.pt", normalize=False).eval()
     assert (frontend.out_dim, frontend.num_layers, frontend.hop_length) == (48, 4, 320)
+    waveform = torch.from_numpy(reference[f"in_{length}"])
     with torch.inference_mode():
-        states = frontend(torch.from_numpy(reference[f"in_{length}"]), layers="all")
-        (last,) = frontend(torch.from_numpy(reference[f"in_{length}"]))
+        states = frontend(waveform, layers="all")
+        (last,) = frontend(waveform)
+        raw = frontend(waveform, layers="all", final_norm=False)
+    assert torch.equal(last, states[-1])
     np.testing.assert_allclose(last.numpy(), reference[f"x_{length}"], atol=5e-6)
-    for i, state in enumerate(states[:-1]):
+    for i, state in enumerate(raw):
         np.testing.assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
-        raw = frontend(torch.from_numpy(reference[f"in_{length}"]), layers="all", final_norm=False)
-    torch.testing.assert_close(last, states[-1])
-    np.testing.assert_allclose(raw[-1].detach().numpy(), reference[f"hs3_{length}"], atol=5e-6)
     for i, state in enumerate(states):  # the list that s3prl returns
         np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
 
 
-def test_gradients_are_unilms(unilm_file):
-    frontend = create_frontend("wavlm", unilm_file, normalize=False).eval()
+def test_gradients_are_unilms(pretrained):
+    frontend = create_frontend("wavlm", pretrained / "tiny_wavlm_unilm.pt", normalize=False).eval()
     published = golden.read("frontends/tiny_wavlm")
     for length, expected in published["gradient_norms"].items():
         frontend.zero_grad()
@@ -47,23 +42,17 @@ def test_gradients_are_unilms(unilm_file):
             assert parameter.grad.norm().item() == pytest.approx(value, rel=1e-3, abs=1e-7), name
 
 
-def eager(frontend):
-    """The library's own model with its eager attention and the weights of ``frontend``."""
-    from transformers import WavLMModel
-
-    model = WavLMModel(frontend.model.config).to(next(frontend.parameters()).dtype)
-    model.load_state_dict(frontend.model.state_dict())
-    return model
-
-
 @pytest.mark.parametrize("layer_norm_first", [True, False])
 def test_attention_is_the_librarys_eager_form(layer_norm_first):
     """Outputs and all gradients, in float64, where the order of summation does not show."""
+    from transformers import WavLMModel
+
     torch.manual_seed(0)
     frontend = create_frontend("wavlm", normalize=False, layer_norm_first=layer_norm_first, **TINY).double()
     for layer in frontend.model.encoder.layers:  # the initial values are all one
         torch.nn.init.normal_(layer.attention.gru_rel_pos_const)
-    library = eager(frontend)
+    library = WavLMModel(frontend.model.config).double()
+    library.load_state_dict(frontend.model.state_dict())
     waveform, weights = 0.1 * torch.randn(2, 8000, dtype=torch.float64), torch.randn(48, dtype=torch.float64)
     outputs = [frontend(waveform)[-1], library(waveform).last_hidden_state, frontend.model(waveform).last_hidden_state]
     for found in outputs[::2]:
@@ -74,49 +63,6 @@ def test_attention_is_the_librarys_eager_form(layer_norm_first):
     for name, parameter in frontend.model.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-9, rtol=1e-9)
         assert parameter.grad.abs().max() > 0 or name.endswith("k_proj.bias")
-
-
-def test_the_library_is_still_as_this_code_takes_it_to_be():
-    """If a release changes this, :class:`GatedRelativeAttention` is no longer needed, or the
-    last hidden state is another one."""
-    from transformers import WavLMConfig, WavLMModel
-
-    with pytest.raises(ValueError, match="does not support .*scaled_dot_product_attention"):
-        WavLMModel(WavLMConfig(num_hidden_layers=1, attn_implementation="sdpa"))
-    frontend = create_frontend("wavlm", normalize=False, **TINY).eval()
-    waveform = torch.randn(1, 4000)
-    with torch.inference_mode():
-        library = eager(frontend).eval()(waveform, output_hidden_states=True)
-        before_norm = frontend(waveform, final_norm=False)[-1]
-    torch.testing.assert_close(library.hidden_states[-1], before_norm, atol=1e-5, rtol=0)
-    assert (library.last_hidden_state - before_norm).abs().max() > 0.1
-
-
-def test_position_bias_is_made_once_for_all_layers():
-    frontend = create_frontend("wavlm", **TINY)
-    made = []
-    embedding = frontend.model.encoder.layers[0].attention.rel_attn_embed
-    embedding.register_forward_hook(lambda *_: made.append(1))
-    frontend(torch.randn(2, 4000), layers="all")
-    assert len(made) == 1
-
-
-def test_attention_drops_with_the_published_probability():
-    """With weights 1/T and values of one, an output is the share of weights kept over 1 − p."""
-    torch.manual_seed(0)
-    frontend = create_frontend("wavlm", **{**TINY, "attention_dropout": 0.3})
-    attention = frontend.model.encoder.layers[0].attention
-    with torch.no_grad():
-        for parameter in attention.parameters():
-            parameter.zero_()
-        attention.v_proj.bias.fill_(1)
-        attention.out_proj.weight.copy_(torch.eye(48))
-        x = torch.randn(4, 200, 48)
-        kept = attention(x)[0] * (1 - 0.3)
-        assert kept.mean().item() == pytest.approx(0.7, abs=0.01)  # of 640,000 weights
-        counts = kept[..., 0] * 200
-        torch.testing.assert_close(counts, counts.round(), atol=1e-3, rtol=0)
-        torch.testing.assert_close(attention.eval()(x)[0], torch.ones_like(x))
 
 
 def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
@@ -137,7 +83,7 @@ def test_layer_drop_of_the_first_layer_leaves_the_bias_to_the_others():
     torch.testing.assert_close(alone[0][-1], state)
 
 
-def test_other_devices_and_precisions():
+def test_lower_precision_is_near_float32():
     frontend = create_frontend("wavlm", **TINY).eval()
     waveform = torch.randn(2, 8000)
     with torch.inference_mode():
@@ -148,25 +94,6 @@ def test_other_devices_and_precisions():
     assert low.dtype == torch.bfloat16
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-    with torch.device("meta"):
-        states = create_frontend("wavlm", **TINY)(torch.zeros(2, 8000), layers="all")
-    assert [state.shape for state in states] == [(2, 24, 48)] * 4
-
-
-@pytest.mark.slow
-def test_one_graph_serves_every_batch_and_length():
-    frontend = create_frontend("wavlm", **{**TINY, "encoder_layers": 2}).eval()
-    whole = torch.compile(frontend, fullgraph=True, dynamic=True, backend="eager")
-    dynamic = torch.export.Dim.DYNAMIC
-    with torch.no_grad():
-        exported = torch.export.export(
-            frontend, (torch.randn(2, 4000),), dynamic_shapes=({0: dynamic, 1: dynamic},)
-        ).module()
-        for shape in ((1, 3000), (3, 5011)):
-            waveform = torch.randn(shape)
-            (expected,) = frontend(waveform)
-            torch.testing.assert_close(whole(waveform)[0], expected, atol=1e-5, rtol=0)
-            torch.testing.assert_close(exported(waveform)[0], expected, atol=1e-5, rtol=0)
 
 
 def test_wavlm_large_has_the_manifests_names_and_shapes():
@@ -178,10 +105,3 @@ def test_wavlm_large_has_the_manifests_names_and_shapes():
     assert sum(v.numel() for v in frontend.state_dict().values()) == 315_453_120
     names = [name for name, _ in frontend.model.named_parameters()]
     assert [to_transformers(to_fairseq(name)) for name in names] == names
-
-
-def test_a_wav2vec_file_is_no_wavlm(pretrained):
-    with pytest.raises(
-        InputError, match=r"tiny_w2v2_plain\.pt holds wav2vec 2\.0, not WavLM: `model.frontend=wav2vec2`"
-    ):
-        create_frontend("wavlm", pretrained / "tiny_w2v2_plain.pt")
