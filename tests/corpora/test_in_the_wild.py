@@ -24,11 +24,8 @@ def test_trials_and_keys(tmp_path, given):
         Trial("7", audio / "7.wav"),
     ]
     for key in (tmp_path / given, audio / "meta.csv"):
-        assert [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")] == [
-            ("0", "spoof", None),
-            ("1", "bonafide", None),
-            ("10", "spoof", None),
-        ]
+        found = [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")]
+        assert found == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
 
 
 def test_without_labels(tmp_path):
@@ -38,33 +35,6 @@ def test_without_labels(tmp_path):
         in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
     write(tmp_path / "labels" / "meta.csv", META)
     assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("name,label\n0.wav,spoof\n", "line 1: expected the columns file, speaker, label, found 'name,label'"),
-        ("", "line 1: expected the columns"),
-        ("file,speaker,label\n0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
-        ("file,speaker,label\n0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),
-        ("file,speaker,label\n../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be a recording of the corpus"),
-        ("file,speaker,label\n0.wav,A,spoof\n0.wav,A,spoof\n", "1 utterance in it more than once: 0"),
-        ("file,speaker,label\n", "holds no trials"),
-        (
-            'file,speaker,label\n0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000,
-            r"meta\.csv, line 3: not a row of a CSV file .*quotation marks",
-        ),
-        (
-            "file,speaker,label,label\n0.wav,A,spoof,spoof\n",
-            "line 1: more than one column is called 'label'; rename or",
-        ),
-        (b"\x1f\x8b\x08\x00\xff\xfe", r"not a text file \(byte 1 is not UTF-8\)"),
-    ],
-)
-def test_malformed_meta(tmp_path, text, message):
-    (tmp_path / "meta.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(InputError, match=message):
-        in_the_wild.CORPUS.keys(tmp_path / "meta.csv")
 
 
 def test_windows_line_ends_and_byte_order_mark(tmp_path):
