@@ -71,9 +71,9 @@ def test_without_its_scores_no_min_tdcf_is_promised(copy):
     found = check("asvspoof2019_la", copy)
     assert dict(found.tasks())["evaluate eval"] == "in part: EER without min t-DCF"
     (problem,) = found.missing
+    for inner in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
+        assert f"{copy}/{inner}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
     assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
-    for place in (copy, copy / "ASVspoof_LA_cm_protocols", copy / "ASVspoof2019_LA_asv_scores"):
-        assert str(place / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt") in problem
     assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
 
 
@@ -99,13 +99,11 @@ def test_missing_and_extra_files(copy):
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
     found = check("asvspoof2019_la", copy)
-    dev = found.splits[1]
-    assert dev.missing == ["LA_D_1000001.flac", "LA_D_1000002.flac"]
-    assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
+    dev, gone = found.splits[1], ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
     (problem,) = found.missing
-    assert problem.startswith(
-        "dev: 2 of 4 files are missing (1 are there under another suffix): LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip"
-    )
+    why = "2 of 4 files are missing (1 are there under another suffix)"
+    assert problem.startswith(f"dev: {why}: {', '.join(gone)}; get LA.zip")
     tasks = dict(found.tasks())
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
@@ -144,13 +142,19 @@ def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
     assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
 
-def test_malformed_protocol(copy):
-    file = copy / f"{LISTS_2019}dev.trl.txt"
-    file.write_text(file.read_text()[:-9])
+def test_files_that_cannot_be_read(copy):
+    protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
+    for path in (protocol, audio):
+        path.write_bytes(path.read_bytes()[:20])
     found = check("asvspoof2019_la", copy)
     (problem,) = found.missing
-    assert problem.startswith(f"dev: {file}, line 4: expected ") and "; get " in problem
+    assert problem.startswith(f"dev: {protocol}, line 1: expected ") and "; get " in problem
     assert dict(found.tasks())["validate"] == NO_TRIALS
+    assert check("in_the_wild", copy).complete
+    found = check("in_the_wild", copy, decode=True)
+    (problem,) = found.missing
+    assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
+    assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_a_folder_that_may_not_be_read(copy):
@@ -185,7 +189,7 @@ def test_keys_that_do_not_fit(copy):
         "keys: 1 trial of the protocol without a label: LA_E_1000001",
         "keys: 1 labelled trial is not in the protocol: LA_E_9",
     ]
-    key.write_text("LA_E_1 bonafide\n")
+    write(key, "LA_E_1 bonafide\n")
     found = check("asvspoof2021_la", copy)
     assert found.missing[0].startswith(f"keys: {key}, line 1: expected 8 fields")
     assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
@@ -197,16 +201,6 @@ def test_labels_of_the_test_set_elsewhere(copy):
     (copy / "ctrsvdd" / "test.txt").rename(folder(copy / "labels") / "test.txt")
     assert check("ctrsvdd", copy, keys=copy / "labels").complete
     assert check("ctrsvdd", copy, protocols=copy / "labels", splits=["test"]).complete
-
-
-def test_a_file_that_cannot_be_read(copy):
-    path = copy / "release_in_the_wild" / "2.wav"
-    path.write_bytes(path.read_bytes()[:20])
-    assert check("in_the_wild", copy).complete
-    found = check("in_the_wild", copy, decode=True)
-    (problem,) = found.missing
-    assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
-    assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_labels_of_segments(copy):
@@ -257,7 +251,7 @@ def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
 def test_a_folder_for_each_part(whole, tmp_path):
     for part in ("train", "dev"):
         shutil.copytree(whole / "generic", tmp_path / part)
-    found = check_corpus(generic.CORPUS, tmp_path, decode=True, workers=0)
+    found = check_corpus(generic.CORPUS, tmp_path)
     assert [part.split for part in found.splits] == ["train", "dev"] and found.complete
     assert [task for task, _ in found.tasks()][:2] == ["train", "validate"] and not found.is_whole
 

@@ -6,17 +6,6 @@ import pytest
 from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
-from nes2net.corpora import (
-    add2022,
-    add2023,
-    asvspoof_laundered,
-    codecfake,
-    deepfake_eval_2024,
-    fake_or_real,
-    librisevoc,
-    mlaad,
-    wavefake,
-)
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.corpus import Counts
 from nes2net.corpora.protocol import NotFound
@@ -29,13 +18,10 @@ def test_trials_keys_and_check(tmp_path, name):
     corpus, mini = corpora.get(name), CORPORA[name]
     make(tmp_path, mini)
     for split, expected in mini.trials.items():
-        found = corpus.trials(tmp_path, split)
-        assert {trial.path: replace(trial, path=None) for trial in found} == {
-            tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()
-        }
-        assert sorted(corpus.keys(tmp_path, split), key=lambda t: t.id) == sorted(
-            (replace(trial, path=None) for trial in found), key=lambda t: t.id
-        )
+        found = {trial.path: replace(trial, path=None) for trial in corpus.trials(tmp_path, split)}
+        assert found == {tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()}
+        keys = {trial.id: trial for trial in corpus.keys(tmp_path, split)}
+        assert keys == {trial.id: trial for trial in found.values()} and len(keys) == len(found)
     assert set(mini.trials) == set(corpus.splits)
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
@@ -78,40 +64,44 @@ def test_malformed_lines(tmp_path, name, path, line, message):
 
 def test_a_list_of_two_parts_given_as_a_file(tmp_path):
     file = make(tmp_path, CORPORA["deepfake_eval_2024"]) / "audio-metadata-publish.csv"
-    assert [trial.id for trial in deepfake_eval_2024.CORPUS.keys(file, "eval")] == ["c", "d"]
-    assert [trial.id for trial in deepfake_eval_2024.CORPUS.keys(file)] == ["a%201", "b", "c", "d"]
+    assert [trial.id for trial in corpora.get("deepfake_eval_2024").keys(file, "eval")] == ["c", "d"]
+    assert [trial.id for trial in corpora.get("deepfake_eval_2024").keys(file)] == ["a%201", "b", "c", "d"]
 
 
 def test_mlaad_without_its_bona_fide_part(tmp_path):
     make(tmp_path, CORPORA["mlaad"])
     (tmp_path / "real").rename(tmp_path / "elsewhere")
-    assert {trial.label for trial in mlaad.CORPUS.trials(tmp_path)} == {"spoof"}
-    key = mlaad.CORPUS.keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")
+    assert {trial.label for trial in corpora.get("mlaad").trials(tmp_path)} == {"spoof"}
+    key = corpora.get("mlaad").keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")
     assert [trial.id for trial in key] == ["fake/en/vits/x_1"]
 
 
 def test_some_conditions_of_codecfake(tmp_path):
     make(tmp_path, CORPORA["codecfake"])
     write(tmp_path / "mine" / "C7.txt", CORPORA["codecfake"].lists["label/C7.txt"])
-    assert [trial.id for trial in codecfake.CORPUS.trials(tmp_path, "eval", protocols=tmp_path / "mine")] == ["C7/S3"]
-    key = codecfake.CORPUS.keys(tmp_path / "label" / "C1.txt", "eval")
+    assert [trial.id for trial in corpora.get("codecfake").trials(tmp_path, "eval", protocols=tmp_path / "mine")] == [
+        "C7/S3"
+    ]
+    key = corpora.get("codecfake").keys(tmp_path / "label" / "C1.txt", "eval")
     assert [trial.id for trial in key] == ["C1/S3", "C1/F01_S3"]
 
 
 def test_two_editions_are_not_one_corpus(tmp_path):
     make(tmp_path, CORPORA["fake_or_real"])
     folder(tmp_path / "for-2sec" / "for-2seconds" / "training")
+    trials = corpora.get("fake_or_real").trials
     with pytest.raises(InputError, match="holds several editions of Fake-or-Real; give `root` the folder of one"):
-        fake_or_real.CORPUS.trials(tmp_path, "train")
-    assert len(fake_or_real.CORPUS.trials(tmp_path / "for-norm", "train")) == 3
+        trials(tmp_path, "train")
+    assert len(trials(tmp_path / "for-norm", "train")) == 3
     with pytest.raises(InputError, match="holds no recordings of Fake-or-Real train"):
-        fake_or_real.CORPUS.trials(tmp_path / "for-2sec", "train")
+        trials(tmp_path / "for-2sec", "train")
 
 
 def test_numbers_of_another_edition():
-    known = wavefake.CORPUS.official_counts("eval", Counts(136085, 18100, 117985))
-    assert known == wavefake.CORPUS.editions["the paper"]["eval"]
-    assert wavefake.CORPUS.official_counts("eval", Counts(1)) == wavefake.CORPUS.counts["eval"]
+    corpus = corpora.get("wavefake")
+    known = corpus.official_counts("eval", Counts(136085, 18100, 117985))
+    assert known == corpus.editions["the paper"]["eval"]
+    assert corpus.official_counts("eval", Counts(1)) == corpus.counts["eval"]
 
 
 def test_numbers_of_a_paper_are_no_verdict(tmp_path):
@@ -135,25 +125,29 @@ def test_archives_with_folders_of_other_names(tmp_path):
     ):
         (tmp_path / was).rename(folder((tmp_path / name / inner).parent) / inner.rpartition("/")[2])
         ids = [trial.id for trial in CORPORA["add2022"].trials[name].values()]
-        assert [(t.id, t.path.is_file()) for t in add2022.CORPUS.trials(tmp_path, name)] == [(id, True) for id in ids]
+        assert [(t.id, t.path.is_file()) for t in corpora.get("add2022").trials(tmp_path, name)] == [
+            (id, True) for id in ids
+        ]
     make(tmp_path / "b", CORPORA["add2023"])
     (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
-    assert all(trial.path.is_file() for trial in add2023.CORPUS.trials(tmp_path / "b", "round1"))
+    assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))
     with pytest.raises(NotFound, match="ADD 2023 round1"):
-        add2023.CORPUS.trials(tmp_path / "b" / "Track1.2", "round1")
+        corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
 
 
 def test_the_audio_of_laundered_speech_in_folders_of_its_types(tmp_path):
     make(tmp_path, CORPORA["asvspoof_laundered"])
     (tmp_path / "flac").rename(folder(tmp_path / "Noise_Addition") / "flac")
-    moved = asvspoof_laundered.CORPUS.trials(tmp_path)
+    moved = corpora.get("asvspoof_laundered").trials(tmp_path)
     assert [trial.path.parent.parent.name for trial in moved] == ["Noise_Addition"] * 2 + [tmp_path.name]
     one = tmp_path / "protocols" / "ASVspoofLauneredDatabase_Resampling.txt"
-    assert [trial.codec for trial in asvspoof_laundered.CORPUS.trials(tmp_path, protocols=one)] == ["resample_8000"]
-    assert [trial.transmission for trial in asvspoof_laundered.CORPUS.keys(one)] == ["Resampling"]
+    assert [trial.codec for trial in corpora.get("asvspoof_laundered").trials(tmp_path, protocols=one)] == [
+        "resample_8000"
+    ]
+    assert [trial.transmission for trial in corpora.get("asvspoof_laundered").keys(one)] == ["Resampling"]
 
 
 def test_the_list_of_librisevoc_elsewhere(tmp_path):
     make(tmp_path, CORPORA["librisevoc"])
     (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
-    assert len(librisevoc.CORPUS.trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
+    assert len(corpora.get("librisevoc").trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7

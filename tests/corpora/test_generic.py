@@ -15,26 +15,29 @@ from nes2net.evaluation.evaluate import evaluate
 from nes2net.localisation import Segment, write_rttm
 
 
-@pytest.mark.parametrize("name, column, separator", [("list.csv", "path", ","), ("list.tsv", "file", "\t")])
-def test_a_list(tmp_path, name, column, separator):
-    text = f"{column},label,speaker,split,room\na/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\n"
-    file = write(tmp_path / name, text.replace(",", separator))
+@pytest.mark.parametrize(
+    "name, path, part, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
+)
+def test_a_list(tmp_path, name, path, part, separator):
+    rows = "a/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\nc.wav,fake,,,\n"
+    file = write(tmp_path / name, f"{path},label,speaker,{part},room\n{rows}".replace(",", separator))
     first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
     second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
+    third = Trial("c", tmp_path / "c.wav", "spoof")  # of every part
     for place in (file, tmp_path):
-        assert generic.CORPUS.trials(place) == [first, second] == generic.CORPUS.keys(place)
-        assert generic.CORPUS.trials(place, "train") == [first]
-        assert generic.CORPUS.trials(place, "eval") == [second]
+        assert generic.CORPUS.trials(place) == [first, second, third] == generic.CORPUS.keys(place)
+        assert generic.CORPUS.trials(place, "train") == [first, third]
+        assert generic.CORPUS.trials(place, "eval") == [second, third]
         assert generic.CORPUS.find_splits(place) == ("train", "eval")
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
-        generic.CORPUS.trials(file, "dev")
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
-    assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / "a/1.wav", tmp_path / "elsewhere" / "b/2 x.flac"]
+    assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / name for name in ("a/1.wav", "b/2 x.flac", "c.wav")]
 
 
 def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
-    file = write(tmp_path / "mine.csv", "path,label,id,attack\n/data/x.wav,spoof,utterance 1,A1\ny.wav,,,\n")
-    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("y", tmp_path / "y.wav")]
+    """Lists may name files anywhere: they are their user's own, and what they name is decoded as audio only."""
+    rows = "/data/x.wav,spoof,utterance 1,A1\n../y.wav,,,\n"
+    file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
+    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("../y", tmp_path / "../y.wav")]
     for split in ("train", "dev", "eval", "all"):
         assert generic.CORPUS.trials(file, split) == trials
     assert generic.CORPUS.find_splits(file) == ("all",)
@@ -58,12 +61,6 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
     assert evaluate("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5).eer == 0
-
-
-def test_a_column_phase_says_the_part(tmp_path):
-    file = write(tmp_path / "list.csv", "path,label,phase\na.wav,real,train\nb.wav,fake,test\nc.wav,fake,\n")
-    assert [(t.phase, t.extra) for t in generic.CORPUS.trials(file)] == [("train", ()), ("eval", ()), (None, ())]
-    assert generic.CORPUS.find_splits(file) == ("train", "eval")
 
 
 @pytest.mark.parametrize("part, split", [("", "all"), ("train", "train"), ("test", "eval")])
@@ -110,6 +107,12 @@ def test_malformed_lists(tmp_path, text, message):
     assert "list.csv" in str(error.value)
 
 
+def test_a_part_that_no_trial_has(tmp_path):
+    file = write(tmp_path / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
+        generic.CORPUS.trials(file, "dev")
+
+
 def test_a_folder_without_recordings_or_lists(tmp_path):
     with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
         generic.CORPUS.trials(tmp_path)
@@ -140,13 +143,6 @@ def test_a_quoted_end_of_line_belongs_to_the_name(tmp_path, end):
     (tmp_path / "list.csv").write_bytes((end.join([*rows, "x.wav,wrong"])).encode())
     with pytest.raises(InputError, match="line 10: unknown label 'wrong'"):
         generic.CORPUS.trials(tmp_path / "list.csv")
-
-
-def test_lists_may_name_files_anywhere(tmp_path):
-    """A list is its user's own, and the files that it names are decoded as audio only."""
-    file = write(tmp_path / "lists" / "list.csv", "path,label\n../audio/a.wav,real\n/b.wav,fake\n")
-    assert [t.path for t in generic.CORPUS.trials(file)] == [tmp_path / "lists" / "../audio/a.wav", Path("/b.wav")]
-    assert [t.id for t in generic.CORPUS.trials(file)] == ["../audio/a", "/b"]
 
 
 PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
