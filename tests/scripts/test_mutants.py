@@ -66,17 +66,13 @@ def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
         "tests/test_f.py::test_g|setup",
     ]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
+    own = ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"]
     shared = "tests/test_f.py"  # what the first test of a file sets up, the others use
-    assert mutants.tests_of(mutant) == [
-        "nes2net/metrics/eer.py",
-        "tests/metrics/test_eer.py",
-        shared,
-        "tests/metrics/test_d.py::test_e",
-        "tests/cli/test_a.py::test_b[c]",
-    ]
+    others = ["tests/metrics/test_d.py::test_e", "tests/cli/test_a.py::test_b[c]"]
+    assert mutants.tests_of(mutant) == [*own, shared, *others]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {})
     found = mutants.tests_of(mutant)
-    assert found[:2] == ["nes2net/metrics/eer.py", "tests/metrics/test_eer.py"] and found[-1] == "tests/metrics"
+    assert found[:2] == own and found[-1] == "tests/metrics"
     assert "tests/corpora/test_corpus.py" in found  # which imports it
 
 
