@@ -4,26 +4,18 @@ import re
 
 import pytest
 import yaml
+from builders.experiments import ROW
+from builders.files import write
 from conftest import REPOSITORY
 
 from nes2net.errors import InputError
 from nes2net.experiments.published import published_rows, published_tables
+from nes2net.experiments.result_table import numbered_notes, system_rows
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import packaged_recipes
 from nes2net.registry import backends
 
 ROWS = published_rows()
-ROW = {
-    "id": "tiny-2021_la",
-    "system": "Tiny",
-    "train": "asvspoof2019_la",
-    "test": "asvspoof2021_la",
-    "metric": "EER",
-    "best": 12.34,
-    "source": "a test",
-    "corpus": "asvspoof2021_la",
-    "samples": 8000,
-}
 # The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and
 # In-the-Wild.
 PAPER = """\
@@ -64,8 +56,6 @@ Nes2Net-X w/ Val Aug.  | wav2vec 2.0 | –       | –   | –           | –  
 
 
 def test_the_first_table_is_that_of_the_paper():
-    from nes2net.experiments.result_table import numbered_notes, system_rows
-
     tables = published_tables()
     rows = [list(row.values())[:7] for row in system_rows(tables[0], numbered_notes(tables))]
     assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
@@ -117,24 +107,20 @@ def tables_file(path, **changes):
     """A file with one table of one system, written with ``changes`` of its result's system."""
     facts = {key: value for key, value in ROW.items() if key not in ("id", "test", "corpus")}
     system = {**facts, "notes": ["odd"], "results": {"2021_la": {}}, **changes}
-    content = {
-        "notes": {"odd": "It is odd."},
-        "tests": {"2021_la": {"test": "asvspoof2021_la", "corpus": "asvspoof2021_la", "phase": "progress"}},
-        "tables": [
-            {"title": "One", "columns": {"2021_la": "LA"}, "shared": {"year": 2031}, "systems": {"tiny": system}}
-        ],
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
+    test = {"test": "asvspoof2021_la", "corpus": "asvspoof2021_la", "phase": "progress"}
+    table = {"title": "One", "columns": {"2021_la": "LA"}, "shared": {"year": 2031}, "systems": {"tiny": system}}
+    content = {"notes": {"odd": "It is odd."}, "tests": {"2021_la": test}, "tables": [table]}
+    return write(path, yaml.safe_dump(content))
 
 
 def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
-    (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
-    assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
-    assert row.notes == ["It is odd."]
-    path = tables_file(tmp_path / "b.yaml", year=2030, results={"2021_la": {"id": "own", "best": 1, "phase": "eval"}})
-    (row,) = published_rows(path)
-    assert (row.id, row.phase, row.year, row.best) == ("own", "eval", 2030, 1)
+    own = {"year": 2030, "results": {"2021_la": {"id": "own", "best": 1, "phase": "eval"}}}
+    for name, changes, expected in (
+        ("a", {}, ("tiny-2021_la", "progress", 2031, 12.34)),
+        ("b", own, ("own", "eval", 2030, 1)),
+    ):
+        (row,) = published_rows(tables_file(tmp_path / f"{name}.yaml", **changes))
+        assert (row.id, row.phase, row.year, row.best) == expected and row.notes == ["It is odd."]
 
 
 @pytest.mark.parametrize(
