@@ -23,8 +23,8 @@ def loaded(name: str) -> ModuleType:
     return module
 
 
-def run(name: str, *words: Any, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What ``scripts/NAME WORDS …`` prints, with these variables of the environment."""
+def run(name: str | Path, *words: Any, **variables: str) -> subprocess.CompletedProcess[str]:
+    """What ``scripts/NAME WORDS …``, or the program of a path, prints with these variables of the environment."""
     command = [sys.executable, SCRIPTS / name, *words]
     environment = {**os.environ, **variables}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
