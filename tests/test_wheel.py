@@ -113,9 +113,11 @@ def user(built, tmp_path_factory):
     return run
 
 
-def overrides_for(model: dict) -> list[str]:
-    """Overrides of a recipe by which it trains ``model``, from random weights."""
-    return [f"model={yaml.safe_dump(model, default_flow_style=True, width=10_000).strip()}", "ssl_checkpoint=null"]
+def training(corpus: Path, model: dict, *sizes: str) -> list[str]:
+    """A command that trains ``model`` by a packaged recipe, from random weights."""
+    text = yaml.safe_dump(model, default_flow_style=True, width=10_000).strip()
+    where = [f"data.root={corpus}", "--device", "cpu", f"model={text}", "ssl_checkpoint=null"]
+    return ["nes2net", "train", "asvspoof2019_nes2net_x", *where, "data.num_samples=8000", "data.num_workers=0", *sizes]
 
 
 @pytest.mark.weekly
@@ -159,17 +161,8 @@ def test_a_whole_experiment_with_nothing_but_the_wheel(user, corpus, small_model
     assert "asvspoof2021_df" in user("nes2net", "info", "corpora")
     assert "nes2net_x_selu" in user("nes2net", "info")
 
-    sizes = ["train.epochs=2", "train.batch_size=4", "train.lr=1e-3", "train.keep=all", "augment.algo=0"]
-    sizes += ["data.num_samples=8000", "data.num_workers=0", "date='1121'"]
-    training = [
-        "train",
-        "asvspoof2019_nes2net_x",
-        f"data.root={corpus}",
-        "--device",
-        "cpu",
-        *overrides_for(small_model),
-    ]
-    user("nes2net", *training, *sizes)
+    sizes = ["train.epochs=2", "train.batch_size=4", "train.lr=1e-3", "train.keep=all", "augment.algo=0", "date='1121'"]
+    user(*training(corpus, small_model, *sizes))
     (run,) = (user.folder / "models").iterdir()
     user("nes2net", "average", run, "--last", "2", "--out", "detector.pth")
     detector = ["--model", "detector.pth", "--device", "cpu"]
@@ -234,16 +227,8 @@ def test_the_first_five_minutes(newcomer, shared, corpus, small_model):
     evaluated = user("nes2net", "evaluate", "asvspoof2019_la", "AASIST.eval.txt", "--keys", ".", "--resamples", "100")
     assert "EER 0.830 %" in evaluated and "min t-DCF 0.0275" in evaluated  # published: 0.83 %, 0.0275
 
-    sizes = ["train.epochs=1", "train.batch_size=2", "data.num_samples=8000", "data.num_workers=0"]
-    training = [
-        "train",
-        "asvspoof2019_nes2net_x",
-        f"data.root={corpus}",
-        "--device",
-        "cpu",
-        *overrides_for(small_model),
-    ]
-    assert "next:\n  nes2net score" in user("nes2net", *training, *sizes)
+    trained = user(*training(corpus, small_model, "train.epochs=1", "train.batch_size=2"))
+    assert "next:\n  nes2net score" in trained
 
     pytest.importorskip("gradio")
     predicted = json.loads(user("nes2net", "predict", f"real/{first}", *model, *further, "--json"))
