@@ -45,6 +45,14 @@ def check(name, root, **options):
     return check_corpus(corpora.get(name), root / ROOTS[name], subset=True, workers=0, **options)
 
 
+def one_problem(name, root, begin, **options):
+    """The one problem of a copy, which begins so, and what can be done with the copy."""
+    found = check(name, root, **options)
+    (problem,) = found.missing
+    assert problem.startswith(begin)
+    return problem, dict(found.tasks())
+
+
 def test_every_corpus_is_here():
     others = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
     assert {*ROOTS, *others} == set(corpora.names())
@@ -68,9 +76,8 @@ def test_whole(whole, name):
 
 def test_without_its_scores_no_min_tdcf_is_promised(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
-    found = check("asvspoof2019_la", copy)
-    assert dict(found.tasks())["evaluate eval"] == "in part: EER without min t-DCF"
-    (problem,) = found.missing
+    problem, tasks = one_problem("asvspoof2019_la", copy, "min t-DCF: ")
+    assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
     for inner in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
         assert f"{copy}/{inner}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
     assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
@@ -98,26 +105,16 @@ def test_missing_and_extra_files(copy):
     (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
-    found = check("asvspoof2019_la", copy)
-    dev, gone = found.splits[1], ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
     assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
-    (problem,) = found.missing
-    why = "2 of 4 files are missing (1 are there under another suffix)"
-    assert problem.startswith(f"dev: {why}: {', '.join(gone)}; get LA.zip")
-    tasks = dict(found.tasks())
+    why = "dev: 2 of 4 files are missing (1 are there under another suffix)"
+    _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
-
-
-def test_up_to_ten_names_and_the_total(tmp_path):
-    folder(tmp_path / "ASVspoof2019_LA_train" / "flac")
-    lines = "".join(f"LA_1 LA_T_{n} - A01 spoof\n" for n in range(10, 35))
-    write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", lines)
-    found = check("asvspoof2019_la", tmp_path, splits=["train"])
-    (problem,) = found.missing
-    names = ", ".join(f"LA_T_{n}.flac" for n in range(10, 20))
-    assert f"25 of 25 files are missing: {names}, … (25 in all)" in problem
-    assert dict(found.tasks())["score train"] == "no: 25 of 25 files are missing"
+    for path in flac.iterdir():
+        path.unlink()
+    _, tasks = one_problem("asvspoof2019_la", copy, "dev: 4 of 4 files are missing: ")
+    assert tasks["score dev"] == "no: 4 of 4 files are missing"
 
 
 @pytest.mark.parametrize(
@@ -135,10 +132,8 @@ def test_up_to_ten_names_and_the_total(tmp_path):
 def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
     kind = "audio" if (copy / file).is_dir() else "protocol"
     shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
-    found = check(name, copy, decode=True)
-    (problem,) = found.missing
-    assert problem.startswith(f"{part}: its {kind} is not there; get ") and str(copy / file) in problem
-    tasks = dict(found.tasks())
+    problem, tasks = one_problem(name, copy, f"{part}: its {kind} is not there; get ", decode=True)
+    assert str(copy / file) in problem
     assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
 
@@ -146,15 +141,12 @@ def test_files_that_cannot_be_read(copy):
     protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
     for path in (protocol, audio):
         path.write_bytes(path.read_bytes()[:20])
-    found = check("asvspoof2019_la", copy)
-    (problem,) = found.missing
-    assert problem.startswith(f"dev: {protocol}, line 1: expected ") and "; get " in problem
-    assert dict(found.tasks())["validate"] == NO_TRIALS
+    problem, tasks = one_problem("asvspoof2019_la", copy, f"dev: {protocol}, line 1: expected ")
+    assert "; get " in problem and tasks["validate"] == NO_TRIALS
     assert check("in_the_wild", copy).complete
-    found = check("in_the_wild", copy, decode=True)
-    (problem,) = found.missing
-    assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
-    assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
+    why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
+    _, tasks = one_problem("in_the_wild", copy, why, decode=True)
+    assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_a_folder_that_may_not_be_read(copy):
@@ -172,10 +164,8 @@ def test_a_folder_that_may_not_be_read(copy):
 
 def test_keys_that_are_not_there(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
-    found = check("asvspoof2021_la", copy)
-    (problem,) = found.missing
-    assert problem.startswith("keys: not there; get https://www.asvspoof.org/") and "keys/LA/CM" in problem
-    assert dict(found.tasks()) == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there; get https://www.asvspoof.org/")
+    assert "keys/LA/CM" in problem and tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
     (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
     assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
@@ -213,9 +203,7 @@ def test_labels_of_segments(copy):
     missing = check("partialspoof", copy).missing
     assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
     np.save(labels, {name: segments[name] for name in others})
-    assert check("partialspoof", copy).missing == [
-        f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}"
-    ]
+    one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
     for name in ("list.csv", "list.rttm"):
@@ -232,8 +220,6 @@ def test_a_list_of_ones_own(copy):
     (copy / "generic/fake/vocoder0/clip2.wav").rename(copy / "generic/fake/vocoder0/other.wav")
     (part,) = check_corpus(generic.CORPUS, copy / "list.csv").splits
     assert part.missing == ["generic/fake/vocoder0/clip2.wav"] and part.extra == ["generic/fake/vocoder0/other.wav"]
-    with pytest.raises(InputError, match=r"list\.csv, line 2: unknown label"):
-        check_corpus(generic.CORPUS, write(copy / "list.csv", "path,label\na.wav,maybe\n"))
 
 
 @pytest.mark.parametrize("name, splits", [("list.csv", None), ("list.csv", ["dev"]), ("train.csv", None)])

@@ -8,7 +8,7 @@ from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
-META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,Ayn Rand,spoof\n'
+META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
 
 
 @pytest.mark.parametrize("given", [".", "release_in_the_wild"])
@@ -20,7 +20,7 @@ def test_trials_and_keys(tmp_path, given):
     assert in_the_wild.CORPUS.trials(tmp_path / given) == [
         Trial("0", audio / "0.wav", "spoof", "Obama, Barack"),
         Trial("1", audio / "1.wav", "bonafide", "Alec Guinness"),
-        Trial("10", audio / "10.wav", "spoof", "Ayn Rand"),
+        Trial("10", audio / "10.wav", "spoof"),
         Trial("7", audio / "7.wav"),
     ]
     for key in (tmp_path / given, audio / "meta.csv"):
@@ -45,5 +45,7 @@ def test_windows_line_ends_and_byte_order_mark(tmp_path):
 def test_missing_files(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
         in_the_wild.CORPUS.trials(tmp_path)
-    with pytest.raises(NotFound, match=r"meta.csv, .*release_in_the_wild/meta.csv"):
+    with pytest.raises(
+        NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*release_in_the_wild/meta.csv"
+    ):
         in_the_wild.CORPUS.keys(tmp_path)
