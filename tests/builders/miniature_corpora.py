@@ -34,9 +34,7 @@ def make(root: Path, corpus: Miniature) -> Path:
     """Write ``corpus`` below ``root``: tones of 0.1 s, and the lists."""
     names = [*(name for of_split in corpus.trials.values() for name in of_split), *corpus.besides]
     for number, name in enumerate(names):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, 0.1 * np.sin(0.05 * (number + 1) * np.arange(1600)), 16000)
+        soundfile.write(write(root / name), 0.1 * np.sin(0.05 * (number + 1) * np.arange(1600)), 16000)
     for name, text in corpus.lists.items():
         write(root / name, text)
     return root
@@ -155,7 +153,6 @@ CORPORA = {
         malformed=[
             ("fake/en/bark/meta.csv", "a.wav|b.wav\n", "line 3: expected 9 fields"),
             ("fake/en/bark/meta.csv", _mlaad("bark", "../../../../x"), "line 3: '.*' cannot be a recording of the corpus"),
-            ("fake/en/bark/meta.csv", _mlaad("bark", "x_1"), "in it more than once: fake/en/bark/x_1"),
         ],
     ),
     "spoofceleb": Miniature(
@@ -205,8 +202,6 @@ CORPORA = {
         },
         malformed=[
             ("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec\), found 2"),
-            ("label/C1.txt", "S4.wav bonafide 0\n", "line 3: unknown label 'bonafide'; expected one of real, fake"),
-            ("label/C1.txt", "S3.wav real 0\n", "in it more than once: C1/S3"),
         ],
     ),
     "wavefake": Miniature(
@@ -263,7 +258,6 @@ CORPORA = {
         },
         malformed=[
             ("track1_label.txt", "ADD_E1_3.wav\n", r"line 3: expected 2 fields \(file, label\), found 1"),
-            ("track1_label.txt", "ADD_E1_3.wav real\n", "line 3: unknown label 'real'; expected one of genuine, fake"),
             ("track1_label.txt", "../ADD_E1_3.wav fake\n", "line 3: '../ADD_E1_3.wav' cannot be a recording"),
         ],
         split="track1",
@@ -277,7 +271,6 @@ CORPORA = {
             f"Track1.2/{folder}/label.txt": f"{prefix}_1.wav genuine\n{prefix}_2.wav fake\n"
             for _, folder, prefix in _ADD2023
         },
-        malformed=[("Track1.2/testR2/label.txt", "ADD2023_T1.2R2_E_2.wav fake\n", "in it more than once")],
         split="round2",
     ),
     "librisevoc": Miniature(
@@ -352,7 +345,6 @@ CORPORA = {
         {"protocol.txt": _FAMOUS_FIGURES},
         malformed=[
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\n", "line 4: expected 5 fields"),
-            ("protocol.txt", "A_B_2\tA_B\t-\treal\t/data/A_B/-/A_B_2.wav\n", "line 4: unknown label 'real'"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\ta/../A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\t/A_B/A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from nes2net.corpora import npy_dictionary
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
@@ -156,16 +154,3 @@ def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
 def test_a_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"none\.npy: cannot be read"):
         read_npy_dictionary(tmp_path / "none.npy")
-
-
-@given(st.data(), st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), min_size=1, max_size=8))
-def test_damage_is_an_error_of_one_line_or_does_no_harm(tmp_path_factory, data, changes):
-    content = bytearray(OBJECT + pickle.dumps(np.array(ARRAYS, object), data.draw(st.sampled_from((2, 4, 5)))))
-    for place, value in changes:
-        content[place % len(content)] = value
-    try:
-        found = read_npy_dictionary(written(tmp_path_factory.getbasetemp(), content))
-    except InputError as error:
-        assert "a.npy" in str(error) and "\n" not in str(error)
-    else:
-        assert all(isinstance(array, np.ndarray) and not array.dtype.hasobject for array in found.values())
