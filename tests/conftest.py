@@ -139,19 +139,13 @@ def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
 def small_model() -> dict:
     """The configuration of a detector that is built quickly."""
     frontend = {
-        "name": "wav2vec2_small",
-        "encoder_layers": 2,
-        "encoder_embed_dim": 64,
-        "encoder_ffn_embed_dim": 64,
+        **{"name": "wav2vec2_small", "encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64},
         # Not 16 channels: with kernel 4 and stride 4 oneDNN's bfloat16 convolution of that width is
         # wrong on AMX.
         "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],
     }
-    return {
-        "frontend": frontend,
-        "aggregation": {"name": "last"},
-        "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
-    }
+    backend = {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    return {"frontend": frontend, "aggregation": {"name": "last"}, "backend": backend}
 
 
 @pytest.fixture
@@ -161,27 +155,25 @@ def model_with_dropout(small_model: dict) -> dict:
     return {**small_model, "frontend": {**small_model["frontend"], **drop}}
 
 
-@pytest.fixture
-def detector(small_model: dict):
-    """A detector of :func:`small_model` with seeded weights, in eval mode."""
+def seeded_detector(model: dict):
     import torch
 
     from nes2net import Detector
 
     torch.manual_seed(0)
-    return Detector.from_config(small_model).eval()
+    return Detector.from_config(model).eval()
+
+
+@pytest.fixture
+def detector(small_model: dict):
+    """A detector of :func:`small_model` with seeded weights, in eval mode."""
+    return seeded_detector(small_model)
 
 
 @pytest.fixture
 def spectral_detector():
     """The fastest detector: a small spectrum and ASP + MLP."""
-    import torch
-
-    from nes2net import Detector
-
-    torch.manual_seed(0)
-    frontend = {"name": "lps", "n_fft": 128, "num_bins": 20}
-    return Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
+    return seeded_detector({"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"})
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from builders import PATIENCE
+from builders.files import write
+from conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 TEXT = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 #: A file: its name on a line of its own, then a block that holds it.
 FILE = re.compile(r"^`(?P<name>[\w./]+)`:\n\n```\w+\n(?P<content>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -18,22 +19,17 @@ CONSOLE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: A command, and the output that the page shows.
 COMMAND = re.compile(r"^\$ (?P<command>.*)\n(?P<output>(?:(?!\$ ).*\n)*)", re.MULTILINE)
 INSTALL = "pip install --no-deps --no-build-isolation -e ."
-PROGRAMS = {
-    "nes2net": [sys.executable, "-m", "nes2net"],
-    "python": [sys.executable],
-    "pip": [sys.executable, "-m", "pip"],
-}
+PROGRAMS = {"nes2net": ["-m", "nes2net"], "python": [], "pip": ["-m", "pip"]}
 
 
 def commands() -> list[tuple[str, str]]:
     return [(m["command"], m["output"]) for block in CONSOLE.findall(TEXT) for m in COMMAND.finditer(block)]
 
 
-def run(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    program, *arguments = command.split()
-    return subprocess.run(
-        [*PROGRAMS[program], *arguments], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE
-    )
+def run(line: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    program, *arguments = line.split()
+    command = [sys.executable, *PROGRAMS[program], *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +37,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of CONTRIBUTING.md in a folder of their own."""
     folder = tmp_path_factory.mktemp("my-parts")
     for block in FILE.finditer(TEXT):
-        path = folder / block["name"]
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(block["content"], encoding="utf-8")
+        write(folder / block["name"], block["content"])
     return folder
 
 

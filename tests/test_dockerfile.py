@@ -1,21 +1,16 @@
 """The Dockerfile names what is there; `scripts/dockerfile_in_chroot.py` goes through its steps."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from builders.scripts import loaded
+from conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
 def script():
-    path = REPOSITORY / "scripts" / "dockerfile_in_chroot.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded("dockerfile_in_chroot.py")
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +31,21 @@ def test_the_parts_of_the_dockerfile(steps):
     assert {argument.partition("=")[0] for name, argument in steps if name == "ARG"} == {"TORCH", "TORCH_INDEX"}
 
 
-def test_what_is_copied_is_there(steps, patterns, script):
-    sources = [
-        source
-        for name, argument in steps
-        if name == "COPY"
-        for source in [word for word in argument.split() if not word.startswith("--")][:-1]
-    ]
-    assert "pyproject.toml" in sources and "." in sources
-    for source in sources:
-        assert (REPOSITORY / source).exists(), source
-        assert source == "." or not script.ignored(Path(source), patterns), source
-
-
-def test_what_is_run_was_copied_before(steps):
-    copied: set[str] = set()
+def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patterns, script):
+    copied = set()
     for name, argument in steps:
-        words = argument.split()
+        *sources, place = [word for word in argument.split() if not word.startswith("--")]
         if name == "COPY":
-            copied |= {Path(words[-1], Path(word).name).as_posix() for word in words[:-1]}
+            for source in sources:
+                assert (REPOSITORY / source).exists(), source
+                assert source == "." or not script.ignored(Path(source), patterns), source
+            copied |= {Path(place, Path(source).name).as_posix() for source in sources}
         called = re.findall(r"scripts/\w+\.sh", argument) if name == "RUN" else []
         assert set(called) <= copied
         for path in called:
             for inner in re.findall(r"scripts/(\w+\.sh)", (REPOSITORY / path).read_text(encoding="utf-8")):
                 assert (REPOSITORY / "scripts" / inner).is_file()
+    assert {"pyproject.toml", "."} <= {word for name, argument in steps if name == "COPY" for word in argument.split()}
 
 
 def test_the_environment_of_the_tests_has_every_extra_but_fairseq():

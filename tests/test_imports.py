@@ -13,51 +13,46 @@ import torch
 import nes2net
 
 
-def test_importing_the_package_imports_nothing_heavy():
-    heavy = {"torch", "transformers", "librosa", "matplotlib", "av", "scipy", "soundfile", "tensorboard", "pydantic"}
-    code = "import sys, nes2net, nes2net.cli.main, nes2net.cli.published.main; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert heavy.isdisjoint(done.stdout.split())
+def imported_by(code, *words, cwd=None):
+    """What a program prints, and the modules that it has imported at its end."""
+    command = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)", *words]
+    *said, modules = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd).stdout.splitlines()
+    return said, set(modules.split())
 
 
-def test_help_imports_no_numpy():
-    code = "import sys, nes2net.cli.main as cli; cli.build_parser().format_help(); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "numpy" not in done.stdout.split()
+HEAVY = "torch transformers librosa matplotlib av scipy soundfile tensorboard pydantic"
+MAIN = "from nes2net.cli.main import main; print(main(sys.argv[1:]))"
 
 
-@pytest.fixture(scope="module")
-def aasist_l(tmp_path_factory):
-    """A recording, and random weights of AASIST-L without the name of their architecture."""
-    place = tmp_path_factory.mktemp("light")
-    torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), place / "model.pth")
-    soundfile.write(place / "a.wav", np.zeros(32000), 16000)
-    return place
+@pytest.mark.parametrize(
+    "code, words, heavy",
+    [
+        ("import nes2net, nes2net.cli.main, nes2net.cli.published.main", "", HEAVY),
+        ("import nes2net.cli.main as cli; cli.build_parser().format_help()", "", "numpy"),
+        (MAIN, "info", "torch transformers scipy av"),
+        (MAIN, "info corpora", "torch transformers scipy av"),
+        (MAIN, "models", "torch transformers scipy av"),
+    ],
+)
+def test_what_is_light_imports_nothing_heavy(code, words, heavy):
+    assert imported_by(code, *words.split())[1].isdisjoint(heavy.split())
 
 
-def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of_training(aasist_l):
-    heavy = {"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn", "tensorboard"}
-    heavy |= {"matplotlib", "huggingface_hub", "httpx"}
-    code = "import sys; from nes2net.cli.main import main; print(main(sys.argv[1:]), *sys.modules)"
-    words = ["predict", "a.wav", "--model", "model.pth", "--device", "cpu"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=True, cwd=aasist_l
-    )
-    status, *modules = done.stdout.splitlines()[-1].split()
-    assert status == "0" and "detector: AASIST-L" in done.stdout and heavy.isdisjoint(modules)
+def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of_training(tmp_path):
+    torch.save(nes2net.Detector.from_config("AASIST-L").state_dict(), tmp_path / "model.pth")
+    soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
+    said, modules = imported_by(MAIN, *"predict a.wav --model model.pth --device cpu".split(), cwd=tmp_path)
+    assert said[-1] == "0" and "detector: AASIST-L" in "".join(said)  # recognised by its weights
+    assert modules.isdisjoint({"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn"})
+    assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
 
 
-@pytest.mark.parametrize("words", [["info"], ["info", "corpora"], ["models"]])
-def test_lists_of_names_are_made_without_torch(words):
-    code = "import sys; from nes2net.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    assert {"torch", "transformers", "scipy", "av"}.isdisjoint(done.stdout.splitlines()[-1].split())
-
-
-@pytest.mark.parametrize("name", nes2net.__all__)
-def test_public_names(name):
-    assert getattr(nes2net, name) is not None
-    assert name in dir(nes2net)
+def test_public_names():
+    for name in nes2net.__all__:
+        assert getattr(nes2net, name) is not None
+    assert {*nes2net.__all__} <= {*dir(nes2net)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        getattr(nes2net, "nothing")  # noqa: B009
 
 
 def test_editors_see_the_same_names():
@@ -68,12 +63,3 @@ def test_editors_see_the_same_names():
     imported = {alias.name: statement.module for statement in block.body for alias in statement.names}
     assert imported == nes2net._MODULE_OF
     assert sorted(imported) == sorted(nes2net.__all__)
-
-
-def test_type_checkers_are_told_that_the_package_has_types():
-    assert (Path(nes2net.__file__).parent / "py.typed").is_file()
-
-
-def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        getattr(nes2net, "nothing")  # noqa: B009

@@ -1,13 +1,12 @@
 """requirements.txt and constraints.txt fit what pyproject.toml requires."""
 
 import re
-from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 PROJECT = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
 
 
@@ -25,9 +24,6 @@ def in_pyproject(pattern):
 def test_requirements_are_the_dependencies_of_the_package_and_librosa():
     librosa = [entry for entry in in_pyproject("dev") if entry.startswith("librosa")]
     assert len(librosa) == 1 and lines("requirements.txt") == in_pyproject("dependencies") + librosa
-
-
-def test_librosa_is_not_a_dependency_of_the_package():
     assert not any(entry.startswith("librosa") for entry in in_pyproject("dependencies"))
 
 

@@ -2,12 +2,9 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
-from builders import PATIENCE
-from builders.scripts import SCRIPTS
+from builders.scripts import SCRIPTS, run
 from conftest import REPOSITORY
 
 TESTS = REPOSITORY / "tests"
@@ -22,13 +19,7 @@ def found(tmp_path_factory):
     """What each check found: waits by place, or an error."""
     file = tmp_path_factory.mktemp("simulated") / "found.json"
     path = os.pathsep.join(map(str, (REPOSITORY, TESTS, SCRIPTS, SCRIPTS / "benchmarks")))
-    done = subprocess.run(
-        [sys.executable, TESTS / "builders" / "simulated_checks.py", file],
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = run(TESTS / "builders" / "simulated_checks.py", file, PYTHONPATH=path)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(file.read_text())
 

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import REPOSITORY
 
 import nes2net
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPT = """\
 from pathlib import Path
 
@@ -55,36 +55,30 @@ def test_a_users_script_passes_mypy_strict(tmp_path):
     command = [sys.executable, "-m", "mypy", *options, "script.py"]
     done = subprocess.run(command, cwd=tmp_path, env={"MYPYPATH": str(REPOSITORY)}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = dict(re.findall(r'^script\.py:(\d+): note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE))
-    lines = enumerate(SCRIPT.splitlines(), 1)
-    expected = {str(number): line.split("  # ")[1] for number, line in lines if "reveal_type" in line}
-    assert {line: kind.split("[")[0] for line, kind in found.items()} == {
-        line: kind.split("[")[0] for line, kind in expected.items()
-    }
+    found = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE)
+    expected = re.findall(r"reveal_type.*  # (.*)", SCRIPT)
+    assert [kind.split("[")[0] for kind in found] == [kind.split("[")[0] for kind in expected]
 
 
 def completions(code):
+    """The script as an editor sees it, and the names that it proposes at the end of its last line."""
     jedi = pytest.importorskip("jedi")
-    project = jedi.Project(REPOSITORY)
-    return jedi.Script(code, project=project)
+    script = jedi.Script(code, project=jedi.Project(REPOSITORY))
+    return script, {completion.name for completion in script.complete(2, len(code.splitlines()[1]))}
 
 
 @pytest.mark.slow
 def test_an_editor_completes_a_detector():
-    script = completions("from nes2net import Detector\nDetector.")
-    known = {completion.name for completion in script.complete(2, len("Detector."))}
+    _, known = completions("from nes2net import Detector\nDetector.")
     assert {"from_pretrained", "from_config", "score", "score_files", "score_track", "save", "config"} <= known
-    script = completions("from nes2net import Detector\nDetector.from_pretrained(")
+    script, _ = completions("from nes2net import Detector\nDetector.from_pretrained(")
     (signature,) = script.get_signatures(2, len("Detector.from_pretrained("))
     assert [parameter.name for parameter in signature.params] == ["path_or_name", "device", "dtype", "config", "base"]
     assert signature.docstring(raw=True).startswith("Load a trained detector, in eval mode")
 
 
 def test_an_editor_completes_the_package():
-    script = completions("import nes2net\nnes2net.")
-    known = {completion.name for completion in script.complete(2, len("nes2net."))}
-    assert set(nes2net.__all__) <= known
-    assert set(nes2net.__all__) <= set(dir(nes2net))
+    assert set(nes2net.__all__) <= completions("import nes2net\nnes2net.")[1]
 
 
 def test_the_package_says_that_it_is_typed():

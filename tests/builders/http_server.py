@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -39,11 +38,8 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def running(content: bytes | None = None, context: ssl.SSLContext | None = None) -> Iterator[Server]:
-    """Run a server, in TLS by ``context`` if there is one."""
+def running(content: bytes | None = None) -> Iterator[Server]:
     with Server(content) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
         server.shutdown()

@@ -54,8 +54,8 @@ def bw64(samples, num_samples, channels=1):
 _FORMATS = {"u8": (np.uint8, 128), "s16": (np.int16, 32768), "s32": (np.int32, 2**31), "dbl": (np.float64, 1)}
 
 
-def encode(path, samples, codec, sample_format="fltp", spread=0, quality=None, layout="mono", **container):
-    """Encode ``samples`` ((N,) or (channels, N)) at 16 kHz by FFmpeg.
+def encode(path, samples, codec, sample_format="fltp", spread=0, quality=None, layout="mono", rate=16000, **container):
+    """Encode ``samples`` ((N,) or (channels, N)) by FFmpeg.
 
     The packets of the second half get time stamps that are later by ``spread``.
     """
@@ -63,14 +63,14 @@ def encode(path, samples, codec, sample_format="fltp", spread=0, quality=None, l
     middle = 128 if dtype == np.uint8 else 0
     samples = (np.atleast_2d(samples).astype(np.float64) * scale + middle).astype(dtype)
     with av.open(str(path), "w", **container) as output:
-        stream = output.add_stream(codec, rate=16000, layout=layout)
+        stream = output.add_stream(codec, rate=rate, layout=layout)
         if quality is not None:
             stream.codec_context.flags |= 2
             stream.codec_context.global_quality = 118 * quality
         frame = av.AudioFrame(format=sample_format, layout=layout, samples=samples.shape[1])
         for index, plane in enumerate(samples):  # not from_ndarray, which fails at 8 planes
             AudioPlane(frame, index).update(np.ascontiguousarray(plane).tobytes())
-        frame.sample_rate, frame.pts, frame.time_base = 16000, 0, Fraction(1, 16000)
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
         packets = [*stream.encode(frame), *stream.encode(None)]
         for packet in packets[len(packets) // 2 :] if spread else ():
             packet.pts += spread

@@ -1,6 +1,5 @@
 """The files of tests/golden have the numbers of the whole reference folder, to the bit."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -52,33 +51,7 @@ def test_cases_of_the_evaluation_programs(reference):
 def test_checkpoints(reference, pretrained):
     written = sorted((reference / "frontends").glob("*.pt"))
     assert sorted(path.name for path in pretrained.iterdir()) == [path.name for path in written]
-    for path in written:
-        assert (
-            hashlib.sha256((pretrained / path.name).read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest()
-        )
-
-
-def test_drawn_numbers_are_found_again():
-    generator = torch.Generator().manual_seed(7)
-    drawn = [torch.rand(5, generator=generator), torch.randn(6, 50, generator=generator)]
-    drawn += [torch.empty(40).uniform_(0.5, 1.5, generator=generator), torch.randn(37, generator=generator)]
-    stream = make.TorchStream(7)
-    kinds = ("torch_normal", "torch_uniform", "torch_normal")
-    for values, kind, start in zip(drawn[1:], kinds, (5, 5 + 300 + 16, 5 + 300 + 16 + 40)):
-        about = stream.find(values.numpy())
-        assert (about["kind"], about["at"]) == (kind, start)
-        np.testing.assert_allclose(golden.build(about, {}), values.numpy(), rtol=1e-6)
-    assert stream.find(drawn[1].numpy() + 1) is None
-
-
-def test_what_is_packed_is_unpacked():
-    values = np.arange(6, dtype=np.float32).reshape(2, 3)
-    tree = {"a": [torch.ones(2, dtype=torch.int64), values], "b": {"same": values.copy(), "text": "x", "none": None}}
-    packer = make.Packer(None)
-    packed = packer.pack(tree)
-    stored = {kind: np.concatenate(parts) for kind, parts in packer.stored.items()}
-    assert stored["float32"].size == 6
-    check_same(golden.unpack(packed, stored), tree, "tree")
+    assert all((pretrained / path.name).read_bytes() == path.read_bytes() for path in written)
 
 
 def test_the_folder_stays_small():

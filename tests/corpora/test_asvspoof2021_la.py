@@ -4,7 +4,6 @@ import pytest
 from builders.files import folder, write
 
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la
-from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
@@ -28,14 +27,8 @@ def test_trials(tmp_path, corpus, track, place):
     audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
     trials = corpus.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
     assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
-
-
-@pytest.mark.parametrize("corpus, track", TRACKS)
-def test_root_may_be_the_corpus_folder(tmp_path, corpus, track):
-    root = tmp_path / f"ASVspoof2021_{track}_eval"
-    audio = folder(root / "flac")
-    write(root / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_1\n")
-    assert corpus.CORPUS.trials(root)[0].path == audio / f"{track}_E_1.flac"
+    if place == "DB/ASVspoof2021_{}_eval":  # the root may be the folder of the corpus
+        assert corpus.CORPUS.trials(audio.parent) == trials
 
 
 @pytest.mark.parametrize(
@@ -79,111 +72,49 @@ ASV_KEY = (
 ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 LA_E_4 2\n"
 
 
-@pytest.mark.parametrize(
-    "given, at, system",
-    [
-        (".", "LA", "ASVTorch_Kaldi"),
-        (".", "keys/LA", "ASVtorch_kaldi"),
-        (".", ".", "ASVTorch_Kaldi"),
-        ("LA", "LA", "ASVTorch_Kaldi"),
-        ("LA/CM", "LA", "ASVtorch_kaldi"),
-    ],
-)
+@pytest.mark.parametrize("given, at", [(".", "LA"), (".", "keys/LA"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")])
+@pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
 def test_asv_scores(tmp_path, given, at, system):
     folder(tmp_path / "LA" / "CM")
     write(tmp_path / at / "ASV" / "trial_metadata.txt", ASV_KEY)
     write(tmp_path / at / "ASV" / system / "score.txt", ASV_SCORES)
-    scores = asvspoof2021_la.asv_scores(tmp_path / given, "eval")
-    assert [list(values) for values in scores] == [[3], [-1], [1.5]]
-    target, nontarget, spoof = asvspoof2021_la.asv_scores(tmp_path / given, "hidden_track")
-    assert (list(target), nontarget.size, spoof.size) == ([2], 0, 0)
+    for phase, expected in (("eval", [[3], [-1], [1.5]]), ("hidden_track", [[2], [], []])):
+        assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / given, phase)] == expected
 
 
-@pytest.mark.parametrize(
-    "scores, message",
-    [
+def test_asv_scores_that_do_not_fit(tmp_path):
+    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
+    for scores, message in (
         (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
         (ASV_SCORES.replace("LA_E_3", "LA_E_9"), "line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx"),
         (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
-    ],
-)
-def test_asv_scores_that_do_not_fit(tmp_path, scores, message):
-    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
-    write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
-    with pytest.raises(InputError, match=message):
-        asvspoof2021_la.asv_scores(tmp_path)
-
-
-@pytest.mark.parametrize("corpus, track", TRACKS)
-def test_missing_key_names_every_path(tmp_path, corpus, track):
-    with pytest.raises(NotFound) as error:
-        corpus.CORPUS.keys(tmp_path / "keys")
-    for path in (f"{track}/CM", f"keys/{track}/CM", "CM", "."):
-        assert str(tmp_path / "keys" / path / "trial_metadata.txt") in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "corpus, text, message",
-    [
-        (asvspoof2021_la, KEY_DF, r"line 1: expected 8 fields .*, found 13"),
-        (asvspoof2021_df, KEY_LA, r"line 1: expected 13 fields .*, found 8"),
-        (asvspoof2021_la, KEY_LA.replace("A19 spoof", "A19 fake"), "line 3: unknown label 'fake'"),
-        (asvspoof2021_la, KEY_LA.replace("progress", "final"), "line 1: unknown phase 'final'"),
-        (asvspoof2021_la, KEY_LA + KEY_LA, r"4 utterances in it more than once: LA_E_1, LA_E_2, LA_E_3, LA_E_4"),
-    ],
-)
-def test_malformed_key(tmp_path, corpus, text, message):
-    with pytest.raises(InputError, match=message):
-        corpus.CORPUS.keys(write(tmp_path / "trial_metadata.txt", text))
-
-
-LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
+    ):
+        write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
+        with pytest.raises(InputError, match=message):
+            asvspoof2021_la.asv_scores(tmp_path)
 
 
 @pytest.mark.parametrize("corpus", [asvspoof2021_la, asvspoof2019_la])
 def test_labels_alone(tmp_path, corpus):
-    file = write(tmp_path / "progress.labels.txt", f"\n{LABELS}")
+    file = write(tmp_path / "progress.labels.txt", "\nLA_E_1 bonafide\nLA_E_2 spoof\n")
     expected = [Trial("LA_E_1", None, "bonafide"), Trial("LA_E_2", None, "spoof")]
     assert corpus.CORPUS.keys(file) == corpus.CORPUS.keys(file, "eval") == expected
     with pytest.raises(InputError, match="has no (phase|split) 'final'"):
         corpus.CORPUS.keys(file, "final")
-    for text, message in (
-        ("LA_E_1 -1.25\n", r"line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
-        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
-        (f"{LABELS}LA_E_2 spoof\n", "1 utterance in it more than once: LA_E_2"),
-        ("a\0b spoof\n", "not a text file"),
-    ):
-        with pytest.raises(InputError, match=message):
-            corpus.CORPUS.keys(write(file, text))
-
-
-def test_a_file_of_the_official_name_has_the_official_fields(tmp_path):
-    with pytest.raises(InputError, match="line 1: expected 8 fields"):
-        asvspoof2021_la.CORPUS.keys(write(tmp_path / "trial_metadata.txt", LABELS))
-    with pytest.raises(InputError, match="line 1: expected 5 fields"):
-        asvspoof2019_la.CORPUS.keys(write(tmp_path / "ASVspoof2019.LA.cm.eval.trl.txt", LABELS))
 
 
 def test_labels_alone_are_not_taken_for_another_phase():
-    counts = asvspoof2021_la.CORPUS.key_counts["hidden"]
+    counts = asvspoof2021_la.CORPUS.labelled_counts("hidden_track")
+    assert counts is asvspoof2021_la.CORPUS.key_counts["hidden"]
     key = [Trial(f"b{n}", label="bonafide") for n in range(counts.bonafide)]
     key += [Trial(f"s{n}", label="spoof") for n in range(counts.spoof)]
     asvspoof2021_la.CORPUS.check_phase("hidden_track", key)
     asvspoof2021_la.CORPUS.check_phase("eval", key[1:])  # numbers of no phase
-    with pytest.raises(
-        InputError, match=r"belong to phase hidden of ASVspoof 2021 LA, not to eval; ask for `phase=hidden`"
-    ):
+    with pytest.raises(InputError, match="belong to phase hidden of ASVspoof 2021 LA, not to eval; ask for `phase=hid"):
         asvspoof2021_la.CORPUS.check_phase("eval", key)
 
 
 def test_a_protocol_of_ids_has_one_field(tmp_path):
-    write(tmp_path / "ASVspoof2021.LA.cm.eval.trl.txt", "LA_E_1\nLA_E_2 spoof\n")
-    folder(tmp_path / "flac")
+    file = write(tmp_path / "ASVspoof2021.LA.cm.eval.trl.txt", "LA_E_1\nLA_E_2 spoof\n")
     with pytest.raises(InputError, match=r"line 2: expected 1 field \(utterance\), found 2"):
-        asvspoof2021_la.CORPUS.trials(tmp_path)
-
-
-@pytest.mark.parametrize("corpus", [asvspoof2021_la.CORPUS, asvspoof2021_df.CORPUS])
-def test_parts_add_up_to_the_whole(corpus):
-    assert sum(counts.trials for counts in corpus.key_counts.values()) == corpus.counts["eval"].trials
-    assert corpus.labelled_counts("hidden_track") is corpus.key_counts["hidden"]
+        asvspoof2021_la.CORPUS.read_protocol(file, "eval", tmp_path)

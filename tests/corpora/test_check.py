@@ -1,14 +1,14 @@
 """check_corpus on tiny corpora, whole and damaged, and on corpora of the official size."""
 
 import lzma
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from builders import miniature_corpora
+from builders import miniature_corpora, tiny_corpus
+from builders.files import folder, write
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
 from nes2net.corpora.check import check_corpus
@@ -18,16 +18,9 @@ from nes2net.errors import InputError
 from nes2net.localisation import write_rttm
 from nes2net.registry import corpora
 
-ROOTS = {
-    "asvspoof2019_la": ".",
-    "asvspoof2021_la": ".",
-    "asvspoof2021_df": ".",
-    "in_the_wild": ".",
-    "asvspoof5": "asvspoof5",
-    "ctrsvdd": "ctrsvdd",
-    "partialspoof": "partialspoof",
-    "generic": "generic",
-}
+SUBFOLDERS = ("asvspoof5", "ctrsvdd", "partialspoof", "generic")
+ROOTS = dict.fromkeys(("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), ".")
+ROOTS |= {name: name for name in SUBFOLDERS}
 TASKS = {
     "asvspoof2019_la": "train validate score train score dev score eval evaluate train evaluate dev evaluate eval",
     "asvspoof2021_df": "score eval evaluate eval",
@@ -38,8 +31,6 @@ WITH_TDCF = ("asvspoof2019_la", "asvspoof2021_la")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    from builders import tiny_corpus
-
     return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
 
 
@@ -53,9 +44,17 @@ def check(name, root, **options):
     return check_corpus(corpora.get(name), root / ROOTS[name], subset=True, workers=0, **options)
 
 
+def one_problem(name, root, begin, **options):
+    """The one problem of a copy, which begins so, and what can be done with the copy."""
+    found = check(name, root, **options)
+    (problem,) = found.missing
+    assert problem.startswith(begin)
+    return problem, dict(found.tasks())
+
+
 def test_every_corpus_is_here():
     others = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
-    assert sorted({*ROOTS, *others}) == corpora.names()
+    assert {*ROOTS, *others} == set(corpora.names())
 
 
 @pytest.mark.parametrize("name", ROOTS)
@@ -76,12 +75,11 @@ def test_whole(whole, name):
 
 def test_without_its_scores_no_min_tdcf_is_promised(copy):
     shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
-    found = check("asvspoof2019_la", copy)
-    assert dict(found.tasks())["evaluate eval"] == "in part: EER without min t-DCF"
-    (problem,) = found.missing
+    problem, tasks = one_problem("asvspoof2019_la", copy, "min t-DCF: ")
+    assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
+    for inner in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
+        assert f"{copy}/{inner}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
     assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
-    for folder in (copy, copy / "ASVspoof_LA_cm_protocols", copy / "ASVspoof2019_LA_asv_scores"):
-        assert str(folder / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt") in problem
     assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
 
 
@@ -96,6 +94,9 @@ def test_the_official_numbers_are_asked_for(whole):
 
 # Damaged corpora
 
+LISTS_2019, LISTS_2021 = (f"ASVspoof_LA_cm_protocols/ASVspoof{year}.LA.cm." for year in (2019, 2021))
+NO_TRIALS = "no: its trials are not known"
+
 
 def test_missing_and_extra_files(copy):
     flac = copy / "ASVspoof2019_LA_dev" / "flac"
@@ -103,100 +104,55 @@ def test_missing_and_extra_files(copy):
     (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
     for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
         (flac / name).touch()
-    found = check("asvspoof2019_la", copy)
-    dev = found.splits[1]
-    assert dev.missing == ["LA_D_1000001.flac", "LA_D_1000002.flac"]
-    assert dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
-    (problem,) = found.missing
-    assert problem.startswith(
-        "dev: 2 of 4 files are missing (1 are there under another suffix): LA_D_1000001.flac, LA_D_1000002.flac; get LA.zip"
-    )
-    tasks = dict(found.tasks())
+    (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
+    why = "dev: 2 of 4 files are missing (1 are there under another suffix)"
+    _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
     assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
     assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
-
-
-def test_up_to_ten_names_and_the_total(tmp_path):
-    (tmp_path / "ASVspoof2019_LA_train" / "flac").mkdir(parents=True)
-    lines = [f"LA_1 LA_T_{n} - A01 spoof\n" for n in range(10, 35)]
-    (tmp_path / "ASVspoof2019.LA.cm.train.trn.txt").write_text("".join(lines))
-    found = check_corpus(asvspoof2019_la.CORPUS, tmp_path, splits=["train"], subset=True)
-    (problem,) = found.missing
-    assert "25 of 25 files are missing: LA_T_10.flac," in problem
-    assert "LA_T_19.flac, … (25 in all)" in problem and "LA_T_20" not in problem
-    assert dict(found.tasks())["score train"] == "no: 25 of 25 files are missing"
+    for path in flac.iterdir():
+        path.unlink()
+    _, tasks = one_problem("asvspoof2019_la", copy, "dev: 4 of 4 files are missing: ")
+    assert tasks["score dev"] == "no: 4 of 4 files are missing"
 
 
 @pytest.mark.parametrize(
-    "name, folder, part",
+    "name, file, part, score, evaluation",
     [
-        ("asvspoof2019_la", "ASVspoof2019_LA_train", "train"),
-        ("asvspoof2021_df", "ASVspoof2021_DF_eval", "eval"),
-        ("partialspoof", "partialspoof/database/dev", "dev"),
+        ("asvspoof2019_la", "ASVspoof2019_LA_train", "train", "no: its audio is not there", "yes"),
+        ("asvspoof2021_df", "ASVspoof2021_DF_eval", "eval", "no: its audio is not there", "yes"),
+        ("partialspoof", "partialspoof/database/dev", "dev", "no: its audio is not there", "yes"),
+        ("asvspoof2019_la", f"{LISTS_2019}eval.trl.txt", "eval", NO_TRIALS, "no: its labels are not there"),
+        ("asvspoof2021_la", f"{LISTS_2021}eval.trl.txt", "eval", NO_TRIALS, "yes: EER and min t-DCF"),
+        ("in_the_wild", "release_in_the_wild/meta.csv", "eval", "yes", "no: its labels are not there"),
+        ("ctrsvdd", "ctrsvdd/test.txt", "eval", "yes", "no: its labels are not there"),
     ],
 )
-def test_missing_audio(copy, name, folder, part):
-    shutil.rmtree(copy / folder)
-    found = check(name, copy, decode=True)
-    (problem,) = found.missing
-    assert problem.startswith(f"{part}: its audio is not there; get ") and str(copy / folder) in problem
-    tasks = dict(found.tasks())
-    assert tasks[f"score {part}"] == "no: its audio is not there" and tasks[f"evaluate {part}"].startswith("yes")
+def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
+    kind = "audio" if (copy / file).is_dir() else "protocol"
+    shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
+    problem, tasks = one_problem(name, copy, f"{part}: its {kind} is not there; get ", decode=True)
+    assert str(copy / file) in problem
+    assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
 
 
-LA_EVAL = "ASVspoof_LA_cm_protocols/ASVspoof{}.LA.cm.eval.trl.txt"
-
-
-@pytest.mark.parametrize(
-    "name, file, score, evaluation",
-    [
-        ("asvspoof2019_la", LA_EVAL.format(2019), "no: its trials are not known", "no: its labels are not there"),
-        ("asvspoof2021_la", LA_EVAL.format(2021), "no: its trials are not known", "yes: EER and min t-DCF"),
-        ("in_the_wild", "release_in_the_wild/meta.csv", "yes", "no: its labels are not there"),
-        ("ctrsvdd", "ctrsvdd/test.txt", "yes", "no: its labels are not there"),
-    ],
-)
-def test_missing_protocol(copy, name, file, score, evaluation):
-    (copy / file).unlink()
-    found = check(name, copy)
-    (problem,) = found.missing
-    assert problem.startswith("eval: its protocol is not there; get ") and str(copy / file) in problem
-    tasks = dict(found.tasks())
-    assert (tasks["score eval"], tasks["evaluate eval"]) == (score, evaluation)
-
-
-def test_malformed_protocol(copy):
-    file = copy / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.dev.trl.txt"
-    lines = file.read_text().splitlines()
-    file.write_text("\n".join([*lines[:2], lines[2][:9]]))
-    found = check("asvspoof2019_la", copy)
-    (problem,) = found.missing
-    assert problem.startswith(f"dev: {file}, line 3: expected ") and "; get " in problem
-    assert dict(found.tasks())["validate"] == "no: its trials are not known"
-
-
-def test_a_folder_that_may_not_be_read(copy):
-    audio = copy / "ASVspoof2019_LA_eval" / "flac"
-    audio.chmod(0o300)
-    try:
-        if os.access(audio, os.R_OK):
-            pytest.skip("this user may read everything")
-        found = check("asvspoof2019_la", copy, splits=["eval"])
-    finally:
-        audio.chmod(0o700)
-    problems = found.splits[0].problems
-    assert any(f"{audio} cannot be read (Permission denied)" in problem for problem in problems)
-    assert any("4 of 4 files are missing" in problem for problem in problems)
+def test_files_that_cannot_be_read(copy):
+    protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
+    for path in (protocol, audio):
+        path.write_bytes(path.read_bytes()[:20])
+    problem, tasks = one_problem("asvspoof2019_la", copy, f"dev: {protocol}, line 1: expected ")
+    assert "; get " in problem and tasks["validate"] == NO_TRIALS
+    assert check("in_the_wild", copy).complete
+    why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
+    _, tasks = one_problem("in_the_wild", copy, why, decode=True)
+    assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_keys_that_are_not_there(copy):
     (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
-    found = check("asvspoof2021_la", copy)
-    (problem,) = found.missing
-    assert problem.startswith("keys: not there; get https://www.asvspoof.org/") and "keys/LA/CM" in problem
-    assert dict(found.tasks()) == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
-    (copy / "elsewhere").mkdir()
-    (copy / "CM of LA").rename(copy / "elsewhere" / "CM")
+    problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there; get https://www.asvspoof.org/")
+    assert "keys/LA/CM" in problem and tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
     assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
@@ -205,36 +161,22 @@ def test_keys_that_are_not_there(copy):
 def test_keys_that_do_not_fit(copy):
     key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
     key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
-    missing = check("asvspoof2021_la", copy).missing
-    assert missing == [
+    assert check("asvspoof2021_la", copy).missing == [
         "keys: 1 trial of the protocol without a label: LA_E_1000001",
         "keys: 1 labelled trial is not in the protocol: LA_E_9",
     ]
-    key.write_text("LA_E_1 bonafide\n")
+    write(key, "LA_E_1 bonafide\n")
     found = check("asvspoof2021_la", copy)
     assert found.missing[0].startswith(f"keys: {key}, line 1: expected 8 fields")
     assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
-    scores = copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt"
-    scores.write_text("nonsense\n")
+    write(copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt", "nonsense\n")
     assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).asv_problem
 
 
 def test_labels_of_the_test_set_elsewhere(copy):
-    (copy / "labels").mkdir()
-    (copy / "ctrsvdd" / "test.txt").rename(copy / "labels" / "test.txt")
-    assert not check("ctrsvdd", copy).complete
+    (copy / "ctrsvdd" / "test.txt").rename(folder(copy / "labels") / "test.txt")
     assert check("ctrsvdd", copy, keys=copy / "labels").complete
     assert check("ctrsvdd", copy, protocols=copy / "labels", splits=["test"]).complete
-
-
-def test_a_file_that_cannot_be_read(copy):
-    path = copy / "release_in_the_wild" / "2.wav"
-    path.write_bytes(path.read_bytes()[:20])
-    assert check("in_the_wild", copy).complete
-    found = check("in_the_wild", copy, decode=True)
-    (problem,) = found.missing
-    assert problem.startswith("eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile")
-    assert dict(found.tasks())["score eval"] == "in part: 1 of 4 files cannot be read"
 
 
 def test_labels_of_segments(copy):
@@ -247,16 +189,12 @@ def test_labels_of_segments(copy):
     missing = check("partialspoof", copy).missing
     assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
     np.save(labels, {name: segments[name] for name in others})
-    assert check("partialspoof", copy).missing == [
-        f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}"
-    ]
+    one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
-    lists = copy / "lists"
-    lists.mkdir()
     for name in ("list.csv", "list.rttm"):
-        shutil.copy(copy / name, lists)
-    apart = check_corpus(generic.CORPUS, copy, protocols=lists)
+        shutil.copy(copy / name, folder(copy / "lists"))
+    apart = check_corpus(generic.CORPUS, copy, protocols=copy / "lists")
     assert apart.splits[0].segments == ["RTTM of 4 of 4 trials"] and not apart.missing
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
     assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
@@ -265,13 +203,9 @@ def test_labels_of_segments(copy):
 def test_a_list_of_ones_own(copy):
     found = check_corpus(generic.CORPUS, copy / "list.csv")
     assert found.complete and found.splits[0].counts.by == {"attack": {"vocoder0": 1, "vocoder1": 1}}
-    (copy / "generic" / "fake" / "vocoder0" / "clip2.wav").rename(copy / "generic" / "fake" / "vocoder0" / "other.wav")
-    found = check_corpus(generic.CORPUS, copy / "list.csv")
-    assert found.splits[0].missing == ["generic/fake/vocoder0/clip2.wav"]
-    assert found.splits[0].extra == ["generic/fake/vocoder0/other.wav"]
-    with pytest.raises(InputError, match=r"list\.csv, line 2: unknown label"):
-        (copy / "list.csv").write_text("path,label\na.wav,maybe\n")
-        check_corpus(generic.CORPUS, copy / "list.csv")
+    (copy / "generic/fake/vocoder0/clip2.wav").rename(copy / "generic/fake/vocoder0/other.wav")
+    (part,) = check_corpus(generic.CORPUS, copy / "list.csv").splits
+    assert part.missing == ["generic/fake/vocoder0/clip2.wav"] and part.extra == ["generic/fake/vocoder0/other.wav"]
 
 
 @pytest.mark.parametrize("name, splits", [("list.csv", None), ("list.csv", ["dev"]), ("train.csv", None)])
@@ -279,9 +213,9 @@ def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
     """Parts that share a folder, in one list with a column split, or in a list each."""
     for number in range(4):
         soundfile.write(tmp_path / f"{number}.wav", np.zeros(800), 16000)
-    (tmp_path / "list.csv").write_text("path,label,split\n0.wav,real,train\n1.wav,fake,dev\n2.wav,real,test\n")
-    for part, number in (("train", 0), ("dev", 1), ("test", 2)):
-        (tmp_path / f"{part}.csv").write_text(f"path,label\n{number}.wav,real\n")
+    write(tmp_path / "list.csv", "path,label,split\n0.wav,real,train\n1.wav,fake,dev\n2.wav,real,test\n")
+    for number, part in enumerate(("train", "dev", "test")):
+        write(tmp_path / f"{part}.csv", f"path,label\n{number}.wav,real\n")
     found = check_corpus(generic.CORPUS, tmp_path / name, splits=splits)
     assert [part.extra for part in found.splits] == [["3.wav"]] * len(found.splits)
 
@@ -289,7 +223,7 @@ def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
 def test_a_folder_for_each_part(whole, tmp_path):
     for part in ("train", "dev"):
         shutil.copytree(whole / "generic", tmp_path / part)
-    found = check_corpus(generic.CORPUS, tmp_path, decode=True, workers=0)
+    found = check_corpus(generic.CORPUS, tmp_path)
     assert [part.split for part in found.splits] == ["train", "dev"] and found.complete
     assert [task for task, _ in found.tasks()][:2] == ["train", "validate"] and not found.is_whole
 
@@ -304,13 +238,17 @@ def test_what_is_wrong_with_the_call(tmp_path):
 # Corpora of the official size
 
 
+def lines_of(file):
+    """The text of a file that is compressed."""
+    return lzma.open(file, "rt").read()
+
+
 def test_in_the_wild_as_published(shared, tmp_path):
-    key = lzma.open(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz", "rt").read().split("\n")
+    key = lines_of(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz").splitlines()
     rows = [line.split() for line in key if line]
-    folder = tmp_path / "release_in_the_wild"
-    folder.mkdir()
-    (folder / "meta.csv").write_text("file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
-    (folder / rows[0][1]).touch()
+    release = tmp_path / "release_in_the_wild"
+    write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
+    (release / rows[0][1]).touch()
     (part,) = check_corpus(in_the_wild.CORPUS, tmp_path).splits
     assert set(part.missing) == {row[1] for row in rows[1:]} and len(part.problems) == 1
     assert part.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
@@ -319,10 +257,8 @@ def test_in_the_wild_as_published(shared, tmp_path):
 
 def test_protocols_as_published(shared, tmp_path):
     source = shared / "real" / "scores"
-    for file in (source / "asvspoof2019_la").glob("ASVspoof2019.LA.*.xz"):
-        (tmp_path / file.stem).write_bytes(lzma.open(file).read())
-    file = source / "asvspoof2021_la_ids" / "ASVspoof2021.LA.cm.eval.trl.txt.xz"
-    (tmp_path / file.stem).write_bytes(lzma.open(file).read())
+    for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
+        write(tmp_path / file.stem, lines_of(file))
     found = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
     assert [part.counts.trials for part in found.splits] == [25380, 24844, 71237]
     assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237

@@ -4,25 +4,13 @@ import inspect
 from dataclasses import replace
 
 import pytest
-from builders import tiny_corpus
-from builders.files import write
 
-from nes2net.corpora import (
-    asvspoof5,
-    asvspoof2019_la,
-    asvspoof2021_df,
-    asvspoof2021_la,
-    ctrsvdd,
-    in_the_wild,
-    partialspoof,
-)
+from nes2net.corpora import in_the_wild
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
-from nes2net.evaluation.evaluate import evaluate
 from nes2net.metrics.eer import METHODS
 from nes2net.registry import corpora
-from nes2net.scoring.corpus import score_trials
 
 
 @pytest.mark.parametrize("name", corpora.names())
@@ -38,20 +26,14 @@ def test_every_corpus_keeps_the_contract(name):
     assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())
     assert corpus.user_defined or (corpus.licence and corpus.source.startswith("https://"))
     assert set(corpus.key_counts) == set(corpus.phases)
+    labelled = [counts.trials for counts in corpus.key_counts.values()]
+    assert not labelled or sum(labelled) == corpus.counts["eval"].trials
     assert corpus.user_defined or {"audio", "protocol"} <= set(corpus.obtain)
-    for function, parameters in (
-        ("trials", ["root", "split", "protocols"]),
-        ("keys", ["path", "phase"]),
-        ("find_protocol", ["root", "split", "protocols"]),
-        ("find_audio", ["root", "split"]),
-        ("read_protocol", ["path", "split", "audio"]),
-        ("find_key", ["path"]),
-        ("find_splits", ["root", "protocols"]),
-        ("asv_scores", ["path", "phase"]),
-        ("official_table", ["trials", "scores"]),
-    ):
+    for function, parameters in (("asv_scores", ["path", "phase"]), ("official_table", ["trials", "scores"])):
         if (found := getattr(corpus, function)) is not None:
-            assert list(inspect.signature(found).parameters)[: len(parameters)] == parameters
+            assert list(inspect.signature(found).parameters)[:2] == parameters
+    for each in corpus.downloads:
+        assert each.url.startswith(("https://", "hub:")) and len(each.md5) in (0, 32) and len(each.sha256) in (0, 64)
     for counts in (*corpus.counts.values(), *corpus.key_counts.values()):
         assert counts.bonafide is None or counts.bonafide + counts.spoof == counts.trials
         for field, values in counts.by.items():
@@ -67,29 +49,86 @@ def test_a_corpus_of_another_package(register_corpus):
         corpora.add("ours", "our_module")
 
 
+META = "file,speaker,label\n"
+LA_KEY = "LA_0002 LA_E_2 gsm ita_tx A07 spoof notrim eval\n"
+LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
+MALFORMED = {
+    ("asvspoof2019_la", "ASVspoof2019.LA.cm.eval.trl.txt"): [
+        ("1 a - - spoof\n1 b - spoof\n", r"txt, line 2: expected 5 fields \(speaker, .*\), found 4"),
+        ("1 a - - bona-fide\n", "line 1: unknown label 'bona-fide'; expected one of bonafide, spoof"),
+        ("1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
+        ("1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
+        ("1 a\\b - - spoof\n", "cannot be an utterance id"),
+        ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance in it more than once: a"),
+        ("\n\n", "holds no trials"),
+        (LABELS, "line 1: expected 5 fields"),  # not taken for labels alone
+    ],
+    ("asvspoof2019_la", "labels.txt"): [
+        ("a\0b spoof\n", "not a text file"),
+    ],
+    ("asvspoof2021_la", "trial_metadata.txt"): [
+        (LABELS, "line 1: expected 8 fields .*, found 2"),
+        (LA_KEY.replace("spoof", "fake"), "line 1: unknown label 'fake'"),
+        (LA_KEY.replace("eval", "final"), "line 1: unknown phase 'final'"),
+    ],
+    ("asvspoof2021_la", "labels.txt"): [
+        ("LA_E_1 -1.25\n", "line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
+        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
+    ],
+    ("asvspoof2021_df", "trial_metadata.txt"): [(LA_KEY, "line 1: expected 13 fields .*, found 8")],
+    ("deepfake_eval_2024", "metadata.csv"): [
+        ("a,b\n", "the columns Filename, Ground Truth, Finetuning Set, found 'a,b'")
+    ],
+    ("famous_figures", "protocol.txt"): [("a\tb\n", "the columns AudioPath, Speaker, Source, Label, found 'a")],
+    ("in_the_wild", "meta.csv"): [
+        ("name,label\n0.wav,spoof\n", "line 1: expected the columns file, speaker, label, found 'name,label'"),
+        ("", "line 1: expected the columns"),
+        (f"{META}0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
+        (f"{META}0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),
+        (f"{META}../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be a recording of the corpus"),
+        (f'{META}0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000, "line 3: not a row of a CSV file .*quotation marks"),
+        ("file,speaker,label,label\n", "line 1: more than one column is called 'label'; rename or"),
+        ("\x1f\x8b\x08\x00\xff\xfe", r"not a text file \(byte 1 is not UTF-8\)"),
+    ],
+}
+
+
 @pytest.mark.parametrize(
-    "corpus, protocol, tried",
+    "name, file, text, message", [(*place, *case) for place, cases in MALFORMED.items() for case in cases]
+)
+def test_malformed_lists(tmp_path, name, file, text, message):
+    (tmp_path / file).write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=message) as error:
+        corpora.get(name).keys(tmp_path / file)
+    assert str(tmp_path / file) in str(error.value)
+
+
+KEY = "trial_metadata.txt"
+INNER_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "ASVspoof_DF_cm_protocols/", "")
+OLDER = ("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "ctrsvdd", "in_the_wild", "partialspoof")
+
+
+@pytest.mark.parametrize(
+    "name, find, places",
     [
-        (asvspoof2019_la, "2019.LA", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
-        (asvspoof2021_la, "2021.LA", ["ASVspoof2021_LA_eval/flac", "flac"]),
-        (asvspoof2021_df, "2021.DF", ["ASVspoof2021_DF_eval/flac", "flac"]),
+        ("asvspoof2019_la", "find_protocol", [f"{inner}ASVspoof2019.LA.cm.eval.trl.txt" for inner in INNER_2019]),
+        ("asvspoof2019_la", "find_audio", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
+        ("asvspoof2021_la", "find_audio", ["ASVspoof2021_LA_eval/flac", "flac"]),
+        ("asvspoof2021_df", "find_audio", ["ASVspoof2021_DF_eval/flac", "flac"]),
+        ("asvspoof2021_la", "find_key", [f"{inner}{KEY}" for inner in ("LA/CM/", "keys/LA/CM/", "CM/", "")]),
+        ("asvspoof2021_df", "find_key", [f"{inner}{KEY}" for inner in ("DF/CM/", "keys/DF/CM/", "CM/", "")]),
     ],
 )
-def test_missing_audio_names_every_path_and_the_setting(tmp_path, corpus, protocol, tried):
-    protocol = tmp_path / f"ASVspoof{protocol}.cm.eval.trl.txt"
-    write(protocol, "LA_1 X_1 - - bonafide\n" if corpus is asvspoof2019_la else "X_1\n")
-    with pytest.raises(NotFound) as error:
-        corpus.CORPUS.trials(tmp_path, "eval")
-    for path in tried:
-        assert str(tmp_path / path) in str(error.value)
-    assert "give `root` the folder" in str(error.value)
+def test_what_is_missing_names_every_path_and_the_setting(tmp_path, name, find, places):
+    settings = {"find_protocol": "give `protocols` the folder", "find_audio": "give `root` the folder"}
+    with pytest.raises(NotFound, match=settings.get(find)) as error:
+        getattr(corpora.get(name), find)(tmp_path)
+    assert all(str(tmp_path / place) in str(error.value) for place in places) and "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(
-    "module", [asvspoof2019_la, asvspoof2021_la, asvspoof2021_df, asvspoof5, ctrsvdd, in_the_wild, partialspoof]
-)
-def test_what_is_missing_is_named(tmp_path, module):
-    corpus = module.CORPUS
+@pytest.mark.parametrize("name", OLDER)
+def test_what_is_missing_is_named(tmp_path, name):
+    corpus = corpora.get(name)
     with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
         corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
     for read in (corpus.trials, corpus.keys):
@@ -106,24 +145,3 @@ def test_what_is_missing_is_named(tmp_path, module):
         assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
         with pytest.raises(NotFound, match="protocol of .* not found"):
             corpus.keys(tmp_path)
-
-
-def test_protocols_in_other_folders_and_missing_fields(tmp_path):
-    meta = write(tmp_path / "labels" / "meta.csv", "file,speaker,label\n0.wav,-,spoof\n1.wav,A,bona-fide\n")
-    found = in_the_wild.CORPUS.read_protocol(meta, "eval", tmp_path)
-    assert [(t.path, t.speaker) for t in found] == [(tmp_path / "0.wav", None), (tmp_path / "1.wav", "A")]
-    assert in_the_wild.CORPUS.find_protocol(tmp_path, "eval", tmp_path / "labels") == meta
-    write(tmp_path / "ASVspoof2019.LA.cm.dev.trl.txt", "LA_1 LA_D_1 - - bonafide\n")
-    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_D_1"]
-
-
-def test_every_corpus_is_scored_and_evaluated(tmp_path, spectral_detector):
-    root = tiny_corpus.make_all(tmp_path / "corpora")
-    for name in ("asvspoof2019_la", "asvspoof5", "ctrsvdd", "partialspoof", "generic"):
-        folder = root if name == "asvspoof2019_la" else root / name
-        trials = corpora.get(name).trials(folder, "eval")
-        out = tmp_path / f"{name}.txt"
-        assert score_trials(spectral_detector, trials, out, num_samples=8000, num_workers=0).done == len(trials) == 4
-        result = evaluate(name, out, folder, num_resamples=10)
-        assert 0 <= result.eer <= 1 and result.num_bonafide == 2
-        assert result.num_spoof == (1 if name == "ctrsvdd" else 2)  # without A14, as published

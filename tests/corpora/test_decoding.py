@@ -7,10 +7,10 @@ from concurrent.futures import ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import ClassVar
 
-import av
 import numpy as np
 import pytest
 import soundfile
+from builders import recordings
 
 from nes2net.corpora import decoding
 from nes2net.corpora.decoding import Decoded, decode, decode_all, decode_in_parallel
@@ -24,12 +24,7 @@ def folder(tmp_path_factory) -> Path:
     soundfile.write(folder / "a.wav", noise[:8000], 16000)
     soundfile.write(folder / "b.flac", noise[:24000], 16000)
     soundfile.write(folder / "c.flac", np.stack((noise, noise), 1), 48000)
-    with av.open(str(folder / "d.m4a"), "w") as container:
-        stream = container.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(noise[None, :8000].astype(np.float32), format="fltp", layout="mono")
-        frame.sample_rate = 8000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    recordings.encode(folder / "d.m4a", noise[:8000], "aac", rate=8000)
     (folder / "e.flac").write_text("no audio at all")
     (folder / "f.wav").write_bytes(b"")
     soundfile.write(folder / "g.wav", np.zeros(0), 16000)
@@ -44,41 +39,40 @@ def test_decode_all(folder, workers):
     assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
     assert "neither libsndfile" in decoding.unreadable["e.flac"] and "NaN" in decoding.unreadable["h.wav"]
     assert decoding.unreadable["g.wav"] == "has no samples"
-    assert decoding.second_decoder == ["d.m4a"]
-    assert decoding.other_rate == ["c.flac", "d.m4a"]
+    assert decoding.second_decoder == ["d.m4a"] and decoding.other_rate == ["c.flac", "d.m4a"]
     assert decoding.rates == {16000: 2, 48000: 1, 8000: 1} and decoding.channels == {1: 3, 2: 1}
     assert decoding.shortest == (0.5, "a.wav") and decoding.longest == (1.5, "b.flac")
     assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
 
 
-def test_a_negative_number_of_processes(folder):
+def test_wrong_calls(tmp_path):
     with pytest.raises(InputError, match="-1 processes cannot decode"):
-        decode_all([], folder, -1)
-
-
-def test_a_missing_file_is_named(tmp_path):
+        decode_all([], tmp_path, -1)
     assert "not found" in decode(tmp_path / "none.wav").error
 
 
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")
+
+
 class Forked(ProcessPoolExecutor):
-    """A pool whose processes import nothing."""
+    """A pool whose processes import nothing. Unhurried, it gets more only after a dying process has died."""
 
     handed_out: ClassVar[list] = []
+    hurried = True
 
     def __init__(self, workers: int, **options):
         super().__init__(workers, **options | {"mp_context": multiprocessing.get_context("fork")})
 
     def submit(self, *args):
+        self.hurried or wait(self.handed_out)
         self.handed_out.append(super().submit(*args))
         return self.handed_out[-1]
 
 
-class Unhurried(Forked):
-    """A pool that gets more only after all before is done, when a dying process has died."""
-
-    def submit(self, *args):
-        wait(self.handed_out)
-        return super().submit(*args)
+@pytest.fixture
+def forked(monkeypatch):
+    monkeypatch.setattr(Forked, "handed_out", [])
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Forked)
 
 
 def dies_at_c(path: Path) -> Decoded:
@@ -87,12 +81,11 @@ def dies_at_c(path: Path) -> Decoded:
     return Decoded(path, 16000, 1, 1.0)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")
-@pytest.mark.parametrize("pool, size", [(Forked, 2), (Unhurried, 1)])
-def test_a_decoder_that_crashes_takes_one_file_with_it(pool, size, tmp_path, monkeypatch):
+@needs_fork
+@pytest.mark.parametrize("hurried, size", [(True, 2), (False, 1)])
+def test_a_decoder_that_crashes_takes_one_file_with_it(hurried, size, forked, tmp_path, monkeypatch):
     """At the end, and while files are still handed out."""
-    monkeypatch.setattr(pool, "handed_out", [])
-    monkeypatch.setattr(decoding, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(Forked, "hurried", hurried)
     paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
     chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
     results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
@@ -100,10 +93,8 @@ def test_a_decoder_that_crashes_takes_one_file_with_it(pool, size, tmp_path, mon
     assert {d.path.name: d.error for d in results if d.error} == {"c": "the process that decoded it crashed"}
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked")
-def test_few_chunks_are_handed_out_ahead(tmp_path, monkeypatch):
-    monkeypatch.setattr(Forked, "handed_out", [])
-    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Forked)
+@needs_fork
+def test_few_chunks_are_handed_out_ahead(tmp_path, forked):
     chunks = [[tmp_path / str(n)] for n in range(100)]
     ahead = [len(Forked.handed_out) - read for read, _ in enumerate(decode_in_parallel(chunks, 2, dies_at_c))]
     assert max(ahead) == 8 and len(Forked.handed_out) == len(ahead) == 100

@@ -20,25 +20,26 @@ from nes2net.corpora.corpus import Download
 from nes2net.corpora.download import RECORD, fetch_all, plan_downloads
 from nes2net.errors import InputError, Unfinished
 from nes2net.machine.http_files import HttpFiles
-from nes2net.registry import corpora
 
 
-def in_the_wild_zip():
-    """The corpus with two recordings of each class, as it is distributed."""
+def zipped(members):
     content = io.BytesIO()
-    rng = np.random.default_rng(1)
     with zipfile.ZipFile(content, "w") as archive:
-        rows = ["file,speaker,label"]
-        for number in range(4):
-            wave = io.BytesIO()
-            soundfile.write(wave, rng.uniform(-0.1, 0.1, 8000), 16000, format="WAV", subtype="PCM_16")
-            archive.writestr(f"release_in_the_wild/{number}.wav", wave.getvalue())
-            rows.append(f"{number}.wav,A,{'spoof' if number % 2 else 'bona-fide'}")
-        archive.writestr("release_in_the_wild/meta.csv", "\n".join(rows))
+        for name, member in members.items():
+            archive.writestr(name, member)
     return content.getvalue()
 
 
-ZIP = in_the_wild_zip()
+def wav(number):
+    content = io.BytesIO()
+    samples = np.random.default_rng(number).uniform(-0.1, 0.1, 8000)
+    soundfile.write(content, samples, 16000, format="WAV", subtype="PCM_16")
+    return content.getvalue()
+
+
+#: The corpus with two recordings of each class, as it is distributed.
+META = "file,speaker,label\n0.wav,A,bona-fide\n1.wav,A,spoof\n2.wav,A,bona-fide\n3.wav,A,spoof\n"
+ZIP = zipped({f"release_in_the_wild/{n}.wav": wav(n) for n in range(4)} | {"release_in_the_wild/meta.csv": META})
 KEYS = io.BytesIO()
 with tarfile.open(fileobj=KEYS, mode="w:gz") as keys:
     keys.addfile(tarfile.TarInfo("keys/LA/CM/trial_metadata.txt"))
@@ -69,8 +70,7 @@ def add_record(server, id, files, **listed):
 
 
 def corpus_of(*downloads, **facts):
-    facts = {"counts": {}, "key_digests": {}, "downloads": downloads, **facts}
-    return dataclasses.replace(in_the_wild.CORPUS, **facts)
+    return dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=downloads, **facts)
 
 
 def record_of(server, file="", **facts):
@@ -130,6 +130,11 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
     assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
     fetch_all(dataclasses.replace(plan, files=plan.files[:1]), tmp_path, client)
     assert (tmp_path / "README.txt").read_bytes() == b"read me"
+    with pytest.raises(InputError, match=r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
+        plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
+    server.pages["/api/records/7"] = b"<html>"
+    with pytest.raises(InputError, match=r"records/7: not the listing of a record"):
+        plan_downloads(corpus_of(record_of(server)), client)
 
 
 @pytest.mark.parametrize(
@@ -152,19 +157,8 @@ def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
     assert files_of(tmp_path) == []
 
 
-def test_a_listing_that_is_none_and_only_that_matches_nothing(server, client):
-    with pytest.raises(InputError, match=r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
-        plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
-    server.pages["/api/records/7"] = b"<html>"
-    with pytest.raises(InputError, match=r"records/7: not the listing of a record"):
-        plan_downloads(corpus_of(record_of(server)), client)
-
-
 def test_an_evil_archive_is_refused(server, client, tmp_path):
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as archive:
-        archive.writestr("../evil.txt", "evil")
-    add_record(server, "7", {"evil.zip": content.getvalue()})
+    add_record(server, "7", {"evil.zip": zipped({"../evil.txt": "evil"})})
     folder = tmp_path / "corpus"
     with pytest.raises(InputError, match="'../evil.txt' is a path that leads out of the folder"):
         fetch_all(plan_downloads(corpus_of(record_of(server, unpack=".")), client), folder, client)
@@ -180,10 +174,9 @@ def hub(monkeypatch, tmp_path_factory):
         yield server
 
 
-@pytest.mark.parametrize(
-    "only, came", [([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])]
-)
-def test_a_set_of_the_hub(hub, client, tmp_path, only, came):
+@pytest.mark.parametrize("only", [[], ["data/*"]])
+def test_a_set_of_the_hub(hub, client, tmp_path, only):
+    came = ["data/test-00000.parquet"] if only else ["README.md", "data/test-00000.parquet"]
     plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only)
     assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
     fetch_all(plan, tmp_path, client)
@@ -208,68 +201,57 @@ def test_refusals_of_the_hub(hub, client, status, code, error, message):
         plan_downloads(corpus_of(Download(url="hub:o/n")), client)
 
 
-def run(capsys, *arguments):
-    capsys.readouterr()
-    status = main(["data", "download", "in_the_wild", *map(str, arguments)])
-    shown = capsys.readouterr()
-    return status, " ".join((shown.out + shown.err).split())
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command for a corpus; status and text."""
+
+    def run_for(corpus, *arguments):
+        monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
+        status = main(["data", "download", "in_the_wild", *map(str, arguments)])
+        shown = capsys.readouterr()
+        return status, " ".join((shown.out + shown.err).split())
+
+    return run_for
 
 
-def test_the_command(server, tmp_path, monkeypatch, capsys):
+def test_the_command(server, tmp_path, run):
     corpus = corpus_of(record_of(server, unpack="."), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
-    monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
     folder = tmp_path / "wild"
-    status, text = run(capsys, folder, "--dry-run")
+    status, text = run(corpus, folder, "--dry-run")
     assert status == 0 and not folder.exists()
-    shown = ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all")
-    assert all(part in text for part in shown)
+    for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
+        assert part in text
     assert text.endswith(
         "To be done by hand, afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt"
     )
-
-    status, text = run(capsys, folder)
-    assert (
-        status == 2 and text.endswith("pass --accept-licence if you accept the licence above") and not folder.exists()
-    )
-    status, text = run(capsys, folder, "--accept-licence", "--remove-archives")
+    status, text = run(corpus, folder)
+    assert status == 2 and text.endswith("pass --accept-licence if you accept the licence above")
+    assert not folder.exists()
+    status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
     assert status == 0 and "trials 4: 2 bona fide, 2 spoofed" in text and text.endswith("Nothing is missing.")
     assert not (folder / "release.zip").exists()
     (folder / "release_in_the_wild" / "2.wav").unlink()
-    status, text = run(capsys, folder, "--accept-licence", "--remove-archives")
+    status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
     assert status == 1 and "1 missing: 2.wav" in text
 
 
-def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, monkeypatch, capsys):
-    corpus = corpus_of(Download(url="http://127.0.0.1:9/a.zip"))
-    monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
-    status, text = run(capsys, tmp_path / "wild", "--dry-run")
+def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, run):
+    status, text = run(corpus_of(Download(url="http://127.0.0.1:9/a.zip")), tmp_path / "wild", "--dry-run")
     assert status == 75 and text.startswith("nes2net: http://127.0.0.1:9/a.zip: ") and "check the network" in text
     assert "times" not in text  # between tries it would wait
     assert not (tmp_path / "wild").exists()
 
 
 @pytest.mark.parametrize("answer, status", [("y", 0), ("n", 2), ("", 2)])
-def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, capsys, answer, status):
-    monkeypatch.setattr(in_the_wild, "CORPUS", corpus_of(record_of(server, unpack=".")))
+def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run, answer, status):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda prompt: answer)
-    assert run(capsys, tmp_path, "--only", "release.zip")[0] == status
+    assert run(corpus_of(record_of(server, unpack=".")), tmp_path, "--only", "release.zip")[0] == status
     assert (tmp_path / "release.zip").exists() == (status == 0)
 
 
-def test_the_steps_of_a_corpus_that_nobody_may_fetch(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(in_the_wild, "CORPUS", corpus_of(obtain={"audio": "https://a/b", "protocol": "meta.csv there"}))
-    status, text = run(capsys, tmp_path / "wild", "--accept-licence")
-    assert (
-        status == 1
-        and "It cannot be fetched freely. By hand: 1. audio: get https://a/b 2. protocol: get meta.csv there" in text
-    )
-    assert not (tmp_path / "wild").exists()
-
-
-def test_every_download_is_declared_well():
-    """Addresses are HTTPS and sizes and digests have their forms; nothing is asked of a server."""
-    for name in corpora.names():
-        for each in corpora.get(name).downloads:
-            assert each.url.startswith(("https://", "hub:")), name
-            assert len(each.md5) in (0, 32) and len(each.sha256) in (0, 64)
+def test_the_steps_of_a_corpus_that_nobody_may_fetch(tmp_path, run):
+    corpus = corpus_of(obtain={"audio": "https://a/b", "protocol": "meta.csv there"})
+    status, text = run(corpus, tmp_path / "wild", "--accept-licence")
+    assert status == 1 and not (tmp_path / "wild").exists()
+    assert "It cannot be fetched freely. By hand: 1. audio: get https://a/b 2. protocol: get meta.csv there" in text

@@ -1,6 +1,5 @@
 """A corpus packed into shards and read back."""
 
-import os
 from dataclasses import replace
 
 import pyarrow.parquet as pq
@@ -21,8 +20,8 @@ def without_place(trials):
 def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
     assert main([*command, "--shard-size", "0.2MB"]) == 0
-    assert f"of audio in {len(shards.shards_below(tmp_path / 'out'))} shards, in" in capsys.readouterr().out
-    assert len(shards.shards_below(tmp_path / "out")) > 2
+    number = len(shards.shards_below(tmp_path / "out"))
+    assert number > 2 and f"of audio in {number} shards, in" in capsys.readouterr().out
     assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
     for split in ("train", "dev"):
         found, original = shards.CORPUS.trials(tmp_path / "out", split), asvspoof2019_la.CORPUS.trials(corpus, split)
@@ -40,12 +39,11 @@ def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
 
 @pytest.mark.parametrize("format", ["parquet", "tar"])
 def test_phases_are_kept(corpus, format, tmp_path):
-    files = [trial.path for trial in asvspoof2019_la.CORPUS.trials(corpus, "dev")]
-    phases = [("eval", "eval"), ("eval", "progress"), ("train", "train"), ("track1", "track1")]
-    parts = {split: [] for split, _ in phases}
-    for (split, phase), path in zip(phases, files):
-        parts[split].append(Trial(path.stem, path, "spoof", phase=phase))
-    out = tmp_path / "out"
+    phases = ("eval", "progress", "train", "track1")
+    first, second, third, fourth = (
+        replace(trial, phase=phase) for trial, phase in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)
+    )
+    parts, out = {"eval": [first, second], "train": [third], "track1": [fourth]}, tmp_path / "out"
     pack.pack(parts, out, title="phases", format=format)
     assert shards.CORPUS.find_splits(out) == ("train", "eval")
     assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
@@ -58,9 +56,10 @@ def test_phases_are_kept(corpus, format, tmp_path):
         shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
 
 
-def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch, capsys):
+def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
     parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
-    expected = pack.pack(parts, tmp_path / "at_once", title="dev", shard_bytes=200_000)
+    whole, out = tmp_path / "at_once", tmp_path / "out"
+    expected = pack.pack(parts, whole, title="dev", shard_bytes=200_000)
     write = pack._write_parquet
 
     def stop(path, shard):
@@ -70,51 +69,45 @@ def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(pack, "_write_parquet", stop)
     with pytest.raises(KeyboardInterrupt):
-        pack.pack(parts, tmp_path / "out", title="dev", shard_bytes=200_000)
-    assert [path.name[:10] for path in (tmp_path / "out" / "data").iterdir()] == ["test-00000"]
+        pack.pack(parts, out, title="dev", shard_bytes=200_000)
+    assert [path.name[:10] for path in (out / "data").iterdir()] == ["test-00000"]
     monkeypatch.undo()
-    (tmp_path / "out" / "data" / ".test-00001.1.tmp").touch()
-    result = pack.pack(parts, tmp_path / "out", title="dev", shard_bytes=200_000)
+    (out / "data" / ".test-00001.1.tmp").touch()
+    result = pack.pack(parts, out, title="dev", shard_bytes=200_000)
     assert result.there_before == 1 and result.trials == 12 and len(result.shards) == len(expected.shards)
-    files = sorted(path.relative_to(tmp_path / "at_once") for path in (tmp_path / "at_once").rglob("*.*"))
-    assert files == sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.*"))
-    assert all((tmp_path / "out" / f).read_bytes() == (tmp_path / "at_once" / f).read_bytes() for f in files)
-    labels = pq.read_table(tmp_path / "out" / "data" / "labels.parquet").to_pydict()
+    files = [{path.relative_to(at): path.read_bytes() for path in at.rglob("*.*")} for at in (whole, out)]
+    assert files[0] == files[1]
+    labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
     assert labels == {"utterance_id": [t.id for t in parts["eval"]], "label": [1 - t.target for t in parts["eval"]]}
     with pytest.raises(InputError, match="holds shards of other recordings, or in other sizes"):
-        pack.pack(parts, tmp_path / "out", title="dev", shard_bytes=100_000)
+        pack.pack(parts, out, title="dev", shard_bytes=100_000)
 
 
 def test_wrong_calls(corpus, tmp_path, capsys):
     trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
-    gone = Trial("gone", tmp_path / "gone.flac")
-    (tmp_path / "odd.bin").write_bytes(b"x")
-    odd = Trial("odd", tmp_path / "odd.bin")
+    gone, odd = Trial("gone", tmp_path / "gone.flac"), Trial("odd", tmp_path / "odd.bin")
+    odd.path.write_bytes(b"x")
     for parts, options, message in (
         ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
         ({"dev": [trial, gone]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
         ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` is at least 1 byte"),
         ({"dev": [odd]}, {"format": "tar"}, "by their suffix, which 1 do not have: odd"),
+        ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
     ):
         with pytest.raises(InputError, match=message):
-            pack.pack(parts, tmp_path / "out", title="x", **options)
-    with pytest.raises(InputError, match="is not empty: name another folder"):
-        pack.pack({"dev": [trial]}, tmp_path, title="x")
+            pack.pack(parts, **{"out": tmp_path / "out", "title": "x", **options})
     assert not (tmp_path / "out").exists()
     command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
     assert main([*command, "--shard-size", "large"]) == 2 and "--shard-size is a number" in capsys.readouterr().err
     assert main([*command, "--split", "eval"]) == 2 and main([*command, "--keys", str(corpus)]) == 2
-    id = Trial("../a b.c", trial.path, "spoof")
-    pack.pack({"all": [id]}, tmp_path / "all", title="x", format="tar")
-    assert os.listdir(tmp_path / "all") and shards.CORPUS.trials(tmp_path / "all")[0].label == "spoof"
-    assert shards.CORPUS.trials(tmp_path / "all")[0].path.name.startswith("%2E%2E%2Fa%20b%2Ec")
+    pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
+    (packed,) = shards.CORPUS.trials(tmp_path / "all")
+    assert packed.label == "spoof" and packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")
 
 
-@pytest.mark.parametrize("size, expected", [("5", 5), ("5B", 5), ("2kb", 2000), ("0.5MB", 500_000), ("1GB", 10**9)])
-def test_sizes_have_units(corpus, tmp_path, monkeypatch, size, expected):
-    asked = []
-    monkeypatch.setattr(
-        pack, "pack", lambda *_, shard_bytes, **__: asked.append(shard_bytes) or pack.PackResult([], 0, 0, 0)
-    )
-    words = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path), "--shard-size", size]
-    assert main(words) == 0 and asked == [expected]
+def test_sizes_have_units(corpus, tmp_path, monkeypatch):
+    asked, nothing = [], pack.PackResult([], 0, 0, 0)
+    monkeypatch.setattr(pack, "pack", lambda *_, shard_bytes, **__: asked.append(shard_bytes) or nothing)
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path), "--shard-size"]
+    assert [main([*command, size]) for size in ("5", "5B", "2kb", "0.5MB", "1GB")] == [0] * 5
+    assert asked == [5, 5, 2000, 500_000, 10**9]

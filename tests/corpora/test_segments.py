@@ -21,16 +21,11 @@ def test_what_is_covered_stays_and_labels_follow(parts, shift):
     """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
     rng = np.random.default_rng(shift)
     ends = np.cumsum([length for length, _ in parts]) / 100
-    segments = [
-        Segment("bonafide" if bonafide else "spoof", float(start), float(end))
-        for start, end, (_, bonafide) in zip([0.0, *ends], ends, parts)
-    ]
-    moved = [
-        s._replace(start=max(0.0, s.start + rng.uniform(-4e-4, 4e-4)), end=s.end + rng.uniform(-4e-4, 4e-4))
-        for s in segments
-    ]
-    rng.shuffle(moved)
-    covered = covering([Segment(*s) for s in moved], float(ends[-1]))
+    segments = []
+    for start, end, (_, bonafide) in zip([0.0, *ends], ends, parts):
+        start, end = max(0.0, start + rng.uniform(-4e-4, 4e-4)), end + rng.uniform(-4e-4, 4e-4)
+        segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
+    covered = covering([segments[place] for place in rng.permutation(len(segments))], float(ends[-1]))
     assert covered[0].start == 0 and covered[-1].end == ends[-1]
     assert all(a.end == b.start and a.label != b.label for a, b in pairwise(covered))
     expected = np.repeat([bonafide for _, bonafide in parts], [length for length, _ in parts]).astype(int)
@@ -58,10 +53,7 @@ def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
         ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
         ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
-        (
-            [("A07", 0.0, 1.0)],
-            "unknown labels A07; expected bonafide, spoof, fake .nes2net.localisation.map_rttm renames.",
-        ),
+        ([("A07", 0.0, 1.0)], "unknown labels A07; expected bonafide, spoof, fake .nes2net.localisation.map_rttm ren"),
     ],
 )
 def test_segments_that_are_wrong(tmp_path, segments, message):
@@ -72,11 +64,8 @@ def test_segments_that_are_wrong(tmp_path, segments, message):
 def test_labels_that_contradict_segments():
     trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
     check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
-    with pytest.raises(InputError) as error:
+    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)$"
+    with pytest.raises(InputError, match=f"^x.rttm: {message}"):
         check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
-    assert str(error.value) == (
-        "x.rttm: 2 utterances have another label than the segments: a (bonafide, some of it spoof), "
-        "b (spoof, none of it spoof)"
-    )
     with pytest.raises(InputError, match="there are no labels of 30 ms"):
         labels_of({}, 30)

@@ -6,6 +6,7 @@ import torch
 import nes2net
 from nes2net import Detector
 from nes2net.experiments.catalogue import list_models
+from nes2net.machine.files import sha256_of
 from nes2net.published_models import PUBLISHED
 
 
@@ -31,8 +32,6 @@ def test_the_number_of_parameters_is_the_architecture_s(name):
 
 
 def test_the_pinned_files_are_the_ones_at_hand(shared):
-    from nes2net.machine.files import sha256_of
-
     for name in ("AASIST", "AASIST-L"):
         file, path = PUBLISHED[name].file, shared / "real" / "aasist" / f"{name}.pth"
         assert (file.size, file.sha256, file.name) == (path.stat().st_size, sha256_of(path), path.name)

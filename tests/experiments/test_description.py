@@ -1,16 +1,19 @@
 """The file of an experiment: places, overrides, the packaged ones, and what is refused."""
 
+from math import prod
 from pathlib import Path
 
 import pytest
 import yaml
 from builders.experiments import experiment_file
+from builders.files import write
+from conftest import REPOSITORY
 
 from nes2net.errors import InputError
 from nes2net.experiments.description import PACKAGED, load_experiment, packaged_experiments
 from nes2net.experiments.plan import plan_experiment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+WILD = {"corpus": "in_the_wild"}
 
 
 def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_path, monkeypatch):
@@ -22,17 +25,19 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     monkeypatch.setenv("data", "of_environment")
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
     assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
-    with pytest.raises(InputError, match="has no place 'dat'; did you mean 'data'"):
-        load_experiment(path, ["dat=x"])
-    with pytest.raises(InputError, match="a place is of the form NAME=VALUE, not 'data'"):
-        load_experiment(path, ["data"])
+    for place, message in (
+        ("dat=x", "has no place 'dat'; did you mean 'data'"),
+        ("data", "a place is of the form NAME=VALUE, not 'data'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_experiment(path, [place])
     monkeypatch.delenv("data")
     with pytest.raises(InputError, match=r"does not say what \$\{data\} is: give `set` data="):
         load_experiment(experiment_file(tmp_path, tmp_path, places={}))
 
 
 def test_overrides_of_the_command_come_on_top(tmp_path):
-    (tmp_path / "mine.yaml").write_text("name: mine\n")  # a recipe beside the file is found
+    write(tmp_path / "mine.yaml", "name: mine\n")  # a recipe beside the file is found
     path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml")
     found = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
     assert found.recipe == str(tmp_path / "mine.yaml")
@@ -59,16 +64,10 @@ def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
         ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
         ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),
         ({"evaluate": [{"corpus": "asvspoof2021"}]}, "unknown corpus 'asvspoof2021'; did you mean 'asvspoof2021_"),
-        ({"evaluate": [{"corpus": "in_the_wild", "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
-        (
-            {"evaluate": [{"corpus": "in_the_wild", "sample": 5}]},
-            "unknown key 'sample' in evaluate; did you mean 'samples'",
-        ),
-        (
-            {"evaluate": [{"corpus": "in_the_wild", "protocol": "full", "samples": 5}]},
-            "samples goes with protocol 4sec: leave it out",
-        ),
-        ({"evaluate": [{"corpus": "in_the_wild"}] * 2}, "the evaluation set 'in_the_wild' is named twice"),
+        ({"evaluate": [{**WILD, "split": "dev"}]}, "In-the-Wild has no split 'dev'"),
+        ({"evaluate": [{**WILD, "sample": 5}]}, "unknown key 'sample' in evaluate; did you mean 'samples'"),
+        ({"evaluate": [{**WILD, "protocol": "full", "samples": 5}]}, "samples goes with protocol 4sec: leave it out"),
+        ({"evaluate": [WILD] * 2}, "the evaluation set 'in_the_wild' is named twice"),
         ({"grid": {"seed": [1, 2]}}, "seed cannot be a key of overrides and grid"),
         ({"grid": {"train.lr": [1, 1]}}, "the value of the grid's train.lr '1' is named twice"),
         ({"grid": {"train.epochs": [1, 2]}}, "train.epochs stands in overrides and in grid"),
@@ -86,9 +85,8 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
 def test_what_is_no_experiment(tmp_path):
     with pytest.raises(InputError, match="is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"):
         load_experiment("nes2net_x_2018")
-    (tmp_path / "list.yaml").write_text("[1]")
     with pytest.raises(InputError, match=r"is a mapping of keys, not \[1\]"):
-        load_experiment(tmp_path / "list.yaml")
+        load_experiment(write(tmp_path / "list.yaml", "[1]"))
 
 
 @pytest.mark.parametrize(
@@ -98,10 +96,7 @@ def test_packaged_experiments_can_be_planned(path, tmp_path):
     """Their recipes, corpora and keys exist; each is linked from the top of the repository."""
     found = load_experiment(path)
     plan = plan_experiment(found, tmp_path)
-    grid = 1
-    for values in found.grid.values():
-        grid *= len(values)
-    assert len(plan.runs) == grid * len(found.seeds)
+    assert len(plan.runs) == prod(map(len, found.grid.values())) * len(found.seeds)
     assert {corpus.root for run in plan.runs for corpus in run.recipe.data.corpora} == {found.places["data"]}
     if path.parent == PACKAGED:
         assert found.name == path.stem in packaged_experiments()

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from builders.experiments import experiment_file
+from builders.files import write
 
 from nes2net.errors import InputError
 from nes2net.experiments.description import load_experiment
@@ -39,8 +40,7 @@ def test_a_grid_is_every_combination(tmp_path):
     assert [run.name for run in plan.runs[::2]] == [f"{recipe}_seed1" for recipe in recipes]
     grid = {"train.lr": [0.1], "model.backend": ["mean_linear", {"name": "asp_mlp"}]}
     path = experiment_file(tmp_path, tmp_path, overrides={"comment": "mine"}, grid=grid)
-    text = path.read_text().replace("  model.backend: mean_linear\n", "", 1).replace("  train.lr: 0.01\n", "", 1)
-    path.write_text(text)
+    write(path, path.read_text().replace("  model.backend: mean_linear\n", "", 1).replace("  train.lr: 0.01\n", "", 1))
     plan = plan_experiment(load_experiment(path), tmp_path)
     points = ["lr 0.1, backend mean_linear", 'lr 0.1, backend {"name": "asp_mlp"}']
     assert [run.point for run in plan.runs[::2]] == points
@@ -73,18 +73,14 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
     overrides = {"data.corpora": entries, "data.root": None}
     plan = planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets, averages=[1])
-    assert [run.name for run in plan.runs] == [
-        f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)
-    ]
-    assert [[one.name for one in run.recipe.data.corpora] for run in plan.runs[1:3]] == [
-        ["in_the_wild", "generic"],
-        ["asvspoof2019_la", "generic"],
-    ]
+    names = [f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)]
+    assert [run.name for run in plan.runs] == names
+    trained = [[one.name for one in run.recipe.data.corpora] for run in plan.runs[1:3]]
+    assert trained == [["in_the_wild", "generic"], ["asvspoof2019_la", "generic"]]
     assert [[one.title for one in plan.sets_of(run)] for run in plan.runs[1:3]] == [["asvspoof2019_la"], ["wild"]]
     (system,) = plan.systems
-    assert [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])] == [
-        f"evaluate without-in_the_wild_seed{seed} best1 wild" for seed in (1, 2)
-    ]
+    evaluations = [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])]
+    assert evaluations == [f"evaluate {name} best1 wild" for name in names[2:]]
     twice = {"data.corpora": [*entries[:2], {**entries[1], "root": "c", "alias": "wild"}], "data.root": None}
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     for chosen, of, message in (
@@ -114,8 +110,7 @@ def test_the_time_of_a_training_is_that_of_the_run_most_like_it(tmp_path):
     plan = planned(tmp_path, grid={"train.weight_decay": [0.0, 0.1]})
     first, _, third, fourth = plan.runs
     for run, seconds in ((first, 100.0), (third, 7.0)):  # seed 1 of both points
-        run.folder.mkdir(parents=True)
-        (run.folder / HISTORY_FILE).write_text(json.dumps([{"epoch": 1, "seconds": seconds}]))
+        write(run.folder / HISTORY_FILE, json.dumps([{"epoch": 1, "seconds": seconds}]))
     left = [job for job in plan.jobs if isinstance(job, TrainJob) and job.run is fourth]
     (line,) = (line for line in work_table(plan, left) if " to do " in line)
     assert line.endswith(f"14 s  2 epochs of 7 s, as in {third.name}")

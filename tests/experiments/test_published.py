@@ -4,68 +4,25 @@ import re
 
 import pytest
 import yaml
+from builders import golden
+from builders.experiments import ROW
+from builders.files import write
 from conftest import REPOSITORY
 
 from nes2net.errors import InputError
 from nes2net.experiments.published import published_rows, published_tables
+from nes2net.experiments.result_table import numbered_notes, system_rows
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import packaged_recipes
 from nes2net.registry import backends
 
 ROWS = published_rows()
-ROW = {
-    "id": "tiny-2021_la",
-    "system": "Tiny",
-    "train": "asvspoof2019_la",
-    "test": "asvspoof2021_la",
-    "metric": "EER",
-    "best": 12.34,
-    "source": "a test",
-    "corpus": "asvspoof2021_la",
-    "samples": 8000,
-}
-# The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and
-# In-the-Wild.
-PAPER = """\
-FIR-NB                 | wav2vec 2.0 | –       | –   | 3.54        | 6.18        | –
-FIR-WB                 | wav2vec 2.0 | –       | –   | 7.08        | 4.98        | –
-LGF                    | wav2vec 2.0 | –       | –   | 9.66        | 4.75        | –
-Conformer (fix)        | wav2vec 2.0 | 2,506k  | –   | 1.38        | 2.27        | 8.42
-Conformer (var)        | wav2vec 2.0 | 2,506k  | –   | 0.87        | 7.36        | –
-Ensembling‡            | wav2vec 2.0 | –       | –   | 2.32 (4.48) | 5.60 (8.74) | –
-ASP+MLP                | WavLM       | 1,051k  | –   | 3.31        | 4.47        | –
-SLIM                   | wav2vec 2.0 | –       | –   | –           | – (4.4)     | – (12.5)
-AttM-LSTM              | WavLM       | 936k    | N/A | 3.50        | 3.19        | –
-FTDKD                  | wav2vec 2.0 | –       | –   | 2.96        | 2.82        | –
-AASIST2                | wav2vec 2.0 | –       | –   | 1.61        | 2.77        | –
-MFA                    | wav2vec 2.0 | –       | –   | 5.08        | 2.56        | –
-MoE                    | wav2vec 2.0 | –       | –   | 2.96        | 2.54        | 9.17
-OCKD                   | wav2vec 2.0 | –       | –   | 0.90        | 2.27        | 7.68
-Pascu et al.           | wav2vec 2.0 | –       | –   | –           | –           | – (7.2)
-TCM                    | wav2vec 2.0 | 2,383k  | 5   | 1.03        | 2.06        | 7.79
-SLS                    | wav2vec 2.0 | 23,399k | –   | 2.87 (3.88) | 1.92 (2.09) | 7.46 (8.87)
-LSR+LSA                | wav2vec 2.0 | –       | –   | 1.19        | 2.43        | 5.92
-LSR+LSA ※              | wav2vec 2.0 | –       | –   | 1.05        | 1.86        | 5.54
-WaveSpec               | wav2vec 2.0 | –       | –   | –           | 1.90        | 6.58
-Mamba                  | wav2vec 2.0 | 1,937k  | 5   | 0.93        | 1.88        | 6.71
-SSL-EOW-S‡             | wav2vec 2.0 | –       | –   | –           | 1.75 (2.91) | –
-Cal. Ensemble‡         | wav2vec 2.0 | –       | –   | –           | – (2.03)    | –
-AASIST                 | wav2vec 2.0 | 447k    | N/A | 0.82 (1.00) | 2.85 (3.69) | 10.46
-AASIST (algo4)         | wav2vec 2.0 | 447k    | N/A | 1.13 (1.36) | 3.37 (4.09) | –
-AASIST (algo5)         | wav2vec 2.0 | 447k    | N/A | 0.93 (1.40) | 3.56 (5.07) | –
-Nes2Net                | wav2vec 2.0 | 511k    | N/A | 1.61 (1.90) | 1.89 (2.12) | –
-Nes2Net-X              | wav2vec 2.0 | 511k    | N/A | 1.73 (1.95) | 1.65 (1.91) | –
-Nes2Net-X              | wav2vec 2.0 | 511k    | 3   | 1.66 (1.87) | 1.54 (1.98) | –
-Nes2Net-X              | wav2vec 2.0 | 511k    | 5   | 1.88 (2.00) | 1.49 (1.78) | –
-Nes2Net w/o Val Aug.   | wav2vec 2.0 | –       | –   | –           | –           | 5.80 (7.06)
-Nes2Net-X w/o Val Aug. | wav2vec 2.0 | –       | –   | –           | –           | 5.52 (6.60)
-Nes2Net-X w/ Val Aug.  | wav2vec 2.0 | –       | –   | –           | –           | 5.15 (6.31)
-"""
+#: The comparison tables of arXiv 2504.05657, typed: front-end, parameters, averaged checkpoints, 2021 LA, 2021 DF and
+#: In-the-Wild.
+PAPER = (golden.FOLDER / "comparison_tables.txt").read_text(encoding="utf-8")
 
 
 def test_the_first_table_is_that_of_the_paper():
-    from nes2net.experiments.result_table import numbered_notes, system_rows
-
     tables = published_tables()
     rows = [list(row.values())[:7] for row in system_rows(tables[0], numbered_notes(tables))]
     assert rows == [re.split(r" +\| ", line.rstrip()) for line in PAPER.splitlines()]
@@ -117,24 +74,20 @@ def tables_file(path, **changes):
     """A file with one table of one system, written with ``changes`` of its result's system."""
     facts = {key: value for key, value in ROW.items() if key not in ("id", "test", "corpus")}
     system = {**facts, "notes": ["odd"], "results": {"2021_la": {}}, **changes}
-    content = {
-        "notes": {"odd": "It is odd."},
-        "tests": {"2021_la": {"test": "asvspoof2021_la", "corpus": "asvspoof2021_la", "phase": "progress"}},
-        "tables": [
-            {"title": "One", "columns": {"2021_la": "LA"}, "shared": {"year": 2031}, "systems": {"tiny": system}}
-        ],
-    }
-    path.write_text(yaml.safe_dump(content))
-    return path
+    test = {"test": "asvspoof2021_la", "corpus": "asvspoof2021_la", "phase": "progress"}
+    table = {"title": "One", "columns": {"2021_la": "LA"}, "shared": {"year": 2031}, "systems": {"tiny": system}}
+    content = {"notes": {"odd": "It is odd."}, "tests": {"2021_la": test}, "tables": [table]}
+    return write(path, yaml.safe_dump(content))
 
 
 def test_a_result_has_the_fields_of_its_test_table_and_system(tmp_path):
-    (row,) = published_rows(tables_file(tmp_path / "a.yaml"))
-    assert (row.id, row.phase, row.year, row.best) == ("tiny-2021_la", "progress", 2031, 12.34)
-    assert row.notes == ["It is odd."]
-    path = tables_file(tmp_path / "b.yaml", year=2030, results={"2021_la": {"id": "own", "best": 1, "phase": "eval"}})
-    (row,) = published_rows(path)
-    assert (row.id, row.phase, row.year, row.best) == ("own", "eval", 2030, 1)
+    own = {"year": 2030, "results": {"2021_la": {"id": "own", "best": 1, "phase": "eval"}}}
+    for name, changes, expected in (
+        ("a", {}, ("tiny-2021_la", "progress", 2031, 12.34)),
+        ("b", own, ("own", "eval", 2030, 1)),
+    ):
+        (row,) = published_rows(tables_file(tmp_path / f"{name}.yaml", **changes))
+        assert (row.id, row.phase, row.year, row.best) == expected and row.notes == ["It is odd."]
 
 
 @pytest.mark.parametrize(

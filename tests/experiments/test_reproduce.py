@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from builders.experiments import ROW as PUBLISHED
+from builders.files import write
+from conftest import REPOSITORY
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
@@ -24,29 +27,15 @@ from nes2net.scoring.score_file import read_scores
 from nes2net.training.selection import best_epochs
 
 ROWS = published_rows()
-REPOSITORY = Path(__file__).resolve().parents[2]
-
-ROW = {
-    "id": "tiny-2021_la",
-    "system": "Tiny",
-    "train": "asvspoof2019_la",
-    "test": "asvspoof2021_la",
-    "metric": "EER",
-    "best": 12.34,
-    "mean": 99.0,
-    "source": "a test",
-    "corpus": "tiny_2021_la",
-    "protocol": "4sec",
-    "samples": 8000,
-}
+ROW = {**PUBLISHED, "mean": 99.0, "corpus": "tiny_2021_la"}
+SPECTRUM = {"name": "lps", "n_fft": 128, "num_bins": 20}
 
 
 def write_rows(folder: Path, *rows: dict) -> Path:
-    path = folder / f"rows{len(list(folder.glob('rows*')))}.yaml"  # a file is read once
     systems = {f"row {number}": {"results": {"own": row}} for number, row in enumerate(rows)}
     table = {"title": "Rows", "columns": {"own": "own"}, "systems": systems}
-    path.write_text(yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
-    return path
+    path = folder / f"rows{len(list(folder.glob('rows*')))}.yaml"  # a file is read once
+    return write(path, yaml.safe_dump({"tests": {"own": {}}, "tables": [table]}))
 
 
 @pytest.fixture
@@ -94,17 +83,13 @@ def test_every_row_is_listed_with_its_figures_and_can_be_run(capsys):
     assert main(["experiment", "reproduce"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [row.id for row in ROWS]
-    nes2net = next(line for line in lines if line.startswith("nes2net_x-2021_df "))
-    assert "XLS-R + Nes2Net-X, single" in nes2net and "1.65 %, mean 1.91" in nes2net and "2504.05657" in nes2net
+    (nes2net,) = [line for line in lines if line.startswith("nes2net_x-2021_df ")]
+    assert all(words in nes2net for words in ("XLS-R + Nes2Net-X, single", "1.65 %, mean 1.91", "2504.05657"))
     for row in ROWS:
         assert row.split in corpora.get(row.corpus).splits, row.id
         if row.recipe:
             recipe = load_recipe(REPOSITORY / row.recipe, row.overrides)
             assert recipe.data.corpora[0].name == row.train and "train" in corpora.get(row.train).splits, row.id
-
-
-#: A row of each recipe, and of each corpus without one.
-DIFFERENT = list({row.recipe or (row.corpus, row.split, row.checkpoint is None): row for row in ROWS}.values())
 
 
 def test_rows_that_train_differently_have_different_run_folders():
@@ -113,35 +98,36 @@ def test_rows_that_train_differently_have_different_run_folders():
     assert len(tags) == len(trained) > 8
 
 
-@pytest.mark.parametrize("row", DIFFERENT, ids=[row.id for row in DIFFERENT])
-def test_everything_that_is_missing_is_listed_at_once(row, tmp_path, monkeypatch, capsys):
+TRAINING = {"or, in place of training, a checkpoint"}
+TRAINING |= {f"{kind} of ASVspoof 2019 LA {part}" for kind in ("protocol", "audio") for part in ("train", "dev")}
+
+
+@pytest.mark.parametrize(
+    "id, expected",
+    [
+        ("slim-2021_df", {"checkpoint", "keys of ASVspoof 2021 DF"}),
+        ("nes2net_x-2021_df", {"keys of ASVspoof 2021 DF", "pre-training of xlsr_300m", *TRAINING}),
+        ("ockd-in_the_wild", {"trained teacher", *TRAINING}),
+    ],
+)
+def test_everything_that_is_missing_is_listed_at_once(id, expected, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(["experiment", "reproduce", row.id, "--data", str(tmp_path / "none")]) == 2
+    assert main(["experiment", "reproduce", id, "--data", str(tmp_path / "none")]) == 2
     out, error = capsys.readouterr()
-    assert out == f"{row.describe()}\n"
+    row, said = find_row(id, ROWS), [line.removeprefix("- ") for line in error.splitlines() if line.startswith("- ")]
     tested = corpora.get(row.corpus)
-    said = [line.removeprefix("- ") for line in error.splitlines() if line.startswith("- ")]
-    assert error.startswith(f"missing, {len(said)} in all:\n")
-    expected = {f"{part} of {tested.title} {row.split}" for part in ("protocol", "audio")}
-    expected |= {f"keys of {tested.title}"} if "keys" in tested.obtain else set()  # else the protocol holds the labels
-    if row.recipe:
-        recipe = load_recipe(REPOSITORY / row.recipe)
-        data, frontend = recipe.data, recipe.model["frontend"]["name"]
-        parts = [(corpus.name, corpus.split(part)) for part in ("train", "dev") for corpus in data.parts(part)]
-        assert row.train in [name for name, _ in parts]
-        for name, part in parts:
-            expected |= {f"{kind} of {corpora.get(name).title} {part}" for kind in ("protocol", "audio")}
-        expected |= {"or, in place of training, a checkpoint"}
-        expected |= {"scores of other systems"} if data.train_scores else set()
-        if frontend != "lps":  # which has no weights; a teacher holds the pre-training
-            expected |= {"trained teacher" if frontend == "teacher_student" else f"pre-training of {frontend}"}
-    else:
-        expected |= {"checkpoint"}
-    assert set(said) == expected
+    assert out == f"{row.describe()}\n" and error.startswith(f"missing, {len(said)} in all:\n")
+    assert set(said) == {f"protocol of {tested.title} eval", f"audio of {tested.title} eval", *expected}
     checkpoint = row.checkpoint or "no published checkpoint is known"
     for obtain in (tested.obtain["audio"], tested.obtain["protocol"], checkpoint, str(tmp_path / "none")):
         assert obtain in error
     assert list(tmp_path.iterdir()) == []  # nothing was begun
+
+
+@pytest.mark.parametrize("id", sorted({row.recipe or row.corpus: row.id for row in ROWS}.values()))
+def test_something_is_missing_for_every_recipe_and_corpus(id, tmp_path):
+    what, problems = missing_of(id, tmp_path, tmp_path / "out")
+    assert len(what) == len(set(what)) >= 3 and all(problems)
 
 
 def missing_of(id, data, out, checkpoint=None, **changes):
@@ -153,29 +139,26 @@ def missing_of(id, data, out, checkpoint=None, **changes):
 def test_a_checkpoint_needs_no_training_data(tmp_path):
     places = (tmp_path, tmp_path / "out", tmp_path / "none.pth")
     what, problems = missing_of("nes2net_x-2021_la", *places)
-    tested = [f"{part} of ASVspoof 2021 LA" for part in ("protocol", "audio", "keys")]
-    assert what == ["checkpoint", f"{tested[0]} eval", f"{tested[1]} eval", tested[2]]
-    assert problems[0] == f"{tmp_path / 'none.pth'} not found"
-    (tmp_path / "none.pth").write_bytes(b"")
-    assert missing_of("nes2net_x-2021_la", *places)[0] == what[1:]
+    tested = ["protocol of ASVspoof 2021 LA eval", "audio of ASVspoof 2021 LA eval", "keys of ASVspoof 2021 LA"]
+    assert what == ["checkpoint", *tested] and problems[0] == f"{tmp_path / 'none.pth'} not found"
+    write(tmp_path / "none.pth")
+    assert missing_of("nes2net_x-2021_la", *places)[0] == tested
 
 
 def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
-    data = tmp_path / "DB"
-    shutil.copytree(corpus, data)
+    data = shutil.copytree(corpus, tmp_path / "DB")
     for number in (1000001, 1000004):
         (data / "ASVspoof2021_LA_eval" / "flac" / f"LA_E_{number}.flac").unlink()
     what, problems = missing_of("nes2net_x-2021_la", data, tmp_path, recipe=None)
     assert what == ["checkpoint", "audio of ASVspoof 2021 LA eval"]
     assert "2 of 12 files are not in" in problems[1] and "LA_E_1000001.flac, LA_E_1000004.flac" in problems[1]
-    (data / "release_in_the_wild").rename(tmp_path / "wild")
     wild = ("sls-in_the_wild", data, tmp_path / "out")
-    assert missing_of(*wild)[0] == ["checkpoint", "protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
-    (tmp_path / "wild").rename(data / "release_in_the_wild")
     assert missing_of(*wild)[0] == ["checkpoint"]
-    (data / "release_in_the_wild" / "meta.csv").write_text("file,speaker,label\n0.wav,A,real\n")
+    write(data / "release_in_the_wild" / "meta.csv", "file,speaker,label\n0.wav,A,real\n")
     what, problems = missing_of(*wild)
     assert what == ["checkpoint", "protocol of In-the-Wild eval"] and "unknown label 'real'" in problems[1]
+    shutil.rmtree(data / "release_in_the_wild")
+    assert missing_of(*wild)[0] == ["checkpoint", "protocol of In-the-Wild eval", "audio of In-the-Wild eval"]
     (data / "asvspoof2021_la").symlink_to(corpus)  # a corpus may lie in a folder of its name
     assert missing_of("aasist-2021_la", data, tmp_path / "out")[0] == ["checkpoint"]
     assert missing_of("aasist-2021_la", data, tmp_path, corpus="asvspoof2031")[0][-1] == "corpus asvspoof2031"
@@ -183,8 +166,7 @@ def test_what_a_folder_of_data_lacks_is_named(corpus, tmp_path):
 
 def test_training_needs_every_file_of_its_data_and_its_pre_training(recipe, corpus, tmp_path):
     """A part of the files is enough to score, not to train."""
-    data = tmp_path / "DB"
-    shutil.copytree(corpus, data)
+    data = shutil.copytree(corpus, tmp_path / "DB")
     next(data.rglob("LA_D_*.flac")).unlink()
     (missing,) = missing_part(Part("asvspoof2019_la", data, "dev"))
     assert missing.spares_some and "1 of 12 files are not in" in missing.problem
@@ -224,10 +206,12 @@ def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
     assert "Tiny" in (tmp_path / "out" / "report.html").read_text()
 
     # The second time nothing is scored, and the files stay the same.
-    scored = tmp_path / "out" / "scores.txt"
-    files, time = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}, scored.stat().st_mtime_ns
-    assert reproduce(checkpoint=checkpoint)[:2] == (0, out) and scored.stat().st_mtime_ns == time
-    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == files
+    def files():
+        time = (tmp_path / "out" / "scores.txt").stat().st_mtime_ns
+        return time, {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    before = files()
+    assert reproduce(checkpoint=checkpoint)[:2] == (0, out) and files() == before
 
     # Scores of another checkpoint are not reused.
     torch.manual_seed(1)
@@ -244,8 +228,8 @@ def test_scored_and_judged(corpus, reproduce, checkpoint, tmp_path):
 
 def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path):
     """In train mode, if the published figure was measured so."""
-    frontend, backend = {"name": "lps", "n_fft": 128, "num_bins": 32}, {"name": "nes2net_x", "nes_ratio": [4, 4]}
-    detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
+    model = {"frontend": SPECTRUM | {"num_bins": 32}, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
+    detector = Detector.from_config(model).eval()
     detector.save(checkpoint := tmp_path / "nes2net.pth")
     excluded = {"mean": None, "exclude": {"speaker": ["Speaker 0"]}}
     status, out, _ = reproduce(checkpoint=checkpoint, **WILD, **excluded)
@@ -260,19 +244,17 @@ def test_whole_utterances_exclusions_and_train_mode(corpus, reproduce, tmp_path)
 
 
 def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce, checkpoint, tmp_path):
-    shutil.copytree(corpus, tmp_path / "DB")
+    where = {"data": shutil.copytree(corpus, tmp_path / "DB"), "checkpoint": checkpoint, "min_tdcf": 0.2557}
     audio = tmp_path / "DB" / "ASVspoof2021_LA_eval" / "flac"
     (audio / "LA_E_1000001.flac").unlink()
-    where = {"data": tmp_path / "DB", "checkpoint": checkpoint, "min_tdcf": 0.2557}
     status, _, error = reproduce(**where)
     assert status == 2 and "missing, 1 in all:" in error
     status, out, error = reproduce("--allow-partial", **where)
     assert status == 1
     assert "warning: the result will be partial" in error and "1 of 12 files are not in" in error
-    assert "PARTIAL: rests on 11 of 12 trials" in out
-    assert "min t-DCF  published 0.2557   measured " in out
+    assert "PARTIAL: rests on 11 of 12 trials" in out and "min t-DCF  published 0.2557   measured " in out
     assert "no verdict, for" in out and "against the published" not in out
-    # Without any audio file or without a checkpoint nothing can be measured.
+    # Without any audio file nothing can be measured.
     for path in audio.iterdir():
         path.unlink()
     status, _, error = reproduce("--allow-partial", **where)
@@ -280,27 +262,22 @@ def test_missing_files_leave_a_partial_result_if_it_is_allowed(corpus, reproduce
 
 
 def test_no_verdict_if_nothing_can_be_compared_but_one_for_the_same_architecture(reproduce, checkpoint, tmp_path):
-    same = {"model": "asp_mlp", "frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}}
-    status, out, _ = reproduce(checkpoint=checkpoint, **same)
+    status, out, _ = reproduce(checkpoint=checkpoint, model="asp_mlp", frontend=SPECTRUM)
     assert status == 0 and "against the published single best, 12.34 %: " in out and "not checked" not in out
-    status, out, _ = reproduce(checkpoint=checkpoint, **same | {"model": "mean_linear"})
+    status, out, _ = reproduce(checkpoint=checkpoint, model="mean_linear", frontend=SPECTRUM)
     assert status == 1
     assert "measured   " in out and "no verdict, for measured and published figures cannot be compared:\n" in out
-    (line,) = [line for line in out.splitlines() if line.startswith("- ")]
-    assert line.startswith("- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear")
+    assert "\n- the architecture differs from mean_linear: back-end asp_mlp instead of mean_linear" in out
     assert "against the published" not in out and "The interval covers" not in out
     assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_trained_if_there_is_no_checkpoint(corpus, reproduce, tmp_path):
-    recipe = {
-        "name": "tiny",
-        "model": {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "asp_mlp"},
-        "data": {"num_samples": 8000, "num_workers": 0},
-        "train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"},
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(recipe))
-    row = {"recipe": str(tmp_path / "tiny.yaml"), "overrides": ["augment.algo=5"], "average": 2}
+    recipe = {"name": "tiny", "model": {"frontend": SPECTRUM, "backend": "asp_mlp"}}
+    recipe |= {"data": {"num_samples": 8000, "num_workers": 0}}
+    recipe |= {"train": {"epochs": 3, "batch_size": 4, "lr": 1e-2, "keep": "all"}}
+    path = write(tmp_path / "tiny.yaml", yaml.safe_dump(recipe))
+    row = {"recipe": str(path), "overrides": ["augment.algo=5"], "average": 2}
     status, first, error = reproduce(**row)
     assert status == 0 and "deviation" not in first, error
     (folder,) = (tmp_path / "out" / "models").iterdir()
@@ -331,9 +308,7 @@ def test_verdicts(published, words):
 
 
 def test_errors_are_one_line(tmp_path, capsys):
-    write_rows(tmp_path, ROW, ROW)
-    (tmp_path / "bad.yaml").write_text("[")
-    (tmp_path / "text.yaml").write_text("text")
+    bad, text = write(tmp_path / "bad.yaml", "["), write(tmp_path / "text.yaml", "text")
     for arguments, message in (
         (
             ["nes2net_x-2021_lx", "--data", "."],
@@ -341,9 +316,9 @@ def test_errors_are_one_line(tmp_path, capsys):
         ),
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
         (["a", "--rows", str(tmp_path / "none.yaml")], "cannot be read"),
-        (["a", "--rows", str(tmp_path / "bad.yaml")], "is not valid YAML"),
-        (["a", "--rows", str(tmp_path / "text.yaml")], "a mapping with notes, tests and tables is expected, found str"),
-        (["a", "--rows", str(tmp_path / "rows0.yaml")], "two rows have one id"),
+        (["a", "--rows", str(bad)], "is not valid YAML"),
+        (["a", "--rows", str(text)], "a mapping with notes, tests and tables is expected, found str"),
+        (["a", "--rows", str(write_rows(tmp_path, ROW, ROW))], "two rows have one id"),
     ):
         assert main(["experiment", "reproduce", *arguments]) == 2
         error = capsys.readouterr().err

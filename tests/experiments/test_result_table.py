@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from nes2net.cli.main import main
 from nes2net.experiments.published import published_rows, published_tables
 
@@ -44,13 +42,3 @@ def test_one_result_has_its_facts(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "several systems are fused" in text and "measured again only reported" in text
     assert "the source does not say what length is scored" in text
-
-
-def test_the_word_is_found_by_those_who_look(capsys):
-    assert main(["info"]) == 0
-    assert "nes2net info published prints" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["info", "--help"])
-    assert "published: the tables" in " ".join(capsys.readouterr().out.split())
-    assert main(["info", "published", "train.lr"]) == 2
-    assert "a key goes with recipe" in capsys.readouterr().err

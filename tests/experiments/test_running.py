@@ -24,22 +24,18 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     say = "import os, time; print(os.environ['CUDA_VISIBLE_DEVICES'], os.environ['OMP_NUM_THREADS'], time.time_ns())"
     commands = {task.name: python(say) for task in TASKS} | {"b": python("print('why'); raise SystemExit(3)")}
-    failures = do_in_processes(
-        TASKS, lambda task: commands[task.name], tmp_path / "logs", num_processes=2, gpus=["4", "6"]
-    )
-    assert [str(failure) for failure in failures] == [
-        f"b: exit status 3: why ({tmp_path / 'logs' / 'b.log'})",
-        "b_then: not begun: it needs: b",
-    ]
-    said = {name: (tmp_path / "logs" / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
+    options = {"num_processes": 2, "gpus": ["4", "6"]}
+    failed, left_out = do_in_processes(TASKS, lambda task: commands[task.name], tmp_path, **options)
+    assert str(failed) == f"b: exit status 3: why ({tmp_path / 'b.log'})"
+    assert str(left_out) == "b_then: not begun: it needs: b"
+    said = {name: (tmp_path / f"{name}.log").read_text().split() for name in ("a", "a_then", "c")}
     assert int(said["a"][2]) < int(said["a_then"][2])
     assert {gpu for gpu, *_ in said.values()} <= {"4", "6"} and said["a"][0] == "4"
     assert all(int(threads) >= 1 for _, threads, _ in said.values())
 
 
 def test_a_task_whose_need_is_not_among_them_begins_at_once(tmp_path):
-    (task,) = [task for task in TASKS if task.name == "a_then"]
-    assert do_in_processes([task], lambda _: python("pass"), tmp_path, num_processes=1) == []
+    assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])

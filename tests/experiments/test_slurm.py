@@ -5,10 +5,11 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from builders.experiments import experiment_file
+from builders.files import write
+from conftest import REPOSITORY
 
 from nes2net.errors import InputError
 from nes2net.experiments.description import SlurmSettings, load_experiment
@@ -32,13 +33,10 @@ for number in 100 200 300 400; do echo "${number}_0|{state}|node"; echo "${numbe
 def cluster(tmp_path, monkeypatch):
     """Commands of a Slurm cluster; a function sets the state that its jobs are in."""
     programs = tmp_path / "programs"
-    programs.mkdir()
 
     def set_state(state: str) -> None:
         for name, text in (("sbatch", _SBATCH), ("sacct", _SACCT), ("srun", "#!/bin/sh\n")):
-            text = text.replace("{folder}", str(programs)).replace("{state}", state)
-            (programs / name).write_text(text)
-            (programs / name).chmod(0o755)
+            write(programs / name, text.replace("{folder}", str(programs)).replace("{state}", state)).chmod(0o755)
 
     set_state("PENDING")
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
@@ -54,34 +52,32 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster):
     programs, set_state = cluster
     tasks = planned(tmp_path)
     settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
-    folder = tmp_path / "out" / "slurm"
-    jobs = submit(tasks, lambda task: ["task", task], folder, settings, "tiny")
-    assert jobs == {
-        "train_seed1": "100_0",
-        "train_seed2": "100_1",
-        "evaluate_seed1_best1": "200_0",
-        "evaluate_seed1_best2": "200_1",
-        "evaluate_seed2_best1": "300_0",
-        "evaluate_seed2_best2": "300_1",
-        "table": "400",
-    }
+
+    def submitted(tasks):
+        return submit(tasks, lambda task: ["task", task], tmp_path / "out" / "slurm", settings, "tiny")
+
+    jobs = submitted(tasks)
+    numbers = {f"evaluate_seed{seed}_best{best}": f"{seed + 1}00_{best - 1}" for seed in (1, 2) for best in (1, 2)}
+    assert jobs == {"train_seed1": "100_0", "train_seed2": "100_1", **numbers, "table": "400"}
     texts = [(programs / f"sbatch_{number}.sh").read_text() for number in range(4)]
     assert all("--array=0-1%2\n" in text for text in texts[:3])
-    assert [re.findall("--dependency=(.*)", text) for text in texts] == [
-        [],
-        ["afterok:100_0"],
-        ["afterok:100_1"],
-        ["afterany:100_0:100_1:200_0:200_1:300_0:300_1"],
-    ]
-    common = ("partition=gpu", "time=90", "mem=32GB", "account=speech", "gpus-per-node=1", "kill-on-invalid-dep=yes")
-    for wanted in common:
+    all_before = "afterany:100_0:100_1:200_0:200_1:300_0:300_1"
+    awaited = [re.findall("--dependency=(.*)", text) for text in texts]
+    assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
+    for wanted in (
+        "partition=gpu",
+        "time=90",
+        "mem=32GB",
+        "account=speech",
+        "gpus-per-node=1",
+        "kill-on-invalid-dep=yes",
+    ):
         assert all(f"#SBATCH --{wanted}\n" in text for text in texts), wanted
-    assert submit(tasks, lambda task: ["task", task], folder, settings, "tiny") == jobs  # all are queued
+    assert submitted(tasks) == jobs  # all are queued
     assert len(list(programs.glob("sbatch_*"))) == 4
     set_state("FAILED")
     submitit.SlurmJob.watcher.clear()
-    again = submit(tasks[1:2], lambda task: ["task", task], folder, settings, "tiny")
-    assert again == {"evaluate_seed1_best1": "500", "table": "600"}
+    assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
 
 
 def test_without_a_cluster(tmp_path, monkeypatch):
@@ -109,9 +105,8 @@ def test_the_same_jobs_run_by_submitit_on_this_machine(corpus, tmp_path):
     path = experiment_file(tmp_path, corpus, seeds=[1], averages=[1], slurm={"cluster": "local", "gpus": 0})
     words = [sys.executable, "-m", "nes2net", "experiment", "run", str(path), "--out", str(tmp_path / "out")]
     words += ["--workers", "0", "--device", "cpu", "--on", "slurm"]
-    found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    found = subprocess.run(words, capture_output=True, text=True, cwd=REPOSITORY)
     assert found.returncode == 0, found.stderr
     assert json.loads((tmp_path / "out/table.json").read_text())["complete"]
-    assert set(json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]) == {
-        *("train_seed1", "evaluate_seed1_best1", "table")
-    }
+    jobs = json.loads((tmp_path / "out/slurm/jobs.json").read_text())["jobs"]
+    assert set(jobs) == {"train_seed1", "evaluate_seed1_best1", "table"}

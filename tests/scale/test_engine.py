@@ -54,11 +54,10 @@ def test_scores_of_pieces_equal_those_of_nes2net_score(spectral_detector, shard,
 
 def test_a_recording_of_a_list_that_is_missing_costs_its_row(spectral_detector, tmp_path):
     pytest.importorskip("aiohttp", reason="fsspec needs aiohttp for http://")
-    content = flac(1)
-    (tmp_path / "a.flac").write_bytes(content)
-    fsspec.filesystem("memory").pipe("/list/a.flac", content)
+    (tmp_path / "a.flac").write_bytes(flac(1))
+    fsspec.filesystem("memory").pipe("/list/a.flac", flac(1))
     with running() as server:
-        server.pages["/a.flac"] = content
+        server.pages["/a.flac"] = flac(1)
         urls = (tmp_path.as_uri(), "memory://list", server.address)
         listed = "".join(f"{url}/a.flac\n{url}/gone.flac\n" for url in urls)
         write(tmp_path / "list.txt", listed + "a.flac\nnowhere.flac\n")
@@ -87,12 +86,8 @@ def test_rows_of_other_datasets(tmp_path):
 def test_facts_of_a_detector_and_why_it_cannot_be_loaded(spectral_detector, tmp_path):
     spectral_detector.save(tmp_path / "model")
     facts = facts_here(Model(str(tmp_path / "model"), "cpu"), "auto", None)
-    assert facts.run == {
-        "model": spectral_detector.fingerprint(),
-        "num_samples": 64600,
-        "dtype": "float32",
-        "device": "cpu",
-    }
+    computing = {"num_samples": 64600, "dtype": "float32", "device": "cpu"}
+    assert facts.run == {"model": spectral_detector.fingerprint(), **computing}
     assert facts.batch_size == 8 and facts.reader.num_samples == 64600 and math.isfinite(facts.about["threads"])
     assert "at least 1" in facts_here(Model(str(tmp_path / "model"), "cpu"), 0, None)
     assert str(tmp_path / "nothing") in facts_here(Model(str(tmp_path / "nothing"), "cpu"), 0, None)

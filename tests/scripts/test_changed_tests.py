@@ -15,7 +15,7 @@ from changed_tests import REPOSITORY, concerned
         ("tests/metrics/test_eer.py", "tests/metrics/test_eer.py", "tests/metrics/test_rates.py"),
         ("tests/builders/voices.py", "tests/augment/test_physics.py", "tests/test_house.py"),
         ("docs/score.md", "tests/test_documentation.py", "tests/test_house.py"),
-        ("scripts/house", "tests/scripts/test_house_figures.py", "tests/test_house.py"),
+        ("scripts/mutants", "tests/scripts/test_mutants.py", "tests/test_house.py"),
     ],
 )
 def test_what_a_change_concerns(changed, among, not_among):

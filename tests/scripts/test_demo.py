@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 from conftest import REPOSITORY
+from demo_corpus import cues
 
 from nes2net import Detector
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
@@ -13,13 +14,8 @@ from nes2net.scoring.score_file import read_scores
 
 
 def run(*arguments, cwd):
-    return subprocess.run(
-        ["bash", REPOSITORY / "scripts" / "demo.sh", *arguments],
-        cwd=cwd,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-    )
+    command = ["bash", REPOSITORY / "scripts" / "demo.sh", *arguments]
+    return subprocess.run(command, cwd=cwd, text=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
 @pytest.mark.slow
@@ -30,8 +26,6 @@ def test_demonstration(tmp_path):
     corpus = out / "corpus"
 
     # no trivial cue separates the classes
-    from demo_corpus import cues
-
     eers = cues.trivial_cue_eer(corpus)
     assert eers["dev"] >= 40 and eers["eval"] >= 40  # percent
     by_synthesiser = {name: eer for name, eer in eers.items() if " A" in name}
@@ -94,11 +88,8 @@ def test_demonstration(tmp_path):
             assert len(checks) == 5 and sum(changes) > 1.5 * sum(random), (method, kind)
 
     # a second run makes nothing again
-    before = {
-        p: p.stat().st_mtime_ns
-        for p in out.rglob("*")
-        if p.is_file() and "logs" not in p.parts and p.suffix not in (".md", ".html")
-    }
+    files = [p for p in out.rglob("*") if p.is_file() and "logs" not in p.parts and p.suffix not in (".md", ".html")]
+    before = {p: p.stat().st_mtime_ns for p in files}
     second = run("--out", "demo", cwd=tmp_path)
     assert second.returncode == 0, second.stdout[-2000:] + second.stderr[-3000:]
     assert before == {p: p.stat().st_mtime_ns for p in before}
@@ -108,5 +99,4 @@ def test_demonstration(tmp_path):
 @pytest.mark.parametrize("arguments, message", [(["--bonafide"], "wants a folder"), (["--colour"], "unknown argument")])
 def test_wrong_arguments(tmp_path, arguments, message):
     done = run(*arguments, cwd=tmp_path)
-    assert done.returncode != 0
-    assert message in done.stderr
+    assert done.returncode != 0 and message in done.stderr

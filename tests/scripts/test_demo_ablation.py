@@ -1,19 +1,13 @@
 """`scripts/demo_ablation DEMO losses`: every variant trains, and the table holds what was measured."""
 
-import subprocess
-import sys
-
 import pytest
 import yaml
-from conftest import REPOSITORY
+from builders.scripts import run
 
 from nes2net.evaluation.evaluate import evaluate
 
-SCRIPT = REPOSITORY / "scripts" / "demo_ablation"
-
-
-def ablation(demo, *arguments):
-    return subprocess.run([sys.executable, SCRIPT, demo, *arguments], capture_output=True, text=True)
+PARTS = {"LA": ("asvspoof2021_la", "keys"), "DF": ("asvspoof2021_df", "keys")}
+PARTS |= {"in_the_wild": ("in_the_wild", "release_in_the_wild")}
 
 
 @pytest.mark.weekly
@@ -21,7 +15,8 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
     demo = tmp_path / "demo"
     demo.mkdir()
     (demo / "corpus").symlink_to(corpus)
-    done = ablation(demo, "losses", "train.epochs=1", "train.batch_size=6", "data.num_workers=0", "--seeds", "2")
+    overrides = ("train.epochs=1", "train.batch_size=6", "data.num_workers=0")
+    done = run("demo_ablation", demo, "losses", *overrides, "--seeds", "2")
     assert done.returncode == 0, done.stderr[-3000:]
     first, *others = rows = [line.split("|")[1:-1] for line in done.stdout.splitlines()[2:]]
     assert len(rows) == 12 and first[0].strip() == "weighted cross-entropy, nothing augmented"
@@ -37,11 +32,7 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
         scores = demo / "ablation" / "scores"
         eers = [
             evaluate(part, scores / f"{variant}.seed2.{name}.txt", corpus / keys).eer
-            for part, name, keys in (
-                ("asvspoof2021_la", "LA", "keys"),
-                ("asvspoof2021_df", "DF", "keys"),
-                ("in_the_wild", "in_the_wild", "release_in_the_wild"),
-            )
+            for name, (part, keys) in PARTS.items()
         ]
         return 100 * sum(eers) / 3, [f"{100 * eer:.2f} ({100 * eer:.2f}–{100 * eer:.2f})" for eer in eers]
 
@@ -53,7 +44,7 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
 
 @pytest.mark.slow
 def test_what_is_not_there_is_named(tmp_path):
-    assert "has no folder corpus: run scripts/demo.sh --out" in ablation(tmp_path).stderr
+    assert "has no folder corpus: run scripts/demo.sh --out" in run("demo_ablation", tmp_path).stderr
     (tmp_path / "corpus").mkdir()
-    done = ablation(tmp_path, "losses", "--only", "latents")
+    done = run("demo_ablation", tmp_path, "losses", "--only", "latents")
     assert done.returncode == 2 and "losses has no variant latents" in done.stderr

@@ -3,17 +3,15 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY
-from demo_corpus import build, channel, layout, partial, plan, recordings, splice, splice_cues
+from demo_corpus import build, channel, layout, partial, recordings, splice, splice_cues
 from scipy.signal import butter, sosfiltfilt
-from scripts.test_demo_corpus import contents, folder_of_voices, speech_like
+from scripts.test_demo_corpus import RATE, contents, recording, speech_like
+from scripts.test_demo_corpus import SIZES as HUMAN
 
 from nes2net import InputError
 from nes2net.corpora import partialspoof
 from nes2net.localisation import frame_labels, pool_labels, read_reco2dur, read_rttm
 
-RATE = channel.RATE
-HUMAN = plan.Sizes(train=8, dev=8, evaluation=8, spoofs_in_training=0.25, spoofs_in_evaluation=0.125)
 SIZES = partial.Sizes(train=4, dev=2, evaluation=6, talk=6)
 
 
@@ -52,15 +50,11 @@ def test_versions_lie_where_the_human_speech_does(speech, method):
     assert abs(2 * np.mean(lags)) <= 4  # ms
 
 
-def band(x, low, high):
-    return sosfiltfilt(butter(4, (low, high), "bandpass", fs=RATE, output="sos"), x)
-
-
 def test_labels_are_right_behind_the_channel():
     """A noise in place of another of lower pitch sounds from the beginning to the end of its piece, to a few ms."""
     rng = np.random.default_rng(0)
-    bands = (200, 1500), (2500, 6000)
-    low, high = (band(0.1 * rng.standard_normal(3 * RATE), *edges) for edges in bands)
+    filters = [butter(4, band, "bandpass", fs=RATE, output="sos") for band in ((200, 1500), (2500, 6000))]
+    low, high = (sosfiltfilt(band, 0.1 * rng.standard_normal(3 * RATE)) for band in filters)
     pieces = [splice.Piece(0, 93, 0), splice.Piece(93, 171, 2), splice.Piece(171, 300, 1)]
     found = []
     for seed in range(3):
@@ -68,16 +62,11 @@ def test_labels_are_right_behind_the_channel():
         assert len(made) % channel.FRAME == 0 and np.abs(made).max() < 1
         moved = splice.pieces_of_render(pieces, len(made) // channel.FRAME)
         assert [tuple(piece) for piece in moved] == [(0, 88, 0), (88, 166, 2), (166, len(made) // 160, 1)]
-        levels = [np.convolve(band(made, *edges) ** 2, np.hanning(320), "same") + 1e-12 for edges in bands]
+        levels = [np.convolve(sosfiltfilt(band, made) ** 2, np.hanning(320), "same") + 1e-12 for band in filters]
         pitch = np.log(levels[1] / levels[0])
         is_high = pitch > (np.median(pitch[15_000:25_000]) + np.median(pitch[3_000:12_000])) / 2
         found.append((np.flatnonzero(np.diff(is_high[800:-800])) + 800) / RATE)
     assert np.mean(found, axis=0) == pytest.approx([0.88, 1.66], abs=0.006)
-
-
-@pytest.fixture(scope="module")
-def bonafide(tmp_path_factory):
-    return folder_of_voices(tmp_path_factory.mktemp("voices"))
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +107,7 @@ def test_layout_is_that_of_partialspoof(built):
 @pytest.mark.slow
 def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
     before = contents(built)
-    lost = min(built.glob("database/eval/con_wav/CON*"))
-    lost.unlink()
+    min(built.glob("database/eval/con_wav/CON*")).unlink()
     kept = {path: path.stat().st_mtime_ns for path in built.glob("database/*/con_wav/*")}
     partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
     assert contents(built) == before
@@ -150,20 +138,13 @@ def test_check_finds_a_trivial_difference(tmp_path, trace, name):
             for piece in pieces:
                 if number % 2 and trace == "level" and piece.version == 2:
                     x[piece.start * channel.FRAME : piece.end * channel.FRAME] *= 2
-                if number % 2 and trace == "click" and piece.start and 2 in neighbours(pieces, piece):
+                beside = [other.version for other in pieces if piece.start in (other.start, other.end)]
+                if number % 2 and trace == "click" and piece.start and 2 in beside:
                     x[piece.start * channel.FRAME] = 0.6
             layout.write_audio(partial.audio_path(tmp_path, utterance), x)
             made.append((utterance, partial.Made(pieces, pieces[-1].end)))
     partial.write_labels(tmp_path, made)
     assert splice_cues.trivial_cue_eer(tmp_path)[name] < 15
-
-
-def neighbours(pieces, piece):
-    return [other.version for other in pieces if piece.start in (other.start, other.end)]
-
-
-def recording():
-    return recordings.Recording("r", REPOSITORY, "LA_0001", "en", "train", 0.0, 3.0)
 
 
 @pytest.mark.weekly

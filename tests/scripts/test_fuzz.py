@@ -5,12 +5,10 @@ import json
 import shutil
 import sys
 from contextlib import nullcontext, redirect_stdout
-from importlib.machinery import SourceFileLoader
-from types import ModuleType
 
 import pytest
 from builders import planted_faults
-from conftest import REPOSITORY
+from builders.scripts import loaded
 from fuzzing import FIXED, boundaries
 from fuzzing.hunt import Hunt
 
@@ -23,11 +21,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="th
 def hunt(tmp_path_factory):
     """The folder of a hunt of some seconds, its status, and the lines that it printed."""
     folder = tmp_path_factory.mktemp("hunt")
-    path = str(REPOSITORY / "scripts" / "fuzz")
-    fuzz = ModuleType("fuzz")
-    fuzz.__file__ = path
-    SourceFileLoader("fuzz", path).exec_module(fuzz)
-    printed = io.StringIO()
+    fuzz, printed = loaded("fuzz"), io.StringIO()
     with redirect_stdout(printed):
         status = fuzz.main(fuzz.arguments(["--minutes", "0.1", "--out", str(folder)]))
     return folder, status, printed.getvalue().splitlines()

@@ -1,21 +1,14 @@
 """scripts/simulated_cuda: planted faults are found on CUDA devices that are not there, and everything else passes."""
 
-import os
 import shutil
-import subprocess
 import sys
+from functools import partial
 
 import pytest
-from builders import PATIENCE
-from builders.scripts import SCRIPTS
+from builders.scripts import run as run_script
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for the simulated CUDA device")
-
-
-def run(*words, **changes):
-    command = [sys.executable, SCRIPTS / "simulated_cuda", *words]
-    environment = {**os.environ, **changes}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+run = partial(run_script, "simulated_cuda")
 
 
 @needs_compiler

@@ -9,7 +9,10 @@ from builders.recipes import short_run
 from builders.scripts import loaded
 from conftest import REPOSITORY
 
-from nes2net.evaluation.evaluate import percent
+from nes2net import Detector
+from nes2net.evaluation.evaluate import evaluate, percent
+from nes2net.registry import corpora
+from nes2net.scoring.corpus import score_trials
 from nes2net.training.run import train
 
 PAGE = (REPOSITORY / "docs" / "different.md").read_text(encoding="utf-8")
@@ -26,10 +29,9 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     corpus = tiny_corpus.make(folder / "corpus")
     key = corpus / "keys" / "DF" / "CM" / "trial_metadata.txt"
-    lines = key.read_text().splitlines()
-    for number in (0, 1, -1, -2):  # two trials of each class
-        lines[number] = lines[number].replace(" eval", " progress")
-    key.write_text("\n".join(lines) + "\n")
+    lines = key.read_text().splitlines(keepends=True)
+    progress = [line.replace(" eval", " progress") for line in (*lines[:2], *lines[-2:])]  # two trials of each class
+    key.write_text("".join([*progress, *lines[2:-2]]))
     frontend = {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 64}
     model = {"frontend": frontend, "aggregation": "last", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
     train(short_run(corpus, folder, {"model": model, "train": {"keep": "all"}}, {"comment": "log_spectrum"}))
@@ -52,26 +54,15 @@ def test_every_row_is_measured(script, demo, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_the_first_row_is_what_the_commands_give(script, demo, tmp_path):
-    from nes2net.detector import Detector
-    from nes2net.evaluation.evaluate import evaluate
-    from nes2net.registry import corpora
-    from nes2net.scoring.corpus import score_trials
-
     [run] = (demo / "models").iterdir()
     measured = script.Measurement(demo, run, tmp_path)
-    corpus = corpora.get("asvspoof2021_df")
-    detector = Detector.from_pretrained(saved(measured), device="cpu")
-    scores = tmp_path / "scores.txt"
+    measured.detector("mean of 2")
+    [averaged] = measured.made.glob("* mean of 2.pth")  # of the last two checkpoints
+    detector = Detector.from_pretrained(averaged, device="cpu")
+    corpus, scores = corpora.get("asvspoof2021_df"), tmp_path / "scores.txt"
     score_trials(detector, corpus.trials(demo / "corpus"), scores, num_samples=corpus.test_samples, num_workers=0)
     result = evaluate("asvspoof2021_df", scores, demo / "corpus" / "keys")
     assert measured.first_cell("DF").startswith(percent(result.eer) + " ")
-
-
-def saved(measured):
-    """The file of the average of the last two checkpoints."""
-    measured.detector("mean of 2")
-    [path] = measured.made.glob("* mean of 2.pth")
-    return path
 
 
 def test_the_page_has_the_rows_of_the_script(script):
