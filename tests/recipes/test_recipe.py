@@ -115,6 +115,7 @@ FROZEN = (
         ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
         ("train.lr=0", "`train.lr` is a number above 0, not 0"),
+        ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
         ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
         ("train.weight_decay=-1", "`train.weight_decay` is a number of at least 0"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
