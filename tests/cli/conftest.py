@@ -1,6 +1,9 @@
 """Commands that run in the process of the tests."""
 
 import functools
+import runpy
+import shlex
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from nes2net.cli import main as command_line
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 _parser = functools.cache(command_line.build_parser)
 
 
@@ -40,6 +44,23 @@ def command(capsys) -> Callable:
         except SystemExit as stop:
             status = stop.code
         return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def script(command, monkeypatch) -> Callable:
+    """A function that runs ``python SCRIPT ARGUMENTS``: its exit status, standard output and standard error."""
+
+    def run(line: str):
+        program, name, *words = shlex.split(line)
+        assert program == "python"
+
+        def start(words):
+            monkeypatch.setattr(sys, "argv", [name, *words])
+            runpy.run_path(str(REPOSITORY / name), run_name="__main__")
+
+        return command(words, program=start)
 
     return run
 

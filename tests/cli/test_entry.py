@@ -12,23 +12,17 @@ from nes2net.cli.published import main as published_main
 
 
 @pytest.fixture(scope="module")
-def main():
-    return build_parser()
+def parsers():
+    """The parser of all commands, those of the commands, and those of published programs, by what is typed."""
+    main = build_parser()
+    published = [published_main.build_parser(), published_main.build_parser("nes2net published main")]
+    published = {parser.prog: parser for parser in (*published, easy_inference_demo.build_parser())}
+    return main, {f"nes2net {name}": parser for name, parser in main.commands().items()}, published
 
 
-@pytest.fixture(scope="module")
-def commands(main):
-    return {f"nes2net {name}": parser for name, parser in main.commands().items()}
-
-
-@pytest.fixture(scope="module")
-def published():
-    programs = [published_main.build_parser(), published_main.build_parser("nes2net published main")]
-    return {parser.prog: parser for parser in (*programs, easy_inference_demo.build_parser())}
-
-
-def test_every_example_is_accepted(main, commands, published):
+def test_every_example_is_accepted(parsers):
     """It is one command, which may go on in a second line."""
+    main, commands, published = parsers
     for name, parser in {"nes2net": main, **commands, **published}.items():
         words = shlex.split(parser.example.replace("\\\n", " ").splitlines()[0].partition(" > ")[0])
         typed = command_of(name).split()
@@ -39,9 +33,10 @@ def test_every_example_is_accepted(main, commands, published):
             assert main.parse_args(words[1:]).parser.prog.startswith(name)
 
 
-def test_help_begins_with_the_example_and_is_one_page(main, commands, published, monkeypatch):
+def test_help_begins_with_the_example_and_is_one_page(parsers, monkeypatch):
     """Of 80 columns; one of more than a dozen options is found in a group, by what it is about."""
     monkeypatch.setenv("COLUMNS", "80")
+    main, commands, published = parsers
     for name, parser in {"nes2net": main, **commands, **published}.items():
         text = parser.format_help()
         assert "(default: None)" not in text and "(default: [" not in text and "(default: False)" not in text, name
@@ -53,8 +48,9 @@ def test_help_begins_with_the_example_and_is_one_page(main, commands, published,
             assert len(lines) <= 60 and len(options) <= 12, name
 
 
-def test_every_flag_has_a_meaning_and_a_default_that_says_something(main, commands):
+def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
     """Only what processes of an experiment tell each other is hidden."""
+    main, commands, _ = parsers
     text = " ".join(commands["nes2net predict"].format_help().split())
     assert "to the next (default: 0.5)" in text
     assert "-h, --help show this help message and exit --" in text
@@ -69,7 +65,8 @@ def test_every_flag_has_a_meaning_and_a_default_that_says_something(main, comman
     assert "Exit status 1 means that files were left out." in " ".join(score.format_help().split())
 
 
-def test_values(main):
+def test_values(parsers):
+    main, _, _ = parsers
     words = (
         "evaluate generic a b --threshold-from c d --also generic s k --also generic t k dev --resamples 5 --exclude"
     )

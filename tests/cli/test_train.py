@@ -1,4 +1,4 @@
-"""`nes2net train` where nobody watches, and on a terminal; the commands that it prints can be pasted."""
+"""`nes2net train` where nobody watches; the commands that it prints can be pasted."""
 
 import json
 import re
@@ -6,35 +6,27 @@ import shlex
 import sys
 from pathlib import Path
 
-import pytest
-
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.machine.progress import SECONDS
 
 LINE = r"\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left( \(epoch \d+ s\))?"
 
 
-@pytest.fixture
-def folder(corpus, here, monkeypatch):
-    """A working folder with a recipe, and the corpus under a name that a shell would split."""
+def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(corpus, here, command, monkeypatch):
+    """The last lines are average, score and evaluate; each of these commands names the next one again."""
     monkeypatch.setenv(SECONDS, "1e-9")
-    (here / "my corpus").symlink_to(corpus)
+    (here / "my corpus").symlink_to(corpus)  # a shell would split the name
     model = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": {"name": "asp_mlp"}}
     data = {"root": "my corpus", "num_samples": 8000, "num_workers": 0}
     train = {"epochs": 3, "batch_size": 4, "keep": "all"}
     (here / "recipe.yaml").write_text(json.dumps({"name": "it's", "model": model, "data": data, "train": train}))
-    return here
-
-
-def test_one_can_tell_how_far_it_is_and_paste_what_is_printed_last(folder, command, monkeypatch):
-    """The last lines are average, score and evaluate; each of these commands names the next one again."""
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "recipe.yaml"])
     status, out, err = command("train recipe.yaml")
     lines = err.splitlines()
     assert status == 0 and sum(bool(re.fullmatch(LINE, line)) for line in lines) == 3  # the middle step of each epoch
     assert any(re.fullmatch(r"\d\d:\d\d:\d\d epoch 3 of 3, development set: batch 3 of 3.*", line) for line in lines)
     assert not any("\r" in line or "|" in line for line in lines)
-    (log,) = folder.glob("models/*/train.log")
+    (log,) = here.glob("models/*/train.log")
     logged = [line[20:] for line in log.read_text(encoding="utf-8").splitlines()]
     assert [line for line in logged if re.match(r"epoch \d of|bootstrap: ", line)] == [line[9:] for line in lines]
     assert any(shlex.split(line)[-2:] == ["train", "recipe.yaml"] for line in logged if line.startswith("command: "))

@@ -26,17 +26,14 @@ def crash():
         process.kill()
 
 
-@pytest.mark.parametrize(
-    "name, whole, check, message",
-    [
+def test_what_cannot_be_decoded_has_a_reason(speech, tmp_path):
+    for name, whole, check, message in (
         ("talk.wav", "whole.wav", crash, "the decoder crashed"),
         ("gone.wav", "whole.wav", lambda: None, "^(cannot be read: No such file|does not exist)"),
         ("talk.wav", "no folder/whole.wav", lambda: None, "crashed|cannot"),  # as on a disk that cannot be written
-    ],
-)
-def test_what_cannot_be_decoded_has_a_reason(speech, tmp_path, name, whole, check, message):
-    with pytest.raises(NotDecoded, match=message):
-        decode(speech / name, tmp_path / whole, None, longest=60, check=check)
+    ):
+        with pytest.raises(NotDecoded, match=message):
+            decode(speech / name, tmp_path / whole, None, longest=60, check=check)
 
 
 def test_a_decoder_that_is_given_up_is_stopped(speech, tmp_path):

@@ -27,21 +27,10 @@ def started(model, tmp_path):
     processes = []
 
     def start(*after, before=()):
-        words = [
-            *before,
-            sys.executable,
-            "-m",
-            "nes2net.cli.main",
-            "serve",
-            "--model",
-            model,
-            "--device",
-            "cpu",
-            *after,
-        ]
+        serve = f"{sys.executable} -m nes2net.cli.main serve --model {model} --device cpu"
         environment = {**os.environ, "TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
         output = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        processes.append(subprocess.Popen(words, env=environment, **output))
+        processes.append(subprocess.Popen([*before, *serve.split(), *after], env=environment, **output))
         return processes[-1], re.search(r"http://\S+", processes[-1].stdout.readline())[0]
 
     yield start

@@ -55,40 +55,32 @@ def assert_lines(printed: str, *patterns: str) -> None:
         assert re.fullmatch(pattern, line), f"{line!r} is not {pattern!r}"
 
 
-@pytest.fixture(scope="module")
-def folder(corpus, tmp_path_factory):
-    """A working folder with DB/ and a small xlsr2_300m.pt in fairseq's format."""
-    folder = tmp_path_factory.mktemp("work")
-    (folder / "DB").symlink_to(corpus)
+@pytest.fixture
+def folder(corpus, here):
+    """The working folder with DB/ and a small xlsr2_300m.pt in fairseq's format."""
+    (here / "DB").symlink_to(corpus)
     torch.manual_seed(0)
     options = {"extractor_mode": "layer_norm", "layer_norm_first": True, "conv_bias": True}
     options |= {"encoder_layers": 2, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64, "encoder_attention_heads": 4}
     options |= {"final_dim": 16, "latent_vars": 4, "dropout": 0.0, "attention_dropout": 0.0}
     layers = [[8, 10, 5], *[[8, 3, 2]] * 4, *[[8, 2, 2]] * 2]
     frontend = create_frontend("wav2vec2", **options, conv_feature_layers=layers)
-    genuine_checkpoint.write(frontend, folder / "xlsr2_300m.pt")
-    return folder
+    genuine_checkpoint.write(frontend, here / "xlsr2_300m.pt")
+    return here
 
 
-@pytest.fixture
-def run(folder, monkeypatch, script):
-    """A function that runs a program in this process, as its script does, and gives what it prints."""
-    monkeypatch.chdir(folder)
+@pytest.mark.slow
+def test_published_commands(folder, script):
+    """Every command of the published README; the first as a process, with its readers of recordings."""
 
-    def run(line: str) -> tuple[str, str]:
+    def run(line):
         status, out, err = script(line)
         assert not status, out + err
         return out, err
 
-    return run
-
-
-@pytest.mark.slow
-def test_published_commands(folder, run):
-    """Every command of the published README; the first as a process, with its readers of recordings."""
-    _, script, *words = shlex.split(TRAIN)
+    _, program, *words = shlex.split(TRAIN)
     options = {"cwd": folder, "capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
-    trained = subprocess.run([sys.executable, REPOSITORY / script, *words], **options)
+    trained = subprocess.run([sys.executable, REPOSITORY / program, *words], **options)
     assert trained.returncode == 0 and f"checkpoints are in {RUN}" in trained.stderr, trained.stderr
     run_folder = folder / RUN
     model = run_folder / "epoch_1.pth"
