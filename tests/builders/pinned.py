@@ -28,11 +28,7 @@ MAMBO = partial(MamBo, feature_dim=48, embed_dim=24, num_layers=1, num_mixers=2,
 MODELS = {
     "asp_mlp": (partial(AspMlp, feature_dim=48), FEATURES, 0.4),
     "conformer": (partial(conformer, feature_dim=48, embed_dim=24, num_blocks=2, num_heads=3), FEATURES, 0.4),
-    "mamba_output": (
-        partial(Mamba, feature_dim=48, embed_dim=24, num_layers=6, final_norm="output"),
-        FEATURES,
-        0.4,
-    ),
+    "mamba_output": (partial(Mamba, feature_dim=48, embed_dim=24, num_layers=6, final_norm="output"), FEATURES, 0.4),
     "mambo_hydra": (partial(MAMBO, mixer="hydra", topology="mambo_4"), FEATURES, 0.4),
     "mambo_mamba2": (partial(MAMBO, mixer="mamba2"), FEATURES, 0.4),
     "mean_linear_one_class": (partial(MeanLinear, feature_dim=48, head="one_class"), FEATURES, 0.4),

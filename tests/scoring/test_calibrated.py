@@ -59,35 +59,28 @@ def test_segment():
     found = detector.segment(recording, 16000, calibration=decider)
     assert found == detector.segment(recording, 16000, threshold=decider.threshold)
     assert loud_is_fake.near([segment[1:3] for segment in found], loud_is_fake.FAKES)
-    for settings, message in (
-        ({"threshold": 0.1, "calibration": decider}, "leave out `threshold` or `calibration`"),
-        ({"calibration": replace(calibration, scored_by=None)}, "from scores of recordings, not of their frames"),
-        ({"calibration": replace(calibration, scored_by=replace(scored_by, resolution_ms=40.0))}, "not of 40 ms"),
-        (
-            {"calibration": replace(calibration, scored_by=replace(scored_by, fingerprint="0"))},
-            "not belong to this detector",
-        ),
-        ({"calibration": replace(calibration, weights=(-1.0,))}, "is at no score of this calibration"),
+    unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
+    assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
+    with pytest.raises(InputError, match="leave out `threshold` or `calibration`"):
+        detector.segment(recording, 16000, threshold=0.1, calibration=decider)
+    for changes, message in (
+        ({"scored_by": None}, "from scores of recordings, not of their frames"),
+        ({"scored_by": replace(scored_by, fingerprint="0")}, "not belong to this detector"),
+        ({"weights": (-1.0,)}, "is at no score of this calibration"),
     ):
         with pytest.raises(InputError, match=message):
-            detector.segment(recording, 16000, **settings)
+            detector.segment(recording, 16000, calibration=replace(calibration, **changes))
     with pytest.raises(InputError, match="from scores of frames of 20 ms, not of recordings"):
         detector.decide(recording, calibration, 16000)
     with pytest.raises(InputError, match="from scores of frames of 20 ms, not of 40 ms"):
         check_belongs(detector, calibration, 40.0)
-    unrecorded = replace(calibration, scored_by=None, trained_on={"resolution_ms": 20})
-    assert detector.segment(recording, 16000, calibration=replace(decider, calibration=unrecorded)) == found
-    with pytest.raises(InputError, match="from scores of frames of 20 ms, not of recordings"):
-        detector.decide(recording, unrecorded, 16000)
 
 
 def test_how_much_is_scored():
     published = {"published_model": "df_arena_1b"}
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
     assert calibrated_samples(None, published).num_samples == 64600
-    assert (
-        calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")
-    )  # as the calibration was made
+    assert calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")  # as calibrated
     assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
     second = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", 16000)))
     assert calibrated_samples(second, published) == (16000, "for the calibration")

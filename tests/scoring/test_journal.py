@@ -23,15 +23,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this
 
 def test_names_and_reasons_are_read_back(tmp_path):
     out, run = tmp_path / "s", {"model": "m"}
-    scores = {
-        "plain": 0.1,
-        "0.5": -1e-30,
-        '["a",': 3.0,
-        'q"[': 1 / 3,
-        "zero\0": 2.0,
-        "two%20words": 4.0,
-        "日本": 5.0,
-    }
+    scores = {"plain": 0.1, "0.5": -1e-30, '["a",': 3.0, 'q"[': 1 / 3, "zero\0": 2.0, "日本": 5.0}
     scores = {name: Row(score, "44:1700000000000000000") for name, score in scores.items()}
     failures = {"three more words": "not found", "[1": 'a "reason"\nof two lines', "\u00e4": "bad \udc80 byte"}
     output = ScoreOutput()

@@ -51,9 +51,7 @@ def test_a_short_batch_is_filled_up_and_inference_mode_stays_inside(detector):
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
-        Exception(
-            "[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer of size 1"
-        ),
+        Exception("[ONNXRuntimeError] : 6 : RUNTIME_EXCEPTION : Failed to allocate memory for requested buffer"),
         MemoryError(),
     ],
 )
@@ -92,18 +90,6 @@ def test_a_batch_that_did_not_fit_takes_no_memory_beside_its_parts(detector):
     with scoring_mode(detector):
         assert len(start(detector, waveforms(6), rows=8)()) == 6
     assert len(given) > 2
-
-
-def test_memory_may_run_out_before_the_detector(detector, monkeypatch):
-    plain, move = score_batch(detector, waveforms(4)), torch.Tensor.to
-
-    def no_room(tensor, *arguments, **options):
-        if tensor.dim() == 2 and len(tensor) > 2 and "non_blocking" in options:
-            raise MemoryError
-        return move(tensor, *arguments, **options)
-
-    monkeypatch.setattr(torch.Tensor, "to", no_room)
-    assert start(detector, waveforms(4))() == pytest.approx(plain, abs=1e-6)
 
 
 def test_a_waveform_without_a_score_has_a_reason(detector):
@@ -164,14 +150,3 @@ def test_the_last_thread_to_leave_restores_the_mode(small_model):
     leave.set()
     thread.join()
     assert all(modes(detector))
-
-
-def test_scores_do_not_depend_on_settings_for_float32(detector):
-    """A program may have allowed bfloat16 products for float32; tests/machine/test_precision.py has the rest."""
-    plain = score_batch(detector, waveforms(4))
-    torch.set_float32_matmul_precision("medium")
-    try:
-        assert score_batch(detector, waveforms(4)) == plain
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision("highest")

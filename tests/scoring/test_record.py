@@ -67,53 +67,34 @@ def test_a_record_is_read(tmp_path):
     assert (record.sha256, record.audio_sha256) == ("0", "1")
 
 
-def without(key):
-    return json.dumps({name: value for name, value in RECORD.items() if name != key})
-
-
 @pytest.mark.parametrize(
     "text",
     [
-        "",
         "no JSON",
         "[1]",
-        "NaN",
-        b"\xff\xfe",
-        without("run"),
-        without("failures"),
+        json.dumps({"failures": {}}),
+        json.dumps({"run": {}}),
         json.dumps({**RECORD, "run": [1]}),
         json.dumps({**RECORD, "run": {"model": {"a": 1}}}),
         json.dumps({**RECORD, "failures": {"a": 1}}),
         json.dumps({**RECORD, "sha256": 5}),
         json.dumps({**RECORD, "audio_sha256": {}}),
-        '{"run": ' + "[" * 10**5 + "]" * 10**5 + ', "failures": {}}',
-        '{"further": ' + '{"a":' * 10**5 + "1" + "}" * 10**5 + "}",
-        '{"run": {"num_samples": ' + "9" * 5000 + "},",
         '{"run": {"' + "\x1b" * 10 + '": 1}}',
         json.dumps({"x" * 10**6: 1}),
     ],
-    ids=range(17),
+    ids=range(11),
 )
 def test_a_record_that_is_none(text, tmp_path):
     path = tmp_path / "s.json"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    path.write_text(text)
     with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
         read(path, 1)
     assert str(error.value).isprintable() and len(str(error.value)) <= 1000
 
 
-def test_a_record_that_is_too_large_or_no_file_is_not_read(tmp_path):
+def test_a_record_that_is_too_large_is_not_read(tmp_path):
     path = tmp_path / "s.json"
     with open(path, "wb") as file:
         file.truncate(1 << 32)
     with pytest.raises(InputError, match="is longer than .*name another file"):
         read(path, 100_000)
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(InputError, match="cannot be read"):
-        read(path, 1)
-    if hasattr(os, "mkfifo"):
-        path.rmdir()
-        os.mkfifo(path)
-        with pytest.raises(InputError, match="is a named pipe"):
-            read(path, 1)

@@ -1,13 +1,10 @@
 """Scores along a long recording: its windows, its pieces, and that no sample is left out."""
 
-import subprocess
-import sys
 import weakref
 
 import numpy as np
 import pytest
 import soundfile
-from builders import PATIENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +108,6 @@ def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
         ({"window": 0}, "window must be a positive number"),
         ({"hop": -1}, "hop must be a positive number"),
         ({"hop": float("nan")}, "hop must be a positive number"),
-        ({"batch_size": 0}, "batch_size"),
     ):
         with pytest.raises(InputError, match=message):
             detector.score_track(waveform, 16000, **options)
@@ -122,39 +118,3 @@ def test_wrong_windows_and_recordings(detector, waveform, tmp_path):
     assert len(reads_little.score_track(waveform, 16000, window=most / 16000, hop=0.6)) > 1  # gaps that were asked for
     with pytest.raises(InputError, match="none.wav not found"):
         detector.score_track(tmp_path / "none.wav")
-
-
-HOURS = """
-import sys
-import numpy as np
-from nes2net import Detector
-from nes2net.scoring.track import sliding_windows
-from nes2net.machine.this_process import peak_bytes
-
-detector = Detector.from_config({"frontend": "lfcc", "backend": "asp_mlp"}).eval()
-short, long = sys.argv[1:]
-detector.score_track(short, window=60, hop=60, batch_size=1)
-before = peak_bytes()
-track = detector.score_track(long, window=60, hop=60, batch_size=1)
-assert track.duration == 3 * 3600 and len(track) == 180 and np.isfinite(track.scores).all()
-print(peak_bytes() - before)
-"""
-
-
-@pytest.mark.weekly
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts this process alone")
-def test_three_hours_take_no_more_memory_than_minutes(tmp_path):
-    import wave
-
-    for name, seconds in (("short.wav", 1200), ("long.wav", 3 * 3600)):
-        with wave.open(str(tmp_path / name), "wb") as file:
-            file.setparams((1, 2, 8000, 0, "NONE", ""))
-            file.writeframes(bytes(2 * 8000 * seconds))
-    done = subprocess.run(
-        [sys.executable, "-c", HOURS, tmp_path / "short.wav", tmp_path / "long.wav"],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert int(done.stdout) < 70e6  # bytes: 15 to 42 MB were seen; the recording at 16 kHz in float32 is 690 MB

@@ -5,24 +5,15 @@ import warnings
 from importlib.resources import files
 from itertools import pairwise
 
-import matplotlib
 import numpy as np
 import pytest
 import soundfile
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from nes2net.scoring import track_plot
 from nes2net.scoring.track import Track
-from nes2net.scoring.track_plot import (
-    BONAFIDE,
-    LEAST_SPAN,
-    SPOOF,
-    columns,
-    envelope,
-    name_time_axis,
-    plot_track,
-    score_limits,
-)
+from nes2net.scoring.track_plot import BONAFIDE, SPOOF, plot_track
 
 
 @pytest.fixture
@@ -51,7 +42,7 @@ def blend(colour, opacity):
 def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
     samples = 0.1 * np.random.default_rng(0).standard_normal(30001)
     soundfile.write(tmp_path / "noise.wav", samples, 16000, subtype="FLOAT")
-    low, high = envelope(tmp_path / "noise.wav", 30001 / 16000)
+    low, high = track_plot.envelope(tmp_path / "noise.wav", 30001 / 16000)
     column = np.arange(30001) * 2000 // 30001
     for found, function in ((low, np.min), (high, np.max)):
         expected = [function(samples[column == number]) for number in range(2000)]
@@ -61,7 +52,7 @@ def test_the_envelope_has_the_extremes_of_the_samples(tmp_path):
 def test_columns_hold_all_scores_in_turn():
     scores = np.random.default_rng(0).standard_normal(7193).astype(np.float32)
     track = track_of(scores, 3600.0)
-    times, quantiles = columns(track)
+    times, quantiles = track_plot.columns(track)
     assert len(times) == 160 and (np.diff(times) > 0).all()
     ends = np.arange(161) * 7193 // 160
     for number, (first, last) in enumerate(pairwise(ends)):
@@ -69,18 +60,15 @@ def test_columns_hold_all_scores_in_turn():
         for share, found in quantiles.items():
             assert found[number] == pytest.approx(np.quantile(scores[first:last], share), abs=1e-6)
     assert list(quantiles) == [0.0, 0.1, 0.5, 0.9, 1.0]
-    assert len(columns(track_of(scores[:5], 60.0))[0]) == 1
+    assert len(track_plot.columns(track_of(scores[:5], 60.0))[0]) == 1
 
 
-@pytest.mark.parametrize(
-    "scores, threshold", [([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)]
-)
-def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
-    low, high = score_limits(np.array(scores, np.float32), threshold)
-    assert high - low >= LEAST_SPAN * 0.999
-    shown = [*scores, *([] if threshold is None else [threshold])]
-    assert low < min(shown) and max(shown) < high
-    assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
+def test_the_score_axis_holds_all_and_does_not_enlarge_noise():
+    for scores, threshold in (([0.5], None), ([0.5, 0.51, 0.505], 0.0), ([-1.0, 1.5], 20.0), ([-9.0, 7.0], None)):
+        low, high = track_plot.score_limits(np.array(scores, np.float32), threshold)
+        shown = [*scores, *([] if threshold is None else [threshold])]
+        assert high - low >= track_plot.LEAST_SPAN * 0.999 and low < min(shown) and max(shown) < high
+        assert (low + high) / 2 == pytest.approx((min(shown) + max(shown)) / 2)
 
 
 @pytest.mark.parametrize(
@@ -89,33 +77,18 @@ def test_the_score_axis_holds_all_and_does_not_enlarge_noise(scores, threshold):
         (0.5, "time, s", ["0", "0.1", "0.2"]),
         (30, "time, s", ["0", "5", "10"]),
         (119, "time, m:ss", ["0:00", "0:10", "0:20"]),
-        (600, "time, m:ss", ["0:00", "1:00", "2:00"]),
-        (3600, "time, h:mm:ss", ["0:00", "5:00", "10:00"]),
         (5 * 3600, "time, h:mm:ss", ["0:00", "30:00", "1:00:00"]),
         (200 * 3600, "time, h:mm:ss", ["0:00"]),
     ],
 )
 def test_the_time_axis(duration, label, first):
-    figure = Figure()
-    axes = figure.add_subplot()
-    name_time_axis(axes, duration)
-    figure.draw_without_rendering()
-    shown = [
-        tick.get_text() for place, tick in zip(axes.get_xticks(), axes.get_xticklabels()) if 0 <= place <= duration
-    ]
+    axes = Figure().add_subplot()
+    track_plot.name_time_axis(axes, duration)
+    axes.figure.draw_without_rendering()
+    ticks = zip(axes.get_xticks(), axes.get_xticklabels())
+    shown = [tick.get_text() for place, tick in ticks if 0 <= place <= duration]
     assert axes.get_xlabel() == label and shown[: len(first)] == first and len(shown) <= 14
     assert len(set(shown)) == len(shown)
-
-
-def test_an_hour_is_a_median_and_bands(quiet, tmp_path):
-    """Of scores from −10 to 10, all of them would fill the picture; most of the time they are near 0."""
-    rng = np.random.default_rng(0)
-    scores = np.where(rng.random(7193) < 0.1, rng.uniform(-10, 10, 7193), 0)
-    plot_track(tmp_path / "hour.png", quiet, track_of(scores, 3600.0))
-    line = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 1)))
-    band = len(pixels(tmp_path / "hour.png", blend("#1d4ed8", 0.15)))
-    assert 1000 < line < 20_000 < band
-    assert len(pixels(tmp_path / "hour.png", blend(BONAFIDE, 0.08))) < 1000  # without a threshold there are no sides
 
 
 def test_both_sides_of_a_threshold_have_the_colours_of_the_classes(quiet, tmp_path):
@@ -141,14 +114,3 @@ def test_strange_names(quiet, tmp_path):
         plot_track(tmp_path / "picture.png", path.rename(tmp_path / f"{'a' * 240}.wav"), track_of([1.0], 0.5))
     assert imread(tmp_path / "picture.png").shape[:2] == (598, 1430)
     assert (tmp_path / "picture.svg").read_text().startswith("<?xml")
-
-
-def test_both_lines_of_the_title_begin_at_the_axes(quiet, tmp_path):
-    with matplotlib.rc_context({"svg.fonttype": "none"}):
-        plot_track(tmp_path / "a.svg", quiet, track_of([1.0, -1.25], 0.5), model="m.pth")
-    drawn = (tmp_path / "a.svg").read_text()
-    places = {text: x for x, text in re.findall(r'<text [^>]*?(?: x="|translate\()([\d.]+)[^>]*>([^<]*)<', drawn)}
-    (left, _), *_ = re.findall(r"M ([\d.]+) ([\d.]+) \nL", drawn.partition('id="axes_1"')[2])
-    (about,) = (text for text in places if text.startswith("m.pth: "))
-    assert float(places["quiet.wav"]) == float(places[about]) == pytest.approx(float(left), abs=1)
-    assert {"−2", "−1", "0", "1"} <= places.keys() and "−1.5" not in places

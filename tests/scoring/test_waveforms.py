@@ -58,15 +58,11 @@ def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
     assert result.failures == {trials[2].id: "cannot be turned round"}
 
 
-@pytest.mark.parametrize(
-    "result",
-    [np.zeros(0, np.float32), np.zeros(9), np.zeros((9, 1), np.float32), np.full(9, np.nan, np.float32)],
-    ids=["empty", "float64", "2-D", "NaN"],
-)
-def test_what_is_no_waveform_is_refused(spectral_detector, trials, result):
-    reader = WaveformReader(8000, transform=Reversed("odd", result=result))
-    with pytest.raises(InputError, match=r"^odd: .* instead of float32 samples"):
-        reader.read(trials[0].path, trials[0].id)
+def test_what_is_no_waveform_is_refused(trials):
+    empty, wide, nan = np.zeros(0, np.float32), np.zeros((9, 1), np.float32), np.full(9, np.nan, np.float32)
+    for result in (empty, np.zeros(9), wide, nan):
+        with pytest.raises(InputError, match=r"^odd: .* instead of float32 samples"):
+            WaveformReader(8000, transform=Reversed("odd", result=result)).read(trials[0].path, trials[0].id)
 
 
 def test_without_an_id_the_file_names_the_utterance(trials):
