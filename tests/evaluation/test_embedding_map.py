@@ -92,15 +92,11 @@ def test_the_section_escapes_names_and_draws_all_points(files):
     assert "All 60 embeddings are drawn" in html
 
 
-CANNOT = "cannot be read as an array"
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda content: content[:200], CANNOT),
-        (lambda content: content.replace(b"}", b"(", 1), CANNOT),
-        (np.array([{}, {}]), CANNOT),  # a pickle
+        (b"\x93NUMPY\1\0", "cannot be read as an array"),
+        (np.array([{}, {}]), "cannot be read as an array"),  # a pickle
         (np.zeros(45, np.float32), "not an array of embeddings"),
         (np.full((45, 8), np.nan, np.float32), "some embeddings are not finite"),
         (np.arange(45, dtype=np.float32)[:, None], "of one number each"),
@@ -110,15 +106,14 @@ CANNOT = "cannot be read as an array"
     ],
 )
 def test_damaged_arrays_are_named(files, damage, message):
-    path = files[0]
     if isinstance(damage, str):
-        path.with_name(f"{path.name}.csv").write_text(damage)
-    elif isinstance(damage, np.ndarray):
-        np.save(path, damage, allow_pickle=True)
+        files[0].with_name("a.npy.csv").write_text(damage)
+    elif isinstance(damage, bytes):
+        files[0].write_bytes(damage)
     else:
-        path.write_bytes(damage(path.read_bytes()))
+        np.save(files[0], damage, allow_pickle=True)
     with pytest.raises(InputError, match=message):
-        map_embeddings([path])
+        map_embeddings(files[:1])
 
 
 def test_damaged_tables_and_other_files_are_named(files, tmp_path):
@@ -130,17 +125,17 @@ def test_damaged_tables_and_other_files_are_named(files, tmp_path):
     words = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(["x"] * 40), 2)
     for columns, message in (
         ({"id": ["a"], "embedding": [[1.0]]}, "lacks the columns id, label and embedding"),
-        ({"id": ["a"], "label": ["spoof"]}, "lacks the columns id, label and embedding"),
         ({"id": ["a"] * 20, "label": ["a"] * 20, "embedding": words}, "embedding, a list of numbers"),
     ):
         pyarrow.parquet.write_table(pyarrow.table(columns), files[1])
         with pytest.raises(InputError, match=message):
             map_embeddings(files)
     other = write(tmp_path / "c.npy", vectors(size=9), ["spoof"] * 45)
-    with pytest.raises(InputError, match="embeddings of 8 and 9 numbers"):
-        map_embeddings([files[0], other])
-    with pytest.raises(InputError, match="ends in .npy or .parquet"):
-        map_embeddings([tmp_path / "c.txt"])
     few = write(tmp_path / "d.npy", vectors()[:9], ["spoof"] * 9)
-    with pytest.raises(InputError, match="9 embeddings are too few"):
-        map_embeddings([few])
+    for paths, message in (
+        ([files[0], other], "embeddings of 8 and 9 numbers"),
+        ([tmp_path / "c.txt"], "ends in .npy or .parquet"),
+        ([few], "9 embeddings are too few"),
+    ):
+        with pytest.raises(InputError, match=message):
+            map_embeddings(paths)

@@ -61,9 +61,8 @@ def test_2021_df_and_in_the_wild_against_the_published_programs(case):
 def test_ctrsvdd_against_the_published_program(case):
     """The pooled figures, with and without acesinger, and every row of the official table."""
     published = case.results["CtrSVDD_EER_minDCF"]["values_subsets"]
-    of_ctrsvdd = partial(
-        evaluate, "ctrsvdd", case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt", num_resamples=5
-    )
+    files = case.folder / "scores_CtrSVDD.txt", case.folder / "test.txt"
+    of_ctrsvdd = partial(evaluate, "ctrsvdd", *files, num_resamples=5)
     result, without_ace = of_ctrsvdd(), of_ctrsvdd(exclude={"attack": ["A14"], "source": ["acesinger"]})
     for found, name in ((result, "exA14"), (without_ace, "exACE_A14")):
         assert (found.eer, found.min_dcf) == exactly((published[name]["eer"], published[name]["mindcf"]))
@@ -108,23 +107,17 @@ def test_costs_exclusions_and_official_table_come_from_the_corpus(register_corpu
         assert [trial.id for trial in trials] == ["b", "a", "c", "d"] and scores.tolist() == [1, 3, 2, 0]
         return [OfficialRow("all of them", 2, 2, 0.5), OfficialRow("c alone", 2, 1, 0.25, 0.125)]
 
-    own = {
-        "min_dcf_options": {"p_spoof": 0.25, "normalize": False},
-        "min_dcf_costs": "mine, one in four",
-        "excluded": {"attack": ["X2"]},
-        "official_table": official_table,
-    }
-    register_corpus("mine", replace(generic.CORPUS, eer_method="sklearn", **own))
+    own = {"min_dcf_options": {"p_spoof": 0.25, "normalize": False}, "min_dcf_costs": "mine, one in four"}
+    own |= {"excluded": {"attack": ["X2"]}, "official_table": official_table, "eer_method": "sklearn"}
+    register_corpus("mine", replace(generic.CORPUS, **own))
     rows = ["a.wav,real,", "b.wav,real,", "c.wav,fake,X1", "d.wav,fake,X2"]
     result = of_list(tmp_path, rows, {"b": 1, "a": 3, "c": 2, "d": 0}, "mine", "path,label,attack")
     assert (result.num_bonafide, result.num_spoof, result.excluded) == (2, 1, {"attack": ["X2"]})
     assert result.eer == metrics.compute_eer([3, 1], [2], "sklearn")[0]
     assert result.min_dcf == metrics.compute_min_dcf([3, 1], [2], p_spoof=0.25, normalize=False)
     assert result.min_dcf_costs == "mine, one in four"
-    assert result.rows("part") == [
-        Row({"part": "all of them"}, 2, 2, 0.5),
-        Row({"part": "c alone"}, 2, 1, 0.25, None, 0.125),
-    ]
+    parts = {"part": "all of them"}, {"part": "c alone"}
+    assert result.rows("part") == [Row(parts[0], 2, 2, 0.5), Row(parts[1], 2, 1, 0.25, None, 0.125)]
 
 
 def la_key(folder, rows):
@@ -141,14 +134,12 @@ def test_the_text_of_a_result(tmp_path):
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
     key, scores = la_key(tmp_path, rows), write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
     result = evaluate("asvspoof2021_la", scores, key, num_resamples=50)
-    assert [(r.group, r.num_bonafide, r.num_spoof, r.eer) for r in result.rows("attack")] == [
-        ({"attack": "A07"}, 2, 1, 0.75),
-        ({"attack": "A08"}, 2, 2, 0.0),
-    ]
-    assert [(r.group["codec"], r.num_bonafide, r.num_spoof, r.eer) for r in result.rows("codec")] == [
-        ("none", 1, 2, 0.0),
-        ("opus", 0, 1, None),
-    ]
+    of_attack, of_codec = (
+        [(row.group[name], row.num_bonafide, row.num_spoof, row.eer) for row in result.rows(name)]
+        for name in ("attack", "codec")
+    )
+    assert of_attack == [("A07", 2, 1, 0.75), ("A08", 2, 2, 0.0)]
+    assert of_codec == [("none", 1, 2, 0.0), ("opus", 0, 1, None)]
     assert len(result.rows("attack", "codec")) == 3
     assert result.min_tdcf is None
     assert "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
@@ -161,8 +152,7 @@ def test_the_text_of_a_result(tmp_path):
     assert ["A08", "0.000", "0.00–48.99", "2", "2"] in lines
     assert ["opus", "–", "0", "1"] in lines
     assert ["A08", "none", "0.000", "1", "1"] in lines
-    plain = result.to_dict()
-    assert json.loads(json.dumps(plain)) == plain
+    plain = json.loads(json.dumps(result.to_dict()))
     codecs = next(table for table in plain["tables"] if table["fields"] == ["codec"])
     unknown = {"eer": None, "interval": None, "min_dcf": None}
     assert codecs["rows"][1] == {"group": {"codec": "opus"}, "num_bonafide": 0, "num_spoof": 1, **unknown}
@@ -194,23 +184,16 @@ def test_breakdown_by_any_field():
     assert found("codec") == []
 
 
-def test_further_columns_are_tabulated_unless_they_have_a_single_value():
+def test_further_columns_are_tabulated_unless_they_have_a_single_value(tmp_path):
     rooms = (("a", "bonafide", "kitchen"), ("b", "spoof", "kitchen"), ("c", "spoof", "hall"))
     key = [Trial(id, label=label, codec="x", extra=(("room", room),)) for id, label, room in rooms]
-    found = tables(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5)
-    assert [table.fields for table in found] == [("room",)]
-    assert [(r.group["room"], r.eer, r.interval) for r in found[0].rows] == [
-        ("hall", None, None),
-        ("kitchen", 0, metrics.wilson_interval(0, 2)),
-    ]
-
-
-def test_trials_are_excluded_by_a_further_column(tmp_path):
+    (found,) = tables(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), num_resamples=5)
+    rows = [("hall", None, None), ("kitchen", 0, metrics.wilson_interval(0, 2))]
+    assert found.fields == ("room",) and [(r.group["room"], r.eer, r.interval) for r in found.rows] == rows
     rows = ["a,real,kitchen", "b,real,hall", "c,fake,kitchen", "d,fake,hall"]
     scores = {"a": 2, "b": 0, "c": 1, "d": 3}
     result = of_list(tmp_path, rows, scores, columns="path,label,room", exclude={"room": ["hall"]})
     assert (result.eer, result.num_spoof) == (0, 1)
-    assert "room" in of_list(tmp_path, rows, scores, columns="path,label,room").table()
 
 
 # Trials left out by definition
@@ -249,38 +232,33 @@ def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     assert not part.is_partial and "PARTIAL" not in part.table()
 
 
-@pytest.mark.parametrize(
-    "exclude, message",
-    [
+def test_wrong_exclusions(la):
+    for exclude, message in (
         ({"atack": ["A14"]}, "trials have no field 'atack' to exclude by; did you mean 'attack'"),
-        ({"attack": ["A41"]}, "no trial of the key has attack 'A41' to exclude; did you mean 'A14'"),
         ({"codec": ["opus"]}, "no trial of the key has codec 'opus' to exclude; known: gsm, none"),
         ({"label": ["spoof", "bonafide"]}, "without label spoof bonafide no trials are left"),
         ({"label": ["spoof"]}, "4 trials, all bona fide, and an EER needs both"),
-    ],
-)
-def test_wrong_exclusions(la, exclude, message):
-    with pytest.raises(InputError, match=message):
-        la(exclude=exclude)
+    ):
+        with pytest.raises(InputError, match=message):
+            la(exclude=exclude)
 
 
-@pytest.mark.parametrize(
-    "corpus, phase, message",
-    [
-        ("in_the_wild", "dev", "In-the-Wild has no phase 'dev'; it has eval"),
-        ("asvspoof2021_la", "evla", "has no phase 'evla'; it has progress, eval, hidden"),
-        ("generic", "dve", "has no phase 'dve'; it has train, dev, eval, all"),
-        ("generic", "dev", "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for 'all'"),
-        ("asvspoof2021", "eval", "unknown corpus 'asvspoof2021'; did you mean"),
-    ],
-)
-def test_an_unknown_corpus_or_phase(tmp_path, corpus, phase, message):
-    la_key(tmp_path, [("s", "0", "none", "A07")])
+def test_an_unknown_corpus_or_phase(tmp_path):
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
     write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
-    keys = tmp_path / {"asvspoof2021_la": "trial_metadata.txt", "in_the_wild": "meta.csv"}.get(corpus, "list.csv")
-    with pytest.raises(InputError, match=message):
-        evaluate(corpus, write(tmp_path / "s.txt", "0 0\n1 1\n"), keys, phase, num_resamples=5)
+    for corpus, keys, phase, message in (
+        ("in_the_wild", "meta.csv", "dev", "In-the-Wild has no phase 'dev'; it has eval"),
+        ("generic", "list.csv", "dve", "has no phase 'dve'; it has train, dev, eval, all"),
+        (
+            "generic",
+            "list.csv",
+            "dev",
+            "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for",
+        ),
+        ("asvspoof2021", "list.csv", "eval", "unknown corpus 'asvspoof2021'; did you mean"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluate(corpus, write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path / keys, phase, num_resamples=5)
 
 
 def test_the_phase_all_of_a_generic_corpus(tmp_path):
@@ -295,13 +273,11 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, o
     rows = [(f"s{n}", f"u{n}{kind[0]}", "none", kind) for n in range(num_speakers) for kind in ("bonafide", "A07")]
     scores = "".join(f"{id} {int(who[1:]) % 3 + ('b' in id)}\n" for who, id, *_ in rows)
     key = la_key(tmp_path, rows)
-    result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=50)
+    result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
     assert f"bootstrap over {over}" in result.table()
-
-
-def test_interval_is_over_trials_if_speakers_are_unknown(tmp_path):
+    # Speakers that are not known.
     write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,,spoof\n1.wav,A,bona-fide\n2.wav,B,spoof\n")
-    result = evaluate("in_the_wild", write(tmp_path / "scores.txt", "0 0\n1 1\n2 2\n"), tmp_path, num_resamples=10)
+    result = evaluate("in_the_wild", write(tmp_path / "scores.txt", "0 0\n1 1\n2 2\n"), tmp_path, num_resamples=5)
     assert (result.interval_over, result.num_groups) == ("trials", 3)
 
 
@@ -309,8 +285,9 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
     case = golden_metrics.load("all_equal", tmp_path)
     result = evaluate("asvspoof2021_la", tmp_path / "scores_LA.txt", tmp_path / "keys", num_resamples=5)
     assert result.eer == case.results["evaluate_2021_LA:eval"]["values"]["eer"] == 1
-    assert result.min_tdcf is None
-    assert "three distinct values" in result.notes[0]
+    assert result.min_tdcf is None and "three distinct values" in result.notes[0]
+    note = "all trials have the same score, 0.25, so no rate here tells the classes apart"
+    assert result.notes[1] == note and f"note: {note}" in result.table()
 
 
 @pytest.mark.parametrize(("asked", "drawn"), [(60, 60), (201, 200)])
@@ -325,12 +302,6 @@ def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, asked, drawn, mon
     monkeypatch.setattr(metrics, "bootstrap_values", draw)
     result = la(num_resamples=asked)
     assert result.num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
-
-
-def test_constant_scores_are_noted(tmp_path):
-    result = of_list(tmp_path, ["a,real", "b,fake", "c,fake"], {"a": 0.5, "b": 0.5, "c": 0.5})
-    note = "all trials have the same score, 0.5, so no rate here tells the classes apart"
-    assert result.notes == (note,) and f"note: {note}" in result.table()
 
 
 def test_rows_beyond_the_first_have_no_interval(tmp_path):

@@ -20,24 +20,17 @@ def scored(seed, attacks):
 
 
 def test_every_figure_is_that_of_its_trials():
-    corpora = {
-        "one": scored(0, {"A0": 40, "A1": 40}),
-        "two": scored(1, {"A1": 25, "A2": FEWEST - 1}),
-        "three": scored(2, {}),
-    }
+    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": FEWEST - 1}, "three": {}}
+    corpora = {name: scored(seed, of) for seed, (name, of) in enumerate(attacks.items())}
     methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
     found = over_corpora(corpora, methods)
-    expected = {
-        name: metrics.compute_eer(corpora[name].bonafide, corpora[name].spoof, methods[name])[0]
-        for name in ("one", "two")
-    }
+    scores = {name: (corpora[name].bonafide, corpora[name].spoof) for name in ("one", "two")}
+    expected = {name: metrics.compute_eer(*classes, methods[name])[0] for name, classes in scores.items()}
     assert found.eers == expected  # three has no spoofed trials
     assert found.mean == pytest.approx(np.mean(list(expected.values())))
     assert found.worst == max(expected.items(), key=lambda pair: pair[1])
-    together = [
-        np.concatenate([getattr(matched, kind) for matched in corpora.values()]) for kind in ("bonafide", "spoof")
-    ]
-    assert found.pooled == metrics.compute_eer(*together)[0]
+    bonafide, spoof = zip(*((matched.bonafide, matched.spoof) for matched in corpora.values()))
+    assert found.pooled == metrics.compute_eer(np.concatenate(bonafide), np.concatenate(spoof))[0]
     assert list(found.groups) == ["one/A0", "one/A1", "two/A1"]  # A2 has too few trials
     one = corpora["one"]
     of_attack = one.scores[[trial.attack == "A1" for trial in one.trials]]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -15,8 +14,7 @@ from builders.files import write
 from builders.report_case import make_case, report_of
 from markupsafe import escape
 
-from nes2net.cli.main import main
-from nes2net.corpora import asvspoof2019_la, asvspoof2021_la
+from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.corpora.corpus import Counts
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate_systems
@@ -24,7 +22,6 @@ from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
 from nes2net.localisation.metrics import ScoredUtterance
-from nes2net.registry import corpora
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
 
@@ -34,8 +31,8 @@ def pages(single, several):
     return html_page(single), html_page(several)
 
 
-def evaluated(corpus, keys, *scores, num_resamples=2, **options):
-    return evaluate_systems(corpus, list(scores), keys, num_resamples=num_resamples, **options)
+def evaluated(corpus, keys, *scores, **options):
+    return evaluate_systems(corpus, list(scores), keys, num_resamples=2, **options)
 
 
 def file_digest(path):
@@ -62,8 +59,9 @@ class Page(HTMLParser):
             self.cells.append("")
 
     def handle_startendtag(self, tag, attributes):
-        self.tags.append(tag)
-        self.attributes += [(tag, *pair) for pair in attributes]
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
@@ -111,8 +109,7 @@ def test_the_page_of_several_systems_compares_them(several, pages):
     assert sum(cell.startswith(text) for cell in page.cells) == 1
     assert not any(cell.startswith(mirrored) for cell in page.cells)  # one triangle is enough
     assert "The 3 p-values are not corrected" in page.text
-    assert "minDCF has the costs of ASVspoof 5, track 1." in page.text
-    assert "actDCF has the costs of ASVspoof 5, track 1." in page.text
+    assert all(f"{cost} has the costs of ASVspoof 5, track 1." in page.text for cost in ("minDCF", "actDCF"))
     for system in several.systems:
         for row in system.rows("codec"):
             low, high = (f"{100 * bound:.2f}" for bound in row.interval)
@@ -155,8 +152,7 @@ def test_the_official_table_of_ctrsvdd_is_in_the_page(tmp_path):
         scores += f"u{n} {(n % 4 == 0) + (n * 37 % 50) / 40}\n"
     report = evaluated("ctrsvdd", write(tmp_path / "test.txt", key), write(tmp_path / "s.txt", scores))
     page = Page(html_page(report))
-    costs = ("costs of CtrSVDD, ½ FRR + ½ FAR", "actDCF has the costs of ASVspoof 5, track 1.")
-    for words in (*costs, "Official table", "Left out by definition: attack A14"):
+    for words in ("costs of CtrSVDD, ½ FRR + ½ FAR", "Official table", "Left out by definition: attack A14"):
         assert words in page.text
     (result,) = report.systems
     row = next(row for row in result.rows("part") if row.group["part"] == "all without A14")
@@ -204,23 +200,17 @@ def test_the_speaker_verification_system_is_named(tmp_path, register_corpus):
 def test_the_glossary_has_the_terms_of_its_page(pages):
     both = {"EER", "threshold", "DET curve", "95 % interval", "minDCF", "actDCF", "Cllr", "min t-DCF"}
     for text, compares in zip(pages, (False, True)):
-        before, _, glossary = text.partition("<h2>Glossary</h2>")
-        terms = re.findall(r"<dt>([^<]+)</dt>\n<dd>", glossary)
+        terms = re.findall(r"<dt>([^<]+)</dt>\n<dd>", text.partition("<h2>Glossary</h2>")[2])
         assert both <= set(terms) and ("p-value" in terms) == compares
-        assert before.endswith("<details>\n<summary>")  # folded
-        said = Page(before + "</summary></details></section></main></body></html>").text
-        assert all(term.split(",")[0] in said for term in terms)
 
 
 def test_tables_and_plots_can_be_read_aloud(pages):
-    text = pages[1]
-    tables = re.findall(r"<table.*?</table>", text, re.DOTALL)
-    assert len(tables) >= 6
+    tables = re.findall(r'aria-label="[^"]+" tabindex="0">\s*(<table.*?</table>)', pages[1], re.DOTALL)
+    assert len(tables) == pages[1].count("<table") >= 6
     for table in tables:
         assert re.search(r"<caption>\S", table)
         assert all("scope=" in cell for cell in re.findall(r"<th\b[^>]*>", table))
-    assert len(re.findall(r'<div class="scroll" role="region" aria-label="[^"]+" tabindex="0">', text)) == len(tables)
-    assert text.count('<svg role="img" aria-labelledby=') == text.count("<desc id=") == 4
+    assert pages[1].count('<svg role="img" aria-labelledby=') == pages[1].count("<desc id=") == 4
 
 
 # The JSON
@@ -230,8 +220,7 @@ def test_the_json_holds_everything(several, case, tmp_path):
     write_report(several, data=tmp_path / "r.json")
     data = json.loads((tmp_path / "r.json").read_text())
     assert data == several.to_dict()
-    assert [s["system"] for s in data["systems"]] == ["good", "worse", "useless"]
-    assert [s["eer"] for s in data["systems"]] == [s.eer for s in several.systems]
+    assert {s["system"]: s["eer"] for s in data["systems"]} == {s.system: s.eer for s in several.systems}
     assert {tuple(t["fields"]) for t in data["systems"][0]["tables"]} == {("attack",), ("codec",), ("attack", "codec")}
     said = {"kind": "scores", "path": str(case / "good.txt"), "sha256": file_digest(case / "good.txt")}
     assert data["inputs"][0] == said
@@ -252,45 +241,22 @@ def test_the_key_or_list_that_was_read_is_hashed(case, tmp_path):
     listed = write(tmp_path / "eval.csv", "path,label\na.wav,real\nb.wav,fake\n")
     report = evaluated("generic", tmp_path, write(tmp_path / "s.txt", "a 1\nb 0\n"))
     assert report.inputs[-1]["path"] == str(listed) and report.inputs[-1]["sha256"] == file_digest(listed)
+    for name in ("bonafide/bonafide0", "spoof/spoof0"):
+        write(tmp_path / "corpus" / f"{name}.wav")
+    ids = [trial.id for trial in generic.CORPUS.keys(tmp_path / "corpus")]
+    scores = write(tmp_path / "s.txt", "".join(f"{id} {'bonafide' in id:d}\n" for id in ids))
+    report = evaluated("generic", tmp_path / "corpus", scores)  # folders have only the hash of their trials
+    assert report.systems[0].eer == 0 and report.inputs[-1].keys() == {"kind", "path", "trials_sha256"}
 
 
-@pytest.mark.skipif(not os.path.isdir("/dev/fd"), reason="needs a pipe that has a name")
-def test_scores_may_come_through_a_pipe(case, single):
-    """The file is read only once, so the hash is that of the bytes that were evaluated."""
-    content = (case / "good.txt").read_bytes()
-    reader, writer = os.pipe()
-    assert os.write(writer, content) == len(content)
-    os.close(writer)
-    report = evaluated("asvspoof2021_la", case, f"/dev/fd/{reader}")
-    os.close(reader)
-    assert report.inputs[0]["sha256"] == hashlib.sha256(content).hexdigest()
-    assert report.systems[0].eer == single.systems[0].eer
-
-
-def test_an_infinite_threshold_is_null(tmp_path, capsys):
+def test_an_infinite_threshold_is_null(tmp_path):
     """The rule of CtrSVDD gives constant scores an infinite threshold, which JSON lacks."""
     ends = ["A09 deepfake", "- bonafide"] * 4
     write(tmp_path / "test.txt", "".join(f"kiritan s CtrSVDD_{n} - {end}\n" for n, end in enumerate(ends)))
-    scores = write(tmp_path / "s.txt", "".join(f"CtrSVDD_{n} 1\n" for n in range(8)))
-    words = ["evaluate", "ctrsvdd", str(scores), "--keys", str(tmp_path), "--resamples", "2"]
-    assert main([*words, "--json", str(tmp_path / "r.json"), "--html", str(tmp_path / "r.html")]) == 0
-    assert "at threshold inf" in capsys.readouterr().out
-
-    def refuse(constant):
-        raise AssertionError(constant)
-
-    (system,) = json.loads((tmp_path / "r.json").read_text(), parse_constant=refuse)["systems"]
+    report = evaluated("ctrsvdd", tmp_path, write(tmp_path / "s", "".join(f"CtrSVDD_{n} 1\n" for n in range(8))))
+    assert "at threshold inf" in report.text() and "inf" in Page(html_page(report)).text
+    (system,) = json.loads(json.dumps(report.to_dict(), allow_nan=False))["systems"]
     assert system["threshold"] is None and system["eer"] == 0.5
-
-
-def test_a_key_of_folders_has_only_the_hash_of_its_trials(tmp_path):
-    for name in ("bonafide/bonafide0", "bonafide/bonafide1", "spoof/spoof0", "spoof/spoof1"):
-        write(tmp_path / "corpus" / f"{name}.wav")
-    ids = [trial.id for trial in corpora.get("generic").keys(tmp_path / "corpus")]
-    scores = write(tmp_path / "s.txt", "".join(f"{id} {'bonafide' in id:d}\n" for id in ids))
-    report = evaluated("generic", tmp_path / "corpus", scores)
-    assert len(ids) == 4 and report.systems[0].eer == 0
-    assert report.inputs[-1].keys() == {"kind", "path", "trials_sha256"}
 
 
 # Safety, and the same bytes every time
@@ -309,7 +275,6 @@ def test_text_from_files_is_escaped(tmp_path):
     assert not any(name.startswith("on") for _, name, _ in page.attributes)
     assert attack in page.cells and str(escape(attack)) in text
     assert "<img src=x onerror=alert(1)>" in page.text and "<b>bold</b>" in page.text
-    json.dumps(report.to_dict())
 
 
 def test_file_names_that_are_not_utf_8_are_shown_with_their_bytes(case, tmp_path):
@@ -335,9 +300,7 @@ def test_the_page_is_self_contained(pages):
     ids = re.findall(r'\bid="([^"]+)"', text)
     assert len(set(ids)) == len(ids)
     assert set(re.findall(r"url\(#([^)]+)\)", text)) | set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
-    body = text.partition("</style>")[2]
-    assert "#0102" not in body  # no placeholder of a colour is left
-    assert "var(--series-1)" in body and "var(--series-3)" in body and "currentColor" in body
+    assert "#0102" not in text.partition("</style>")[2]  # no placeholder of a colour is left
 
 
 def test_the_same_inputs_give_the_same_bytes(several, pages, case, tmp_path):
@@ -354,18 +317,15 @@ def test_scores_of_any_shape_are_drawn(tmp_path):
     shapes = {
         "equal": [0.0] * 6,
         "separated": [5.0, 6, 7, -5, -6, -7],
-        "inverted": [-5.0, -6, -7, 5, 6, 7],
         "huge": [1e300, 1e299, 0, -1e300, 1, 2],
         "tiny": [1e-300, 2e-300, 3e-300, 0, 1e-301, 2e-301],
     }
-    paths = []
     for name, scores in shapes.items():
-        text = "".join(f"u{n} {score!r}\n" for n, score in enumerate(scores))
-        paths.append(write(tmp_path / f"{name}.txt", text))
+        write(tmp_path / f"{name}.txt", "".join(f"u{n} {score!r}\n" for n, score in enumerate(scores)))
+    paths = [tmp_path / f"{name}.txt" for name in shapes]
     report = evaluated("asvspoof2021_la", tmp_path, *paths)
     assert Page(html_page(report)).attributes.count(("svg", "role", "img")) == 1 + len(shapes)
-    systems = json.loads(json.dumps(report.to_dict()))["systems"]
-    assert len(systems) == 5 and all(math.isfinite(system["eer"]) for system in systems)
+    assert len(report.systems) == 4 and all(math.isfinite(system.eer) for system in report.systems)
 
 
 # Names

@@ -17,33 +17,17 @@ VISIONS = {
     "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
 }
 # Ottosson, "A perceptual color space for image processing", 2020: linear sRGB → cone responses → OKLab.
-TO_CONES = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
-)
-TO_OKLAB = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
+TO_CONES = np.array([[0.412221, 0.536333, 0.051446], [0.211903, 0.6807, 0.107397], [0.088302, 0.281719, 0.629979]])
+TO_OKLAB = np.array([[0.210454, 0.793618, -0.004072], [1.977998, -2.428592, 0.450594], [0.025904, 0.782772, -0.808676]])
 
 
 def colours_of(theme):
     """Name → linear sRGB of each colour without transparency."""
-    light, dark = (
-        dict(re.findall(r"--([\w-]+): #(\w{6});", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
-    )
+    blocks = re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)
+    light, dark = (dict(re.findall(r"--([\w-]+): #(\w{6});", block)) for block in blocks)
     assert light.keys() == dark.keys() >= {"ground", "text", "bonafide", "spoof", *SERIES}
-    encoded = {
-        name: np.array([int(text[i : i + 2], 16) for i in (0, 2, 4)]) / 255
-        for name, text in {"light": light, "dark": dark}[theme].items()
-    }
-    return {name: linear(colour) for name, colour in encoded.items()}
+    encoded = {"light": light, "dark": dark}[theme]
+    return {name: linear(np.array([*bytes.fromhex(text)]) / 255) for name, text in encoded.items()}
 
 
 def linear(encoded):
@@ -56,13 +40,10 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-def seen(colour, vision):
-    """A colour in OKLab, in which distances are about those that are seen."""
-    return TO_OKLAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISIONS[vision]) @ colour, 0, 1))
-
-
 def distance(one, other, vision):
-    return float(np.linalg.norm(seen(one, vision) - seen(other, vision)))
+    """The distance of two colours in OKLab, which is about how different they are seen."""
+    seen = [TO_OKLAB @ np.cbrt(TO_CONES @ np.clip(np.array(VISIONS[vision]) @ x, 0, 1)) for x in (one, other)]
+    return float(np.linalg.norm(seen[0] - seen[1]))
 
 
 THEMES = {theme: colours_of(theme) for theme in ("light", "dark")}

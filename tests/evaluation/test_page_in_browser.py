@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pytest
 from builders import PATIENCE
 
@@ -67,63 +66,3 @@ def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_pat
     assert found["width"] <= width and found["wide"] == []
     assert found["rows"] >= 10
     assert all(300 < plot <= width for plot in found["plots"])
-
-
-@pytest.mark.parametrize("scheme, ground", [(1, (255, 255, 255)), (0, (20, 23, 28))], ids=["light", "dark"])
-def test_a_screenshot_on_a_light_and_on_a_dark_ground(chromium, several, scheme, ground, tmp_path):
-    import matplotlib.image
-
-    write_report(several, tmp_path / "report.html")
-    browse(
-        chromium,
-        tmp_path,
-        f"--blink-settings=preferredColorScheme={scheme}",
-        "--window-size=1280,2000",
-        f"--screenshot={tmp_path / 'report.png'}",
-        (tmp_path / "report.html").as_uri(),
-    )
-    pixels = np.rint(255 * matplotlib.image.imread(tmp_path / "report.png")[..., :3]).astype(int)
-    assert pixels.shape == (2000, 1280, 3)
-    assert tuple(pixels[5, 5]) == ground
-    brightness = pixels.mean(axis=2)
-    contrast = np.abs(brightness - brightness[5, 5])
-    assert (contrast > 150).sum() > 5000  # text that can be read
-    colours = {tuple(colour) for colour in pixels.reshape(-1, 3)[::7]}
-    assert len(colours) > 200  # plots and shaded cells
-
-
-@pytest.mark.parametrize("width, shadow", [(1280, False), (300, True)])
-def test_a_table_that_scrolls_has_a_shadow_at_its_end(chromium, several, width, shadow, tmp_path):
-    """The cover scrolls along with the table, so the shadow shows where there is more of it."""
-    import matplotlib.image
-
-    write_report(several, tmp_path / "report.html")
-    probe = f"""<body style="margin:0"><iframe id=f width={width} height=600 style="border:0" src="report.html"></iframe><script>
-    f.onload = () => {{
-      const box = f.contentDocument.querySelector(".scroll").getBoundingClientRect();
-      document.title = JSON.stringify({{right: box.right, bottom: box.bottom, top: box.top}});
-    }}</script></body>"""
-    (tmp_path / "probe.html").write_text(probe)
-    arguments = ["--allow-file-access-from-files", "--window-size=1400,700", "--blink-settings=preferredColorScheme=1"]
-    url = (tmp_path / "probe.html").as_uri()
-    dom = browse(chromium, tmp_path, *arguments, "--dump-dom", url)
-    box = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom).group(1)))
-    browse(chromium, tmp_path, *arguments, f"--screenshot={tmp_path / 'probe.png'}", url)
-    pixels = matplotlib.image.imread(tmp_path / "probe.png")[..., :3]
-    edge = pixels[int(box["top"]) : int(box["bottom"]), int(box["right"]) - 2]
-    assert (np.median(edge) < 0.9) == shadow  # most of the column is ground
-
-
-def test_the_script_for_chromium_never_fails(tmp_path):
-    script = Path(__file__).resolve().parents[2] / "scripts" / "test_packages.sh"
-    bash = shutil.which("bash")
-    if bash is None or not shutil.which("id"):
-        pytest.skip("no bash")
-    (tmp_path / "id").symlink_to(shutil.which("id"))
-    # Without a browser and apt-get it says so; with a browser it prints nothing.
-    done = subprocess.run([bash, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "will be skipped" in done.stdout
-    (tmp_path / "chromium").touch(mode=0o755)
-    done = subprocess.run([bash, script], env={"PATH": str(tmp_path)}, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -96,19 +96,19 @@ def test_what_does_not_fit(made, tmp_path):
         result = evaluate_segments(corpus, scores, root, num_resamples=2, allow_partial=True)
         assert result.num_utterances == left and result.left_out and "PARTIAL" in result.text()
     scores.write_text(text)
-    for place, options, message in (
-        (corpus, {"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
-        (corpus, {"phase": "dev"}, "of phase dev|not found|dev"),
-        (corpus, {"num_resamples": 0}, "at least 1"),
-        (corpus, {"threshold": float("nan")}, "`threshold` is a number, not nan"),
-        (None, {}, "give `resolution` in ms"),
-        (None, {"resolution_ms": 25}, "frames of 25 ms cannot be compared"),
-        ("in_the_wild", {"resolution_ms": 20}, "has no labels of segments"),
+    for options, message in (
+        ({"resolution_ms": 40}, "its record states frames of 20 ms, not of 40 ms"),
+        ({"num_resamples": 0}, "at least 1"),
+        ({"threshold": float("nan")}, "`threshold` is a number, not nan"),
+        ({}, "give `resolution` in ms"),
+        ({"resolution_ms": 25}, "frames of 25 ms cannot be compared"),
+        ({"corpus": "in_the_wild", "resolution_ms": 20}, "has no labels of segments"),
     ):
-        if place is None:
-            (tmp_path / "f.txt.json").unlink(missing_ok=True)
+        if not options:
+            (tmp_path / "f.txt.json").unlink()
+        options = {"corpus": corpus, "num_resamples": 2, **options}
         with pytest.raises(InputError, match=message):
-            evaluate_segments(place or corpus, scores, root, **{"num_resamples": 2, **options})
+            evaluate_segments(scores_path=scores, keys_path=root, **options)
 
 
 def test_one_class_of_frames_or_of_utterances(made):
@@ -133,21 +133,20 @@ def test_one_class_of_frames_or_of_utterances(made):
 def test_command(made, tmp_path, capsys):
     corpus, scores, root = made("b40")
     page, data = tmp_path / "r.html", tmp_path / "r.json"
-    common = ["evaluate", corpus, str(scores), "--keys", str(root), "--resamples", "5"]
-    assert main([*common, "--threshold", "0.1", "--html", str(page), "--json", str(data)]) == 0
+    common = f"evaluate {corpus} {scores} --keys {root} --resamples 5"
+    assert main(f"{common} --threshold 0.1 --html {page} --json {data}".split()) == 0
     out = capsys.readouterr().out
     assert re.search(r"^40 ms +\d+\.\d{3} .* own$", out, re.MULTILINE) and "minimum of 16" in out and "repeated" in out
     assert "at the threshold asked for, 0.1: F1 0." in out and "boundary error" in out
-    figures = json.loads(data.read_text())
-    assert figures["range_based"]["eer"] == pytest.approx(ranges("b40")["eer"], abs=1e-9)
+    assert json.loads(data.read_text())["range_based"]["eer"] == pytest.approx(ranges("b40")["eer"], abs=1e-9)
     text = page.read_text()
     assert text.count("<polyline") == 10 and text.count('class="spoof"') >= 6 and "range-based EER" in text
     (tmp_path / "plain.txt").write_text("a 1\n")
     for wrong, message in (
-        ([*common, "--latex", str(tmp_path / "t")], "--latex is for scores of utterances"),
-        (["evaluate", corpus, str(scores), str(tmp_path / "plain.txt")], "evaluate such a file alone"),
-        (["evaluate", corpus, str(tmp_path / "plain.txt"), "--threshold", "0"], "these are scores of utterances"),
+        (f"{common} --latex {tmp_path}/t", "--latex is for scores of utterances"),
+        (f"evaluate {corpus} {scores} {tmp_path}/plain.txt", "evaluate such a file alone"),
+        (f"evaluate {corpus} {tmp_path}/plain.txt --threshold 0", "these are scores of utterances"),
     ):
-        assert main(wrong) == 2
+        assert main(wrong.split()) == 2
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
