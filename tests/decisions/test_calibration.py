@@ -97,9 +97,7 @@ def test_raises_if_no_minimum_is_found(two_systems, monkeypatch):
     "bonafide, spoof, options, message",
     [
         ([], [1.0], {}, "there are no bona fide scores"),
-        ([1.0], [], {}, "there are no spoof scores"),
         ([1.0, np.nan], [1.0], {}, "1 of 2 bona fide scores are NaN or infinite"),
-        ([1.0], [np.inf], {}, "1 of 1 spoof scores are NaN or infinite"),
         ([1.0, 1.0], [1.0], {}, "system 1: all trials have the same score; leave this system out"),
         ([[1.0, 2.0]], [[3.0, 2.0]], {"systems": ["A", "B"]}, "B: all trials have the same score"),
         ([[1.0, 2.0]], [[3.0]], {}, "of 2 systems for bona fide, but of 1"),

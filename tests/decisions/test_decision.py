@@ -69,16 +69,6 @@ def test_recordings_unlike_those_of_the_calibration():
         assert Decider(calibration, abstain=abstain)(1.0, quiet).decision == decision
 
 
-@pytest.mark.parametrize("number", [30, 236])
-def test_the_share_that_a_note_names_is_enough(number):
-    usual = [Traits(3.0 + n / number, -20.0, 8000.0) for n in range(number)]
-    calibration = replace(CALIBRATION, population=Population.fit(usual, np.arange(number) % 2))
-    note = Decider(calibration, abstain=1e-4).note
-    assert note and f"{number} recordings are too few" in note
-    share = float(note.split("at least ")[1].split(",")[0])
-    assert Decider(calibration, abstain=share).note is None
-
-
 def uncalibrated(*weights):
     return LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)]))
 

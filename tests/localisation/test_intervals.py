@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 
 from nes2net.errors import InputError
-from nes2net.localisation import (
-    ScoredUtterance,
-    interval_of_sums,
-    point_eer,
-    point_eer_interval,
-    range_eer,
-    range_eer_interval,
-)
+from nes2net.localisation import ScoredUtterance, point_eer, range_eer
+from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 
 
 def drawn(count, frames, seed, digits):
@@ -26,9 +20,8 @@ def drawn(count, frames, seed, digits):
         end = duration if number % 2 else start
         truth = (np.arange(int(duration / 0.02)) * 0.02 < start).astype(int)
         truth[truth == 0] = number % 2 == 0
-        scores = np.round(rng.normal(1.5 * truth + rng.normal(0, 0.5)), digits)[
-            : rng.integers(len(truth) * 3 // 4, len(truth)) + 1
-        ]
+        scores = np.round(rng.normal(1.5 * truth + rng.normal(0, 0.5)), digits)
+        scores = scores[: rng.integers(len(truth) * 3 // 4, len(truth)) + 1]
         utterances.append(ScoredUtterance(scores, [("spoof", start, end)], duration))
         labels.append(truth[: len(scores)])
     return utterances, labels
@@ -58,9 +51,8 @@ def test_intervals_are_those_of_the_resampled_utterances(count, frames, digits, 
     settings = {"num_resamples": draws, "confidence": 0.9, "seed": seed}
     expected = plain(lambda index: range_eer([utterances[i] for i in index], 20, tail), count, draws, seed)
     assert range_eer_interval(utterances, 20, tail, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
-    expected = plain(
-        lambda index: point_eer([scores[i] for i in index], [labels[i] for i in index]), count, draws, seed
-    )
+    pooled = [*zip(scores, labels)]
+    expected = plain(lambda index: point_eer(*zip(*(pooled[i] for i in index))), count, draws, seed)
     assert point_eer_interval(scores, labels, **settings) == pytest.approx(expected, rel=0, abs=1e-12)
 
 

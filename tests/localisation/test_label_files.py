@@ -6,16 +6,8 @@ from builders import zoo
 from builders.files import write
 
 from nes2net.errors import InputError
-from nes2net.localisation import (
-    Segment,
-    map_rttm,
-    read_reco2dur,
-    read_rttm,
-    rttm_text,
-    segments_of_frames,
-    write_audacity,
-    write_rttm,
-)
+from nes2net.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
+from nes2net.localisation.label_files import map_rttm, rttm_text, write_audacity
 
 
 def test_frames_and_mapping_become_the_published_text(tmp_path):
@@ -50,20 +42,17 @@ def test_the_last_segment_is_cut_at_the_end_of_the_utterance():
             segments_of_frames(frames, 20)
 
 
-@pytest.mark.parametrize(
-    "line, message",
-    [
-        ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA>", "line 2: expected 10 fields .* found 9"),
-        ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "line 2: expected SPEAKER in the first field, found 'LEXEME'"),
-        ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "line 2: expected a number as start, found 'x'"),
-        ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "line 2: a start is 0 to 10000000 s, not '-1'"),
-        ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "line 2: a duration is 0 to 10000000 s, not 'nan'"),
-        ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "line 2: a duration is 0 to"),
-    ],
-)
-def test_malformed_lines(tmp_path, line, message):
-    with pytest.raises(InputError, match=rf"a\.rttm, {message}"):
-        read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
+def test_malformed_lines(tmp_path):
+    for line, message in (
+        ("SPEAKER a 1 0 1 <NA> <NA> spoof <NA>", "expected 10 fields .* found 9"),
+        ("LEXEME a 1 0 1 <NA> <NA> spoof <NA> <NA>", "expected SPEAKER in the first field, found 'LEXEME'"),
+        ("SPEAKER a 1 x 1 <NA> <NA> spoof <NA> <NA>", "expected a number as start, found 'x'"),
+        ("SPEAKER a 1 -1 1 <NA> <NA> spoof <NA> <NA>", "a start is 0 to 10000000 s, not '-1'"),
+        ("SPEAKER a 1 0 nan <NA> <NA> spoof <NA> <NA>", "a duration is 0 to 10000000 s, not 'nan'"),
+        ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>", "a duration is 0 to"),
+    ):
+        with pytest.raises(InputError, match=rf"a\.rttm, line 2: {message}"):
+            read_rttm(write(tmp_path / "a.rttm", f"SPEAKER a 1 0 1 <NA> <NA> spoof <NA> <NA>\n{line}\n"))
     with pytest.raises(InputError, match=r"line 1: a duration is 0 to 10000000 s, not '-2'"):
         read_reco2dur(write(tmp_path / "reco2dur", "a -2\n"))
 

@@ -27,25 +27,16 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
     assert found.hter == (found.miss + found.false_alarm) / 2
 
 
-@pytest.mark.parametrize("clustered", [False, True])
-def test_draws_are_those_of_plain_resampling(clustered):
-    """Draw the same trials or speakers by hand, and compute each rate of each draw in a loop."""
+def test_draws_are_those_of_plain_resampling():
+    """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     rng = np.random.default_rng(0)
     bonafide, spoof = rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
-    speakers = rng.integers(0, 12, 100)
-    groups = {"bonafide_groups": speakers[:40], "spoof_groups": speakers[40:]} if clustered else {}
     rule = functools.partial(metrics.compute_rates, threshold=0.1)
-    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3, **groups)
+    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3)
     drawn = []
     for number in range(50):
         generator = np.random.default_rng([3, number])
-        if clustered:
-            numbers = {speaker: n for n, speaker in enumerate(dict.fromkeys(speakers))}  # in order of appearance
-            picked = list(generator.integers(len(numbers), size=len(numbers)))
-            trials = [t for t, speaker in enumerate(speakers) for _ in range(picked.count(numbers[speaker]))]
-        else:
-            trials = [*generator.integers(40, size=40), *(40 + generator.integers(60, size=60))]
-        of = [bonafide[t] for t in trials if t < 40], [spoof[t - 40] for t in trials if t >= 40]
+        of = [scores[generator.integers(len(scores), size=len(scores))] for scores in (bonafide, spoof)]
         drawn.append(metrics.compute_rates(*of, 0.1))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
     rates, numbers = metrics.compute_rates(bonafide, spoof, 0.1), trials_behind(40, 60)
