@@ -11,7 +11,6 @@ import shutil
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ import yaml
 from builders import tiny_corpus
 from builders.hostile import Case, cases, nes2net
 from builders.hostile.making import written
-from builders.runs import signal_in_step
+from builders.runs import stop
 
 _VICTIM = "epoch_7.pth"
 
@@ -29,9 +28,7 @@ _VICTIM = "epoch_7.pth"
 @functools.cache
 def _good_run() -> Path:
     """A folder with a corpus and a run that was stopped in its second epoch."""
-    from nes2net.errors import Unfinished
     from nes2net.recipes.reading import load_recipe
-    from nes2net.training.run import train
 
     place = Path(tempfile.mkdtemp(prefix="hostile-run-"))
     tiny_corpus.make(place / "corpus", per_class=2)
@@ -48,8 +45,7 @@ def _good_run() -> Path:
         "logs": str(place / "logs"),
     }
     (place / "recipe.yaml").write_text(yaml.safe_dump(values))
-    with signal_in_step(2, 1), suppress(Unfinished):
-        train(load_recipe(place / "recipe.yaml"), "cpu")
+    stop(load_recipe(place / "recipe.yaml"), 2, 1, "cpu")
     return place
 
 
