@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrize
 
 from nes2net.errors import InputError
+from nes2net.frontends.attention import attend
 
 _OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
 _LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
@@ -194,7 +195,7 @@ class Int8Attention(nn.Module):
     def _attend(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         qkv = self.qkv_proj(quantised_rows(x))  # B×T×3D
         query, key, value = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # B×H×T×D/H
-        out = functional.scaled_dot_product_attention(query, key, value, bias)
+        out = attend(query, key, value, bias)
         return self.out_proj(quantised_rows(out.transpose(1, 2).flatten(2)))
 
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nes2net.frontends.attention import attend
+
 
 class GatedRelativeAttention(nn.Module):
     """Self-attention with a bias per distance, gated by the query: B×T×D → B×T×D.
@@ -65,7 +67,7 @@ class GatedRelativeAttention(nn.Module):
         query, key, value = (self._heads(proj(hidden_states)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         bias = self.gated_bias(hidden_states, position_bias)
         dropout = self.dropout if self.training else 0.0
-        out = functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), dropout_p=dropout)
+        out = attend(query, key, value, bias.to(query.dtype), dropout)
         return self.out_proj(out.transpose(1, 2).flatten(2)), None, position_bias
 
     def gated_bias(self, hidden_states: Tensor, position_bias: Tensor) -> Tensor:
@@ -134,7 +136,7 @@ class RelativeKeyAttention(nn.Module):
             projection(hidden_states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for projection in projections
         )  # B×H×T×D/H
         dropout = self.dropout.p if self.training else 0.0
-        out = functional.scaled_dot_product_attention(query, key, value, self.position_bias(query), dropout_p=dropout)
+        out = attend(query, key, value, self.position_bias(query), dropout)
         return self.linear_out(out.transpose(1, 2).flatten(2)), None
 
     def position_bias(self, query: Tensor) -> Tensor:

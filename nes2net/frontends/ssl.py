@@ -26,6 +26,7 @@ from nes2net.checkpoints.model_types import from_transformers, types_of
 from nes2net.checkpoints.state_dict import check_fit
 from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
+from nes2net.frontends.attention import for_transformers
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.frontends.feature_extractor import extract_features
 from nes2net.frontends.onednn import with_onednn
@@ -300,8 +301,9 @@ def _build_model(options: dict[str, Any], engine: str) -> nn.Module:
     if engine == "fairseq":
         return fairseq_engine.build_model(options)
     gated = "num_buckets" in options
-    kind, attention = ("WavLM", "eager") if gated else ("Wav2Vec2", "sdpa")
-    config_class, model_class = from_transformers(f"{kind}Config", f"{kind}Model")
+    kind, attention = ("WavLM", "eager") if gated else ("Wav2Vec2", "nes2net")
+    config_class, model_class, interface = from_transformers(f"{kind}Config", f"{kind}Model", "AttentionInterface")
+    interface.register("nes2net", for_transformers)
     model = model_class(config_class(**library_options(options), attn_implementation=attention))
     if gated:
         for layer in model.encoder.layers:
