@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Generator
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -67,17 +68,11 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
                 if cut := missing_audio(file):
                     raise cut_off(path, *cut)
                 return None
-            if (
-                fault := ogg_fault(file)
-                or matroska_fault(file)
-                or mp4_fault(file)
-                or (kind[:3] == b"ID3" and tag_fault(file))
-            ):
-                raise InputError(f"audio file {path} {fault}")
-            if missing := missing_bytes(file):
-                raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
-            header = read_flac_header(file)
-            if header is None and not states_length(file) and (missing := missing_of_last_frame(file)):
+            if kind != b"fLaC":  # the check of each other container begins by looking for its own first bytes
+                _check_container(path, file, kind)
+            if header := read_flac_header(file):
+                header = header._replace(exceeded=exceeds_length(file, header))
+            elif not states_length(file) and (missing := missing_of_last_frame(file)):
                 raise InputError(f"audio file {path} is cut off: its last frame lacks at least {missing:,} bytes")
     except OSError as error:
         raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
@@ -87,6 +82,14 @@ def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
             f"its first frame {header.first_frame_rate} Hz"
         )
     return header
+
+
+def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
+    fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
+    if fault:
+        raise InputError(f"audio file {path} {fault}")
+    if missing := missing_bytes(file):
+        raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
 
 
 def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
@@ -181,6 +184,10 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
         DamagedAudio: if libsndfile would stop too early.
         InputError: if the file was cut off, or is of a format in which that cannot be noticed.
     """
+    if header is not None:
+        if header.exceeded:
+            raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
+        return
     check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
@@ -188,15 +195,13 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
-    if header is None and file.format not in MP3 and file.frames:
+    if file.format not in MP3 and file.frames:
         return
     with open_recording(path) as raw:
         if file.format in MP3 and not states_length(raw):
             raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
         if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):
             raise DamagedAudio("its header announces no samples, but was never filled in")
-        if header is not None and exceeds_length(raw, header):
-            raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
 
 
 # Formats whose headers state how long the longest stream is, or each one.

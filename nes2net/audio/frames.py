@@ -173,6 +173,8 @@ class FlacHeader(NamedTuple):
     """MD5 sum of all samples; zeros: unknown."""
     first_frame: bytes = b""
     """The first bytes of the first frame."""
+    exceeded: bool = False
+    """Whether the file goes on behind the announced samples, where libsndfile stops reading."""
 
     @property
     def has_md5(self) -> bool:
