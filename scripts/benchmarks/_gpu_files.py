@@ -143,9 +143,10 @@ def end_to_end(
             continue
         trials = copies * len(recordings)
         speed = trials / seconds[name]
-        steady = (trials - batch) / max(1e-9, seconds[name] - seconds[name, "first"])
-        columns = {"utterances/s": speed, "steady": steady, "× published": speed / reference}
-        stage.add(SECTION, name, batch=batch, trials=trials, **columns, **{"× published, steady": steady / reference})
+        columns = {"utterances/s": speed, "× published": speed / reference}
+        if (rest := seconds[name] - seconds[name, "first"]) > 0:  # with few trials it may be lost in the noise
+            columns |= {"steady": (trials - batch) / rest, "× published, steady": (trials - batch) / rest / reference}
+        stage.add(SECTION, name, batch=batch, trials=trials, **columns)
 
 
 def complete(model: Detector, trials: Sequence[Trial], out: Path, settings: dict[str, Any]) -> None:
