@@ -73,7 +73,6 @@ def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gra
         ({"crop": "dynamic", "chunk_samples": [3000, 5000]}, {}),
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
-    ids=["head", "plain mean", "dynamic", "pieces"],
 )
 def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, data, options):
     """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
@@ -94,7 +93,7 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
 
 
 @pytest.mark.parametrize("settings", [{"freeze_frontend_epochs": 1}, {"freeze_frontend": True}], ids=["first", "never"])
-def test_a_frozen_front_end_stays(recipe, model_with_dropout, capsys, settings):
+def test_a_frozen_front_end_stays(recipe, model_with_dropout, settings):
     """Its weights stay, bit for bit, without weight decay or dropout; one that is never trained is not optimised."""
     values = recipe(model=model_with_dropout, train={**settings, "keep": "all", "weight_decay": 0.1})
     folder = train(values)
@@ -107,12 +106,9 @@ def test_a_frozen_front_end_stays(recipe, model_with_dropout, capsys, settings):
     assert not any(torch.equal(first[k], start[k]) for k in start.keys() - ours if start[k].ndim > 1)
     never = "freeze_frontend" in settings
     assert all(torch.equal(second[k], start[k]) == never for k in ours if k.endswith("fc1.weight"))
-    if never:
-        size, trained = (sum(p.numel() for p in part.parameters()) for part in (detector, detector.backend))
-        said = f"{size:,} parameters, {trained:,} of them trained ({100 * trained / size:.3g} %), on cpu"
-        assert said in capsys.readouterr().out
-        moments = state_of(folder)["optimizer"]["state"].values()
-        assert sum(moment["exp_avg"].numel() for moment in moments) == trained
+    moments = state_of(folder)["optimizer"]["state"].values()
+    trained = sum(p.numel() for p in (detector.backend if never else detector).parameters())
+    assert sum(moment["exp_avg"].numel() for moment in moments) == trained
 
 
 NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer layers: leave `train.{}` out"
@@ -121,12 +117,9 @@ NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer laye
 @pytest.mark.parametrize(
     "key, value, message",
     [
-        ("freeze_frontend", True, NOTHING),
-        ("freeze_frontend_epochs", 1, NOTHING),
+        *(("freeze_frontend", True, NOTHING), ("freeze_frontend_epochs", 1, NOTHING)),
         ("activation_checkpointing", True, "no transformer layers"),
-        ("adapt", {"kind": "lora"}, LAYERS),
-        ("freeze_layers", 0, LAYERS),
-        ("layer_decay", 0.9, LAYERS),
+        *(("adapt", {"kind": "lora"}, LAYERS), ("freeze_layers", 0, LAYERS), ("layer_decay", 0.9, LAYERS)),
     ],
 )
 def test_options_that_would_do_nothing(recipe, key, value, message, tmp_path):

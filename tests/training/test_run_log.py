@@ -48,25 +48,26 @@ def test_a_run_that_is_interrupted_and_goes_on(recipe, capsys, monkeypatch):
     assert again[-1].startswith("checkpoints are in ") and LOGGER.handlers == [] and LOGGER.propagate
 
 
+def written(path, *lines):
+    log = RunLog(Path(path))
+    log.open()
+    for line in lines:
+        log.write(line)
+    log.close()
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
     "path, said", [(f"{__file__}/{LOG_FILE}", "cannot be written"), ("/dev/full", "No space left")]
 )
 def test_a_log_that_cannot_be_written_ends_nothing(path, said, capsys):
-    log = RunLog(Path(path))
-    log.open()
-    log.write("a")
-    log.write("b")
-    log.close()
+    written(path, "a", "b")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: ") and said in line
 
 
 def test_names_of_files_cannot_forge_lines(tmp_path, monkeypatch):
-    log = RunLog(tmp_path / LOG_FILE)
-    log.open()
-    log.write("left out: \x1b[2J\udcff.wav")
-    log.close()
+    written(tmp_path / LOG_FILE, "left out: \x1b[2J\udcff.wav")
     assert without_times(tmp_path / LOG_FILE) == ["left out: \\x1b[2J\\udcff.wav"]
     monkeypatch.setattr(sys, "argv", ["nes2net", "train", "my\nrecipe.yaml"])
     assert all("\n" not in line for line in circumstances(torch.device("cpu")))

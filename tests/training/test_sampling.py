@@ -7,9 +7,14 @@ from nes2net import InputError
 from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 
-def epoch(batches, number=1, start=0):
+def numbered(batches, number=1, start=0):
+    """Batches of an epoch from a step on, with what belongs to each utterance's number: a length, if there is one."""
     batches.epoch, batches.start = number, start
-    return [[index for _, index, *_ in part] for part in batches]
+    return [[tuple(item) for _, *item in part] for part in batches]
+
+
+def epoch(batches, number=1):
+    return [[index for index, *_ in part] for part in numbered(batches, number)]
 
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
@@ -35,6 +40,9 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
         assert [i for part in parts for i in part] == batch
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+    parts = world_size * accumulate
+    with pytest.raises(InputError, match=f"batch of {parts - 1} cannot be cut into .* parts.*train.accumulate"):
+        EpochBatches(60, parts - 1, 0, True, share=of_ranks[0])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
@@ -46,17 +54,6 @@ def test_in_order_all_batches_are_shared(world_size):
     assert [part for _, part in taken] == [list(range(s, min(s + 4, 22))) for s in range(0, 22, 4)]
     of_lengths = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
     assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]  # that of the longest
-
-
-def test_a_batch_of_fewer_utterances_than_parts_is_refused():
-    with pytest.raises(InputError, match="batch of 5 cannot be cut into 3 × 2 parts.*train.accumulate"):
-        EpochBatches(60, 5, 0, True, share=StepShare(world_size=2, accumulate=3))
-
-
-def numbered(batches, number=1, start=0):
-    """Batches of (index, length) pairs."""
-    batches.epoch, batches.start = number, start
-    return [[(index, size) for _, index, size in part] for part in batches]
 
 
 def shares_of_steps(length, batch_size, world_size, accumulate, **options):

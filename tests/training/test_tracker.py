@@ -2,6 +2,7 @@
 
 import json
 import sys
+from unittest import mock
 
 import pytest
 from builders.runs import folder_of, history_of, refused
@@ -71,17 +72,12 @@ def test_wandb(recipe, monkeypatch, tmp_path):
 
 def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatch, capsys):
     """It may be taken up on the way, and nothing is tried again."""
-    calls = []
-
-    def fail(*_, **__):
-        calls.append(1)
-        raise ConnectionError("the server went away")
-
-    monkeypatch.setattr(mlflow, "log_metrics", fail)
+    logged = mock.Mock(side_effect=ConnectionError("the server went away"))
+    monkeypatch.setattr(mlflow, "log_metrics", logged)
     folder = train(recipe(tracker="mlflow"))
     told = "warning: MLflow failed (ConnectionError: the server went away); training goes on without it"
     assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
-    assert len(calls) == 1
+    assert logged.call_count == 1
     assert train(recipe()) == folder  # the tracker makes no other run of it
 
 
@@ -94,15 +90,12 @@ def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     assert "training goes on without it" in capsys.readouterr().err
 
 
-def test_a_library_that_is_not_installed(recipe, monkeypatch):
+def test_a_library_that_is_not_installed_and_a_damaged_file_of_ids(recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
         train(recipe(tracker="wandb"))
-    assert not folder_of(recipe()).parent.exists()
-
-
-def test_a_damaged_file_of_ids(recipe):
     folder = folder_of(recipe())
+    assert not folder.parent.exists()
     folder.mkdir(parents=True)
     (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
     with pytest.raises(InputError, match="remove it"):
