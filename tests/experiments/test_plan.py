@@ -52,16 +52,14 @@ def test_a_grid_is_every_combination(tmp_path):
 
 
 def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
-    wild = {"corpus": "in_the_wild", "root": "x"}
     changes = {"a": {}, "b": {"exclude": {"speaker": ["A"]}}, "c": {"samples": 5}}
-    sets = [{"name": name, **wild, **change} for name, change in changes.items()]
+    sets = [{"name": name, "corpus": "in_the_wild", "root": "x", **change} for name, change in changes.items()]
     plan = planned(tmp_path, evaluate=sets, seeds=[1], averages=[1])
     scored = [job for job in plan.jobs if isinstance(job, ScoreJob)]
     assert [job.scores.name for job in scored] == ["a.txt", "c.txt"]
     (system,) = plan.systems
-    pages = [plan.evaluations(system, one)[0].page.name for one in plan.experiment.evaluate]
-    assert pages == ["a.html", "b.html", "c.html"]
-    assert plan.evaluations(system, plan.experiment.evaluate[1])[0].needs is scored[0]
+    (a,), (b,), (c,) = (plan.evaluations(system, one) for one in plan.experiment.evaluate)
+    assert [job.page.name for job in (a, b, c)] == ["a.html", "b.html", "c.html"] and b.needs is scored[0]
 
 
 def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.audio.read import load_audio
@@ -133,7 +134,7 @@ def test_a_folder_of_another_run_is_refused(run, corpus, tmp_path, monkeypatch):
     refused("leave torchrun out")
 
 
-def test_trials_and_keys(corpus):
+def test_trials_and_keys(corpus, tmp_path):
     """Those of ASVspoof 2021 have their labels in a key beside."""
     found = robustness.plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", num_trials=6)
     assert len(found.trials) == 6 and found.num_available == 12
@@ -147,6 +148,9 @@ def test_trials_and_keys(corpus):
     assert {"  white: 20, 10, 5, 0", "  telephone"} < set(words)
     with pytest.raises(InputError, match="`seed` must be 0 or more"):
         robustness.plan(Part("asvspoof2021_la", corpus), keys=corpus / "keys", seed=-1)
+    heard, known = (write(tmp_path / f"{name}.csv", f"path,label\n{name}.wav,real\n") for name in ("heard", "known"))
+    with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the labels"):
+        robustness.plan(Part("generic", heard), keys=known)
 
 
 def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
@@ -157,10 +161,3 @@ def test_whole_utterances(run, spectral_detector, corpus, tmp_path):
     for trial, score in zip(planned(corpus).trials[:3], scores):
         waveform = load_audio(trial.path)[:8000]
         assert score == pytest.approx(spectral_detector.score(waveform, 16000), abs=1e-5)
-
-
-def test_keys_of_other_trials_are_refused(tmp_path):
-    for name in ("heard", "known"):
-        (tmp_path / f"{name}.csv").write_text(f"path,label\n{name}.wav,real\n")
-    with pytest.raises(InputError, match="no trial of .* has a label of phase 'eval': name the folder of the labels"):
-        robustness.plan(Part("generic", tmp_path / "heard.csv"), keys=tmp_path / "known.csv")
