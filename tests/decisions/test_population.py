@@ -78,13 +78,10 @@ def test_a_stream_gives_the_same_as_the_whole(tmp_path):
 
 def draw(rng, count, size=0, shift=0.0):
     """Recordings of two kinds of bandwidth, with embeddings of unequal variances."""
-    scalars = zip(
-        np.exp(rng.normal(1, 0.5, count)),
-        rng.normal(-20, 4, count),
-        rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count),
-    )
+    durations, levels = np.exp(rng.normal(1, 0.5, count)), rng.normal(-20, 4, count)
+    bandwidths = rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count)
     embeddings = shift + rng.normal(0, 1, (count, size)) * np.linspace(0.1, 3, size) if size else [None] * count
-    return [Traits(*map(float, row), one) for row, one in zip(scalars, embeddings)]
+    return [Traits(*map(float, row), one) for *row, one in zip(durations, levels, bandwidths, embeddings)]
 
 
 @pytest.mark.parametrize(("count", "size"), [(250, 0), (250, 8), (100, 300)])
@@ -145,10 +142,10 @@ def test_constant_recordings_and_too_few():
     assert population.typicality(same[0]).p_value == 1
     assert population.typicality(Traits(4.0, -20.0, 4000.0, np.ones(3))).p_value == 1 / 13
     assert population.typicality(Traits(4.0, -20.0, 7000.0, np.full(3, 2.0))).trait == "embedding"
-    with pytest.raises(InputError, match="9 recordings are too few"):
-        Population.fit(same[:9], [True] * 9)
-    with pytest.raises(InputError, match="not finite"):
-        Population.fit([*same, same[0]._replace(embedding=np.array([0, 0, np.nan]))], [True] * 13)
+    not_finite = same[0]._replace(embedding=np.array([0, 0, np.nan]))
+    for traits, message in ((same[:9], "9 recordings are too few"), ([*same, not_finite], "not finite")):
+        with pytest.raises(InputError, match=message):
+            Population.fit(traits, [True] * len(traits))
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])
