@@ -18,21 +18,6 @@ def planned(tmp_path, **changes):
     return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path, **changes)), tmp_path / "out")
 
 
-def test_every_run_has_its_seed_its_folder_and_its_tasks(tmp_path):
-    plan = planned(tmp_path)
-    assert [run.name for run in plan.runs] == ["seed1", "seed2"]
-    assert [run.recipe.seed for run in plan.runs] == [1, 2]
-    assert [run.folder.name for run in plan.runs] == [f"unknown_tiny_e2_bz4_lr0.01_algo0_seed{seed}" for seed in (1, 2)]
-    assert all(run.folder.parent == tmp_path / "out" / "models" for run in plan.runs)
-    assert [(task.name, task.needs, len(task.jobs)) for task in plan.tasks[:3]] == [
-        ("train_seed1", None, 1),
-        ("evaluate_seed1_best1", "train_seed1", 2),
-        ("evaluate_seed1_best2", "train_seed1", 2),
-    ]
-    assert [job.name for job in plan.tasks[2].jobs] == ["score seed1 best2 wild", "evaluate seed1 best2 wild"]
-    assert len({job.name for job in plan.jobs}) == len(plan.jobs) == 10
-
-
 def test_a_grid_is_every_combination(tmp_path):
     """Recipes can be one of its keys."""
     recipes = ["asvspoof2019_nes2net_x", "asvspoof2019_aasist_rawboost4"]

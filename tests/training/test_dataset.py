@@ -147,9 +147,8 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
         dataset = TrainingSet(Examples(trials), 4000, **options)
         for index, head in enumerate(heads):
             np.testing.assert_array_equal(dataset[1, index].waveform.numpy(), head)
-    noise = NoiseAugmentation(**folders, probability=1)
-    others = [{"effects": [effect]} for effect in (RawBoost(5), DrawnSpeed(0.9, 1.1), noise)]
-    for options in (*others, {"crop": "random"}, {"num_samples": None}):
+    others = (RawBoost(5), DrawnSpeed(0.9, 1.1), NoiseAugmentation(**folders, probability=1))
+    for options in (*({"effects": [effect]} for effect in others), {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
             TrainingSet(Examples(trials), **{"num_samples": 4000, **options})[1, 0]
 
