@@ -256,21 +256,6 @@ def test_a_run_goes_on_where_its_folders_have_moved_or_from_before_a_key_was_the
     refused(values(**folders), r"recipe\.yaml cannot be used \(unknown key 'augment\.musn'.*move the folder")
 
 
-@pytest.mark.parametrize(
-    "augment, data, message",
-    [
-        ({"musan": "none"}, {}, "MUSAN folder none not found"),
-        ({"rir": "none"}, {}, "impulse response folder none not found"),
-        ({"conditions": ["noise:10"]}, {}, "'noise:10': needs MUSAN .* `augment.musan`"),
-        ({"conditions": ["mp3:16"], "rir": "none"}, {}, "`augment.rir` changes nothing, because no `augment.cond"),
-        ({"conditions": ["cut:1"]}, {"crop": "pieces", "min_piece": 2000}, "'cut:1' .*which `data.crop=pieces` does"),
-    ],
-)
-def test_wrong_keys_stop_before_training(recipe, augment, data, message, tmp_path):
-    refused(recipe(augment=augment, data=data), message)
-    assert not (tmp_path / "models").exists()
-
-
 PIECES = {"crop": "pieces", "num_samples": 8000, "min_piece": 3000}
 
 

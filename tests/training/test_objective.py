@@ -73,16 +73,7 @@ def test_features_that_reach_the_back_end_are_mixed_ones():
     assert all(changed[sample][:, of].float().mean() > 0.99 or not of.any() for sample, of in enumerate(bins))
 
 
-def test_training_mixes_what_can_be_mixed(recipe, tmp_path):
-    """What cannot leaves nothing behind."""
-    for changes, message in (
-        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
-        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
-        ({"model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands of a spectrogram"),
-        ({"model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2vec2.*take the front-end lps or lfcc"),
-    ):
-        refused(recipe(**{"augment": {"specmix": SPECMIX}, **changes}), message)
-    assert not (tmp_path / "models").exists()
+def test_training_mixes(recipe):
     mixed, plain = (train(recipe(augment={"specmix": mix}, comment=str(bool(mix)))) for mix in (SPECMIX, None))
     assert not same(weights_of(mixed), weights_of(plain))
 

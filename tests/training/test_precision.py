@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import refused, same, state_of
+from builders.runs import same, state_of
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector
@@ -109,24 +109,6 @@ def test_a_frozen_front_end_stays(recipe, model_with_dropout, settings):
     moments = state_of(folder)["optimizer"]["state"].values()
     trained = sum(p.numel() for p in (detector.backend if never else detector).parameters())
     assert sum(moment["exp_avg"].numel() for moment in moments) == trained
-
-
-NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer layers: leave `train.{}` out"
-
-
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        *(("freeze_frontend", True, NOTHING), ("freeze_frontend_epochs", 1, NOTHING)),
-        ("activation_checkpointing", True, "no transformer layers"),
-        *(("adapt", {"kind": "lora"}, LAYERS), ("freeze_layers", 0, LAYERS), ("layer_decay", 0.9, LAYERS)),
-    ],
-)
-def test_options_that_would_do_nothing(recipe, key, value, message, tmp_path):
-    """Some are refused before the corpus is read."""
-    data = {"root": str(tmp_path / "nowhere")} if key in ("adapt", "freeze_layers", "layer_decay") else {}
-    refused(recipe(train={key: value}, data=data), f"front-end 'lps' has {message.format(key)}")
-    assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.slow

@@ -118,16 +118,44 @@ def test_another_run_in_the_folder_is_refused(recipe):
     refused(values, r"holds checkpoints but no recipe\.yaml")
 
 
+PIECES, NOWHERE = {"crop": "pieces", "min_piece": 2000}, {"root": "/nowhere"}
+NOTHING, LAYERS = (
+    "front-end 'lps' has nothing to train: leave `train.{}` out",
+    "no transformer layers: leave `train.{}` out",
+)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"data": {"root": None}}, "where is the corpus.*`data.root`"),
-        ({"data": {"root": "/nowhere"}}, "not found"),
+        ({"data": NOWHERE}, "not found"),
         ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
         ({"train": {"accumulate": 4}}, r"a part of a step has a single utterance.*lower `train\.accumulate`"),
         ({"train": {"lr": 1e30}}, r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"),
+        ({"train": {"freeze_frontend": True}}, NOTHING.format("freeze_frontend")),
+        ({"train": {"freeze_frontend_epochs": 1}}, NOTHING.format("freeze_frontend_epochs")),
+        ({"train": {"activation_checkpointing": True}}, "no transformer layers"),
+        ({"train": {"adapt": {"kind": "lora"}}, "data": NOWHERE}, LAYERS.format("adapt")),
+        ({"train": {"freeze_layers": 0}, "data": NOWHERE}, LAYERS.format("freeze_layers")),
+        ({"train": {"layer_decay": 0.9}, "data": NOWHERE}, LAYERS.format("layer_decay")),
         ({"augment": {"algo": 4, "parameters": {"SNRmn": 3}}}, "SNRmin"),
+        ({"augment": {"musan": "none"}}, "MUSAN folder none not found"),
+        ({"augment": {"rir": "none"}}, "impulse response folder none not found"),
+        ({"augment": {"conditions": ["noise:10"]}}, "'noise:10': needs MUSAN .* `augment.musan`"),
+        (
+            {"augment": {"conditions": ["mp3:16"], "rir": "none"}},
+            "`augment.rir` changes nothing, because no `augment.c",
+        ),
+        ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
+        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
+        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
+        (
+            {"augment": {"specmix": {}}, "model": {"frontend": "waveform", "backend": "raw_aasist"}},
+            "Specmix mixes bands",
+        ),
+        ({"augment": {"specmix": {}}, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
         ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
         ({"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2"}}, r"none\.pt not found"),

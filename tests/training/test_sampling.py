@@ -87,19 +87,15 @@ def test_pieces_of_similar_length_share_a_batch():
     assert len(steps) == len(batches) == 35
     assert all({size for _, size in step} == {max(lengths[index] for index, _ in step)} for step in steps)
     order = [index for step in steps for index, _ in step]
-    assert len(set(order)) == 105
     ranks = np.argsort(np.argsort(lengths, kind="stable"))[order]
     blocks = [ranks[first : first + 12] // 12 for first in range(0, 96, 12)]
-    assert all(len(set(block)) == 1 for block in blocks)
+    assert len(set(order)) == 105 and all(len(set(block)) == 1 for block in blocks)
     assert sorted(block[0] for block in blocks) == list(range(8)) != [block[0] for block in blocks]
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
     assert any(list(ranks[first : first + 12]) != sorted(ranks[first : first + 12]) for first in range(0, 96, 12))
     assert shares_of_steps(107, 3, 3, 1, lengths=lengths) == shares_of_steps(107, 3, 1, 3, lengths=lengths) == steps
     assert numbered(batches, start=30) == steps[30:] and numbered(batches, 2) != steps
-
-
-def test_equal_lengths_are_in_random_order():
-    """Otherwise the same pieces of full length would be left out of every epoch."""
+    # Equal lengths are in random order: else the same pieces of full length would be left out of every epoch.
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     left_out = [set(range(50)) - {i for part in epoch(batches, number) for i in part} for number in range(1, 40)]
     assert all(len(indices) == 2 for indices in left_out) and len(set().union(*left_out)) > 30
