@@ -264,8 +264,7 @@ def test_trained_if_there_is_no_checkpoint(corpus, reproduce, tmp_path):
     assert status == 0 and "deviation" not in first, error
     (folder,) = (tmp_path / "out" / "models").iterdir()
     assert "algo5" in folder.name
-    epochs = best_epochs(folder, 2, "val_loss_wo_aug")
-    average = folder / f"Averaged_Model_IDs_{epochs[0]}_{epochs[1]}.pth"
+    average = folder / "Averaged_Model_IDs_{}_{}.pth".format(*best_epochs(folder, 2, "val_loss_wo_aug"))
     _, id, score = first_score(tmp_path)
     file = corpus / "ASVspoof2021_LA_eval" / "flac" / f"{id}.flac"
     assert score == pytest.approx(Detector.from_pretrained(average, "cpu").score(file, num_samples=8000), abs=1e-5)

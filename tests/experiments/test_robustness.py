@@ -4,6 +4,7 @@ import functools
 import json
 import shutil
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 from builders.files import write
@@ -68,19 +69,16 @@ def test_an_interrupted_run_continues_to_the_same_bytes(run, corpus, tmp_path, m
 
 
 def test_noise_depends_on_seed_condition_and_utterance_alone(run, corpus, tmp_path):
-    scores = {}
-    for name, wanted, options in (
-        ("alone", ["white:5"], {}),
-        ("among others", ["pink:5", "white:5"], {"num_trials": 8}),
-        ("other seed", ["white:5"], {"seed": 1}),
+    found = []
+    for number, (wanted, options) in enumerate(
+        ((["white:5"], {}), (["pink:5", "white:5"], {"num_trials": 8}), (["white:5"], {"seed": 1}))
     ):
-        run(planned(corpus, wanted, **options), tmp_path / name)
-        scores[name] = dict(zip(*read_scores(tmp_path / name / "scores" / "white_5.txt")))
-    common = scores["among others"].keys()
-    assert len(common) == 8
-    alone = {id: scores["alone"][id] for id in common}
-    assert alone == pytest.approx(scores["among others"], abs=1e-6)
-    assert all(abs(score - scores["other seed"][id]) > 1e-6 for id, score in alone.items())
+        run(planned(corpus, wanted, **options), tmp_path / str(number))
+        found.append(dict(zip(*read_scores(tmp_path / str(number) / "scores" / "white_5.txt"))))
+    alone, among_others, other_seed = found
+    assert len(among_others) == 8
+    for id, score in among_others.items():
+        assert alone[id] == pytest.approx(score, abs=1e-6) and abs(score - other_seed[id]) > 1e-6
 
 
 def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
@@ -106,14 +104,9 @@ def test_what_fails_is_named_and_does_not_end_the_run(run, corpus, tmp_path):
 
 def test_a_full_disk_ends_the_run(run, corpus, tmp_path, monkeypatch):
     """It is no fault of the condition, and the same command goes on."""
-
-    def on_full_disk(*_):
-        raise InputError("No space left")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "add", on_full_disk)
-        with pytest.raises(InputError, match="^No space left$"):
-            run(planned(corpus, ["white:0"]), tmp_path)
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="^No space left$"):
+        patch.setattr(Journal, "add", mock.Mock(side_effect=InputError("No space left")))
+        run(planned(corpus, ["white:0"]), tmp_path)
     assert len(run(planned(corpus, ["white:0"]), tmp_path).results) == 1
 
 

@@ -186,14 +186,19 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch):
     assert_same_run(train(torn), whole)
 
 
-def test_a_run_on_other_trials_is_refused(recipe, corpus, tmp_path):
-    """Its epochs would draw from another list."""
+def test_a_run_on_other_trials_is_refused_and_one_without_a_usable_file_ends(recipe, corpus, tmp_path):
+    """Its epochs would draw from another list. Damaged files are left out as long as a step has others."""
     root = shutil.copytree(corpus, tmp_path / "other")
-    values = recipe(data={"root": str(root)})
+    values, damaged = (recipe(data={"root": str(root)}, comment=comment) for comment in ("a", "b"))
     stop(values, 1, 0)
     (protocol,) = root.rglob("*train.trn.txt")
     protocol.write_text("".join(protocol.read_text().splitlines(keepends=True)[1:]))
     refused(values, r"another training set \(12 then and 11 now.*`comment`")
+    for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
+        file.write_bytes(b"no audio")
+    with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
+        train(damaged)
+    assert not (folder_of(damaged) / "resume.pt").exists()
 
 
 class Cut(BaseException):
@@ -305,17 +310,6 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
         assert place_of(folder_of(torn))[1] in steps
         away.rename(gone)
     assert_same_run(train(torn), whole)
-
-
-def test_a_step_without_a_usable_file_ends_the_run(recipe, corpus, tmp_path):
-    """Damaged files are left out as long as a step has others."""
-    root = shutil.copytree(corpus, tmp_path / "damaged")
-    for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
-        file.write_bytes(b"no audio")
-    values = recipe(data={"root": str(root)})
-    with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
-        train(values)
-    assert not (folder_of(values) / "resume.pt").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from nes2net.training.run import train
 from nes2net.training.tracker import TRACKER_FILE
 
 
-def ended_after_an_epoch(recipe, monkeypatch):
+def ended_after_an_epoch(recipe):
     """Train until the first epoch is saved and tracked, and fail; the folder, and the id of the tracker's run."""
     track = Monitor.track
 
@@ -23,10 +23,9 @@ def ended_after_an_epoch(recipe, monkeypatch):
         track(self, epoch, values)
         raise RuntimeError("as if it was killed")
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(Monitor, "track", track_and_fail)
-        with pytest.raises(RuntimeError):
-            train(recipe)
+        train(recipe)
     return folder_of(recipe), json.loads((folder_of(recipe) / TRACKER_FILE).read_text())[recipe.tracker]
 
 
@@ -41,9 +40,9 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow(recipe, mlflow, monkeypatch):
+def test_mlflow(recipe, mlflow):
     """An interrupted run goes on as the same one, and has every epoch."""
-    folder, id = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"
     assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
@@ -62,7 +61,7 @@ def test_wandb(recipe, monkeypatch, tmp_path):
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
         monkeypatch.setenv(f"WANDB_{name}", value)
-    folder, id = ended_after_an_epoch(recipe(tracker="wandb"), monkeypatch)
+    folder, id = ended_after_an_epoch(recipe(tracker="wandb"))
     train(recipe(tracker="wandb"))
     assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
     content = b"".join(file.read_bytes() for file in tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
@@ -83,7 +82,7 @@ def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatc
 
 def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     """A new run ends, for its person is there; one that goes on by itself does not."""
-    folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
     refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
