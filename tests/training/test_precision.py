@@ -109,13 +109,3 @@ def test_a_frozen_front_end_stays(recipe, model_with_dropout, settings):
     moments = state_of(folder)["optimizer"]["state"].values()
     trained = sum(p.numel() for p in (detector.backend if never else detector).parameters())
     assert sum(moment["exp_avg"].numel() for moment in moments) == trained
-
-
-@pytest.mark.slow
-def test_compiled(recipe):
-    """Names of weights stay, and the weights agree up to rounding."""
-    options = {"epochs": 1, "lr": 1e-4, "adam_eps": 1.0}
-    plain = state_of(train(recipe(train=options)))
-    compiled = state_of(train(recipe(train={**options, "compile": True}, comment="compiled")))
-    torch.testing.assert_close(compiled["detector"], plain["detector"], rtol=1e-4, atol=1e-5)
-    assert compiled["selection"][0]["loss"] == pytest.approx(plain["selection"][0]["loss"], rel=1e-4)
