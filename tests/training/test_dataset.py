@@ -30,7 +30,7 @@ from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects
 from nes2net.training.data import development_batches, examples, training_batches
-from nes2net.training.dataset import Examples, TrainingSet, longest_first, training_loader
+from nes2net.training.dataset import Examples, TrainingSet, training_loader
 from nes2net.training.run import train
 from nes2net.training.sampling import EpochBatches, StepShare
 
@@ -151,13 +151,6 @@ def test_only_the_head_is_decoded_where_that_is_enough(trials, folders, tmp_path
     for options in (*({"effects": [effect]} for effect in others), {"crop": "random"}, {"num_samples": None}):
         with pytest.raises(TypeError, match="not callable"):
             TrainingSet(Examples(trials), **{"num_samples": 4000, **options})[1, 0]
-
-
-def test_whole_utterances_are_given_longest_first(tmp_path):
-    trials = [Trial(str(size), tmp_path / f"{size}.wav", "spoof") for size in (700, 300, 900, 500, 100)]
-    for trial in trials:
-        soundfile.write(trial.path, np.full(int(trial.id), 0.1), 16000)
-    assert [trial.id for trial in longest_first(trials)] == ["900", "700", "500", "300", "100"]
 
 
 def test_workers_share_the_processors_of_the_machine(monkeypatch):

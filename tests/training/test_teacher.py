@@ -41,8 +41,8 @@ def student(recipe, teacher, tmp_path):
 
     def build(task=(), **changes):
         named = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
-        train = {"batch_size": 2, "task": named, **changes.pop("train", {})}
-        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes, "train": train})
+        changes["train"] = {"batch_size": 2, "task": named, **changes.get("train", {})}
+        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes})
 
     return build
 
