@@ -62,7 +62,6 @@ def test_overrides_of_the_command_come_on_top(tmp_path):
         ({"seeds": [1, 1]}, "the seed 1 is named twice"),
         ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, not '1'"),
         ({"name": "a/b"}, "name: String should match pattern"),
-        ({"averages": [1, {"best": 1}]}, "the average 'best1' is named twice"),
         ({"averages": [0]}, "averages.0.best: Input should be greater than or equal to 1"),
         ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
         ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),

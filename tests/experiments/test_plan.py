@@ -48,13 +48,11 @@ def test_sets_that_differ_in_labels_alone_share_their_scores(tmp_path):
 
 
 def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
-    entries = [
-        {"name": "asvspoof2019_la", "root": "a"},
-        {"name": "in_the_wild", "root": "b", "train_split": "eval", "dev_split": None},
-        {"name": "generic", "root": "c", "alias": "mine", "train_split": None},
-    ]
+    la, wild = {"name": "asvspoof2019_la", "root": "a"}, {"name": "in_the_wild", "root": "b", "train_split": "eval"}
+    wild["dev_split"] = None
+    other = {"name": "generic", "root": "c", "alias": "mine", "train_split": None}
     sets = [{"corpus": "asvspoof2019_la", "root": "a"}, {"name": "wild", "corpus": "in_the_wild", "root": "b"}]
-    overrides = {"data.corpora": entries, "data.root": None}
+    overrides = {"data.corpora": [la, wild, other], "data.root": None}
     plan = planned(tmp_path, overrides=overrides, leave_one_out=True, evaluate=sets, averages=[1])
     names = [f"without-{name}_seed{seed}" for name in ("asvspoof2019_la", "in_the_wild") for seed in (1, 2)]
     assert [run.name for run in plan.runs] == names
@@ -64,7 +62,7 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
     (system,) = plan.systems
     evaluations = [job.name for job in plan.evaluations(system, plan.experiment.evaluate[1])]
     assert evaluations == [f"evaluate {name} best1 wild" for name in names[2:]]
-    twice = {"data.corpora": [*entries[:2], {**entries[1], "root": "c", "alias": "wild"}], "data.root": None}
+    twice = {"data.corpora": [la, wild, {**wild, "root": "c", "alias": "wild"}], "data.root": None}
     further = [*sets, {"corpus": "asvspoof2021_la", "root": "d"}]
     for chosen, of, message in (
         (overrides, sets[:1], "trains without in_the_wild, but no set of evaluate is of that corpus"),

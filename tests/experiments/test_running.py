@@ -45,10 +45,9 @@ def test_a_signal_reaches_the_processes_which_save_and_end(tmp_path, number, err
 
     def interrupt() -> None:
         until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            if all(log.is_file() and "ready" in log.read_text() for log in logs):
-                return os.kill(os.getpid(), number)
+        while time.monotonic() < until and not all(log.is_file() and "ready" in log.read_text() for log in logs):
             time.sleep(0.02)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(error):
