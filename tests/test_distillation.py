@@ -34,13 +34,6 @@ def test_the_score_is_the_mean_of_two_cosines(twins):
     torch.testing.assert_close(logits, torch.stack([-expected, expected], 1))
 
 
-def test_equal_halves_are_as_similar_as_can_be():
-    twins = Detector.from_config({**MODEL, "frontend": {"name": "teacher_student", "teacher": TEACHER}}).eval()
-    for part in (twins.frontend.model, twins.backend):
-        part.get_submodule("student").load_state_dict(part.get_submodule("teacher").state_dict())
-    torch.testing.assert_close(twins.scores(torch.randn(2, 8000)), torch.ones(2))
-
-
 def test_the_level_of_the_front_end_can_be_left_out():
     """With a spectrum its cosine is 1, so that the order of the scores is the same without it."""
     scores, frontend = [], {"name": "teacher_student", "teacher": LPS}
@@ -64,14 +57,6 @@ def test_the_teacher_is_never_trained(twins):
     assert moved and all("student" in key for key in moved)  # batch statistics
 
 
-def test_a_saved_detector_is_read_back(twins, tmp_path):
-    waveform = torch.randn(2, 8000)
-    for place in ("detector.pth", "folder"):
-        twins.save(tmp_path / place)
-        again = Detector.from_pretrained(tmp_path / place, device="cpu")
-        assert again.config == twins.config and torch.equal(again.scores(waveform), twins.scores(waveform))
-
-
 def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
     frontend = create_frontend("teacher_student", teacher={**TEACHER, "encoder_layers": 8})
     assert frontend.config["student"] == {**frontend.config["teacher"], "encoder_layers": 6}
@@ -87,7 +72,6 @@ def test_the_student_has_the_options_of_the_teacher_but_for_those_given():
         ({"teacher": "teacher_student"}, "`teacher` is 'teacher_student': a teacher or student cannot itself"),
         ({"teacher": {"name": "teacher_student", "teacher": LPS}}, "cannot itself be made of teacher and student"),
         ({"teacher": {"n_fft": 128}}, "`teacher` has no name: write 'teacher: {name: …}'"),
-        ({"teacher": {"name": "lps", "n_ftt": 128}}, "no option 'n_ftt'; did you mean 'n_fft'"),
         ({"teacher": {"name": "xlsr_300m", "checkpoint": "a.pt"}}, "`teacher` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"checkpoint": "a.pt"}}, "`student` has no option 'checkpoint'"),
         ({"teacher": LPS, "student": {"num_bins": 16}}, "out_dim is 32 for the teacher and 16 for the student"),

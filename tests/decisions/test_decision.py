@@ -69,20 +69,17 @@ def test_recordings_unlike_those_of_the_calibration():
         assert Decider(calibration, abstain=abstain)(1.0, quiet).decision == decision
 
 
-def uncalibrated(*weights):
-    return LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)]))
-
-
 @pytest.mark.parametrize(
-    "calibration, settings, message",
+    "weights, settings, message",
     [
-        (CALIBRATION, {"prior": 1.0}, "`prior` must lie between 0 and 1, got 1"),
-        (CALIBRATION, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
-        (CALIBRATION, {"operating_point": OperatingPoint("fa", rate=0.1)}, "take a rate of at least 25 %"),
-        (uncalibrated(1.0, 2.0), {}, "fuses 2 systems"),
-        (uncalibrated(1.0), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
+        (None, {"prior": 1.0}, "`prior` must lie between 0 and 1, got 1"),
+        (None, {"abstain": 1.0}, "`abstain` is a share from 0 to below 1, not 1"),
+        (None, {"operating_point": OperatingPoint("fa", rate=0.1)}, "take a rate of at least 25 %"),
+        ((1.0, 2.0), {}, "fuses 2 systems"),
+        ((1.0,), {"operating_point": OperatingPoint("eer")}, "holds no scores"),
     ],
 )
-def test_wrong_settings(calibration, settings, message):
+def test_wrong_settings(weights, settings, message):
+    calibration = LinearCalibration(weights, 0.0, 0.5, 1e-6, tuple("ab"[: len(weights)])) if weights else CALIBRATION
     with pytest.raises(InputError, match=message):
         Decider(calibration, **settings)

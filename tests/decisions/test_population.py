@@ -45,12 +45,10 @@ def test_duration_and_level_of_known_signals():
 def test_bandwidth_tells_telephone_speech_in_spite_of_white_noise(floor):
     speech = tilted()
     noise = np.random.default_rng(1).standard_normal(len(speech)) * (0 if floor is None else 10 ** (floor / 20))
-    narrow = measure(telephone(speech) + 0.1 * noise).bandwidth
-    assert 2000 < narrow < 4100
+    assert 2000 < measure(telephone(speech) + 0.1 * noise).bandwidth < 4100
     if floor is None:
         assert measure(speech).bandwidth > 6000
-    # Noise alone is as wide as the samples allow, at any level.
-    for level in (1e-5, 0.1):
+    for level in (1e-5, 0.1):  # noise alone is as wide as the samples allow, at any level
         assert measure(level * np.random.default_rng(2).standard_normal(16000)).bandwidth == 8000
 
 
@@ -78,13 +76,10 @@ def test_a_stream_gives_the_same_as_the_whole(tmp_path):
 
 def draw(rng, count, size=0, shift=0.0):
     """Recordings of two kinds of bandwidth, with embeddings of unequal variances."""
-    scalars = zip(
-        np.exp(rng.normal(1, 0.5, count)),
-        rng.normal(-20, 4, count),
-        rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count),
-    )
+    durations, levels = np.exp(rng.normal(1, 0.5, count)), rng.normal(-20, 4, count)
+    bandwidths = rng.choice([3800.0, 7500.0], count) + rng.normal(0, 100, count)
     embeddings = shift + rng.normal(0, 1, (count, size)) * np.linspace(0.1, 3, size) if size else [None] * count
-    return [Traits(*map(float, row), one) for row, one in zip(scalars, embeddings)]
+    return [Traits(*map(float, row), one) for *row, one in zip(durations, levels, bandwidths, embeddings)]
 
 
 @pytest.mark.parametrize(("count", "size"), [(250, 0), (250, 8), (100, 300)])
@@ -127,16 +122,14 @@ def test_unlike_recordings_are_unusual_and_the_reason_is_said():
 def test_the_distance_of_embeddings_is_that_of_mahalanobis():
     """With all directions but one kept, it is the distance by the covariance within the classes."""
     rng = np.random.default_rng(0)
-    mixed = rng.normal(0, 1, (4, 4))
+    mixed, classes = rng.normal(0, 1, (4, 4)), np.arange(500) < 300
     embeddings = np.concatenate((rng.normal(0, 1, (300, 4)) @ mixed, 5 + rng.normal(0, 1, (200, 4)) @ mixed))
-    classes = np.arange(500) < 300
-    model = EmbeddingModel.fit(embeddings, classes)
     groups = embeddings[classes], embeddings[~classes]
     centred = np.concatenate([group - group.mean(0) for group in groups])
     inverse = np.linalg.inv(centred.T @ centred / (500 - 2))
     away = [embeddings - group.mean(0) for group in groups]
     expected = np.sqrt(np.min([np.einsum("ni,ij,nj->n", one, inverse, one) for one in away], axis=0) / 4)
-    np.testing.assert_allclose(model.distance(embeddings), expected, rtol=1e-3)
+    np.testing.assert_allclose(EmbeddingModel.fit(embeddings, classes).distance(embeddings), expected, rtol=1e-3)
 
 
 def test_constant_recordings_and_too_few():
@@ -145,10 +138,10 @@ def test_constant_recordings_and_too_few():
     assert population.typicality(same[0]).p_value == 1
     assert population.typicality(Traits(4.0, -20.0, 4000.0, np.ones(3))).p_value == 1 / 13
     assert population.typicality(Traits(4.0, -20.0, 7000.0, np.full(3, 2.0))).trait == "embedding"
-    with pytest.raises(InputError, match="9 recordings are too few"):
-        Population.fit(same[:9], [True] * 9)
-    with pytest.raises(InputError, match="not finite"):
-        Population.fit([*same, same[0]._replace(embedding=np.array([0, 0, np.nan]))], [True] * 13)
+    not_finite = same[0]._replace(embedding=np.array([0, 0, np.nan]))
+    for traits, message in ((same[:9], "9 recordings are too few"), ([*same, not_finite], "not finite")):
+        with pytest.raises(InputError, match=message):
+            Population.fit(traits, [True] * len(traits))
 
 
 @pytest.mark.parametrize("size", [0, 1, 40])

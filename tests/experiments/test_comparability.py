@@ -28,13 +28,18 @@ def built(config: dict) -> dict:
         return Detector.from_config(config).config
 
 
-def conditions_of(row: PublishedRow, keys: Path, folder: Path, config: dict = SPECTRAL, **options):
-    """Compare the conditions of a measurement with scores that are not of a detector."""
-    ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
-    ids = ids[1:] if options else ids
-    (folder / "s.txt").write_text("".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
-    evaluation = evaluate(row.corpus, folder / "s.txt", keys, num_resamples=2, **options)
-    return compare_conditions(row, built(config), evaluation, keys)
+@pytest.fixture
+def conditions_of(corpus, tmp_path):
+    """A function that compares the conditions of a measurement with scores that are not of a detector."""
+
+    def compared(row: PublishedRow, config: dict = SPECTRAL, keys: Path = corpus / "keys", **options):
+        ids = [line.split()[1] for line in (keys / "LA" / "CM" / "trial_metadata.txt").read_text().splitlines()]
+        ids = ids[1:] if options else ids
+        scores = write(tmp_path / "s.txt", "".join(f"{id} {n % 5}\n" for n, id in enumerate(ids)))
+        evaluation = evaluate(row.corpus, scores, keys, num_resamples=2, **options)
+        return compare_conditions(row, built(config), evaluation, keys)
+
+    return compared
 
 
 @pytest.fixture
@@ -49,26 +54,20 @@ def tiny(register_corpus):
     return register
 
 
-def test_the_same_conditions_and_other_numbers_of_trials(corpus, tmp_path, tiny):
-    tiny(asv_counts={"eval": (5, 5, 5)})
-    conditions = conditions_of(replace(ROW, min_tdcf=0.1), corpus / "keys", tmp_path)
+def test_the_same_conditions_and_other_trials(conditions_of, corpus, tmp_path, tiny):
+    tiny(asv_counts={"eval": (5, 5, 5)}, key_digests={"eval": key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))})
+    conditions = conditions_of(replace(ROW, min_tdcf=0.1))
     assert conditions.differences == conditions.unchecked == []
-    (difference,) = conditions_of(ROW, corpus / "keys", tmp_path, allow_partial=True).differences
+    (difference,) = conditions_of(ROW, allow_partial=True).differences
     assert difference == "PARTIAL: rests on 11 of 12 trials; 1 of 12 trials without a score: LA_E_1000001"
-    tiny("other", key_counts=asvspoof2021_la.CORPUS.key_counts)
-    (difference,) = conditions_of(replace(ROW, corpus="other"), corpus / "keys", tmp_path).differences
-    numbers = "12 trials instead of 148,176, 6 bona fide instead of 14,816, 6 spoofed instead of 133,360"
-    assert difference == f"the trials are not the official ones of Tiny LA, phase eval: {numbers}"
-
-
-def test_other_trials_of_the_same_number(corpus, tmp_path, tiny):
-    digest = key_digest(asvspoof2021_la.CORPUS.keys(corpus / "keys"))
-    tiny(key_digests={"eval": digest})
-    assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
     text = (corpus / "keys" / "LA" / "CM" / "trial_metadata.txt").read_text()
     write(tmp_path / "keys/LA/CM/trial_metadata.txt", text.replace("LA_E_1000001", "LA_E_9000001"))
-    (difference,) = conditions_of(ROW, tmp_path / "keys", tmp_path).differences
+    (difference,) = conditions_of(ROW, keys=tmp_path / "keys").differences
     assert difference.endswith(" official ones of Tiny LA, phase eval: as many trials, but other ids or labels")
+    tiny("other", key_counts=asvspoof2021_la.CORPUS.key_counts)
+    (difference,) = conditions_of(replace(ROW, corpus="other")).differences
+    numbers = "12 trials instead of 148,176, 6 bona fide instead of 14,816, 6 spoofed instead of 133,360"
+    assert difference == f"the trials are not the official ones of Tiny LA, phase eval: {numbers}"
 
 
 def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corpus):
@@ -76,23 +75,22 @@ def test_trials_without_official_numbers_are_not_checked(tmp_path, register_corp
     keys = write(tmp_path / "list.csv", "path,label\na.wav,real\nb.wav,fake\n")
     evaluation = evaluate("tiny", write(tmp_path / "s.txt", "a 1\nb 0\n"), keys, num_resamples=2)
     conditions = compare_conditions(ROW, built(SPECTRAL), evaluation, keys)
-    assert conditions.differences == []
-    assert conditions.unchecked == ["the trials: the official numbers of Mine, phase eval, are not known"]
+    unchecked = ["the trials: the official numbers of Mine, phase eval, are not known"]
+    assert (conditions.differences, conditions.unchecked) == ([], unchecked)
 
 
-def test_another_speaker_verification_system(corpus, tmp_path, tiny):
+def test_another_speaker_verification_system(conditions_of, tiny):
     """Without official numbers it is not checked, and without a published min t-DCF it does not matter."""
     row = replace(ROW, min_tdcf=0.1)
     tiny(asv_counts={"eval": (5370, 33327, 63882)})
-    (difference,) = conditions_of(row, corpus / "keys", tmp_path).differences
+    (difference,) = conditions_of(row).differences
     assert difference.startswith("the speaker-verification scores are not the organisers': ")
     assert difference.endswith(" instead of 5,370 target, 33,327 nontarget, 63,882 spoof")
-    assert conditions_of(ROW, corpus / "keys", tmp_path).differences == []
+    assert conditions_of(ROW).differences == []
     tiny("unknown")
-    conditions = conditions_of(replace(row, corpus="unknown"), corpus / "keys", tmp_path)
-    assert conditions.differences == []
-    unchecked = "the speaker-verification scores: the official numbers of Tiny LA, phase eval, are not known"
-    assert conditions.unchecked == [unchecked]
+    conditions = conditions_of(replace(row, corpus="unknown"))
+    unchecked = ["the speaker-verification scores: the official numbers of Tiny LA, phase eval, are not known"]
+    assert (conditions.differences, conditions.unchecked) == ([], unchecked)
 
 
 def test_the_organisers_speaker_verification_system(shared, tmp_path):
@@ -103,10 +101,7 @@ def test_the_organisers_speaker_verification_system(shared, tmp_path):
         assert tuple(map(len, asvspoof2019_la.asv_scores(tmp_path, phase))) == counts
 
 
-# Architectures
-
-
-def test_another_architecture(corpus, tmp_path, tiny):
+def test_another_architecture(conditions_of, tiny):
     tiny()
     wider = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 30}}
     for change, difference in (
@@ -115,23 +110,23 @@ def test_another_architecture(corpus, tmp_path, tiny):
         (wider, "front-end num_bins 30 instead of 20, back-end feature_dim 30 instead of 20"),
         ({"aggregation": "weighted_sum"}, "aggregation weighted_sum instead of last"),
     ):
-        conditions = conditions_of(ROW, corpus / "keys", tmp_path, SPECTRAL | change)
-        assert conditions.differences == [f"the architecture differs from asp_mlp: {difference}"]
-    conditions = conditions_of(replace(ROW, model=None), corpus / "keys", tmp_path)
+        found = conditions_of(ROW, SPECTRAL | change).differences
+        assert found == [f"the architecture differs from asp_mlp: {difference}"]
+    conditions = conditions_of(replace(ROW, model=None))
     assert conditions.differences == [] and conditions.unchecked == ["the architecture: the row names no model"]
 
 
-def test_options_that_weights_do_not_show(corpus, tmp_path, tiny, small_model):
+def test_options_that_weights_do_not_show(conditions_of, tiny, small_model):
     tiny()
     row = replace(ROW, model="nes2net_x", frontend={**small_model["frontend"], "normalize": True})
     published = published_architecture(row)
     config = {**published, "backend": {"name": published["backend"], "dilation": 3}}
     config["frontend"] = {**published["frontend"], "normalize": False}
-    (difference,) = conditions_of(row, corpus / "keys", tmp_path, config).differences
+    (difference,) = conditions_of(row, config).differences
     of_parts = "front-end normalize None instead of True, back-end dilation 3 instead of 2"
     assert difference == f"the architecture differs from nes2net_x: {of_parts}"
     config = {**published, "frontend": {**published["frontend"], "dropout": 0.1, "encoder_layerdrop": 0.05}}
-    assert conditions_of(row, corpus / "keys", tmp_path, config).differences == []  # they act only in training
+    assert conditions_of(row, config).differences == []  # they act only in training
 
 
 @pytest.mark.parametrize("recipe", sorted({row.recipe for row in published_rows() if row.recipe}))

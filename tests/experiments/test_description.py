@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 from builders.experiments import experiment_file
-from builders.files import write
+from builders.files import folder, write
 from conftest import REPOSITORY
 
 from nes2net.errors import InputError
@@ -25,29 +25,32 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     monkeypatch.setenv("data", "of_environment")
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
     assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
-    for place, message in (
-        ("dat=x", "has no place 'dat'; did you mean 'data'"),
-        ("data", "a place is of the form NAME=VALUE, not 'data'"),
+    monkeypatch.delenv("data")
+    for name, place, message in (
+        (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
+        (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
+        (
+            experiment_file(folder(tmp_path / "a"), tmp_path, places={}),
+            [],
+            r"not say what \$\{data\} is: give `set` data=",
+        ),
+        ("nes2net_x_2018", [], "is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"),
+        (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
     ):
         with pytest.raises(InputError, match=message):
-            load_experiment(path, [place])
-    monkeypatch.delenv("data")
-    with pytest.raises(InputError, match=r"does not say what \$\{data\} is: give `set` data="):
-        load_experiment(experiment_file(tmp_path, tmp_path, places={}))
+            load_experiment(name, place)
 
 
 def test_overrides_of_the_command_come_on_top(tmp_path):
-    write(tmp_path / "mine.yaml", "name: mine\n")  # a recipe beside the file is found
-    path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml")
-    found = load_experiment(path, overrides=["train.epochs=7"], slurm=["partition=gpu", "minutes=5"])
+    """A recipe beside the file is found, and a data set of the hub needs no folder."""
+    write(tmp_path / "mine.yaml", "name: mine\n")
+    hub = {"corpus": "hub:OWNER/set", "split": "eval"}
+    path = experiment_file(tmp_path, tmp_path, recipe="mine.yaml", evaluate=[hub])
+    found = load_experiment(path, overrides=["train.epochs=7", "data.root=x"], slurm=["partition=gpu", "minutes=5"])
     assert found.recipe == str(tmp_path / "mine.yaml")
     assert (found.overrides["train.epochs"], found.overrides["train.batch_size"]) == (7, 4)
     assert (found.slurm.partition, found.slurm.minutes, found.slurm.cpus) == ("gpu", 5, 8)
-
-
-def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
-    path = experiment_file(tmp_path, tmp_path, evaluate=[{"corpus": "hub:OWNER/set", "split": "eval"}])
-    (one,) = load_experiment(path, overrides=["data.root=x"]).evaluate
+    (one,) = found.evaluate
     assert (one.title, one.root, one.key_path, one.samples) == ("hub-OWNER-set", ".", Path("."), None)
 
 
@@ -59,7 +62,6 @@ def test_a_data_set_of_the_hub_needs_no_folder_and_is_not_asked_for(tmp_path):
         ({"seeds": [1, 1]}, "the seed 1 is named twice"),
         ({"seeds": ["1"]}, "seeds.0: Input should be a valid integer, not '1'"),
         ({"name": "a/b"}, "name: String should match pattern"),
-        ({"averages": [1, {"best": 1}]}, "the average 'best1' is named twice"),
         ({"averages": [0]}, "averages.0.best: Input should be greater than or equal to 1"),
         ({"averages": [{"best": 1, "by": "luck"}]}, "averages.0.by: String should match pattern"),
         ({"metrics": ["cllr"]}, "metrics.0: Input should be 'eer', 'min_tdcf' or 'min_dcf', not 'cllr'"),
@@ -80,13 +82,6 @@ def test_a_wrong_file_is_refused_in_one_line(tmp_path, changes, problem):
     with pytest.raises(InputError) as caught:
         load_experiment(path)
     assert str(caught.value).startswith(f"experiment {path}: ") and problem in str(caught.value)
-
-
-def test_what_is_no_experiment(tmp_path):
-    with pytest.raises(InputError, match="is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"):
-        load_experiment("nes2net_x_2018")
-    with pytest.raises(InputError, match=r"is a mapping of keys, not \[1\]"):
-        load_experiment(write(tmp_path / "list.yaml", "[1]"))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_every_row_of_every_table_is_printed(capsys):
     assert "MoE recipe asvspoof2019_moe_aasist; checkpoint or code https://github.com/" in notes
 
 
-def test_all_fields_as_json(capsys):
+def test_all_fields_as_json_and_the_facts_of_one_result(capsys):
     found = json.loads(printed(capsys, "--json"))
     assert [table["title"] for table in found] == [table.title for table in published_tables()]
     results = {row["id"]: row for table in found for row in table["results"]}
@@ -35,9 +35,6 @@ def test_all_fields_as_json(capsys):
     moe = results["moe-in_the_wild"]
     assert (moe["best"], moe["mean"], moe["ways"]) == (9.17, None, ["recipe", "checkpoint"])
     assert results["cal_ensemble-2021_df"]["fusion"] and results["cal_ensemble-2021_df"]["best"] is None
-
-
-def test_one_result_has_its_facts(capsys):
     assert main(["info", "ssl_eow_s-2021_df"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "several systems are fused" in text and "measured again only reported" in text

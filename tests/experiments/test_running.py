@@ -32,9 +32,7 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     assert int(said["a"][2]) < int(said["a_then"][2])
     assert {gpu for gpu, *_ in said.values()} <= {"4", "6"} and said["a"][0] == "4"
     assert all(int(threads) >= 1 for _, threads, _ in said.values())
-
-
-def test_a_task_whose_need_is_not_among_them_begins_at_once(tmp_path):
+    # A task whose need is not among them begins at once.
     assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
 
 
@@ -47,10 +45,9 @@ def test_a_signal_reaches_the_processes_which_save_and_end(tmp_path, number, err
 
     def interrupt() -> None:
         until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            if all(log.is_file() and "ready" in log.read_text() for log in logs):
-                return os.kill(os.getpid(), number)
+        while time.monotonic() < until and not all(log.is_file() and "ready" in log.read_text() for log in logs):
             time.sleep(0.02)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(error):

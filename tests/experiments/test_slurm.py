@@ -43,14 +43,9 @@ def cluster(tmp_path, monkeypatch):
     return programs, set_state
 
 
-def planned(tmp_path):
-    """The tasks of an experiment."""
-    return plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
-
-
-def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster):
+def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster, monkeypatch):
     programs, set_state = cluster
-    tasks = planned(tmp_path)
+    tasks = plan_experiment(load_experiment(experiment_file(tmp_path, tmp_path)), tmp_path / "out").tasks
     settings = SlurmSettings(partition="gpu", minutes=90, memory_gb=32, more={"account": "speech"})
 
     def submitted(tasks):
@@ -64,26 +59,16 @@ def test_arrays_that_wait_for_one_another_are_submitted_once(tmp_path, cluster):
     all_before = "afterany:100_0:100_1:200_0:200_1:300_0:300_1"
     awaited = [re.findall("--dependency=(.*)", text) for text in texts]
     assert awaited == [[], ["afterok:100_0"], ["afterok:100_1"], [all_before]]
-    for wanted in (
-        "partition=gpu",
-        "time=90",
-        "mem=32GB",
-        "account=speech",
-        "gpus-per-node=1",
-        "kill-on-invalid-dep=yes",
-    ):
-        assert all(f"#SBATCH --{wanted}\n" in text for text in texts), wanted
+    wanted = "partition=gpu time=90 mem=32GB account=speech gpus-per-node=1 kill-on-invalid-dep=yes"
+    assert all(f"#SBATCH --{option}\n" in text for text in texts for option in wanted.split())
     assert submitted(tasks) == jobs  # all are queued
     assert len(list(programs.glob("sbatch_*"))) == 4
     set_state("FAILED")
     submitit.SlurmJob.watcher.clear()
     assert submitted(tasks[1:2]) == {"evaluate_seed1_best1": "500", "table": "600"}
-
-
-def test_without_a_cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match="the jobs cannot be submitted .*: is this a machine of the cluster?"):
-        submit(planned(tmp_path), lambda task: ["task", task], tmp_path / "slurm", SlurmSettings(), "tiny")
+        submitted(tasks)
 
 
 def test_a_command_that_fails_fails_the_job_and_one_whose_time_is_over_is_queued_again(tmp_path):

@@ -3,8 +3,6 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,6 @@ from builders import noise_folders, slow, tiny_corpus
 
 from nes2net import Detector, create_backend
 from nes2net.augment.specmix import Specmix
-from nes2net.evaluation.evaluate import evaluate
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
@@ -268,13 +265,10 @@ def overrides(recipe, root, tmp_path):
 
 
 #: Of each kind of recipe, one that is trained; the slow ones take seconds. The others differ in the back-end or the
-#: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains below.
-TRAINED = [
-    "asvspoof2019_ensemble",
-    "asvspoof2019_logistic",
-    "asvspoof2019_nes2net_x",
-    "partialspoof_nes2net_x_segments",
-]
+#: aggregation, every one of which trains in test_matrix.py, or in a number; MPIF-Res2Net trains in
+#: tests/training/test_resume.py.
+TRAINED = [f"asvspoof2019_{name}" for name in ("ensemble", "logistic", "nes2net_x")]
+TRAINED += ["partialspoof_nes2net_x_segments"]
 TRAINED += slow(
     *("asvspoof2019_aasist2_large_margin", "asvspoof2019_aasist_rawboost5", "asvspoof2019_fir_wb"),
     *("asvspoof2019_llgf", "asvspoof2019_mfa", "asvspoof2019_moe_aasist", "asvspoof2019_nes2net_x_lora"),
@@ -312,25 +306,3 @@ def test_two_steps_as_the_recipe_says(name, corpora_root, tmp_path):
         weights = list(getattr(before, part).parameters())
         changed = any(not torch.equal(a, b) for a, b in zip(weights, getattr(after, part).parameters()))
         assert not weights or changed == (part == "backend" or not probe), part
-
-
-@pytest.mark.slow
-def test_the_ablation_of_mpif_res2net(corpus, tmp_path):
-    """Three variants are trained, averaged, scored and evaluated; a second call repeats nothing."""
-    (tmp_path / "corpus").symlink_to(corpus)
-    overrides = ["train.epochs=1", "train.batch_size=6", "data.num_workers=0", "model.backend.planes=[4,4,4]"]
-    command = [sys.executable, REPOSITORY / "scripts" / "demo_ablation", tmp_path, *overrides, "--seeds", "1", "2"]
-    tables, ablation, written = [], tmp_path / "ablation", []
-    for _ in range(2):
-        tables.append(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        written.append({path: path.stat().st_mtime_ns for path in ablation.rglob("*.[pt][tx]*") if path.is_file()})
-    assert tables[0] == tables[1] and written[0] == written[1]
-    title, _, *rows = tables[0].splitlines()
-    assert title.startswith("| EER in %, mean (lowest–highest) of seeds 1, 2 |")
-    for variant, row in zip(("full", "no_specmix", "no_fusion"), rows, strict=True):
-        files = [ablation / "scores" / f"{variant}.seed{seed}.LA.txt" for seed in (1, 2)]
-        eers = [100 * evaluate("asvspoof2021_la", file, corpus / "keys").eer for file in files]
-        assert row.split("|")[2].strip() == f"{sum(eers) / 2:.2f} ({min(eers):.2f}–{max(eers):.2f})"
-        recipe = load_recipe(next(ablation.glob(f"models/*_seed2_{variant}")) / "recipe.yaml")
-        assert (recipe.augment.specmix is None) == (variant == "no_specmix")
-        assert recipe.model["backend"]["fusion"] == (variant != "no_fusion")

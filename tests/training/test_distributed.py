@@ -32,7 +32,7 @@ def group():
 
 @pytest.mark.parametrize("kind, shape", [(nn.BatchNorm1d, (5, 6)), (nn.BatchNorm2d, (3, 6, 4, 5))])
 def test_synced_batch_norm_is_batch_norm(group, kind, shape):
-    """Outputs, gradients and buffers agree, in train and eval mode; one value is refused by both."""
+    """Outputs, gradients and buffers agree, in train and eval mode, and types; one value is refused by both."""
     plain = nn.Sequential(kind(6)).double()
     with torch.no_grad():
         plain[0].weight.uniform_(0.5, 2)
@@ -52,14 +52,8 @@ def test_synced_batch_norm_is_batch_norm(group, kind, shape):
     for model in (plain, synced):
         with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
             model.train()(torch.randn(1, 6, *[1] * (len(shape) - 2)).double())
-
-
-def test_synced_batch_norm_keeps_the_type(group):
-    plain = nn.Sequential(nn.BatchNorm1d(6))
-    synced = synchronise_batch_norms(nn.Sequential(nn.BatchNorm1d(6)), torch.device("cpu"))
-    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(1)).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        expected, found = plain(x), synced(x)
+        expected, found = (model.float()(inputs.bfloat16()) for model in (plain, synced))
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found, expected, rtol=2**-7, atol=2**-7)
 
@@ -90,8 +84,7 @@ def test_a_part_that_one_process_cannot_read_is_left_out_by_all(monkeypatch):
 @pytest.mark.parametrize(
     "device, precision, rank, message",
     [
-        ("cpu", "fp16", "", "`train.precision=fp16` needs CUDA, not cpu: take bf16 or fp32"),
-        ("cpu", "tf32", "", "`train.precision=tf32` needs CUDA, not cpu: take bf16 or fp32"),
+        *(("cpu", name, "", f"precision={name}` needs CUDA, not cpu: take bf16 or fp32") for name in ("fp16", "tf32")),
         ("cuda", "fp32", "2", "process 3 of this machine has no GPU of its own, there are 2"),
         ("cuda:1", "fp32", "1", "'cuda:1' cannot be the GPU of all processes"),
     ],
@@ -136,12 +129,10 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     The model has batch normalisations, batches and parts are of uneven size, and one file cannot be
     read. How far rounding reaches depends on the processor, so two things are kept out of the way:
 
-    * ReLU, whose slope jumps at 0. Where a channel is hardly ever above 0, the batch normalisation
-      after it blows one such jump up to some percent of the gradient. SELU always has a slope.
-    * Adam with the published eps, 1e-8, which divides a gradient by its own size. It cannot tell a
-      gradient from its double, and rounding errors of a gradient that is 0 become whole steps.
-      With eps = 1 its steps are about the learning rate times the gradients: those runs are
-      compared tightly. With the published eps :func:`check_first_step_of_adam` compares one step.
+    * ReLU, whose slope jumps at 0, which batch normalisation may magnify. SELU always has a slope.
+    * Adam with the published eps, 1e-8, which divides a gradient by its own size: rounding errors of
+      a gradient that is 0 become whole steps. With eps = 1 its steps are about the learning rate
+      times the gradients. With the published eps :func:`check_first_step_of_adam` compares one step.
     """
     bad = shutil.copytree(corpus, tmp_path / "bad")
     (bad / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
@@ -180,7 +171,8 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
     for name, (one, two) in recipes.items():
         states = [state_of(folder_of(recipe)) for recipe in (one, two)]
         detectors = [state["detector"] for state in states]
-        difference, of_statistics = (largest_difference(*map(part, detectors)) for part in (weights, statistics))
+        difference = largest_difference(*detectors)
+        of_statistics = largest_difference(*detectors, lambda of: {k: v for k, v in of.items() if "running" in k})
         print(f"{name}: largest difference of a weight {difference:.1e}, of a batch statistic {of_statistics:.1e}")
         # A batch variance of the activations, about 1, sums thousands of float32 in another order.
         assert difference < 1e-6 and of_statistics < 1e-5
@@ -190,8 +182,19 @@ def test_two_processes_are_as_one(recipe, small_model, corpus, tmp_path):
                 assert other[key] == pytest.approx(row[key], rel=1e-5), (name, key)
     for one in (recipes["eps 1"][0], recipes["clipped"][0]):
         first = load_state_dict(folder_of(one) / "epoch_1.pth")
-        assert largest_difference(weights(first), weights(state_of(folder_of(one))["detector"])) > 1e-3
+        assert largest_difference(first, state_of(folder_of(one))["detector"]) > 1e-3
     check_first_step_of_adam(*(state_of(folder_of(recipe)) for recipe in published), lr=1e-4)
+
+
+def weights(state_dict):
+    """The tensors that the optimiser changes."""
+    return {k: v for k, v in state_dict.items() if "running" not in k and "tracked" not in k}
+
+
+def largest_difference(one, two, of=weights):
+    one, two = of(one), of(two)
+    assert one.keys() == two.keys()
+    return max((one[k] - two[k]).abs().max().item() for k in one)
 
 
 def check_first_step_of_adam(one, two, lr):
@@ -247,18 +250,3 @@ def test_two_processes_end_together_and_go_on(recipe, model_with_dropout, tmp_pa
         assert same(state["detector"], whole["detector"]), name
         losses = [[row["loss"] for row in s["selection"]] for s in (state, whole)]
         assert losses[0] == losses[1] and len(losses[0]) == 3
-
-
-def weights(state_dict):
-    """The tensors that the optimiser changes."""
-    return {k: v for k, v in state_dict.items() if "running" not in k and "tracked" not in k}
-
-
-def statistics(state_dict):
-    """The running means and variances of batch normalisations."""
-    return {k: v for k, v in state_dict.items() if "running" in k}
-
-
-def largest_difference(one, two):
-    assert one.keys() == two.keys()
-    return max((one[k] - two[k]).abs().max().item() for k in one)

@@ -13,16 +13,11 @@ DYNAMIC = {"data": {"crop": "dynamic", "chunk_samples": [3000, 5000]}}
 VALIDATION, STEP = (loop.Validator, "run"), (loop.Trainer, "backward")
 
 
-@pytest.fixture
-def too_large(monkeypatch):
-    """A function that lets a method ask for more memory than there is, and says which training is refused."""
-
-    def expect(where, recipe, message):
-        with monkeypatch.context() as patch:
-            patch.setattr(*where, lambda *_: torch.empty(1 << 60))
-            refused(recipe, message, "cpu")
-
-    return expect
+def too_large(where, recipe, message):
+    """A method asks for more memory than there is, and training is refused."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*where, lambda *_: torch.empty(1 << 60))
+        refused(recipe, message, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -34,11 +29,11 @@ def too_large(monkeypatch):
         (DYNAMIC, STEP, "computes 4 × up to 5000 samples .*`train.accumulate=2`, .*batch_size`$"),
     ],
 )
-def test_what_takes_less_is_said(recipe, too_large, settings, where, said):
+def test_what_takes_less_is_said(recipe, settings, where, said):
     too_large(where, recipe(**settings), f"the memory of cpu ran out in epoch 1, .*{said}")
 
 
-def test_what_is_saved_stays_and_a_run_without_a_save_leaves_its_folder(recipe, small_model, too_large, capsys):
+def test_what_is_saved_stays_and_a_run_without_a_save_leaves_its_folder(recipe, small_model, capsys):
     def values(comment, **train):
         return recipe(comment=comment, model=small_model, train={"epochs": 1, **train})
 

@@ -19,15 +19,11 @@ def rates(steps_per_epoch, steps, **train):
     return [rate(step) for step in range(steps)]
 
 
-def test_ctrsvdd_changes_once_an_epoch():
-    expected = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"]
+def test_ctrsvdd_changes_once_an_epoch_and_asvspoof5_every_step():
+    expected, published = GOLDEN["ctrsvdd_lr_per_epoch_Tmax5"], GOLDEN["asv5_cosine_factor"]
     taken = rates(3, 3 * len(expected), epochs=75, lr=1e-6, min_lr=1e-9, schedule="cosine_epochs", t_max=5)
     assert taken[::3] == pytest.approx(expected, rel=0, abs=1e-18)
     assert taken[::3] == taken[1::3] == taken[2::3]
-
-
-def test_asvspoof5_changes_every_step():
-    published = GOLDEN["asv5_cosine_factor"]
     steps = published["total_steps"]
     taken = rates(steps // 10, steps + 1, epochs=10, lr=1e-6, min_lr=1e-7, schedule="cosine")  # later ones never come
     factors = [rate / 1e-6 for rate in taken]
@@ -69,14 +65,6 @@ def test_moe_warms_up_for_three_epochs_from_zero():
     assert gentle == pytest.approx([0.25, 0.5, 0.75, 1.0, 0.5, 0.0])
 
 
-@pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
-def test_the_optimiser_is_the_named_one(name, kind):
-    train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)
-    optimizer = create_optimizer([nn.Parameter(torch.ones(1))], train)
-    options = {"lr": 0.1, "weight_decay": 0.5, "betas": (0.8, 0.9), "eps": 1e-3, "amsgrad": True}
-    assert type(optimizer) is kind and options.items() <= optimizer.defaults.items()
-
-
 def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
     """As in BEiT's code: x^(L + 1 − depth), 0 for what lies before the layers, L + 1 for the head."""
     detector = Detector.from_config(small_model)  # two layers, normalised first
@@ -101,8 +89,14 @@ def test_the_learning_rate_decays_from_the_top_layer_down(small_model):
     assert [group["factor"] for group in parameter_groups(detector, 0.5)] == [1.0]
 
 
+@pytest.mark.parametrize("name, kind", [("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)])
+def test_the_optimiser_is_the_named_one(name, kind):
+    train = TrainConfig(optimizer=name, lr=0.1, weight_decay=0.5, adam_betas=[0.8, 0.9], adam_eps=1e-3, amsgrad=True)
+    optimizer = create_optimizer([nn.Parameter(torch.ones(1))], train)
+    options = {"lr": 0.1, "weight_decay": 0.5, "betas": (0.8, 0.9), "eps": 1e-3, "amsgrad": True}
+    assert type(optimizer) is kind and options.items() <= optimizer.defaults.items()
+
+
 def test_plateaus_are_three_losses_in_a_row_that_are_not_lower():
-    assert plateaus([1.0, 1.0, 2.0], 3) == 0  # the first is the best, two wait
-    assert plateaus([1.0, 1.0, 2.0, 3.0], 3) == 1
-    assert plateaus([1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 2.0], 3) == 2
-    assert plateaus([1.0, 2.0, 2.0, 0.5, 2.0, 2.0], 3) == 0
+    losses = ([1.0, 1.0, 2.0], [1.0, 1.0, 2.0, 3.0], [1.0, *[2.0] * 6], [1.0, 2.0, 2.0, 0.5, 2.0, 2.0])
+    assert [plateaus(of, 3) for of in losses] == [0, 1, 2, 0]  # the first is the best, two wait

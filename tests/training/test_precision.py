@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from builders.runs import refused, same, state_of
+from builders.runs import same, state_of
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from nes2net import Detector
@@ -73,7 +73,6 @@ def test_fp16_scales_gradients_and_skips_what_overflows(recipe, monkeypatch, gra
         ({"crop": "dynamic", "chunk_samples": [3000, 5000]}, {}),
         ({"crop": "pieces", "min_piece": 2000}, {}),
     ],
-    ids=["head", "plain mean", "dynamic", "pieces"],
 )
 def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, data, options):
     """Parts of 4, 4 and 3 utterances have classes in uneven shares, and the length of the batch.
@@ -94,7 +93,7 @@ def test_accumulated_parts_have_the_gradients_of_the_batch(recipe, gradients, da
 
 
 @pytest.mark.parametrize("settings", [{"freeze_frontend_epochs": 1}, {"freeze_frontend": True}], ids=["first", "never"])
-def test_a_frozen_front_end_stays(recipe, model_with_dropout, capsys, settings):
+def test_a_frozen_front_end_stays(recipe, model_with_dropout, settings):
     """Its weights stay, bit for bit, without weight decay or dropout; one that is never trained is not optimised."""
     values = recipe(model=model_with_dropout, train={**settings, "keep": "all", "weight_decay": 0.1})
     folder = train(values)
@@ -107,40 +106,6 @@ def test_a_frozen_front_end_stays(recipe, model_with_dropout, capsys, settings):
     assert not any(torch.equal(first[k], start[k]) for k in start.keys() - ours if start[k].ndim > 1)
     never = "freeze_frontend" in settings
     assert all(torch.equal(second[k], start[k]) == never for k in ours if k.endswith("fc1.weight"))
-    if never:
-        size, trained = (sum(p.numel() for p in part.parameters()) for part in (detector, detector.backend))
-        said = f"{size:,} parameters, {trained:,} of them trained ({100 * trained / size:.3g} %), on cpu"
-        assert said in capsys.readouterr().out
-        moments = state_of(folder)["optimizer"]["state"].values()
-        assert sum(moment["exp_avg"].numel() for moment in moments) == trained
-
-
-NOTHING, LAYERS = "nothing to train: leave `train.{}` out", "no transformer layers: leave `train.{}` out"
-
-
-@pytest.mark.parametrize(
-    "key, value, message",
-    [
-        ("freeze_frontend", True, NOTHING),
-        ("freeze_frontend_epochs", 1, NOTHING),
-        ("activation_checkpointing", True, "no transformer layers"),
-        ("adapt", {"kind": "lora"}, LAYERS),
-        ("freeze_layers", 0, LAYERS),
-        ("layer_decay", 0.9, LAYERS),
-    ],
-)
-def test_options_that_would_do_nothing(recipe, key, value, message, tmp_path):
-    """Some are refused before the corpus is read."""
-    data = {"root": str(tmp_path / "nowhere")} if key in ("adapt", "freeze_layers", "layer_decay") else {}
-    refused(recipe(train={key: value}, data=data), f"front-end 'lps' has {message.format(key)}")
-    assert not (tmp_path / "models").exists()
-
-
-@pytest.mark.slow
-def test_compiled(recipe):
-    """Names of weights stay, and the weights agree up to rounding."""
-    options = {"epochs": 1, "lr": 1e-4, "adam_eps": 1.0}
-    plain = state_of(train(recipe(train=options)))
-    compiled = state_of(train(recipe(train={**options, "compile": True}, comment="compiled")))
-    torch.testing.assert_close(compiled["detector"], plain["detector"], rtol=1e-4, atol=1e-5)
-    assert compiled["selection"][0]["loss"] == pytest.approx(plain["selection"][0]["loss"], rel=1e-4)
+    moments = state_of(folder)["optimizer"]["state"].values()
+    trained = sum(p.numel() for p in (detector.backend if never else detector).parameters())
+    assert sum(moment["exp_avg"].numel() for moment in moments) == trained

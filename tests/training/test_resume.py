@@ -52,17 +52,11 @@ def runs(recipe, model_with_dropout, tmp_path):
     return make
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    return tmp_path_factory.mktemp("uninterrupted")
-
-
 @pytest.fixture
-def whole(runs, uninterrupted):
+def whole(runs, tmp_path_factory):
     """Folder of an uninterrupted run of ``runs`` without changes, trained once."""
-    for folder in uninterrupted.glob("*_tiny_*"):
-        return folder
-    return train(runs("whole", output=str(uninterrupted)))
+    uninterrupted = tmp_path_factory.getbasetemp() / "uninterrupted"
+    return next(uninterrupted.glob("*_tiny_*"), None) or train(runs("whole", output=str(uninterrupted)))
 
 
 def handlers():
@@ -115,15 +109,14 @@ def test_a_run_stopped_at_a_step_goes_on_to_the_same_end(runs, whole, name):
 
 def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_path, capsys):
     """Two corpora, balanced and capped, and two that choose, by the worst one; folders may move, weights not."""
-    moved = shutil.copytree(corpus, tmp_path / "moved")
 
     def run(name, root=corpus, weight=2, cap=3):
         la = {"name": "asvspoof2019_la", "root": str(root), "alias": "la", "weight": weight}
         wild = {"name": "in_the_wild", "root": str(root), "train_split": "eval", "dev_split": None}
         other = {"name": "asvspoof2021_la", "root": str(root), "train_split": None, "dev_split": "eval"}
-        drawn = {"balance": ["corpus", "class"], "speaker_cap": cap, "epoch_size": 14}
-        data, validation = {"root": None, "corpora": [la, wild, other], **drawn}, {"select_on": "eer", "over": "worst"}
-        return runs(name, model={}, data=data, validation=validation, train={"accumulate": 2})
+        data = {"root": None, "corpora": [la, wild, other], "balance": ["corpus", "class"], "epoch_size": 14}
+        validation = {"select_on": "eer", "over": "worst"}
+        return runs(name, model={}, data={**data, "speaker_cap": cap}, validation=validation, train={"accumulate": 2})
 
     whole = train(run("whole"))
     printed = capsys.readouterr().out
@@ -133,7 +126,7 @@ def test_training_on_several_corpora_goes_on_to_the_same_end(runs, corpus, tmp_p
         stop(run("torn"), *moment)
     for wrong, key in (({"weight": 1}, "corpora.weight"), ({"cap": 4}, "speaker_cap")):
         refused(run("torn", **wrong), rf"holds another run, which differs in `data\.{key}")
-    assert_same_run(train(run("torn", moved)), whole)
+    assert_same_run(train(run("torn", shutil.copytree(corpus, tmp_path / "moved"))), whole)
     row = history_of(whole)[0]
     assert row["val_eer_wo_aug_worst"] == max(row["val_eer_wo_aug/la"], row["val_eer_wo_aug/asvspoof2021_la"])
 
@@ -176,13 +169,6 @@ def test_stopped_while_validating(runs, whole, drawn_curves, mode):
     assert_same_run(train(torn), whole)
 
 
-def test_the_learning_rate_of_an_epoch_is_that_of_its_steps(recipe):
-    """It is not that of the next epoch, also if the run resumed after the epoch's last step."""
-    values = recipe(train={"schedule": "cosine_epochs", "t_max": 2, "epochs": 3})
-    stop(values, 2, 2)
-    assert [row["lr"] for row in history_of(train(values))] == pytest.approx([1e-3, 5e-4, 0.0], abs=1e-12)
-
-
 def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch):
     """The loss of the step is finite; the last save is of the step before, and can be used."""
     backward, torn = loop.Trainer.backward, runs("torn")
@@ -200,14 +186,19 @@ def test_gradients_that_are_not_finite_poison_nothing(runs, whole, monkeypatch):
     assert_same_run(train(torn), whole)
 
 
-def test_a_run_on_other_trials_is_refused(recipe, corpus, tmp_path):
-    """Its epochs would draw from another list."""
+def test_a_run_on_other_trials_is_refused_and_one_without_a_usable_file_ends(recipe, corpus, tmp_path):
+    """Its epochs would draw from another list. Damaged files are left out as long as a step has others."""
     root = shutil.copytree(corpus, tmp_path / "other")
-    values = recipe(data={"root": str(root)})
+    values, damaged = (recipe(data={"root": str(root)}, comment=comment) for comment in ("a", "b"))
     stop(values, 1, 0)
     (protocol,) = root.rglob("*train.trn.txt")
     protocol.write_text("".join(protocol.read_text().splitlines(keepends=True)[1:]))
     refused(values, r"another training set \(12 then and 11 now.*`comment`")
+    for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
+        file.write_bytes(b"no audio")
+    with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
+        train(damaged)
+    assert not (folder_of(damaged) / "resume.pt").exists()
 
 
 class Cut(BaseException):
@@ -245,8 +236,12 @@ def test_the_best_stays_until_there_is_a_better_one(recipe, monkeypatch, capsys)
 
 
 def test_cut_off_between_the_files_of_an_epoch(runs):
-    """Cut off before any of the writes that end an epoch, a run ends that epoch again, alike."""
-    whole, torn = (train(runs("whole", train={"keep": "last"})), runs("torn", train={"keep": "last"}))
+    """Cut off before any of the writes that end an epoch, a run ends that epoch again, alike.
+
+    The learning rate of an epoch is that of its steps, not of the next epoch, as before.
+    """
+    schedule = {"keep": "last", "schedule": "cosine_epochs", "t_max": 2, "warmup_steps": 0}
+    whole, torn = (train(runs("whole", train=schedule)), runs("torn", train=schedule))
     for owner, name, when in (
         (Selection, "write_history", lambda _: True),
         (loop.Monitor, "epoch", lambda _: True),
@@ -258,6 +253,7 @@ def test_cut_off_between_the_files_of_an_epoch(runs):
     with cut(loop.RunState, "remove_files", lambda state: state.progress.epoch == 3):
         train(torn)
     assert_same_run(train(torn), whole)  # nothing is left but to remove what is not to be kept
+    assert [row["lr"] for row in history_of(whole)] == pytest.approx([1e-3, 5e-4], abs=1e-12)
 
 
 def command_of(recipe, tmp_path):
@@ -271,7 +267,7 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
     resource = pytest.importorskip("resource")
     torn = runs("torn")
     command, resume = command_of(torn, tmp_path), stop(torn, 1, 1) / "resume.pt"
-    before = resume.read_bytes()
+    before, limits = resume.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fails(self):
         raise OSError(errno.EIO, "", str(self.selection.folder / "resume.pt"))
@@ -281,7 +277,6 @@ def test_a_disk_that_fails_and_then_is_full(runs, whole, monkeypatch, tmp_path, 
         assert main(command) == 75
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("nes2net")]
     assert "resume.pt: Input/output error" in line and "the same command goes on" in line
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         assert main(command) == 75
@@ -298,20 +293,16 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
     root, away = shutil.copytree(corpus, tmp_path / "mounted"), tmp_path / "away"
     torn = runs("torn", data={"root": str(root)}, train={"save_every_minutes": 0.0})
     (file,) = root.rglob("LA_T_1000007.flac")
-
-    def at_first(patch, owner, name, gone):
+    for owner, name, gone, steps in ((loop, "seed_step", file, (0, 1, 2)), (loop.Validator, "run", root, (3,))):
         original = getattr(owner, name)
 
-        def instead(*arguments):
-            patch.setattr(owner, name, original)
-            gone.rename(away)
+        def instead(*arguments, gone=gone, original=original):
+            if not away.exists():
+                gone.rename(away)
             return original(*arguments)
 
-        patch.setattr(owner, name, instead)
-
-    for owner, name, gone, steps in ((loop, "seed_step", file, (0, 1, 2)), (loop.Validator, "run", root, (3,))):
         with monkeypatch.context() as patch:
-            at_first(patch, owner, name, gone)
+            patch.setattr(owner, name, instead)
             assert main(command_of(torn, tmp_path)) == 75
         *_, line = capsys.readouterr().err.splitlines()
         assert line.startswith("nes2net: ") and "is not there any more" in line
@@ -319,17 +310,6 @@ def test_the_data_goes_away_and_comes_back(runs, whole, corpus, monkeypatch, tmp
         assert place_of(folder_of(torn))[1] in steps
         away.rename(gone)
     assert_same_run(train(torn), whole)
-
-
-def test_a_step_without_a_usable_file_ends_the_run(recipe, corpus, tmp_path):
-    """Damaged files are left out as long as a step has others."""
-    root = shutil.copytree(corpus, tmp_path / "damaged")
-    for file in root.glob("ASVspoof2019_LA_train/flac/*.flac"):
-        file.write_bytes(b"no audio")
-    values = recipe(data={"root": str(root)})
-    with pytest.raises(Unfinished, match="stopped in epoch 1, step 0: its files cannot be used"):
-        train(values)
-    assert not (folder_of(values) / "resume.pt").exists()
 
 
 @pytest.mark.parametrize(
@@ -359,18 +339,21 @@ def test_killed_in_a_step(runs, whole, monkeypatch, changes, amid_a_save):
     folder = folder_of(torn)
     assert process.exitcode == -signal.SIGKILL and place_of(folder) == (2, 1)
     assert (folder / "base.pth").is_file() == bool(changes) and bool(list(folder.glob(".*.tmp"))) == amid_a_save
-    time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
-    assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole)
-
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    time.sleep(1.1)  # TensorBoard's files are read in the order of the second in their names
+    assert_same_run(train(torn), train(runs("whole", train=changes)) if changes else whole)
     events = EventAccumulator(str(folder)).Reload()  # logs are beside the checkpoints here
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
 
 
-def test_a_reading_process_is_killed(runs, whole, monkeypatch):
-    """As the system does if memory runs out: training stops with what is saved, and goes on from it."""
-    torn, original = runs("torn", train={"save_every_minutes": 0.0}, data={"num_workers": 1}), TrainingSet.prepare
+def test_a_reading_process_is_killed(runs, whole, monkeypatch, tmp_path):
+    """As the system does if memory runs out: training stops with what is saved, and goes on from it.
+
+    Where and how fast it goes on does not matter.
+    """
+    values, original = {"save_every_minutes": 0.0}, TrainingSet.prepare
+    torn = runs("torn", train=values, data={"num_workers": 1})
 
     def prepare(self, index, epoch, *length):
         if (self.part, epoch) == ("train", 2):
@@ -382,7 +365,8 @@ def test_a_reading_process_is_killed(runs, whole, monkeypatch):
         patch.setattr(TrainingSet, "prepare", prepare)
         train(torn)
     assert place_of(folder_of(torn))[0] == 2
-    assert_same_run(train(torn), whole)
+    other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
+    assert_same_run(train(runs("torn", data={"cache": str(tmp_path / "cache")}, train=other)), whole)
 
 
 def test_one_process_of_one_version_at_a_time(recipe):
@@ -396,13 +380,6 @@ def test_one_process_of_one_version_at_a_time(recipe):
     for version in (3, 99):
         torch.save({"version": version}, folder / "resume.pt")
         refused(values, r"resume\.pt was written by another version.*`train\.init_from`")
-
-
-def test_where_and_how_fast_may_change_between_the_parts_of_a_run(runs, whole, tmp_path):
-    stop(runs("torn"), 2, 0)
-    other = {"save_every_minutes": 1.0, "activation_checkpointing": True}
-    folder = train(runs("torn", data={"cache": str(tmp_path / "cache"), "num_workers": 1}, train=other))
-    assert_same_run(folder, whole)
 
 
 def test_words_of_a_generator_have_32_bits():

@@ -17,18 +17,21 @@ from nes2net.training.start import without_needless_checkpoint
 from nes2net.training.tasks import task
 
 
-def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
-    values = recipe(augment={"algo": 4}, train={"batch_size": 5})
+def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
+    """A bad file is named once and left out."""
+    root = shutil.copytree(corpus, tmp_path / "corpus")
+    (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
+    values = recipe(augment={"algo": 4}, train={"batch_size": 5}, data={"root": str(root)})
     folder = train(values)
     assert folder == tmp_path / "models" / "unknown_tiny_e2_bz5_lr0.001_algo4_seed1234"
     record = read_record(load_state_dict(folder / "epoch_1.pth"))  # the first is always the best so far
     assert record["recipe"] == values.to_dict()
     assert yaml.safe_load((folder / "recipe.yaml").read_text()) == values.written()
     assert {"loss", "val_loss_w_aug", "val_loss_wo_aug", "epoch", "model"} <= record.keys()
-    printed = capsys.readouterr().out
-    assert "training trials: 12 (6 bona fide, 6 spoof)" in printed
-    lines = [line.split(" - ")[0] for line in printed.splitlines() if line.startswith("epoch ") and " - " in line]
-    assert lines == ["epoch 1", "epoch 2"]
+    printed = capsys.readouterr()
+    assert "training trials: 12 (6 bona fide, 6 spoof)" in printed.out
+    lines = [line.split(" - ")[0] for line in printed.out.splitlines() if line.startswith("epoch ") and " - " in line]
+    assert lines == ["epoch 1", "epoch 2"] and printed.err.count("LA_T_1000002.flac was read by neither") == 1
 
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -37,11 +40,6 @@ def test_a_run_writes_what_is_published(recipe, capsys, tmp_path):
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
     for name in ("loss", "val_loss_w_aug"):
         assert events.Scalars(name)[0].value == pytest.approx(record[name])
-
-
-def test_another_seed_has_other_weights(recipe):
-    one, other = (train(recipe(train={"epochs": 1}, seed=seed)) for seed in (1, 2))
-    assert not same(weights_of(one), weights_of(other))
 
 
 def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
@@ -53,10 +51,6 @@ def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
     (folder / "curves.png").unlink()  # as where the run was killed after its last save
     train(recipe(train={"epochs": 1}))
     assert "minDCF_wo_aug" in capsys.readouterr().out and (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_one_utterance_has_no_batch_statistics(recipe):
-    refused(recipe(train={"accumulate": 4}), r"a part of a step has a single utterance.*lower `train\.accumulate`")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
@@ -109,36 +103,59 @@ def test_a_list_without_parts_is_no_corpus_to_train_on(recipe, corpus, tmp_path)
 
 
 def test_another_run_in_the_folder_is_refused(recipe):
-    folder = train(recipe(train={"epochs": 1}))
-    file = folder / "recipe.yaml"
+    """With another seed the folder is another one, and so are the weights."""
+    values = recipe(train={"epochs": 1})
+    folder, other = train(values), train(recipe(train={"epochs": 1}, seed=2))
+    assert not same(weights_of(folder), weights_of(other))
+    file, another = folder / "recipe.yaml", recipe(train={"epochs": 1, "weight_decay": 0.1})
     for lose in (lambda: None, lambda: file.write_text(""), file.unlink):  # a power cut empties a file
         lose()
-        refused(
-            recipe(train={"epochs": 1, "weight_decay": 0.1}), r"another run, .* `train\.weight_decay`: .* `comment`"
-        )
-    train(recipe(train={"epochs": 1}))
-    assert yaml.safe_load(file.read_text()) == recipe(train={"epochs": 1}).written()
+        refused(another, r"another run, .* `train\.weight_decay`: .* `comment`")
+    train(values)
+    assert yaml.safe_load(file.read_text()) == values.written()
     for name in ("recipe.yaml", "resume.pt"):
         (folder / name).unlink()
-    refused(recipe(train={"epochs": 1}), r"holds checkpoints but no recipe\.yaml")
+    refused(values, r"holds checkpoints but no recipe\.yaml")
 
 
-def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys):
-    root = shutil.copytree(corpus, tmp_path / "corpus")
-    (root / "ASVspoof2019_LA_train" / "flac" / "LA_T_1000002.flac").write_bytes(b"no audio")
-    train(recipe(data={"root": str(root)}))
-    assert capsys.readouterr().err.count("LA_T_1000002.flac was read by neither") == 1
+PIECES, NOWHERE = {"crop": "pieces", "min_piece": 2000}, {"root": "/nowhere"}
+NOTHING, LAYERS = (
+    "front-end 'lps' has nothing to train: leave `train.{}` out",
+    "no transformer layers: leave `train.{}` out",
+)
 
 
 @pytest.mark.parametrize(
     "changes, message",
     [
         ({"data": {"root": None}}, "where is the corpus.*`data.root`"),
-        ({"data": {"root": "/nowhere"}}, "not found"),
+        ({"data": NOWHERE}, "not found"),
         ({"data": {"corpus": "asvspoof2020"}}, "unknown corpus 'asvspoof2020'"),
         ({"train": {"batch_size": 20}}, "12 training trials do not fill one batch of 20"),
+        ({"train": {"accumulate": 4}}, r"a part of a step has a single utterance.*lower `train\.accumulate`"),
         ({"train": {"lr": 1e30}}, r"loss is .* in epoch 1, step \d \(utterances LA_T_1.*, LA_T_1.*\): try a lower"),
+        ({"train": {"freeze_frontend": True}}, NOTHING.format("freeze_frontend")),
+        ({"train": {"freeze_frontend_epochs": 1}}, NOTHING.format("freeze_frontend_epochs")),
+        ({"train": {"activation_checkpointing": True}}, "no transformer layers"),
+        ({"train": {"adapt": {"kind": "lora"}}, "data": NOWHERE}, LAYERS.format("adapt")),
+        ({"train": {"freeze_layers": 0}, "data": NOWHERE}, LAYERS.format("freeze_layers")),
+        ({"train": {"layer_decay": 0.9}, "data": NOWHERE}, LAYERS.format("layer_decay")),
         ({"augment": {"algo": 4, "parameters": {"SNRmn": 3}}}, "SNRmin"),
+        ({"augment": {"musan": "none"}}, "MUSAN folder none not found"),
+        ({"augment": {"rir": "none"}}, "impulse response folder none not found"),
+        ({"augment": {"conditions": ["noise:10"]}}, "'noise:10': needs MUSAN .* `augment.musan`"),
+        (
+            {"augment": {"conditions": ["mp3:16"], "rir": "none"}},
+            "`augment.rir` changes nothing, because no `augment.c",
+        ),
+        ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
+        ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
+        ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
+        (
+            {"augment": {"specmix": {}}, "model": {"frontend": "waveform", "backend": "raw_aasist"}},
+            "Specmix mixes bands",
+        ),
+        ({"augment": {"specmix": {}}, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
         ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
         ({"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2"}}, r"none\.pt not found"),
@@ -148,7 +165,8 @@ def test_a_bad_file_is_named_once_and_left_out(recipe, corpus, tmp_path, capsys)
 )
 def test_wrong_recipes_leave_nothing_behind(recipe, changes, message, tmp_path):
     refused(recipe(**changes), message)
-    assert "lr" in str(changes) or "logs" in changes or not (tmp_path / "models").exists()
+    late = {"lr", "accumulate"} & changes.get("train", {}).keys()
+    assert late or "logs" in changes or not (tmp_path / "models").exists()
 
 
 def test_starting_from_a_detector(recipe, small_model):
@@ -166,13 +184,17 @@ def test_starting_from_a_detector(recipe, small_model):
             torch.testing.assert_close(found[key], start[key], rtol=0, atol=1e-29)
 
 
-def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
-    folder = train(recipe(train={"epochs": 1}))
+def test_batch_statistics_of_an_average_are_estimated_anew(recipe, capsys):
+    """On pieces, as the run is trained; whole utterances validate it."""
+    data, validation = {"crop": "pieces", "min_piece": 2000}, {"whole_utterances": True}
+    folder = train(recipe(train={"epochs": 1}, data=data, validation=validation))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].endswith(", pieces of recordings") and lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"
     plain = load_state_dict(average_run(folder, last=1).path)
     target = average_run(folder, last=1, batch_norm_batches=2).path
     assert target.stem.endswith("_bn")
     for number in (0, -1, 10**6):
-        with pytest.raises(InputError, match="batch statistics are estimated on 1 to 3 batches"):
+        with pytest.raises(InputError, match="batch statistics are estimated on 1 to 10 batches"):
             average_run(folder, last=1, batch_norm_batches=number)
     renewed = load_state_dict(target)
     statistics = {k for k in plain if k.endswith(("running_mean", "running_var", "num_batches_tracked"))}
@@ -180,10 +202,3 @@ def test_batch_statistics_of_an_average_are_estimated_anew(recipe):
     assert all(torch.equal(plain[k], renewed[k]) for k in plain.keys() - statistics)
     assert {int(renewed[k]) for k in statistics if k.endswith("tracked")} == {2}
     assert Detector.from_pretrained(target, device="cpu").config == read_record(plain)["model"]
-
-
-def test_pieces_in_training_and_whole_utterances_in_validation(recipe, capsys):
-    data, validation = {"crop": "pieces", "min_piece": 2000}, {"whole_utterances": True}
-    train(recipe(train={"epochs": 1}, data=data, validation=validation))
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].endswith(", pieces of recordings") and lines[2] == "development trials: 12 (6 bona fide, 6 spoof)"

@@ -7,9 +7,14 @@ from nes2net import InputError
 from nes2net.training.sampling import EpochBatches, StepShare, by_step
 
 
-def epoch(batches, number=1, start=0):
+def numbered(batches, number=1, start=0):
+    """Batches of an epoch from a step on, with what belongs to each utterance's number: a length, if there is one."""
     batches.epoch, batches.start = number, start
-    return [[index for _, index, *_ in part] for part in batches]
+    return [[tuple(item) for _, *item in part] for part in batches]
+
+
+def epoch(batches, number=1):
+    return [[index for index, *_ in part] for part in numbered(batches, number)]
 
 
 def test_an_epoch_is_a_permutation_without_the_last_incomplete_batch():
@@ -35,6 +40,9 @@ def test_parts_of_all_processes_are_the_whole_batch(batch_size, world_size, accu
         assert [i for part in parts for i in part] == batch
         sizes = [len(part) for part in parts]
         assert max(sizes) - min(sizes) <= 1 and min(sizes) > 0
+    parts = world_size * accumulate
+    with pytest.raises(InputError, match=f"batch of {parts - 1} cannot be cut into .* parts.*train.accumulate"):
+        EpochBatches(60, parts - 1, 0, True, share=of_ranks[0])
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 7])
@@ -46,17 +54,6 @@ def test_in_order_all_batches_are_shared(world_size):
     assert [part for _, part in taken] == [list(range(s, min(s + 4, 22))) for s in range(0, 22, 4)]
     of_lengths = EpochBatches(5, 2, 0, False, lengths=[9, 8, 7, 5, 3])
     assert numbered(of_lengths) == [[(0, 9), (1, 9)], [(2, 7), (3, 7)], [(4, 3)]]  # that of the longest
-
-
-def test_a_batch_of_fewer_utterances_than_parts_is_refused():
-    with pytest.raises(InputError, match="batch of 5 cannot be cut into 3 × 2 parts.*train.accumulate"):
-        EpochBatches(60, 5, 0, True, share=StepShare(world_size=2, accumulate=3))
-
-
-def numbered(batches, number=1, start=0):
-    """Batches of (index, length) pairs."""
-    batches.epoch, batches.start = number, start
-    return [[(index, size) for _, index, size in part] for part in batches]
 
 
 def shares_of_steps(length, batch_size, world_size, accumulate, **options):
@@ -90,19 +87,15 @@ def test_pieces_of_similar_length_share_a_batch():
     assert len(steps) == len(batches) == 35
     assert all({size for _, size in step} == {max(lengths[index] for index, _ in step)} for step in steps)
     order = [index for step in steps for index, _ in step]
-    assert len(set(order)) == 105
     ranks = np.argsort(np.argsort(lengths, kind="stable"))[order]
     blocks = [ranks[first : first + 12] // 12 for first in range(0, 96, 12)]
-    assert all(len(set(block)) == 1 for block in blocks)
+    assert len(set(order)) == 105 and all(len(set(block)) == 1 for block in blocks)
     assert sorted(block[0] for block in blocks) == list(range(8)) != [block[0] for block in blocks]
     assert set(ranks[96:] // 12) == {8}  # the incomplete block is the last one
     assert any(list(ranks[first : first + 12]) != sorted(ranks[first : first + 12]) for first in range(0, 96, 12))
     assert shares_of_steps(107, 3, 3, 1, lengths=lengths) == shares_of_steps(107, 3, 1, 3, lengths=lengths) == steps
     assert numbered(batches, start=30) == steps[30:] and numbered(batches, 2) != steps
-
-
-def test_equal_lengths_are_in_random_order():
-    """Otherwise the same pieces of full length would be left out of every epoch."""
+    # Equal lengths are in random order: else the same pieces of full length would be left out of every epoch.
     batches = EpochBatches(50, 4, seed=3, shuffle=True, lengths=[64000] * 50)
     left_out = [set(range(50)) - {i for part in epoch(batches, number) for i in part} for number in range(1, 40)]
     assert all(len(indices) == 2 for indices in left_out) and len(set().union(*left_out)) > 30

@@ -4,14 +4,8 @@ import os
 
 import pytest
 import torch
-from builders import small_parts
-from builders.determinism import not_repeatable
 
-from nes2net import Detector, InputError
-from nes2net.recipes.recipe import Recipe
-from nes2net.recipes.train import TrainConfig
-from nes2net.training.objective import Objective
-from nes2net.training.optimisation import create_optimizer
+from nes2net import InputError
 from nes2net.training.seeding import cuda_algorithms
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -46,51 +40,6 @@ def test_what_cannot_repeat_itself_is_named(monkeypatch):
     with pytest.raises(RuntimeError, match="must match"), cuda_algorithms(deterministic=True):
         torch.zeros(2) + torch.zeros(3)
     monkeypatch.setenv(WORKSPACE, ":0:0")
-    with pytest.raises(InputError, match=r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):
-        with cuda_algorithms(deterministic=True):
-            pass
     with cuda_algorithms(deterministic=False):
-        pass
-
-
-SSL = {**small_parts.FRONTENDS["wav2vec2"], "dropout": 0.1, "attention_dropout": 0.1}
-WAVLM, SPECTRUM = {"name": "wavlm", **SSL}, {"name": "lps", "num_bins": 64}
-NES2NET = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": "astp"}
-MPIF = {"name": "mpif_res2net", "num_frames": 64, "planes": [8, 16, 32, 64], "scale": 4, "head": "angular"}
-
-
-@pytest.mark.parametrize(
-    ("frontend", "aggregation", "backend", "train"),
-    [
-        ({"name": "wav2vec2_small", **SSL}, "weighted_sum", NES2NET, {"activation_checkpointing": True}),
-        (WAVLM, "sea", NES2NET, {"optimizer": "adamw"}),
-        (WAVLM, "attm", NES2NET, {"precision": "bf16"}),
-        ({"name": "lfcc"}, "last", {**NES2NET, "nes_ratio": [4, 3], "num_logits": 1}, {"loss": "focal"}),
-        (SPECTRUM, "last", MPIF, {"loss": "angular_softmax"}),
-    ],
-    ids=["wav2vec2", "wavlm", "bf16", "lfcc and focal loss", "lps and angular softmax"],
-)
-def test_a_step_of_training_can_be_repeated_on_a_gpu(frontend, aggregation, backend, train):
-    """Each of its operations has a deterministic implementation; back-ends: tests/backends/test_every_backend.py."""
-    values, weights = TrainConfig(**train), []
-    waveforms, targets = 0.1 * torch.randn(2, 8000), torch.tensor([0, 1])
-
-    def step():
-        torch.manual_seed(0)
-        detector = Detector.from_config({"frontend": frontend, "aggregation": aggregation, "backend": backend})
-        if values.activation_checkpointing:
-            detector.frontend.checkpoint_activations()
-        objective = Objective(detector, Recipe(train=values))
-        optimizer = create_optimizer(detector.parameters(), values)
-        with torch.autocast("cpu", torch.bfloat16, enabled=values.precision == "bf16"):
-            loss = objective(waveforms, targets, iteration=0)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(objective.parameters(), 1.0)
-        optimizer.step()
-        weights.append(list(detector.parameters()))
-
-    step()
-    with cuda_algorithms(deterministic=True):
-        assert not not_repeatable(step)
-    assert all(torch.equal(plain, strict) for plain, strict in zip(*weights, strict=True))
-    assert not_repeatable(lambda: torch.rand(3).cumsum(0)) == {"aten::cumsum"}  # so the test can tell
+        with pytest.raises(InputError, match=r"with CUBLAS_WORKSPACE_CONFIG=:0:0 .* set it to :4096:8 or :16:8"):
+            cuda_algorithms(deterministic=True).__enter__()

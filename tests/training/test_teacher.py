@@ -1,6 +1,5 @@
 """Training a student: what it hears, where its weights come from, resuming, and what is refused."""
 
-import re
 import shutil
 
 import pytest
@@ -42,8 +41,8 @@ def student(recipe, teacher, tmp_path):
 
     def build(task=(), **changes):
         named = {"name": "distillation", "teacher": str(tmp_path / "teacher.pth"), **dict(task)}
-        train = {"batch_size": 2, "task": named, **changes.pop("train", {})}
-        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes, "train": train})
+        changes["train"] = {"batch_size": 2, "task": named, **changes.get("train", {})}
+        return recipe(**{"model": model(), "validation": {"select_on": "eer"}, **changes})
 
     return build
 
@@ -63,16 +62,15 @@ def test_the_teacher_stays_and_the_student_learns_from_bona_fide_speech(student,
         original = {key: value for key, value in original.state_dict().items() if not key.startswith(f"{last}.")}
         assert same(dict(part.state_dict()), original)
     assert found.record["recipe"]["train"]["task"]["teacher"].endswith("teacher.pth")
-    size = sum(p.numel() for p in found.parameters())
     trained = sum(p.numel() for part in halves(found, "student") for p in part.parameters())
-    assert re.search(r"([\d,]+) parameters, ([\d,]+) of them", printed).groups() == (f"{size:,}", f"{trained:,}")
+    assert f" parameters, {trained:,} of them trained" in printed
     moments = state_of(folder)["optimizer"]["state"]
     assert sum(of["exp_avg"].numel() for of in moments.values()) <= trained
-    (row,) = history_of(folder)
     bonafide = [trial for trial in dev_trials if trial.target == 1]
     waveforms = torch.stack([torch.as_tensor(head_crop(load_audio(t.path), 4000)).float() for t in bonafide])
     with torch.inference_mode():
-        assert row["val_loss_wo_aug"] == pytest.approx((1 - found.scores(waveforms)).mean().item(), abs=1e-5)
+        loss = (1 - found.scores(waveforms)).mean().item()
+    assert history_of(folder)[0]["val_loss_wo_aug"] == pytest.approx(loss, abs=1e-5)
 
 
 @pytest.mark.parametrize("start", ["teacher", "random"])
@@ -102,13 +100,12 @@ def test_an_interrupted_run_ends_with_the_same_weights(student, tmp_path):
 def test_bona_fide_speech_is_enough_to_train_on(student, corpus, tmp_path):
     copy = shutil.copytree(corpus, tmp_path / "bonafide_only")
     (protocol,) = copy.rglob("ASVspoof2019.LA.cm.train.trn.txt")
-    lines = protocol.read_text().splitlines(keepends=True)
+    lines, task = protocol.read_text().splitlines(keepends=True), create_task(student(data={"root": str(copy)}))
     protocol.write_text("".join(line for line in lines if line.endswith("bonafide\n")))
-    recipe = student(data={"root": str(copy)})
-    assert [trial.target for trial in create_task(recipe).trials("train")] == [1] * 6
+    assert [trial.target for trial in task.trials("train")] == [1] * 6
     protocol.write_text("".join(line for line in lines if not line.endswith("bonafide\n")))
     with pytest.raises(InputError, match="the training set has no bona fide trials"):
-        create_task(recipe).trials("train")
+        task.trials("train")
     # Bona fide trials of a list would train and develop the student, though the spoofed ones train nothing.
     folder = corpus / "release_in_the_wild"
     wild = student(data={"corpus": "generic", "root": str(folder), "protocols": str(folder / "meta.csv")})

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from unittest import mock
 
 import pytest
 from builders.runs import folder_of, history_of, refused
@@ -13,7 +14,7 @@ from nes2net.training.run import train
 from nes2net.training.tracker import TRACKER_FILE
 
 
-def ended_after_an_epoch(recipe, monkeypatch):
+def ended_after_an_epoch(recipe):
     """Train until the first epoch is saved and tracked, and fail; the folder, and the id of the tracker's run."""
     track = Monitor.track
 
@@ -22,10 +23,9 @@ def ended_after_an_epoch(recipe, monkeypatch):
         track(self, epoch, values)
         raise RuntimeError("as if it was killed")
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError):
         patch.setattr(Monitor, "track", track_and_fail)
-        with pytest.raises(RuntimeError):
-            train(recipe)
+        train(recipe)
     return folder_of(recipe), json.loads((folder_of(recipe) / TRACKER_FILE).read_text())[recipe.tracker]
 
 
@@ -40,9 +40,9 @@ def mlflow(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_mlflow(recipe, mlflow, monkeypatch):
+def test_mlflow(recipe, mlflow):
     """An interrupted run goes on as the same one, and has every epoch."""
-    folder, id = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    folder, id = ended_after_an_epoch(recipe(tracker="mlflow"))
     client = mlflow.MlflowClient()
     assert client.get_run(id).info.status == "KILLED"
     assert train(recipe(tracker="mlflow", data={"num_workers": 1})) == folder  # MLflow takes no new value of it
@@ -61,7 +61,7 @@ def test_wandb(recipe, monkeypatch, tmp_path):
     pytest.importorskip("wandb")
     for name, value in (("MODE", "offline"), ("DIR", str(tmp_path)), ("SILENT", "true")):
         monkeypatch.setenv(f"WANDB_{name}", value)
-    folder, id = ended_after_an_epoch(recipe(tracker="wandb"), monkeypatch)
+    folder, id = ended_after_an_epoch(recipe(tracker="wandb"))
     train(recipe(tracker="wandb"))
     assert json.loads((folder / TRACKER_FILE).read_text()) == {"wandb": id}
     content = b"".join(file.read_bytes() for file in tmp_path.glob(f"wandb/offline-run-*-{id}/run-{id}.wandb"))
@@ -71,38 +71,30 @@ def test_wandb(recipe, monkeypatch, tmp_path):
 
 def test_a_tracker_that_fails_amid_a_run_ends_nothing(recipe, mlflow, monkeypatch, capsys):
     """It may be taken up on the way, and nothing is tried again."""
-    calls = []
-
-    def fail(*_, **__):
-        calls.append(1)
-        raise ConnectionError("the server went away")
-
-    monkeypatch.setattr(mlflow, "log_metrics", fail)
+    logged = mock.Mock(side_effect=ConnectionError("the server went away"))
+    monkeypatch.setattr(mlflow, "log_metrics", logged)
     folder = train(recipe(tracker="mlflow"))
     told = "warning: MLflow failed (ConnectionError: the server went away); training goes on without it"
     assert capsys.readouterr().err.count(told) == 1 and told in (folder / "train.log").read_text()
-    assert len(calls) == 1
+    assert logged.call_count == 1
     assert train(recipe()) == folder  # the tracker makes no other run of it
 
 
 def test_a_tracker_that_cannot_start(recipe, mlflow, monkeypatch, capsys):
     """A new run ends, for its person is there; one that goes on by itself does not."""
-    folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"), monkeypatch)
+    folder, _ = ended_after_an_epoch(recipe(tracker="mlflow"))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense:")
     refused(recipe(tracker="mlflow", seed=2), r"MLflow failed \(.*: mend that, or leave out `tracker=mlflow`")
     assert train(recipe(tracker="mlflow")) == folder
     assert "training goes on without it" in capsys.readouterr().err
 
 
-def test_a_library_that_is_not_installed(recipe, monkeypatch):
+def test_a_library_that_is_not_installed_and_a_damaged_file_of_ids(recipe, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingLibrary, match=r"`tracker=wandb` needs a library .*: pip install wandb"):
         train(recipe(tracker="wandb"))
-    assert not folder_of(recipe()).parent.exists()
-
-
-def test_a_damaged_file_of_ids(recipe):
     folder = folder_of(recipe())
+    assert not folder.parent.exists()
     folder.mkdir(parents=True)
     (folder / TRACKER_FILE).write_text('{"mlflow": "../../x"}')
     with pytest.raises(InputError, match="remove it"):

@@ -46,14 +46,9 @@ def test_the_epochs_that_are_validated():
     assert due(100) == list(range(1, 101))
 
 
-@pytest.fixture
-def trials(dev_trials):
-    return dev_trials
-
-
-@pytest.fixture
-def detector(spectral_detector):
-    return spectral_detector
+#: The trials that validate, and a detector of a spectrum.
+trials = pytest.fixture(lambda dev_trials: dev_trials)
+detector = pytest.fixture(lambda spectral_detector: spectral_detector)
 
 
 def make(detector, trials, recipe, rules=("asvspoof",)):
@@ -70,6 +65,10 @@ def waveforms_of(trials):
 
 def targets_of(trials):
     return torch.tensor([trial.target for trial in trials])
+
+
+def with_speakers(trials):
+    return [replace(trial, speaker=f"s{place}") for place, trial in enumerate(trials)]
 
 
 def damaged(trials, folder, which):
@@ -134,10 +133,6 @@ def test_each_of_several_corpora_has_its_values(detector, trials, tmp_path):
     assert make(detector, trials, recipe_of(), ("sklearn",)).eer_method == "sklearn"
 
 
-def with_speakers(trials):
-    return [replace(trial, speaker=f"s{place}") for place, trial in enumerate(trials)]
-
-
 def test_speakers_are_drawn_where_there_are_enough(detector, trials):
     trials, rng, targets = with_speakers(trials), np.random.default_rng(0), targets_of(trials).numpy()
     scores = rng.normal(targets, 1)
@@ -167,6 +162,7 @@ def test_results_are_in_the_order_of_the_set(detector, trials, monkeypatch):
 
 
 def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, capsys):
+    """What leaves nothing to measure ends the run, as a network does that has lost itself."""
     validator = make(detector, damaged(trials, tmp_path, {0}), recipe_of(augment={"algo": 4}))
     for epoch in (1, 2):
         assert all(math.isfinite(value) for value in validator.run(epoch).values())
@@ -174,11 +170,7 @@ def test_damaged_files_are_left_out_and_named_once(detector, trials, tmp_path, c
     spoofed = damaged(trials, tmp_path, {place for place, trial in enumerate(trials) if trial.target == 1})
     with pytest.raises(InputError, match="the development set has 0 bona fide and 6 spoofed usable files"):
         make(detector, spoofed, recipe_of()).run(1)
-
-
-def test_a_network_that_has_lost_itself_is_said(detector, trials):
-    with torch.no_grad():
-        detector.backend.last_layer.bias.fill_(float("nan"))
+    torch.nn.init.constant_(detector.backend.last_layer.bias, float("nan"))
     with pytest.raises(InputError, match=r"development loss is nan after epoch 3.*lower the learning rate"):
         make(detector, trials, recipe_of()).run(3)
 
@@ -187,16 +179,19 @@ TRAIN_MODE = {"validation": {"mode": "train"}}
 
 
 def test_in_train_mode_batch_statistics_learn_from_the_development_set(detector, trials):
-    """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps."""
+    """As published for GF, LGF and LLGF: the loss is that of a pass of training without steps. One process does that."""
     recipe, total = recipe_of(**TRAIN_MODE), 0.0
     other, before = deepcopy(detector).train(), deepcopy(dict(detector.state_dict()))
-    values, criterion = make(detector, trials, recipe).run(1), Objective(other, recipe).criterion
+    validator, criterion = make(detector, trials, recipe), Objective(other, recipe).criterion
+    values = validator.run(1)
     with torch.no_grad():
         for waveforms, targets in zip(waveforms_of(trials).split(BATCH), targets_of(trials).split(BATCH)):
             total += len(targets) * criterion(other(waveforms), targets).item()
     assert values["val_loss_wo_aug"] == pytest.approx(total / len(trials), rel=1e-6)
     assert same(dict(detector.state_dict()), dict(other.state_dict()))
     assert not same(dict(detector.state_dict()), before)
+    with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
+        Validator(validator.objective, {}, SimpleNamespace(num_processes=2), validator.monitor, recipe, {})
 
 
 def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_dropout):
@@ -209,10 +204,3 @@ def test_dropout_in_validation_draws_by_seed_epoch_and_batch(trials, model_with_
         torch.manual_seed(seed)
         found.append(validator.run(epoch)["val_loss_wo_aug"])
     assert found[0] == found[1] != found[2]
-
-
-def test_train_mode_is_for_one_process(detector, trials):
-    validator = make(detector, trials, recipe_of())
-    many = SimpleNamespace(num_processes=2)
-    with pytest.raises(InputError, match="one after the other, but there are 2 processes: train in one"):
-        Validator(validator.objective, {}, many, validator.monitor, recipe_of(**TRAIN_MODE), {})
