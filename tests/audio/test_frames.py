@@ -78,14 +78,8 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
             assert missing_of_last_frame(file) is None
     path.write_bytes(content)
     assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
-    for cut in (
-        content[:-1],
-        content[:-30],
-        content[: round(0.03 * len(content))],
-        content + b"\xff\xf3",
-        bytes(500) + content[:-20],
-        TAG + bytes(500) + content[:-20],
-    ):
+    cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")
+    for cut in (*cuts, bytes(500) + content[:-20], TAG + bytes(500) + content[:-20]):
         path.write_bytes(cut)
         for reader in READERS:
             with pytest.raises(InputError, match="noise is cut off: its last frame lacks"):
@@ -128,11 +122,12 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         ("tags", tag + tag + content, False),
         ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), False),
         ("clean", content, False),
+        ("twice", content * 2, True),  # libsndfile would stop at the end of the first one
     ):
-        path = tmp_path / f"{name}.mp3"
+        path, length = tmp_path / f"{name}.mp3", 160_000 if name == "twice" else 80_000
         path.write_bytes(changed)
         waveform = read_every_way(path)
-        assert len(waveform) == pytest.approx(80000, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
+        assert len(waveform) == pytest.approx(length, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
         assert measure_audio(path).second_decoder == second_decoder, name
 
 
@@ -142,8 +137,13 @@ def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     path = tmp_path / "cut.mp3"
     for length in (*range(at + 120, at + 700, 40), len(content) // 2):
         path.write_bytes(content[:length])
+        said = (
+            r"is cut off: its header announces 80,\d+ samples"
+            if length > at + 700
+            else "(was read by neither|is cut off)"
+        )
         for reader in (load_audio, count_samples):
-            with pytest.raises(InputError, match=r"cut\.mp3"):
+            with pytest.raises(InputError, match=rf"cut\.mp3 {said}"):
                 reader(path)
 
 
@@ -158,18 +158,6 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
     with pytest.raises(InputError, match=r"tags\.mp3 begins with more than 16 ID3v2 tags"):
         load_audio(path)
     assert not capfd.readouterr().err
-
-
-def test_a_file_with_more_than_a_tag_behind_it_is_read_or_named(variable_mp3, tmp_path):
-    """libsndfile would stop at the end of the first file; FFmpeg does not recognise every tag."""
-    content, _ = variable_mp3
-    path = tmp_path / "behind.mp3"
-    for behind, least in ((bytes(10_000), 77_000), (content, 155_000)):
-        path.write_bytes(content + behind)
-        try:
-            assert len(load_audio(path)) > least
-        except InputError as error:
-            assert "behind.mp3" in str(error)
 
 
 # ---- Ogg

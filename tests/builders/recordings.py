@@ -10,7 +10,10 @@ from av.audio.plane import AudioPlane
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
 
 #: Each reads a file in another way.
-READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: [*stream_audio(path)])
+READERS = (
+    *(load_audio, count_samples, lambda path: load_head(path, 100), lambda path: load_excerpt(path, 5, 100)),
+    lambda path: [*stream_audio(path)],
+)
 
 
 def tone():
