@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 Make: TypeAlias = Callable[[Path], Any]
-Content: TypeAlias = str | bytes | Callable[[], bytes]
+Content: TypeAlias = str | bytes | Callable[[], str | bytes]
 
 
 def written(name: str, content: Content) -> Make:
