@@ -7,25 +7,10 @@ import torch
 #: Parts of the names of operations without a deterministic implementation on CUDA, from the
 #: documentation of ``torch.use_deterministic_algorithms``.
 _NOT_REPEATABLE = (
-    "cumsum",
-    "avg_pool3d_backward",
-    "adaptive_avg_pool2d_backward",
-    "adaptive_max_pool2d_backward",
-    "fractional_max_pool",
-    "max_unpool",
-    "upsample",
-    "reflection_pad",
-    "nll_loss2d",
-    "ctc_loss",
-    "embedding_bag",
-    "aten::put_",
-    "histc",
-    "bincount",
-    "median",
-    "kthvalue",
-    "grid_sample",
-    "scatter_reduce",
-)
+    "cumsum avg_pool3d_backward adaptive_avg_pool2d_backward adaptive_max_pool2d_backward fractional_max_pool max_unpool "
+    "upsample reflection_pad nll_loss2d ctc_loss embedding_bag aten::put_ histc bincount median kthvalue grid_sample "
+    "scatter_reduce"
+).split()
 
 
 def operations(compute: Callable[[], object]) -> set[str]:

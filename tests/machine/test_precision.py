@@ -13,9 +13,6 @@ from nes2net.errors import InputError
 from nes2net.machine.devices import check_precision, float32_products, float32_settings, named_precision
 
 CPU = torch.device("cpu")
-needs_new_settings = pytest.mark.skipif(
-    not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has one setting for convolutions and RNNs"
-)
 
 
 @pytest.fixture
@@ -41,18 +38,16 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
         raise InputError("enough")
     assert float32_settings() == before and torch.get_float32_matmul_precision() == given
     assert torch.equal(x @ x, rounded)
-
-
-def test_both_kinds_of_settings_agree_inside(settings):
-    """torch.compile reads the old ones, kernels the new ones; PyTorch raises where they contradict each other."""
-    torch.set_float32_matmul_precision("high")
+    # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
     for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
         with float32_products(precision):
             assert torch.get_float32_matmul_precision() == matmul
             assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
 
 
-@needs_new_settings
+@pytest.mark.skipif(
+    not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has one setting for convolutions and RNNs"
+)
 def test_settings_that_pytorch_calls_contradictory_are_put_back(settings):
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # but not the one of RNNs, so that the old one is neither
     torch.backends.mkldnn.conv.fp32_precision = "bf16"
