@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from builders.hostile import Case
+from builders.hostile.making import maker
 from builders.recordings import encode, noise
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.read import MeasuredAudio, load_audio, load_excerpt, measure_audio, stated_length, stream_audio
@@ -58,18 +59,15 @@ def _wav(
     return path
 
 
-def _patched(file_format: str, at: int, value: bytes) -> Callable[[Path], Path]:
+@maker
+def _patched(folder: Path, file_format: str, at: int, value: bytes) -> Path:
     """A file of libsndfile with some bytes of its header replaced."""
-
-    def make(folder: Path) -> Path:
-        path = folder / f"noise.{file_format.lower()}"
-        soundfile.write(path, noise(4000), 16000, format=file_format)
-        content = bytearray(path.read_bytes())
-        content[at : at + len(value)] = value
-        path.write_bytes(content)
-        return path
-
-    return make
+    path = folder / f"noise.{file_format.lower()}"
+    soundfile.write(path, noise(4000), 16000, format=file_format)
+    content = bytearray(path.read_bytes())
+    content[at : at + len(value)] = value
+    path.write_bytes(content)
+    return path
 
 
 def _frames_of_mp4(folder: Path, size: int = 0) -> Path:

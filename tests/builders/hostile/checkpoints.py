@@ -12,31 +12,26 @@ import torch
 from torch import Tensor
 
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import written
+from builders.hostile.making import maker, written
 from nes2net import load_state_dict
 from nes2net.checkpoints.state_dict import with_metadata
 
 _MEGABYTE = 1 << 20
 
 
-def _of_program(program: Callable[[], bytes]) -> Callable[[Path], Path]:
+@maker
+def _of_program(folder: Path, program: Callable[[], bytes]) -> Path:
     """A checkpoint as torch.save writes it, with a pickle of our own."""
-
-    def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / "evil.pth", "w") as archive:
-            archive.writestr("archive/data.pkl", program())
-            archive.writestr("archive/data/0", bytes(16))
-        return folder / "evil.pth"
-
-    return make
+    with zipfile.ZipFile(folder / "evil.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", program())
+        archive.writestr("archive/data/0", bytes(16))
+    return folder / "evil.pth"
 
 
-def _of_content(content: Callable[[], Any]) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        torch.save(content(), folder / "evil.pth")
-        return folder / "evil.pth"
-
-    return make
+@maker
+def _of_content(folder: Path, content: Callable[[], Any]) -> Path:
+    torch.save(content(), folder / "evil.pth")
+    return folder / "evil.pth"
 
 
 # Pickles: a value, and programs that use it often.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from builders.hostile import Case, cases, nes2net
+from builders.hostile.making import maker
 
 _LPS = {"name": "lps", "n_fft": 128, "num_bins": 20}
 _SSL = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 16}
@@ -33,15 +34,12 @@ def _weights(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
 
 
-def _detector(config: str) -> Callable[[Path], Path]:
+@maker
+def _detector(folder: Path, config: str) -> Path:
     """A detector folder with this ``config.yaml``, and weights that fit no model."""
-
-    def make(folder: Path) -> Path:
-        (folder / "config.yaml").write_text(config)
-        _weights(folder / "model.safetensors")
-        return folder
-
-    return make
+    (folder / "config.yaml").write_text(config)
+    _weights(folder / "model.safetensors")
+    return folder
 
 
 def _options(part: str, options: dict[str, Any]) -> Callable[[Path], Path]:
@@ -49,19 +47,16 @@ def _options(part: str, options: dict[str, Any]) -> Callable[[Path], Path]:
     return _detector(json.dumps({"model": model}))  # JSON is YAML
 
 
-def _hugging_face(config: str | dict[str, Any], index: str | None = None) -> Callable[[Path], Path]:
+@maker
+def _hugging_face(folder: Path, config: str | dict[str, Any], index: str | None = None) -> Path:
     """A Hugging Face folder with this ``config.json``, and weights that fit no model, or an index of files."""
-
-    def make(folder: Path) -> Path:
-        (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
-        if index is None:
-            _weights(folder / "model.safetensors")
-        else:
-            (folder / "model.safetensors.index.json").write_text(index)
-            os.mkfifo(folder / "a pipe")
-        return folder
-
-    return make
+    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    if index is None:
+        _weights(folder / "model.safetensors")
+    else:
+        (folder / "model.safetensors.index.json").write_text(index)
+        os.mkfifo(folder / "a pipe")
+    return folder
 
 
 def _changed(change: dict[str, Any]) -> Callable[[Path], Path]:
@@ -69,16 +64,13 @@ def _changed(change: dict[str, Any]) -> Callable[[Path], Path]:
     return _hugging_face({key: value for key, value in {**_HUGGING_FACE, **change}.items() if value is not None})
 
 
-def _with_pipe(name: str) -> Callable[[Path], Path]:
+@maker
+def _with_pipe(folder: Path, name: str) -> Path:
     """A detector folder in which ``name`` is a pipe."""
-
-    def make(folder: Path) -> Path:
-        _detector(_CONFIG)(folder)
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-        return folder
-
-    return make
+    _detector(_CONFIG)(folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    return folder
 
 
 def _load(folder: Path) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from builders.hostile import Case, cases, evaluated
-from builders.hostile.making import each_written, link, pipe, sparse, written
+from builders.hostile.making import each_written, link, maker, pipe, sparse, written
 
 _FRAMES = 50
 
@@ -26,12 +25,10 @@ def _rows(*values: object) -> str:
     return "".join(rows)
 
 
-def _with_record(record: str) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        written("f.txt.json", record)(folder)
-        return written("f.txt", _rows(1, 2))(folder)
-
-    return make
+@maker
+def _with_record(folder: Path, record: str) -> Path:
+    written("f.txt.json", record)(folder)
+    return written("f.txt", _rows(1, 2))(folder)
 
 
 def _evaluated(path: Path) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import pipe
+from builders.hostile.making import maker, pipe
 
 if find_spec("onnx") and find_spec("onnxruntime"):
     import onnx
@@ -79,15 +79,12 @@ def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(array, name)
 
 
-def _changed(change: Callable[[Any], Any], description: Any = DESCRIPTION) -> Callable[[Path], Path]:
+@maker
+def _changed(folder: Path, change: Callable[[Any], Any], description: Any = DESCRIPTION) -> Path:
     """A good model after ``change``."""
-
-    def make(folder: Path) -> Path:
-        model = good(description)
-        change(model)
-        return write(folder, model)
-
-    return make
+    model = good(description)
+    change(model)
+    return write(folder, model)
 
 
 def _described(description: Any) -> Callable[[Path], Path]:
@@ -98,20 +95,17 @@ def _bytes(content: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     return lambda folder: write(folder, content(good().SerializeToString()))
 
 
+@maker
 def _beside(
-    place: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
-) -> Callable[[Path], Path]:
+    folder: Path, place: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
+) -> Path:
     """A model with weights in another file, which ``place`` makes."""
-
-    def make(folder: Path) -> Path:
-        (inside := folder / "model").mkdir()
-        _ones(folder / "outside")
-        place(inside / WEIGHTS)
-        model = good({**DESCRIPTION, "external_data": declared})
-        external(model.graph.initializer[0], location, **entries)
-        return write(inside, model)
-
-    return make
+    (inside := folder / "model").mkdir()
+    _ones(folder / "outside")
+    place(inside / WEIGHTS)
+    model = good({**DESCRIPTION, "external_data": declared})
+    external(model.graph.initializer[0], location, **entries)
+    return write(inside, model)
 
 
 def _ones(path: Path) -> None:
