@@ -5,11 +5,10 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import READERS, encode, noise, read_every_way
+from builders.recordings import encode, noise, read_every_way, refused
 
-from nes2net import InputError
 from nes2net.audio.frames import exceeds_length, missing_of_last_frame, read_flac_header
-from nes2net.audio.read import count_samples, load_audio, measure_audio, stream_audio
+from nes2net.audio.read import count_samples, load_audio, measure_audio
 from nes2net.corpora.decoding import decode
 
 TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
@@ -33,10 +32,7 @@ def test_a_header_that_announces_too_few_samples_is_noticed(flac, announced, bef
     content[22:26] = announced.to_bytes(4, "big")
     path.write_bytes(content)
     assert len(soundfile.read(path)[0]) == announced
-    path.write_bytes(before + content)
-    for reader in READERS:
-        with pytest.raises(InputError, match=f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded"):
-            reader(path)
+    refused(path, f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded", before + content)
 
 
 def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
@@ -80,10 +76,7 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
     assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
     cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")
     for cut in (*cuts, bytes(500) + content[:-20], TAG + bytes(500) + content[:-20]):
-        path.write_bytes(cut)
-        for reader in READERS:
-            with pytest.raises(InputError, match="noise is cut off: its last frame lacks"):
-                reader(path)
+        refused(path, "noise is cut off: its last frame lacks", cut)
 
 
 def test_what_begins_like_a_frame_is_not_taken_for_a_stream(tmp_path):
@@ -136,15 +129,8 @@ def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     content, at = variable_mp3
     path = tmp_path / "cut.mp3"
     for length in (*range(at + 120, at + 700, 40), len(content) // 2):
-        path.write_bytes(content[:length])
-        said = (
-            r"is cut off: its header announces 80,\d+ samples"
-            if length > at + 700
-            else "(was read by neither|is cut off)"
-        )
-        for reader in (load_audio, count_samples):
-            with pytest.raises(InputError, match=rf"cut\.mp3 {said}"):
-                reader(path)
+        refused(path, r"cut\.mp3 (was read by neither|is cut off)", content[:length], (load_audio, count_samples))
+    refused(path, r"cut\.mp3 is cut off: its header announces 80,\d+ samples")
 
 
 def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, capfd):
@@ -154,9 +140,7 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
     path.write_bytes(tag * 16 + variable_mp3[0])
     assert len(load_audio(path)) == pytest.approx(80000, abs=3000)
     capfd.readouterr()
-    path.write_bytes(tag * 100_000 + variable_mp3[0])
-    with pytest.raises(InputError, match=r"tags\.mp3 begins with more than 16 ID3v2 tags"):
-        load_audio(path)
+    refused(path, r"tags\.mp3 begins with more than 16 ID3v2 tags", tag * 100_000 + variable_mp3[0], [load_audio])
     assert not capfd.readouterr().err
 
 
@@ -180,9 +164,5 @@ def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
         damaged = bytearray(content)
         damaged[place] ^= 1 << int(rng.integers(8))
         for changed in (damaged, content[:place]):
-            path.write_bytes(changed)
-            if place == 0 or changed in (content[: content.index(b"OggS", 1)], content[:last_page]):
-                continue
-            for reader in (load_audio, count_samples, lambda path: list(stream_audio(path))):
-                with pytest.raises(InputError, match=r"noise\.ogg"):
-                    reader(path)
+            if place and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
+                refused(path, r"noise\.ogg", changed)
