@@ -13,11 +13,7 @@ from nes2net.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 
 RATE = 16000
-
-
-@pytest.fixture(scope="module")
-def samples():
-    return noise(12000)
+SAMPLES = noise(12000)
 
 
 def read(path):
@@ -39,7 +35,7 @@ def read(path):
 # ---- whole files
 
 
-def test_whole_files_of_many_kinds(samples, tmp_path):
+def test_whole_files_of_many_kinds(tmp_path):
     """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
     for rate, channels, file_format, subtype, tolerance in (
         *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),
@@ -55,16 +51,16 @@ def test_whole_files_of_many_kinds(samples, tmp_path):
         (RATE, 1, "OGG", "VORBIS", 9),
     ):
         path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
-        data = np.stack([np.roll(samples, 100 * c) for c in range(channels)], axis=1)
+        data = np.stack([np.roll(SAMPLES, 100 * c) for c in range(channels)], axis=1)
         soundfile.write(path, data, rate, format=file_format, subtype=subtype)
         clean, waveform = to_mono_16k(data.T, rate), read(path)
         assert waveform.shape == clean.shape, path.name
         np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7, err_msg=path.name)
 
 
-def test_flac_of_a_pipe_and_flac_with_other_data_around(samples, tmp_path):
+def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
     """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
-    soundfile.write(tmp_path / "clean.flac", samples, RATE)
+    soundfile.write(tmp_path / "clean.flac", SAMPLES, RATE)
     data = (tmp_path / "clean.flac").read_bytes()
     expected = load_audio(tmp_path / "clean.flac")
     for name, content in (
@@ -134,14 +130,14 @@ def cyclic_redundancy(data, polynomial, width):
 @pytest.mark.parametrize(
     "kind, first, most", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
 )
-def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, kind, first, most):
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, most):
     """A lenient FFmpeg decodes a third of them to other samples without a word."""
     path, rng = tmp_path / "flipped.audio", np.random.default_rng(1)
     if "flac" in kind:
         subtype = "PCM_16" if kind == "flac" else "PCM_24"
-        soundfile.write(path, np.c_[samples, -samples], 32000, format="FLAC", subtype=subtype)
+        soundfile.write(path, np.c_[SAMPLES, -SAMPLES], 32000, format="FLAC", subtype=subtype)
     else:
-        encode(path, samples, "flac", "s16", format=kind)
+        encode(path, SAMPLES, "flac", "s16", format=kind)
     expected, content, refused = load_audio(path), path.read_bytes(), 0
     random_places = rng.integers(200, len(content), 60).tolist()
     for place in (*range(first, first + 46), *range(46, most, most // 30), *random_places):
@@ -156,10 +152,10 @@ def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, samples, kind, first, 
     assert refused > 60
 
 
-def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
+def test_a_wrong_checksum_over_right_samples(tmp_path):
     """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
     path = tmp_path / "damaged.flac"
-    soundfile.write(path, samples, RATE)
+    soundfile.write(path, SAMPLES, RATE)
     expected, content = load_audio(path), bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
@@ -172,10 +168,10 @@ def test_a_wrong_checksum_over_right_samples(tmp_path, samples):
 # ---- files that are not audio
 
 
-def test_the_whole_cabinet(spectral_detector, samples, tmp_path, monkeypatch):
+def test_the_whole_cabinet(spectral_detector, tmp_path, monkeypatch):
     """One run over all faults: each good file has its score, each bad one is named with a reason."""
-    sounds = {f"good_{number}.flac": samples[: 8000 + 500 * number] for number in range(3)}
-    sounds |= {"one_sample.flac": samples[:1], "silence.flac": np.zeros(9000)}
+    sounds = {f"good_{number}.flac": SAMPLES[: 8000 + 500 * number] for number in range(3)}
+    sounds |= {"one_sample.flac": SAMPLES[:1], "silence.flac": np.zeros(9000)}
     good = {name: tmp_path / name for name in sounds}
     for name, sound in sounds.items():
         soundfile.write(good[name], sound, RATE)
