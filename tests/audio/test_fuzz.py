@@ -1,6 +1,4 @@
-"""Audio files of many kinds and with many faults: each has the score of its samples or a named failure."""
-
-import os
+"""Audio files of many kinds and with many faults: each gives its samples or a named failure."""
 
 import numpy as np
 import pytest
@@ -9,8 +7,6 @@ from builders.recordings import encode, noise
 
 from nes2net import InputError
 from nes2net.audio.read import count_samples, load_audio, measure_audio, stream_audio, to_mono_16k
-from nes2net.corpora.trial import Trial
-from nes2net.scoring.corpus import score_trials
 
 RATE = 16000
 SAMPLES = noise(12000)
@@ -163,54 +159,3 @@ def test_a_wrong_checksum_over_right_samples(tmp_path):
     content[26:42] = bytes(16)
     path.write_bytes(content)
     assert isinstance(read(path), InputError)
-
-
-# ---- files that are not audio
-
-
-def test_the_whole_cabinet(spectral_detector, tmp_path, monkeypatch):
-    """One run over all faults: each good file has its score, each bad one is named with a reason."""
-    sounds = {f"good_{number}.flac": SAMPLES[: 8000 + 500 * number] for number in range(3)}
-    sounds |= {"one_sample.flac": SAMPLES[:1], "silence.flac": np.zeros(9000)}
-    good = {name: tmp_path / name for name in sounds}
-    for name, sound in sounds.items():
-        soundfile.write(good[name], sound, RATE)
-    flac = good["good_0.flac"].read_bytes()
-    playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{good['good_0.flac']}\n#EXT-X-ENDLIST\n"
-    files = {
-        "empty.flac": b"",
-        "playlist.flac": playlist.encode(),  # FFmpeg would play the file that these two name
-        "list.flac": b"ffconcat version 1.0\nfile 'good_0.flac'\n",
-        "header.flac": flac[:42],
-        "pipe:0": b"no audio",  # the name of a protocol of FFmpeg
-        "forbidden.flac": flac,
-    }
-    for name, content in files.items():
-        (tmp_path / name).write_bytes(content)
-    for name, value in (("nan.wav", np.nan), ("infinite.wav", np.inf)):
-        soundfile.write(tmp_path / name, np.where(np.arange(9000) == 8999, value, 0.1), RATE, subtype="DOUBLE")
-    links = {"loop": tmp_path / "loop", "dangling": tmp_path / "nowhere", "device": "/dev/zero"}
-    for name, target in links.items():
-        (tmp_path / name).symlink_to(target)
-    others = ("nan.wav", "infinite.wav", "pipe", "missing.flac", "x" * 300, "null\0")
-    bad = {name: tmp_path / name for name in (*files, *links, *others)}
-    bad |= {"folder": tmp_path, "pipe:0": "pipe:0"}
-    os.mkfifo(bad["pipe"])
-    bad["forbidden.flac"].chmod(0)
-    if os.geteuid() == 0:  # who may read it
-        del bad["forbidden.flac"]
-    monkeypatch.chdir(tmp_path)
-
-    names = sorted([*good, *bad])
-    trials = [Trial(name.strip("\0"), (good | bad)[name]) for name in names]
-    for num_samples in (None, 8300):
-        out = tmp_path / f"scores_{num_samples}.txt"
-        result = score_trials(spectral_detector, trials, out, num_samples=num_samples, batch_size=3, num_workers=0)
-        assert set(result.failures) == {name.strip("\0") for name in bad} and all(result.failures.values())
-        scores = dict(line.split() for line in out.read_text().splitlines())
-        expected = {name: spectral_detector.score(path, num_samples=num_samples) for name, path in good.items()}
-        assert {name: float(score) for name, score in scores.items()} == pytest.approx(expected, abs=1e-6)
-        assert list(scores) == [name for name in names if name in good]
-    assert "is a folder" in result.failures["folder"] and "NaN" in result.failures["nan.wav"]
-    for name in ("pipe", "device"):
-        assert "not a regular file" in result.failures[name]

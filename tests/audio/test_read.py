@@ -1,6 +1,9 @@
 """Reading audio: formats, rates, channels, both decoders, excerpts, bad files."""
 
 import csv
+import os
+import re
+from pathlib import Path
 
 import librosa
 import numpy as np
@@ -70,21 +73,39 @@ def test_floating_point_files_far_outside_of_the_range(tmp_path, scale, beyond):
         read_every_way(path)
 
 
-def test_bad_files_are_named(tmp_path):
-    (tmp_path / "text.wav").write_text("no audio at all")
-    (tmp_path / "empty.wav").write_bytes(b"")
-    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
-    soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
-    for name, message, readers in (
-        ("none.wav", "not found", READERS),
-        ("text.wav", "was read by neither libsndfile .* nor FFmpeg", READERS),
-        ("empty.wav", "is empty", READERS),
-        ("nothing.wav", "has no samples", READERS[:1]),
-        ("nan.wav", "holds NaN", (load_audio, lambda path: load_excerpt(path, 1, 2))),
+SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
+
+
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    """Also where FFmpeg would play other files that these name, or take the name of a file for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("good.flac", noise(9000), 16000)
+    soundfile.write("nothing.wav", np.zeros(0), 16000)
+    for name, value in (("nan.wav", np.nan), ("infinite.wav", np.inf)):
+        soundfile.write(name, np.array([0, 0, value, 0]), 16000, subtype="FLOAT")
+    for name, content in (
+        *(("text.wav", b"no audio at all"), ("pipe:0", b"no audio"), ("empty.wav", b"")),
+        ("playlist.flac", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\ngood.flac\n#EXT-X-ENDLIST\n"),
+        ("list.flac", b"ffconcat version 1.0\nfile 'good.flac'\n"),
+        ("header.flac", Path("good.flac").read_bytes()[:42]),
     ):
-        refused(tmp_path / name, rf"{name} {message}", readers=readers)
-    assert count_samples(tmp_path / "nothing.wav") == 0
-    np.testing.assert_array_equal(load_excerpt(tmp_path / "nan.wav", 0, 2), [0, 0])
+        Path(name).write_bytes(content)
+    for name, target in (("loop", "loop"), ("dangling", "nowhere"), ("device", "/dev/zero")):
+        os.symlink(target, name)
+    os.mkfifo("pipe")
+    neither, special = "was read by neither libsndfile .* nor FFmpeg", "is not a regular file"
+    for name, message, readers in (
+        *((name, neither, READERS) for name in ("text.wav", "pipe:0", "playlist.flac", "list.flac")),
+        *((name, "not found", READERS) for name in ("none.wav", "dangling")),
+        *((name, "cannot be opened", READERS) for name in ("loop", "x" * 300, "null\0")),
+        *(("pipe", special, READERS), ("device", special, READERS), (".", "is a folder", READERS)),
+        *(("empty.wav", "is empty", READERS), ("nothing.wav", "has no samples", READERS[:1])),
+        ("header.flac", "was read by neither .*announces 9,000 samples, 0 could be decoded", READERS[:1]),
+        *((f"{name}.wav", "holds NaN", SOME) for name in ("nan", "infinite")),
+    ):
+        refused(name, rf"{re.escape(name[:4])}.* {message}", readers=readers)
+    assert count_samples("nothing.wav") == 0
+    np.testing.assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
     with pytest.raises(InputError, match="3 axes"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
 
