@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import resource
 import zipfile
 from pathlib import Path
@@ -36,6 +35,11 @@ def a_zip_file():
     return file.getvalue()
 
 
+def a_recording(kind):
+    soundfile.write(file := io.BytesIO(), torch.rand(16000).numpy(), 16000, format={"SPHERE": "NIST"}.get(kind, kind))
+    return file.getvalue()
+
+
 NAME_IT = ": name the file that holds the weights$"
 
 
@@ -50,6 +54,10 @@ NAME_IT = ": name the file that holds the weights$"
         ),
         (b"", f"is an empty file, not a checkpoint{NAME_IT}"),
         (bytes(257) + b"ustar", "is a tar archive, not a checkpoint"),
+        *(
+            (a_recording(kind), rf"is a recording \((?i:{kind})\), not a checkpoint{NAME_IT}")
+            for kind in ("WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "SPHERE")
+        ),
         (a_zip_file(), "is a zip archive but not a checkpoint"),
         (saved({"epoch": 3, "loss": 0.1}), "holds no state dict: .* found a dictionary with 'epoch', 'loss'"),
         (saved([1, 2]), "holds no state dict: expected names and tensors, found a list$"),
@@ -60,15 +68,6 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, said):
     (tmp_path / "torn.pth").write_bytes(content)
     with pytest.raises(InputError, match=rf"torn\.pth {said}"):
         load_state_dict(tmp_path / "torn.pth")
-
-
-@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF", "AU", "SPHERE"])
-def test_a_recording_is_called_one(tmp_path, kind):
-    """By its content: its name may end in anything."""
-    soundfile.write(tmp_path / "a.pth", torch.rand(16000).numpy(), 16000, format={"SPHERE": "NIST"}.get(kind, kind))
-    said = rf"a\.pth is a recording \({kind}\), not a checkpoint: name the file that holds the weights$"
-    with pytest.raises(InputError, match=re.compile(said, re.IGNORECASE)):
-        load_state_dict(tmp_path / "a.pth")
 
 
 def test_a_file_larger_than_memory(tmp_path):

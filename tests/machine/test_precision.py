@@ -1,8 +1,5 @@
 """Names of precisions, and products of float32 that keep the whole mantissa whatever was set before."""
 
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -75,20 +72,6 @@ def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     leave.set()
     thread.join()
     assert float32_settings() == before
-
-
-@pytest.mark.slow
-def test_a_container_that_allows_tf32_everywhere():
-    """NVIDIA's containers set the variable, which PyTorch reads when it is loaded."""
-    code = (
-        "import torch; from nes2net.machine.devices import float32_products as exact\n"
-        "before = torch.backends.cuda.matmul.allow_tf32\n"
-        "with exact(): inside = torch.backends.cuda.matmul.allow_tf32\n"
-        "print(before, inside, torch.backends.cuda.matmul.allow_tf32)"
-    )
-    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["True", "False", "True"]
 
 
 def test_names_and_what_a_processor_does_not_compute(monkeypatch):
