@@ -100,6 +100,7 @@ def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after)
     vars(server).update({"ranges": True, **after})
     fetch()
     assert only_file(tmp_path) == ("a.bin", server.content)
+    assert not before or ranges(server)[-1] is None  # what had come is not asked about
 
 
 def test_all_had_come_already(server, fetch, tmp_path):
