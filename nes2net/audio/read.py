@@ -165,8 +165,9 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     def head(file: soundfile.SoundFile, _: FlacHeader | None) -> np.ndarray | None:
         lossless = file.subtype.startswith("PCM") or file.subtype in ("FLOAT", "DOUBLE")
         check_rate(file.samplerate, f"audio file {path}")
-        delay = 0 if file.samplerate == SAMPLE_RATE else 1600  # by which soxr's output lies behind its input, at most
-        wanted = math.ceil((num_samples + delay) * file.samplerate / SAMPLE_RATE)
+        # Samples by which soxr's output lies behind its input, at most.
+        delay = 0 if file.samplerate == SAMPLE_RATE else max(1000, file.samplerate // 10)
+        wanted = math.ceil(num_samples * file.samplerate / SAMPLE_RATE) + delay
         if not lossless or file.frames <= wanted or wanted * file.channels > _MOST_VALUES:
             return None
         samples = file.read(wanted, dtype="float32", always_2d=True)

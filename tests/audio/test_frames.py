@@ -5,11 +5,10 @@ import struct
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import READERS, encode, noise, read_every_way
+from builders.recordings import encode, noise, read_every_way, refused
 
-from nes2net import InputError
 from nes2net.audio.frames import exceeds_length, missing_of_last_frame, read_flac_header
-from nes2net.audio.read import count_samples, load_audio, measure_audio, stream_audio
+from nes2net.audio.read import count_samples, load_audio, measure_audio
 from nes2net.corpora.decoding import decode
 
 TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
@@ -33,10 +32,7 @@ def test_a_header_that_announces_too_few_samples_is_noticed(flac, announced, bef
     content[22:26] = announced.to_bytes(4, "big")
     path.write_bytes(content)
     assert len(soundfile.read(path)[0]) == announced
-    path.write_bytes(before + content)
-    for reader in READERS:
-        with pytest.raises(InputError, match=f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded"):
-            reader(path)
+    refused(path, f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded", before + content)
 
 
 def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
@@ -78,18 +74,9 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
             assert missing_of_last_frame(file) is None
     path.write_bytes(content)
     assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
-    for cut in (
-        content[:-1],
-        content[:-30],
-        content[: round(0.03 * len(content))],
-        content + b"\xff\xf3",
-        bytes(500) + content[:-20],
-        TAG + bytes(500) + content[:-20],
-    ):
-        path.write_bytes(cut)
-        for reader in READERS:
-            with pytest.raises(InputError, match="noise is cut off: its last frame lacks"):
-                reader(path)
+    cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")
+    for cut in (*cuts, bytes(500) + content[:-20], TAG + bytes(500) + content[:-20]):
+        refused(path, "noise is cut off: its last frame lacks", cut)
 
 
 def test_what_begins_like_a_frame_is_not_taken_for_a_stream(tmp_path):
@@ -128,11 +115,12 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         ("tags", tag + tag + content, False),
         ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), False),
         ("clean", content, False),
+        ("twice", content * 2, True),  # libsndfile would stop at the end of the first one
     ):
-        path = tmp_path / f"{name}.mp3"
+        path, length = tmp_path / f"{name}.mp3", 160_000 if name == "twice" else 80_000
         path.write_bytes(changed)
         waveform = read_every_way(path)
-        assert len(waveform) == pytest.approx(80000, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
+        assert len(waveform) == pytest.approx(length, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
         assert measure_audio(path).second_decoder == second_decoder, name
 
 
@@ -141,10 +129,8 @@ def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     content, at = variable_mp3
     path = tmp_path / "cut.mp3"
     for length in (*range(at + 120, at + 700, 40), len(content) // 2):
-        path.write_bytes(content[:length])
-        for reader in (load_audio, count_samples):
-            with pytest.raises(InputError, match=r"cut\.mp3"):
-                reader(path)
+        refused(path, r"cut\.mp3 (was read by neither|is cut off)", content[:length], (load_audio, count_samples))
+    refused(path, r"cut\.mp3 is cut off: its header announces 80,\d+ samples")
 
 
 def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, capfd):
@@ -154,22 +140,8 @@ def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, ca
     path.write_bytes(tag * 16 + variable_mp3[0])
     assert len(load_audio(path)) == pytest.approx(80000, abs=3000)
     capfd.readouterr()
-    path.write_bytes(tag * 100_000 + variable_mp3[0])
-    with pytest.raises(InputError, match=r"tags\.mp3 begins with more than 16 ID3v2 tags"):
-        load_audio(path)
+    refused(path, r"tags\.mp3 begins with more than 16 ID3v2 tags", tag * 100_000 + variable_mp3[0], [load_audio])
     assert not capfd.readouterr().err
-
-
-def test_a_file_with_more_than_a_tag_behind_it_is_read_or_named(variable_mp3, tmp_path):
-    """libsndfile would stop at the end of the first file; FFmpeg does not recognise every tag."""
-    content, _ = variable_mp3
-    path = tmp_path / "behind.mp3"
-    for behind, least in ((bytes(10_000), 77_000), (content, 155_000)):
-        path.write_bytes(content + behind)
-        try:
-            assert len(load_audio(path)) > least
-        except InputError as error:
-            assert "behind.mp3" in str(error)
 
 
 # ---- Ogg
@@ -192,9 +164,5 @@ def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
         damaged = bytearray(content)
         damaged[place] ^= 1 << int(rng.integers(8))
         for changed in (damaged, content[:place]):
-            path.write_bytes(changed)
-            if place == 0 or changed in (content[: content.index(b"OggS", 1)], content[:last_page]):
-                continue
-            for reader in (load_audio, count_samples, lambda path: list(stream_audio(path))):
-                with pytest.raises(InputError, match=r"noise\.ogg"):
-                    reader(path)
+            if place and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
+                refused(path, r"noise\.ogg", changed)

@@ -1,13 +1,15 @@
 """Reading audio: formats, rates, channels, both decoders, excerpts, bad files."""
 
 import csv
-from functools import partial
+import os
+import re
+from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
 import soundfile
-from builders.recordings import encode, noise, tone
+from builders.recordings import READERS, encode, noise, read_every_way, refused, tone
 
 from nes2net import InputError
 from nes2net.audio.decoders import libsndfile_blocks
@@ -59,59 +61,51 @@ def test_real_recordings(shared):
         assert len(waveform) / 16000 == pytest.approx(float(row["seconds"]), abs=0.12), row["file"]
 
 
-@pytest.mark.parametrize("scale, refused", [(1.0, False), (4.0, False), (32768.0, True)])
-def test_floating_point_files_far_outside_of_the_range(tmp_path, scale, refused):
+@pytest.mark.parametrize("scale, beyond", [(1.0, False), (4.0, False), (32768.0, True)])
+def test_floating_point_files_far_outside_of_the_range(tmp_path, scale, beyond):
     path = tmp_path / "tone.wav"
     soundfile.write(path, scale * tone(), 16000, subtype="FLOAT")
-    assert bool(decode(path).error) == refused
-    for reader in (load_audio, lambda path: list(stream_audio(path)), lambda path: load_excerpt(path, 10, 1000)):
-        if refused:
-            with pytest.raises(InputError, match=r"tone\.wav has samples that reach .*divide by full scale"):
-                reader(path)
-        else:
-            reader(path)
+    assert bool(decode(path).error) == beyond
+    if beyond:
+        readers = (load_audio, lambda path: list(stream_audio(path)), lambda path: load_excerpt(path, 10, 1000))
+        refused(path, r"tone\.wav has samples that reach .*divide by full scale", readers=readers)
+    else:
+        read_every_way(path)
 
 
-# ---- excerpts
+SOME = (load_audio, lambda path: load_excerpt(path, 1, 2))
 
 
-@pytest.mark.parametrize(
-    "file_format, subtype, rate",
-    [*(("WAV", "PCM_16", rate) for rate in (8000, 11025, 16000, 44100, 48000)), ("FLAC", "PCM_16", 16000),
-     ("FLAC", "PCM_16", 44100), ("WAV", "IMA_ADPCM", 16000), ("WAV", "IMA_ADPCM", 48000), ("OGG", "VORBIS", 16000),
-     ("OGG", "VORBIS", 11025)],
-)  # fmt: skip
-def test_an_excerpt_is_a_slice_of_the_whole(tmp_path, file_format, subtype, rate):
-    path = tmp_path / "noise"
-    samples = 0.1 * np.random.default_rng(0).standard_normal((2 * rate, 1 if "ADPCM" in subtype else 2))
-    soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
-    whole = load_audio(path)
-    assert count_samples(path) == len(whole)
-    end = len(whole)
-    for start, length in ((0, 300), (0, end), (1, 16000), (9999, 3), (end - 5, 100), (end, 1), (end + 7, 1), (17, 0)):
-        excerpt, expected = load_excerpt(path, start, length), whole[start : start + length]
-        assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
-        np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
-
-
-def test_bad_files_are_named(tmp_path):
-    (tmp_path / "text.wav").write_text("no audio at all")
-    (tmp_path / "empty.wav").write_bytes(b"")
-    soundfile.write(tmp_path / "nothing.wav", np.zeros(0), 16000)
-    soundfile.write(tmp_path / "nan.wav", np.array([0, 0, np.nan, 0]), 16000, subtype="FLOAT")
-    some = partial(load_excerpt, start=1, num_samples=2)
-    for name, message, readers in (
-        ("none.wav", "not found", (load_audio, some, count_samples)),
-        ("text.wav", "was read by neither libsndfile .* nor FFmpeg", (load_audio, some, count_samples)),
-        ("empty.wav", "is empty", (load_audio, some, count_samples)),
-        ("nothing.wav", "has no samples", (load_audio,)),
-        ("nan.wav", "holds NaN", (load_audio, some)),
+def test_bad_files_are_named(tmp_path, monkeypatch):
+    """Also where FFmpeg would play other files that these name, or take the name of a file for a protocol."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("good.flac", noise(9000), 16000)
+    soundfile.write("nothing.wav", np.zeros(0), 16000)
+    for name, value in (("nan.wav", np.nan), ("infinite.wav", np.inf)):
+        soundfile.write(name, np.array([0, 0, value, 0]), 16000, subtype="FLOAT")
+    for name, content in (
+        *(("text.wav", b"no audio at all"), ("pipe:0", b"no audio"), ("empty.wav", b"")),
+        ("playlist.flac", b"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\ngood.flac\n#EXT-X-ENDLIST\n"),
+        ("list.flac", b"ffconcat version 1.0\nfile 'good.flac'\n"),
+        ("header.flac", Path("good.flac").read_bytes()[:42]),
     ):
-        for reader in readers:
-            with pytest.raises(InputError, match=rf"{name} {message}"):
-                reader(tmp_path / name)
-    assert count_samples(tmp_path / "nothing.wav") == 0
-    np.testing.assert_array_equal(load_excerpt(tmp_path / "nan.wav", 0, 2), [0, 0])
+        Path(name).write_bytes(content)
+    for name, target in (("loop", "loop"), ("dangling", "nowhere"), ("device", "/dev/zero")):
+        os.symlink(target, name)
+    os.mkfifo("pipe")
+    neither, special = "was read by neither libsndfile .* nor FFmpeg", "is not a regular file"
+    for name, message, readers in (
+        *((name, neither, READERS) for name in ("text.wav", "pipe:0", "playlist.flac", "list.flac")),
+        *((name, "not found", READERS) for name in ("none.wav", "dangling")),
+        *((name, "cannot be opened", READERS) for name in ("loop", "x" * 300, "null\0")),
+        *(("pipe", special, READERS), ("device", special, READERS), (".", "is a folder", READERS)),
+        *(("empty.wav", "is empty", READERS), ("nothing.wav", "has no samples", READERS[:1])),
+        ("header.flac", "was read by neither .*announces 9,000 samples, 0 could be decoded", READERS[:1]),
+        *((f"{name}.wav", "holds NaN", SOME) for name in ("nan", "infinite")),
+    ):
+        refused(name, rf"{re.escape(name[:4])}.* {message}", readers=readers)
+    assert count_samples("nothing.wav") == 0
+    np.testing.assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
     with pytest.raises(InputError, match="3 axes"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
 
@@ -154,35 +148,52 @@ def test_the_mean_of_two_channels_has_the_bits_of_numpys(order):
     np.testing.assert_array_equal(mean_of_channels(samples).view(np.uint32), expected.view(np.uint32))
 
 
-# ---- memory
+# ---- parts
 
 
 @pytest.mark.parametrize(
-    "file_format, subtype, channels, rate",
-    [*(("WAV", "PCM_16", 1, rate) for rate in (16000, 11025, 48000)), ("WAV", "FLOAT", 3, 11025),
-     ("WAV", "PCM_16", 130, 16000), ("FLAC", "PCM_24", 2, 48000), ("MP3", None, 2, 11025), ("OGG", "VORBIS", 2, 16000),
-     ("OGG", "VORBIS", 2, 48000), ("OGG", "OPUS", 1, 16000), ("AU", "G721_32", 1, 11025),
-     ("WAV", "IMA_ADPCM", 2, 48000), ("FFmpeg", "aac", 2, 16000)],
+    "kind, rates",
+    [("WAV PCM_16 1", (4000, 8000, 11025, 16000, 44100, 48000)), ("WAV FLOAT 3", (11025,)), ("WAV PCM_16 130", (16000,)),
+     ("FLAC PCM_16 2", (16000, 44100)), ("FLAC PCM_24 2", (48000,)), ("MP3 MPEG_LAYER_III 2", (11025,)),
+     ("OGG VORBIS 2", (11025, 16000, 48000)), ("OGG OPUS 1", (16000,)), ("AU G721_32 1", (11025,)),
+     ("WAV IMA_ADPCM 1", (16000,)), ("WAV IMA_ADPCM 2", (48000,)), ("FFmpeg aac 2", (16000,))],
 )  # fmt: skip
-def test_blocks_have_the_bits_of_the_whole(tmp_path, monkeypatch, file_format, subtype, channels, rate):
-    path = tmp_path / "noise"
-    samples = 0.1 * np.random.default_rng(0).standard_normal((rate, channels))
-    if file_format == "FFmpeg":
-        encode(path, samples.T, subtype, format="matroska", layout="stereo")  # at 16 kHz
-    else:
-        soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
-    whole = load_audio(path)
-    for values in (5000, 1 << 16):
-        monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", values)
-        np.testing.assert_array_equal(load_audio(path), whole)
-        np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), whole)
-        for length in (1, 1000, 9000, len(whole) + 5):
-            np.testing.assert_array_equal(load_head(path, length), whole[:length])
-            head, total = load_head_and_length(path, length)
-            np.testing.assert_array_equal(head, whole[:length])
-            assert total == len(whole)
-        if (file_format, subtype) == ("OGG", "VORBIS") or file_format in ("MP3", "FFmpeg"):  # decoded from the start
-            np.testing.assert_array_equal(load_excerpt(path, 3000, 2000), whole[3000:5000])
+def test_blocks_and_excerpts_have_the_bits_of_the_whole(tmp_path, monkeypatch, kind, rates):
+    """But excerpts at another rate, which are resampled by themselves."""
+    file_format, subtype, channels = kind.split()
+    for rate in rates:
+        path = tmp_path / f"noise_{rate}"
+        samples = 0.1 * np.random.default_rng(0).standard_normal((rate, int(channels)))
+        if file_format == "FFmpeg":
+            encode(path, samples.T, subtype, format="matroska", layout="stereo")  # at 16 kHz
+        else:
+            soundfile.write(path, samples, rate, format=file_format, subtype=subtype)
+        whole = load_audio(path)
+        end = len(whole)
+        assert end == count_samples(path)
+        for values in (5000, 1 << 16, 1 << 20):
+            with monkeypatch.context() as patch:
+                patch.setattr("nes2net.audio.decoders.BLOCK_VALUES", values)
+                np.testing.assert_array_equal(load_audio(path), whole)
+                np.testing.assert_array_equal(np.concatenate(list(stream_audio(path))), whole)
+                for length in (1, 1000, 9000, end + 5):
+                    np.testing.assert_array_equal(load_head(path, length), whole[:length])
+                    head, total = load_head_and_length(path, length)
+                    np.testing.assert_array_equal(head, whole[:length])
+                    assert total == end
+        for start, length in (
+            (0, 300),
+            (0, end),
+            (1, 12000),
+            (9999, 3),
+            (end - 5, 100),
+            (end, 1),
+            (end + 7, 1),
+            (17, 0),
+        ):
+            excerpt, expected = load_excerpt(path, start, length), whole[start : start + length]
+            assert excerpt.dtype == np.float32 and excerpt.shape == expected.shape, (start, length)
+            np.testing.assert_allclose(excerpt, expected, rtol=0, atol=0 if rate == 16000 else 1e-6)
 
 
 def test_hours_are_searched_for_damage_in_part(tmp_path, monkeypatch):

@@ -5,12 +5,17 @@ from fractions import Fraction
 
 import av
 import numpy as np
+import pytest
 from av.audio.plane import AudioPlane
 
+from nes2net import InputError
 from nes2net.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
 
 #: Each reads a file in another way.
-READERS = (load_audio, count_samples, lambda path: load_head(path, 100), lambda path: [*stream_audio(path)])
+READERS = (
+    *(load_audio, count_samples, lambda path: load_head(path, 100), lambda path: load_excerpt(path, 5, 100)),
+    lambda path: [*stream_audio(path)],
+)
 
 
 def tone():
@@ -32,6 +37,15 @@ def read_every_way(path):
     np.testing.assert_allclose(load_excerpt(path, 1000, 3000), whole[1000:4000], rtol=0, atol=1e-6)
     np.testing.assert_array_equal(load_head(path, 2000), whole[:2000])
     return whole
+
+
+def refused(path, message, content=None, readers=READERS):
+    """Every reader refuses the file, with this content if it is given."""
+    if content is not None:
+        path.write_bytes(content)
+    for reader in readers:
+        with pytest.raises(InputError, match=message):
+            reader(path)
 
 
 def wav(samples, riff=None, data=None, behind=b"", before=b"", channels=1, bits=16):

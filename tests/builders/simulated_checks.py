@@ -38,58 +38,36 @@ from nes2net.training.state import Progress
 from nes2net.training.tasks.task import create_task
 
 SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
-MODEL: dict[str, Any] = {
-    "frontend": SPECTRUM,
-    "aggregation": "last",
-    "backend": {"name": "asp_mlp", "hidden_dim": 8},
-}
+MODEL: dict[str, Any] = {"frontend": SPECTRUM, "aggregation": "last", "backend": {"name": "asp_mlp", "hidden_dim": 8}}
 MPIF = {"name": "mpif_res2net", "planes": [4, 8], "blocks": [1, 1], "strides": [1, 2], "num_frames": 24}
 FRAME_SCORES = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
 SAMPLES = 8000
 
-#: Recipes, and what their examples carry, by name.
-STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
-    "Specmix": ({"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}}, {}),
-    "latent augmentation": ({"augment": {"latent": {"probability": 1.0}}}, {}),
-    "segments": (
-        {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
-        {FRAMES: torch.ones(4, 50, dtype=torch.int8)},
-    ),
-    "fusion": (
-        {
-            "model": {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}},
-            "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]},
-        },
-        {"scores": torch.rand(4, 4)},
-    ),
-    "distillation": (
-        {
-            "model": {
-                "frontend": FRONTENDS["one_class_distillation"],
-                "backend": {"name": "one_class_distillation", "backend": MODEL["backend"]},
-            },
-            "train": {"task": "distillation"},
-        },
-        {},
-    ),
-    "a frozen front-end": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"freeze_frontend": True}}, {}),
-    **{
-        f"adaptation {kind}": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"adapt": {"kind": kind}}}, {})
-        for kind in KINDS
-    },
-    **{
-        f"loss {name}": (
-            {
-                "model": with_head(
-                    {**MODEL, "backend": {**MODEL["backend"], "num_logits": losses.get(name).num_logits}}, name
-                ),
-                "train": {"loss": name},
-            },
-            {},
-        )
-        for name in losses.names()
-    },
+
+def model_for(loss: str) -> dict[str, Any]:
+    """A model with the logits and the head that a loss needs."""
+    return with_head({**MODEL, "backend": {**MODEL["backend"], "num_logits": losses.get(loss).num_logits}}, loss)
+
+
+SPEECH = {**MODEL, "frontend": WAV2VEC2}
+FUSION = {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}}
+DISTILLATION = {
+    "frontend": FRONTENDS["one_class_distillation"],
+    "backend": {"name": "one_class_distillation", "backend": MODEL["backend"]},
 }
+#: Recipes, by name.
+RECIPES: dict[str, dict[str, Any]] = {
+    "Specmix": {"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}},
+    "latent augmentation": {"augment": {"latent": {"probability": 1.0}}},
+    "segments": {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
+    "fusion": {"model": FUSION, "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]}},
+    "distillation": {"model": DISTILLATION, "train": {"task": "distillation"}},
+    "a frozen front-end": {"model": SPEECH, "train": {"freeze_frontend": True}},
+    **{f"adaptation {kind}": {"model": SPEECH, "train": {"adapt": {"kind": kind}}} for kind in KINDS},
+    **{f"loss {name}": {"model": model_for(name), "train": {"loss": name}} for name in losses.names()},
+}
+#: What the examples of some of them carry.
+CARRIED = {"segments": {FRAMES: torch.ones(4, 50, dtype=torch.int8)}, "fusion": {"scores": torch.rand(4, 4)}}
 
 
 def checked_system(name: str) -> dict[str, int]:
@@ -121,12 +99,11 @@ def whole_step(name: str) -> dict[str, int]:
     """A step of the training loop, from a batch to changed weights, is that on the CPU; returns the waits."""
     from builders.simulated_device import simulated_device, waits
 
-    changes, carried = STEPS[name]
-    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
+    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **RECIPES[name]})
     torch.manual_seed(0)
     task = create_task(recipe)
     detector = build_detector(recipe, Path("run"), None, task)
-    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], carried)
+    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], CARRIED.get(name, {}))
     accelerator = create_accelerator("cpu")
 
     def stepped(detector: Detector, device: torch.device) -> tuple[Tensor, dict[str, int]]:
@@ -222,7 +199,7 @@ def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
     """Every check by name; each returns how often the CPU waits, by place."""
     for name in systems():
         yield name, partial(checked_system, name)
-    for name in STEPS:
+    for name in RECIPES:
         yield f"whole step, {name}", partial(whole_step, name)
     yield "a scored batch", scored_batch
     for fault in Faulty.FAULTS:

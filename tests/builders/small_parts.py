@@ -10,13 +10,10 @@ from nes2net import registry
 from nes2net.frontends.sizes import SIZES
 
 _WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 32, "encoder_attention_heads": 4, "encoder_layers": 2}
-_CONVOLUTIONS = {
+_SPEECH: dict[str, Any] = {
+    **{**_WIDTHS, "conv_pos": 8, "conv_pos_groups": 4, "pretraining_heads": False},
     "conv_feature_layers": [[32, 16, 8], [32, 4, 4], [32, 4, 4], [32, 4, 2]],  # 16 ms hop
-    "conv_pos": 8,
-    "conv_pos_groups": 4,
-    "pretraining_heads": False,
 }
-_SPEECH: dict[str, Any] = {**_WIDTHS, **_CONVOLUTIONS}
 _NESTED = {"nes_ratio": [4, 4]}
 FRONTENDS: dict[str, dict[str, Any]] = {
     "hubert": _SPEECH,

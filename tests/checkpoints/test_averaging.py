@@ -39,7 +39,7 @@ def states():
     ]
 
 
-def test_modes_by_formula(states, tmp_path):
+def test_modes_and_weights_by_formula(states, tmp_path):
     a, b, c = (s["w"].double() for s in states)
     paths = write(tmp_path, states)
     mean = average_checkpoints(paths)
@@ -49,6 +49,12 @@ def test_modes_by_formula(states, tmp_path):
     legacy = average_checkpoints(paths, mode="legacy")
     torch.testing.assert_close(legacy["w"], ((2 * b + c) / 3).float())
     assert torch.equal(average_checkpoints(paths[::-1])["w"], mean["w"])
+    found = average_checkpoints(paths, weights=[1, 0, 3])
+    torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
+    assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
+    assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
+    ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
+    assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
 
 
 def test_wrong_input_is_named(states, tmp_path):
@@ -57,6 +63,11 @@ def test_wrong_input_is_named(states, tmp_path):
         average_checkpoints(paths, mode="median")
     with pytest.raises(InputError, match="no checkpoints"):
         average_checkpoints([])
+    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
+        with pytest.raises(InputError, match="3 checkpoints need 3 weights"):
+            average_checkpoints(paths, weights=weights)
+    with pytest.raises(InputError, match="the published code has no weights"):
+        average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
     torch.save({"w": torch.zeros(4, 3), "n": torch.tensor(1), "v": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth.*missing: half; left over: v"):
         average_checkpoints([paths[0], tmp_path / "other.pth"])
@@ -74,22 +85,6 @@ def test_types_of_numbers(states, tmp_path):
     for mode in averaging.MODES:
         with pytest.raises(InputError, match="w .complex64. are neither weights nor counters"):
             average_checkpoints(write(tmp_path, [{"w": single["w"].to(torch.complex64)}]), mode)
-
-
-def test_weights(states, tmp_path):
-    paths = write(tmp_path, states)
-    a, _, c = (s["w"].double() for s in states)
-    found = average_checkpoints(paths, weights=[1, 0, 3])
-    torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
-    assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
-    assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
-    ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
-    assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
-    for weights in ([1, 2], [0, 0, 0], [1, -1, 1], [1, float("nan"), 1], [1, float("inf"), 1]):
-        with pytest.raises(InputError, match="3 checkpoints need 3 weights"):
-            average_checkpoints(paths, weights=weights)
-    with pytest.raises(InputError, match="the published code has no weights"):
-        average_checkpoints(paths, mode="legacy", weights=[1, 1, 1])
 
 
 def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):

@@ -24,8 +24,8 @@ def shaken(detector, seed=1):
     return detector.eval()
 
 
-def adapted(config, checkpoint=None, **options):
-    options = {"kind": "lora", "rank": 2, **options}
+def adapted(config, checkpoint=None, kind="lora"):
+    options = {"kind": kind, "rank": 2} if kind in ("lora", "dora") else {"kind": kind}
     return Detector.from_config({**config, "frontend": {**config["frontend"], "adapt": options}}, checkpoint)
 
 
@@ -62,10 +62,13 @@ def test_a_checkpoint_holds_what_was_trained(trained, tmp_path):
     assert (tmp_path / "lora.pth").stat().st_size < 0.6 * (tmp_path / "base.pth").stat().st_size
 
 
-def test_the_base_is_found_where_it_was_or_beside(trained, tmp_path, monkeypatch):
-    expected = logits(trained)
-    moved = tmp_path / "moved"
+def test_the_base_is_found_where_it_was_or_beside_or_is_named(trained, small_model, tmp_path):
+    expected, moved = logits(trained), tmp_path / "moved"
     moved.mkdir()
+    whole = Detector.from_config(small_model)
+    whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
+    whole.save(tmp_path / "whole.pth")
+    whole.save(tmp_path / "whole")
     for name in ("base.pth", "lora.pth"):
         os.rename(tmp_path / name, moved / name)
     trained.save(moved / "folder")
@@ -78,8 +81,9 @@ def test_the_base_is_found_where_it_was_or_beside(trained, tmp_path, monkeypatch
         f"{moved / 'lora.pth'} holds only the trained part of its front-end, and its base '{tmp_path / 'base.pth'}' is "
         "neither there nor beside it: name the base with `base`"
     )
-    found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / "weights.pth")
-    assert torch.equal(logits(found), expected)
+    for base in ("weights.pth", "whole.pth", "whole"):  # whole detectors are bases, too
+        found = Detector.from_pretrained(moved / "lora.pth", "cpu", base=tmp_path / base)
+        assert torch.equal(logits(found), expected)
     # A checkpoint that is called as its base is not taken for it.
     os.rename(moved / "lora.pth", moved / "base.pth")
     with pytest.raises(InputError, match="neither there nor beside it"):
@@ -87,16 +91,6 @@ def test_the_base_is_found_where_it_was_or_beside(trained, tmp_path, monkeypatch
     os.rename(moved / "base.pth", moved / "lora.pth")
     with pytest.raises(InputError, match="the base nowhere.pth was not found"):
         Detector.from_pretrained(moved / "lora.pth", "cpu", base="nowhere.pth")
-
-
-def test_a_whole_detector_is_a_base(trained, small_model, tmp_path):
-    whole = Detector.from_config(small_model)
-    whole.load_state_dict({**whole.state_dict(), **load_state_dict(tmp_path / "base.pth")})
-    whole.save(tmp_path / "whole.pth")
-    whole.save(tmp_path / "whole")
-    for base in ("whole.pth", "whole"):
-        found = Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / base)
-        assert torch.equal(logits(found), logits(trained))
 
 
 def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
@@ -111,12 +105,10 @@ def test_a_pre_training_file_is_a_base(pretrained, tmp_path):
         assert torch.equal(logits(Detector.from_pretrained(tmp_path / "lora.pth", "cpu")), logits(detector))
 
 
-@pytest.mark.parametrize("options", [{"kind": "dora"}, {"kind": "bitfit"}, {"kind": "prompt"}, {"kind": "adapter"}])
-def test_every_kind_goes_round_and_merges(options, small_model, tmp_path):
+@pytest.mark.parametrize("kind", ["dora", "bitfit", "prompt", "adapter"])
+def test_every_kind_goes_round_and_merges(kind, small_model, tmp_path):
     torch.manual_seed(0)
-    options = {"rank": 2, **options} if options["kind"] == "dora" else options
-    config = {**small_model, "frontend": {**small_model["frontend"], "adapt": options}}
-    detector = Detector.from_config(config)
+    detector = adapted(small_model, kind=kind)
     detector.save_base(tmp_path / "base.pth")
     shaken(detector).save(tmp_path / "part.pth")
     found = Detector.from_pretrained(tmp_path / "part.pth", "cpu")
@@ -124,7 +116,7 @@ def test_every_kind_goes_round_and_merges(options, small_model, tmp_path):
     found.merged().save(tmp_path / "merged.pth")
     merged = Detector.from_pretrained(tmp_path / "merged.pth", "cpu")
     torch.testing.assert_close(logits(merged), logits(detector), atol=1e-6, rtol=0)
-    assert merged.base is None and merged.frontend.adapted is (options["kind"] in ("prompt", "adapter"))
+    assert merged.base is None and merged.frontend.adapted is (kind in ("prompt", "adapter"))
     with pytest.raises(InputError, match=r"merged.pth holds all tensors of its detector: leave `base` out"):
         Detector.from_pretrained(tmp_path / "merged.pth", "cpu", base=tmp_path / "base.pth")
 
@@ -133,6 +125,15 @@ def test_another_base_is_refused(trained, small_model, tmp_path):
     torch.manual_seed(1)
     other = adapted(small_model)
     other.save_base(tmp_path / "other.pth")
+    other.save(tmp_path / "third.pth")
+    for mode in ("mean", "legacy"):
+        with pytest.raises(InputError) as error:
+            average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
+        assert str(error.value) == (
+            f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
+            f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
+            "(`nes2net export --to merged`)"
+        )
     with pytest.raises(InputError) as error:
         Detector.from_pretrained(tmp_path / "lora.pth", "cpu", base=tmp_path / "other.pth")
     assert str(error.value) == (
@@ -172,39 +173,23 @@ def test_what_was_trained_loads_into_a_detector_with_its_base(trained):
         other.load_published(state_dict, "epoch_1.pth")
 
 
-def test_averages_have_one_base(trained, small_model, tmp_path):
+def test_averages_have_one_base(trained, tmp_path):
     before = {key: value.clone() for key, value in trained.trained_state_dict().items()}
     shaken(trained, seed=3).save(tmp_path / "second.pth")
     average = average_checkpoints([tmp_path / "lora.pth", tmp_path / "second.pth"])
     assert read_record(average)["base"] == trained.base
     key = next(key for key in before if key.endswith("lora_B"))
     torch.testing.assert_close(average[key], (before[key] + trained.state_dict()[key]) / 2)
-    torch.manual_seed(1)
-    other = adapted(small_model)
-    other.save_base(tmp_path / "other.pth")
-    other.save(tmp_path / "third.pth")
-    for mode in ("mean", "legacy"):
-        with pytest.raises(InputError) as error:
-            average_checkpoints([tmp_path / "lora.pth", tmp_path / "third.pth"], mode)
-        assert str(error.value) == (
-            f"{tmp_path / 'third.pth'} cannot be averaged with the first checkpoint: its base has the SHA-256 "
-            f"{other.base_digest()[:12]}, not {trained.base_digest()[:12]}; merge each with its own base first "
-            "(`nes2net export --to merged`)"
-        )
 
 
-def test_int8_merges_first(trained):
+def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     expected, fingerprint = logits(trained), trained.fingerprint()
     plain = logits(trained.merged().set_precision("int8"))
     trained.set_precision("int8")
     assert torch.equal(logits(trained), plain) and trained.fingerprint() == fingerprint
     torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
-
-
-def test_int8_refuses_adapters(small_model):
-    config = {**small_model, "frontend": {**small_model["frontend"], "adapt": {"kind": "adapter"}}}
     with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
-        Detector.from_config(config).eval().set_precision("int8")
+        adapted(small_model, kind="adapter").eval().set_precision("int8")
 
 
 def test_info_needs_no_base(trained, tmp_path):

@@ -13,23 +13,17 @@ for _ in range(40):
     DOUBLED = [DOUBLED, DOUBLED]
 
 
+EXPRESSIONS = (
+    *("[(16,3,2)]" + "*64" * 30, "[(16,3,2)]*65", "(" * 900 + ")" * 900, "-" * 1900 + "1", "[(16,3)]", "[(0,3,2)]"),
+    *("[(16,3,2)]+[" + "9" * 1900 + "]", "[(16,3,2)]" + "+[(16,3,2)]" * 2000, "[]"),
+)
+
+
 @pytest.mark.parametrize(
     "layers, said",
     [
         (DOUBLED, "its metadata is nested more than 32 deep"),
-        *(
-            (expression, "conv_feature_layers must be a list of")
-            for expression in (
-                *("[(16,3,2)]" + "*64" * 30, "[(16,3,2)]*65", "(" * 900 + ")" * 900, "-" * 1900 + "1"),
-                *(
-                    "[(16,3,2)]+[" + "9" * 1900 + "]",
-                    "[(16,3,2)]" + "+[(16,3,2)]" * 2000,
-                    "[(16,3)]",
-                    "[(0,3,2)]",
-                    "[]",
-                ),
-            )
-        ),
+        *((expression, "conv_feature_layers must be a list of") for expression in EXPRESSIONS),
     ],
 )
 @pytest.mark.parametrize("packing", ["cfg", "args"])

@@ -10,24 +10,16 @@ from nes2net.checkpoints.huggingface import library_options
 from nes2net.cli.main import main
 
 SIZES = {
-    "hidden_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "conv_dim": (32,) * 7,
-    "num_conv_pos_embeddings": 16,
-    "num_conv_pos_embedding_groups": 4,
-    "codevector_dim": 32,
-    "proj_codevector_dim": 32,
-    "num_codevectors_per_group": 8,
-    "hidden_dropout": 0.25,
-    "layerdrop": 0.125,
+    **{"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64},
+    **{"conv_dim": (32,) * 7, "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4},
+    **{"codevector_dim": 32, "proj_codevector_dim": 32, "num_codevectors_per_group": 8},
+    **{"hidden_dropout": 0.25, "layerdrop": 0.125},
 }
 LARGE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 BASE = {"do_stable_layer_norm": False, "feat_extract_norm": "group", "conv_bias": False}
 
 
-#: Beginning of the names of the library's classes → front-end that reads the folder.
+# Beginning of the names of the library's classes → front-end that reads the folder.
 KINDS = {"Wav2Vec2": "wav2vec2", "WavLM": "wavlm", "Hubert": "hubert", "UniSpeechSat": "hubert"}
 
 
@@ -97,7 +89,7 @@ def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name
 
 
 def test_older_forms(tmp_path):
-    """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter."""
+    """pytorch_model.bin, weight norm under its old names, shards with an index, and an adapter; half precision."""
     model = library_model("Wav2Vec2Model", LARGE)
     model.save_pretrained(tmp_path / "new")
     old = "encoder.pos_conv_embed.conv.parametrizations.weight.original"
@@ -106,8 +98,7 @@ def test_older_forms(tmp_path):
     state_dict["wav2vec2.adapter.layers.0.conv.weight"] = torch.zeros(2, 2, 3)  # after the encoder
     halves = list(state_dict)[::2], list(state_dict)[1::2]
     for folder in ("bin", "sharded"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "config.json").write_bytes((tmp_path / "new" / "config.json").read_bytes())
+        model.config.save_pretrained(tmp_path / folder)
     torch.save(state_dict, tmp_path / "bin" / "pytorch_model.bin")
     index = {}
     for number, half in enumerate(halves):
@@ -118,11 +109,8 @@ def test_older_forms(tmp_path):
     for folder in ("bin", "sharded"):
         found = create_frontend("wav2vec2", tmp_path / folder).state_dict()
         assert found.keys() == expected.keys() and all(torch.equal(found[k], expected[k]) for k in found)
-
-
-def test_half_precision_is_read_as_float32(tmp_path):
-    library_model("Wav2Vec2Model", LARGE).half().save_pretrained(tmp_path)
-    assert {p.dtype for p in create_frontend("wav2vec2", tmp_path).parameters()} == {torch.float32}
+    model.half().save_pretrained(tmp_path / "half")
+    assert {p.dtype for p in create_frontend("wav2vec2", tmp_path / "half").parameters()} == {torch.float32}
 
 
 def test_what_does_not_fit_is_named(tmp_path):

@@ -9,21 +9,18 @@ from nes2net.errors import InputError
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
-@pytest.mark.parametrize("device, number", [("auto", 0), ("cuda", 0), ("cuda:3", 3)])
-def test_cuda_computes_in_whole_float32_without_a_search_for_each_length(device, number):
-    options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
-    assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
+def test_cuda_computes_in_whole_float32_without_a_search_for_each_length():
+    for device, number in (("auto", 0), ("cuda", 0), ("cuda:3", 3)):
+        options = {"device_id": number, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
+        assert providers(device, [CUDA, CPU]) == [(CUDA, options), CPU]
 
 
-@pytest.mark.parametrize("device, available", [("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])])
-def test_the_cpu_is_taken_if_asked_for_or_alone(device, available):
-    assert providers(device, available) == [CPU]
-
-
-@pytest.mark.parametrize("device, available", [("cuda", [CPU]), ("mps", [CUDA, CPU])])
-def test_a_device_without_a_provider_is_refused(device, available):
-    with pytest.raises(InputError, match=f"this onnxruntime has no {device}"):
-        providers(device, available)
+def test_the_cpu_is_taken_if_asked_for_or_alone_and_other_devices_are_refused():
+    for device, available in (("auto", [CPU]), ("cpu", [CPU]), ("cpu", [CUDA, CPU])):
+        assert providers(device, available) == [CPU]
+    for device, available in (("cuda", [CPU]), ("mps", [CUDA, CPU])):
+        with pytest.raises(InputError, match=f"this onnxruntime has no {device}"):
+            providers(device, available)
 
 
 def test_the_device_is_that_of_the_providers_in_use():

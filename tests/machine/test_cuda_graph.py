@@ -7,12 +7,6 @@ import torch
 from nes2net.machine.cuda_graph import Replayed
 
 
-def test_a_cpu_computes_in_the_ordinary_way():
-    calls = []
-    replayed = Replayed(lambda x: (calls.append(x), x + 1)[1])
-    assert [replayed(torch.tensor(float(i))).item() for i in range(3)] == [1, 2, 3] and len(calls) == 3
-
-
 def test_a_compiled_detector_can_be_copied(spectral_detector):
     """Its recordings stay behind, and the copy computes with its own weights."""
     spectral_detector._replayed = Replayed(spectral_detector._scores)

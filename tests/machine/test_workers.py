@@ -1,6 +1,7 @@
 """Reading processes: full shared memory, deaths, hangs and signals while a batch is waited for."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from nes2net.machine import workers
 from nes2net.machine.workers import Loader, stacked
 from nes2net.training.interruption import StopRequests
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and forks of POSIX")
 NUM_BATCHES = 12
 
 
@@ -63,17 +63,17 @@ def hang():
         time.sleep(0.1)
 
 
+def signal_and(number, then):
+    """In a reader: signal the main process, which has started all of them."""
+    os.kill(os.getppid(), number)
+    then()
+
+
 @pytest.fixture
 def soon(monkeypatch):
     """Looks at the readers often, and waits little after a signal."""
     monkeypatch.setattr(workers, "_LOOK", 0.1)
     monkeypatch.setattr(workers, "_GRACE", 0.3)
-
-
-def signal_and_hang(number):
-    """In a reader: signal the main process, which has started all of them."""
-    os.kill(os.getppid(), number)
-    hang()
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])
@@ -127,12 +127,10 @@ def test_a_system_that_refuses_a_process(monkeypatch):
 
 
 def test_too_many_open_files():
-    resource = pytest.importorskip("resource")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     batches = iter(loader(Numbers()))
     kept = [next(batches)]
-    used = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").is_dir() else pytest.skip("no /proc")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 3, limits[1]))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 3, limits[1]))
     try:
         with pytest.raises(InputError, match="too many files are open for more batches"):
             kept.extend(batches)
@@ -176,7 +174,7 @@ def test_a_batch_that_cannot_be_handed_over(capfd):
 @pytest.mark.parametrize("when", ["before", "starting", "reading"])
 def test_a_signal_while_readers_hang(soon, monkeypatch, when):
     """Training defers signals to the end of a step, which never comes; one may come before the readers are waited for."""
-    batches = loader(Numbers(0, partial(signal_and_hang, signal.SIGTERM) if when == "reading" else hang))
+    batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
     if when == "starting":
         monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
@@ -185,29 +183,24 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
         numbers(batches)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     readers = batches.readers
-    del batches
+    del batches  # which kills readers that hang
     for reader in readers:
         reader.join(PATIENCE)
-        assert not reader.is_alive()
+    assert not set(readers) & set(active_children())
 
 
 def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
-
-    def signal_and_wait():  # in a reader
-        os.kill(os.getppid(), signal.SIGTERM)
-        time.sleep(0.5)
-
     with StopRequests() as stop:
         stop._deferred = True
-        assert numbers(loader(Numbers(5, signal_and_wait))) == EXPECTED
+        assert numbers(loader(Numbers(5, partial(signal_and, signal.SIGTERM, partial(time.sleep, 0.5))))) == EXPECTED
         assert stop.requested == signal.SIGTERM
 
 
 def test_an_interruption_ends_waiting_at_once():
     """Without the patience for a disk that hangs."""
     with pytest.raises(KeyboardInterrupt):
-        numbers(loader(Numbers(5, partial(signal_and_hang, signal.SIGINT))))
+        numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
 
 
 def test_an_interruption_that_python_ignores_ends_waiting(soon, monkeypatch):
@@ -226,17 +219,6 @@ def test_patience_ends(monkeypatch, soon):
     monkeypatch.setattr(workers, "_PATIENCE", 0.5)
     with pytest.raises(Unfinished, match="have delivered nothing for .* minutes.*a disk or a network hangs"):
         numbers(loader(Numbers(5, hang)))
-
-
-def test_readers_that_hang_are_killed_with_their_loader():
-    batches = loader(Numbers(5, hang))
-    next(iter(batches))
-    readers = batches.readers
-    del batches
-    for reader in readers:
-        reader.join(PATIENCE)
-    assert not any(reader.is_alive() for reader in readers)
-    assert not set(readers) & set(active_children())
 
 
 ORPHANS = """

@@ -1,6 +1,5 @@
 """YAML of recipes and detector folders; tests/builders/hostile/recipes.py tries what breaks readers."""
 
-from nes2net import Detector
 from nes2net.machine.yaml_text import read_yaml, write_yaml
 
 VALUES = {
@@ -16,10 +15,3 @@ def test_what_is_written_reads_the_same():
     many = [[] for _ in range(9000)]  # of 10,000 values
     for values in (VALUES, twice, {"many": many}):
         assert read_yaml(write_yaml(values), None, "this") == values
-
-
-def test_a_folder_is_written_without_aliases(tmp_path):
-    """A list may stand in the model and in the record."""
-    detector = Detector.from_config({"frontend": "lps", "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}})
-    detector.save(tmp_path / "new", recipe={"nes_ratio": detector.config["backend"]["nes_ratio"]})
-    assert Detector.from_pretrained(tmp_path / "new", "cpu").record == {"recipe": {"nes_ratio": [4, 4]}}

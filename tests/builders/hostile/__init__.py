@@ -7,6 +7,7 @@ case is tried in a process of its own with 2 GB of address space and 10 s.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -17,16 +18,8 @@ from typing import Any, NamedTuple
 from builders.hostile.limits import Outcome, Worker
 
 FAMILIES = (
-    "checkpoints",
-    "folders",
-    "onnx_files",
-    "resume_files",
-    "recipes",
-    "lists",
-    "frame_scores",
-    "audio",
-    "shards",
-    "experiments",
+    *("checkpoints", "folders", "onnx_files", "resume_files", "recipes"),
+    *("lists", "frame_scores", "audio", "shards", "experiments"),
 )
 PRELOADED = "builders.hostile.preload"
 
@@ -44,10 +37,10 @@ class Case(NamedTuple):
 
 
 def cases(
-    attempt: Callable[[Any], Any], rows: Mapping[str, tuple[Callable[[Path], Any], str | None]], about: str = ""
+    attempt: Callable[[Any], Any], rows: Mapping[str, Any], about: str = "", make: Callable = lambda made: made
 ) -> list[Case]:
-    """Make a case of each row: its name, after ``about``, what makes the file, and what is said of it."""
-    return [Case(about + name, make, attempt, says) for name, (make, says) in rows.items()]
+    """Make a case of each row: its name, after ``about``, what ``make`` turns into the maker of a file, and what is said of it."""
+    return [Case(about + name, make(*given), attempt, says) for name, (*given, says) in rows.items()]
 
 
 def table(family: str) -> dict[str, Case]:
@@ -76,6 +69,15 @@ def nes2net(*arguments: Any) -> str:
         raise InputError(errors[0].removeprefix("nes2net: error: "))
     assert status in (0, 1), f"status {status}: {err.getvalue()}"
     return out.getvalue()
+
+
+def evaluated(corpus: str, scores: Path, *options: Any) -> str:
+    """Evaluate a file of scores, with a page and JSON that must be whole and valid."""
+    page, data = scores.parent / "page.html", scores.parent / "data.json"
+    text = nes2net("evaluate", corpus, scores, *options, "--resamples", 5, "--html", page, "--json", data)
+    json.loads(data.read_text(), parse_constant=lambda name: 1 / 0)
+    assert page.read_text().rstrip().endswith("</html>")
+    return text
 
 
 class Tries:

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from builders.hostile import Case
+from builders.hostile.making import maker
 from builders.recordings import encode, noise
 from nes2net.audio.cache import AudioCache
 from nes2net.audio.read import MeasuredAudio, load_audio, load_excerpt, measure_audio, stated_length, stream_audio
@@ -58,6 +59,7 @@ def _wav(
     return path
 
 
+@maker
 def _patched(folder: Path, file_format: str, at: int, value: bytes) -> Path:
     """A file of libsndfile with some bytes of its header replaced."""
     path = folder / f"noise.{file_format.lower()}"
@@ -106,41 +108,26 @@ _READERS: dict[str, Callable[[Path], object]] = {
 
 
 _HUGE = 1 << 60
-_LONG_FLAC = partial(_patched, file_format="FLAC", at=21, value=b"\xff" * 5)
-_FLAC_OF_0_HZ = partial(_patched, file_format="FLAC", at=18, value=bytes(3))
+_TOO_MUCH = b"\x7f\xff\0\0"
+_FLAC_OF_0_HZ = _patched("FLAC", 18, bytes(3))
 # What makes a file, what is said of it, and how it is read.
 _FILES: dict[str, tuple[Callable[[Path], Path], str | None, tuple[str, ...]]] = {
     "150 min of FLAC": (_silence, None, ("score", "excerpt", "cache", "stream", "data check")),
     "75 min of FLAC in 2 channels": (partial(_silence, channels=2), None, ("score", "stream")),
-    "FLAC that announces 2^36 samples": (_LONG_FLAC, "68,719,476,735 samples", tuple(_READERS)),
+    "FLAC that announces 2^36 samples": (_patched("FLAC", 21, b"\xff" * 5), "68,719,476,735 samples", tuple(_READERS)),
     "WAV of 1,000 channels": (partial(_wav, channels=1000, samples=80000), None, ("score", "excerpt", "load")),
     "WAV of 0 channels": (partial(_wav, channels=0), "silence", ("score",)),
     "WAV of 65,535 channels": (partial(_wav, channels=65535, samples=100), "silence", ("score", "stream", "excerpt")),
-    **{
-        f"WAV of {rate:,} Hz": (partial(_wav, rate=rate, samples=10**6), says, ("score",))
-        for rate, says in ((0, "silence"), (999, "to 1,000,000 Hz are accepted"), (1_000_001, "Hz are accepted"))
-    },
-    **{
-        f"{form} that announces {announced:,} bytes": (
-            partial(_wav, announced=announced, form=form),
-            "cut off",
-            ("score", "stream"),
-        )
-        for form, announced in (("RIFF", 0x7FFFEFFF), ("RF64", _HUGE), ("BW64", _HUGE))
-    },
-    **{
-        f"{kind} that announces too much": (
-            partial(_patched, file_format=kind, at=at, value=value),
-            "cut off",
-            ("score",),
-        )
-        for kind, at, value in (
-            ("AU", 8, b"\x7f\xff\0\0"),
-            ("AIFF", 42, b"\x7f\xff\0\0"),
-            ("W64", 16, _HUGE.to_bytes(8, "little")),
-            ("CAF", 56, b"\x0f" + bytes(7)),
-        )
-    },
+    "WAV of 0 Hz": (partial(_wav, rate=0, samples=10**6), "silence", ("score",)),
+    "WAV of 999 Hz": (partial(_wav, rate=999, samples=10**6), "to 1,000,000 Hz are accepted", ("score",)),
+    "WAV of 1,000,001 Hz": (partial(_wav, rate=1_000_001, samples=10**6), "Hz are accepted", ("score",)),
+    "WAV that announces 2 GB": (partial(_wav, announced=0x7FFFEFFF), "cut off", ("score", "stream")),
+    "RF64 that announces 2^60 bytes": (partial(_wav, announced=_HUGE, form="RF64"), "cut off", ("score", "stream")),
+    "BW64 that announces 2^60 bytes": (partial(_wav, announced=_HUGE, form="BW64"), "cut off", ("score", "stream")),
+    "AU that announces too much": (_patched("AU", 8, _TOO_MUCH), "cut off", ("score",)),
+    "AIFF that announces too much": (_patched("AIFF", 42, _TOO_MUCH), "cut off", ("score",)),
+    "W64 that announces too much": (_patched("W64", 16, _HUGE.to_bytes(8, "little")), "cut off", ("score",)),
+    "CAF that announces too much": (_patched("CAF", 56, b"\x0f" + bytes(7)), "cut off", ("score",)),
     "MP4 of many frames": (_frames_of_mp4, "announces 30,000,000 frames in .* at most", ("load",)),
     "MP4 with a hole": (partial(_frames_of_mp4, size=30_001_000), "at most 10,000,000 are accepted", ("load",)),
     "FLAC of 0 Hz": (_FLAC_OF_0_HZ, "its header says 0 Hz", ("load",)),

@@ -12,31 +12,26 @@ import torch
 from torch import Tensor
 
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import written
+from builders.hostile.making import maker, written
 from nes2net import load_state_dict
 from nes2net.checkpoints.state_dict import with_metadata
 
 _MEGABYTE = 1 << 20
 
 
-def _of_program(program: Callable[[], bytes]) -> Callable[[Path], Path]:
+@maker
+def _of_program(folder: Path, program: Callable[[], bytes]) -> Path:
     """A checkpoint as torch.save writes it, with a pickle of our own."""
-
-    def make(folder: Path) -> Path:
-        with zipfile.ZipFile(folder / "evil.pth", "w") as archive:
-            archive.writestr("archive/data.pkl", program())
-            archive.writestr("archive/data/0", bytes(16))
-        return folder / "evil.pth"
-
-    return make
+    with zipfile.ZipFile(folder / "evil.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", program())
+        archive.writestr("archive/data/0", bytes(16))
+    return folder / "evil.pth"
 
 
-def _of_content(content: Callable[[], Any]) -> Callable[[Path], Path]:
-    def make(folder: Path) -> Path:
-        torch.save(content(), folder / "evil.pth")
-        return folder / "evil.pth"
-
-    return make
+@maker
+def _of_content(folder: Path, content: Callable[[], Any]) -> Path:
+    torch.save(content(), folder / "evil.pth")
+    return folder / "evil.pth"
 
 
 # Pickles: a value, and programs that use it often.
@@ -75,10 +70,7 @@ _PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     "copies of a list": (_often(b"cbuiltins\nlist\nh\x00\x85R0"), "6,000,000 are accepted"),
     "copies of a set": (_often(b"cbuiltins\nset\nh\x00\x85R0"), "keys are numbers"),
     "copies of arguments": (_often(b"cmine\nOwn\nh\x00R0", _TUPLE_OF_100_000), "6,000,000 are accepted"),
-    "copies of arguments of a new object": (
-        _often(b"cmine\nOwn\nh\x00\x810", _TUPLE_OF_100_000),
-        "6,000,000 are accepted",
-    ),
+    "copies of arguments anew": (_often(b"cmine\nOwn\nh\x00\x810", _TUPLE_OF_100_000), "6,000,000 are accepted"),
     "text encoded often": (
         _often(b"c_codecs\nencode\nh\x00X\x06\0\0\0latin1\x86R", _TEXT_OF_A_MEGABYTE),
         "holds no state dict",
@@ -89,7 +81,6 @@ _PICKLES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "many classes": (_classes, "names more than 1,000 classes"),
     "a class name of a megabyte": (_often(b"h\x00h\x00\x930", _TEXT_OF_A_MEGABYTE), "is not the name of a class"),
-    "very many memos": (lambda: b"\x80\x04]" + b"\x94" * 1_200_001 + b"}.", "6,000,000 are accepted"),
     "very many memos and records": (
         lambda: b"\x80\x04]" + b"\x94" * 1_000_000 + b"cmine\nOwn\n)R" * 130_000 + b"}.",
         "6,000,000 are accepted",
@@ -144,8 +135,8 @@ _EXPANDS = "grows to .* of tensors, repeated parts included"
 _LONG_HEADER = (17 << 20).to_bytes(8, "little") + bytes(17 << 20)
 _DAMAGED = r"evil\.safetensors is not a safetensors file or is damaged \(its header would take"
 CASES: list[Case] = [
-    *cases(_info, {name: (_of_program(program), says) for name, (program, says) in _PICKLES.items()}),
+    *cases(_info, _PICKLES, make=_of_program),
     *cases(load_state_dict, {name: (_of_content(content), _EXPANDS) for name, content in _EXPANDED.items()}),
-    *cases(load_state_dict, {name: (_of_record(record), says) for name, (record, says) in _RECORDS.items()}),
+    *cases(load_state_dict, _RECORDS, make=_of_record),
     Case("17 MB of header", written("evil.safetensors", _LONG_HEADER), load_state_dict, _DAMAGED),
 ]

@@ -5,27 +5,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from builders.hostile import Case, cases, nes2net
+from builders.hostile.making import maker
 
 _LPS = {"name": "lps", "n_fft": 128, "num_bins": 20}
 _SSL = {"name": "wav2vec2_small", "encoder_layers": 1, "encoder_embed_dim": 16, "encoder_ffn_embed_dim": 16}
 _CONFIG = "model:\n  frontend: {name: lps, n_fft: 128, num_bins: 20}\n  backend: asp_mlp\n"
 _HUGGING_FACE = {
-    "model_type": "wav2vec2",
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 4,
-    "intermediate_size": 16,
-    "conv_dim": [8] * 7,
-    "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
-    "conv_stride": [5, 2, 2, 2, 2, 2, 2],
-    "feat_extract_norm": "layer",
-    "num_conv_pos_embeddings": 8,
-    "num_conv_pos_embedding_groups": 4,
+    **{"model_type": "wav2vec2", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4},
+    **{"intermediate_size": 16, "feat_extract_norm": "layer", "conv_dim": [8] * 7},
+    **{"conv_kernel": [10, 3, 3, 3, 3, 2, 2], "conv_stride": [5, 2, 2, 2, 2, 2, 2]},
+    **{"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4},
 }
+
+
+def _convolutions(*layers: list[int]) -> dict[str, Any]:
+    return {**_SSL, "conv_feature_layers": list(layers)}
 
 
 def _weights(path: Path) -> None:
@@ -35,47 +34,43 @@ def _weights(path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, path)
 
 
-def _detector(config: str) -> Callable[[Path], Path]:
+@maker
+def _detector(folder: Path, config: str) -> Path:
     """A detector folder with this ``config.yaml``, and weights that fit no model."""
-
-    def make(folder: Path) -> Path:
-        (folder / "config.yaml").write_text(config)
-        _weights(folder / "model.safetensors")
-        return folder
-
-    return make
+    (folder / "config.yaml").write_text(config)
+    _weights(folder / "model.safetensors")
+    return folder
 
 
-def _options(part: str, **options: Any) -> Callable[[Path], Path]:
+def _options(part: str, options: dict[str, Any]) -> Callable[[Path], Path]:
     model = {"frontend": _LPS, "backend": {"name": "asp_mlp"}, part: options}
     return _detector(json.dumps({"model": model}))  # JSON is YAML
 
 
-def _hugging_face(config: str | dict[str, Any], index: str | None = None) -> Callable[[Path], Path]:
+@maker
+def _hugging_face(folder: Path, config: str | dict[str, Any], index: str | None = None) -> Path:
     """A Hugging Face folder with this ``config.json``, and weights that fit no model, or an index of files."""
-
-    def make(folder: Path) -> Path:
-        (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
-        if index is None:
-            _weights(folder / "model.safetensors")
-        else:
-            (folder / "model.safetensors.index.json").write_text(index)
-            os.mkfifo(folder / "a pipe")
-        return folder
-
-    return make
+    (folder / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+    if index is None:
+        _weights(folder / "model.safetensors")
+    else:
+        (folder / "model.safetensors.index.json").write_text(index)
+        os.mkfifo(folder / "a pipe")
+    return folder
 
 
-def _with_pipe(name: str) -> Callable[[Path], Path]:
+def _changed(change: dict[str, Any]) -> Callable[[Path], Path]:
+    """A Hugging Face folder with other values in its ``config.json``; a key whose value is None is left out."""
+    return _hugging_face({key: value for key, value in {**_HUGGING_FACE, **change}.items() if value is not None})
+
+
+@maker
+def _with_pipe(folder: Path, name: str) -> Path:
     """A detector folder in which ``name`` is a pipe."""
-
-    def make(folder: Path) -> Path:
-        _detector(_CONFIG)(folder)
-        (folder / name).unlink()
-        os.mkfifo(folder / name)
-        return folder
-
-    return make
+    _detector(_CONFIG)(folder)
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    return folder
 
 
 def _load(folder: Path) -> Any:
@@ -108,44 +103,21 @@ _YAML = {
     "empty": ("", "does not describe a model"),
     "a model of text": ("model: lps", "does not describe a model"),
     "a front-end of text": ("model: {frontend: lps, backend: asp_mlp}", "does not describe a model"),
-    "a name that is a list": ("model: {frontend: {name: [lps]}}", "does not describe a model"),
-    "no back-end": ("model: {frontend: {name: lps}}", "backend has no name"),
-    "an unknown part": (_CONFIG + "  head: x\n", "no part 'head'"),
-    "a part that is a number": ("model: {frontend: {name: lps}, 1: x}", "no part '1'"),
-    "a back-end that is a list": ("model: {frontend: {name: lps}, backend: [asp_mlp]}", "backend has no name"),
     "an option that is a number": ("model: {frontend: {name: lps, 1: 2}, backend: sls}", "an option 1"),
-    "an unknown option": ("model: {frontend: {name: lps, x: 2}, backend: sls}", "no option 'x'"),
     "an unknown name": ("model: {frontend: {name: " + "x" * 10_000 + "}, backend: sls}", "unknown front-end"),
     "a checkpoint": (
-        "model: {frontend: {name: wav2vec2, checkpoint: /dev/zero}, backend: sls}",
+        "model: {frontend: {name: hubert, checkpoint: /dev/zero}, backend: sls}",
         "no option 'checkpoint'",
     ),
-    "layers of an aggregation": (
-        "model: {frontend: {name: lps}, aggregation: {name: sea, num_layers: 5}, backend: sls}",
-        "no option 'num_layers'",
-    ),
+    "layers of an aggregation": (_CONFIG + "  aggregation: {name: sea, num_layers: 5}", "no option 'num_layers'"),
 }
 # Options of parts that a folder states; tests/test_registry.py tries the limits of each.
 _OPTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
     "n_fft of lists": ("frontend", {"name": "lps", "n_fft": [[[2**31]]]}, "n_fft is "),
-    "a layer of 65,536 numbers": ("backend", {"name": "asp_mlp", "feature_dim": 65536, "hidden_dim": 65536}, "weights"),
-    "modules without end": ("backend", {"name": "mpif_res2net", "blocks": [64] * 4, "scale": 64}, "modules"),
-    "a frame per sample": ("frontend", {**_SSL, "conv_feature_layers": [[8, 1, 1]]}, "from one frame to the next"),
-    "long frames often": (
-        "frontend",
-        {"name": "lfcc", "n_fft": 16384, "window_length": 16384, "hop_length": 32},
-        "from one frame to the next",
-    ),
-    "wide convolutions": (
-        "frontend",
-        {**_SSL, "conv_feature_layers": [[4096, 1, 1], [8, 64, 64]]},
-        "numbers of every 1 samples",
-    ),
-    "a frame of all samples": (
-        "frontend",
-        {**_SSL, "conv_feature_layers": [[8, 4096, 4096]] * 16},
-        "samples for a frame",
-    ),
+    "a frame per sample": ("frontend", _convolutions([8, 1, 1]), "from one frame to the next"),
+    "long frames often": ("frontend", {**_LPS, "n_fft": 16384, "hop_length": 32}, "from one frame to the next"),
+    "wide convolutions": ("frontend", _convolutions([4096, 1, 1], [8, 64, 64]), "numbers of every 1 samples"),
+    "a frame of all samples": ("frontend", _convolutions(*[[8, 4096, 4096]] * 16), "samples for a frame"),
     "a wide image": ("backend", {"name": "mpif_res2net", "feature_dim": 60000, "stem_channels": 4096}, "too many"),
     "heads that do not divide": ("frontend", {**_SSL, "encoder_attention_heads": 3}, "not divisible"),
 }
@@ -153,18 +125,16 @@ _JSON = {
     "nested 100,000 deep": ("[" * 100_000 + "]" * 100_000, "nested more than 100 deep"),
     "nested 99 deep": ('{"a": ' + "[" * 99 + "]" * 99 + "}", "nested more than 32 deep"),
     "5,000 digits": ('{"a": ' + "1" * 5000 + "}", "not valid JSON"),
-    "4,000 digits": ('{"a": ' + "1" * 4000 + "}", "64 bits"),
-    "300,000 values": ('{"a": [' + "1," * 300_000 + "1]}", "values"),
     "2 MB of text": ('{"a": "' + "x" * 2_000_000 + '"}', "is longer than"),
     "a key twice": ('{"a": 1, "a": 2}', "twice"),
-    "not JSON": ("{", "not valid JSON"),
     "a list": ("[]", "mapping"),
 }
 _CHANGED = {
     "many layers": ({"num_hidden_layers": 2**31}, "encoder_layers is "),
-    "a number of convolutions": ({"conv_dim": 7}, "does not describe the convolutions"),
-    "convolutions of lists": ({"conv_stride": [[2**31]] * 7}, "conv_feature_layers is "),
     "a norm that is a list": ({"feat_extract_norm": [1]}, "does not describe the convolutions"),
+    "no convolutions": ({"conv_dim": None}, "does not describe the convolutions"),
+    "no size": ({"hidden_size": None}, "does not fit"),
+    "convolutions of lists": ({"conv_stride": [[2**31]] * 7}, "conv_feature_layers is "),
     "an activation that is a list": ({"hidden_act": [1]}, "only 'gelu'"),
     "a type that is a list": ({"model_type": [1]}, "model of type"),
 }
@@ -179,29 +149,12 @@ _INDEX = {
 }
 
 CASES: list[Case] = [
-    *cases(_load, {name: (_detector(text), says) for name, (text, says) in _YAML.items()}, "config.yaml: "),
+    *cases(_load, _YAML, "config.yaml: ", _detector),
     Case("info on an option doubled 40 times", _detector(_DOUBLED), _info, "no aliases"),
-    *cases(_load, {name: (_options(part, **options), says) for name, (part, options, says) in _OPTIONS.items()}),
-    *cases(_frontend, {name: (_hugging_face(text), says) for name, (text, says) in _JSON.items()}, "config.json: "),
-    *cases(
-        _frontend,
-        {name: (_hugging_face({**_HUGGING_FACE, **change}), says) for name, (change, says) in _CHANGED.items()},
-        "config.json with ",
-    ),
-    *(
-        Case(
-            f"config.json without {key}",
-            _hugging_face({name: value for name, value in _HUGGING_FACE.items() if name != key}),
-            _frontend,
-            says,
-        )
-        for key, says in (("hidden_size", "does not fit"), ("conv_dim", "does not describe the convolutions"))
-    ),
-    *cases(
-        _frontend,
-        {name: (_hugging_face(_HUGGING_FACE, text), says) for name, (text, says) in _INDEX.items()},
-        "index: ",
-    ),
+    *cases(_load, _OPTIONS, make=_options),
+    *cases(_frontend, _JSON, "config.json: ", _hugging_face),
+    *cases(_frontend, _CHANGED, "config.json with ", _changed),
+    *cases(_frontend, _INDEX, "index: ", partial(_hugging_face, _HUGGING_FACE)),
     Case("config.yaml is a pipe", _with_pipe("config.yaml"), _load, "it has no config.yaml"),
     Case("model.safetensors is a pipe", _with_pipe("model.safetensors"), _load, "not found"),
     Case("weights that do not fit", _detector(_CONFIG), _load, "does not fit"),

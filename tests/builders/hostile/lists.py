@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from builders.hostile import Case, cases, nes2net
+from builders.hostile import Case, cases, evaluated, nes2net
 from builders.hostile.making import each_written, link, pipe, sparse, written
 
 _CALIBRATION = {
@@ -44,17 +43,7 @@ def _list_beside(path: Path) -> Path:
 
 
 def _evaluated(path: Path) -> Any:
-    """Evaluate, with page and JSON."""
-    page, data = path.parent / "page.html", path.parent / "data.json"
-    options = ["--keys", _list_beside(path), "--resamples", 5, "--html", page, "--json", data]
-    text = nes2net("evaluate", "generic", path, *options)
-    json.loads(data.read_text(), parse_constant=_refuse)
-    assert page.read_text().rstrip().endswith("</html>")
-    return text
-
-
-def _refuse(constant: str) -> None:
-    raise AssertionError(f"invalid JSON: {constant}")
+    return evaluated("generic", path, "--keys", _list_beside(path))
 
 
 def _calibrated(path: Path) -> Any:
@@ -108,18 +97,14 @@ class _Array:
 
 
 _LISTS = {
-    "a column twice": ("path,label,room, Room \n", "line 1: more than one column is called 'room'; rename"),
     "100,000 columns": ("path," + ",".join(map(str, range(100_000))) + "\n", "line 1: 100001 columns, more than 200"),
     "a control character": ("\x1b[2J,label\n", "line 1: expected a column 'path'"),
     "utf-16 (le)": ("path,label\na,real\n".encode("utf-16"), "is encoded as UTF-16; save it as UTF-8"),
-    "utf-16 (be)": (b"\xfe\xff" + "path,label\n".encode("utf-16-be"), "is encoded as UTF-16"),
     "null byte": ("path,label\na\0b.wav,real\n", "holds null bytes"),
-    "compressed": (b"\x1f\x8b\x08\x00" + bytes(100), "not a text file .byte 1 is not UTF-8"),
     "open quotation mark": ('path,label\n"a.wav,real\n' + "b.wav,real\n" * 100_000, "line 2: not a row"),
     "a row over many lines": (lambda: b"path,label\n" + b'"\n",' * 10**6, "line 2: not a row .* more than 1,048,576"),
     "10,000,000 lines": (lambda: b"path\n" + b"a\n" * 10_000_000, "has more than 5,000,000 lines; split it"),
     "a huge label": ("path,label\na.wav," + "x" * 100_000, r"line 2: unknown label '[x.]{98}'; expected one of"),
-    "one id 20,000 times": (lambda: b"path\n" + b"a.wav\n" * 20_000, "in it more than once: a"),
     "huge ids twice": ("path\n" + ("a" * 100_000 + ".wav\n") * 2, "in it more than once"),
 }
 _PROTOCOLS = {
@@ -137,22 +122,18 @@ _SCORES = {
     "unknown ids": ("".join(f"x{n} 1\n" for n in range(100_000)), "100,000 scored but not in the key"),
     "one id 100,000 times": ("".join(f"0 {n}\n" for n in range(100_000)), "1 scored twice with different values: 0"),
     "a line of 20 MB": (lambda: b"a " * 10_000_000, "line 1: expected 2 fields .* found 524288: 'a a"),
-    "controls": (
-        "\x1b]0;title\x07 1\n" + _scores(0, 1),
-        r"line 1: the id '\\x1b\]0;title\\x07' cannot be used: it holds control",
-    ),
+    "controls": ("\x1b[2J 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
 }
 _TO_CALIBRATE = {
     "huge": (_scores("-1e300", "1e300"), "too large or too close together"),
     "denormal": (_scores("5e-324", "1e-323"), "too large or too close together"),
 }
-_RATIOS = {"bonafide": "?", "spoof": [0]}
 _CALIBRATIONS = {
     "deep lists": ("[" * 200_000, "not a calibration"),
     "60 MB of lists": (lambda: b"[" + b"[]," * 20_000_000 + b"[]]", "not a calibration .it was refused to save memory"),
     "millions of ratios": (
-        lambda: _calibration(llrs=_RATIOS).replace('"?"', f"[0{',0' * 3_000_000}]").encode(),
-        "not a calibration .llrs.bonafide: List should have at most 2500000 items",
+        lambda: _calibration(llrs={"bonafide": [0] * 3_000_000, "spoof": [0]}),
+        "most 2500000 items",
     ),
     "beyond float64": (_calibration().replace("0.5", "1e400"), "not a calibration .offset: "),
     "a list of other things": (_calibration(trained_on=[1]), "not a calibration .trained_on"),
@@ -166,29 +147,16 @@ _SCORED = {"fingerprint": "0f", "precision": "float32", "num_samples": 1 << 39}
 _CHANGED = {
     f"{key} of {json.dumps(value)[:30]}": (_calibration(**{key: value}), says)
     for key, value, says in (
-        (
-            "population",
-            {**_POPULATION, "embeddings": _WIDE},
-            "population.embeddings.means.0: List should have at most 65536",
-        ),
-        (
-            "population",
-            {**_POPULATION, "usual": _AGES},
-            "population.usual.duration.0: Input should be less than or equal to 50",
-        ),
+        ("population", {**_POPULATION, "embeddings": _WIDE}, "embeddings.means.0: List should have at most 65536"),
+        ("population", {**_POPULATION, "usual": _AGES}, "usual.duration.0: Input should be less than or equal to 50"),
         ("llrs", {"bonafide": [1e300], "spoof": [0]}, "llrs.bonafide.0: Input should be"),
         ("scored_by", _SCORED, "scored_by.num_samples: Input should be less than or equal to 9600000"),
-        ("format", "other", "format: Input should be 'nes2net linear calibration'"),
         ("weights", [], "not a calibration .weights: "),
         ("weights", [1.0] * 2000, "not a calibration .weights: "),
         ("weights", [1.7e308], "weights.0: Input should be less than or equal to 10{30}"),
         ("systems", ["a", "b"], "1 weights of 2 systems"),
         ("prior", 1, "not a calibration .prior: Input should be less than 1"),
         ("l2", -1, "not a calibration .l2: "),
-        *(
-            (key, {"a": [1]}, f"not a calibration .{key}")
-            for key in ("weights", "offset", "prior", "l2", "systems", "llrs", "scored_by", "population")
-        ),
     )
 }
 _TO_APPLY = {
@@ -201,12 +169,10 @@ _RTTM = {
     "300,000 segments": (lambda: b"SPEAKER a 1 0.5 1 <NA> <NA> spoof <NA> <NA>\n" * 300_000, None),
 }
 _ARRAYS = {
-    "huge shape": (lambda: _npy({"a": _Array((1 << 62,))}), "an array of shape .* has 1 bytes"),
     "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20)}), "unknown shape"),
     "many dimensions": (lambda: _npy({"a": _Array((1 << 62,) * 100_000)}), "unknown shape"),
     "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a key has the type int"),
     "very many memos": (lambda: _npy(b"\x80\x04K\x01" + b"\x94" * 50_000_000 + b"."), "20,000,000 are accepted"),
-    "a program": (lambda: _npy({"a": os.getcwd}), "asks for .*getcwd, which has no place.* nothing was run"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }
 

@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 Make: TypeAlias = Callable[[Path], Any]
-Content: TypeAlias = str | bytes | Callable[[], bytes]
+Content: TypeAlias = str | bytes | Callable[[], str | bytes]
 
 
-def written(name: str, content: Content) -> Make:
+def maker(write: Callable[..., Any]) -> Callable[..., Make]:
+    """Let ``write``, which writes a file into a folder, take its other arguments before the folder."""
+    return lambda *arguments, **options: lambda folder: write(folder, *arguments, **options)
+
+
+@maker
+def written(folder: Path, name: str, content: Content) -> Path:
     """A file with ``content``; large content is made only when the file is."""
-
-    def make(folder: Path) -> Path:
-        made = content() if callable(content) else content
-        (folder / name).write_bytes(made.encode() if isinstance(made, str) else made)
-        return folder / name
-
-    return make
+    made = content() if callable(content) else content
+    (folder / name).write_bytes(made.encode() if isinstance(made, str) else made)
+    return folder / name
 
 
 def each_written(name: str, table: Mapping[str, tuple[Content, str | None]]) -> dict[str, tuple[Make, str | None]]:
@@ -27,29 +29,22 @@ def each_written(name: str, table: Mapping[str, tuple[Content, str | None]]) -> 
     return {case: (written(name, content), says) for case, (content, says) in table.items()}
 
 
-def pipe(name: str) -> Make:
-    def make(folder: Path) -> Path:
-        os.mkfifo(folder / name)
-        return folder / name
-
-    return make
+@maker
+def pipe(folder: Path, name: str) -> Path:
+    os.mkfifo(folder / name)
+    return folder / name
 
 
-def link(name: str, target: str) -> Make:
-    def make(folder: Path) -> Path:
-        (folder / name).symlink_to(target)
-        return folder / name
-
-    return make
+@maker
+def link(folder: Path, name: str, target: str) -> Path:
+    (folder / name).symlink_to(target)
+    return folder / name
 
 
-def sparse(name: str, size: int, start: bytes = b"") -> Make:
+@maker
+def sparse(folder: Path, name: str, size: int, start: bytes = b"") -> Path:
     """A file of ``size`` bytes, zeros after ``start``, that takes no room."""
-
-    def make(folder: Path) -> Path:
-        with open(folder / name, "wb") as file:
-            file.write(start)
-            file.truncate(size)
-        return folder / name
-
-    return make
+    with open(folder / name, "wb") as file:
+        file.write(start)
+        file.truncate(size)
+    return folder / name

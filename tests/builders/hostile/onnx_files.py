@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import pipe
+from builders.hostile.making import maker, pipe
 
 if find_spec("onnx") and find_spec("onnxruntime"):
     import onnx
@@ -79,15 +79,12 @@ def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
     return onnx.numpy_helper.from_array(array, name)
 
 
-def _changed(change: Callable[[Any], Any], description: Any = DESCRIPTION) -> Callable[[Path], Path]:
+@maker
+def _changed(folder: Path, change: Callable[[Any], Any], description: Any = DESCRIPTION) -> Path:
     """A good model after ``change``."""
-
-    def make(folder: Path) -> Path:
-        model = good(description)
-        change(model)
-        return write(folder, model)
-
-    return make
+    model = good(description)
+    change(model)
+    return write(folder, model)
 
 
 def _described(description: Any) -> Callable[[Path], Path]:
@@ -98,20 +95,17 @@ def _bytes(content: Callable[[bytes], bytes]) -> Callable[[Path], Path]:
     return lambda folder: write(folder, content(good().SerializeToString()))
 
 
+@maker
 def _beside(
-    place: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
-) -> Callable[[Path], Path]:
+    folder: Path, place: Callable[[Path], Any], location: str = WEIGHTS, declared: str | None = WEIGHTS, **entries: Any
+) -> Path:
     """A model with weights in another file, which ``place`` makes."""
-
-    def make(folder: Path) -> Path:
-        (inside := folder / "model").mkdir()
-        _ones(folder / "outside")
-        place(inside / WEIGHTS)
-        model = good({**DESCRIPTION, "external_data": declared})
-        external(model.graph.initializer[0], location, **entries)
-        return write(inside, model)
-
-    return make
+    (inside := folder / "model").mkdir()
+    _ones(folder / "outside")
+    place(inside / WEIGHTS)
+    model = good({**DESCRIPTION, "external_data": declared})
+    external(model.graph.initializer[0], location, **entries)
+    return write(inside, model)
 
 
 def _ones(path: Path) -> None:
@@ -123,33 +117,20 @@ def _add(model: Any, *nodes: Any) -> None:
         model.graph.node.insert(0, node)
 
 
+def _domain(text: str) -> Callable[[Path], Path]:
+    return _changed(lambda model: setattr(model.graph.node[0], "domain", text))
+
+
 def _undeclared_within(model: Any) -> None:
-    """Weights in an undeclared file, of a Constant in an If in an If."""
-    node, out = helper.make_node, [helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])]
+    """Weights in an undeclared file, of a Constant in a branch."""
+    node, out = helper.make_node, helper.make_tensor_value_info("out", TensorProto.FLOAT, [2])
     constant = node("Constant", [], ["out"], value=external(_tensor("t", np.ones(2, np.float32))))
-    other = helper.make_graph([node("Identity", ["w"], ["out"])], "body", [], out)
-    graph = helper.make_graph([constant], "body", [], out)
-    for _ in range(2):
-        branch = node("If", ["c"], ["out"], then_branch=graph, else_branch=other)
-        graph = helper.make_graph([branch], "body", [], out)
-    model.graph.initializer.append(_tensor("c", np.array(True)))
-    branch.output[0] = "unused"
-    _add(model, branch)
+    branch = helper.make_graph([constant], "body", [], [out])
+    _add(model, node("If", ["c"], ["unused"], then_branch=branch, else_branch=branch))
 
 
 def _two_places(model: Any) -> None:
     external(model.graph.initializer[0]).external_data.add(key="offset", value="0")
-
-
-def _function(model: Any) -> None:
-    opsets = [helper.make_opsetid("", 18)]
-    nodes = [helper.make_node("Identity", ["x"], ["y"])]
-    model.functions.append(helper.make_function("own", "f", ["x"], ["y"], nodes, opsets))
-
-
-def _sparse(model: Any) -> None:
-    values, indices = _tensor("s", np.ones(1, np.float32)), _tensor("i", np.zeros(1, np.int64))
-    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [1 << 40]))
 
 
 def _sized(size: int) -> Callable[[Any], None]:
@@ -250,18 +231,16 @@ def _cases() -> list[Case]:
         # Tensors and operators.
         "numbers without data": (_changed(_sized(1 << 40)), _DAMAGED),
         "a negative size": (_changed(_sized(-2)), _DAMAGED),
-        "a sparse tensor": (_changed(_sparse), "holds sparse tensors"),
-        "a function": (_changed(_function), "holds functions"),
+        # Fields of ModelProto and GraphProto (onnx.proto), each empty.
+        "a sparse tensor": (_bytes(lambda c: c + b"\x3a\x02\x7a\0"), "holds sparse tensors"),
+        "a function": (_bytes(lambda c: c + b"\xca\x01\0"), "holds functions"),
         "training": (_changed(lambda m: m.training_info.add()), "holds training information"),
         "2^31 numbers": (_changed(_filled(1 << 31)), "memory"),
         "2^61 numbers": (_changed(_filled(1 << 61)), r"m\.onnx fails"),
         "graphs within graphs": (lambda folder: write(folder, _graphs_within_graphs(5000)), _DAMAGED),
-        "operators of others": (
-            _changed(lambda m: setattr(m.graph.node[0], "domain", "com.microsoft")),
-            "operators of",
-        ),
-        "operators of 100 MB": (_changed(lambda m: setattr(m.graph.node[0], "domain", "x" * 10**8)), "operators of"),
-        "operators of controls": (_changed(lambda m: setattr(m.graph.node[0], "domain", "\x1b[2J")), "operators of"),
+        "operators of others": (_domain("com.microsoft"), "operators of"),
+        "operators of 100 MB": (_domain("x" * 10**8), "operators of"),
+        "operators of controls": (_domain("\x1b[2J"), "operators of"),
         "an unknown operator": (_changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
         # Inputs and outputs.
         "scores of another name": (_changed(_renamed), _FOREIGN),
@@ -276,7 +255,7 @@ def _cases() -> list[Case]:
         "a number without end": (_bytes(lambda _: b"\x08" + b"\xff" * 10**6), _DAMAGED),
         "a terabyte of zeros": (_large, "has 1.1 TB"),
         "a million empty nodes": (
-            _bytes(lambda _: b"\x3a\x80\x89\x7a" + b"\x0a\x00" * 1_000_000),
+            _bytes(lambda _: b"\x3a\x80\x89\x7a" + b"\n\0" * 1_000_000),
             "1,000,001 numbers outside",
         ),
         "a pipe": (pipe("m.onnx"), "not found"),

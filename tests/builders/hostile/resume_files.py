@@ -19,7 +19,7 @@ import yaml
 
 from builders import tiny_corpus
 from builders.hostile import Case, cases, nes2net
-from builders.hostile.making import written
+from builders.hostile.making import maker, written
 from builders.runs import stop
 
 _VICTIM = "epoch_7.pth"
@@ -80,17 +80,14 @@ def _resume(recipe: Path) -> str:
     return _train(recipe)
 
 
-def _changed(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], Path]:
+@maker
+def _changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
     """A resume file whose content ``change`` has changed, or has put something else in place of."""
-
-    def make(folder: Path) -> Path:
-        recipe = _copy(folder)
-        file = _run_of(recipe) / "resume.pt"
-        content = torch.load(file, weights_only=True)
-        torch.save(change(content) or content, file)
-        return recipe
-
-    return make
+    recipe = _copy(folder)
+    file = _run_of(recipe) / "resume.pt"
+    content = torch.load(file, weights_only=True)
+    torch.save(change(content) or content, file)
+    return recipe
 
 
 def _put(place: str, value: Any) -> Callable[[Path], Path]:
@@ -186,17 +183,14 @@ def _odd_metadata(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, "detector": weights}
 
 
-def _with(name: str, put: Callable[[Path], Any]) -> Callable[[Path], Path]:
+@maker
+def _with(folder: Path, name: str, put: Callable[[Path], Any]) -> Path:
     """What ``put`` makes, in place of a file of the run folder."""
-
-    def make(folder: Path) -> Path:
-        recipe = _copy(folder)
-        path = _run_of(recipe) / name
-        path.unlink(missing_ok=True)
-        put(path)
-        return recipe
-
-    return make
+    recipe = _copy(folder)
+    path = _run_of(recipe) / name
+    path.unlink(missing_ok=True)
+    put(path)
+    return recipe
 
 
 def _linked_out(path: Path) -> None:
