@@ -9,8 +9,6 @@ import re
 
 import pytest
 import torch
-from builders import some
-from builders.determinism import not_repeatable
 from builders.golden_backends import without_dropout
 from builders.small_parts import BACKENDS
 from torch import nn
@@ -18,7 +16,6 @@ from torch import nn
 from nes2net import registry
 from nes2net.errors import InputError
 from nes2net.options import Input, fitted
-from nes2net.training.seeding import cuda_algorithms
 
 LAYERS = 5
 WAVEFORM = {"raw_aasist", "raw_aasist_l"}
@@ -177,26 +174,6 @@ def test_scores_of_half_precision_have_no_ties(name, precision):
             assert logits.dtype == torch.float32
             assert (logits - exact).abs().max() < BFLOAT16.get(name, 0.05) * exact.abs().max()
             assert len(set(backend.scores(logits).tolist())) == 24
-
-
-@pytest.mark.parametrize("name", some(registry.backends.names()))
-def test_a_seed_determines_training_on_a_gpu_too(name):
-    """A seed determines weights, dropout and gradients, which strict algorithms do not change on a CPU.
-
-    All its operations have deterministic implementations on a GPU.
-    """
-    found = []
-
-    def step() -> None:
-        backend = create(name).train()
-        logits = backend(features_for(backend, batch=3))
-        logits.square().sum().backward()
-        found.append([logits, *(p.grad for p in backend.parameters() if p.grad is not None)])
-
-    step()
-    with cuda_algorithms(deterministic=True):
-        assert not not_repeatable(step)
-    assert all(torch.equal(plain, strict) for plain, strict in zip(*found, strict=True))
 
 
 @pytest.mark.weekly

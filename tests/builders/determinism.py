@@ -1,42 +1,15 @@
-"""Operations of a computation, and which of them a GPU cannot repeat bit for bit."""
+"""Operations of a computation that a GPU cannot repeat bit for bit."""
 
 from collections.abc import Callable
 
 import torch
-
-#: Parts of the names of operations without a deterministic implementation on CUDA, from the
-#: documentation of ``torch.use_deterministic_algorithms``.
-_NOT_REPEATABLE = (
-    "cumsum",
-    "avg_pool3d_backward",
-    "adaptive_avg_pool2d_backward",
-    "adaptive_max_pool2d_backward",
-    "fractional_max_pool",
-    "max_unpool",
-    "upsample",
-    "reflection_pad",
-    "nll_loss2d",
-    "ctc_loss",
-    "embedding_bag",
-    "aten::put_",
-    "histc",
-    "bincount",
-    "median",
-    "kthvalue",
-    "grid_sample",
-    "scatter_reduce",
-)
-
-
-def operations(compute: Callable[[], object]) -> set[str]:
-    """Names of all operations of torch that ``compute`` runs on the CPU, those within others too."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        compute()
-    return {event.key for event in profile.key_averages()}
+from simulated.rules import NOT_DETERMINISTIC
 
 
 def not_repeatable(compute: Callable[[], object]) -> set[str]:
-    """Those of its operations that CUDA has no deterministic implementation of."""
-    found = operations(compute)
+    """Names of the operations of ``compute``, run on the CPU, that CUDA has no deterministic implementation of."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        compute()
+    found = {event.key for event in profile.key_averages()}
     assert any(name.startswith("aten::") for name in found)
-    return {name for name in found if any(part in name for part in _NOT_REPEATABLE)}
+    return found & {*NOT_DETERMINISTIC, "aten::cumsum", "aten::median"}
