@@ -17,10 +17,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from _gpu_parity import FRONTENDS, WAV2VEC2, samples_of, systems
+from _gpu_parity import WAV2VEC2, samples_of, systems
 from accelerate import Accelerator
 from torch import Tensor
 
+from builders.simulated_device import simulated_device, waits
 from nes2net import Detector
 from nes2net.backends.base import Backend
 from nes2net.frontends.adaptation import KINDS
@@ -47,6 +48,13 @@ MPIF = {"name": "mpif_res2net", "planes": [4, 8], "blocks": [1, 1], "strides": [
 FRAME_SCORES = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
 SAMPLES = 8000
 
+
+def with_logits_of(loss: str) -> dict[str, Any]:
+    """The model with the head and the number of logits of a loss."""
+    backend = {**MODEL["backend"], "num_logits": losses.get(loss).num_logits}
+    return with_head({**MODEL, "backend": backend}, loss)
+
+
 #: Recipes, and what their examples carry, by name.
 STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
     "Specmix": ({"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}}, {}),
@@ -62,56 +70,34 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
         },
         {"scores": torch.rand(4, 4)},
     ),
-    "distillation": (
-        {
-            "model": {
-                "frontend": FRONTENDS["one_class_distillation"],
-                "backend": {"name": "one_class_distillation", "backend": MODEL["backend"]},
-            },
-            "train": {"task": "distillation"},
-        },
-        {},
-    ),
+    "distillation": ({"model": systems()["back-end one_class_distillation"], "train": {"task": "distillation"}}, {}),
     "a frozen front-end": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"freeze_frontend": True}}, {}),
     **{
         f"adaptation {kind}": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"adapt": {"kind": kind}}}, {})
         for kind in KINDS
     },
-    **{
-        f"loss {name}": (
-            {
-                "model": with_head(
-                    {**MODEL, "backend": {**MODEL["backend"], "num_logits": losses.get(name).num_logits}}, name
-                ),
-                "train": {"loss": name},
-            },
-            {},
-        )
-        for name in losses.names()
-    },
+    **{f"loss {name}": ({"model": with_logits_of(name), "train": {"loss": name}}, {}) for name in losses.names()},
 }
 
 
 def checked_system(name: str) -> dict[str, int]:
     """Logits and gradients on the device are those on the CPU; returns the waits of one forward pass and its gradient."""
-    from builders.simulated_device import simulated_device, waits
-
     torch.manual_seed(0)
     detector = Detector.from_config(systems()[name]).eval()
     waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
 
-    def computed(detector: Detector, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+    def computed(detector: Detector, waveforms: Tensor) -> Tensor:
         with scoring_mode(detector), differentiable(detector):
             logits = detector(waveforms)
             logits.square().sum().backward()
-        return logits.detach(), logits
+        return logits.detach()
 
     expected = copy.deepcopy(detector)
-    logits = computed(expected, waveforms)[0]
+    logits = computed(expected, waveforms)
     with simulated_device() as device:
         there, x = detector.to(device), waveforms.to(device)
         waits.clear()
-        found = computed(there, x)[0]
+        found = computed(there, x)
         counted = dict(waits)
         assert_same(found, logits, there, expected)
     return counted
@@ -119,8 +105,6 @@ def checked_system(name: str) -> dict[str, int]:
 
 def whole_step(name: str) -> dict[str, int]:
     """A step of the training loop, from a batch to changed weights, is that on the CPU; returns the waits."""
-    from builders.simulated_device import simulated_device, waits
-
     changes, carried = STEPS[name]
     recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
     torch.manual_seed(0)
@@ -167,8 +151,6 @@ def assert_same(found: Tensor, expected: Tensor, there: Detector, here: Detector
 
 def scored_batch() -> dict[str, int]:
     """Scores of a batch on the device; returns the waits."""
-    from builders.simulated_device import simulated_device, waits
-
     torch.manual_seed(0)
     detector = Detector.from_config({"frontend": WAV2VEC2, "backend": FRAME_SCORES}).eval()
     waveforms = 0.1 * torch.randn(3, SAMPLES)
@@ -207,8 +189,6 @@ class Faulty(Backend):
 
 def planted(fault: str) -> dict[str, int]:
     """A detector with a fault; returns the waits if nothing was refused."""
-    from builders.simulated_device import simulated_device, waits
-
     detector = Detector.from_config({"frontend": SPECTRUM, "backend": "asp_mlp"})
     detector.backend = Faulty(32, fault)
     with simulated_device() as device:
