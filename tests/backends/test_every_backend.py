@@ -7,8 +7,10 @@ A back-end declares what it takes: ``wants_layers`` ("last": B×T×D, "all": a l
 import io
 import re
 
+import numpy as np
 import pytest
 import torch
+from builders import golden, pinned
 from builders.golden_backends import without_dropout
 from builders.small_parts import BACKENDS
 from torch import nn
@@ -97,6 +99,11 @@ def test_gives_as_many_logits_as_asked(name):
     with torch.no_grad():
         logits = backend(features_for(backend, batch=2))
     assert logits.shape == (2, 3) and logits.isfinite().all()
+
+
+@pytest.mark.parametrize("name", pinned.MODELS)
+def test_equals_pinned_numbers(name):
+    np.testing.assert_allclose(pinned.logits(name), golden.read("pinned")[name], rtol=0, atol=1e-9)
 
 
 @every_backend

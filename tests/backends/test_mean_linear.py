@@ -4,11 +4,9 @@ import pytest
 import torch
 from builders import golden_backends as gb
 from builders import zoo
-from builders.pinned import check_pinned
 
 from nes2net import Detector, create_backend
 from nes2net.checkpoints.fairseq import to_fairseq
-from nes2net.errors import InputError
 from nes2net.losses import OneClassSoftmax
 
 ONE_CLASS = "antideepfake_xlsr_ocsoftmax"
@@ -82,18 +80,12 @@ def test_the_loss_of_the_one_class_head_is_the_published():
     assert [parameter is head.weight for parameter in criterion.parameters()] == [True]
 
 
-def test_the_one_class_head_equals_pinned_numbers():
-    check_pinned("mean_linear_one_class")
-
-
 def test_scores_and_heads():
     def rule(**options: object) -> str:
         return create_backend("mean_linear", feature_dim=8, **options).score_rule
 
     assert (rule(), rule(head="one_class"), rule(head="cosine")) == ("probability", "cosine", "difference")
     assert rule(score_rule="logit", num_logits=1) == "logit"
-    with pytest.raises(InputError, match="num_logits is 2, not 1"):
-        create_backend("mean_linear", feature_dim=8, head="one_class", num_logits=1)
 
 
 def test_a_short_vector_stays_short():

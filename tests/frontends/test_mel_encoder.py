@@ -195,20 +195,6 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
             create_frontend("whisper_tiny", folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "option", "value", "message"),
-    [
-        ("w2v_bert2", "conv_kernel", 4, "must be odd"),
-        ("w2v_bert2", "encoder_attention_heads", 5, "not divisible"),
-        ("whisper", "encoder_embed_dim", 2, "at least 4|not divisible"),
-        ("whisper", "chunk_length", 31, "from 1 to 30"),
-    ],
-)
-def test_impossible_options_are_refused_at_once(name, option, value, message):
-    with pytest.raises(InputError, match=message):
-        create(name, **{option: value})
-
-
 @every_name
 def test_utterances_of_a_batch_have_the_states_that_they_have_alone(name):
     frontend, waveform = create(name).eval(), noise(3)

@@ -160,21 +160,3 @@ def test_bins_and_normalisation():
     assert noise.shape == (2, 47, 256)
     torch.testing.assert_close(noise.mean(1), torch.zeros(2, 256), atol=1e-5, rtol=0)
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
-
-
-@pytest.mark.parametrize(
-    "name, options, message",
-    [
-        ("lps", {"n_fft": 512, "num_bins": 300}, "num_bins must be 1 to 257"),
-        ("lps", {"checkpoint": "file.pt"}, "takes no checkpoint"),
-        ("lps", {"num_samples": 1000}, "num_samples must be at least n_fft, 1728"),
-        ("lfcc", {"window_length": 600}, "window_length must be 1 to n_fft, 512, not 600"),
-        ("lfcc", {"num_coefficients": 21}, "num_coefficients must be 1 to num_filters, 20, not 21"),
-        ("lfcc", {"max_frequency": 9000}, "above 0 and at most 8000, not 9000"),
-        ("lfcc", {"deltas": 3}, "deltas is a whole number from 0 to 2, not 3"),
-        ("lps", {"n_fft": 4096, "hop_length": 60}, "60 samples from one frame to the next: at least 64"),
-    ],
-)
-def test_wrong_options(name, options, message):
-    with pytest.raises(InputError, match=message):
-        create_frontend(name, **options)
