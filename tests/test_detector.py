@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import golden
 from builders.golden_backends import manifest
 from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
@@ -53,13 +52,9 @@ def test_published_models_are_built_and_recognised(name):
     """Of full size on the meta device; from names and shapes alone, in the layout of their files, where it differs."""
     tensors = published_detector(name).state_dict()
     if name in HEADS:
-        expected = manifest(HEADS[name])
-        encoder, own = "ssl_model.model.", {key: list(tensor.shape) for key, tensor in tensors.items()}
-        if name == "wav2vec2_Nes2Net_X":
-            expected |= {encoder + key: shape for key, shape in manifest("xlsr300m_fairseq").items()}
-        else:
-            own = {key: shape for key, shape in own.items() if not key.startswith(encoder)}
-        assert own == expected
+        encoder = {"wav2vec2": "xlsr300m_fairseq", "WavLM": "wavlm_large_unilm"}.get(name.partition("_")[0])
+        published = {f"ssl_model.model.{key}": shape for key, shape in (manifest(encoder) if encoder else {}).items()}
+        assert {key: list(tensor.shape) for key, tensor in tensors.items()} == published | manifest(HEADS[name])
     layouts = {
         "antideepfake": antideepfake_names,
         "df": df_arena_names,
@@ -69,18 +64,6 @@ def test_published_models_are_built_and_recognised(name):
     file = layouts.get(name.partition("_")[0], dict)(tensors)
     fitting = [known for known, misfit in recognise(file).items() if not misfit]
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
-
-
-@pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
-def test_published_aasist_weights_give_the_published_logits(shared, name):
-    reference = golden.read("aasist_raw_published_weights_outputs")
-    path = shared / "real" / "aasist" / f"{name}.pth"
-    detector = Detector.from_pretrained(path, device="cpu", config=PUBLISHED_MODELS[name])
-    with torch.inference_mode():
-        logits = detector(reference["waveforms"])
-    torch.testing.assert_close(logits, reference[name]["logits"], atol=1e-5, rtol=1e-5)
-    score = detector.score(reference["waveforms"][0], 16000)
-    assert score == pytest.approx(reference[name]["logits_single_first"][0, 1].item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["detector.pth", "folder"])
@@ -268,19 +251,6 @@ def test_a_very_short_recording_is_repeated(small_model):
         short = np.array([0.1, -0.1, 0.2], np.float32)
         assert detector(torch.zeros(1, detector.min_samples)).shape == (1, 2)
         assert detector.score(short, 16000) == detector.score(short, 16000, num_samples=detector.min_samples)
-
-
-@pytest.mark.parametrize("frontend", ["lps", "lfcc"])
-def test_spectra_are_computed_in_float32_for_any_precision_of_the_weights(frontend):
-    """Rounding the waveform to bfloat16 would change scores more than rounding the weights."""
-    torch.manual_seed(0)
-    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
-    waveform = 0.1 * torch.randn(2, 16000)
-    with torch.inference_mode():
-        expected = detector.hidden_states(waveform)[-1]
-        half = detector.to(torch.bfloat16)
-        assert torch.equal(half.hidden_states(waveform)[-1], expected.to(torch.bfloat16))
-        assert half.scores(waveform).dtype == torch.float32
 
 
 def test_wavlm_inside_s3prl_is_found():

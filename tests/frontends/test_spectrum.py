@@ -7,7 +7,7 @@ import scipy.fft
 import scipy.signal
 import torch
 
-from nes2net import InputError, create_frontend
+from nes2net import Detector, InputError, create_frontend
 
 SPECTRAL = ["lps", "lfcc"]
 # asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA; the last deltas are ½·(c[t+1] − c[t−1])
@@ -152,6 +152,8 @@ def test_autocast_changes_nothing(name, precision):
         (found,) = frontend(waveform)
     assert torch.equal(found, exact) and found.isfinite().all()
     assert torch.equal(frontend(waveform.to(precision))[0], frontend(waveform.to(precision).float())[0])
+    detector = Detector.from_config({"frontend": name, "backend": "asp_mlp"}).to(precision)
+    assert torch.equal(detector.hidden_states(waveform)[-1], exact.to(precision))  # of the waveform as it is
 
 
 def test_bins_and_normalisation():
