@@ -8,29 +8,26 @@ of the GPU here; a comment names that test.
 import copy
 import json
 import os
-import signal
 import subprocess
 import sys
 from functools import partial
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 import torch.nn.functional as F
 from _gpu import Stage
 from _gpu_parity import one_score, samples_of, systems, too_little_memory
 from builders import PATIENCE
+from builders.runs import assert_same_run, state_of, stop
+from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector, create_frontend
-from nes2net.corpora.trial import Trial
-from nes2net.errors import Unfinished
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
-from nes2net.training import loop
+from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.run import train
@@ -65,18 +62,11 @@ def fitting(detector: Detector, count: int) -> torch.Tensor:
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Trials of 0.3 to 2 s."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for number in range(12):
-        path = tmp_path / f"{number}.flac"
-        soundfile.write(path, 0.1 * rng.standard_normal(int(rng.uniform(0.3, 2) * 16000)), 16000)
-        trials.append(Trial(str(number), path))
-    return trials
+    return generated_trials(tmp_path, 12)
 
 
 def read(path):
-    return {name: float(score) for name, score in (line.split() for line in path.read_text().splitlines())}
+    return dict(zip(*read_scores(path)))
 
 
 @pytest.mark.parametrize(
@@ -156,16 +146,6 @@ def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
     assert rows and all(row["holds"] for row in rows), rows
 
 
-@needs_cuda  # on the CPU: test_corpus_runs.py
-def test_legacy_train_mode_repeats_itself(model_with_dropout, recordings, tmp_path):
-    torch.manual_seed(0)
-    detector = Detector.from_config(model_with_dropout).cuda()
-    for name in ("a", "b"):
-        options = {"num_samples": 16000, "num_workers": 0, "legacy_train_mode": True}
-        score_trials(detector, recordings[:4], tmp_path / name, **options)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
-
-
 def rounds_products() -> bool:
     """Whether the GPU rounds the factors of a float32 product to the ten bits of TF32."""
     x = torch.full((256, 256), 1 + 2.0**-12, device="cuda")
@@ -230,34 +210,18 @@ def test_a_training_step_is_deterministic(name, device, precision):
         *(pytest.param("cuda", p, c, marks=needs_cuda) for p in ("fp32", "bf16", "fp16") for c in (False, True)),
     ],
 )  # on the CPU in fp32: test_resume.py
-def test_training_goes_on_to_the_same_end(
-    recipe, model_with_dropout, monkeypatch, tmp_path, device, precision, checkpointing
-):
+def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, device, precision, checkpointing):
     """Bit for bit, after SIGTERM in the middle of a step."""
     options = {"epochs": 2, "precision": precision, "activation_checkpointing": checkpointing}
 
     def run(name):
-        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return train(recipe(model=model_with_dropout, train=options, **places), device)
+        return recipe(model=model_with_dropout, train=options, output=str(tmp_path / name), logs=str(tmp_path / name))
 
-    def state(folder):
-        return torch.load(folder / "resume.pt", weights_only=True, map_location="cpu")
-
-    whole = state(run("whole"))
-    original = loop.seed_step
-
-    def stopped(seed, epoch, step, rank):
-        if (epoch, step) == (1, 1):
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(seed, epoch, step, rank)
-
-    with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        patch.setattr(loop, "seed_step", stopped)
-        run("torn")
-    torn = state(run("torn"))
-    assert all(torch.equal(torn["detector"][name], value) for name, value in whole["detector"].items())
-    assert (torn["scaler"] is None) == (precision != "fp16")
-    loaded = Detector.from_pretrained(next((tmp_path / "torn").glob("*/epoch_*.pth")), device="cpu")
+    whole, torn = train(run("whole"), device), stop(run("torn"), 1, 1, device)
+    assert train(run("torn"), device) == torn
+    assert_same_run(torn, whole)
+    assert (state_of(torn)["scaler"] is None) == (precision != "fp16")
+    loaded = Detector.from_pretrained(next(torn.glob("epoch_*.pth")), device="cpu")
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
 
 

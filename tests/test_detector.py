@@ -261,33 +261,31 @@ def test_wavlm_inside_s3prl_is_found():
         assert not recognise(wrapped)["WavLM_Nes2Net"]
 
 
-def lightning_names(state_dict, older=False):
-    """The names of the published checkpoints of MoE + AASIST, and what Lightning keeps beside them.
-
-    The weight norm of the positional convolution may be named as by older versions of PyTorch.
-    """
-    names = {"loss_criterion.weight": torch.tensor([0.1, 0.9])}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model.model."):
-            name = to_transformers(key.removeprefix("ssl_model.model."))
-            if older:
-                name = older_weight_norm(name)
-            names[f"model.pretrain_model.{name}"] = value
-        elif key.startswith("ssl_model."):
-            names[key.replace("ssl_model.", "model.moe_l.")] = value
-        else:
-            names[f"model.classifier.{key}"] = value
-    names["model.pretrain_model.masked_spec_embed"] = torch.zeros(64)
-    return {"state_dict": names, "epoch": 11, "hparams_name": "args"}
-
-
 def older_weight_norm(name):
+    """The names of a convolution with weight norm in older versions of PyTorch."""
     name = name.replace("parametrizations.weight.original0", "weight_g")
     return name.replace("parametrizations.weight.original1", "weight_v")
 
 
+def renamed(state_dict, encoder, rest=str):
+    """The tensors, with the names of the encoder and those of the rest changed by two functions."""
+    start = "ssl_model.model."
+    return {encoder(key[len(start) :]) if key.startswith(start) else rest(key): x for key, x in state_dict.items()}
+
+
+def lightning_names(state_dict, older=str):
+    """The names of the published checkpoints of MoE + AASIST, and what Lightning keeps beside them."""
+
+    def rest(key):
+        return key.replace("ssl_model.", "model.moe_l.") if key.startswith("ssl_model.") else f"model.classifier.{key}"
+
+    names = renamed(state_dict, lambda key: f"model.pretrain_model.{older(to_transformers(key))}", rest)
+    beside = {"loss_criterion.weight": torch.ones(2), "model.pretrain_model.masked_spec_embed": torch.zeros(64)}
+    return {"state_dict": names | beside, "epoch": 11, "hparams_name": "args"}
+
+
 def antideepfake_names(state_dict, encoder="m_ssl.model."):
-    return {key.replace("ssl_model.model.", encoder): value for key, value in state_dict.items()}
+    return renamed(state_dict, encoder.__add__)
 
 
 def global_feature_names(state_dict, encoder="m_ssl.model."):
@@ -298,37 +296,31 @@ def global_feature_names(state_dict, encoder="m_ssl.model."):
 
 def df_arena_names(state_dict):
     """The names on the hub, and a tensor of masking that the transformers library adds."""
-    names = {"backbone.ssl_model.masked_spec_embed": torch.zeros(64)}
-    for key, value in state_dict.items():
-        start, prefix, encoder = key.partition("ssl_model.model.")
-        names[f"backbone.ssl_model.{to_transformers(encoder)}" if prefix else f"backbone.{start}"] = value
-    return names
+    names = renamed(state_dict, lambda key: f"backbone.ssl_model.{to_transformers(key)}", "backbone.{}".format)
+    return names | {"backbone.ssl_model.masked_spec_embed": torch.zeros(64)}
 
 
 def mambo_names(state_dict):
     """torchaudio's names of the encoder: those of the transformers library with two prefixes more."""
-    names = {}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model.model."):
-            key = to_transformers(key.removeprefix("ssl_model.model.")).replace("encoder.", "encoder.transformer.", 1)
-            key = key.replace("feature_projection", "encoder.feature_projection")
-            key = f"feature_extractor.model.model.{older_weight_norm(key)}"
-        names[key] = value
-    return names
+
+    def encoder(key):
+        key = to_transformers(key).replace("encoder.", "encoder.transformer.", 1)
+        key = key.replace("feature_projection", "encoder.feature_projection")
+        return f"feature_extractor.model.model.{older_weight_norm(key)}"
+
+    return renamed(state_dict, encoder)
 
 
 def deepfense_names(state_dict):
     """The names of DeepFense's detectors, inside a checkpoint of its trainer."""
     last = ("Nested_Res2Net_TDNN.fc.", "out_layer.", "conformer.fc5.")
-    names = {}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model."):
-            names[f"frontend.{key.removeprefix('ssl_model.')}"] = value
-        elif key.startswith(last):
-            names[f"losses.0.fc.{key.rpartition('.')[2]}"] = value
-        else:
-            names[f"backend.{key.removeprefix('Nested_Res2Net_TDNN.').removeprefix('conformer.')}"] = value
-    return names
+
+    def rest(key):
+        if key.startswith(last):
+            return f"losses.0.fc.{key.rpartition('.')[2]}"
+        return f"backend.{key.removeprefix('Nested_Res2Net_TDNN.').removeprefix('conformer.')}"
+
+    return renamed(state_dict, "frontend.model.{}".format, rest)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +333,7 @@ def deepfense_names(state_dict):
         (deepfense_names, "last", "aasist"),
         (deepfense_names, "last", {"name": "tcm", "num_blocks": 1}),
         (lightning_names, "moe", "aasist"),
-        (partial(lightning_names, older=True), "moe", "aasist"),
+        (partial(lightning_names, older=older_weight_norm), "moe", "aasist"),
         (global_feature_names, "last", "lgf"),
         (partial(global_feature_names, encoder="ssl_model.model."), "last", "llgf"),
         (  # s3prl's encoder among them

@@ -60,26 +60,5 @@ def test_a_users_script_passes_mypy_strict(tmp_path):
     assert [kind.split("[")[0] for kind in found] == [kind.split("[")[0] for kind in expected]
 
 
-def completions(code):
-    """The script as an editor sees it, and the names that it proposes at the end of its last line."""
-    jedi = pytest.importorskip("jedi")
-    script = jedi.Script(code, project=jedi.Project(REPOSITORY))
-    return script, {completion.name for completion in script.complete(2, len(code.splitlines()[1]))}
-
-
-@pytest.mark.slow
-def test_an_editor_completes_a_detector():
-    _, known = completions("from nes2net import Detector\nDetector.")
-    assert {"from_pretrained", "from_config", "score", "score_files", "score_track", "save", "config"} <= known
-    script, _ = completions("from nes2net import Detector\nDetector.from_pretrained(")
-    (signature,) = script.get_signatures(2, len("Detector.from_pretrained("))
-    assert [parameter.name for parameter in signature.params] == ["path_or_name", "device", "dtype", "config", "base"]
-    assert signature.docstring(raw=True).startswith("Load a trained detector, in eval mode")
-
-
-def test_an_editor_completes_the_package():
-    assert set(nes2net.__all__) <= completions("import nes2net\nnes2net.")[1]
-
-
 def test_the_package_says_that_it_is_typed():
     assert (Path(nes2net.__file__).parent / "py.typed").is_file()

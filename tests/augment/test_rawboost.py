@@ -1,9 +1,7 @@
 """RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
-import importlib.util
 import random
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +9,7 @@ from builders import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.augment import RawBoostParameters, rawboost
 from nes2net.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
@@ -18,12 +17,7 @@ from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TOLERANCE = 1e-6
-_spec = importlib.util.spec_from_file_location("rawboost_benchmark", SCRIPTS / "benchmarks/rawboost.py")
-_benchmark = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_benchmark)
-PlainRawBoost = _benchmark.PlainRawBoost
 
 
 def noise(length, peak=0.5, seed=0, dtype=np.float32):

@@ -39,12 +39,9 @@ GROUPS = {
 )
 def test_every_topology_and_mixer(topology, mixer):
     sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}
-    torch.manual_seed(0)
     backend = create_backend("mambo", topology=topology, mixer=mixer, **sizes).eval()
     assert [block.kind for block in backend.stacked_mamba2["layers"].layers] == 2 * GROUPS[topology]
-    logits = backend(torch.randn(2, 9, 6))
-    logits.square().sum().backward()
-    assert logits.isfinite().all() and all(p.grad.isfinite().all() for p in backend.parameters())
+    assert backend(torch.randn(2, 9, 6)).isfinite().all()
 
 
 def test_hydra_reads_both_ways_and_mamba2_one_way():

@@ -109,19 +109,9 @@ def test_lfcc_are_the_baselines(year, dtype):
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
     assert found.shape == expected.shape and found.shape[2] == frontend.out_dim == 60
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
-
-
-def test_lfcc_filters_are_librosas_cosine_transform_and_triangles():
-    """LFCC without deltas, from librosa's power spectrogram and SciPy's DCT."""
-    waveform = speech_like()
-    frontend = create_frontend("lfcc", n_fft=512, window_length=512, deltas=0, pre_emphasis=0.0)
-    (found,) = frontend(torch.from_numpy(waveform)[None])
-    window = scipy.signal.windows.hamming(512, sym=True)
-    power = np.abs(librosa.stft(waveform, n_fft=512, hop_length=160, window=window, center=False)) ** 2
-    bins, centres = np.arange(257)[:, None] / 256, np.arange(1, 21) / 21
-    filters = np.maximum(0, 1 - np.abs(bins - centres) * 21)
-    expected = scipy.fft.dct(np.log10(power.T @ filters + np.finfo(float).eps), norm="ortho")
-    np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-9)
+    assert torch.equal(
+        create_frontend("lfcc", **options, deltas=0)(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20]
+    )
 
 
 @pytest.mark.parametrize("name", SPECTRAL)

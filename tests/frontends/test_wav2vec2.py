@@ -103,14 +103,6 @@ def test_the_convolutions_gradient_is_scaled_as_in_the_file(name):
         torch.testing.assert_close(scaled[key].grad, factor * parameter.grad, atol=1e-5, rtol=1e-5)
 
 
-def test_too_short_a_waveform_is_named():
-    frontend = create_frontend("wav2vec2", **SMALL)
-    shortest = frontend.min_samples
-    assert frontend(torch.zeros(1, shortest))[-1].shape[1] == 1
-    with pytest.raises(InputError, match=f"{shortest - 1} samples is too short.*{shortest}"):
-        frontend(torch.zeros(1, shortest - 1))
-
-
 def test_wrong_files_say_what_they_are(pretrained, tmp_path):
     torn = torch.load(pretrained / "tiny_w2v2_plain.pt", weights_only=True)
     del torn["model"]["encoder.layers.1.fc1.weight"]
