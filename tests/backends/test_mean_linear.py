@@ -80,14 +80,6 @@ def test_the_loss_of_the_one_class_head_is_the_published():
     assert [parameter is head.weight for parameter in criterion.parameters()] == [True]
 
 
-def test_scores_and_heads():
-    def rule(**options: object) -> str:
-        return create_backend("mean_linear", feature_dim=8, **options).score_rule
-
-    assert (rule(), rule(head="one_class"), rule(head="cosine")) == ("probability", "cosine", "difference")
-    assert rule(score_rule="logit", num_logits=1) == "logit"
-
-
 def test_a_short_vector_stays_short():
     """Published: the vector of the one-class head is not made longer than 10⁵ times its length."""
     backend = create_backend("mean_linear", feature_dim=4, head="one_class")

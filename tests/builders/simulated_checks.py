@@ -164,25 +164,40 @@ def scored_batch() -> dict[str, int]:
     return counted
 
 
-#: Faults that only a second device shows, in what is computed of features.
-FAULTS: dict[str, Callable[[Tensor], Tensor]] = {
-    "a tensor of the CPU": lambda x: x + torch.arange(x.shape[2]),
-    "numpy": lambda x: x * float(x.detach().numpy().max()),
-    "a running sum": lambda x: x.cumsum(1),
-    "reflected ends": lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
-    "a generator of the CPU": lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
-    "a recurrent layer in eval mode": lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
-    "numbers asked for in a loop": lambda x: x * sum(value.item() for value in x[0, :, 0]),
+#: Faults that only a second device shows, in what is computed of features, and how it refuses them.
+FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "CPU": (lambda x: x + torch.arange(x.shape[2]), "aten.add.Tensor mixes tensors of the CPU and of the device"),
+    "numpy": (lambda x: x * float(x.detach().numpy().max()), "can't convert a tensor of the device to numpy"),
+    "a running sum": (lambda x: x.cumsum(1), "aten.cumsum.default has no deterministic CUDA kernel"),
+    "reflected ends": (
+        lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
+        "aten.reflection_pad1d_backward.default has no deterministic CUDA kernel",
+    ),
+    "a generator": (
+        lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
+        "draws on the device by a generator of the CPU",
+    ),
+    "a recurrent layer in eval mode": (
+        lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
+        "RNN backward can only be called in training mode",
+    ),
+    "numbers asked for in a loop": (lambda x: x * sum(value.item() for value in x[0, :, 0]), "25 waits"),
 }
 
 
 def planted(fault: str) -> dict[str, int]:
-    """Compute with a fault, and its gradient; returns the waits if nothing was refused."""
-    with simulated_device() as device:
-        x = torch.ones(2, 25, 32).to(device).requires_grad_()
-        waits.clear()
-        FAULTS[fault](x).square().sum().backward()
-        return {"in all": sum(waits.values())}
+    """Compute with a fault, and its gradient: it is refused as expected, or its waits are counted."""
+    compute, expected = FAULTS[fault]
+    try:
+        with simulated_device() as device:
+            x = torch.ones(2, 25, 32).to(device).requires_grad_()
+            waits.clear()
+            compute(x).square().sum().backward()
+            told = f"{sum(waits.values())} waits"
+    except RuntimeError as refused:
+        told = str(refused)
+    assert expected in told, told
+    return {}
 
 
 def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
