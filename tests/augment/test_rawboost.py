@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.augment import RawBoostParameters, rawboost
-from nes2net.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
+from nes2net.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -243,3 +243,8 @@ def test_algorithms_and_generators_are_checked():
         rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
     with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
         rawboost(noise(100), 10, np.random.RandomState(0))
+
+
+def test_draws_of_one_stream_are_made_in_turn():
+    """By one process, in the order of reading."""
+    assert [RawBoost(4.0, stream=stream).in_turn for stream in (None, object())] == [False, True]

@@ -109,9 +109,8 @@ def test_lfcc_are_the_baselines(year, dtype):
     expected = np.stack([transcribed_lfcc(waveform, **{**OF_2019, **options}) for waveform in waveforms])
     assert found.shape == expected.shape and found.shape[2] == frontend.out_dim == 60
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
-    assert torch.equal(
-        create_frontend("lfcc", **options, deltas=0)(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20]
-    )
+    without = create_frontend("lfcc", **options, deltas=0)
+    assert without.out_dim == 20 and torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20])
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
