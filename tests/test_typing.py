@@ -1,14 +1,11 @@
-"""What an editor and a type checker know of the public names."""
+"""What a type checker knows of the public names."""
 
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY
-
-import nes2net
 
 SCRIPT = """\
 from pathlib import Path
@@ -48,7 +45,3 @@ def test_a_users_script_passes_mypy_strict(tmp_path):
     found = re.findall(r'^script\.py:\d+: note: Revealed type is "(.*)"$', done.stdout, re.MULTILINE)
     expected = re.findall(r"reveal_type.*  # (.*)", SCRIPT)
     assert [kind.split("[")[0] for kind in found] == [kind.split("[")[0] for kind in expected]
-
-
-def test_the_package_says_that_it_is_typed():
-    assert (Path(nes2net.__file__).parent / "py.typed").is_file()

@@ -41,7 +41,8 @@ def test_from_the_frames_on_it_equals_the_published_code(name):
 def test_whole_detectors_equal_the_published_code(name, tmp_path):
     """From the file and a waveform to the probability or cosine.
 
-    Gradients are those of float64, but for softmax and layer norms of the published code. Zeros behind shorter waveforms of a batch count in the mean.
+    Gradients are those of float64, but for softmax and layer norms of the published code.
+    Zeros behind shorter waveforms of a batch count in the mean.
     """
     detector, file = detector_of(name, tmp_path)
     assert detector.score_rule == ("cosine" if name == ONE_CLASS else "probability")
