@@ -139,8 +139,6 @@ def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path)
         ("wav2vec2_Nes2NetX", "no published model 'wav2vec2_Nes2NetX'; did you mean 'wav2vec2_Nes2Net_X'"),
         ("zzz", "no published model 'zzz'; known: AASIST, AASIST-L, WavLM_Nes2Net"),
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
-        ({"frontend": "lps", "back_end": "nes2net_x"}, "no part 'back_end'.*backend"),
-        ({"frontend": "lps"}, "backend has no name"),
     ],
 )
 def test_wrong_configurations(config, message):
@@ -233,16 +231,12 @@ def test_segments_in_other_precisions(frame_detector, tmp_path, precision, toler
     torch.testing.assert_close(lowest, found.amin(1), rtol=0, atol=1e-6)
 
 
-def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint .*none\.pth not found"):
         Detector.from_pretrained(tmp_path / "none.pth")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"not a detector folder.*config\.yaml"):
         Detector.from_pretrained(tmp_path / "empty")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="'nobody/nothing' is not a file or folder here and was not fetched"):
-        Detector.from_pretrained("nobody/nothing")
 
 
 def test_a_very_short_recording_is_repeated(small_model):

@@ -63,16 +63,6 @@ def built(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def unpacked(built, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("unpacked")
-    (archive,) = built.glob("*.tar.gz")
-    with tarfile.open(archive) as file:
-        file.extractall(folder, filter="data")
-    (source,) = folder.iterdir()
-    return source
-
-
-@pytest.fixture(scope="module")
 def user(built, tmp_path_factory):
     """A function that runs a command as one who has the wheel, and no checkout, in an empty folder."""
     folder = tmp_path_factory.mktemp("user")
@@ -110,8 +100,12 @@ def user(built, tmp_path_factory):
 
 
 @pytest.mark.weekly
-def test_archive_and_wheel_are_the_repository_and_the_package(built, unpacked):
-    """Also the links of configs/, as files; the wheel is built from the source archive."""
+def test_archive_and_wheel_are_the_repository_and_the_package(built, tmp_path):
+    """Also the links of configs/, as files; the archive passes a few quick tests of the code, the pages and the files."""
+    (archive,) = built.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
     assert set(FILES) - {path.relative_to(unpacked) for path in unpacked.rglob("*") if path.is_file()} == set()
     assert not any(path.is_symlink() for path in unpacked.rglob("*"))
     for path in FILES:
@@ -120,11 +114,6 @@ def test_archive_and_wheel_are_the_repository_and_the_package(built, unpacked):
     with zipfile.ZipFile(wheel) as file:
         names = {Path(name) for name in file.namelist() if ".dist-info/" not in name}
     assert names == {path for path in FILES if path.parts[0] == "nes2net"}
-
-
-@pytest.mark.weekly
-def test_the_source_archive_passes_its_tests(unpacked):
-    """A few quick ones, of the code, the pages and the files around."""
     tests = ["recipes/test_published.py", "recipes/test_documentation.py", "metrics/test_eer.py", "test_house.py"]
     tests += ["test_imports.py", "test_documentation.py", "test_wheel.py"]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "not two_steps"]
