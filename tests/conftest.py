@@ -15,7 +15,7 @@ import pytest
 from _pytest.doctest import DoctestModule
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY / "tests"), str(REPOSITORY / "scripts")]
+sys.path[:0] = [str(REPOSITORY / folder) for folder in ("tests", "scripts", "scripts/benchmarks")]
 
 from builders import SHARED  # noqa: E402
 

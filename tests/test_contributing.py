@@ -41,12 +41,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_part_is_named_in_an_entry_point(package):
-    parts = {path.stem for path in (package / "my_parts").glob("*.py")} - {"__init__"}
-    named = set(re.findall(r'"my_parts\.(\w+):\w+"', (package / "pyproject.toml").read_text()))
-    assert parts == named == {"mean_frame", "band_energy", "layer_mean", "tones", "hum", "hinge", "ranking"}
-
-
 @pytest.mark.slow
 def test_what_the_page_shows_comes_out(package, tmp_path):
     site = tmp_path / "site"

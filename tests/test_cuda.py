@@ -6,111 +6,78 @@ of the GPU here; a comment names that test.
 """
 
 import copy
+import json
 import os
-import signal
 import subprocess
 import sys
+from functools import partial
 
-import numpy as np
 import pytest
-import soundfile
 import torch
 import torch.nn.functional as F
-from builders import PATIENCE, small_parts
+from _gpu import Stage
+from _gpu_parity import one_score, samples_of, systems, too_little_memory
+from builders import PATIENCE
+from builders.runs import assert_same_run, state_of, stop
+from train import generated_trials  # of scripts/benchmarks
 
-from nes2net import Detector, create_frontend, registry
-from nes2net.corpora.trial import Trial
-from nes2net.errors import Unfinished
+from nes2net import Detector, create_frontend
 from nes2net.machine.cuda_graph import Replayed
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
-from nes2net.scoring.batches import Group, Plan, ReadBatch, compute_scores
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import differentiable, scoring_mode
-from nes2net.training import loop
+from nes2net.scoring.score_file import read_scores
 from nes2net.training.objective import Objective
 from nes2net.training.optimisation import create_optimizer
 from nes2net.training.run import train
+from nes2net.training.seeding import cuda_algorithms
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # PyTorch reads it at its first product on a GPU
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 NUM_SAMPLES = 8000  # 30 frames
-BACKENDS = {
-    **small_parts.BACKENDS,
-    **{name: {"nes_ratio": [4, 4]} for name in ("nes2net_la", "nes2net_x")},
-    "ensemble": {"kind": "classification"},
-    "one_class_distillation": {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}},
-    "sls": {"num_frames": 30},
-}
-#: back-ends that do not read hidden states of the small wav2vec 2.0
-FRONTENDS = {
-    "mpif_res2net": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_bins": 45},
-    "multires_gmlp": {"name": "wav2vec2_small", **small_parts.FRONTENDS["wav2vec2"], "encoder_embed_dim": 128},
-    "raw_aasist": {"name": "waveform"},
-    "raw_aasist_l": {"name": "waveform"},
-}
-WAVLM = {"encoder_attention_heads": 4, "conv_pos": 16, "conv_pos_groups": 4}
-
-
-def systems() -> list[str]:
-    """Names of small systems: every back-end, and every aggregation after WavLM."""
-    return [*registry.backends.names(), *(f"wavlm {name}" for name in registry.aggregations.names())]
-
-
-every_system = pytest.mark.parametrize("name", systems())
 #: Of these the CPU computes what a GPU computes of all: each system alone is tested in its own room.
-ON_CPU = ["aasist", "attm_lstm", "mamba", "nes2net_x", "wavlm moe", "wavlm sea"]
+ON_CPU = [
+    *(f"back-end {name}" for name in ("aasist", "attm_lstm", "mamba", "nes2net_x")),
+    "aggregation moe",
+    "front-end wavlm",
+]
 
 
-@pytest.fixture
-def build(small_model):
-    """A function that builds a system of :func:`systems` with seeded weights."""
-
-    def build(name: str) -> Detector:
-        torch.manual_seed(0)
-        wavlm, _, aggregation = name.partition(" ")
-        if aggregation:
-            frontend = {**small_model["frontend"], **WAVLM, "name": wavlm}
-            return Detector.from_config({**small_model, "frontend": frontend, "aggregation": aggregation})
-        frontend = FRONTENDS.get(name, small_model["frontend"])
-        if name == "one_class_distillation":
-            frontend = {"name": "teacher_student", "teacher": frontend, "student": {"encoder_layers": 1}}
-        return Detector.from_config({"frontend": frontend, "backend": {"name": name, **BACKENDS.get(name, {})}})
-
-    return build
+def build(name: str) -> Detector:
+    """A system of :func:`systems` with seeded weights."""
+    torch.manual_seed(0)
+    return Detector.from_config(systems()[name])
 
 
 def waveforms(count: int, samples: int = NUM_SAMPLES) -> torch.Tensor:
     return 0.1 * torch.randn(count, samples, generator=torch.Generator().manual_seed(count))
 
 
+def fitting(detector: Detector, count: int) -> torch.Tensor:
+    return waveforms(count, samples_of(detector, NUM_SAMPLES))
+
+
 @pytest.fixture
 def recordings(tmp_path):
-    """Trials of 0.3 to 2 s."""
-    rng = np.random.default_rng(0)
-    trials = []
-    for number in range(12):
-        path = tmp_path / f"{number}.flac"
-        soundfile.write(path, 0.1 * rng.standard_normal(int(rng.uniform(0.3, 2) * 16000)), 16000)
-        trials.append(Trial(str(number), path))
-    return trials
+    return generated_trials(tmp_path, 12)
 
 
 def read(path):
-    return {name: float(score) for name, score in (line.split() for line in path.read_text().splitlines())}
+    return dict(zip(*read_scores(path)))
 
 
 @pytest.mark.parametrize(
     ("device", "name"), [*(("cpu", n) for n in ON_CPU), *(pytest.param("cuda", n, marks=needs_cuda) for n in systems())]
 )
-def test_logits_and_gradients_are_those_of_float64(build, name, device):
+def test_logits_and_gradients_are_those_of_float64(name, device):
     """In float32 on the device, against a copy in float64 on the CPU."""
     exact = build(name).eval()
     detector = copy.deepcopy(exact).to(device)
     exact.double()
-    x = waveforms(3)
+    x = fitting(exact, 3)
     with scoring_mode(detector), differentiable(detector):
         logits = detector(x.to(device))
         logits.square().sum().backward()
@@ -123,14 +90,14 @@ def test_logits_and_gradients_are_those_of_float64(build, name, device):
 
 
 @needs_cuda  # on the CPU: test_every_backend.py
-@every_system
+@pytest.mark.parametrize("name", systems())
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("how", ["weights", "autocast"])
-def test_scores_of_half_precision_have_hardly_any_ties(build, name, precision, how):
+def test_scores_of_half_precision_have_hardly_any_ties(name, precision, how):
     """Computed in 8 bits, 24 scores would have few values; vectors of two dimensions in 8 bits coincide now and then."""
     detector = build(name).eval().to("cuda", precision if how == "weights" else torch.float32)
     with torch.inference_mode(), torch.autocast("cuda", precision, enabled=how == "autocast"):
-        logits = detector(waveforms(24).cuda())
+        logits = detector(fitting(detector, 24).cuda())
     assert logits.dtype == torch.float32 and logits.isfinite().all()
     assert len(set(detector.backend.scores(logits).tolist())) >= 20
 
@@ -170,60 +137,13 @@ def test_a_score_file_in_every_precision(detector, recordings, tmp_path, device,
     assert found == pytest.approx(expected, abs=1e-4 if dtype == torch.float32 else 0.1)
 
 
-@needs_cuda  # on the CPU: test_corpus.py, test_files.py
-def test_one_score_whichever_way(detector, recordings, tmp_path):
-    """Float32 is float32 in `score` and `score_files` too."""
-    detector.cuda()
-    score_trials(detector, recordings, tmp_path / "s.txt", num_samples=16000, num_workers=0, batch_size=4)
-    corpus = read(tmp_path / "s.txt")
-    assert {t.id: detector.score(t.path, num_samples=16000) for t in recordings} == pytest.approx(corpus, abs=1e-5)
-    files = dict(detector.score_files([t.path for t in recordings], 16000, batch_size=4))
-    assert {t.id: files[t.path] for t in recordings} == pytest.approx(corpus, abs=1e-5)
-
-
 @needs_cuda
-def test_what_memory_is_too_small_for_is_scored_in_parts(detector):
-    """And to the same scores; what does not fit alone is a failure that says so."""
-    detector.cuda()
-    total = torch.cuda.get_device_properties(0).total_memory
-
-    def scores(group):
-        with scoring_mode(detector):
-            compute = compute_scores(detector, Plan(len(group.ids), filled=False))
-            return next(compute([ReadBatch(groups=[group], failures={})]))
-
-    def peak(group):
-        torch.cuda.reset_peak_memory_stats()
-        found = scores(group)
-        return found, torch.cuda.max_memory_allocated() - before
-
-    before = torch.cuda.memory_allocated()
-    ids = [str(number) for number in range(32)]
-    group = Group(ids=ids, audio=ids, waveforms=waveforms(32, 960000).pin_memory())
-    whole, needed = peak(group)
-    torch.cuda.empty_cache()
-    try:
-        torch.cuda.set_per_process_memory_fraction((before + 0.4 * needed) / total)
-        parts = scores(group)
-        torch.cuda.empty_cache()
-        torch.cuda.set_per_process_memory_fraction((before + 0.01 * needed) / total)
-        nothing = scores(group)
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    expected = {id: row.value for id, row in whole.rows.items()}
-    assert len(expected) == 32 and not parts.failures
-    assert {id: row.value for id, row in parts.rows.items()} == pytest.approx(expected, abs=1e-4)
-    assert len(nothing.failures) == 32 and "do not fit into the memory of cuda:0" in nothing.failures["0"]
-
-
-@needs_cuda  # on the CPU: test_corpus_runs.py
-def test_legacy_train_mode_repeats_itself(model_with_dropout, recordings, tmp_path):
-    torch.manual_seed(0)
-    detector = Detector.from_config(model_with_dropout).cuda()
-    for name in ("a", "b"):
-        options = {"num_samples": 16000, "num_workers": 0, "legacy_train_mode": True}
-        score_trials(detector, recordings[:4], tmp_path / name, **options)
-    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+@pytest.mark.parametrize("measure", [partial(one_score, what="float32", precision="float32"), too_little_memory])
+def test_what_the_benchmark_measures_in_full_size(measure, tmp_path):
+    """One score in `score`, `score_files` and `score_trials`; and in parts, of what memory is too small for."""
+    measure(Stage("tiny", torch.device("cuda"), small=True, seconds=PATIENCE, out=tmp_path, work=tmp_path))
+    rows = [json.loads(line) for line in (tmp_path / "tiny.jsonl").read_text().splitlines()]
+    assert rows and all(row["holds"] for row in rows), rows
 
 
 def rounds_products() -> bool:
@@ -256,23 +176,6 @@ def test_float32_is_not_rounded_while_scoring(detector):
         torch.set_float32_matmul_precision(before)
 
 
-@needs_cuda
-def test_float32_is_not_rounded_in_containers_of_nvidia():
-    """They set a variable that switches TF32 on, which PyTorch reads when it starts."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__, "-k", "not_rounded_while"]
-    environment = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stdout[-3000:]
-
-
-@pytest.fixture
-def strict():
-    """Operations that have no deterministic algorithm raise."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.parametrize(
     ("device", "precision", "name"),
     [
@@ -280,20 +183,22 @@ def strict():
         *(pytest.param("cuda", p, name, marks=needs_cuda) for p in ("fp32", "bf16") for name in systems()),
     ],
 )  # on the CPU in fp32: test_every_backend.py
-def test_a_training_step_is_deterministic(strict, build, name, device, precision):
+def test_a_training_step_is_deterministic(name, device, precision):
     """Every operation, forward and backward, has a deterministic algorithm; bit for bit, twice."""
-    x, targets = waveforms(4).to(device), torch.tensor([0, 1, 1, 0], device=device)
-    settings = TrainConfig(loss="angular_softmax" if name == "mpif_res2net" else "cross_entropy")
+    targets = torch.tensor([0, 1, 1, 0], device=device)
+    settings = TrainConfig(loss="angular_softmax" if "mpif_res2net" in name else "cross_entropy")
     states = []
     for _ in range(2):
         detector = build(name).to(device)
+        x = fitting(detector, 4).to(device)
         objective = Objective(detector, Recipe(train=settings))
         optimizer = create_optimizer(detector.parameters(), settings)
         objective.begin_training(1)
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            numerator = objective(x, targets, iteration=0)
-        numerator.backward()
-        optimizer.step()
+        with cuda_algorithms(deterministic=True):  # operations that have no deterministic algorithm raise
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                numerator = objective(x, targets, iteration=0)
+            numerator.backward()
+            optimizer.step()
         states.append([numerator.detach(), *detector.state_dict().values()])
     assert all(torch.equal(a, b) for a, b in zip(*states)) and states[0][0].isfinite()
 
@@ -305,41 +210,25 @@ def test_a_training_step_is_deterministic(strict, build, name, device, precision
         *(pytest.param("cuda", p, c, marks=needs_cuda) for p in ("fp32", "bf16", "fp16") for c in (False, True)),
     ],
 )  # on the CPU in fp32: test_resume.py
-def test_training_goes_on_to_the_same_end(
-    recipe, model_with_dropout, monkeypatch, tmp_path, device, precision, checkpointing
-):
+def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, device, precision, checkpointing):
     """Bit for bit, after SIGTERM in the middle of a step."""
     options = {"epochs": 2, "precision": precision, "activation_checkpointing": checkpointing}
 
     def run(name):
-        places = {"output": str(tmp_path / name), "logs": str(tmp_path / name)}
-        return train(recipe(model=model_with_dropout, train=options, **places), device)
+        return recipe(model=model_with_dropout, train=options, output=str(tmp_path / name), logs=str(tmp_path / name))
 
-    def state(folder):
-        return torch.load(folder / "resume.pt", weights_only=True, map_location="cpu")
-
-    whole = state(run("whole"))
-    original = loop.seed_step
-
-    def stopped(seed, epoch, step, rank):
-        if (epoch, step) == (1, 1):
-            os.kill(os.getpid(), signal.SIGTERM)
-        original(seed, epoch, step, rank)
-
-    with monkeypatch.context() as patch, pytest.raises(Unfinished):
-        patch.setattr(loop, "seed_step", stopped)
-        run("torn")
-    torn = state(run("torn"))
-    assert all(torch.equal(torn["detector"][name], value) for name, value in whole["detector"].items())
-    assert (torn["scaler"] is None) == (precision != "fp16")
-    loaded = Detector.from_pretrained(next((tmp_path / "torn").glob("*/epoch_*.pth")), device="cpu")
+    whole, torn = train(run("whole"), device), stop(run("torn"), 1, 1, device)
+    assert train(run("torn"), device) == torn
+    assert_same_run(torn, whole)
+    assert (state_of(torn)["scaler"] is None) == (precision != "fp16")
+    loaded = Detector.from_pretrained(next(torn.glob("epoch_*.pth")), device="cpu")
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
 
 
 # What tests/machine/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
 @needs_cuda
-@pytest.mark.parametrize("name", ["nes2net_x", "aasist", "wavlm sea"])
-def test_a_cuda_graph_computes_the_same_scores(build, name):
+@pytest.mark.parametrize("name", ["back-end nes2net_x", "back-end aasist", "front-end wavlm"])
+def test_a_cuda_graph_computes_the_same_scores(name):
     detector = build(name).eval().cuda()
     x, y = waveforms(4).cuda(), waveforms(5)[1:].cuda()
     with scoring_mode(detector), torch.inference_mode():

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from builders import golden
 from builders.golden_backends import manifest
 from builders.small_parts import FRONTENDS as SMALL_FRONTENDS
 from builders.small_parts import frontend_families, small_options
@@ -53,13 +52,9 @@ def test_published_models_are_built_and_recognised(name):
     """Of full size on the meta device; from names and shapes alone, in the layout of their files, where it differs."""
     tensors = published_detector(name).state_dict()
     if name in HEADS:
-        expected = manifest(HEADS[name])
-        encoder, own = "ssl_model.model.", {key: list(tensor.shape) for key, tensor in tensors.items()}
-        if name == "wav2vec2_Nes2Net_X":
-            expected |= {encoder + key: shape for key, shape in manifest("xlsr300m_fairseq").items()}
-        else:
-            own = {key: shape for key, shape in own.items() if not key.startswith(encoder)}
-        assert own == expected
+        encoder = {"wav2vec2": "xlsr300m_fairseq", "WavLM": "wavlm_large_unilm"}.get(name.partition("_")[0])
+        published = {f"ssl_model.model.{key}": shape for key, shape in (manifest(encoder) if encoder else {}).items()}
+        assert {key: list(tensor.shape) for key, tensor in tensors.items()} == published | manifest(HEADS[name])
     layouts = {
         "antideepfake": antideepfake_names,
         "df": df_arena_names,
@@ -69,18 +64,6 @@ def test_published_models_are_built_and_recognised(name):
     file = layouts.get(name.partition("_")[0], dict)(tensors)
     fitting = [known for known, misfit in recognise(file).items() if not misfit]
     assert set(fitting) == next((alike for alike in ALIKE if name in alike), {name})
-
-
-@pytest.mark.parametrize("name", ["AASIST", "AASIST-L"])
-def test_published_aasist_weights_give_the_published_logits(shared, name):
-    reference = golden.read("aasist_raw_published_weights_outputs")
-    path = shared / "real" / "aasist" / f"{name}.pth"
-    detector = Detector.from_pretrained(path, device="cpu", config=PUBLISHED_MODELS[name])
-    with torch.inference_mode():
-        logits = detector(reference["waveforms"])
-    torch.testing.assert_close(logits, reference[name]["logits"], atol=1e-5, rtol=1e-5)
-    score = detector.score(reference["waveforms"][0], 16000)
-    assert score == pytest.approx(reference[name]["logits_single_first"][0, 1].item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ["detector.pth", "folder"])
@@ -156,8 +139,6 @@ def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path)
         ("wav2vec2_Nes2NetX", "no published model 'wav2vec2_Nes2NetX'; did you mean 'wav2vec2_Nes2Net_X'"),
         ("zzz", "no published model 'zzz'; known: AASIST, AASIST-L, WavLM_Nes2Net"),
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
-        ({"frontend": "lps", "back_end": "nes2net_x"}, "no part 'back_end'.*backend"),
-        ({"frontend": "lps"}, "backend has no name"),
     ],
 )
 def test_wrong_configurations(config, message):
@@ -250,16 +231,12 @@ def test_segments_in_other_precisions(frame_detector, tmp_path, precision, toler
     torch.testing.assert_close(lowest, found.amin(1), rtol=0, atol=1e-6)
 
 
-def test_a_missing_checkpoint_is_named(tmp_path, monkeypatch):
+def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(InputError, match=r"checkpoint .*none\.pth not found"):
         Detector.from_pretrained(tmp_path / "none.pth")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"not a detector folder.*config\.yaml"):
         Detector.from_pretrained(tmp_path / "empty")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(InputError, match="'nobody/nothing' is not a file or folder here and was not fetched"):
-        Detector.from_pretrained("nobody/nothing")
 
 
 def test_a_very_short_recording_is_repeated(small_model):
@@ -270,19 +247,6 @@ def test_a_very_short_recording_is_repeated(small_model):
         assert detector.score(short, 16000) == detector.score(short, 16000, num_samples=detector.min_samples)
 
 
-@pytest.mark.parametrize("frontend", ["lps", "lfcc"])
-def test_spectra_are_computed_in_float32_for_any_precision_of_the_weights(frontend):
-    """Rounding the waveform to bfloat16 would change scores more than rounding the weights."""
-    torch.manual_seed(0)
-    detector = Detector.from_config({"frontend": frontend, "backend": "asp_mlp"}).eval()
-    waveform = 0.1 * torch.randn(2, 16000)
-    with torch.inference_mode():
-        expected = detector.hidden_states(waveform)[-1]
-        half = detector.to(torch.bfloat16)
-        assert torch.equal(half.hidden_states(waveform)[-1], expected.to(torch.bfloat16))
-        assert half.scores(waveform).dtype == torch.float32
-
-
 def test_wavlm_inside_s3prl_is_found():
     state_dict = published_detector("WavLM_Nes2Net").state_dict()
     for wrapper in ("ssl_model.upstream.model.", "ssl_model.model.upstream.model.", "ssl_model.featurizer.m."):
@@ -291,33 +255,31 @@ def test_wavlm_inside_s3prl_is_found():
         assert not recognise(wrapped)["WavLM_Nes2Net"]
 
 
-def lightning_names(state_dict, older=False):
-    """The names of the published checkpoints of MoE + AASIST, and what Lightning keeps beside them.
-
-    The weight norm of the positional convolution may be named as by older versions of PyTorch.
-    """
-    names = {"loss_criterion.weight": torch.tensor([0.1, 0.9])}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model.model."):
-            name = to_transformers(key.removeprefix("ssl_model.model."))
-            if older:
-                name = older_weight_norm(name)
-            names[f"model.pretrain_model.{name}"] = value
-        elif key.startswith("ssl_model."):
-            names[key.replace("ssl_model.", "model.moe_l.")] = value
-        else:
-            names[f"model.classifier.{key}"] = value
-    names["model.pretrain_model.masked_spec_embed"] = torch.zeros(64)
-    return {"state_dict": names, "epoch": 11, "hparams_name": "args"}
-
-
 def older_weight_norm(name):
+    """The names of a convolution with weight norm in older versions of PyTorch."""
     name = name.replace("parametrizations.weight.original0", "weight_g")
     return name.replace("parametrizations.weight.original1", "weight_v")
 
 
+def renamed(state_dict, encoder, rest=str):
+    """The tensors, with the names of the encoder and those of the rest changed by two functions."""
+    start = "ssl_model.model."
+    return {encoder(key[len(start) :]) if key.startswith(start) else rest(key): x for key, x in state_dict.items()}
+
+
+def lightning_names(state_dict, older=str):
+    """The names of the published checkpoints of MoE + AASIST, and what Lightning keeps beside them."""
+
+    def rest(key):
+        return key.replace("ssl_model.", "model.moe_l.") if key.startswith("ssl_model.") else f"model.classifier.{key}"
+
+    names = renamed(state_dict, lambda key: f"model.pretrain_model.{older(to_transformers(key))}", rest)
+    beside = {"loss_criterion.weight": torch.ones(2), "model.pretrain_model.masked_spec_embed": torch.zeros(64)}
+    return {"state_dict": names | beside, "epoch": 11, "hparams_name": "args"}
+
+
 def antideepfake_names(state_dict, encoder="m_ssl.model."):
-    return {key.replace("ssl_model.model.", encoder): value for key, value in state_dict.items()}
+    return renamed(state_dict, encoder.__add__)
 
 
 def global_feature_names(state_dict, encoder="m_ssl.model."):
@@ -328,37 +290,31 @@ def global_feature_names(state_dict, encoder="m_ssl.model."):
 
 def df_arena_names(state_dict):
     """The names on the hub, and a tensor of masking that the transformers library adds."""
-    names = {"backbone.ssl_model.masked_spec_embed": torch.zeros(64)}
-    for key, value in state_dict.items():
-        start, prefix, encoder = key.partition("ssl_model.model.")
-        names[f"backbone.ssl_model.{to_transformers(encoder)}" if prefix else f"backbone.{start}"] = value
-    return names
+    names = renamed(state_dict, lambda key: f"backbone.ssl_model.{to_transformers(key)}", "backbone.{}".format)
+    return names | {"backbone.ssl_model.masked_spec_embed": torch.zeros(64)}
 
 
 def mambo_names(state_dict):
     """torchaudio's names of the encoder: those of the transformers library with two prefixes more."""
-    names = {}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model.model."):
-            key = to_transformers(key.removeprefix("ssl_model.model.")).replace("encoder.", "encoder.transformer.", 1)
-            key = key.replace("feature_projection", "encoder.feature_projection")
-            key = f"feature_extractor.model.model.{older_weight_norm(key)}"
-        names[key] = value
-    return names
+
+    def encoder(key):
+        key = to_transformers(key).replace("encoder.", "encoder.transformer.", 1)
+        key = key.replace("feature_projection", "encoder.feature_projection")
+        return f"feature_extractor.model.model.{older_weight_norm(key)}"
+
+    return renamed(state_dict, encoder)
 
 
 def deepfense_names(state_dict):
     """The names of DeepFense's detectors, inside a checkpoint of its trainer."""
     last = ("Nested_Res2Net_TDNN.fc.", "out_layer.", "conformer.fc5.")
-    names = {}
-    for key, value in state_dict.items():
-        if key.startswith("ssl_model."):
-            names[f"frontend.{key.removeprefix('ssl_model.')}"] = value
-        elif key.startswith(last):
-            names[f"losses.0.fc.{key.rpartition('.')[2]}"] = value
-        else:
-            names[f"backend.{key.removeprefix('Nested_Res2Net_TDNN.').removeprefix('conformer.')}"] = value
-    return names
+
+    def rest(key):
+        if key.startswith(last):
+            return f"losses.0.fc.{key.rpartition('.')[2]}"
+        return f"backend.{key.removeprefix('Nested_Res2Net_TDNN.').removeprefix('conformer.')}"
+
+    return renamed(state_dict, "frontend.model.{}".format, rest)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +327,7 @@ def deepfense_names(state_dict):
         (deepfense_names, "last", "aasist"),
         (deepfense_names, "last", {"name": "tcm", "num_blocks": 1}),
         (lightning_names, "moe", "aasist"),
-        (partial(lightning_names, older=True), "moe", "aasist"),
+        (partial(lightning_names, older=older_weight_norm), "moe", "aasist"),
         (global_feature_names, "last", "lgf"),
         (partial(global_feature_names, encoder="ssl_model.model."), "last", "llgf"),
         (  # s3prl's encoder among them

@@ -93,11 +93,6 @@ def test_commands_are_accepted(capsys):
     assert refused == [] and read > 100
 
 
-def test_benchmarks_exist():
-    named = {name for page in PAGES for name in re.findall(r"scripts/bench (\w+)", text(page))} - {"NAME"}
-    assert named <= {path.stem for path in (REPOSITORY / "scripts" / "benchmarks").glob("*.py")}
-
-
 def test_files_and_tests_named_exist():
     """Every file or folder that a page names by its path is there, and every ``FILE::TEST``."""
     missing = []

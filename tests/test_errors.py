@@ -18,7 +18,6 @@ from nes2net.evaluation.evaluate import evaluate
 from nes2net.recipes.data import CorpusConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.score_file import write_scores
-from nes2net.training.progress import advice
 
 PACKAGE = REPOSITORY / "nes2net"
 # Double backticks are those of a docstring.
@@ -89,12 +88,6 @@ def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
     assert {name for name, text in found if by_hand.search(text)} == {"machine/installation.py"}
 
 
-def test_one_epoch_is_not_called_1_epochs(texts):
-    """A number before its noun goes through ``counted``, unless a published program prints the line."""
-    by_hand = re.compile(r"\{\} (epochs|jobs|shards|windows|embeddings|conditions)\b")
-    assert [(name, line) for name, line, text in texts if "published/" not in name and by_hand.search(text)] == []
-
-
 @pytest.mark.parametrize(
     "text, expected",
     [
@@ -137,28 +130,20 @@ def said(tmp_path, monkeypatch, capsys):
     return run
 
 
-@pytest.mark.parametrize("root, protocols", [("nowhere", None), (".", "protocols")])
-def test_a_corpus_whose_folder_is_missing(said, root, protocols):
-    """Four programs print the same message of the corpus's module."""
-    missing = "protocols" if protocols else "root"
-    flag = f"--{missing}" if protocols else "`root`"
-    assert f"give {flag} the folder" in said(f"score asvspoof2019_la {root} --model m --out s")
-    error = said(f"train recipe.yaml data.root={root}")
-    assert f"give `data.{missing}` the folder" in error and "--" not in error
-    error = said(f"--database_path {root}")
-    assert f"give --{'protocols_path' if protocols else 'database_path'} the" in error and "`" not in error
-    if protocols:
-        error = said(f"evaluate asvspoof2019_la s --keys {root}")
-        assert "give --keys the folder" in error and "`" not in error
-
-
 IN_THE_WILD = "--eval --eval_output s --model_path m --track in_the_wild --in_the_wild_path ."
 NO_FOLDER = "error: where is the corpus? name its folder with "
 
 
 @pytest.mark.parametrize(
     "words, message",
-    [
+    [  # the first ones of the corpus's module
+        ("score asvspoof2019_la nowhere --model m --out s", "give `root` the folder"),
+        ("score asvspoof2019_la . --model m --out s", "give --protocols the folder"),
+        ("train recipe.yaml data.root=nowhere", "give `data.root` the folder"),
+        ("train recipe.yaml data.root=.", "give `data.protocols` the folder"),
+        ("--database_path nowhere", "give --database_path the"),
+        ("--database_path .", "give --protocols_path the"),
+        ("evaluate asvspoof2019_la s --keys .", "give --keys the folder"),
         ("train recipe.yaml", f"nes2net: {NO_FOLDER}`data.root`\n"),
         ("--num_epochs 1", f"main.py: {NO_FOLDER}--database_path\n"),
         (IN_THE_WILD, "give --in_the_wild_path the folder release_in_the_wild"),
@@ -174,11 +159,3 @@ def test_flags_in_messages(said, words, message):
 def test_settings_in_messages_of_python(said):
     with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
         evaluate("generic", "scores.txt", "list.csv")
-
-
-def test_advice_during_training():
-    line = advice(0.3, 1, most=4)
-    with settings_called(build_parser().parse_args(["train", "recipe.yaml"]).parser.flags()):
-        assert worded(line).endswith("try `data.num_workers=2`")
-    with settings_called(legacy.build_parser().flags()):
-        assert worded(line).endswith("try --num_workers 2")

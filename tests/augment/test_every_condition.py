@@ -10,7 +10,10 @@ from builders import noise_folders
 from builders.voices import voice
 
 from nes2net import InputError
-from nes2net.augment import Sources
+from nes2net.augment import NoiseAugmentation, Sources
+from nes2net.augment.channels import LowPass
+from nes2net.augment.latent import LatentAugmentation
+from nes2net.augment.specmix import Specmix
 from nes2net.errors import MissingLibrary
 from nes2net.machine.installation import how_to_install
 from nes2net.registry import create_condition, default_conditions, effects
@@ -80,6 +83,28 @@ def test_random_ones_draw_anew(sources):
 def test_wrong_ones_are_named(text, message):
     with pytest.raises(InputError, match=message):
         create_condition(text)
+
+
+@pytest.mark.parametrize(
+    "augmentation, settings, message",
+    [
+        (LowPass, {"band": "narrow"}, "low-pass filter: band is one of telephone, wide, not 'narrow'"),
+        (LowPass, {"taps": 100}, "taps is an odd number from 3 to 10001, not 100"),
+        (LowPass, {"probability": 2}, "probability is a number from 0 to 1, not 2"),
+        (Specmix, {"gamma": 1.5}, "gamma is a number from 0 to 1, not 1.5"),
+        (Specmix, {"probability": -0.1}, "probability is a number from 0 to 1"),
+        (Specmix, {"frequency_bands": 1.5}, "frequency_bands is a whole number"),
+        (Specmix, {"time_bands": -1}, "time_bands is a whole number of at least 0"),
+        (LatentAugmentation, {"kinds": ["noises"]}, "latent augmentation: kinds is a list of noise, affine, .*, not"),
+        (LatentAugmentation, {"mixup": 0}, "mixup is a number above 0 and at most 100, not 0"),
+        (NoiseAugmentation, {"probability": -0.1}, "noise_probability=.* from 0 to 1"),
+        (NoiseAugmentation, {"probability": 1.5}, "noise_probability=.* from 0 to 1"),
+        (NoiseAugmentation, {"probability": float("nan")}, "noise_probability=.* from 0 to 1"),
+    ],
+)
+def test_wrong_settings_of_training(augmentation, settings, message):
+    with pytest.raises(InputError, match=message):
+        getattr(augmentation, "of", augmentation)(**settings)
 
 
 def test_the_default_suite(sources):

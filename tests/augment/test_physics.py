@@ -11,7 +11,7 @@ from builders.voices import voice
 from scipy.signal import correlate
 
 from nes2net import InputError
-from nes2net.augment import Sources
+from nes2net.augment import Sources, timing
 from nes2net.augment.effect import InOrder, OneOf
 from nes2net.augment.rooms import room_response
 from nes2net.errors import MissingLibrary
@@ -179,9 +179,25 @@ def test_speed_and_pitch():
         for name, length in (("speed", 16000 / factor), ("pitch", 16000)):
             y = create_condition(f"{name}:{factor}")(x, rng())
             assert abs(len(y) - length) <= 1
+            assert power(y[4000:12000]) == pytest.approx(power(x), rel=0.02)  # the level stays
             peak = np.abs(np.fft.rfft(y[2000:14000] * np.hanning(12000))).argmax() * 16000 / 12000
             assert peak == pytest.approx(1000 * factor, abs=2)
             assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40  # no clicks
+
+
+def test_large_changes_of_speed_and_their_draws(monkeypatch):
+    """Speeds are drawn on a logarithmic scale, as often slower as faster."""
+    x = tone(1000)
+    for speed in (0.5, 2.0):
+        y = timing.change_speed(x, speed)
+        peak = np.abs(np.fft.rfft(y * np.hanning(len(y)))).argmax() * 16000 / len(y)
+        assert y.dtype == np.float32 and abs(len(y) - 16000 / speed) <= 1 and peak == pytest.approx(1000 * speed, abs=2)
+    np.testing.assert_array_equal(timing.change_speed(x, 1.0), x)
+    monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
+    change, stream = timing.DrawnSpeed(0.5, 2.0), rng()
+    drawn = np.array([change(None, stream) for _ in range(4000)])
+    assert 0.5 <= drawn.min() < 0.51 and 1.96 < drawn.max() <= 2 and np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
+    assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
 
 
 def test_pitch_keeps_time():

@@ -1,9 +1,7 @@
 """RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
 
-import importlib.util
 import random
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,19 +9,15 @@ from builders import golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.augment import RawBoostParameters, rawboost
-from nes2net.augment.rawboost import ALGORITHMS, design_notch_filters, filter_powers
+from nes2net.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
 from nes2net.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 TOLERANCE = 1e-6
-_spec = importlib.util.spec_from_file_location("rawboost_benchmark", SCRIPTS / "benchmarks/rawboost.py")
-_benchmark = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_benchmark)
-PlainRawBoost = _benchmark.PlainRawBoost
 
 
 def noise(length, peak=0.5, seed=0, dtype=np.float32):
@@ -201,42 +195,32 @@ def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
 
 
 @pytest.mark.parametrize(
-    "x, expected",
+    "x, parameters, expected",
     [
-        (np.zeros(0, np.float32), "the waveform is empty"),
-        (np.array([0.1, np.nan, 0.2], np.float32), "the waveform has NaN or infinite"),
-        (np.array([0.1, -np.inf]), "the waveform has NaN or infinite"),
-        (np.zeros((2, 8), np.float32), r"the waveform has shape \(2, 8\)"),
-        (np.zeros(8, np.int16), "the waveform is int16"),
-        (np.array([1e9], np.float32), "the waveform has peak 1e"),
+        (np.zeros(0, np.float32), {}, "the waveform is empty"),
+        (np.array([0.1, np.nan, 0.2], np.float32), {}, "the waveform has NaN or infinite"),
+        (np.array([0.1, -np.inf]), {}, "the waveform has NaN or infinite"),
+        (np.zeros((2, 8), np.float32), {}, r"the waveform has shape \(2, 8\)"),
+        (np.zeros(8, np.int16), {}, "the waveform is int16"),
+        (np.array([1e9], np.float32), {}, "the waveform has peak 1e"),
+        (noise(9), {"nBand": 3}, r"no parameter 'nBand'; did you mean 'nBands'\?"),
+        (noise(9), {"N_f": 0}, "N_f=0 must be an integer ≥ 1"),
+        (noise(9), {"nBands": 2.5}, "nBands=2.5 must be an integer"),
+        (noise(9), {"minF": -1}, "minF=-1 must be ≥ 0 Hz"),
+        (noise(9), {"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
+        (noise(9), {"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
+        (noise(9), {"minBW": 0}, "minBW=0 must be > 0 Hz"),
+        (noise(9), {"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
+        (noise(9), {"P": 101}, "P=101 must be a percentage"),
+        (noise(9), {"g_sd": -1}, "g_sd=-1 must be ≥ 0"),
+        (noise(9), {"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
+        (noise(9), {"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
+        (noise(9), {"maxG": float("nan")}, "maxG=nan is not a finite number"),
     ],
 )
-def test_impossible_waveforms_say_what_is_wrong(x, expected):
+def test_impossible_waveforms_and_parameters_say_what_is_wrong(x, parameters, expected):
     with pytest.raises(InputError, match=expected):
-        rawboost(x, 0, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize(
-    "parameters, expected",
-    [
-        ({"nBand": 3}, r"no parameter 'nBand'; did you mean 'nBands'\?"),
-        ({"N_f": 0}, "N_f=0 must be an integer ≥ 1"),
-        ({"nBands": 2.5}, "nBands=2.5 must be an integer"),
-        ({"minF": -1}, "minF=-1 must be ≥ 0 Hz"),
-        ({"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
-        ({"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
-        ({"minBW": 0}, "minBW=0 must be > 0 Hz"),
-        ({"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
-        ({"P": 101}, "P=101 must be a percentage"),
-        ({"g_sd": -1}, "g_sd=-1 must be ≥ 0"),
-        ({"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
-        ({"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
-        ({"maxG": float("nan")}, "maxG=nan is not a finite number"),
-    ],
-)
-def test_impossible_parameters(parameters, expected):
-    with pytest.raises(InputError, match=expected):
-        rawboost(noise(100), 0, np.random.default_rng(0), **parameters)
+        rawboost(x, 0, np.random.default_rng(0), **parameters)
 
 
 def test_algorithms_and_generators_are_checked():
@@ -249,3 +233,8 @@ def test_algorithms_and_generators_are_checked():
         rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
     with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
         rawboost(noise(100), 10, np.random.RandomState(0))
+
+
+def test_draws_of_one_stream_are_made_in_turn():
+    """By one process, in the order of reading."""
+    assert [RawBoost(4.0, stream=stream).in_turn for stream in (None, object())] == [False, True]

@@ -2,14 +2,9 @@
 
 import pytest
 import torch
-from builders.pinned import check_pinned
 
 from nes2net.backends.asp_mlp import AspMlp
 from nes2net.errors import InputError
-
-
-def test_equals_pinned_numbers():
-    check_pinned("asp_mlp")
 
 
 def test_without_attention_it_reads_mean_and_standard_deviation():

@@ -1,12 +1,11 @@
-"""TCM equals the published code; the plain conformer is TCM without head tokens."""
+"""TCM equals the published code."""
 
 import numpy as np
 import pytest
 import torch
 from builders import golden_backends as gb
-from builders.pinned import check_pinned
 
-from nes2net.backends.conformer import MAX_FRAMES, conformer, position_table, tcm
+from nes2net.backends.conformer import MAX_FRAMES, position_table, tcm
 from nes2net.errors import InputError
 
 #: reference file → options
@@ -36,10 +35,6 @@ def test_eval_equals_published_code(name):
         gb.check_train(published(name), case, x)
 
 
-def test_plain_conformer_equals_pinned_numbers():
-    check_pinned("conformer")
-
-
 def test_positions_are_rounded_before_their_sine_is_taken():
     exponent = 2 * (np.arange(144) // 2) / 144
     exact = np.arange(MAX_FRAMES)[:, None] / 10_000**exponent
@@ -58,10 +53,7 @@ def test_dropout_is_off_unless_asked_for():
         assert torch.equal(model(x), model(x)) == same
 
 
-def test_sizes_that_do_not_fit_are_named():
-    for factory in (conformer, tcm):
-        with pytest.raises(InputError, match="embed_dim = 144 cannot be divided by num_heads = 5"):
-            factory(embed_dim=144, num_heads=5)
+def test_more_frames_than_positions_are_named():
     model = tcm(feature_dim=4, embed_dim=4, num_blocks=1)
     with pytest.raises(InputError, match="10001 frames are too many, this back-end takes at most 10000"):
         model(torch.zeros(1, MAX_FRAMES + 1, 4))

@@ -83,11 +83,7 @@ def test_scores_that_are_missing_or_do_not_fit_are_named():
             small()(states(), scores)
 
 
-def test_a_fusion_has_two_logits_and_a_classification_takes_a_head():
-    with pytest.raises(InputError, match="num_logits is 2, not 3"):
-        small(num_logits=3)
-    with pytest.raises(InputError, match="no last layer"):
-        small(head="cosine")
+def test_a_classification_takes_a_head():
     backend = small(kind="classification", head="cosine")
     assert backend.score_rule == "difference" and backend.num_scores == 0
     with torch.no_grad():

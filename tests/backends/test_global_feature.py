@@ -4,7 +4,6 @@ import pytest
 import torch
 from builders import zoo
 
-from nes2net.errors import InputError
 from nes2net.registry import create_backend
 
 
@@ -36,8 +35,3 @@ def test_floors_of_llgf():
     backend = create_backend("llgf", feature_dim=16, hidden_dim=70).eval()
     assert backend.embed(torch.randn(2, 47, 16)).shape == (2, 32 * 4)
     assert backend.m_transform[0](torch.randn(2, 1, 47, 70)).shape == (2, 32, 2, 4)
-
-
-def test_odd_sizes_of_two_directions_are_named():
-    with pytest.raises(InputError, match="hidden_dim is an even number from 2 to 65536, not 9"):
-        create_backend("lgf", hidden_dim=9)

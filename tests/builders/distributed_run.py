@@ -34,7 +34,6 @@ def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
     ``elsewhere`` hides the run folder from the second process.
     """
     owner, name = {
-        "step": (loop, "seed_step"),
         "validation": (loop.Validator, "run"),
         "full": (loop.RunState, "save"),
         "lost": (loop.Trainer, "train_step"),
@@ -48,9 +47,8 @@ def trouble(kind: str, recipe: Recipe) -> Iterator[None]:
         if kind == "full" and (arguments[0].progress.epoch, arguments[0].progress.step) == (3, 0):
             raise OSError(errno.ENOSPC, "", str(arguments[0].selection.folder / "resume.pt"))
         if kind == "lost" and RANK == 1 and arguments[2:4] == (2, 1):
-            trainer, batches, *place = arguments
-            lost = [batch._replace(lost=["a.flac is not there any more"]) for batch in batches]
-            return before(trainer, lost, *place)
+            lost = [batch._replace(lost=["a.flac is not there any more"]) for batch in arguments[1]]
+            arguments = (arguments[0], lost, *arguments[2:])
         return before(*arguments)
 
     if kind == "elsewhere" and RANK == 1:

@@ -9,7 +9,7 @@ import copy
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,12 +17,12 @@ from typing import Any
 from unittest import mock
 
 import torch
-from _gpu_parity import FRONTENDS, WAV2VEC2, samples_of, systems
+from _gpu_parity import WAV2VEC2, samples_of, systems
 from accelerate import Accelerator
 from torch import Tensor
 
+from builders.simulated_device import simulated_device, waits
 from nes2net import Detector
-from nes2net.backends.base import Backend
 from nes2net.frontends.adaptation import KINDS
 from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import recipe_from_dict
@@ -38,58 +38,65 @@ from nes2net.training.state import Progress
 from nes2net.training.tasks.task import create_task
 
 SPECTRUM = {"name": "lps", "n_fft": 320, "hop_length": 320, "num_bins": 32}
-MODEL: dict[str, Any] = {"frontend": SPECTRUM, "aggregation": "last", "backend": {"name": "asp_mlp", "hidden_dim": 8}}
+MODEL: dict[str, Any] = {
+    "frontend": SPECTRUM,
+    "aggregation": "last",
+    "backend": {"name": "asp_mlp", "hidden_dim": 8},
+}
 MPIF = {"name": "mpif_res2net", "planes": [4, 8], "blocks": [1, 1], "strides": [1, 2], "num_frames": 24}
 FRAME_SCORES = {"name": "nes2net_x", "nes_ratio": [4, 4], "pool": None, "utterance": "min"}
 SAMPLES = 8000
 
 
-def model_for(loss: str) -> dict[str, Any]:
-    """A model with the logits and the head that a loss needs."""
-    return with_head({**MODEL, "backend": {**MODEL["backend"], "num_logits": losses.get(loss).num_logits}}, loss)
+def with_logits_of(loss: str) -> dict[str, Any]:
+    """The model with the head and the number of logits of a loss."""
+    backend = {**MODEL["backend"], "num_logits": losses.get(loss).num_logits}
+    return with_head({**MODEL, "backend": backend}, loss)
 
 
-SPEECH = {**MODEL, "frontend": WAV2VEC2}
-FUSION = {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}}
-DISTILLATION = {
-    "frontend": FRONTENDS["one_class_distillation"],
-    "backend": {"name": "one_class_distillation", "backend": MODEL["backend"]},
+#: Recipes, and what their examples carry, by name.
+STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
+    "Specmix": ({"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}}, {}),
+    "latent augmentation": ({"augment": {"latent": {"probability": 1.0}}}, {}),
+    "segments": (
+        {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
+        {FRAMES: torch.ones(4, 50, dtype=torch.int8)},
+    ),
+    "fusion": (
+        {
+            "model": {"frontend": WAV2VEC2, "backend": {"name": "ensemble", "num_layers": 2}},
+            "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]},
+        },
+        {"scores": torch.rand(4, 4)},
+    ),
+    "distillation": ({"model": systems()["back-end one_class_distillation"], "train": {"task": "distillation"}}, {}),
+    "a frozen front-end": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"freeze_frontend": True}}, {}),
+    **{
+        f"adaptation {kind}": ({"model": {**MODEL, "frontend": WAV2VEC2}, "train": {"adapt": {"kind": kind}}}, {})
+        for kind in KINDS
+    },
+    **{f"loss {name}": ({"model": with_logits_of(name), "train": {"loss": name}}, {}) for name in losses.names()},
 }
-#: Recipes, by name.
-RECIPES: dict[str, dict[str, Any]] = {
-    "Specmix": {"model": {**MODEL, "backend": MPIF}, "augment": {"specmix": {"mix_labels": True}}},
-    "latent augmentation": {"augment": {"latent": {"probability": 1.0}}},
-    "segments": {"model": {**MODEL, "backend": FRAME_SCORES}, "segments": {"resolutions": [20]}},
-    "fusion": {"model": FUSION, "data": {"train_scores": [*"abcd"], "dev_scores": [*"abcd"]}},
-    "distillation": {"model": DISTILLATION, "train": {"task": "distillation"}},
-    "a frozen front-end": {"model": SPEECH, "train": {"freeze_frontend": True}},
-    **{f"adaptation {kind}": {"model": SPEECH, "train": {"adapt": {"kind": kind}}} for kind in KINDS},
-    **{f"loss {name}": {"model": model_for(name), "train": {"loss": name}} for name in losses.names()},
-}
-#: What the examples of some of them carry.
-CARRIED = {"segments": {FRAMES: torch.ones(4, 50, dtype=torch.int8)}, "fusion": {"scores": torch.rand(4, 4)}}
 
 
 def checked_system(name: str) -> dict[str, int]:
     """Logits and gradients on the device are those on the CPU; returns the waits of one forward pass and its gradient."""
-    from builders.simulated_device import simulated_device, waits
-
     torch.manual_seed(0)
     detector = Detector.from_config(systems()[name]).eval()
     waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
 
-    def computed(detector: Detector, waveforms: Tensor) -> tuple[Tensor, Tensor]:
+    def computed(detector: Detector, waveforms: Tensor) -> Tensor:
         with scoring_mode(detector), differentiable(detector):
             logits = detector(waveforms)
             logits.square().sum().backward()
-        return logits.detach(), logits
+        return logits.detach()
 
     expected = copy.deepcopy(detector)
-    logits = computed(expected, waveforms)[0]
+    logits = computed(expected, waveforms)
     with simulated_device() as device:
         there, x = detector.to(device), waveforms.to(device)
         waits.clear()
-        found = computed(there, x)[0]
+        found = computed(there, x)
         counted = dict(waits)
         assert_same(found, logits, there, expected)
     return counted
@@ -97,13 +104,12 @@ def checked_system(name: str) -> dict[str, int]:
 
 def whole_step(name: str) -> dict[str, int]:
     """A step of the training loop, from a batch to changed weights, is that on the CPU; returns the waits."""
-    from builders.simulated_device import simulated_device, waits
-
-    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **RECIPES[name]})
+    changes, carried = STEPS[name]
+    recipe = recipe_from_dict({"model": MODEL, "data": {"num_samples": SAMPLES}, **changes})
     torch.manual_seed(0)
     task = create_task(recipe)
     detector = build_detector(recipe, Path("run"), None, task)
-    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], CARRIED.get(name, {}))
+    batch = Batch(0.1 * torch.randn(4, SAMPLES), torch.tensor([0, 1, 1, 0]), [], [], carried)
     accelerator = create_accelerator("cpu")
 
     def stepped(detector: Detector, device: torch.device) -> tuple[Tensor, dict[str, int]]:
@@ -144,8 +150,6 @@ def assert_same(found: Tensor, expected: Tensor, there: Detector, here: Detector
 
 def scored_batch() -> dict[str, int]:
     """Scores of a batch on the device; returns the waits."""
-    from builders.simulated_device import simulated_device, waits
-
     torch.manual_seed(0)
     detector = Detector.from_config({"frontend": WAV2VEC2, "backend": FRAME_SCORES}).eval()
     waveforms = 0.1 * torch.randn(3, SAMPLES)
@@ -160,49 +164,50 @@ def scored_batch() -> dict[str, int]:
     return counted
 
 
-class Faulty(Backend):
-    """A back-end with a fault that only a second device shows."""
-
-    config = {"name": "faulty"}  # noqa: RUF012
-    FAULTS: Mapping[str, Callable[[Tensor], Tensor]] = {
-        "a tensor of the CPU": lambda x: x + torch.arange(x.shape[2]),
-        "numpy": lambda x: x * float(x.detach().numpy().max()),
-        "a running sum": lambda x: x.cumsum(1),
-        "reflected ends": lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
-        "a generator of the CPU": lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
-        "a recurrent layer in eval mode": lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
-        "numbers asked for in a loop": lambda x: x * sum(value.item() for value in x[0, :, 0]),
-    }
-
-    def __init__(self, feature_dim: int, fault: str) -> None:
-        super().__init__(feature_dim)
-        self.fault, self.weight = self.FAULTS[fault], torch.nn.Parameter(torch.ones(feature_dim))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.fault(features * self.weight).mean(1)[:, :2]
+#: Faults that only a second device shows, in what is computed of features, and how it refuses them.
+FAULTS: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
+    "CPU": (lambda x: x + torch.arange(x.shape[2]), "aten.add.Tensor mixes tensors of the CPU and of the device"),
+    "numpy": (lambda x: x * float(x.detach().numpy().max()), "can't convert a tensor of the device to numpy"),
+    "a running sum": (lambda x: x.cumsum(1), "aten.cumsum.default has no deterministic CUDA kernel"),
+    "reflected ends": (
+        lambda x: torch.nn.functional.pad(x.mT, (1, 1), mode="reflect").mT,
+        "aten.reflection_pad1d_backward.default has no deterministic CUDA kernel",
+    ),
+    "a generator": (
+        lambda x: x + torch.rand(x.shape, generator=torch.Generator(), device=x.device),
+        "draws on the device by a generator of the CPU",
+    ),
+    "a recurrent layer in eval mode": (
+        lambda x: torch.nn.LSTM(x.shape[2], 4).to(x.device).eval()(x)[0],
+        "RNN backward can only be called in training mode",
+    ),
+    "numbers asked for in a loop": (lambda x: x * sum(value.item() for value in x[0, :, 0]), "25 waits"),
+}
 
 
 def planted(fault: str) -> dict[str, int]:
-    """A detector with a fault; returns the waits if nothing was refused."""
-    from builders.simulated_device import simulated_device, waits
-
-    detector = Detector.from_config({"frontend": SPECTRUM, "backend": "asp_mlp"})
-    detector.backend = Faulty(32, fault)
-    with simulated_device() as device:
-        detector.eval().to(device)
-        waits.clear()
-        detector(torch.randn(2, SAMPLES).to(device)).square().sum().backward()
-        return {"in all": sum(waits.values())}
+    """Compute with a fault, and its gradient: it is refused as expected, or its waits are counted."""
+    compute, expected = FAULTS[fault]
+    try:
+        with simulated_device() as device:
+            x = torch.ones(2, 25, 32).to(device).requires_grad_()
+            waits.clear()
+            compute(x).square().sum().backward()
+            told = f"{sum(waits.values())} waits"
+    except RuntimeError as refused:
+        told = str(refused)
+    assert expected in told, told
+    return {}
 
 
 def checks() -> Iterator[tuple[str, Callable[[], dict[str, int]]]]:
     """Every check by name; each returns how often the CPU waits, by place."""
     for name in systems():
         yield name, partial(checked_system, name)
-    for name in RECIPES:
+    for name in STEPS:
         yield f"whole step, {name}", partial(whole_step, name)
     yield "a scored batch", scored_batch
-    for fault in Faulty.FAULTS:
+    for fault in FAULTS:
         yield f"fault: {fault}", partial(planted, fault)
 
 

@@ -20,13 +20,13 @@ torch._C._set_only_lift_cpu_tensors(True)  # so that torch.tensor(…, device="s
 
 
 @contextmanager
-def simulated_device(deterministic: bool = True) -> Iterator[torch.device]:
-    """The device, with deterministic algorithms if asked; modules can be moved to it inside."""
+def simulated_device() -> Iterator[torch.device]:
+    """The device, with deterministic algorithms; modules can be moved to it inside."""
     filled = torch.utils.deterministic.fill_uninitialized_memory
     before = torch.are_deterministic_algorithms_enabled()
     torch.utils.deterministic.fill_uninitialized_memory = False
     torch.__future__.set_swap_module_params_on_conversion(True)
-    torch.use_deterministic_algorithms(deterministic)
+    torch.use_deterministic_algorithms(True)
     waits.clear()
     refusals.clear()
     recurrent = no_gradients_in_eval_mode(torch.nn.LSTM.forward, lambda x: isinstance(x, OnDevice))

@@ -64,14 +64,3 @@ def test_whisper_features_are_the_librarys(num_bins):
         expected = torch.as_tensor(extractor(clip, sampling_rate=16_000)["input_features"])
         padded = torch.cat([torch.from_numpy(clip), torch.zeros(480_000 - len(clip))])[None]
         torch.testing.assert_close(whisper_log_mel(padded, num_bins), expected, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("features", [kaldi_log_mel, whisper_log_mel])
-def test_features_do_not_depend_on_the_batch_and_have_gradients(features):
-    waveform = 0.1 * torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
-    waveform[1, 2000:] = 0
-    together, alone = features(waveform), torch.cat([features(x) for x in waveform.split(1)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
-    assert torch.equal(together, features(waveform))
-    double = (0.1 * torch.randn(1, 800, dtype=torch.float64)).requires_grad_()
-    torch.autograd.gradcheck(lambda x: features(x, 3), double, fast_mode=True)

@@ -14,7 +14,7 @@ from nes2net.inspect.identify import identify
 WIDTHS = {"encoder_embed_dim": 32, "encoder_ffn_embed_dim": 48, "encoder_attention_heads": 4}
 SMALL = {
     "w2v_bert2": {**WIDTHS, "encoder_layers": 3, "conv_kernel": 5, "left_positions": 6, "right_positions": 3},
-    "whisper": {**WIDTHS, "encoder_layers": 3, "chunk_length": 2, "num_mel_bins": 20},
+    "whisper": {**WIDTHS, "encoder_ffn_embed_dim": 128, "encoder_layers": 3, "chunk_length": 2, "num_mel_bins": 20},
 }
 every_name = pytest.mark.parametrize("name", SMALL)
 
@@ -42,7 +42,7 @@ def whisper_library():
     """The same of Whisper: the encoder of a whole model."""
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
-    sizes = {"d_model": 32, "encoder_ffn_dim": 48, "encoder_attention_heads": 4, "encoder_layers": 3}
+    sizes = {"d_model": 32, "encoder_ffn_dim": 4 * 32, "encoder_attention_heads": 4, "encoder_layers": 3}
     decoder = {"decoder_layers": 1, "decoder_ffn_dim": 32, "decoder_attention_heads": 2, "vocab_size": 60}
     tokens = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 3}
     config = WhisperConfig(**sizes, **decoder, **tokens, num_mel_bins=20, max_source_positions=100)
@@ -129,13 +129,6 @@ def test_openais_file_is_the_same_encoder(saved, tmp_path):
         tensors[f"encoder.{key}"] = tensor
     dims = {"n_mels": 20, "n_audio_ctx": 100, "n_audio_state": 32, "n_audio_head": 4, "n_audio_layer": 3}
     torch.save({"dims": dims, "model_state_dict": tensors}, file)
-    with pytest.raises(InputError, match=r"fc1\.weight"):  # OpenAI's networks are four times as wide
-        create_frontend("whisper", file)
-    for key, tensor in tensors.items():
-        if ".mlp." in key and not key.endswith("2.bias"):
-            more = [0, 4 * 32 - 48] if key.endswith("2.weight") else [0] * (2 * tensor.ndim - 1) + [4 * 32 - 48]
-            tensors[key] = nn.functional.pad(tensor, more)
-    torch.save({"dims": dims, "model_state_dict": tensors}, file)
     found = create_frontend("whisper", file).eval()
     with torch.inference_mode():
         torch.testing.assert_close(found(noise())[0], expected(noise())[0], rtol=1e-5, atol=1e-5)
@@ -193,20 +186,6 @@ def test_folders_that_cannot_be_used_are_named(saved, tmp_path):
     if name == "whisper":
         with pytest.raises(InputError, match=r"is not Whisper Tiny.*num_mel_bins is 20, not 80.*frontend=whisper"):
             create_frontend("whisper_tiny", folder)
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "value", "message"),
-    [
-        ("w2v_bert2", "conv_kernel", 4, "must be odd"),
-        ("w2v_bert2", "encoder_attention_heads", 5, "not divisible"),
-        ("whisper", "encoder_embed_dim", 2, "at least 4|not divisible"),
-        ("whisper", "chunk_length", 31, "from 1 to 30"),
-    ],
-)
-def test_impossible_options_are_refused_at_once(name, option, value, message):
-    with pytest.raises(InputError, match=message):
-        create(name, **{option: value})
 
 
 @every_name

@@ -5,8 +5,10 @@ from math import prod
 
 import pytest
 import torch
+from builders import golden
 
 from nes2net import InputError, create_frontend
+from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
 from nes2net.cli.main import main
 from nes2net.errors import one_line
 from nes2net.frontends.sizes import SIZES, obtain
@@ -34,6 +36,16 @@ def test_each_size_has_its_numbers(name):
     assert sum(map(prod, found.values())) == size.parameters and frontend.config["name"] == size.frontend
     assert size.hub in obtain(name) and size.file in obtain(name) and size.licence
     assert not frontend.config.get("normalize", False) or name == "wavlm_large"
+
+
+@pytest.mark.parametrize("name, kind", [("xlsr_300m", "xlsr300m_fairseq"), ("wavlm_large", "wavlm_large_unilm")])
+def test_names_and_shapes_are_those_of_the_pre_training_files(name, kind):
+    frontend, found = size_on_meta(name)
+    manifest = golden.read("manifests")[kind]
+    assert found == {key: shape for key, (shape, _) in manifest["keys"].items()}
+    assert SIZES[name].parameters == manifest.get("n_params", 315_453_120)
+    names = [name for name, _ in frontend.model.named_parameters()]
+    assert [to_transformers(to_fairseq(name)) for name in names] == names
 
 
 def write(frontend, path, **changes):

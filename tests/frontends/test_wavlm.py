@@ -8,7 +8,6 @@ import torch
 from builders import golden
 
 from nes2net import create_frontend
-from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
 
 TINY = {"encoder_layers": 3, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 96, "encoder_attention_heads": 4}
 
@@ -29,17 +28,6 @@ def test_every_hidden_state_is_unilms(pretrained, length):
         np.testing.assert_allclose(state.numpy(), reference[f"hs{i}_{length}"], atol=5e-6)
     for i, state in enumerate(states):  # the list that s3prl returns
         np.testing.assert_allclose(state.numpy(), reference[f"s3prl{i}_{length}"], atol=5e-6)
-
-
-def test_gradients_are_unilms(pretrained):
-    frontend = create_frontend("wavlm", pretrained / "tiny_wavlm_unilm.pt", normalize=False).eval()
-    published = golden.read("frontends/tiny_wavlm")
-    for length, expected in published["gradient_norms"].items():
-        frontend.zero_grad()
-        frontend(torch.from_numpy(published["arrays"][f"in_{length}"]))[-1].square().mean().backward()
-        for name, parameter in frontend.model.named_parameters():
-            value = expected[to_fairseq(name)]
-            assert parameter.grad.norm().item() == pytest.approx(value, rel=1e-3, abs=1e-7), name
 
 
 @pytest.mark.parametrize("layer_norm_first", [True, False])
@@ -94,14 +82,3 @@ def test_lower_precision_is_near_float32():
     assert low.dtype == torch.bfloat16
     for found in (low, mixed):
         assert (found - expected).square().mean().sqrt() < 0.03 * expected.std()
-
-
-def test_wavlm_large_has_the_manifests_names_and_shapes():
-    manifest = golden.read("manifests")["wavlm_large_unilm"]["keys"]
-    with torch.device("meta"):
-        frontend = create_frontend("wavlm_large")
-    state_dict = {k.removeprefix("model."): list(v.shape) for k, v in frontend.state_dict().items()}
-    assert state_dict == {k: v[0] for k, v in manifest.items()}
-    assert sum(v.numel() for v in frontend.state_dict().values()) == 315_453_120
-    names = [name for name, _ in frontend.model.named_parameters()]
-    assert [to_transformers(to_fairseq(name)) for name in names] == names

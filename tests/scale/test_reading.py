@@ -53,14 +53,11 @@ def test_a_shard_that_is_cut_off_has_a_fault(tmp_path, kind):
         assert last.last and last.table is None and "x" + kind in last.fault, length
 
 
-def test_a_tar_cut_between_two_members_has_a_fault(tmp_path):
+def test_faults_of_members_of_columns_and_of_shards_that_are_gone(tmp_path):
     path = write_shard(tmp_path / "x.tar", {"a": bytes(512), "b": bytes(512)})
-    path.write_bytes(path.read_bytes()[: 2 * 1024])
+    path.write_bytes(path.read_bytes()[: 2 * 1024])  # between two members
     *_, last = pieces_of(shards_of(path)[0], 4, 2)
     assert "the end of the archive is missing" in last.fault
-
-
-def test_faults_of_columns_and_of_shards_that_are_gone(tmp_path):
     pq.write_table(pa.table({"text": ["a"]}), tmp_path / "x.parquet")
     (shard,) = shards_of(tmp_path / "x.parquet")
     assert "expected a column 'audio'" in next(pieces_of(shard, 4, 2)).fault
