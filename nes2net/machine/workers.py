@@ -236,12 +236,14 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
     handler still defers (its ``requested``), counts from now on.
     """
     noted: list[tuple[int, float]] = []
+    watching = True
     if threading.current_thread() is not threading.main_thread():
         yield noted
         return
 
     def child_ended(number: int, frame: FrameType | None) -> None:
-        check()
+        if watching:
+            check()
         call(number, frame)
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -263,7 +265,10 @@ def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
         for number in (signal.SIGINT, signal.SIGTERM):
             if not noted and getattr(getattr(before[number], "__self__", None), "requested", 0) == number:
                 noted.append((number, time.monotonic()))
-        yield noted
+        try:
+            yield noted
+        finally:  # a second reader that ends now must not keep the handlers from being put back
+            watching = False
     finally:
         for number in handlers:
             signal.signal(number, before[number])

@@ -189,6 +189,14 @@ def test_a_signal_while_readers_hang(soon, monkeypatch, when):
     assert not set(readers) & set(active_children())
 
 
+def test_a_reader_that_ends_while_handlers_are_put_back(monkeypatch):
+    """A handler that stayed would raise whenever any process of this one ends."""
+    before, put = signal.getsignal(signal.SIGCHLD), signal.signal
+    with workers._attentive(lambda: pytest.fail("it is watched no more")):
+        monkeypatch.setattr(signal, "signal", lambda *what: (os.kill(os.getpid(), signal.SIGCHLD), put(*what)))
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
 def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
     monkeypatch.setattr(workers, "_GRACE", PATIENCE)
     with StopRequests() as stop:
