@@ -29,12 +29,9 @@ def test_every_loss_and_augmentation_trains(corpus, tmp_path):
     assert [text.partition("_seed2_")[2].partition("/")[0] for text in started] == ["am_softmax", "cross_entropy"]
 
     def mean_of(variant):
-        scores = demo / "ablation" / "scores"
-        eers = [
-            evaluate(part, scores / f"{variant}.seed2.{name}.txt", corpus / keys).eer
-            for name, (part, keys) in PARTS.items()
-        ]
-        return 100 * sum(eers) / 3, [f"{100 * eer:.2f} ({100 * eer:.2f}–{100 * eer:.2f})" for eer in eers]
+        scores = {name: demo / "ablation" / "scores" / f"{variant}.seed2.{name}.txt" for name in PARTS}
+        eers = [100 * evaluate(part, scores[name], corpus / keys).eer for name, (part, keys) in PARTS.items()]
+        return sum(eers) / 3, [f"{eer:.2f} ({eer:.2f}–{eer:.2f})" for eer in eers]
 
     base, cells = mean_of("cross_entropy")
     assert [cell.strip() for cell in first[1:4]] == cells and not first[4].strip()

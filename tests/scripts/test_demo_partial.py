@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import soundfile
-from demo_corpus import build, channel, layout, partial, recordings, splice, splice_cues
+from demo_corpus import channel, layout, partial, recordings, splice, splice_cues
 from scipy.signal import butter, sosfiltfilt
 from scripts.test_demo_corpus import RATE, contents, recording, speech_like
 from scripts.test_demo_corpus import SIZES as HUMAN
@@ -117,11 +117,6 @@ def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
     assert "complete already" in capsys.readouterr().out
     with pytest.raises(InputError, match="another seed"):
         partial.build(built, bonafide, jobs=1, seed=1, sizes=SIZES, human=HUMAN)
-
-
-def test_command_line(tmp_path, capsys):
-    assert build.main(["--partial", "--out", str(tmp_path / "o"), "--bonafide", str(tmp_path / "none")]) == 2
-    assert "no such folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("trace, name", [("click", "boundary"), ("level", "frame"), ("long", "utterance")])
