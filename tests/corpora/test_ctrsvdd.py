@@ -5,6 +5,7 @@ import pytest
 from builders.files import folder, write
 
 from nes2net import metrics
+from nes2net.actions.calibration import Labels, calibrate
 from nes2net.corpora import ctrsvdd
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
@@ -32,3 +33,7 @@ def test_evaluates_by_the_rule_of_its_published_figures(tmp_path):
     write(tmp_path / "scores.txt", "".join(f"CtrSVDD_{n} {score}\n" for n, score in enumerate(scores)))
     result = evaluate("ctrsvdd", tmp_path / "scores.txt", tmp_path, num_resamples=10)
     assert result.eer == metrics.compute_eer(scores[1::2], scores[::2], "sklearn")[0]
+    (_, figures), _ = calibrate(
+        Labels("ctrsvdd", tmp_path, "eval"), [tmp_path / "scores.txt"], allow_inverted=True
+    ).rows
+    assert figures["eer"] == result.eer != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]
