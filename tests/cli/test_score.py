@@ -92,8 +92,7 @@ def test_recordings_are_measured_once(score, corpus, here):
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
     wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
-    damaged = ["", "\0\0", "3", *map(json.dumps, wrong)]
-    path.write_text("\n".join([path.read_text()[:-1], *damaged, '["cut']))
+    path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (here / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)
     assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]

@@ -154,6 +154,10 @@ def test_keys_that_are_not_there(copy):
     assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
     with pytest.raises(NotFound, match="keys .*nowhere not found"):
         check("asvspoof2021_la", copy, keys=copy / "nowhere")
+    with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
+        check_corpus(asvspoof5.CORPUS, copy / "nowhere")
+    with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
+        check("asvspoof5", copy, splits=["progress"])
 
 
 def test_keys_that_do_not_fit(copy):
@@ -213,13 +217,6 @@ def test_a_folder_for_each_part(whole, tmp_path):
     assert [part.split for part in found.splits] == ["train", "dev"] and found.complete and not found.is_whole
     assert [task for task, _ in found.tasks()][:2] == ["train", "validate"]
     assert found.splits[0].counts.by == {"attack": {"vocoder0": 1, "vocoder1": 1}}
-
-
-def test_what_is_wrong_with_the_call(tmp_path):
-    with pytest.raises(NotFound, match="corpus folder .*none not found"):
-        check_corpus(asvspoof5.CORPUS, tmp_path / "none")
-    with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
-        check_corpus(asvspoof5.CORPUS, tmp_path, splits=["progress"])
 
 
 # Corpora of the official size
