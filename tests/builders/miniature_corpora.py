@@ -98,6 +98,11 @@ _TRACK_1 = (
 )
 _ASVSPOOF5 = (
     "E_1 {0}_1 F - - - AC3 A05 spoof -\nE_2 {0}_2 M - 0 - - bonafide bonafide -\nE_3 {0}_3 M C05 3 77 AC1 A17 spoof -\n"
+    "E_2 {0}_4 M - - - - bonafide bonafide -\n"
+)
+_CTRSVDD_LIST = "".join(
+    f"m4singer S_0110 S_0110_{{0}}_{number} - - bonafide\nacesinger S_0097 S_0097_{{0}}_{number} - A06 deepfake\n"
+    for number in (1, 2)
 )
 _CTRSVDD = (("train", "train", "train_set"), ("dev", "dev", "dev"), ("eval", "test", "test_set/test_set"))
 
@@ -110,28 +115,26 @@ CORPORA = {
             split: _part(
                 audio,
                 _spoof("_1.flac", f"{audio[-1]}_1", speaker="E_1", attack="A05", gender="F", attack_type="AC3", codec="none"),
-                _bonafide("_2.flac", f"{audio[-1]}_2", speaker="E_2", gender="M", codec="none"),
+                *(_bonafide(f"_{n}.flac", f"{audio[-1]}_{n}", speaker="E_2", gender="M", codec="none") for n in (2, 4)),
                 _spoof("_3.flac", f"{audio[-1]}_3", speaker="E_3", attack="A17", gender="M", attack_type="AC1", codec="C05",
                        quality="3", seed="77"),
             )
             for split, _, audio in _TRACK_1
         },
         {file: _ASVSPOOF5.format(audio[-1]) for _, file, audio in _TRACK_1},
-        malformed=[(_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 spoof\n", "line 4: expected 10 fields")],
+        besides=["flac_E_eval/E_A0001.flac"],
+        malformed=[(_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 spoof\n", "line 5: expected 10 fields")],
     ),
     "ctrsvdd": Miniature(
         {
             split: _part(
                 f"{audio}/",
-                _bonafide(f"S_0110_{name}_1.flac", speaker="S_0110", source="m4singer"),
-                _spoof(f"S_0097_{name}_2.flac", speaker="S_0097", attack="A06", source="acesinger"),
+                *(_bonafide(f"S_0110_{name}_{n}.flac", speaker="S_0110", source="m4singer") for n in (1, 2)),
+                *(_spoof(f"S_0097_{name}_{n}.flac", speaker="S_0097", attack="A06", source="acesinger") for n in (1, 2)),
             )
             for split, name, audio in _CTRSVDD
         },
-        {
-            f"{name}.txt": f"m4singer S_0110 S_0110_{name}_1 - - bonafide\nacesinger S_0097 S_0097_{name}_2 - A06 deepfake\n"
-            for _, name, _ in _CTRSVDD
-        },
+        {f"{name}.txt": _CTRSVDD_LIST.format(name) for _, name, _ in _CTRSVDD},
     ),
     "mlaad": Miniature(
         {

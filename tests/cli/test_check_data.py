@@ -32,7 +32,7 @@ def test_whole_corpora(corpora, check):
         ("asvspoof2019_la", ".", OFFICIALLY),
         ("asvspoof2021_df", ".", "source asvspoof 4 vocoder unknown 2"),
         ("in_the_wild", ".", "score eval yes evaluate eval yes"),
-        ("ctrsvdd", "ctrsvdd", "attack A09 1, A14 1 source acesinger 2, kiritan 2"),
+        ("ctrsvdd", "ctrsvdd", "attack A06 2 source acesinger 2, m4singer 2"),
         ("generic", "generic", "It names no parts (train, dev, eval)"),
     ):
         status, text = check(name, corpora / inner, "--subset", "--audio", "--workers", "0")

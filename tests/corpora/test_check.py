@@ -18,9 +18,8 @@ from nes2net.errors import InputError
 from nes2net.localisation import write_rttm
 from nes2net.registry import corpora
 
-SUBFOLDERS = ("asvspoof5", "ctrsvdd", "partialspoof", "generic")
 ROOTS = dict.fromkeys(("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), ".")
-ROOTS |= {name: name for name in SUBFOLDERS}
+ROOTS |= {name: name for name in ("partialspoof", "generic")}
 TASKS = {
     "asvspoof2019_la": "train validate score train score dev score eval evaluate train evaluate dev evaluate eval",
     "asvspoof2021_df": "score eval evaluate eval",
@@ -157,7 +156,7 @@ def test_keys_that_are_not_there(copy):
     with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
         check_corpus(asvspoof5.CORPUS, copy / "nowhere")
     with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
-        check("asvspoof5", copy, splits=["progress"])
+        check_corpus(asvspoof5.CORPUS, copy, splits=["progress"])
 
 
 def test_keys_that_do_not_fit(copy):
@@ -176,9 +175,9 @@ def test_keys_that_do_not_fit(copy):
 
 
 def test_labels_of_the_test_set_elsewhere(copy):
-    (copy / "ctrsvdd" / "test.txt").rename(folder(copy / "labels") / "test.txt")
-    assert check("ctrsvdd", copy, keys=copy / "labels").complete
-    assert check("ctrsvdd", copy, protocols=copy / "labels", splits=["test"]).complete
+    (copy / "release_in_the_wild" / "meta.csv").rename(folder(copy / "labels") / "meta.csv")
+    assert check("in_the_wild", copy, keys=copy / "labels").complete
+    assert check("in_the_wild", copy, protocols=copy / "labels", splits=["test"]).complete
 
 
 def test_labels_of_segments(copy):

@@ -32,6 +32,7 @@ def test_trials_keys_and_check(tmp_path, name):
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
     assert check.missing == [] and all("no" not in verdict for _, verdict in check.tasks())
+    assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
     assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
 
 
