@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from builders import miniature_corpora, tiny_corpus
+from builders import miniature_corpora
 from builders.files import folder, write
 
 from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
@@ -28,15 +28,10 @@ TASKS = {
 WITH_TDCF = ("asvspoof2019_la", "asvspoof2021_la")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Path:
-    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
-
-
 @pytest.fixture
-def copy(whole, tmp_path) -> Path:
+def copy(every_corpus, tmp_path) -> Path:
     """A copy to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "corpora"))
+    return Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
 
 
 def check(name, root, **options):
@@ -57,8 +52,8 @@ def test_every_corpus_is_here():
 
 
 @pytest.mark.parametrize("name", ROOTS)
-def test_whole(whole, name):
-    found = check(name, whole, decode=True)
+def test_whole(every_corpus, name):
+    found = check(name, every_corpus, decode=True)
     assert found.complete and found.missing == []
     tasks = dict(found.tasks())
     assert all(verdict.startswith("yes") for verdict in tasks.values())
@@ -82,12 +77,12 @@ def test_without_its_scores_no_min_tdcf_is_promised(copy):
     assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
 
 
-def test_the_official_numbers_are_asked_for(whole):
-    found = check_corpus(asvspoof2019_la.CORPUS, whole, splits=["train"])
+def test_the_official_numbers_are_asked_for(every_corpus):
+    found = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
     (problem,) = found.missing
     assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
     assert "https://datashare.ed.ac.uk" in problem
-    (ids, key) = check_corpus(asvspoof2021_la.CORPUS, whole).missing
+    (ids, key) = check_corpus(asvspoof2021_la.CORPUS, every_corpus).missing
     assert "4 trials instead of 181,566" in ids and "progress: 0 trials instead of 16,464" in key
 
 
@@ -209,9 +204,9 @@ def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
     assert [part.extra for part in found.splits] == [["3.wav"]] * len(found.splits)
 
 
-def test_a_folder_for_each_part(whole, tmp_path):
+def test_a_folder_for_each_part(every_corpus, tmp_path):
     for part in ("train", "dev"):
-        shutil.copytree(whole / "generic", tmp_path / part)
+        shutil.copytree(every_corpus / "generic", tmp_path / part)
     found = check_corpus(generic.CORPUS, tmp_path)
     assert [part.split for part in found.splits] == ["train", "dev"] and found.complete and not found.is_whole
     assert [task for task, _ in found.tasks()][:2] == ["train", "validate"]

@@ -60,13 +60,6 @@ def test_every_key_has_its_facts():
         assert all(fact in line for fact in facts)
 
 
-def test_every_file_has_its_line():
-    package = REPOSITORY / "nes2net"
-    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
-    lines = re.findall(r"^- `([\w/]+\.py)`: \S", made("modules"), re.MULTILINE)
-    assert sorted(lines) == sorted(files)
-
-
 def test_the_table_of_corpora_is_up_to_date_and_complete():
     text = stored("data")
     assert made("corpora", text) == text

@@ -54,10 +54,6 @@ def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
     ran = ["", f"{others[0]}|run", f"{shared}::test_g|setup"]
     monkeypatch.setattr(mutants, "tests_by_line", lambda file: {line: ran, line + 1: ["tests/test_h.py::test_i|run"]})
     assert mutants.tests_of(mutant) == [*own, shared, *others]
-    monkeypatch.setattr(mutants, "tests_by_line", lambda file: {})
-    found = mutants.tests_of(mutant)
-    assert found[:2] == own and found[-1] == "tests/metrics"
-    assert "tests/corpora/test_corpus.py" in found  # which imports it
 
 
 def test_the_table_in_contributing_is_that_of_the_list(mutants):
