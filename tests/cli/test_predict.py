@@ -119,15 +119,14 @@ def test_pictures(predict, calibrations, place, tmp_path, monkeypatch):
         (known, {"threshold 1.386", "log-likelihood ratio"}),
     ):
         status, out, err = predict("speech/a.wav", "--plot", picture := tmp_path / "a.svg", *flags)
-        assert status == 0 and err == f"wrote {picture}\n"
-        assert len(table(out)) == 2  # the windows are lines with --track only
+        assert status == 0 and err == f"wrote {picture}\n" and len(table(out)) == 2  # windows with --track only
         text = picture.read_text().lower()
         assert (BONAFIDE in text) is bool(expected) and expected <= set(re.findall("<!-- (.*?) -->", text))
-    shutil.copy(place / "speech" / "a.wav", tmp_path / "a.wav")
+    shutil.copy(place / "speech" / "a.wav", other := tmp_path / "a.wav")
     monkeypatch.setattr(sys, "stderr", sys.stdout)
-    _, out, _ = predict("speech/a.wav", tmp_path / "a.wav", "speech/a.wav", "--plot", tmp_path / "pictures")
+    _, out, _ = predict(FILES[0], other, FILES[0], "--plot", tmp_path / "pictures")
     said = [line.split()[0] for line in table(out)[1:]]
-    assert said == [FILES[0], str(tmp_path / "a.wav"), FILES[0], *["wrote"] * 3]  # announced after the table
+    assert said == [FILES[0], str(other), FILES[0], *["wrote"] * 3]  # announced after the table
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
 
 

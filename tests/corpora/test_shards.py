@@ -87,18 +87,10 @@ def test_arrow_and_columns(tmp_path):
 
 
 def test_webdataset(tmp_path):
-    shard = shards.write_tar(
-        tmp_path / "test-000.tar",
-        {
-            "a/utt1.flac": b"1",
-            "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}',
-            "./utt2.wav": b"2",
-            "utt2.cls": b"0\n",
-            **{"utt3.mp3": b"3", "utt3.txt": b"spoof"},
-            **{"utt4.flac": b"4", "utt4.txt": b"was gesagt wird"},
-            **{"utt5.json": b'{"label": 1}', "._utt1.flac": b""},
-        },
-    )
+    members = {"a/utt1.flac": b"1", "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}'}
+    members |= {"./utt2.wav": b"2", "utt2.cls": b"0\n", "utt3.mp3": b"3", "utt3.txt": b"spoof"}
+    members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}', "._utt1.flac": b""}
+    shard = shards.write_tar(tmp_path / "test-000.tar", members)
     assert CORPUS.trials(tmp_path, "eval") == [
         Trial(f"test-000.tar/{name}", shard / name, label, phase="eval", **fields)
         for name, label, fields in (

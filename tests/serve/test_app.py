@@ -179,7 +179,7 @@ def test_the_server_tidies_up_by_itself(serving, monkeypatch):
 
 def test_no_more_files_come_over_http_than_can_wait(serving):
     client, _ = serving(Limits(max_size=2, waiting=1))
-    connections = [begun(client, "/api/score", 1_000_000, bytes(1000)) for _ in range(2)]
+    connections = [begun(client, 1_000_000, bytes(1000)) for _ in range(2)]
 
     def answer():
         return client.post("/api/score", files={"file": ("a.wav", wav())})
