@@ -119,6 +119,14 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_corpus.make(tmp_path_factory.mktemp("corpus"), tiny_corpus.real_recordings())
 
 
+@pytest.fixture(scope="session")
+def every_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Corpora of four clips in each part, in the published layouts."""
+    from builders import tiny_corpus
+
+    return tiny_corpus.make_all(tmp_path_factory.mktemp("corpora"), tiny_corpus.real_recordings())
+
+
 @pytest.fixture
 def register_corpus(monkeypatch: pytest.MonkeyPatch) -> Callable:
     """A function that registers a corpus of another package until the test ends."""

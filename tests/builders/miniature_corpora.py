@@ -98,6 +98,11 @@ _TRACK_1 = (
 )
 _ASVSPOOF5 = (
     "E_1 {0}_1 F - - - AC3 A05 spoof -\nE_2 {0}_2 M - 0 - - bonafide bonafide -\nE_3 {0}_3 M C05 3 77 AC1 A17 spoof -\n"
+    "E_2 {0}_4 M - - - - bonafide bonafide -\n"
+)
+_CTRSVDD_LIST = "".join(
+    f"m4singer S_0110 S_0110_{{0}}_{number} - - bonafide\nacesinger S_0097 S_0097_{{0}}_{number} - A06 deepfake\n"
+    for number in (1, 2)
 )
 _CTRSVDD = (("train", "train", "train_set"), ("dev", "dev", "dev"), ("eval", "test", "test_set/test_set"))
 
@@ -110,31 +115,26 @@ CORPORA = {
             split: _part(
                 audio,
                 _spoof("_1.flac", f"{audio[-1]}_1", speaker="E_1", attack="A05", gender="F", attack_type="AC3", codec="none"),
-                _bonafide("_2.flac", f"{audio[-1]}_2", speaker="E_2", gender="M", codec="none"),
+                *(_bonafide(f"_{n}.flac", f"{audio[-1]}_{n}", speaker="E_2", gender="M", codec="none") for n in (2, 4)),
                 _spoof("_3.flac", f"{audio[-1]}_3", speaker="E_3", attack="A17", gender="M", attack_type="AC1", codec="C05",
                        quality="3", seed="77"),
             )
             for split, _, audio in _TRACK_1
         },
         {file: _ASVSPOOF5.format(audio[-1]) for _, file, audio in _TRACK_1},
-        malformed=[
-            (_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 spoof\n", r"line 4: expected 10 fields \(speaker, .*\), found 9"),
-            (_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 deepfake -\n", "line 4: unknown label 'deepfake'"),
-        ],
+        besides=["flac_E_eval/E_A0001.flac"],
+        malformed=[(_TRACK_1[2][1], "E_4 E_4 F - - - AC3 A05 spoof\n", "line 5: expected 10 fields")],
     ),
     "ctrsvdd": Miniature(
         {
             split: _part(
                 f"{audio}/",
-                _bonafide(f"S_0110_{name}_1.flac", speaker="S_0110", source="m4singer"),
-                _spoof(f"S_0097_{name}_2.flac", speaker="S_0097", attack="A06", source="acesinger"),
+                *(_bonafide(f"S_0110_{name}_{n}.flac", speaker="S_0110", source="m4singer") for n in (1, 2)),
+                *(_spoof(f"S_0097_{name}_{n}.flac", speaker="S_0097", attack="A06", source="acesinger") for n in (1, 2)),
             )
             for split, name, audio in _CTRSVDD
         },
-        {
-            f"{name}.txt": f"m4singer S_0110 S_0110_{name}_1 - - bonafide\nacesinger S_0097 S_0097_{name}_2 - A06 deepfake\n"
-            for _, name, _ in _CTRSVDD
-        },
+        {f"{name}.txt": _CTRSVDD_LIST.format(name) for _, name, _ in _CTRSVDD},
     ),
     "mlaad": Miniature(
         {
@@ -150,10 +150,7 @@ CORPORA = {
             "fake/en/vits/meta.csv": _MLAAD + _mlaad("vits", "x_1"),
         },
         besides=["real/en_US/by_book/female/judy/book/wavs/x_2.wav"],
-        malformed=[
-            ("fake/en/bark/meta.csv", "a.wav|b.wav\n", "line 3: expected 9 fields"),
-            ("fake/en/bark/meta.csv", _mlaad("bark", "../../../../x"), "line 3: '.*' cannot be a recording of the corpus"),
-        ],
+        malformed=[("fake/en/bark/meta.csv", _mlaad("bark", "../../../../x"), "line 3: '.*' cannot be a recording of the corpus")],
     ),
     "spoofceleb": Miniature(
         {
@@ -165,10 +162,7 @@ CORPORA = {
             for split, folder in (("train", "train"), ("dev", "development"), ("eval", "evaluation"))
         },
         {f"metadata/{folder}.csv": _SPOOFCELEB.format(folder[0]) for folder in ("train", "development", "evaluation")},
-        malformed=[
-            ("metadata/evaluation.csv", "a00/id1/x.flac,id1\n", r"evaluation\.csv, line 4: expected 3 fields"),
-            ("metadata/evaluation.csv", "/a00/id1/x.flac,id1,a00\n", "line 4: '/a00/id1/x.flac' cannot be a recording"),
-        ],
+        malformed=[("metadata/evaluation.csv", "/a00/id1/x.flac,id1,a00\n", "line 4: '/a00/id1/x.flac' cannot be a recording")],
     ),
     "deepfake_eval_2024": Miniature(
         {
@@ -200,9 +194,7 @@ CORPORA = {
             "label/C7.txt": "S3.wav real 0\n",
             "label/A3.txt": "L1.wav fake L\n",
         },
-        malformed=[
-            ("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec\), found 2"),
-        ],
+        malformed=[("label/C1.txt", "S4.wav real\n", r"C1\.txt, line 3: expected 3 fields \(file, label, codec\), found 2")],
     ),
     "wavefake": Miniature(
         {
@@ -256,10 +248,7 @@ CORPORA = {
             "track3_r1/track3_R1_label.txt": "ADD_E3_1.wav genuine\nADD_E3_2.wav fake\n",
             "track3_R2_label.txt": "ADD_E3R2_1.wav genuine 0\nADD_E3R2_2.wav fake 7\n",
         },
-        malformed=[
-            ("track1_label.txt", "ADD_E1_3.wav\n", r"line 3: expected 2 fields \(file, label\), found 1"),
-            ("track1_label.txt", "../ADD_E1_3.wav fake\n", "line 3: '../ADD_E1_3.wav' cannot be a recording"),
-        ],
+        malformed=[("track1_label.txt", "../ADD_E1_3.wav fake\n", "line 3: '../ADD_E1_3.wav' cannot be a recording")],
         split="track1",
     ),
     "add2023": Miniature(
@@ -287,7 +276,6 @@ CORPORA = {
         },
         {"train.txt": "27_1_0_0.wav\n", "dev.txt": "40_1_0_0.wav\n", "test.txt": "87_1_0_0.wav\n"},
         malformed=[
-            ("test.txt", "87_1_0_1.wav spoof\n", r"test\.txt, line 2: expected 1 field \(file\), found 2"),
             ("test.txt", "../87_1_0_1.wav\n", "line 2: '../87_1_0_1.wav' cannot be an utterance id"),
             ("test.txt", "87_1_0_0.wav\n", "7 utterances in it more than once"),
         ],
@@ -322,16 +310,8 @@ CORPORA = {
             _LAUNDERED.format("Resampling"): "LA_0002 LA_E_2_resample_8000 A07 spoof Resampling resample_8000\n",
         },
         malformed=[
-            (
-                _LAUNDERED.format("Resampling"),
-                "LA_0002 LA_E_3 A07 spoof Resampling\n",
-                r"Resampling\.txt, line 2: expected 6 fields \(speaker, utterance, attack, label, type, setting\)",
-            ),
-            (
-                _LAUNDERED.format("Resampling"),
-                "LA_0002 LA_E_2_babble_0 A07 spoof Resampling x\n",
-                "in it more than once: LA_E_2_babble_0",
-            ),
+            (_LAUNDERED.format("Resampling"), "LA_0002 LA_E_3 A07 spoof Resampling\n", r"Resampling\.txt, line 2: expected 6 fields"),
+            (_LAUNDERED.format("Resampling"), "1 LA_E_2_babble_0 A07 spoof Resampling x\n", "more than once: LA_E_2_babble_0"),
         ],
     ),
     "famous_figures": Miniature(
@@ -344,7 +324,6 @@ CORPORA = {
         },
         {"protocol.txt": _FAMOUS_FIGURES},
         malformed=[
-            ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\n", "line 4: expected 5 fields"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\tA_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE/NAME.wav"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\ta/../A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),
             ("protocol.txt", "A_B_2\tA_B\t-\tbonafide\t/A_B/A_B_2.wav\n", "line 4: expected a path SPEAKER/SOURCE"),

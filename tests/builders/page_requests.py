@@ -76,11 +76,10 @@ def wait(for_what, largest=lambda: 0):
     return seen
 
 
-def begun(client: httpx.Client, path, length, content=b""):
+def begun(client: httpx.Client, length, content=b""):
     """A connection on which a request that sends a file has begun."""
     connection = socket.create_connection(("127.0.0.1", client.base_url.port))
-    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=B\r\n"
-    field = "files" if path.endswith("upload") else "file"
-    part = f'--B\r\nContent-Disposition: form-data; name="{field}"; filename="a.wav"\r\n\r\n'
+    head = "POST /api/score HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=B\r\n"
+    part = '--B\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
     connection.sendall(f"{head}Content-Length: {length}\r\n\r\n{part}".encode() + content)
     return connection

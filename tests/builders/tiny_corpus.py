@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from builders import SHARED
+from builders import SHARED, miniature_corpora
 
 SAMPLE_RATE = 16000
 
@@ -43,11 +43,13 @@ def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
 
 
 def make_all(root: Path, audio: Path | None = None, per_class: int = 2) -> Path:
-    """Make every corpus under ``root``, with 2·``per_class`` clips in each part."""
+    """Make every corpus under ``root``, with 2·``per_class`` clips in each part; ASVspoof 5 and CtrSVDD in miniature."""
     make(root, audio, per_class)
     rows = labelled_clips(audio, per_class)
-    for make_one in (make_2019_eval, make_asvspoof5, make_ctrsvdd, make_partialspoof, make_generic):
+    for make_one in (make_2019_eval, make_partialspoof, make_generic):
         make_one(root, rows)
+    for name in ("asvspoof5", "ctrsvdd"):
+        miniature_corpora.make(root / name, miniature_corpora.CORPORA[name])
     return root
 
 
@@ -61,36 +63,6 @@ def make_2019_eval(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
     _text(root / "ASVspoof_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", lines)
     scores = ["bonafide target 2.0", "bonafide nontarget -1.0", "A07 spoof 0.5", "bonafide target 0.4"] * 3
     _text(root / "ASVspoof2019_LA_asv_scores" / "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt", scores)
-
-
-def make_asvspoof5(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """ASVspoof 5 in ``root/asvspoof5``, with an enrolment recording of track 2."""
-    root = root / "asvspoof5"
-    names = (("train", "flac_T"), ("dev.track_1", "flac_D"), ("eval.track_1", "flac_E_eval"))
-    for protocol, folder in names:
-        letter, lines = folder[5], []
-        for number, (label, clip) in enumerate(rows):
-            name = f"{letter}_{number:010d}"
-            _write(root / folder / f"{name}.flac", clip)
-            codec = ("C05 3 77" if number % 2 else "- 0 -") if letter == "E" else "- - -"
-            attack = "- bonafide" if label == "bonafide" else "AC3 A05"
-            lines.append(f"{letter}_{number % 3:04d} {name} {'FM'[number % 2]} {codec} {attack} {label} -")
-        _text(root / "ASVspoof5_protocols" / f"ASVspoof5.{protocol}.tsv", lines)
-    _write(root / "flac_E_eval" / "E_A0001.flac", rows[0][1])
-
-
-def make_ctrsvdd(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:
-    """CtrSVDD in ``root/ctrsvdd``."""
-    root = root / "ctrsvdd"
-    for split, attacks in (("train", ("A01", "A02")), ("dev", ("A01", "A02")), ("test", ("A09", "A14"))):
-        lines = []
-        for number, (label, clip) in enumerate(rows):
-            name = f"CtrSVDD_0059_{'E' if split == 'test' else split[0].upper()}_{number:07d}"
-            _write(root / f"{split}_set" / f"{name}.flac", clip)
-            source = ("kiritan", "acesinger")[number % 2]
-            end = "- bonafide" if label == "bonafide" else f"{attacks[number % 2]} deepfake"
-            lines.append(f"{source} CtrSVDD_0059 {name} - {end}")
-        _text(root / f"{split}.txt", lines)
 
 
 def make_partialspoof(root: Path, rows: list[tuple[str, np.ndarray]]) -> None:

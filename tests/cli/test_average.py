@@ -8,13 +8,10 @@ import pytest
 
 @pytest.fixture
 def folder(tmp_path):
-    folder = tmp_path / "a run"
-    folder.mkdir()
-    rows = []
-    for epoch in range(1, 8):
-        row = {"epoch": epoch, "loss": 1 / epoch, "lr": 1e-3, "improved": False}
-        row |= {"val_loss_wo_aug": abs(epoch - 4.1), "val_eer_wo_aug": 0.1}
-        rows.append({**row, "val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2})
+    (folder := tmp_path / "a run").mkdir()
+    figures = {"lr": 1e-3, "improved": False, "val_eer_wo_aug": 0.1}
+    figures |= {"val_eer_wo_aug_low": 0.05, "val_eer_wo_aug_high": 0.2}
+    rows = [{"epoch": n, "loss": 1 / n, "val_loss_wo_aug": abs(n - 4.1), **figures} for n in range(1, 8)]
     (folder / "history.json").write_text(json.dumps(rows))
     for epoch in (1, 2, 4, 5, 6, 7):
         (folder / f"epoch_{epoch}.pth").touch()

@@ -31,9 +31,8 @@ def test_a_table_of_every_stage(words, dtype, files, said, here, command):
     head, rows = out.split("\n\n")
     assert said in head and "nes2net 0" in head and f"torch {torch.__version__}" in head and " thread" in head
     assert f"{dtype} on cpu" in head and f"{files}, utterances of 8,000 samples" in head
-    titles, line, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
+    titles, _, *rows = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows.strip().splitlines()]
     assert titles == ["stage", "utterances / s", "× real time", "GFLOP/s", "of the matrix product"]
-    assert all(set(cell) <= {"-", ":"} for cell in line)
     assert [row[0] for row in rows] == [*STAGES[:-1], STAGES[-1] + dtype]
     for row in rows:
         numbers = [float(re.sub("[,%]", "", cell)) for cell in row[1:] if cell != "–"]

@@ -155,7 +155,6 @@ def test_errors_are_one_line(folder, calibrate, refused):
         (f"{FIT} --apply A.eval.txt --out x.txt --save ./x.txt", "--out and --save are both x.txt"),
         ("apply A.json A.eval.txt --out A.json", "A.json is one of the files that are read"),
         (f"{FIT} --save A.json/B.json", "A.json/B.json: cannot be written"),
-        ("apply A.json A.eval.txt --out A.json/x.txt", "A.json/x.txt: cannot be written"),
         (f"{FIT} --apply A.eval.txt --out x.txt --eval-phase evla", "has no phase 'evla'; it has train, dev, eval"),
         ("apply A.json A.eval.txt --out x.txt --eval-keys .", "--eval-keys needs --eval-corpus"),
     ):
@@ -169,23 +168,11 @@ def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(here, calibrate
     write("s.txt", {str(n): n % 7 - 3.0 * (label == "fake") for n, label in enumerate(labels)})
     words = "fit generic s.txt --keys list.csv --apply s.txt --out x.txt"
     refused(f"calibrate {words}", "the list names no parts, so there is no phase 'dev'")
-    note = "note: {} of the trials to evaluate were trained on"
-    assert note.format(40) in calibrate(f"{words} --phase all")[0]
+    assert "note: 40 of the trials to evaluate were trained on" in calibrate(f"{words} --phase all")[0]
     rows = (f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
     (here / "list.csv").write_text("path,label,split\n" + "".join(rows))
     assert "trained on;" not in calibrate(words)[0]
-    assert note.format(20) in calibrate(f"{words} --phase all")[0]
-
-
-def test_the_eer_goes_by_the_rule_of_the_corpus(here, calibrate):
-    bonafide, spoof = [0.0, 1.0], [0.0, 1.0, 0.0]
-    labels = ["- bonafide"] * 2 + ["A09 deepfake"] * 3
-    (here / "dev.txt").write_text("".join(f"kiritan s CtrSVDD_{n} - {x}\n" for n, x in enumerate(labels)))
-    write("s.txt", {f"CtrSVDD_{n}": score for n, score in enumerate(bonafide + spoof)})
-    rules = {rule: 100 * metrics.compute_eer(bonafide, spoof, rule)[0] for rule in ("sklearn", "asvspoof")}
-    assert rules["sklearn"] != pytest.approx(rules["asvspoof"])
-    table = figures_printed(calibrate("fit ctrsvdd s.txt")[0])
-    assert table["dev s"][0] == pytest.approx(rules["sklearn"], abs=5e-5)
+    assert "note: 20 of the trials to evaluate were trained on" in calibrate(f"{words} --phase all")[0]
 
 
 def test_scores_of_a_real_system(shared, here, calibrate):
@@ -206,13 +193,11 @@ def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
     change("A.eval.txt", lambda _, score: score * 0.2)
     change("A.dev.txt", lambda _, score: score * 0.2 - 4)
     out, err = calibrate(f"{FIT} --save A.json --apply A.eval.txt --out x.txt")
-    table = figures_printed(out)
-    before, after = table["eval A.dev"][4], table["eval calibrated"][4]
+    before, after = (figures_printed(out)[f"eval {name}"][4] for name in ("A.dev", "calibrated"))
     assert after > 1 > before
     warned = f"warning: eval calibrated: Cllr is worse than before, {before:.4f} → {after:.4f}, and above 1 it tells"
     warning, *written = err.splitlines()
-    assert warning.startswith(warned) and "learn a calibration" in warning
-    assert written == ["wrote x.txt", "wrote A.json"]
+    assert warning.startswith(warned) and written == ["wrote x.txt", "wrote A.json"]
     # A fusion is compared with the best of its systems.
     _, err = calibrate(f"{FIT} B.dev.txt --apply A.eval.txt B.eval.txt --out x.txt")
     assert "warning: eval fused: Cllr is worse than before" in err
@@ -225,14 +210,12 @@ def test_a_calibration_that_hurts_is_warned_of(folder, calibrate):
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory):
     """A folder with ``list.csv``, its 24 recordings, a detector, and the scores ``s.txt`` of their first half second."""
-    folder = tmp_path_factory.mktemp("scored")
-    rng = np.random.default_rng(0)
-    rows = ["path,label"]
+    folder, rng = tmp_path_factory.mktemp("scored"), np.random.default_rng(0)
     for number in range(24):
         noise = rng.normal(0, 0.02 + 0.02 * (number % 2), 6000 + 500 * number)
         soundfile.write(folder / f"r{number}.wav", noise, 16000)
-        rows.append(f"r{number}.wav,{('real', 'fake')[number % 2]}")
-    (folder / "list.csv").write_text("\n".join(rows) + "\n")
+    rows = (f"r{number}.wav,{('real', 'fake')[number % 2]}\n" for number in range(24))
+    (folder / "list.csv").write_text("path,label\n" + "".join(rows))
     torch.manual_seed(0)
     config = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 20}, "backend": "mean_linear"}
     Detector.from_config(config).save(folder / "d.pth")
@@ -261,21 +244,15 @@ def test_a_calibration_holds_detector_recordings_and_date(recordings, calibrate,
     assert "recordings: 23 measured by duration, level, bandwidth\n" in out
     found = calibration.load("c.json")
     assert found.scored_by == calibration.ScoredBy(fingerprint, "float32", 8000)
-    facts = found.trained_on
+    facts, population = found.trained_on, found.population
     assert (facts["corpus"], facts["phase"], facts["num_bonafide"], facts["num_spoof"]) == ("generic", "all", 12, 12)
     assert facts["scores_sha256"] == hashlib.sha256((recordings / "s.txt").read_bytes()).hexdigest()
     assert datetime.fromisoformat(facts["date"]).utcoffset() == timedelta(0)
-    assert sum(map(len, found.llrs)) == 24
-    population = found.population
     assert population.num_recordings == 23 and not population.has_embeddings
     heard = [measure(load_head_and_length(f"r{n}.wav", 8000)[0]).level for n in range(24) if n != 5]
     assert population.usual["level"].middle == pytest.approx(np.median(heard), rel=1e-5)
     told = command("info c.json")[1]
     assert fingerprint in told and "23 measured" in told and "usual bandwidth" in told and "0.4 to 0.5 s" in told
-    kept = json.loads((recordings / "c.json").read_text())
-    calibrate(LEARN)
-    again = json.loads((recordings / "c.json").read_text())
-    assert again["population"] == kept["population"] and again["weights"] == kept["weights"]
 
 
 def test_with_the_model_embeddings_count_and_an_interrupted_run_goes_on(recordings, calibrate, command, monkeypatch):
@@ -309,11 +286,8 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
         place = recordings / ("real", "fake/tts")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
         (recordings / f"r{number}.wav").rename(place / f"r{number}.wav")
-    for wrong, message in (
-        (TWO.replace("fake", "real"), "12 recordings are in both real and real"),
-        (TWO.replace("--samples 8000", "--samples 0"), "--samples is at least 1"),
-    ):
-        refused(f"calibrate {wrong}", message)
+    refused(f"calibrate {TWO.replace('fake', 'real')}", "12 recordings are in both real and real")
+    refused(f"calibrate {TWO.replace('--samples 8000', '--samples 0')}", "--samples is at least 1")
     printed, err = calibrate(TWO)
     assert "24 scores written to out/c.json.scores.txt" in printed and "wrote out/c.json\n" in err
     assert "trained on 12 bona fide and 12 spoofed recordings, prior 0.5" in printed
@@ -322,14 +296,14 @@ def test_two_folders_give_what_their_list_and_scores_would(recordings, calibrate
     assert "next:\n  nes2net predict FILE --model d.pth --calibration out/c.json" in printed
     found, scores = calibration.load("out/c.json"), read("out/c.json.scores.txt")
     assert sorted(scores)[0] == "bonafide/r0.wav" and sorted(scores)[-1] == "spoof/tts/r9.wav"
-    by_number = {id.rpartition("/")[2].removesuffix(".wav"): score for id, score in scores.items()}
+    by_number = {Path(id).stem: score for id, score in scores.items()}
     assert by_number == read("s.txt")
     words = "fit generic out/c.json.scores.txt --root out/c.json.recordings.csv --phase all --workers 0 --model d.pth"
     calibrate(f"{words} --device cpu --allow-inverted --save other.json")
     other = calibration.load("other.json")
     assert replace(found, trained_on=other.trained_on) == other and other.population.has_embeddings
     row = json.loads(command("predict real/r0.wav --model d.pth --device cpu --calibration out/c.json --json")[1])
-    assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], rel=1e-5) and 0 < row["probability"] < 1
+    assert row["llr"] == pytest.approx(found([by_number["r0"]])[0], rel=1e-5)
     # Again nothing is scored; another recording is.
     assert "complete already" in calibrate(TWO)[0]
     (recordings / "real" / "bad.wav").write_bytes(b"RIFF")
@@ -359,18 +333,19 @@ def test_scores_of_another_detector_are_not_calibrated(recordings, calibrate, re
     record = json.loads((recordings / "s.txt.json").read_text())
     shutil.copy("s.txt", "again.txt")
     apply, beside = "apply c.json again.txt --out x.txt", recordings / "again.txt.json"
-    learn = f"{BY_KEYS.replace('c.json', 'd.json')} --apply again.txt --out x.txt"
-    for words in (apply, learn):
-        beside.write_text(json.dumps(record | {"run": record["run"] | {"model": "0f" * 32}}))
-        said = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
-        refused(f"calibrate {words}", said)
-        assert not (recordings / "x.txt").exists()
+    other = "again.txt: the calibration does not belong to this detector: it was learned from scores of"
+    for words in (apply, f"{BY_KEYS.replace('c.json', 'd.json')} --apply again.txt --out x.txt"):
         for run, said in (
+            ({"model": "0f" * 32}, other),
             ({"dtype": "bfloat16"}, "learned from scores in float32; scores in bfloat16 differ a little"),
             ({"num_samples": None}, "learned from scores of the first 0.5 s, not of whole recordings"),
             ({}, ""),
         ):
             beside.write_text(json.dumps(record | {"run": record["run"] | run}))
+            if said == other:
+                refused(f"calibrate {words}", said)
+                assert not (recordings / "x.txt").exists()
+                continue
             printed, _ = calibrate(words)
             assert said in printed and ("note: the calibration" in printed) is bool(said)
         (recordings / "x.txt").unlink()
@@ -390,24 +365,23 @@ def test_frames(here, calibrate, refused):
     make_partialspoof(here, clips)
     folder = here / "partialspoof" / "database" / "segment_labels"
     labels, finer = (np.load(folder / f"dev_seglab_{step}.npy", allow_pickle=True).item() for step in (0.02, 0.01))
-    labels = {id: row[: len(finer[id]) // 2] for id, row in labels.items()}  # whole frames
+    labels = {id: row[: len(finer[id]) // 2].astype(int) for id, row in labels.items()}  # whole frames
     rng = np.random.default_rng(0)
-    scores = {id: (row.astype(int) + rng.normal(0, 1, len(row))) for id, row in labels.items()}
+    scores = {id: row + rng.normal(0, 1, len(row)) for id, row in labels.items()}
     (here / "f.txt").write_text("".join(lines(id, row) for id, row in scores.items()))
     words = "fit partialspoof f.txt --root partialspoof --workers 0 --save c.json"
     refused(f"calibrate {words} --apply f.txt --out x.txt", "give it to nes2net predict --segments --calibration")
     refused(f"calibrate {words}", "no record beside it says how long its frames are")
+    refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")
     run = {"model": "0f" * 32, "dtype": "float32", "num_samples": None, "resolution_ms": 20.0}
     digest = hashlib.sha256((here / "f.txt").read_bytes()).hexdigest()
     record = {"run": run, "failures": {}, "sha256": digest, "resolution_ms": 20.0}
     (here / "f.txt.json").write_text(json.dumps(record))
     printed, _ = calibrate(words)
-    is_bonafide = np.concatenate([row == "1" for row in labels.values()])
-    assert f"{is_bonafide.sum()} bona fide and {(~is_bonafide).sum()} spoofed frames of 20 ms" in printed
+    is_bonafide, every = (np.concatenate(list(rows.values())) for rows in (labels, scores))
+    assert f"{is_bonafide.sum()} bona fide and {(1 - is_bonafide).sum()} spoofed frames of 20 ms" in printed
     found = calibration.load("c.json")
-    every = np.concatenate(list(scores.values()))
-    expected = calibration.fit(every[is_bonafide], every[~is_bonafide])
+    expected = calibration.fit(every[is_bonafide == 1], every[is_bonafide == 0])
     assert found.weights == pytest.approx(expected.weights, rel=1e-9) and found.offset == pytest.approx(expected.offset)
     assert found.scored_by == calibration.ScoredBy("0f" * 32, "float32", None, 20.0)
     assert found.trained_on["resolution_ms"] == 20 and found.population.num_recordings == 12
-    refused("calibrate fit partialspoof f.txt f.txt --keys partialspoof", "holds scores of frames")

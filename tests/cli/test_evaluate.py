@@ -43,10 +43,9 @@ def test_command_line(good, tmp_path, command, refused):
 
 def test_transferred_thresholds(good, tmp_path, command, refused):
     """Both sources of a threshold, a further set, warnings on standard error, and wrong flags."""
-    labels = [("real", "fake")[n % 3 > 0] for n in range(90)]
-    (tmp_path / "dev.csv").write_text("path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
-    scores = [4 * (label == "real") + n % 7 / 2 for n, label in enumerate(labels)]
-    (tmp_path / "dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
+    rows = "".join(f"D{n},{('real', 'fake')[n % 3 > 0]}\n" for n in range(90))
+    (tmp_path / "dev.csv").write_text(f"path,label\n{rows}")
+    (tmp_path / "dev.txt").write_text("".join(f"D{n} {4 * (n % 3 == 0) + n % 7 / 2}\n" for n in range(90)))
     threshold = "--threshold-from dev.txt --dev-corpus generic --dev-keys dev.csv --dev-phase all"
     also = "--also asvspoof2021_la worse.txt . eval"
     status, out, err = command(

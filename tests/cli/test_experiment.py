@@ -44,7 +44,6 @@ def test_one_command_trains_averages_scores_evaluates_and_tabulates(done, corpus
     out = done / "out"
     result = json.loads((out / "table.json").read_text())
     assert result["complete"] and result["notes"] == [] and result["seeds"] == [1, 2]
-    assert [row["system"] for row in result["rows"]] == ["single", "2 averaged"]
     for row, average in zip(result["rows"], ("best1", "best2")):
         for column, cell in row["cells"].items():
             reports = [json.loads((out / f"reports/seed{seed}/{average}/{column}.json").read_text()) for seed in (1, 2)]
@@ -178,6 +177,6 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
 
 
 def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, refused):
-    for name, value in (("RANK", "0"), ("WORLD_SIZE", "2"), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", "1")):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
     refused(words(experiment_file(tmp_path, corpus)), "leave torchrun out, and give --jobs")

@@ -2,25 +2,19 @@
 
 from pathlib import Path
 
-import pytest
-from builders import tiny_corpus
-
 from nes2net.cli.next_commands import after_averaging, after_scoring, after_training
 from nes2net.recipes.recipe import recipe_from_dict
 
 MODEL = Path("models/run/epoch_1.pth")
 
 
-@pytest.fixture(scope="module")
-def corpora(tmp_path_factory):
-    return str(tiny_corpus.make_all(tmp_path_factory.mktemp("corpora")))
-
-
 def after(**data):
     return after_averaging(MODEL, recipe_from_dict({"data": data}))
 
 
-def test_the_evaluation_part_if_it_is_there_of_each_of_several_corpora(corpora, corpus):
+def test_the_evaluation_part_if_it_is_there_of_each_of_several_corpora(every_corpus, corpus):
+    corpora = str(every_corpus)
+
     def commands(name):
         scores = Path(f"models/run/epoch_1_{name}_eval.txt")
         score = ["score", "asvspoof2019_la", corpora, "--model", MODEL, "--out", scores]

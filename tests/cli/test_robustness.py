@@ -29,8 +29,6 @@ def test_a_report(computing, tmp_path, command, refused):
     found = json.loads((out / "report.json").read_text())
     assert found["corpus"] == "asvspoof2019_la" and found["phase"] == "dev"
     assert found["origin"]["checkpoint"] == f"{tmp_path}/detector.pth" and found["origin"]["protocol"] == "4sec"
-    before = (out / "report.html").read_bytes()
-    assert command(words)[0] == 0 and (out / "report.html").read_bytes() == before
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 

@@ -65,7 +65,7 @@ def test_the_table(score, tmp_path):
         assert (row["decision"], row["reason"], row["p_value"]) == (expected.decision, "", "")
     assert record["basis"] == json.loads(json.dumps(decider.basis())) and record["calibration"] == "plain.json"
     counts = record["counts"]
-    assert sum(counts.values()) == 12 and counts["spoof"] == sum(row["decision"] == "spoof" for row in rows)
+    assert counts == {name: sum(row["decision"] == name for row in rows) for name in counts}
     assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
     assert "the operating point cost:1,10,0.5" in out and "no recording is called 'cannot tell'" in err
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
@@ -92,14 +92,12 @@ def test_recordings_are_measured_once(score, corpus, here):
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
     wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
-    damaged = ["", "\0\0", "3", *map(json.dumps, wrong)]
-    path.write_text("\n".join([path.read_text()[:-1], *damaged, '["cut']))
+    path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (here / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)
     assert again[1]["decision"] == CANNOT_TELL and "its level, -110.0 dB" in again[1]["reason"]
     assert [row for n, row in enumerate(again) if n != 1] == [row for n, row in enumerate(rows) if n != 1]
     assert record["counts"][CANNOT_TELL] == sum(row["decision"] == CANNOT_TELL for row in again) and not path.exists()
-    path.write_text("of another run\n" + json.dumps([trials[1].id, [1.0, -110.0, 8000.0], audio[1]]) + "\n")
     (here / "dev.txt.decisions.csv").write_text("edited")
     assert score(flags)[0] == rows
 

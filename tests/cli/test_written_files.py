@@ -116,8 +116,7 @@ def test_a_command_replaces_no_pipe_or_device(spectral_detector, here, monkeypat
     before = {path: path.stat().st_ino for path in here.iterdir()}
     for words in (
         "average d.pth --out out",
-        "export d.pth --to pth --out out.pth --overwrite",
-        "export d.pth --to onnx --out out.onnx --overwrite",
+        *(f"export d.pth --to {kind} --out out.{kind} --overwrite" for kind in ("pth", "onnx")),
         *(f"score generic list.csv --model d.pth --out {to}" for to in ("out --overwrite", "out", "a", "b")),
         "predict 1.wav --model d.pth --plot out.png",
     ):

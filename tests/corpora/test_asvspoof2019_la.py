@@ -16,11 +16,9 @@ EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
     [
         ("database/ASVspoof_LA_cm_protocols", ".", "eval", "eval.trl"),
         ("database/ASVspoof2019_LA_cm_protocols", "LA", "eval", "eval.trl"),
-        ("database/ASVspoof_DF_cm_protocols", ".", "eval", "eval.trl"),
         ("database", "LA", "eval", "eval.trl"),
         ("DB/LA/ASVspoof2019_LA_cm_protocols", "LA", "train", "train.trn"),
-        ("DB/ASVspoof2019_LA_cm_protocols", "LA", "dev", "dev.trl"),
-        ("DB", "LA", "eval", "eval.trl"),
+        ("DB", "LA", "dev", "dev.trl"),
     ],
 )
 def test_trials(tmp_path, place, inner, split, name):

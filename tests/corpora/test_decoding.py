@@ -13,7 +13,7 @@ import soundfile
 from builders import recordings
 
 from nes2net.corpora import decoding
-from nes2net.corpora.decoding import Decoded, decode, decode_all, decode_in_parallel
+from nes2net.corpora.decoding import Decoded, decode_all, decode_in_parallel
 from nes2net.errors import InputError
 
 
@@ -34,8 +34,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_decode_all(folder, workers):
-    decoding = decode_all(sorted(folder.iterdir()), folder, workers)
-    assert decoding.files == 8
+    with pytest.raises(InputError, match="-1 processes cannot decode"):
+        decode_all([], folder, -1)
+    decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
+    assert decoding.files == 9 and "not found" in decoding.unreadable.pop("none.wav")
     assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
     assert "neither libsndfile" in decoding.unreadable["e.flac"] and "NaN" in decoding.unreadable["h.wav"]
     assert decoding.unreadable["g.wav"] == "has no samples"
@@ -43,12 +45,6 @@ def test_decode_all(folder, workers):
     assert decoding.rates == {16000: 2, 48000: 1, 8000: 1} and decoding.channels == {1: 3, 2: 1}
     assert decoding.shortest == (0.5, "a.wav") and decoding.longest == (1.5, "b.flac")
     assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
-
-
-def test_wrong_calls(tmp_path):
-    with pytest.raises(InputError, match="-1 processes cannot decode"):
-        decode_all([], tmp_path, -1)
-    assert "not found" in decode(tmp_path / "none.wav").error
 
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")

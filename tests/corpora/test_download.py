@@ -7,9 +7,7 @@ import json
 import tarfile
 import zipfile
 
-import numpy as np
 import pytest
-import soundfile
 from builders.files import write
 from builders.http_server import running
 from builders.hub_server import serving
@@ -30,16 +28,9 @@ def zipped(members):
     return content.getvalue()
 
 
-def wav(number):
-    content = io.BytesIO()
-    samples = np.random.default_rng(number).uniform(-0.1, 0.1, 8000)
-    soundfile.write(content, samples, 16000, format="WAV", subtype="PCM_16")
-    return content.getvalue()
-
-
 #: The corpus with two recordings of each class, as it is distributed.
 META = "file,speaker,label\n0.wav,A,bona-fide\n1.wav,A,spoof\n2.wav,A,bona-fide\n3.wav,A,spoof\n"
-ZIP = zipped({f"release_in_the_wild/{n}.wav": wav(n) for n in range(4)} | {"release_in_the_wild/meta.csv": META})
+ZIP = zipped({f"release_in_the_wild/{n}.wav": bytes(9000) for n in range(4)} | {"release_in_the_wild/meta.csv": META})
 KEYS = io.BytesIO()
 with tarfile.open(fileobj=KEYS, mode="w:gz") as keys:
     keys.addfile(tarfile.TarInfo("keys/LA/CM/trial_metadata.txt"))
@@ -106,8 +97,7 @@ def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
     plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
     fetch_all(plan, tmp_path, client, keep_archives=False)
     kept = files_of(tmp_path)
-    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt" and kept[-1] == RECORD
-    assert len(kept) == 7 and "data/release_in_the_wild/0.wav" in kept
+    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt" and kept[-1] == RECORD and len(kept) == 7
     server.requests.clear()
     fetch_all(plan, tmp_path, client, keep_archives=False)
     assert server.requests == [] and files_of(tmp_path) == kept
@@ -153,15 +143,14 @@ def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
 def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
     add_record(server, "7", FILES, **listed)
     with pytest.raises(InputError, match=message):
-        fetch_all(plan_downloads(corpus_of(record_of(server, file, unpack="."), by_hand=[]), client), tmp_path, client)
+        fetch_all(plan_downloads(corpus_of(record_of(server, file, unpack=".")), client), tmp_path, client)
     assert files_of(tmp_path) == []
 
 
 def test_an_evil_archive_is_refused(server, client, tmp_path):
     add_record(server, "7", {"evil.zip": zipped({"../evil.txt": "evil"})})
-    folder = tmp_path / "corpus"
     with pytest.raises(InputError, match="'../evil.txt' is a path that leads out of the folder"):
-        fetch_all(plan_downloads(corpus_of(record_of(server, unpack=".")), client), folder, client)
+        fetch_all(plan_downloads(corpus_of(record_of(server, unpack=".")), client), tmp_path / "corpus", client)
     assert files_of(tmp_path) == ["corpus/evil.zip", f"corpus/{RECORD}"]
 
 
@@ -174,17 +163,16 @@ def hub(monkeypatch, tmp_path_factory):
         yield server
 
 
-@pytest.mark.parametrize("only", [[], ["data/*"]])
-def test_a_set_of_the_hub(hub, client, tmp_path, only):
-    came = ["data/test-00000.parquet"] if only else ["README.md", "data/test-00000.parquet"]
-    plan = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only)
-    assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
-    fetch_all(plan, tmp_path, client)
-    assert [name for name in files_of(tmp_path) if not name.startswith(".cache")] == came
-    (tmp_path / came[0]).unlink()
+def test_a_set_of_the_hub(hub, client, tmp_path):
+    for only, came in (([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])):
+        plan, to = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path / str(len(came))
+        assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
+        fetch_all(plan, to, client)
+        assert [name for name in files_of(to) if not name.startswith(".cache")] == came
+    (to / came[0]).unlink()
     hub.statuses = [404] * 99
     with pytest.raises((InputError, Unfinished), match=r"o/n"):
-        fetch_all(plan, tmp_path, client)
+        fetch_all(plan, to, client)
 
 
 @pytest.mark.parametrize(
@@ -221,18 +209,13 @@ def test_the_command(server, tmp_path, run):
     assert status == 0 and not folder.exists()
     for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
         assert part in text
-    assert text.endswith(
-        "To be done by hand, afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt"
-    )
+    assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
     status, text = run(corpus, folder)
     assert status == 2 and text.endswith("pass --accept-licence if you accept the licence above")
     assert not folder.exists()
     status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
     assert status == 0 and "trials 4: 2 bona fide, 2 spoofed" in text and text.endswith("Nothing is missing.")
     assert not (folder / "release.zip").exists()
-    (folder / "release_in_the_wild" / "2.wav").unlink()
-    status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
-    assert status == 1 and "1 missing: 2.wav" in text
 
 
 def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, run):
@@ -242,12 +225,12 @@ def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, run):
     assert not (tmp_path / "wild").exists()
 
 
-@pytest.mark.parametrize("answer, status", [("y", 0), ("n", 2), ("", 2)])
-def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run, answer, status):
+def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-    monkeypatch.setattr("builtins.input", lambda prompt: answer)
-    assert run(corpus_of(record_of(server, unpack=".")), tmp_path, "--only", "release.zip")[0] == status
-    assert (tmp_path / "release.zip").exists() == (status == 0)
+    for answer, status in (("n", 2), ("", 2), ("y", 0)):
+        monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
+        assert run(corpus_of(record_of(server, unpack=".")), tmp_path, "--only", "release.zip")[0] == status
+        assert (tmp_path / "release.zip").exists() == (status == 0)
 
 
 def test_the_steps_of_a_corpus_that_nobody_may_fetch(tmp_path, run):

@@ -2,14 +2,20 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from builders.files import folder, write
 from builders.miniature_corpora import CORPORA, make
 
+from nes2net import metrics
+from nes2net.actions.calibration import Labels, calibrate
+from nes2net.corpora import ctrsvdd
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.corpus import Counts
 from nes2net.corpora.protocol import NotFound
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
+from nes2net.evaluation.evaluate import evaluate
 from nes2net.registry import corpora
 
 
@@ -26,28 +32,22 @@ def test_trials_keys_and_check(tmp_path, name):
     assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
     check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
     assert check.missing == [] and all("no" not in verdict for _, verdict in check.tasks())
+    assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
     assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
 
 
 @pytest.mark.parametrize("name", CORPORA)
 def test_what_is_missing_is_named(tmp_path, name):
     corpus, mini = corpora.get(name), CORPORA[name]
-    for place, split, error, message in (
-        (tmp_path / "nowhere", mini.split, NotFound, "not found"),
-        (folder(tmp_path / "empty"), mini.split, NotFound, rf"{corpus.title}.* not found; looked for .*; give "),
-        (tmp_path / "empty", "progress", InputError, f"{corpus.title} has no split 'progress'"),
-    ):
-        with pytest.raises(error, match=message):
-            corpus.trials(place, split)
-    make(tmp_path / "corpus", mini)
-    gone = list(mini.trials[mini.split])[-1]
-    (tmp_path / "corpus" / gone).unlink()
+    make(tmp_path, mini)
+    *others, gone = mini.trials[mini.split]
+    (tmp_path / gone).unlink()
     if mini.lists:
         options = {"splits": [mini.split], "subset": not corpus.counts_from}
-        (problem,) = check_corpus(corpus, tmp_path / "corpus", **options).missing
+        (problem,) = check_corpus(corpus, tmp_path, **options).missing
         assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
     else:
-        assert len(corpus.trials(tmp_path / "corpus", mini.split)) == len(mini.trials[mini.split]) - 1
+        assert len(corpus.trials(tmp_path, mini.split)) == len(others)
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,9 @@ def test_mlaad_without_its_bona_fide_part(tmp_path):
 def test_some_conditions_of_codecfake(tmp_path):
     make(tmp_path, CORPORA["codecfake"])
     write(tmp_path / "mine" / "C7.txt", CORPORA["codecfake"].lists["label/C7.txt"])
-    assert [trial.id for trial in corpora.get("codecfake").trials(tmp_path, "eval", protocols=tmp_path / "mine")] == [
-        "C7/S3"
-    ]
+    trials = corpora.get("codecfake").trials(tmp_path, "eval", protocols=tmp_path / "mine")
     key = corpora.get("codecfake").keys(tmp_path / "label" / "C1.txt", "eval")
-    assert [trial.id for trial in key] == ["C1/S3", "C1/F01_S3"]
+    assert [[t.id for t in found] for found in (trials, key)] == [["C7/S3"], ["C1/S3", "C1/F01_S3"]]
 
 
 def test_two_editions_are_not_one_corpus(tmp_path):
@@ -124,10 +122,9 @@ def test_archives_with_folders_of_other_names(tmp_path):
         ("track1", "track1test", "track1test/track1test"),
     ):
         (tmp_path / was).rename(folder((tmp_path / name / inner).parent) / inner.rpartition("/")[2])
-        ids = [trial.id for trial in CORPORA["add2022"].trials[name].values()]
-        assert [(t.id, t.path.is_file()) for t in corpora.get("add2022").trials(tmp_path, name)] == [
-            (id, True) for id in ids
-        ]
+        found = corpora.get("add2022").trials(tmp_path, name)
+        assert [t.id for t in found] == [trial.id for trial in CORPORA["add2022"].trials[name].values()]
+        assert all(t.path.is_file() for t in found)
     make(tmp_path / "b", CORPORA["add2023"])
     (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
     assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))
@@ -138,16 +135,41 @@ def test_archives_with_folders_of_other_names(tmp_path):
 def test_the_audio_of_laundered_speech_in_folders_of_its_types(tmp_path):
     make(tmp_path, CORPORA["asvspoof_laundered"])
     (tmp_path / "flac").rename(folder(tmp_path / "Noise_Addition") / "flac")
-    moved = corpora.get("asvspoof_laundered").trials(tmp_path)
-    assert [trial.path.parent.parent.name for trial in moved] == ["Noise_Addition"] * 2 + [tmp_path.name]
+    laundered = corpora.get("asvspoof_laundered")
+    moved = [trial.path.parent.parent.name for trial in laundered.trials(tmp_path)]
+    assert moved == ["Noise_Addition"] * 2 + [tmp_path.name]
     one = tmp_path / "protocols" / "ASVspoofLauneredDatabase_Resampling.txt"
-    assert [trial.codec for trial in corpora.get("asvspoof_laundered").trials(tmp_path, protocols=one)] == [
-        "resample_8000"
-    ]
-    assert [trial.transmission for trial in corpora.get("asvspoof_laundered").keys(one)] == ["Resampling"]
+    assert [trial.codec for trial in laundered.trials(tmp_path, protocols=one)] == ["resample_8000"]
+    assert [trial.transmission for trial in laundered.keys(one)] == ["Resampling"]
 
 
 def test_the_list_of_librisevoc_elsewhere(tmp_path):
     make(tmp_path, CORPORA["librisevoc"])
     (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
     assert len(corpora.get("librisevoc").trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
+
+
+def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
+    audio = folder(tmp_path / "test_set")
+    with pytest.raises(InputError, match=r"test_set: holds no \.flac files"):
+        ctrsvdd.CORPUS.trials(tmp_path, "eval")
+    for name in ("b.flac", "a.flac", "._a.flac", "notes.txt"):
+        write(audio / name)
+    assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
+    with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
+        ctrsvdd.CORPUS.keys(tmp_path, "eval")
+    with pytest.raises(NotFound, match=r"train\.txt"):
+        ctrsvdd.CORPUS.trials(folder(tmp_path / "train_set").parent, "train")
+
+
+def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
+    ends = ("A09 deepfake", "- bonafide")
+    write(tmp_path / "test.txt", "".join(f"kiritan s CtrSVDD_{n} - {ends[n % 2]}\n" for n in range(40)))
+    scores = np.random.default_rng(0).permutation(40)
+    write(tmp_path / "scores.txt", "".join(f"CtrSVDD_{n} {score}\n" for n, score in enumerate(scores)))
+    result = evaluate("ctrsvdd", tmp_path / "scores.txt", tmp_path, num_resamples=10)
+    assert result.eer == metrics.compute_eer(scores[1::2], scores[::2], "sklearn")[0]
+    (_, figures), _ = calibrate(
+        Labels("ctrsvdd", tmp_path, "eval"), [tmp_path / "scores.txt"], allow_inverted=True
+    ).rows
+    assert figures["eer"] == result.eer != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]

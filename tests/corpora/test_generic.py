@@ -53,10 +53,10 @@ def test_the_lists_of_the_parts_are_the_whole(tmp_path):
     write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
     expected = [("a", "train"), ("validation/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
     assert [(t.id, t.phase) for t in generic.CORPUS.keys(tmp_path)] == expected
-    assert [(t.id, t.phase) for t in generic.CORPUS.trials(tmp_path)] == expected
+    found = generic.CORPUS.trials(tmp_path)
+    assert [(t.id, t.phase) for t in found] == expected
     assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
-    assert [t.id for t in generic.CORPUS.trials(tmp_path, "eval")] == ["b", "sub/c"]
-    assert generic.CORPUS.trials(tmp_path)[-1].path == tmp_path / "sub" / "c.wav"
+    assert generic.CORPUS.trials(tmp_path, "eval") == found[2:] and found[-1].path == tmp_path / "sub" / "c.wav"
     elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
     assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
     write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
@@ -75,24 +75,20 @@ def test_a_folder_for_each_class(tmp_path, part, split):
         (f"{prefix}fake/vits/z%201", "spoof", "vits"),
         (f"{prefix}fake/y", "spoof", None),
     ]
-    assert {t.phase for t in found} == {None if split == "all" else split}
-    assert all(t.path.is_file() for t in found)
-    assert [t.id for t in generic.CORPUS.trials(tmp_path)] == [t.id for t in found]
+    assert {t.phase for t in found} == {None if split == "all" else split} and all(t.path.is_file() for t in found)
+    assert generic.CORPUS.trials(tmp_path) == found
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
         ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
-        ("", "line 1: expected a column 'path'"),
         ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
         ("path,label\n\n,spoof\n", "line 3: names no file: ',spoof'"),
         ("\npath,label\n\na.wav,x\n", "line 4: unknown label 'x'"),
         ("\nname,label\n", "line 2: expected a column 'path'"),
-        ("path,label\na.wav,1\n", "line 2: unknown label '1'; expected one of bonafide"),
         ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
         ("path,split,phase\na.wav,dev,dev\n", "line 1: there are the columns 'split' and 'phase'"),
-        ("path,label,phase\na.wav,spoof,x\n", "line 2: unknown split 'x'"),
         ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
         ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
         ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
@@ -107,17 +103,14 @@ def test_malformed_lists(tmp_path, text, message):
     assert "list.csv" in str(error.value)
 
 
-def test_a_part_that_no_trial_has(tmp_path):
-    file = write(tmp_path / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
-    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
-        generic.CORPUS.trials(file, "dev")
-
-
 def test_a_folder_without_recordings_or_lists(tmp_path):
     with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
         generic.CORPUS.trials(tmp_path)
     with pytest.raises(NotFound, match="no list of trials"):
         generic.CORPUS.trials(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
+        file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
+        generic.CORPUS.trials(file, "dev")
     folder(tmp_path / "real"), folder(tmp_path / "human")
     with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
         generic.CORPUS.trials(tmp_path)
@@ -176,12 +169,9 @@ def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
     write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
     assert generic.segments(tmp_path, "train") == {"train": PARTS}
     assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
+    other = "1 utterance has another label .*dev .bonafide, some of it"
     for segments, part, message in (
-        (
-            {"dev": [("spoof", 0.5, 1.0)], "devv": []},
-            "dev",
-            "1 utterance has another label .*dev .bonafide, some of it",
-        ),
+        ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", other),
         ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
     ):
         write_rttm(tmp_path / "segments.rttm", segments)

@@ -29,23 +29,15 @@ def test_trials_and_keys(tmp_path, given):
 
 
 def test_without_labels(tmp_path):
-    write(tmp_path / "1.wav")
-    assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
-    with pytest.raises(NotFound):
-        in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
-    write(tmp_path / "labels" / "meta.csv", META)
-    assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
-
-
-def test_windows_line_ends_and_byte_order_mark(tmp_path):
-    (tmp_path / "meta.csv").write_bytes(b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode())
-    assert [t.id for t in in_the_wild.CORPUS.keys(tmp_path)] == ["0", "1", "10"]
-
-
-def test_missing_files(tmp_path):
     with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
         in_the_wild.CORPUS.trials(tmp_path)
+    write(tmp_path / "1.wav")
+    assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
     with pytest.raises(
         NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*release_in_the_wild/meta.csv"
     ):
-        in_the_wild.CORPUS.keys(tmp_path)
+        in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
+    windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()  # with a byte order mark
+    (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
+    assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
+    assert [t.id for t in in_the_wild.CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]

@@ -70,6 +70,8 @@ class Runs:
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
 def test_nothing_is_run(tmp_path, protocol, wrap):
+    with pytest.raises(InputError, match=r"a\.npy: cannot be read"):
+        read_npy_dictionary(tmp_path / "a.npy")
     bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
     with pytest.raises(InputError, match=r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing was run"):
         read_npy_dictionary(written(tmp_path, OBJECT + bad))
@@ -95,12 +97,10 @@ def dictionary(shape, name, data, order="<") -> bytes:
     "content, message",
     [
         (OBJECT + b"cnumpy\ntesting\n.", "asks for numpy.testing"),
-        (OBJECT + b"cnumpy\nload\n(V/etc/passwd\ntR.", "asks for numpy.load"),
         (OBJECT + b"cbuiltins\neval\n(V1+1\ntR.", "asks for builtins.eval"),
         (OBJECT + b"\x82\x01.", "asks for the registered extension 1"),
         (OBJECT + b"(lp0\n}b.", "sets the state of a list"),
         (OBJECT, "damaged"),
-        (b"", "damaged"),
         (b"no npy file at all", "damaged"),
         (header(np.zeros(3)) + bytes(24), r"holds an array of float64 of shape \(3,\)"),
         (OBJECT + pickle.dumps([1, 2]), "holds a list"),
@@ -149,8 +149,3 @@ def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
     data = pickle.dumps({"a": [Calls(text) for _ in range(1000)]}, 2)
     values = npy_dictionary._ArrayUnpickler(io.BytesIO(data), Budget("it", 0, 10**6)).load()["a"]
     assert len(values) == 1000 and len({id(value) for value in values}) == 1
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(InputError, match=r"none\.npy: cannot be read"):
-        read_npy_dictionary(tmp_path / "none.npy")

@@ -1,15 +1,16 @@
-"""Trials are light and can be pickled for reading processes."""
+"""Trials: light, pickled for reading processes, counted, and drawn in the proportions of labels and attacks."""
 
 import dataclasses
 import gc
 import pickle
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from nes2net.corpora.corpus import Counts, count
 from nes2net.corpora.protocol import checked_trials
-from nes2net.corpora.trial import Trial, trials_digest
+from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset, trials_digest
 from nes2net.errors import InputError
 
 _OTHERS = {"path": Path("a/b.flac"), "extra": (("room", "x"),), "system_scores": (0.5,)}
@@ -25,9 +26,11 @@ def test_pickling(protocol):
 
 
 def test_every_field_by_its_name():
-    for field in dataclasses.fields(Trial):
-        assert FULL.get(field.name) == getattr(FULL, field.name)
+    assert all(FULL.get(field.name) == getattr(FULL, field.name) for field in dataclasses.fields(Trial))
     assert FULL.get("room") == "x" and FULL.get("nothing") is None
+    assert FULL.audio_path() == Path("a/b.flac")
+    with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
+        Trial("a").audio_path()
 
 
 def test_the_garbage_collector_is_left_as_it_was():
@@ -66,7 +69,35 @@ def test_the_digest_of_trials():
     assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))
 
 
-def test_the_path_of_the_audio_is_there_or_an_error_says_so():
-    assert FULL.audio_path() == Path("a/b.flac")
-    with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
-        Trial("a").audio_path()
+def mixed(sizes):
+    """Trials of attacks in these numbers, of which None is bona fide."""
+    attacks = [attack for attack, size in sizes.items() for _ in range(size)]
+    trials = [Trial(str(n), label=SPOOF if x else BONAFIDE, attack=x) for n, x in enumerate(attacks)]
+    return trials[::2] + trials[1::2]
+
+
+@pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
+def test_shares_are_kept_and_no_attack_is_lost(count):
+    trials = mixed({None: 100, "A01": 10, "A02": 1})
+    found = stratified_subset(trials, count)
+    assert found == [trial for trial in trials if trial in found] and len(found) == count
+    counts = Counter(trial.attack for trial in found)
+    assert counts["A02"] == 1
+    for attack, size in ((None, 100), ("A01", 10)):
+        assert abs(counts[attack] - (1 + (count - 3) * (size - 1) / 108)) < 1
+
+
+def test_the_seed_draws_and_everything_is_everything():
+    trials = mixed({None: 40, "A01": 40})
+    assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
+    assert stratified_subset(trials, 80) == stratified_subset(trials, 1000) == trials
+    with pytest.raises(InputError, match="`num_trials` is at least 2, one for each label and attack"):
+        stratified_subset(trials, 1)
+
+
+def test_a_stratum_does_not_depend_on_the_others():
+    """So two corpora that share an attack share its trials."""
+    trials = mixed({None: 40, "A01": 40})
+    renamed = [dataclasses.replace(trial, attack=trial.attack and "A02") for trial in trials]
+    first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (trials, renamed))
+    assert first == second

@@ -10,8 +10,6 @@ from changed_tests import REPOSITORY, concerned
         ("nes2net/metrics/eer.py", "tests/metrics/test_eer.py", "tests/scoring/test_kernel.py"),
         # batches import the kernel
         ("nes2net/scoring/kernel.py", "tests/scoring/test_batches.py", "tests/metrics/test_eer.py"),
-        ("nes2net/scoring/kernel.py", "tests/test_house.py", "tests/test_documentation.py"),
-        ("nes2net/__init__.py", "tests/test_imports.py", "tests/metrics/test_eer.py"),
         ("tests/metrics/test_eer.py", "tests/metrics/test_eer.py", "tests/metrics/test_rates.py"),
         ("tests/builders/voices.py", "tests/augment/test_physics.py", "tests/test_house.py"),
         ("docs/score.md", "tests/test_documentation.py", "tests/test_house.py"),

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 from demo_corpus import cues
 
 from nes2net import Detector
-from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.explanation import How, explain
 from nes2net.scoring.score_file import read_scores
 
@@ -34,41 +34,23 @@ def test_demonstration(tmp_path):
         human = sum(is_human for _, is_human, _ in trials)
         assert human >= (80 if part == "dev" else 115) and len(trials) - human >= (150 if part == "dev" else 280)
 
-    # exactly the published layouts, read by the corpus modules
-    sizes = {split: len(asvspoof2019_la.CORPUS.trials(corpus, split)) for split in ("train", "dev")}
-    assert sizes["train"] > 800 and sizes["dev"] > 150
     parts = {
-        "LA": (asvspoof2021_la.CORPUS.trials(corpus), asvspoof2021_la.CORPUS.keys(corpus / "keys")),
-        "DF": (asvspoof2021_df.CORPUS.trials(corpus), asvspoof2021_df.CORPUS.keys(corpus / "keys")),
-        "in_the_wild": (in_the_wild.CORPUS.trials(corpus), in_the_wild.CORPUS.keys(corpus / "release_in_the_wild")),
+        "LA": asvspoof2021_la.CORPUS.trials(corpus),
+        "DF": asvspoof2021_df.CORPUS.trials(corpus),
+        "in_the_wild": in_the_wild.CORPUS.trials(corpus),
     }
-    speakers = {t.speaker for split in ("train", "dev") for t in asvspoof2019_la.CORPUS.trials(corpus, split)}
-    attacks = {t.attack for t in asvspoof2019_la.CORPUS.trials(corpus, "train")}
-    for part, (trials, keys) in parts.items():
-        assert {t.id for t in trials} == {t.id for t in keys}
-        assert all(t.path.is_file() for t in trials)
-        assert not speakers & {t.speaker for t in keys}
-        assert part == "in_the_wild" or {t.attack for t in keys} - attacks  # attacks that are not in training
-
     for name in ("lfcc", "log_spectrum"):
         (folder,) = out.glob(f"models/demo_*_{name}")
         assert list(folder.glob("Averaged_Model_IDs_*_*.pth"))
-        for part, (trials, _) in parts.items():
-            ids, _ = read_scores(out / "scores" / f"{name}.{part}.txt")
-            assert ids == [t.id for t in trials]
+        for part, trials in parts.items():
+            assert read_scores(out / "scores" / f"{name}.{part}.txt")[0] == [t.id for t in trials]
 
     # one table: EER, interval and trials of two detectors on three parts, each better than chance
     lines = (out / "table.md").read_text().splitlines()
     rows = [line for line in lines if line.startswith(("| log spectrum +", "| LFCC +"))]
-    assert len(rows) == 2
-    for row in rows:
-        cells = re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)
-        assert len(cells) == 3
-        assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
-
-    # and one of every synthesiser, of those of which training heard nothing too
-    synthesisers = [line for line in lines if line.startswith("| A")]
-    assert len(synthesisers) == 10 and sum("| yes |" in line for line in synthesisers) == 3
+    cells = [cell for row in rows for cell in re.findall(r"([\d.]+) \(([\d.]+)–([\d.]+)\)", row)]
+    assert len(rows) == 2 and len(cells) == 6
+    assert all(0 < float(eer) < 45 and float(low) <= float(eer) <= float(high) for eer, low, high in cells)
 
     # the same parts at the threshold of the development part: no error rate of 0 or 100 %, and a page
     table = first.stdout.partition("error rates in % at the operating point eer of asvspoof2019_la dev")[2]
@@ -81,7 +63,7 @@ def test_demonstration(tmp_path):
     (checkpoint,) = out.glob("models/demo_*_log_spectrum/Averaged_Model_IDs_*.pth")
     detector = Detector.from_pretrained(checkpoint, device="cpu")
     for method, kinds in (("occlusion", ("time", "cells")), ("integrated_gradients", ("cells",))):
-        found = [explain(detector, trial.path, how=How(method, draws=10)) for trial in parts["LA"][0][::100]]
+        found = [explain(detector, trial.path, how=How(method, draws=10)) for trial in parts["LA"][::100]]
         for kind in kinds:
             checks = [check for one in found for check in one.checks if check.of == kind]
             changes, random = ([getattr(c, name) for c in checks] for name in ("change", "mean_random_change"))

@@ -13,7 +13,6 @@ from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.part_options import PLURALS, option_rows
 from nes2net.published_models import PUBLISHED
 from nes2net.recipes.documentation import all_keys
-from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.registry import aggregations, backends, corpora, frontends, losses
 from nes2net.training.tasks.task import tasks
 
@@ -61,13 +60,6 @@ def test_every_key_has_its_facts():
         assert all(fact in line for fact in facts)
 
 
-def test_every_file_has_its_line():
-    package = REPOSITORY / "nes2net"
-    files = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if path.name != "__init__.py"}
-    lines = re.findall(r"^- `([\w/]+\.py)`: \S", made("modules"), re.MULTILINE)
-    assert sorted(lines) == sorted(files)
-
-
 def test_the_table_of_corpora_is_up_to_date_and_complete():
     text = stored("data")
     assert made("corpora", text) == text
@@ -96,14 +88,3 @@ def test_every_number_of_a_note_leads_to_a_note():
 @pytest.mark.slow
 def test_the_page_of_recipes_is_up_to_date():
     assert made("recipes") == stored("recipes")
-
-
-def test_every_recipe_is_on_its_page_with_its_corpus_and_parts():
-    table, _, estimates = stored("recipes").partition("## What they take")
-    rows = dict(re.findall(r"^\| `(\w+)` \| (.*)$", table, re.MULTILINE))
-    assert sorted(rows) == packaged_recipes() and "are estimates" in estimates.splitlines()[2]
-    for name, row in rows.items():
-        recipe = load_recipe(name)
-        assert row.startswith(f"{corpora.get(recipe.data.corpora[0].name).title} |")
-        parts = [part if isinstance(part, str) else part["name"] for part in recipe.model.values()]
-        assert re.findall(r"`(\w+)`", row) == parts

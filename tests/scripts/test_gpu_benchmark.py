@@ -45,22 +45,5 @@ def test_the_report_says_what_failed_and_keeps_the_rest(benchmark, tmp_path, cap
     assert {"problem: steps, fp32: does not hold", "problem: stages, files: stopped after 9 s"} <= {*lines}
 
 
-def test_the_goals_are_those_of_bfloat16(benchmark):
-    def rows(name, speed):
-        return [{"section": "throughput", "what": name, "utterances/s": speed, "× published": speed / 100}]
-
-    reached = [row[-1] for row in benchmark.goals([*rows("float32", 3000.0), *rows("bfloat16", 1600.0)])]
-    assert reached == ["yes", "yes", "not measured"]
-    assert [row[-1] for row in benchmark.goals(rows("bfloat16", 900.0))] == ["no", "no", "not measured"]
-
-
-@pytest.mark.weekly
-def test_a_process_that_ends_badly_is_a_row(tmp_path):
-    """A stage that cannot even start leaves its name and status, and the others go on."""
-    assert run("bench", "gpu", "env", "parity", "--device", "cuda:99", "--small", "--out", tmp_path).returncode == 1
-    rows = json.loads((tmp_path / "results.json").read_text())
-    assert [(row["what"], row["error"]) for row in rows] == [(n, "ended with status 1") for n in ("env", "parity")]
-
-
 def test_unknown_stages_are_refused():
     assert "no stage sped; there are all, correct, speed, env" in run("bench", "gpu", "sped").stderr

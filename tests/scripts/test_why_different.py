@@ -23,10 +23,10 @@ def script():
     return loaded("why_different")
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+@pytest.fixture
+def demo(tmp_path):
     """A folder as scripts/demo.sh makes it, with a detector that was trained for three epochs."""
-    folder = tmp_path_factory.mktemp("demo")
+    folder = tmp_path / "demo"
     corpus = tiny_corpus.make(folder / "corpus")
     key = corpus / "keys" / "DF" / "CM" / "trial_metadata.txt"
     lines = key.read_text().splitlines(keepends=True)
@@ -45,15 +45,10 @@ def rows(text):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:An input array is constant")  # as whole numbers, few scores are all equal
-def test_every_row_is_measured(script, demo, monkeypatch, capsys):
+def test_every_row_is_measured_and_the_first_is_what_the_commands_give(script, demo, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["why_different", str(demo), "--run", "*_log_spectrum"])
     assert script.main() == 0
-    printed = capsys.readouterr().out
-    assert rows(printed) == [("–", "nothing: the average of the last two checkpoints"), *script.ROWS]
-
-
-@pytest.mark.slow
-def test_the_first_row_is_what_the_commands_give(script, demo, tmp_path):
+    assert rows(capsys.readouterr().out) == [("–", "nothing: the average of the last two checkpoints"), *script.ROWS]
     [run] = (demo / "models").iterdir()
     measured = script.Measurement(demo, run, tmp_path)
     measured.detector("mean of 2")

@@ -18,6 +18,7 @@ import torch
 from builders import PATIENCE
 from builders.page_requests import left
 from builders.recordings import encode
+from builders.voices import voice
 
 from nes2net import Detector
 from nes2net.decisions.calibration import LinearCalibration
@@ -50,12 +51,7 @@ def calibration(small, speech) -> LinearCalibration:
 @pytest.fixture(scope="session")
 def speech(tmp_path_factory) -> Path:
     """Ten seconds of harmonics with pauses as WAV, MP3 and M4A, and a text file."""
-    folder = tmp_path_factory.mktemp("speech")
-    time = np.arange(160_000) / 16000
-    pitch = 2 * np.pi * np.cumsum(140 + 40 * np.sin(2 * np.pi * 0.4 * time)) / 16000
-    tone = sum(np.sin(n * pitch) / n for n in range(1, 20))
-    noise = np.random.default_rng(0).standard_normal(len(time))
-    talk = 0.1 * tone * np.clip(np.sin(2 * np.pi * 0.7 * time), 0, 1) + 0.01 * noise * (1 + np.sin(time))
+    folder, talk = tmp_path_factory.mktemp("speech"), 0.5 * voice(seconds=10)
     soundfile.write(folder / "talk.wav", talk, 16000)
     encode(folder / "talk.mp3", talk[: 160_000 // 1152 * 1152], "mp3")
     encode(folder / "talk.m4a", talk, "aac")

@@ -102,12 +102,12 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     about = {"corpus": "<dev>", "phase": "dev", "num_bonafide": 20, "num_spoof": 20, "date": "2026-01-02"}
     decider = Decider(replace(calibration, trained_on=about, population=population), 0.3, abstain=0.05)
     desk = Desk(small, tmp_path, decider=decider)
-    found = [desk.score(speech / name, name, look=True) for name in ("talk.wav", "talk.mp3")]
+    found = [desk.score(speech / "talk.wav", "talk.wav", look=True)]
     html, reason = render(found, calibrated=True, notes=desk.notes), found[0].row()["reason"]
-    assert html.count('n2-verdict unsure">cannot tell') == 2 and f"<b>Why:</b> {escape(reason)}" in html
+    assert 'n2-verdict unsure">cannot tell' in html and f"<b>Why:</b> {escape(reason)}" in html
     assert "&lt;dev&gt;, phase dev, 20 bona fide and 20 spoofed trials, 2026-01-02" in html and "prior of 0.3" in html
     assert str(escape(desk.notes[0])) in html
-    line, _ = table(found)
+    (line,) = table(found)
     assert (line["decision"], line["reason"], line["prior"]) == ("cannot tell", reason, "0.3")
     assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
 

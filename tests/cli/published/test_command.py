@@ -10,7 +10,6 @@ from nes2net.cli.published.command import Program
 def test_the_same_lines_and_status_as_the_script(tmp_path, monkeypatch, script, command):
     monkeypatch.chdir(golden_metrics.load("g200", tmp_path).folder)
     for program, arguments in (
-        ("evaluate_2021_LA", "scores_LA.txt keys/LA eval"),
         ("evaluate_2021_LA", "scores_LA.txt nowhere eval"),
         ("evaluate_2021_DF", "scores_DF.txt keys/DF --allow-partial eval"),
         ("Cal_EER_in_the_wild", "--path scores_ITW.txt --labels_file meta.csv"),

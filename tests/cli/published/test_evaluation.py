@@ -74,11 +74,7 @@ UNKNOWN = f"1 of 200 trials without a score: {FIRST}; 1 scored but not in the ke
         (lambda lines: lines + lines[:1], (2, ""), APPENDED),
         (lambda lines: [*lines, f"{FIRST} 17"], (2, ""), f"1 scored twice with different values: {FIRST}\n"),
         (lambda lines: ["LA_E_9999999 0.5", *lines[1:]], (2, ""), UNKNOWN),
-        (
-            lambda lines: [f"x{line}" for line in lines[:150]],
-            (1, CHECK),
-            "none of the 200 trials of the key has a score",
-        ),
+        (lambda lines: [f"x{line}" for line in lines[:150]], (1, CHECK), "none of the 200 trials of the key has"),
         (lambda lines: [f"{line.split()[0]} nan" for line in lines], (1, ""), "ERROR: Your scores contain nan or inf."),
         (lambda lines: lines[:150], (1, CHECK), "50 of 200 trials without a score"),
     ],
@@ -93,21 +89,20 @@ def test_allow_partial(g200, script):
     lines = (g200.folder / "scores_LA.txt").read_text().splitlines()[:150]
     write(g200.folder / "edited.txt", "\n".join(lines))
     status, stdout, stderr = script("python evaluate_2021_LA.py edited.txt keys eval --allow-partial")
-    assert status == 0 and stdout.startswith("min_tDCF: ")
     scored = {line.split()[0] for line in lines}
     in_phase = [row[1] in scored for row in g200.table("keys/LA/CM/trial_metadata.txt") if row[7] == "eval"]
+    assert status == 0 and stdout.startswith("min_tDCF: ")
     assert stderr.startswith(f"partial: rests on {sum(in_phase)} of {len(in_phase)} trials; ")
 
 
 def test_warning_when_negating_changes_nothing(here, script):
-    def lines(names, labels):
-        return "".join(f"s {n} none loc_tx x {label} notrim eval\n" for n, label in zip(names, labels))
+    def lines(letter, labels):
+        return "".join(f"s {letter}{n} none loc_tx x {label} notrim eval\n" for n, label in enumerate(labels))
 
-    asv = [("target", 2), ("target", 3), ("nontarget", 0), ("nontarget", 1), ("spoof", 2.5)]
-    trials, asv_trials = [f"u{n}" for n in range(6)], [f"v{n}" for n in range(5)]
-    write(here / "LA/CM/trial_metadata.txt", lines(trials, ["bonafide"] * 3 + ["spoof"] * 3))
-    write(here / "LA/ASV/trial_metadata.txt", lines(asv_trials, [kind for kind, _ in asv]))
-    scores = "".join(f"s {name} {score}\n" for name, (_, score) in zip(asv_trials, asv))
+    asv = {"target": 3, "nontarget": 0, "spoof": 2.5}
+    write(here / "LA/CM/trial_metadata.txt", lines("u", ["bonafide"] * 3 + ["spoof"] * 3))
+    write(here / "LA/ASV/trial_metadata.txt", lines("v", asv))
+    scores = "".join(f"s v{n} {score}\n" for n, score in enumerate(asv.values()))
     write(here / "LA/ASV/ASVTorch_Kaldi/score.txt", scores)
     write(here / "scores.txt", "u0 -1\nu1 0\nu2 1\nu3 -1\nu4 0\nu5 1\n")
     status, stdout, _ = script("python evaluate_2021_LA.py scores.txt . eval")
@@ -137,11 +132,12 @@ def test_labels_of_in_the_wild_are_found(g200, tmp_path, place, monkeypatch, scr
 def test_in_the_wild_errors(g200, script):
     lines = (g200.folder / "scores_ITW.txt").read_text().splitlines()
     write(g200.folder / "edited.txt", "\n".join(lines[:-2]) + "\n")
-    command = "python Cal_EER_in_the_wild.py --path edited.txt --labels_file meta.csv"
-    status, stdout, stderr = script(command)
-    assert (status, stdout) == (2, "")
-    assert stderr.startswith("error: scores and key do not fit: 2 of 200 trials without a score: ")
-    status, stdout, stderr = script(f"{command} --allow-partial")
-    assert status == 0 and stdout.startswith("EER: 0.") and stderr.startswith("partial: rests on 198 of 200 trials")
-    status, stdout, stderr = script("python Cal_EER_in_the_wild.py --path scores_ITW.txt --labels_file nope.csv")
-    assert (status, stdout) == (2, "") and "nope.csv" in stderr
+    command = "python Cal_EER_in_the_wild.py --path edited.txt --labels_file"
+    missing = "error: scores and key do not fit: 2 of 200 trials without a score: "
+    for words, expected, said in (
+        ("meta.csv", (2, ""), missing),
+        ("meta.csv --allow-partial", (0, "EER: 0."), "partial: rests on 198 of 200 trials"),
+        ("nope.csv", (2, ""), "error: protocol of In-the-Wild not found; looked for nope.csv"),
+    ):
+        status, stdout, stderr = script(f"{command} {words}")
+        assert (status, stdout[:7]) == expected and stderr.startswith(said)
