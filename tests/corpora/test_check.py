@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from builders import miniature_corpora
 from builders.files import folder, write
 
@@ -169,12 +168,6 @@ def test_keys_that_do_not_fit(copy):
     assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).asv_problem
 
 
-def test_labels_of_the_test_set_elsewhere(copy):
-    (copy / "release_in_the_wild" / "meta.csv").rename(folder(copy / "labels") / "meta.csv")
-    assert check("in_the_wild", copy, keys=copy / "labels").complete
-    assert check("in_the_wild", copy, protocols=copy / "labels", splits=["test"]).complete
-
-
 def test_labels_of_segments(copy):
     assert check("partialspoof", copy).splits[1].segments == ["labels of 10 ms of 4 of 4 trials"]
     assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
@@ -190,27 +183,6 @@ def test_labels_of_segments(copy):
     assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
     write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
     assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
-
-
-@pytest.mark.parametrize("name, splits", [("list.csv", None), ("list.csv", ["dev"]), ("train.csv", None)])
-def test_files_of_other_parts_are_in_a_protocol(tmp_path, name, splits):
-    """Parts that share a folder, in one list with a column split, or in a list each."""
-    for number in range(4):
-        soundfile.write(tmp_path / f"{number}.wav", np.zeros(800), 16000)
-    write(tmp_path / "list.csv", "path,label,split\n0.wav,real,train\n1.wav,fake,dev\n2.wav,real,test\n")
-    for number, part in enumerate(("train", "dev", "test")):
-        write(tmp_path / f"{part}.csv", f"path,label\n{number}.wav,real\n")
-    found = check_corpus(generic.CORPUS, tmp_path / name, splits=splits)
-    assert [part.extra for part in found.splits] == [["3.wav"]] * len(found.splits)
-
-
-def test_a_folder_for_each_part(every_corpus, tmp_path):
-    for part in ("train", "dev"):
-        shutil.copytree(every_corpus / "generic", tmp_path / part)
-    found = check_corpus(generic.CORPUS, tmp_path)
-    assert [part.split for part in found.splits] == ["train", "dev"] and found.complete and not found.is_whole
-    assert [task for task, _ in found.tasks()][:2] == ["train", "validate"]
-    assert found.splits[0].counts.by == {"attack": {"vocoder0": 1, "vocoder1": 1}}
 
 
 # Corpora of the official size

@@ -7,7 +7,6 @@ import pytest
 
 from nes2net.corpora import in_the_wild
 from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.layout import Columns, Table
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
 from nes2net.metrics.eer import METHODS
@@ -146,13 +145,3 @@ def test_what_is_missing_is_named(tmp_path, name):
         assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
         with pytest.raises(NotFound, match="protocol of .* not found"):
             corpus.keys(tmp_path)
-
-
-def test_a_layout_with_a_field_that_no_trial_has():
-    for declare in (
-        lambda: Table("path", fields={"spk": "speaker"}),
-        lambda: Columns("utterance, spk"),
-        lambda: Columns("utterance, s", fields={"s": "spk"}),
-    ):
-        with pytest.raises(InputError, match="a trial .* has no field 'spk'"):
-            declare()

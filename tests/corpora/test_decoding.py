@@ -89,13 +89,6 @@ def test_a_decoder_that_crashes_takes_one_file_with_it(hurried, size, forked, tm
     assert {d.path.name: d.error for d in results if d.error} == {"c": "the process that decoded it crashed"}
 
 
-@needs_fork
-def test_few_chunks_are_handed_out_ahead(tmp_path, forked):
-    chunks = [[tmp_path / str(n)] for n in range(100)]
-    ahead = [len(Forked.handed_out) - read for read, _ in enumerate(decode_in_parallel(chunks, 2, dies_at_c))]
-    assert max(ahead) == 8 and len(Forked.handed_out) == len(ahead) == 100
-
-
 def test_files_that_trip_naive_readers(shared):
     folder = shared / "real" / "decoders"
     paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith("._")]

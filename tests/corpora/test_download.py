@@ -175,20 +175,6 @@ def test_a_set_of_the_hub(hub, client, tmp_path):
         fetch_all(plan, to, client)
 
 
-@pytest.mark.parametrize(
-    "status, code, error, message",
-    [
-        (403, "GatedRepo", InputError, r"datasets/o/n is gated: accept its conditions there, log in"),
-        (401, "RepoNotFound", InputError, r"there is no .*/datasets/o/n, or it is private"),
-        (418, "", Unfinished, r"cannot be read: .* the same command goes on from there"),
-    ],
-)
-def test_refusals_of_the_hub(hub, client, status, code, error, message):
-    hub.statuses, hub.extra_headers = [status] * 9, {"X-Error-Code": code} if code else {}
-    with pytest.raises(error, match=message):
-        plan_downloads(corpus_of(Download(url="hub:o/n")), client)
-
-
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs the command for a corpus; status and text."""
@@ -218,23 +204,9 @@ def test_the_command(server, tmp_path, run):
     assert not (folder / "release.zip").exists()
 
 
-def test_a_dry_run_without_a_network_says_so_at_once(tmp_path, run):
-    status, text = run(corpus_of(Download(url="http://127.0.0.1:9/a.zip")), tmp_path / "wild", "--dry-run")
-    assert status == 75 and text.startswith("nes2net: http://127.0.0.1:9/a.zip: ") and "check the network" in text
-    assert "times" not in text  # between tries it would wait
-    assert not (tmp_path / "wild").exists()
-
-
 def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run):
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     for answer, status in (("n", 2), ("", 2), ("y", 0)):
         monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
         assert run(corpus_of(record_of(server, unpack=".")), tmp_path, "--only", "release.zip")[0] == status
         assert (tmp_path / "release.zip").exists() == (status == 0)
-
-
-def test_the_steps_of_a_corpus_that_nobody_may_fetch(tmp_path, run):
-    corpus = corpus_of(obtain={"audio": "https://a/b", "protocol": "meta.csv there"})
-    status, text = run(corpus, tmp_path / "wild", "--accept-licence")
-    assert status == 1 and not (tmp_path / "wild").exists()
-    assert "It cannot be fetched freely. By hand: 1. audio: get https://a/b 2. protocol: get meta.csv there" in text

@@ -62,39 +62,6 @@ def test_malformed_lines(tmp_path, name, path, line, message):
             read(tmp_path, mini.split)
 
 
-def test_a_list_of_two_parts_given_as_a_file(tmp_path):
-    file = make(tmp_path, CORPORA["deepfake_eval_2024"]) / "audio-metadata-publish.csv"
-    assert [trial.id for trial in corpora.get("deepfake_eval_2024").keys(file, "eval")] == ["c", "d"]
-    assert [trial.id for trial in corpora.get("deepfake_eval_2024").keys(file)] == ["a%201", "b", "c", "d"]
-
-
-def test_mlaad_without_its_bona_fide_part(tmp_path):
-    make(tmp_path, CORPORA["mlaad"])
-    (tmp_path / "real").rename(tmp_path / "elsewhere")
-    assert {trial.label for trial in corpora.get("mlaad").trials(tmp_path)} == {"spoof"}
-    key = corpora.get("mlaad").keys(tmp_path / "fake" / "en" / "vits" / "meta.csv")
-    assert [trial.id for trial in key] == ["fake/en/vits/x_1"]
-
-
-def test_some_conditions_of_codecfake(tmp_path):
-    make(tmp_path, CORPORA["codecfake"])
-    write(tmp_path / "mine" / "C7.txt", CORPORA["codecfake"].lists["label/C7.txt"])
-    trials = corpora.get("codecfake").trials(tmp_path, "eval", protocols=tmp_path / "mine")
-    key = corpora.get("codecfake").keys(tmp_path / "label" / "C1.txt", "eval")
-    assert [[t.id for t in found] for found in (trials, key)] == [["C7/S3"], ["C1/S3", "C1/F01_S3"]]
-
-
-def test_two_editions_are_not_one_corpus(tmp_path):
-    make(tmp_path, CORPORA["fake_or_real"])
-    folder(tmp_path / "for-2sec" / "for-2seconds" / "training")
-    trials = corpora.get("fake_or_real").trials
-    with pytest.raises(InputError, match="holds several editions of Fake-or-Real; give `root` the folder of one"):
-        trials(tmp_path, "train")
-    assert len(trials(tmp_path / "for-norm", "train")) == 3
-    with pytest.raises(InputError, match="holds no recordings of Fake-or-Real train"):
-        trials(tmp_path / "for-2sec", "train")
-
-
 def test_numbers_of_another_edition():
     corpus = corpora.get("wavefake")
     known = corpus.official_counts("eval", Counts(136085, 18100, 117985))
@@ -130,23 +97,6 @@ def test_archives_with_folders_of_other_names(tmp_path):
     assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))
     with pytest.raises(NotFound, match="ADD 2023 round1"):
         corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
-
-
-def test_the_audio_of_laundered_speech_in_folders_of_its_types(tmp_path):
-    make(tmp_path, CORPORA["asvspoof_laundered"])
-    (tmp_path / "flac").rename(folder(tmp_path / "Noise_Addition") / "flac")
-    laundered = corpora.get("asvspoof_laundered")
-    moved = [trial.path.parent.parent.name for trial in laundered.trials(tmp_path)]
-    assert moved == ["Noise_Addition"] * 2 + [tmp_path.name]
-    one = tmp_path / "protocols" / "ASVspoofLauneredDatabase_Resampling.txt"
-    assert [trial.codec for trial in laundered.trials(tmp_path, protocols=one)] == ["resample_8000"]
-    assert [trial.transmission for trial in laundered.keys(one)] == ["Resampling"]
-
-
-def test_the_list_of_librisevoc_elsewhere(tmp_path):
-    make(tmp_path, CORPORA["librisevoc"])
-    (tmp_path / "test.txt").rename(folder(tmp_path / "mine") / "test.txt")
-    assert len(corpora.get("librisevoc").trials(tmp_path, "test", protocols=tmp_path / "mine")) == 7
 
 
 def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):

@@ -1,6 +1,5 @@
 """Dictionaries of arrays in .npy files: what NumPy reads, without running anything."""
 
-import codecs
 import io
 import os
 import pickle
@@ -9,10 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nes2net.corpora import npy_dictionary
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.errors import InputError
-from nes2net.machine.files import Budget
 
 ARRAYS = {
     "text": np.array(list("01101")),
@@ -124,28 +121,3 @@ def test_damaged_and_hostile_files(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         read_npy_dictionary(written(tmp_path, content))
     assert "a.npy" in str(error.value) and "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("protocol", [2, 4])
-def test_what_is_named_often_is_one_array(tmp_path, protocol):
-    values, array = ["0", "1"] * 500, np.arange(500)
-    content = {f"{kind}{n}": value for n in range(300) for kind, value in (("list", values), ("array", array))}
-    found = read_npy_dictionary(written(tmp_path, OBJECT + pickle.dumps(content, protocol)))
-    assert len(found) == 600 and list(found["list299"]) == values and list(found["array7"]) == list(range(500))
-    assert all(found[f"list{n}"] is found["list0"] and found[f"array{n}"] is found["array0"] for n in range(300))
-
-
-def test_text_that_is_encoded_again_and_again_is_encoded_once(tmp_path):
-    """Protocol 2 writes bytes as a text and a call; a short file may repeat it without end."""
-
-    class Calls:
-        def __init__(self, text):
-            self.text = text
-
-        def __reduce__(self):
-            return codecs.encode, (self.text, "latin1")
-
-    text = "01" * 5000
-    data = pickle.dumps({"a": [Calls(text) for _ in range(1000)]}, 2)
-    values = npy_dictionary._ArrayUnpickler(io.BytesIO(data), Budget("it", 0, 10**6)).load()["a"]
-    assert len(values) == 1000 and len({id(value) for value in values}) == 1

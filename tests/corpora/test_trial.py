@@ -1,7 +1,6 @@
 """Trials: light, pickled for reading processes, counted, and drawn in the proportions of labels and attacks."""
 
 import dataclasses
-import gc
 import pickle
 from collections import Counter
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from nes2net.corpora.corpus import Counts, count
-from nes2net.corpora.protocol import checked_trials
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset, trials_digest
 from nes2net.errors import InputError
 
@@ -31,14 +29,6 @@ def test_every_field_by_its_name():
     assert FULL.audio_path() == Path("a/b.flac")
     with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
         Trial("a").audio_path()
-
-
-def test_the_garbage_collector_is_left_as_it_was():
-    checked_trials([Trial("a")], Path("p"))
-    assert gc.isenabled()
-    with pytest.raises(ZeroDivisionError):
-        checked_trials((Trial(str(1 // n)) for n in (1, 0)), Path("p"))
-    assert gc.isenabled()
 
 
 def test_counts():
