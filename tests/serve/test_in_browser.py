@@ -115,17 +115,3 @@ def test_the_microphone(page, serving):
     assert np.isfinite(float(page.locator(".n2-verdict").inner_text().replace("−", "-")))
     assert "no calibrated probability" in page.locator(CARD).inner_text()
     assert left(desk) == []
-
-
-def test_an_empty_page_offers_a_sample_and_no_microphone_that_is_not_there(page, serving):
-    client, _ = serving()
-    page.add_init_script("navigator.mediaDevices.enumerateDevices = async () => []")
-    page.goto(str(client.base_url))
-    page.wait_for_selector("[data-n2-sample]", timeout=WAIT)
-    assert not page.locator("#n2-microphone").is_visible()
-    assert "or record one" not in page.locator("header").inner_text()
-    check_widths(page)
-    page.click("[data-n2-sample]")
-    page.wait_for_selector(".n2-card", timeout=WAIT)
-    assert page.locator(".n2-card h2").inner_text() == "synthetic vowels.wav" and audio(page, "duration") == 6
-    assert page.locator("[data-n2-sample]").count() == 0
