@@ -32,18 +32,3 @@ def test_a_run_folder_without_a_choice(folder, command):
     commands = [shlex.split(line) for line in lines[head + 8 :]]
     assert commands == [["nes2net", "average", str(folder), *f"--{name}".split()] for name in names]
     assert status == 2 and "nothing was averaged" in err and sorted(folder.iterdir()) == before
-
-
-def test_a_text_for_a_number_fewer_checkpoints_and_no_history(folder, command, refused):
-    history = json.loads((folder / "history.json").read_text())
-    (folder / "history.json").write_text(json.dumps([{**row, "loss": "x"} for row in history]))
-    status, out, _ = command(["average", folder])
-    assert status == 2 and "–" in out
-    (folder / "history.json").unlink()
-    for epoch in (1, 4, 5, 6):
-        (folder / f"epoch_{epoch}.pth").unlink()
-    status, out, _ = command(["average", folder])
-    assert status == 2 and "--last 2" in out and "best 2" not in out
-    for epoch in (2, 7):
-        (folder / f"epoch_{epoch}.pth").unlink()
-    refused(["average", folder], "holds no epoch_N.pth")

@@ -38,16 +38,3 @@ def test_a_table_of_every_stage(words, dtype, files, said, here, command):
         numbers = [float(re.sub("[,%]", "", cell)) for cell in row[1:] if cell != "–"]
         assert numbers and min(numbers) >= 0
         assert row[1] == "–" or float(row[1].replace(",", "")) > 0
-
-
-def test_errors_are_one_line(command):
-    for arguments, message in (
-        ("--batch-size 0", "--batch-size is at least 1"),
-        ("--model m.pth --frontend lfcc", "--frontend goes with --architecture"),
-        ("--model m.pth --architecture AASIST", "not allowed with argument"),
-        ("--architecture AASIST --seconds 0.001", "--seconds is 0.14.* or more for this detector"),
-        ("--architecture AASIST --seconds nan", "--seconds is"),
-        ("--architecture AASISST", "did you mean 'AASIST'"),
-    ):
-        status, _, err = command(f"bench {arguments}")
-        assert status == 2 and re.search(message, err.splitlines()[-1])

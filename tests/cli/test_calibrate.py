@@ -162,19 +162,6 @@ def test_errors_are_one_line(folder, calibrate, refused):
     assert not (folder / "x.txt").exists()
 
 
-def test_a_corpus_without_parts_needs_the_phase_all_and_is_noted(here, calibrate, refused):
-    labels = [("real", "fake")[n % 2] for n in range(40)]
-    (here / "list.csv").write_text("path,label\n" + "".join(f"{n}.wav,{x}\n" for n, x in enumerate(labels)))
-    write("s.txt", {str(n): n % 7 - 3.0 * (label == "fake") for n, label in enumerate(labels)})
-    words = "fit generic s.txt --keys list.csv --apply s.txt --out x.txt"
-    refused(f"calibrate {words}", "the list names no parts, so there is no phase 'dev'")
-    assert "note: 40 of the trials to evaluate were trained on" in calibrate(f"{words} --phase all")[0]
-    rows = (f"{n}.wav,{x},{'dev' if n < 20 else 'eval'}\n" for n, x in enumerate(labels))
-    (here / "list.csv").write_text("path,label,split\n" + "".join(rows))
-    assert "trained on;" not in calibrate(words)[0]
-    assert "note: 20 of the trials to evaluate were trained on" in calibrate(f"{words} --phase all")[0]
-
-
 def test_scores_of_a_real_system(shared, here, calibrate):
     """CQCC-GMM on the dev set of ASVspoof 2019 LA gives badly calibrated log-likelihood ratios."""
     source = shared / "real" / "scores" / "asvspoof2019_la"

@@ -1,6 +1,5 @@
 """`nes2net data check`: output and exit status."""
 
-import csv
 import shutil
 from pathlib import Path
 
@@ -51,15 +50,3 @@ def test_missing_and_extra_files(every_corpus, tmp_path, check):
         assert said in text
     status, text = check("in_the_wild", every_corpus)  # a selection is not the official corpus
     assert status == 1 and "4 trials instead of 31,779" in text and "--subset accepts a selection" in text
-
-
-@pytest.mark.slow
-def test_real_recordings(shared, tmp_path, check):
-    folder = shared / "real" / "audio"
-    with open(folder / "metadata.csv") as file:
-        lines = [f"{folder / row['file']},{row['label']}" for row in list(csv.DictReader(file))[::6]]
-    lines += [f"{path},bonafide" for path in sorted((shared / "real" / "decoders").glob("*.sph"))]
-    (tmp_path / "mine.csv").write_text("\n".join(["path,label", *lines]))
-    status, text = check("generic", tmp_path / "mine.csv", "--audio", "--workers", "2")
-    assert f"decoded {len(lines)} of {len(lines)} files" in text and status == 0
-    assert "at 8,000 Hz" in text and "resampled to 16,000 Hz when read" in text

@@ -1,12 +1,10 @@
-"""`nes2net completion`: what bash completes after the script was sourced, and the script of zsh."""
+"""`nes2net completion`: what bash completes after the script was sourced."""
 
 import shutil
 import subprocess
 
 import pytest
 
-from nes2net.cli.completion import names
-from nes2net.cli.main import build_parser
 from nes2net.recipes.reading import packaged_recipes
 
 
@@ -38,13 +36,3 @@ def test_bash(tmp_path, command):
     done = subprocess.run(["bash"], input="\n".join(program), cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert {line: set(found.split()) for line, found in zip(lines, done.stdout.splitlines(), strict=True)} == lines
-
-
-def test_zsh_and_names_that_belong_to_arguments(command):
-    script = command("completion zsh")[1]
-    assert "evaluate" in script and "asvspoof2021_la" in script
-    if program := shutil.which("zsh"):
-        subprocess.run([program, "-n"], input=script, text=True, check=True)
-    commands = build_parser().commands()
-    there = {f"{name} {action.dest}" for name, command in commands.items() for action in command._actions}
-    assert set(names()) <= there | {place.split(" ")[-1] for place in there}

@@ -5,25 +5,12 @@ import json
 import pytest
 from builders.report_case import make_case
 
-from nes2net.errors import InputError
-
 
 @pytest.fixture
 def good(tmp_path, monkeypatch):
     """The words that evaluate one system of a case in the working folder."""
     monkeypatch.chdir(make_case(tmp_path))
     return "evaluate asvspoof2021_la good.txt --keys . --resamples 5"
-
-
-def test_files_are_tried_before_the_bootstrap_and_written_after_printing(good, monkeypatch, command, refused):
-    def fails(*args):
-        raise InputError("the disk is full")
-
-    monkeypatch.setattr("nes2net.actions.evaluation.write_report", fails)
-    status, out, _ = command(f"{good} --json r.json")
-    assert status == 2 and "95 % interval" in out
-    monkeypatch.setattr("nes2net.actions.evaluation.evaluate_systems", lambda *_, **__: pytest.fail("evaluated"))
-    refused(f"{good} --json good.txt/r.json", "cannot be written")
 
 
 def test_command_line(good, tmp_path, command, refused):

@@ -174,9 +174,3 @@ def test_a_recording_that_cannot_be_read_leaves_a_partial_result_if_it_is_allowe
     assert status == 1 and "1 of 12 recordings of LA without a score" in err
     status, out, _ = run(experiment_file(tmp_path, corpus, evaluate=[{**LA, "allow_partial": True}], **changes))
     assert status == 0 and "note: LA: a partial result, because scores are missing: seed1" in out
-
-
-def test_torchrun_is_refused(tmp_path, corpus, monkeypatch, refused):
-    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    refused(words(experiment_file(tmp_path, corpus)), "leave torchrun out, and give --jobs")

@@ -1,4 +1,4 @@
-"""`nes2net predict --segments`: known fake stretches in tables, JSON lines, label files and pictures."""
+"""`nes2net predict --segments`: known fake stretches in tables, JSON lines and label files."""
 
 import json
 import os
@@ -9,14 +9,12 @@ import pytest
 import soundfile
 from builders.loud_is_fake import FAKES, near, recording
 from builders.loud_is_fake import detector as loud_is_fake
-from matplotlib.image import imread
 
 from nes2net import Detector, InputError
 from nes2net.decisions import Decider, LinearCalibration, ScoredBy
 from nes2net.errors import worded
 from nes2net.localisation import read_rttm
 from nes2net.scoring.track import frame_scores
-from nes2net.scoring.track_plot import SPOOF
 
 LOUD = {"a.wav": FAKES, "b.flac": [], "more/a.wav": [(31.0, 33.5)]}
 LENGTHS = {"a.wav": 3.0, "b.flac": 0.5, "more/a.wav": 35.0}
@@ -105,30 +103,6 @@ def test_files_of_labels(predict, place, tmp_path):
     assert sorted(os.listdir(labels)) == ["a.labels.txt", "a_2.labels.txt", "b.labels.txt"]
 
 
-def test_an_interruption_keeps_the_segments_so_far(predict, tmp_path, monkeypatch):
-    def interrupted(detector, path, **options):
-        if path.name == "b.flac":
-            raise KeyboardInterrupt
-        return frame_scores(detector, path, **options)
-
-    monkeypatch.setattr("nes2net.actions.prediction.frame_scores", interrupted)
-    status, _, err = predict("speech/a.wav", "speech/b.flac", "--rttm", tmp_path / "all.rttm")
-    assert status == 130 and err.strip().endswith("interrupted")
-    assert list(read_rttm(tmp_path / "all.rttm")) == ["a"]
-
-
-def test_stretches_are_shaded_in_pictures(predict, tmp_path):
-    picture = tmp_path / "a.png"
-    assert predict("speech/a.wav", "--plot", picture)[0] == 0
-    colour = [1 - 0.2 * (1 - int(SPOOF[i : i + 2], 16) / 255) for i in (1, 3, 5)]
-    shaded = np.abs(imread(picture)[..., :3] - colour).max(-1) < 0.02
-    below = shaded[shaded.shape[0] // 2 :].sum(0) > 20  # below the legend, which has the colour too
-    assert below.mean() == pytest.approx(0.88 * 1.3 / 3.0, abs=0.06)  # the axes have 0.88 of the width
-    assert predict("speech/a.wav", "--plot", tmp_path / "a.svg")[0] == 0
-    comments = re.findall("<!-- (.*?) -->", (tmp_path / "a.svg").read_text())
-    assert "fake (2)" in comments and "threshold 0.5" in comments
-
-
 def test_a_calibration_of_frames(predict, detector, place, tmp_path, refused):
     """Its operating point is the threshold, and each stretch has the mean ratio of its frames."""
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
@@ -164,11 +138,9 @@ def test_errors_are_one_line(place, monkeypatch, refused):
     monkeypatch.chdir(place)
     for words, messages in (
         ("--segments --model whole.pth", WHOLE),
-        ("--segments --min-duration inf", ["--min-duration is a number of at least 0, not inf"]),
         ("--segments --track", ["--segments scores the frames of a whole recording: leave out --track"]),
         ("--segments --out labels", ["--out is for the files of --labels"]),
         ("--segments --rttm model.pth/a.rttm", ["name another file or folder with --rttm"]),
         ("--rttm a.rttm", ["--rttm is for fake stretches: add --segments"]),
-        ("--min-duration 0", ["--min-duration is for fake stretches: add --segments"]),
     ):
         refused(f"predict none.wav --model model.pth {words}", *messages, silent=True)

@@ -32,16 +32,6 @@ def test_a_report(computing, tmp_path, command, refused):
     refused(f"{words} noise:5", "condition 'noise:5': needs MUSAN (openslr.org/17): name its folder with --musan")
 
 
-def test_the_list(on_dev, command, refused):
-    status, out, _ = command(f"{on_dev} --list --conditions mp3 telephone --trials 6")
-    lines = out.splitlines()
-    assert status == 0 and lines[0].startswith("asvspoof2019_la, phase dev: 6 of 12 trials")
-    assert lines[1].startswith("  mp3: ") and lines[2] == "  telephone"
-    refused(on_dev, "name the detector with --model and a folder with --out")
-    refused(f"{on_dev} --list --conditions mp33", "did you mean 'mp3'?")
-    refused(f"{on_dev} --list --trials 1", "--trials is at least 2")
-
-
 def test_the_threshold_of_a_calibration(computing, spectral_detector, tmp_path, command, refused):
     calibration = fit([3.0, 2.0, 1.0, -0.5], [-2.0, -1.0, 0.0, 1.5])
     own = ScoredBy(spectral_detector.fingerprint(), "float32", 8000)
