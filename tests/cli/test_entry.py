@@ -1,4 +1,4 @@
-"""The help of every command and published program: an example that is accepted, and flags with a meaning."""
+"""The help of every command and published program: one page with an example that is accepted."""
 
 import argparse
 import shlex
@@ -31,6 +31,21 @@ def test_every_example_is_accepted(parsers):
             parser.parse_args(words[len(typed) :])
         else:
             assert main.parse_args(words[1:]).parser.prog.startswith(name)
+
+
+def test_help_begins_with_the_example_and_is_one_page(parsers, monkeypatch):
+    """Of 80 columns; one of more than a dozen options is found in a group, by what it is about."""
+    monkeypatch.setenv("COLUMNS", "80")
+    main, commands, published = parsers
+    for name, parser in {"nes2net": main, **commands, **published}.items():
+        text = parser.format_help()
+        assert "(default: None)" not in text and "(default: [" not in text and "(default: False)" not in text, name
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= 80 and "example:" in lines[:10], name
+        assert all(f"  {line}" in lines for line in parser.example.splitlines()), "it was wrapped"
+        if name not in published:
+            options = [action for action in parser._optionals._group_actions if action.option_strings]
+            assert len(lines) <= 60 and len(options) <= 12, name
 
 
 def test_every_flag_has_a_meaning_and_a_default_that_says_something(parsers):
