@@ -14,7 +14,7 @@ from nes2net.corpora import generic
 from nes2net.corpora.corpus import OfficialRow
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation.breakdown import Row, breakdown, tables
+from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.evaluation.matching import match
 
@@ -302,3 +302,47 @@ def test_rows_beyond_the_first_have_no_interval(tmp_path):
     with_interval = [{row.interval is not None for row in table.rows} for table in result.tables]
     assert with_interval == [{True}, {True}, {False}]
     assert [row.eer for row in result.rows("a")] == [row.eer for row in result.rows("c")]
+
+
+# Over several corpora
+
+
+def scored(seed, attacks):
+    """A corpus with 30 bona fide trials, and so many of each attack, whose scores overlap."""
+    rng = np.random.default_rng(seed)
+    key = [Trial(f"b{number}", label="bonafide") for number in range(30)]
+    for attack, number in attacks.items():
+        key += [Trial(f"{attack}{place}", label="spoof", attack=attack) for place in range(number)]
+    means = np.array([2.0 if trial.label == "bonafide" else float(trial.attack[1:]) for trial in key])
+    return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
+
+
+def test_every_figure_over_corpora_is_that_of_its_trials():
+    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": FEWEST - 1}, "three": {}}
+    corpora = {name: scored(seed, of) for seed, (name, of) in enumerate(attacks.items())}
+    methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
+    found = over_corpora(corpora, methods)
+    classes = {name: (matched.bonafide, matched.spoof) for name, matched in corpora.items()}
+    expected = {name: metrics.compute_eer(*classes[name], methods[name])[0] for name in ("one", "two")}
+    assert found.eers == expected  # three has no spoofed trials
+    assert found.mean == pytest.approx(np.mean(list(expected.values())))
+    assert found.worst == max(expected.items(), key=lambda pair: pair[1])
+    assert found.pooled == metrics.compute_eer(*map(np.concatenate, zip(*classes.values())))[0]
+    assert list(found.groups) == ["one/A0", "one/A1", "two/A1"]  # A2 has too few trials
+    of_attack = corpora["one"].scores[[trial.attack == "A1" for trial in corpora["one"].trials]]
+    assert found.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
+    assert found.worst_group == max(found.groups.items(), key=lambda pair: pair[1])
+
+
+def test_the_table_over_corpora():
+    found = OverCorpora({"la": 0.1, "wild": 0.25}, {"la/A07": 0.4, "wild/x": 0.3}, 0.2)
+    assert found.table().splitlines() == [
+        "corpus                 EER %",
+        "la                    10.000",
+        "wild                  25.000  worst",
+        "mean                  17.500",
+        "worst group (la/A07)  40.000",
+        "pooled                20.000",
+    ]
+    assert found.to_dict()["worst"] == ["wild", 0.25]
+    assert OverCorpora({}).mean is None and OverCorpora({}).worst is None and OverCorpora({}).rows() == []
