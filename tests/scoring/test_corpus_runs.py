@@ -57,18 +57,13 @@ def trials(few) -> list[Trial]:
 
 
 @pytest.fixture
-def checkpoint(spectral_detector, tmp_path) -> Path:
-    spectral_detector.save(tmp_path / "detector.pth", recipe={"name": "tiny"})
-    return tmp_path / "detector.pth"
-
-
-@pytest.fixture
-def command(checkpoint):
+def command(spectral_detector, tmp_path):
     """Arguments of `nes2net score` in this process."""
+    spectral_detector.save(tmp_path / "detector.pth", recipe={"name": "tiny"})
 
     def arguments(folder: Path, out: Path, *further: str) -> list[str]:
-        base = ["score", "in_the_wild", str(folder), "--model", str(checkpoint), "--out", str(out), "--samples", "full"]
-        return [*base, "--batch-size", "4", "--device", "cpu", "--workers", "0", *further]
+        words = f"--model {tmp_path}/detector.pth --samples full --batch-size 4 --device cpu --workers 0"
+        return ["score", "in_the_wild", str(folder), "--out", str(out), *words.split(), *further]
 
     return arguments
 
@@ -86,13 +81,9 @@ def num_lines(out: Path) -> int:
 def start(*arguments: str) -> subprocess.Popen:
     """Python with as many threads as this process has, because the last bits depend on them."""
     paths, threads = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")], str(torch.get_num_threads())
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env={**os.environ, "PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    environment = os.environ | {"PYTHONPATH": ":".join(paths), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *arguments], env=environment, **pipes)
 
 
 def torchrun(processes: int, arguments: list[str]) -> subprocess.Popen:
@@ -106,8 +97,7 @@ def test_several_processes_write_the_same_file(command, few, tmp_path):
     assert main(command(few, whole)) == 0
     process = torchrun(2, command(few, out))
     output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
-    assert output.count("24 of 24 scores written") == 1
+    assert process.returncode == 0 and output.count("24 of 24 scores written") == 1, output
     assert out.read_bytes() == whole.read_bytes()
     record = json.loads((tmp_path / "out.txt.json").read_text())
     assert record["processes"] == 2 and 11 < record["audio_seconds"] <= 12  # of both
@@ -120,19 +110,21 @@ def test_another_number_of_processes_continues(small_model, command, wild, tmp_p
     whole, out = tmp_path / "whole.txt", tmp_path / "out.txt"
     Detector.from_config(small_model).save(tmp_path / "detector.pth")  # slower, so that there is time to kill it
     assert main(command(wild, whole)) == 1
-    first = torchrun(2, command(wild, out))
-    while num_lines(out) < 40:
-        assert first.poll() is None
-        time.sleep(0.001)
+
+    def started(processes: int, lines: int) -> subprocess.Popen:
+        """So many processes, after they have written more lines than these."""
+        process = torchrun(processes, command(wild, out))
+        while num_lines(out) <= lines:
+            assert process.poll() is None
+            time.sleep(0.001)
+        return process
+
+    first = started(2, 40)
     for pid in [first.pid, *children_of(first.pid)]:
         os.kill(pid, signal.SIGKILL)
     first.communicate()
     assert [path.name for path in score_journal.journals(out)] == ["out.txt.partial", "out.txt.partial.1"]
-    left = num_lines(out)
-    process = torchrun(3, command(wild, out))
-    while num_lines(out) <= left:
-        assert process.poll() is None
-        time.sleep(0.001)
+    process = started(3, num_lines(out))
     os.kill(children_of(process.pid)[-1], signal.SIGKILL)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0 and not out.exists(), output
@@ -183,26 +175,27 @@ SHORT = {"num_samples": 8000, "num_workers": 0}
 def test_a_full_disk_loses_nothing(spectral_detector, trials, tmp_path, capsys):  # capsys: no bar is written to a file
     """A limit on file sizes plays the full disk: a write fails in the middle of a line."""
     resource = pytest.importorskip("resource", reason="only POSIX systems limit the size of files")
-    out, options = tmp_path / "out.txt", {**SHORT, "batch_size": 4}
-    score_trials(spectral_detector, trials, tmp_path / "whole.txt", **options)
+    whole, out, partial = (tmp_path / name for name in ("whole.txt", "out.txt", "out.txt.partial"))
+
+    def score(out):
+        return score_trials(spectral_detector, trials, out, **SHORT, batch_size=4)
+
+    score(whole)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (900, limits[1]))
     try:
         with pytest.raises(InputError, match=r"out\.txt\.partial: cannot be written \(File too large\); the work"):
-            score_trials(spectral_detector, trials, out, **options)
+            score(out)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert (tmp_path / "out.txt.partial").stat().st_size == 900
-    # There is room for the journal, but not for the score file.
-    size = (tmp_path / "whole.txt").stat().st_size
-    (tmp_path / "out.txt.json").mkdir()
+    assert partial.stat().st_size == 900
+    (tmp_path / "out.txt.json").mkdir()  # there is room for the journal, but not for the score file
     with pytest.raises(InputError, match=r"out\.txt: cannot be written \(.*\); all scores are kept in"):
-        score_trials(spectral_detector, trials, out, **options)
+        score(out)
     (tmp_path / "out.txt.json").rmdir()
-    assert (tmp_path / "out.txt.partial").stat().st_size > size
-    assert score_trials(spectral_detector, trials, out, **options).done == 24
+    assert partial.stat().st_size > whole.stat().st_size and score(out).done == 24
     assert json.loads((tmp_path / "out.txt.json").read_text())["audio_seconds"] == 0
-    assert out.read_bytes() == (tmp_path / "whole.txt").read_bytes()
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_precisions_are_not_mixed(command, few, tmp_path, capsys):
@@ -230,10 +223,9 @@ def test_the_gpu_of_a_process(monkeypatch):
 @pytest.mark.parametrize("train, sizes", [(False, [4] * 4), (True, [1] * 14)])
 def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, train, sizes):
     """A size of its own would be compiled anew; in train mode repeated waveforms would enter the statistics."""
-    parts = {"frontend": {"name": "lps", "n_fft": 128, "num_bins": 64}}
-    detector = Detector.from_config({**parts, "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}).eval()
-    trials = trials[:15]
-    trials[2] = Trial(trials[2].id, Path("none.wav"))
+    frontend, backend = {"name": "lps", "n_fft": 128, "num_bins": 64}, {"name": "nes2net_x", "nes_ratio": [4, 4]}
+    detector = Detector.from_config({"frontend": frontend, "backend": backend}).eval()
+    trials = [*trials[:2], Trial(trials[2].id, Path("none.wav")), *trials[3:15]]
     options = {**SHORT, "batch_size": 4, "legacy_train_mode": train}
     score_trials(detector, trials, tmp_path / "plain.txt", **options)
     computed, found, compiled = detector.scores, [], []
@@ -251,11 +243,9 @@ def test_compiled_batches_are_filled_up_in_eval_mode_alone(trials, tmp_path, tra
 def test_each_utterance_has_its_own_random_numbers_in_train_mode(trials, tmp_path, small_model):
     """Dropout draws for an utterance do not depend on what was scored before it."""
     small_model["frontend"]["dropout"] = 0.1
-    detector = Detector.from_config(small_model)
-    options, trials = {**SHORT, "legacy_train_mode": True}, trials[:6]
-    state = torch.random.get_rng_state()
-    score_trials(detector, trials, tmp_path / "all.txt", **options)
-    score_trials(detector, trials[3:], tmp_path / "some.txt", **options)
+    detector, state = Detector.from_config(small_model), torch.random.get_rng_state()
+    for name, some in (("all.txt", trials[:6]), ("some.txt", trials[3:6])):
+        score_trials(detector, some, tmp_path / name, **SHORT, legacy_train_mode=True)
     assert torch.equal(torch.random.get_rng_state(), state)
     lines = (tmp_path / "all.txt").read_text().splitlines()
     assert (tmp_path / "some.txt").read_text().splitlines() == lines[3:]
