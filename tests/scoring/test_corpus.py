@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
 from builders.files import write
+from builders.interruption import journalled
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
@@ -16,7 +16,7 @@ from nes2net.audio.waveform import head_crop
 from nes2net.corpora import asvspoof2021_la
 from nes2net.machine import files as atomic
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import Journal, stamp
+from nes2net.scoring.journal import stamp
 
 
 @pytest.fixture
@@ -45,23 +45,6 @@ def score(spectral_detector, trials, out):
 
 def read(path):
     return [(line.split(" ")[0], float(line.split(" ")[1])) for line in path.read_text().splitlines()]
-
-
-@contextmanager
-def journalled(stop_after=None):
-    """The scores of each batch that enters the journal; Ctrl-C is pressed after a number of batches."""
-    add, added = Journal.add, []
-
-    def adding(journal, scores, failures=None):
-        add(journal, scores, failures)
-        if scores:
-            added.append(scores)
-        if len(added) == stop_after:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) if stop_after else nullcontext():
-        patch.setattr(Journal, "add", adding)
-        yield added
 
 
 @pytest.mark.parametrize("num_samples", [8000, None])
