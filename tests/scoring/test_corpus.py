@@ -64,17 +64,17 @@ def test_an_interrupted_run_continues(score, out, tmp_path, num_samples):
     assert sorted(path.name for path in out.parent.iterdir()) == ["s.txt", "s.txt.json"]
 
 
-def test_a_batch_with_a_missing_score_is_scored_completely(score, trials, out, tmp_path):
-    """Its scores then equal those of an uninterrupted run to the last bit."""
+def test_journals_of_two_killed_processes_and_a_batch_with_a_missing_score(score, trials, out, tmp_path):
+    """The whole batch is scored again: its scores equal those of an uninterrupted run to the last bit."""
     whole = tmp_path / "whole.txt"
     run = json.loads(score(out=whole, batch_size=5).record_path.read_text())["run"]
     lines = [json.dumps([name, score, stamp(trial.path)]) for trial, (name, score) in zip(trials, read(whole))]
-    out.parent.mkdir()
-    out.with_name("s.txt.partial").write_text("\n".join([json.dumps(run), *lines[:8], lines[8][:12]]))
+    write(out.with_name("s.txt.partial"), "\n".join([json.dumps(run), *lines[5:8], lines[8][:12]]))
+    write(out.with_name("s.txt.partial.1"), "\n".join([json.dumps(run), *lines[:5], ""]))
     with journalled() as again:
         score(batch_size=5)
     assert [list(scores) for scores in again] == [[t.id for t in part] for part in (trials[5:10], trials[10:])]
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole.read_bytes() and len(list(out.parent.iterdir())) == 2
 
 
 def test_an_interrupted_overwriting_run_keeps_its_own_scores(score, out):
@@ -148,8 +148,9 @@ def test_nothing_to_score(score, trials, tmp_path):
     with pytest.raises(InputError, match="no trials"):
         score([])
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
-    message = "not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(
+        InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
+    ):
         score(nowhere)
     shutil.copy(trials[0].path, tmp_path / "none.flac")  # the disk is mounted now: the files are tried again
     assert score(nowhere).done == 12
