@@ -14,7 +14,7 @@ from nes2net.corpora import generic
 from nes2net.corpora.corpus import OfficialRow
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation.breakdown import Row, breakdown, tables
+from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.evaluation.matching import match
 
@@ -35,8 +35,7 @@ def test_2021_la_against_the_published_program(case, phase):
     assert result.min_tdcf == exactly(published["tDCF_new_2021"]["min_tDCF"])
     assert (result.num_bonafide, result.num_spoof) == (published["n_bona"], published["n_spoof"])
     assert result.num_expected == result.num_bonafide + result.num_spoof
-    assert result.interval[0] <= result.eer <= result.interval[1]
-    assert result.interval_over == "speakers"
+    assert result.interval[0] <= result.eer <= result.interval[1] and result.interval_over == "speakers"
     for fields in (["attack"], ["codec"], ["attack", "codec"]):
         assert sum(row.num_spoof for row in result.rows(*fields)) == result.num_spoof
     assert {row.num_bonafide for row in result.rows("attack")} == {result.num_bonafide}
@@ -134,35 +133,29 @@ def test_the_text_of_a_result(tmp_path):
     rows += [("s2", "c", "none", "A07"), ("s2", "d", "opus", "A08"), ("s2", "e", "none", "A08")]
     key, scores = la_key(tmp_path, rows), write(tmp_path / "scores.txt", "a 2\nb 0\nc 1\nd -1\ne -2\n")
     result = evaluate("asvspoof2021_la", scores, key, num_resamples=50)
-    of_attack, of_codec = (
-        [(row.group[name], row.num_bonafide, row.num_spoof, row.eer) for row in result.rows(name)]
+    found = {
+        name: [(row.group[name], row.num_bonafide, row.num_spoof, row.eer) for row in result.rows(name)]
         for name in ("attack", "codec")
-    )
-    assert of_attack == [("A07", 2, 1, 0.75), ("A08", 2, 2, 0.0)]
-    assert of_codec == [("none", 1, 2, 0.0), ("opus", 0, 1, None)]
-    assert len(result.rows("attack", "codec")) == 3
-    assert result.min_tdcf is None
-    assert "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
+    }
+    assert found == {
+        "attack": [("A07", 2, 1, 0.75), ("A08", 2, 2, 0.0)],
+        "codec": [("none", 1, 2, 0.0), ("opus", 0, 1, None)],
+    }
+    assert result.min_tdcf is None and "ASV key of ASVspoof 2021 LA not found" in result.notes[0]
     table = result.table()
-    assert "5 trials (2 bona fide, 3 spoof)" in table
-    assert "bootstrap over 5 trials" in table  # two speakers are too few to draw
-    assert "PARTIAL" not in table
-    lines = [line.split() for line in table.splitlines()]
-    assert ["attack", "EER", "%", "95", "%", "interval", "bona", "fide", "spoof"] in lines
-    assert ["A08", "0.000", "0.00–48.99", "2", "2"] in lines
-    assert ["opus", "–", "0", "1"] in lines
-    assert ["A08", "none", "0.000", "1", "1"] in lines
+    # Two speakers are too few to draw.
+    assert "5 trials (2 bona fide, 3 spoof)" in table and "bootstrap over 5 trials" in table
+    lines = [" ".join(line.split()) for line in table.splitlines()]
+    head = "attack EER % 95 % interval bona fide spoof"
+    assert {head, "A08 0.000 0.00–48.99 2 2", "opus – 0 1", "A08 none 0.000 1 1"} <= {*lines}
     plain = json.loads(json.dumps(result.to_dict()))
     codecs = next(table for table in plain["tables"] if table["fields"] == ["codec"])
     unknown = {"eer": None, "interval": None, "min_dcf": None}
     assert codecs["rows"][1] == {"group": {"codec": "opus"}, "num_bonafide": 0, "num_spoof": 1, **unknown}
-
     write(scores, "a 2\nb 0\nc 1\nd -1\nx 3\n")
-    problem = "1 of 5 trials without a score: e; 1 scored but not in the key: x"
-    with pytest.raises(InputError, match=rf"scores\.txt: .*{problem}"):
+    problem = r"scores\.txt: .*1 of 5 trials without a score: e; 1 scored but not in the key: x"
+    with pytest.raises(InputError, match=problem):
         evaluate("asvspoof2021_la", scores, key)
-    partial_result = evaluate("asvspoof2021_la", scores, key, allow_partial=True, num_resamples=10)
-    assert f"PARTIAL: rests on 4 of 5 trials; {problem}" in partial_result.table()
 
 
 def test_breakdown_by_any_field():
@@ -218,18 +211,16 @@ def la(tmp_path):
 def test_excluded_trials_are_not_counted_and_do_not_make_the_result_partial(la):
     la = partial(la, lambda id: 2 if id[0] == "b" else 3 if "A14" in id else 0)
     whole, without = la(), la(exclude={"attack": ["A14"]})
-    assert (whole.num_spoof, without.num_spoof) == (6, 3)
-    assert whole.eer > 0.4 and without.eer == 0
+    assert (whole.num_spoof, without.num_spoof) == (6, 3) and whole.eer > 0.4 and without.eer == 0
     assert (without.num_bonafide, without.num_expected, without.is_partial) == (4, 7, False)
     assert "left out by definition: attack A14" in without.table() and "PARTIAL" not in without.table()
     assert without.to_dict()["excluded"] == {"attack": ["A14"]}
     assert la(exclude={"codec": ["gsm"]}).num_spoof == 3
     with pytest.raises(InputError, match="1 of 10 trials without a score: A140"):
         la(without=["A140"], exclude={"attack": ["A14"]})
-    part = la(without=["A140", "A070"], exclude={"attack": ["A14"]}, allow_partial=True)
-    assert "PARTIAL: rests on 6 of 7 trials; 1 of 7 trials without a score: A070" in part.table()
-    part = la(without=["A140"], exclude={"attack": ["A14"]}, allow_partial=True)
-    assert not part.is_partial and "PARTIAL" not in part.table()
+    for missing, partly in ((["A140"], ""), (["A140", "A070"], "rests on 6 of 7 trials; 1 of 7 trials")):
+        part = la(without=missing, exclude={"attack": ["A14"]}, allow_partial=True)
+        assert part.is_partial == ("PARTIAL" in part.table()) == bool(partly) and partly in part.table()
 
 
 def test_wrong_exclusions(la):
@@ -244,21 +235,17 @@ def test_wrong_exclusions(la):
 
 
 def test_an_unknown_corpus_or_phase(tmp_path):
-    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
-    write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
+    wild = write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
+    own = write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
+    scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
     for corpus, keys, phase, message in (
-        ("in_the_wild", "meta.csv", "dev", "In-the-Wild has no phase 'dev'; it has eval"),
-        ("generic", "list.csv", "dve", "has no phase 'dve'; it has train, dev, eval, all"),
-        (
-            "generic",
-            "list.csv",
-            "dev",
-            "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for",
-        ),
-        ("asvspoof2021", "list.csv", "eval", "unknown corpus 'asvspoof2021'; did you mean"),
+        ("in_the_wild", wild, "dev", "In-the-Wild has no phase 'dev'; it has eval"),
+        ("generic", own, "dve", "has no phase 'dve'; it has train, dev, eval, all"),
+        ("generic", own, "dev", "names no parts, so there is no phase 'dev'; fill its column 'split', or ask for"),
+        ("asvspoof2021", own, "eval", "unknown corpus 'asvspoof2021'; did you mean"),
     ):
         with pytest.raises(InputError, match=message):
-            evaluate(corpus, write(tmp_path / "s.txt", "0 0\n1 1\n"), tmp_path / keys, phase, num_resamples=5)
+            evaluate(corpus, scores, keys, phase, num_resamples=5)
 
 
 def test_the_phase_all_of_a_generic_corpus(tmp_path):
@@ -275,10 +262,14 @@ def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, o
     key = la_key(tmp_path, rows)
     result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
     assert f"bootstrap over {over}" in result.table()
-    # Speakers that are not known.
-    write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,,spoof\n1.wav,A,bona-fide\n2.wav,B,spoof\n")
-    result = evaluate("in_the_wild", write(tmp_path / "scores.txt", "0 0\n1 1\n2 2\n"), tmp_path, num_resamples=5)
-    assert (result.interval_over, result.num_groups) == ("trials", 3)
+
+
+def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
+    rows = "".join(f"{n}.wav,{n or ''},{('bona-fide', 'spoof')[n % 2]}\n" for n in range(12))
+    write(tmp_path / "meta.csv", f"file,speaker,label\n{rows}")
+    scores = write(tmp_path / "s.txt", "".join(f"{n} {n}\n" for n in range(12)))
+    result = evaluate("in_the_wild", scores, tmp_path, num_resamples=5)
+    assert (result.interval_over, result.num_groups) == ("trials", 12)
 
 
 def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
@@ -292,16 +283,14 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
 
 @pytest.mark.parametrize(("asked", "drawn"), [(60, 60), (201, 200)])
 def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, asked, drawn, monkeypatch):
-    seen = []
-    values = metrics.bootstrap_values
+    seen, values = [], metrics.bootstrap_values
 
     def draw(*args, num_resamples, **more):
         seen.append(num_resamples)
         return values(*args, num_resamples=2, **more)
 
     monkeypatch.setattr(metrics, "bootstrap_values", draw)
-    result = la(num_resamples=asked)
-    assert result.num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
+    assert la(num_resamples=asked).num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
 
 
 def test_rows_beyond_the_first_have_no_interval(tmp_path):
@@ -313,3 +302,47 @@ def test_rows_beyond_the_first_have_no_interval(tmp_path):
     with_interval = [{row.interval is not None for row in table.rows} for table in result.tables]
     assert with_interval == [{True}, {True}, {False}]
     assert [row.eer for row in result.rows("a")] == [row.eer for row in result.rows("c")]
+
+
+# Over several corpora
+
+
+def scored(seed, attacks):
+    """A corpus with 30 bona fide trials, and so many of each attack, whose scores overlap."""
+    rng = np.random.default_rng(seed)
+    key = [Trial(f"b{number}", label="bonafide") for number in range(30)]
+    for attack, number in attacks.items():
+        key += [Trial(f"{attack}{place}", label="spoof", attack=attack) for place in range(number)]
+    means = np.array([2.0 if trial.label == "bonafide" else float(trial.attack[1:]) for trial in key])
+    return match(key, [trial.id for trial in key], means + rng.normal(size=len(key)))
+
+
+def test_every_figure_over_corpora_is_that_of_its_trials():
+    attacks = {"one": {"A0": 40, "A1": 40}, "two": {"A1": 25, "A2": FEWEST - 1}, "three": {}}
+    corpora = {name: scored(seed, of) for seed, (name, of) in enumerate(attacks.items())}
+    methods = {"one": "asvspoof", "two": "sklearn", "three": "asvspoof"}
+    found = over_corpora(corpora, methods)
+    classes = {name: (matched.bonafide, matched.spoof) for name, matched in corpora.items()}
+    expected = {name: metrics.compute_eer(*classes[name], methods[name])[0] for name in ("one", "two")}
+    assert found.eers == expected  # three has no spoofed trials
+    assert found.mean == pytest.approx(np.mean(list(expected.values())))
+    assert found.worst == max(expected.items(), key=lambda pair: pair[1])
+    assert found.pooled == metrics.compute_eer(*map(np.concatenate, zip(*classes.values())))[0]
+    assert list(found.groups) == ["one/A0", "one/A1", "two/A1"]  # A2 has too few trials
+    of_attack = corpora["one"].scores[[trial.attack == "A1" for trial in corpora["one"].trials]]
+    assert found.groups["one/A1"] == metrics.compute_eer(classes["one"][0], of_attack)[0]
+    assert found.worst_group == max(found.groups.items(), key=lambda pair: pair[1])
+
+
+def test_the_table_over_corpora():
+    found = OverCorpora({"la": 0.1, "wild": 0.25}, {"la/A07": 0.4, "wild/x": 0.3}, 0.2)
+    assert found.table().splitlines() == [
+        "corpus                 EER %",
+        "la                    10.000",
+        "wild                  25.000  worst",
+        "mean                  17.500",
+        "worst group (la/A07)  40.000",
+        "pooled                20.000",
+    ]
+    assert found.to_dict()["worst"] == ["wild", 0.25]
+    assert OverCorpora({}).mean is None and OverCorpora({}).worst is None and OverCorpora({}).rows() == []

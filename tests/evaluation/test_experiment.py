@@ -10,20 +10,10 @@ from nes2net.evaluation.page import experiment_page, write_experiment
 
 
 def measured(seed: int, eer: float, **changes) -> Measured:
-    one = Measured(
-        run=f"seed{seed}",
-        seed=seed,
-        metrics={"eer": eer, "min_dcf": 2 * eer},
-        interval=(eer - 0.001, eer + 0.001),
-        interval_over="trials",
-        num_bonafide=6,
-        num_spoof=1200,
-        left_out="",
-        trials="t",
-        key="k",
-        page=f"reports/seed{seed}/a b.html",
-    )
-    return replace(one, **changes)
+    figures = {"metrics": {"eer": eer, "min_dcf": 2 * eer}, "interval": (eer - 0.001, eer + 0.001)}
+    counts = {"interval_over": "trials", "num_bonafide": 6, "num_spoof": 1200, "left_out": ""}
+    files = {"trials": "t", "key": "k", "page": f"reports/seed{seed}/a b.html"}
+    return Measured(run=f"seed{seed}", seed=seed, **figures | counts | files | changes)
 
 
 @pytest.fixture
@@ -46,19 +36,17 @@ def test_the_table_has_the_form_of_the_paper(result):
     assert texts(eer) == [["single", "1.73 (1.89)", "1.00"], ["3 <averaged>", "1.66", "–"]]
     assert [[cell.best for cell in row] for row in eer.rows] == [[False, False, False], [False, True, False]]
     assert texts(dcf)[0] == ["single", "0.0346 (0.0379)", "0.0200"]
-    deviation = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}"
-    trials = "6 + 1\u202f200"
-    assert texts(details)[0] == ["single", "LA", "1.73", "1.63–1.83", "2", "1.89", deviation, trials, "3 of 3"]
-    assert texts(details)[1] == ["single", "DF", "1.00", "0.90–1.10", "1", "1.00", "–", trials, "1 of 3"]
-    assert texts(details)[3] == ["3 <averaged>", "DF", *["–"] * 6, "0 of 3"]
-    assert not result.is_complete
+    deviation, trials = f"{100 * stdev([0.0195, 0.0173, 0.02]):.2f}", "6 + 1\u202f200"
+    first, second, _, last = texts(details)
+    assert first == ["single", "LA", "1.73", "1.63–1.83", "2", "1.89", deviation, trials, "3 of 3"]
+    assert second == ["single", "DF", "1.00", "0.90–1.10", "1", "1.00", "–", trials, "1 of 3"]
+    assert last == ["3 <averaged>", "DF", *["–"] * 6, "0 of 3"] and not result.is_complete
 
 
 def test_mean_and_worst_corpus_are_taken_of_each_seed_before_the_best_of_them(result):
     columns = {"LA": (0.01, 0.02), "DF": (0.05, 0.03, 0.001)}
     cells = {name: ResultCell([measured(n, eer) for n, eer in enumerate(eers, 1)], 2) for name, eers in columns.items()}
-    row = ResultRow("single", cells)
-    result = replace(result, rows=[row], left_out_in_turn=True, metrics=["eer"])
+    result = replace(result, rows=[ResultRow("single", cells)], left_out_in_turn=True, metrics=["eer"])
     (table, _) = result.tables()
     assert table.head == ["system", "LA", "DF", "mean", "worst"]
     assert texts(table) == [["single", "1.00 (1.50)", "0.10 (2.70)", "2.50 (2.75)", "3.00 (4.00)"]]

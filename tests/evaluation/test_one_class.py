@@ -5,8 +5,8 @@ import shutil
 
 import numpy as np
 import pytest
+from builders.files import write
 
-from nes2net.cli.main import main
 from nes2net.corpora.trial import Trial
 from nes2net.decisions import Decider, LinearCalibration
 from nes2net.errors import InputError
@@ -18,6 +18,7 @@ from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
 from nes2net.evaluation.transfer_tables import text_of
+from nes2net.scoring.score_file import read_scores
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +29,22 @@ def case(tmp_path_factory):
     sets["both"] = ["real", "fake", "fake"] * 20
     for name, labels in sets.items():
         rows = [f"{name}{n},{label},{f'A{n % 3}' * (label == 'fake')}\n" for n, label in enumerate(labels)]
-        (folder / f"{name}.csv").write_text("path,label,attack\n" + "".join(rows))
+        write(folder / f"{name}.csv", "path,label,attack\n" + "".join(rows))
         for system, noise in (("one", 1.0), ("two", 2.0)):
             scores = [2 * (label == "real") + noise * rng.normal() for label in labels]
-            lines = [f"{name}{n} {score}\n" for n, score in enumerate(scores)]
-            (folder / f"{system}.{name}.txt").write_text("".join(lines))
+            write(folder / f"{system}.{name}.txt", "".join(f"{name}{n} {score}\n" for n, score in enumerate(scores)))
     return folder
 
 
 def report_of(case, name, *systems, further=(), **options):
     dev = [str(case / f"{system}.dev.txt") for system in systems]
-    source = ThresholdSource(dev, str(case / "dev.csv"), "generic", "all", further=further)
-    scores = [case / f"{system}.{name}.txt" for system in systems]
+    options |= {
+        "num_resamples": 2,
+        "threshold_source": ThresholdSource(dev, str(case / "dev.csv"), "generic", "all", further=further),
+    }
     return evaluate_systems(
-        "generic", scores, case / f"{name}.csv", "all", threshold_source=source, num_resamples=2, **options
+        "generic", [case / f"{system}.{name}.txt" for system in systems], case / f"{name}.csv", "all", **options
     )
-
-
-def scores_of(case, system, name):
-    return np.array([float(line.split()[1]) for line in (case / f"{system}.{name}.txt").read_text().splitlines()])
 
 
 @pytest.mark.parametrize(("name", "measure"), [("spoof", "one_minus_srr"), ("bonafide", "miss")])
@@ -58,20 +56,16 @@ def test_errors_are_those_at_the_threshold_of_the_development_scores(case, name,
     for system, table in zip(("one", "two"), report.transfers):
         assert [row.is_development for row in table.rows] == [True]
         ((weight,), offset) = table.decider.calibration.weights, table.decider.calibration.offset
-        threshold = (table.decider.llr_threshold - offset) / weight
-        accepted = scores_of(case, system, name) >= threshold
+        accepted = read_scores(case / f"{system}.{name}.txt")[1] >= (table.decider.llr_threshold - offset) / weight
         wrong = accepted if name == "spoof" else ~accepted
         (found,) = table.one_class
-        assert (found.errors.wrong, found.errors.number) == (wrong.sum(), wrong.size)
+        assert found.errors[:2] == (wrong.sum(), wrong.size)
         interval = binomtest(int(wrong.sum()), wrong.size).proportion_ci(method="wilson")
         assert found.errors.interval == pytest.approx((interval.low, interval.high), abs=1e-12)
         plain = json.loads(json.dumps(table.to_dict()))["one_class"][0]
         assert (plain["measure"], plain["rate"]) == (measure, wrong.mean())
-        if name == "spoof":
-            rows = {row["value"]: row["wrong"] for row in plain["tables"][0]["rows"]}
-            assert plain["tables"][0]["field"] == "attack" and rows == {f"A{k}": wrong[k::3].sum() for k in range(3)}
-        else:
-            assert plain["tables"] == []
+        tables = {one["field"]: {row["value"]: row["wrong"] for row in one["rows"]} for one in plain["tables"]}
+        assert tables == ({"attack": {f"A{k}": wrong[k::3].sum() for k in range(3)}} if name == "spoof" else {})
 
 
 def test_a_score_at_the_threshold_is_accepted():
@@ -82,12 +76,10 @@ def test_a_score_at_the_threshold_is_accepted():
 
 def test_text_page_and_paper_tables_have_every_figure(case):
     report = report_of(case, "spoof", "one")
-    (found,) = report.transfers[0].one_class
-    page = html_page(report)
-    texts = (page, report.text(), markdown(paper_tables(report)), latex(paper_tables(report)))
+    (found,), page, tables = report.transfers[0].one_class, html_page(report), paper_tables(report)
     for errors in (found.errors, *found.tables["attack"].values()):
-        written = f"{100 * errors.rate:.2f}"
-        assert all(written in text for text in texts)
+        for text in (page, report.text(), markdown(tables), latex(tables)):
+            assert f"{100 * errors.rate:.2f}" in text
     assert "90 trials, all spoofed, so there is no EER" in page and "<dt>1 − SRR</dt>" in page
     assert "DET curve" not in page and "<dt>HTER</dt>" in page  # of the development set
     assert report.to_dict()["systems"] == []
@@ -95,24 +87,27 @@ def test_text_page_and_paper_tables_have_every_figure(case):
 
 
 def test_beside_a_set_of_both_classes(case):
-    place = [str(case / f) for f in ("one.spoof.txt", "spoof.csv")]
-    further = [FurtherSet("generic", *place, "all")] * 2
-    report = report_of(case, "both", "one", further=further)
-    (table,) = report.transfers
-    assert len(report.systems) == 1 and [row.name for row in table.rows] == ["generic, all (1)", "generic, all (2)"]
-    assert [one.name for one in table.one_class] == ["generic, all (1)", "generic, all (2)"]
-    assert table.one_class[0].errors == report_of(case, "spoof", "one").transfers[0].one_class[0].errors
+    spoof, both = (
+        FurtherSet("generic", str(case / f"one.{name}.txt"), str(case / f"{name}.csv"), "all")
+        for name in ("spoof", "both")
+    )
+    report, reverse = (
+        report_of(case, "both", "one", further=[spoof] * 2),
+        report_of(case, "spoof", "one", further=[both]),
+    )
+    (table,), (reversed_table,) = report.transfers, reverse.transfers
+    names = ["generic, all (1)", "generic, all (2)"]
+    assert (
+        len(report.systems) == 1 and [row.name for row in table.rows] == [one.name for one in table.one_class] == names
+    )
+    assert table.one_class[0].errors == reversed_table.one_class[0].errors
     assert "DET curve" in html_page(report) and "1 − SRR" in html_page(report)
     assert text_of(table).count("all spoofed, so there is no EER") == 2
-    # The other way round, a set of both classes beside one of spoofed trials.
-    both = FurtherSet("generic", str(case / "one.both.txt"), str(case / "both.csv"), "all")
-    reverse = report_of(case, "spoof", "one", further=[both])
-    assert reverse.transfers[0].rows[1].hter == table.rows[1].hter and "HTER" in html_page(reverse)
+    assert reversed_table.rows[1].hter == table.rows[1].hter and "HTER" in html_page(reverse)
 
 
 def test_a_part_of_the_trials_is_warned_of(case):
-    lines = (case / "one.spoof.txt").read_text().splitlines()
-    (case / "half.spoof.txt").write_text("\n".join(lines[:45]) + "\n")
+    write(case / "half.spoof.txt", "".join((case / "one.spoof.txt").read_text().splitlines(keepends=True)[:45]))
     shutil.copy(case / "one.dev.txt", case / "half.dev.txt")
     with pytest.raises(InputError, match="45 of 90 trials without a score"):
         report_of(case, "spoof", "half")
@@ -127,14 +122,3 @@ def test_a_threshold_is_needed_and_needs_both_classes(case):
     source = ThresholdSource([str(case / "one.spoof.txt")], str(case / "spoof.csv"), "generic", "all")
     with pytest.raises(InputError, match="one class only; a threshold is chosen on both"):
         evaluate_systems("generic", [case / "one.both.txt"], case / "both.csv", "all", threshold_source=source)
-
-
-def test_the_command_line(case, tmp_path, capsys):
-    own = f"evaluate generic {case}/one.spoof.txt --keys {case}/spoof.csv --phase all --resamples 2"
-    assert main(own.split()) == 2
-    assert "with --threshold-from and --dev-keys, or with --calibration" in capsys.readouterr().err
-    (table,) = report_of(case, "spoof", "one").transfers
-    table.decider.calibration.save(tmp_path / "calibration.json")
-    assert main(f"{own} --calibration {tmp_path}/calibration.json".split()) == 0
-    printed = capsys.readouterr().out
-    assert f"{100 * table.one_class[0].errors.rate:.2f}" in printed and "1 − SRR" in printed

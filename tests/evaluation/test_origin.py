@@ -16,18 +16,17 @@ from nes2net.evaluation.page import html_page
 from nes2net.published_models import start_of
 from nes2net.scoring.corpus import score_trials
 
-PARTS = {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"}
-
 
 def record_of(scores, **changes):
     """The part of a record of `nes2net score` that a report reads."""
+    parts = {"frontend": "xlsr_300m", "aggregation": "last", "backend": "nes2net_x"}
     return {
         "run": {"model": "91327857", "num_samples": 64600},
         "failures": {f"utterance {number}": "is damaged" for number in range(10_001)},
         "corpus": {"name": "asvspoof2021_la", "split": "eval", "protocol": "4sec"},
         "checkpoint": {"recipe": {"name": "nes2net_x", "comment": "small"}, "path": "models/run/epoch_3.pth"},
         "scored_at": "2026-01-02T03:04:05+00:00",
-        "architecture": {part: {"name": name} for part, name in PARTS.items()},
+        "architecture": {part: {"name": name} for part, name in parts.items()},
         "versions": {"nes2net": "0.3.0", "python": "3.11.7", "torch": "2.9.0"},
         "sha256": hashlib.sha256(scores.read_bytes()).hexdigest(),
     } | changes
@@ -66,13 +65,8 @@ def test_a_record_names_model_recipe_and_date(case):
 
 def test_other_files_are_no_records_and_a_record_may_lack_anything(tmp_path):
     scores = tmp_path / "good.txt"
-    for content in (
-        "no JSON",
-        "[]",
-        {},
-        {"corpus": "asvspoof2021_la", "systems": []},  # such as `nes2net evaluate --json` writes
-        {"run": {}, "sha256": "0" * 64},  # the record of other scores
-    ):
+    evaluated, of_others = {"corpus": "asvspoof2021_la", "systems": []}, {"run": {}, "sha256": "0" * 64}
+    for content in ("no JSON", "[]", {}, evaluated, of_others):
         write_record(scores, content)
         assert read_origin(scores, "1" * 64) is None
     strange = {"checkpoint": {"recipe": "old"}, "architecture": [], "scored_at": 3}
@@ -100,9 +94,7 @@ def test_what_a_record_says_of_the_detector(tmp_path):
     for run, resolution, expected in (
         ({"num_samples": None}, 40, ScoredBy("a", "float32", None, 40.0)),
         ({"num_samples": 9}, "20", ScoredBy("a", "float32", 9)),
-        ({"num_samples": -3}, None, None),
-        ({}, None, None),
-        ({"model": 3, "num_samples": None}, None, None),
+        *((run, None, None) for run in ({"num_samples": -3}, {}, {"model": 3, "num_samples": None})),
     ):
         facts = {"model": "a", "dtype": "float32", **run}
         write_record(tmp_path / "good.txt", {"run": facts, "failures": {}, "resolution_ms": resolution})
@@ -111,12 +103,10 @@ def test_what_a_record_says_of_the_detector(tmp_path):
 
 def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
     """The report says it for a published model, and for a recipe; not for another corpus or part."""
-    checkpoint = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
-    write_record(case / "good.txt", record_of(case / "good.txt", checkpoint=checkpoint))
-    trained = {"name": "asvspoof2019_la", "train_split": "train", "dev_split": None}
-    data = {"corpora": [trained, {"name": "asvspoof2021_la", "train_split": None, "dev_split": "eval"}]}
-    checkpoint = {"recipe": {"name": "mine", "data": data}, "path": "b.pth"}
-    write_record(case / "worse.txt", record_of(case / "worse.txt", checkpoint=checkpoint))
+    published = {"published_model": "antideepfake_mms_300m", "path": "a.pth"}
+    own = trained_on(uses("asvspoof2019_la", "train"), uses("asvspoof2021_la", dev="eval"))
+    for name, checkpoint in (("good", published), ("worse", {**own, "path": "b.pth"})):
+        write_record(case / f"{name}.txt", record_of(case / f"{name}.txt", checkpoint=checkpoint))
     report = report_of(case, "good", "worse")
     trained = "scores of antideepfake_mms_300m on asvspoof2021_la say nothing: it was trained on asvspoof2021_la"
     selected = "scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la"
@@ -132,76 +122,65 @@ def test_scores_of_trials_that_the_detector_has_seen_are_marked(case):
 # Whether a detector has seen the trials that it scores
 
 
+def trained_on(*corpora, name="mine", **more):
+    """The record of a detector whose recipe has these corpora."""
+    return {"recipe": {"name": name, "data": {"corpora": list(corpora)}}, **more}
+
+
+def uses(name, train=None, dev=None, **more):
+    return {"name": name, "train_split": train, "dev_split": dev, **more}
+
+
+OWN = trained_on(uses("generic", "train", root="./own"), uses("in_the_wild", dev="eval", root="DB", dev_phase=None))
+PROGRESS = trained_on(uses("asvspoof2019_la", "dev"), uses("asvspoof2021_la", dev="eval", dev_phase="progress"))
+COPY = trained_on(name="copy", started_from=[start_of(OWN)])
+SECOND = trained_on({"name": "asvspoof5"}, name="second", started_from=[{"published_model": "AASIST"}, 3])
+THIRD = trained_on({"name": "ctrsvdd"}, name="third", started_from=[start_of({**SECOND, "epoch": 3})])
+
+
 @pytest.mark.parametrize(
-    "name, corpus, split, how",
+    "record, scored, how",
     [
-        ("antideepfake_xlsr_1b", "asvspoof2021_df", "eval", "trained on asvspoof2021_df"),
-        ("antideepfake_xlsr_1b", "asvspoof2019_la", "eval", "trained on asvspoof2019_la eval"),
-        ("antideepfake_xlsr_1b", "asvspoof2019_la", "dev", "selected on asvspoof2019_la dev"),
-        ("antideepfake_xlsr_1b", "in_the_wild", "eval", ""),
-        ("multiapi_nes2net_la", "in_the_wild", "eval", "selected on in_the_wild"),
-        ("wav2vec2_Nes2Net_X", "asvspoof2021_la", "eval", ""),
-        ("WavLM_Nes2Net", "ctrsvdd", "train", "trained on ctrsvdd train"),
+        ("antideepfake_xlsr_1b", "asvspoof2021_df eval", "it was trained on asvspoof2021_df"),
+        ("antideepfake_xlsr_1b", "asvspoof2019_la eval", "it was trained on asvspoof2019_la eval"),
+        ("antideepfake_xlsr_1b", "asvspoof2019_la dev", "its epoch was selected on asvspoof2019_la dev"),
+        ("antideepfake_xlsr_1b", "in_the_wild eval", ""),
+        ("multiapi_nes2net_la", "in_the_wild eval", "its epoch was selected on in_the_wild"),
+        ("wav2vec2_Nes2Net_X", "asvspoof2021_la eval", ""),
+        ("WavLM_Nes2Net", "ctrsvdd train", "it was trained on ctrsvdd train"),
+        (OWN, "generic train", "it was trained on generic train"),
+        (OWN, "generic all", "it was trained on generic train"),
+        (OWN, "generic eval", ""),
+        (OWN, "asvspoof2019_la train", ""),
+        # The progress trials of ASVspoof 2021 are in its only split; an evaluation of others does not count them.
+        (PROGRESS, "asvspoof2021_la eval", "its epoch was selected on asvspoof2021_la progress"),
+        (PROGRESS, "asvspoof2021_la eval progress", "its epoch was selected on asvspoof2021_la progress"),
+        (PROGRESS, "asvspoof2021_la eval all", "its epoch was selected on asvspoof2021_la progress"),
+        (PROGRESS, "asvspoof2021_la eval eval", ""),
+        (trained_on(uses("asvspoof2021_la", "eval")), "asvspoof2021_la eval hidden", "trained on asvspoof2021_la"),
+        # A list of one's own that was scored as a whole.
+        (trained_on({"name": "generic", "root": "own"}), "generic all eval", ""),
+        (trained_on({"name": "generic", "root": "own"}), "generic all train", "it was trained on generic train"),
+        # Each start may have a start of its own.
+        (COPY, "generic train", "mine, from which it started, was trained on generic train"),
+        (COPY, "in_the_wild eval", "the epoch of mine, from which it started, was selected on in_the_wild eval"),
+        (COPY, "generic eval", ""),
+        (THIRD, "ctrsvdd train", "third on ctrsvdd say nothing: it was trained on ctrsvdd train"),
+        (THIRD, "asvspoof5 train", "say nothing: second, from which it started, was trained on asvspoof5 train"),
+        (THIRD, "asvspoof2019_la dev", "of AASIST, from which it started, was selected on asvspoof2019_la dev"),
+        # Records of others may be anything.
+        ({"recipe": "old", "published_model": 3}, "generic train", ""),
+        ({"started_from": {"published_model": "AASIST"}}, "asvspoof2019_la dev", ""),
     ],
 )
-def test_published_models(name, corpus, split, how):
-    lines = seen({"published_model": name}, corpus, split)
-    assert len(lines) == bool(how) and all(line.endswith(how) and name in line for line in lines)
+def test_what_a_detector_has_seen(record, scored, how):
+    corpus, split, *phase = scored.split()
+    lines = seen({"published_model": record} if isinstance(record, str) else record, corpus, split, "own", *phase)
+    assert len(lines) == bool(how) and all(line.endswith(how) for line in lines)
 
 
-def test_runs_of_this_toolkit(tmp_path):
-    """A corpus of one's own is known by its folder."""
-    own = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": "dev"}
-    record = {"recipe": {"name": "mine", "data": {"corpora": [own]}}}
-    trained = "scores of mine on generic say nothing: it was trained on generic train"
-    assert seen(record, "generic", "train", tmp_path / ".") == [trained]
-    assert len(seen(record, "generic", "all", tmp_path)) == 2
-    assert not seen(record, "generic", "eval", tmp_path)
-    assert not seen(record, "generic", "train", tmp_path / "another")
-    assert not seen({"recipe": "old", "published_model": 3}, "generic", "train")
-
-
-def test_runs_on_several_corpora(tmp_path):
-    generic = {"name": "generic", "root": str(tmp_path), "train_split": "train", "dev_split": None}
-    wild = {"name": "in_the_wild", "root": "DB", "train_split": None, "dev_split": "eval", "dev_phase": None}
-    record = {"recipe": {"name": "mine", "data": {"corpora": [generic, wild]}}}
-    for found in (record, {"started_from": [start_of(record)]}):
-        (line,) = seen(found, "generic", "train", tmp_path)
-        assert "trained on generic train" in line
-        (line,) = seen(found, "in_the_wild", "eval")
-        assert "selected on in_the_wild eval" in line
-        assert not seen(found, "asvspoof2019_la", "train") and not seen(found, "generic", "dev", tmp_path)
-    assert "root" not in str(start_of(record, places=False)["recipe"]["data"]["corpora"])
-
-
-def test_a_corpus_of_phases():
-    """The progress trials of ASVspoof 2021 are in its only split; an evaluation of others does not count them."""
-    trains = {"name": "asvspoof2019_la", "train_split": "dev", "dev_split": None}
-    selects = {"name": "asvspoof2021_la", "train_split": None, "dev_split": "eval"}
-    data = {"corpora": [trains, {**selects, "dev_phase": "progress"}]}
-    record = {"recipe": {"name": "mine", "data": data}}
-    selected = ["scores of mine on asvspoof2021_la are too good: its epoch was selected on asvspoof2021_la progress"]
-    for phase in (None, "progress", "all"):
-        assert seen(record, "asvspoof2021_la", "eval", phase=phase) == selected
-    assert not seen(record, "asvspoof2021_la", "eval", phase="eval")
-    assert seen({"recipe": {"data": {"corpora": [trains, selects]}}}, "asvspoof2021_la", "eval", phase="hidden")
-    # A list of one's own that was scored as a whole.
-    generic = {"recipe": {"data": {"corpora": [{"name": "generic", "root": "."}]}}}
-    assert len(seen(generic, "generic", "all", ".", phase="eval")) == 0
-    assert len(seen(generic, "generic", "all", ".", phase="train")) == 1
-
-
-def test_what_a_training_started_from(tmp_path):
-    """Each start may have a start of its own; records of others may be anything."""
-    data = {"corpora": [{"name": "asvspoof5"}]}
-    second = {"recipe": {"name": "second", "data": data}, "started_from": [{"published_model": "AASIST"}, 3]}
-    recipe = {"name": "third", "data": {"corpora": [{"name": "ctrsvdd"}]}}
-    record = {"recipe": recipe, "started_from": [start_of({**second, "epoch": 3})]}
-    for corpus, split, how in (
-        ("ctrsvdd", "train", "say nothing: it was trained on ctrsvdd train"),
-        ("asvspoof5", "train", "say nothing: second, from which it started, was trained on asvspoof5 train"),
-        ("asvspoof2019_la", "dev", "are too good: the epoch of AASIST, from which it started, was selected on "),
-    ):
-        (line,) = seen(record, corpus, split)
-        assert line.startswith(f"scores of third on {corpus} {how}")
-    assert not seen({"started_from": {"published_model": "AASIST"}}, "asvspoof2019_la", "dev")
+def test_a_corpus_of_one_s_own_is_known_by_its_folder():
+    assert not seen(OWN, "generic", "train", "another") and not seen(OWN, "generic", "train")
+    own = trained_on(uses("generic", "train", "dev", root="own"))
+    assert len(seen(own, "generic", "all", "own")) == 2
+    assert "root" not in str(start_of(own, places=False))

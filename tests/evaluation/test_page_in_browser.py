@@ -28,20 +28,16 @@ def transferred(case):
 
 @pytest.fixture(scope="module")
 def chromium():
-    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"):
-        if path := shutil.which(name):
-            return path
-    pytest.skip("no chromium found (scripts/test_packages.sh installs it on Debian)")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return found or pytest.skip("no chromium found (scripts/test_packages.sh installs it on Debian)")
 
 
 def browse(chromium: str, folder: Path, *arguments: str) -> str:
-    command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
-    done = subprocess.run(
-        [*command, f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    flags = ["--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage"]
+    flags += [f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=3000"]
+    command = [chromium, "--headless", *flags, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -63,6 +59,5 @@ def test_nothing_sticks_out_of_the_page(chromium, which, width, request, tmp_pat
     (tmp_path / "probe.html").write_text(probe.replace("WIDTH", str(width)))
     dom = browse(chromium, tmp_path, "--allow-file-access-from-files", "--dump-dom", (tmp_path / "probe.html").as_uri())
     found = json.loads(html.unescape(re.search(r"<title>(.*?)</title>", dom).group(1)))
-    assert found["width"] <= width and found["wide"] == []
-    assert found["rows"] >= 10
+    assert found["width"] <= width and found["wide"] == [] and found["rows"] >= 10
     assert all(300 < plot <= width for plot in found["plots"])

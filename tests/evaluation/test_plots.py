@@ -12,15 +12,11 @@ RNG = np.random.default_rng(0)
 
 
 def test_the_axis_holds_all_of_a_handful_and_not_the_last_of_many():
-    few = [np.array([1.0, 2, 3]), np.array([-1.0, 0])]
-    assert score_range(few) == (-1, 3)
+    assert score_range([np.array([1.0, 2, 3]), np.array([-1.0, 0])]) == (-1, 3)
     many = [RNG.normal(size=100_000), RNG.normal(5, 1, 100_000)]
     low, high = score_range(many)
-    assert np.mean(many[0] < low) == pytest.approx(0.001, abs=1e-4)
-    assert np.mean(many[1] > high) == pytest.approx(0.001, abs=1e-4)
-
-
-def test_one_wild_score_does_not_flatten_the_plot_and_a_long_tail_stays():
+    assert (np.mean(many[0] < low), np.mean(many[1] > high)) == pytest.approx((0.001, 0.001), abs=1e-4)
+    # One wild score does not flatten the plot, and a long tail stays.
     for num in (200, 20_000):
         assert score_range([np.append(RNG.normal(size=num), 1e9), RNG.normal(size=num)])[1] < 10
     probabilities = np.concatenate((np.full(900, 1e-6), RNG.uniform(size=100)))
@@ -48,19 +44,18 @@ def test_an_axis_counts_what_lies_beyond_it(tmp_path):
     assert f"threshold of the EER: {system.threshold:.4g}" in text
 
 
-def labels(text):
-    """Numbers at the ticks of the axes of a plot, in its order."""
-    return [found.replace("−", "-") for found in re.findall(r">(−?[\d.]+)</text>", text)]
-
-
 def test_histograms_share_axes_if_their_scores_have_one_scale(tmp_path):
+    def labels(*systems):
+        """The numbers at the ticks of the axes of each plot."""
+        texts = distribution_svgs(report_of(folder, *systems).systems)
+        return [[found.replace("−", "-") for found in re.findall(r">(−?[\d.]+)</text>", text)] for text in texts]
+
     folder = make_case(tmp_path, num=600)
     rows = [line.split() for line in (folder / "good.txt").read_text().splitlines()]
     (folder / "tenfold.txt").write_text("".join(f"{id} {10 * float(score)}\n" for id, score in rows))
-    alike, tenfold = report_of(folder, "good", "worse"), report_of(folder, "good", "tenfold")
-    good, worse = map(labels, distribution_svgs(alike.systems))
-    assert good == worse != labels(distribution_svgs(alike.systems[:1])[0])
-    good, larger = map(labels, distribution_svgs(tenfold.systems))
+    good, worse = labels("good", "worse")
+    assert [good] == [worse] != labels("good")
+    good, larger = labels("good", "tenfold")
     assert "-20" in larger and "-20" not in good
     for label in (*worse, *larger):  # steps are 1, 2 or 5 times a power of ten
         assert label.strip("-0.") in ("", "1", "2", "4", "5", "6", "8", "15", "25"), label

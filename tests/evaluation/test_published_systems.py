@@ -9,6 +9,7 @@ from builders.files import write
 
 from nes2net import metrics
 from nes2net.cli.main import main
+from nes2net.corpora import asvspoof2019_la
 from nes2net.evaluation.evaluate import evaluate
 
 
@@ -24,15 +25,11 @@ def real_2019(shared, tmp_path_factory):
     return folder
 
 
-def test_published_system_on_the_development_trials_of_2019_la(real_2019):
+def test_2019_la_in_python(real_2019):
+    """A published system on the development trials, and the organisers' ASV system."""
     result = evaluate("asvspoof2019_la", real_2019 / "CQCC-GMM.dev.txt", real_2019, "dev", num_resamples=2)
     assert (f"{100 * result.eer:.6f}", f"{result.min_tdcf:.6f}") == ("0.431141", "0.012267")
     assert result.num_expected == 24844
-
-
-def test_asv_system_of_2019_la(real_2019):
-    from nes2net.corpora import asvspoof2019_la
-
     target, nontarget, spoof = asvspoof2019_la.asv_scores(real_2019)
     assert (target.size, nontarget.size, spoof.size) == (5370, 33327, 63882)
     rates = metrics.asv_error_rates(target, nontarget, spoof)
@@ -79,10 +76,8 @@ def progress(shared, tmp_path_factory):
 def test_baselines_on_the_progress_trials_of_2021_la(progress, tmp_path, capsys):
     scores = [str(progress / f"{name}.txt") for name in ("LFCC-LCNN", "LFCC-GMM")]
     keys = ["--keys", str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")]
-    systems = evaluated(
-        tmp_path, "asvspoof2021_la", *scores, *keys, "--phase", "progress", "--allow-partial", "--html",
-        str(tmp_path / "report.html"),
-    )  # fmt: skip
+    flags = [*keys, "--phase", "progress", "--allow-partial", "--html", str(tmp_path / "report.html")]
+    systems = evaluated(tmp_path, "asvspoof2021_la", *scores, *flags)
     eers = {name: f"{100 * system['eer']:.6f}" for name, system in systems.items()}
     assert eers == {"LFCC-LCNN": "8.898042", "LFCC-GMM": "21.126859"}
     for system in systems.values():
@@ -94,12 +89,12 @@ def test_baselines_on_the_progress_trials_of_2021_la(progress, tmp_path, capsys)
 
 
 def test_labels_of_the_progress_trials_are_those_of_no_other_phase(progress, capsys):
-    arguments = ["asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys"]
     labels = str(progress / "ASVspoof2021.LA.cm.progress.labels.txt")
-    assert main(["evaluate", *arguments, labels, "--allow-partial"]) == 2
+    arguments = ["evaluate", "asvspoof2021_la", str(progress / "LFCC-GMM.txt"), "--keys", labels]
+    assert main([*arguments, "--allow-partial"]) == 2
     error = capsys.readouterr().err
     assert "1,676 bona fide, 14,788 spoofed" in error and "not to eval; ask for --phase progress" in error
-    assert main(["evaluate", *arguments, labels, "--phase", "progress"]) == 2
+    assert main([*arguments, "--phase", "progress"]) == 2
     assert "165,102 scored but not in the key" in capsys.readouterr().err
 
 

@@ -6,7 +6,9 @@ import shutil
 import subprocess
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from builders.files import write
 from builders.report_case import make_case, report_of
 
 from nes2net.evaluation.breakdown import FEWEST, Parts
@@ -52,18 +54,23 @@ def test_the_best_figure_of_a_column_is_marked_if_it_is_certain(case, several, t
 
 def test_an_eer_without_an_interval_needs_trials(single):
     (system,) = single.systems
-    assert [len(found.largest) for found in breakdowns([system])] == [2, 3, 6]
-    for number, left in ((2, [2, 3, 4]), (6, [2, 3])):
-        few = []
-        for table in system.tables:
-            rows = [replace(row, num_spoof=FEWEST - 1) for row in table.rows[:number]]
-            few.append(Parts(table.fields, rows + table.rows[number:]))
-        assert [len(found.largest) for found in breakdowns([replace(system, tables=few)])] == left
+
+    def with_few(number):
+        """The system with few spoofed trials in this many rows of each table."""
+        tables = [
+            Parts(
+                table.fields, [replace(row, num_spoof=FEWEST - 1) for row in table.rows[:number]] + table.rows[number:]
+            )
+            for table in system.tables
+        ]
+        return replace(system, tables=tables)
+
+    for number, left in ((0, [2, 3, 6]), (2, [2, 3, 4]), (6, [2, 3])):
+        assert [len(found.largest) for found in breakdowns([with_few(number)])] == left
 
 
 def test_nothing_is_marked_for_one_system_or_other_trials(single, case, tmp_path):
-    part = tmp_path / "part.txt"
-    part.write_text("".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7]))
+    part = write(tmp_path / "part.txt", "".join((case / "good.txt").read_text().splitlines(keepends=True)[:-7]))
     paths = [part, case / "worse.txt"]
     for report in (single, evaluate_systems("asvspoof2021_la", paths, case, allow_partial=True, num_resamples=2)):
         assert not any(cell.best for table in paper_tables(report) for row in table.rows for cell in row)
@@ -91,21 +98,13 @@ def test_latex_escapes_what_it_would_obey(hostile):
     assert text.count(latex_text(SPECIALS)) == 6  # 2 tables of figures, a difference, 2 breakdowns, an attack
     body = re.sub(r"\\[a-zA-Z]+|\\[&%$#_{},\\]|\$-\$", " ", text.partition("\n")[2])  # without commands and escapes
     assert not re.search(r"[\\$#^_~%|\"`'<>]", body)
-    depth = 0
-    for bracket in re.findall(r"[{}]", body):
-        depth += 1 if bracket == "{" else -1
-        assert depth >= 0
-    assert depth == 0
+    depths = np.cumsum([1 if bracket == "{" else -1 for bracket in re.findall(r"[{}]", body)])
+    assert depths.min() == depths[-1] == 0
     assert not re.search(r"\\\\\s*[\[*]", text)  # which would be an option of the end of a row
     assert "--" not in latex_text(SPECIALS)
-
-
-def test_every_row_of_latex_has_the_columns_of_its_table(hostile):
-    pattern = r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}"
-    for columns, inner in re.findall(pattern, latex(paper_tables(hostile)), re.DOTALL):
+    for columns, inner in re.findall(r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
-        assert len(rows) >= 2
-        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
+        assert len(rows) >= 2 and {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
@@ -118,15 +117,13 @@ def test_latex_compiles(hostile, tmp_path):
 def test_markdown_is_rendered_as_the_tables(hostile):
     markdown_it = pytest.importorskip("markdown_it")
     tokens = markdown_it.MarkdownIt("commonmark").enable("table").parse(markdown(paper_tables(hostile)))
-    cells = []
+    found, kinds = [], {child.type for token in tokens for child in token.children or []}
     for opened, inline in itertools.pairwise(tokens):
         if opened.type in ("th_open", "td_open"):
-            kinds = [child.type for child in inline.children]
             text = "".join(child.content for child in inline.children if child.type == "text")
-            cells.append((text, "strong_open" in kinds))
+            found.append((text, any(child.type == "strong_open" for child in inline.children)))
     expected = []
     for table in paper_tables(hostile):
         expected += [(text, False) for text in table.head]
         expected += [(cell.text, cell.best) for row in table.rows for cell in row]
-    assert cells == expected
-    assert {child.type for token in tokens for child in token.children or []} == {"text", "strong_open", "strong_close"}
+    assert found == expected and kinds == {"text", "strong_open", "strong_close"}

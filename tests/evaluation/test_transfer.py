@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from builders.files import write
 from builders.report_case import make_case
 
 from nes2net import metrics
@@ -18,6 +19,7 @@ from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource, in_words
 from nes2net.evaluation.transfer_tables import text_of
+from nes2net.metrics import compute_cllr
 
 POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
 
@@ -25,13 +27,12 @@ POINT = OperatingPoint.parse("cost:1,10,0.95")  # the costs of ASVspoof 5
 @pytest.fixture(scope="module")
 def case(tmp_path_factory):
     """A test set in the layout of ASVspoof 2021, and a list of development trials of two systems."""
-    folder = make_case(tmp_path_factory.mktemp("case"))
-    rng = np.random.default_rng(7)
+    folder, rng = make_case(tmp_path_factory.mktemp("case")), np.random.default_rng(7)
     labels = [("real", "fake")[n % 5 > 1] for n in range(150)]
-    (folder / "dev.csv").write_text("path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
+    write(folder / "dev.csv", "path,label\n" + "".join(f"D{n},{label}\n" for n, label in enumerate(labels)))
     for name, shift in (("good", 1.2), ("worse", 0.0)):
         scores = [shift + 3 * (label == "real") + rng.normal() for label in labels]
-        (folder / f"{name}.dev.txt").write_text("".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
+        write(folder / f"{name}.dev.txt", "".join(f"D{n} {score}\n" for n, score in enumerate(scores)))
     return folder
 
 
@@ -68,17 +69,15 @@ def test_figures_are_those_of_the_metrics(case, report):
     theta = -math.log(0.95 * 1 / (0.05 * 10))
     assert table.decider.llr_threshold == pytest.approx(theta, abs=1e-12)
     of_dev = classes(case / "good.dev.txt", lambda id: int(id[1:]) % 5 <= 1)
-    raw = of_dev, classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0)
-    for row, scores in zip(table.rows, raw):
+    of_test = classes(case / "good.txt", lambda id: int(id.split("_")[2]) % 3 == 0)
+    for row, scores in ((development, of_dev), (test, of_test)):
         llrs = [weight * of_class + offset for of_class in scores]
-        rates, eer = metrics.compute_rates(*llrs, theta), metrics.compute_eer(*scores)[0]
-        cllr, least, cost = (
-            rule(*llrs) for rule in (metrics.compute_cllr, metrics.compute_min_cllr, metrics.compute_act_dcf)
-        )
+        rates, eer, cllr = metrics.compute_rates(*llrs, theta), metrics.compute_eer(*scores)[0], compute_cllr(*llrs)
+        least, cost = metrics.compute_min_cllr(*llrs), metrics.compute_act_dcf(*llrs)
         expected = {**rates._asdict(), "eer": eer, "hter_lost": rates.hter - eer, "act_dcf": cost, "own_cost": cost}
         expected |= {"cllr": cllr, "min_cllr": least, "calibration_loss": cllr - least}
         assert {name: getattr(row, name).value for name in expected} == pytest.approx(expected, abs=1e-12)
-        assert row.raw_cllr == pytest.approx(metrics.compute_cllr(*scores), abs=1e-12)
+        assert row.raw_cllr == pytest.approx(compute_cllr(*scores), abs=1e-12)
     assert test.eer.value == report.systems[0].eer
 
 
@@ -87,50 +86,33 @@ def test_intervals_are_those_of_plain_resampling(case, report):
     (table,) = report.transfers
     row, theta = table.rows[1], table.decider.llr_threshold
     assert (row.interval_over, row.num_groups, table.rows[0].interval_over) == ("speakers", 24, "trials")
-    matched = report.systems[0].matched
-    trials = [t for t in matched.trials if t.label == "bonafide"] + [t for t in matched.trials if t.label == "spoof"]
+    trials = sorted(report.systems[0].matched.trials, key=lambda trial: trial.label)  # in their order, bona fide first
     llrs, names = np.concatenate(row.llrs), list(dict.fromkeys(t.speaker for t in trials))
-    drawn = {name: [] for name in ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")}
+    figures = ("hter", "hter_lost", "cllr", "min_cllr", "calibration_loss", "act_dcf", "f1", "eer")
+    draws = []
     for number in range(40):
         picked = [names[n] for n in np.random.default_rng([0, number]).integers(24, size=24)]
         times = [picked.count(trial.speaker) for trial in trials]
-        bonafide, spoof = np.split(np.repeat(llrs, times), [sum(times[: row.num_bonafide])])
-        rates = metrics.compute_rates(bonafide, spoof, theta)
-        eer, cllr = metrics.compute_eer(bonafide, spoof)[0], metrics.compute_cllr(bonafide, spoof)
-        least = metrics.compute_min_cllr(bonafide, spoof)
-        values = (rates.hter, rates.hter - eer, cllr, least, cllr - least, metrics.compute_act_dcf(bonafide, spoof))
-        for name, value in zip(drawn, (*values, rates.f1, eer)):
-            drawn[name].append(value)
+        drawn = np.split(np.repeat(llrs, times), [sum(times[: row.num_bonafide])])
+        rates, eer, cllr = metrics.compute_rates(*drawn, theta), metrics.compute_eer(*drawn)[0], compute_cllr(*drawn)
+        least, cost = metrics.compute_min_cllr(*drawn), metrics.compute_act_dcf(*drawn)
+        draws.append((rates.hter, rates.hter - eer, cllr, least, cllr - least, cost, rates.f1, eer))
     of_both = 4 / (1 / row.num_bonafide + 1 / row.num_spoof)
     trials_behind = {"hter": of_both, "eer": of_both, "f1": 2 * row.num_spoof}
-    for name, values in drawn.items():
+    for name, values in zip(figures, np.transpose(draws)):
         low, high = np.quantile(values, [0.025, 0.975])
         if name in trials_behind:
             low, high = metrics.rate_interval(getattr(row, name).value, values, trials_behind[name])
         assert getattr(row, name).interval == pytest.approx((low, high), abs=1e-12), name
 
 
-def test_at_the_operating_point_eer_the_development_set_has_hter_of_its_eer(case):
-    (table,) = report_of(case, "good").transfers
-    development, test = table.rows
-    assert development.hter_lost.value == pytest.approx(0, abs=1e-12)
-    assert development.hter.value == pytest.approx(development.eer.value)
-    assert test.own_cost is None
-    assert test.hter.value > test.eer.value  # the development scores lie 1.2 higher
-    assert test.eer_llr < table.decider.llr_threshold
-    best = metrics.compute_rates(*test.llrs, test.eer_llr)
-    assert best.hter == pytest.approx(test.eer.value)
-
-
 def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
-    path = tmp_path / "calibration.json"
-    replace(report.transfers[0].decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
+    path, first = tmp_path / "calibration.json", report.transfers[0]
+    replace(first.decider.calibration, trained_on={"corpus": "generic", "phase": "all"}).save(path)
     where = ThresholdSource(calibrations=[str(path)], operating_point=POINT)
     again = report_of(case, "good", where=where, num_resamples=40)
-    first, second = report.transfers[0], again.transfers[0]
-    assert second.rows[1] == first.rows[1]
-    own, kept = first.rows[0], second.rows[0]
-    assert own.raw_cllr > 0 and kept.raw_cllr is None
+    (own, test), (kept, again_test) = first.rows, again.transfers[0].rows
+    assert again_test == test and own.raw_cllr > 0 and kept.raw_cllr is None
     for name in ("eer", "hter", "cllr", "min_cllr", "act_dcf"):
         assert getattr(own, name).value == pytest.approx(getattr(kept, name).value, abs=1e-12)
     assert "calibration" in {entry["kind"] for entry in again.inputs}
@@ -142,10 +124,8 @@ def test_a_saved_calibration_gives_the_same_figures(case, report, tmp_path):
 
 def test_several_systems_have_a_table_each_and_further_sets_a_row_each(case):
     good, worse = report_of(case, "good", "worse").transfers
-    assert (good.system, worse.system) == (
-        "good",
-        "worse",
-    ) and good.decider.llr_threshold != worse.decider.llr_threshold
+    assert (good.system, worse.system) == ("good", "worse")
+    assert good.decider.llr_threshold != worse.decider.llr_threshold
     further = FurtherSet("asvspoof2021_la", str(case / "worse.txt"), str(case / "trial_metadata.txt"))
     (table,) = report_of(case, "good", further=[further]).transfers
     assert [row.name for row in table.rows] == ["generic, all", "asvspoof2021_la (1)", "asvspoof2021_la (2)"]
@@ -166,8 +146,7 @@ def test_wrong_sources(case, tmp_path):
 
 
 def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
-    for name in ("good.txt", "good.dev.txt", "dev.csv", "trial_metadata.txt"):
-        shutil.copy(case / name, tmp_path)
+    folder = shutil.copytree(case, tmp_path / "case")
     run = {"model": "a" * 64, "dtype": "float32", "num_samples": 64600}
     for changes, message in (
         ({"num_samples": 64000}, None),
@@ -175,33 +154,37 @@ def test_scores_of_another_detector_or_length_are_warned_of(case, tmp_path):
         ({"model": "b" * 64}, "come from another detector (bbbbbbbbbbbb, float32) than the calibration"),
     ):
         for name, facts in (("good.dev.txt", run), ("good.txt", run | changes)):
-            (tmp_path / f"{name}.json").write_text(json.dumps({"run": facts, "failures": {}}))
-        found = [line for line in report_of(tmp_path, "good").transfers[0].warnings if "made Cllr" not in line]
+            write(folder / f"{name}.json", json.dumps({"run": facts, "failures": {}}))
+        found = [line for line in report_of(folder, "good").transfers[0].warnings if "made Cllr" not in line]
         assert len(found) == bool(message) and all(message in line for line in found)
 
 
 def test_trials_that_chose_the_threshold_and_inverted_scores_are_warned_of(case, tmp_path):
+    def of(where):
+        (table,) = report_of(case, "good", where=where).transfers
+        return table
+
     same = {"dev_corpus": "asvspoof2021_la", "dev_keys": str(case / "trial_metadata.txt"), "dev_phase": "eval"}
-    where = ThresholdSource(dev_scores=[str(case / "good.txt")], **same)
-    (table,) = report_of(case, "good", where=where).transfers
+    table = of(ThresholdSource(dev_scores=[str(case / "good.txt")], **same))
     assert "240 of the 240 trials of asvspoof2021_la are development trials" in table.warnings[0]
     path = tmp_path / "calibration.json"
     table.decider.calibration.save(path)
-    (table,) = report_of(case, "good", where=ThresholdSource(calibrations=[str(path)])).transfers
+    table = of(ThresholdSource(calibrations=[str(path)]))
     assert "learned on trials of asvspoof2021_la" in table.warnings[0]
     lines = [line.split() for line in (case / "good.dev.txt").read_text().splitlines()]
-    (tmp_path / "dev.txt").write_text("".join(f"{id} {-float(score)}\n" for id, score in lines))
-    (table,) = report_of(case, "good", where=source(case, dev_scores=[str(tmp_path / "dev.txt")])).transfers
-    assert "the weight of the calibration is negative" in table.warnings[0]
+    inverted = write(tmp_path / "dev.txt", "".join(f"{id} {-float(score)}\n" for id, score in lines))
+    assert "the weight of the calibration is negative" in of(source(case, dev_scores=[str(inverted)])).warnings[0]
 
 
-def test_a_calibration_that_makes_cllr_worse_is_warned_of(case):
+def test_a_threshold_and_a_calibration_that_fit_other_scores(case):
     """The development scores lie 1.2 above those of the same class in the test set, which are good ratios."""
-    (table,) = report_of(case, "good").transfers
-    row = table.rows[1]
-    assert row.cllr.value > row.raw_cllr
-    (line,) = table.warnings
-    assert f"made Cllr of asvspoof2021_la worse: {row.raw_cllr:.2f} bits" in line and f"{row.cllr.value:.2f}" in line
+    (table,) = report_of(case, "good").transfers  # at the operating point eer
+    (line,), (development, row) = table.warnings, table.rows
+    assert development.hter_lost.value == pytest.approx(0, abs=1e-12) and row.own_cost is None
+    assert row.hter.value > row.eer.value and row.eer_llr < table.decider.llr_threshold
+    assert metrics.compute_rates(*row.llrs, row.eer_llr).hter == pytest.approx(row.eer.value)
+    worse = f"made Cllr of asvspoof2021_la worse: {row.raw_cllr:.2f} bits"
+    assert row.cllr.value > row.raw_cllr and worse in line and f"{row.cllr.value:.2f}" in line
     assert "bits are lost by calibration, not by discrimination" in in_words(row)
     good = replace(row, calibration_loss=row.calibration_loss._replace(value=0.001))
     assert "nearly all of it is lost by discrimination" in in_words(good)
@@ -209,15 +192,13 @@ def test_a_calibration_that_makes_cllr_worse_is_warned_of(case):
 
 def test_text_page_and_paper_tables_have_every_figure(case, report):
     (table,) = report.transfers
-    row = table.rows[1]
-    page, tables = html_page(report), paper_tables(report)
-    texts = (text_of(table), report.text(), markdown(tables), latex(tables))
+    row, page, tables = table.rows[1], html_page(report), paper_tables(report)
+    texts = (page, text_of(table), report.text(), markdown(tables), latex(tables))
     assert " of generic all (60 bona fide, 90 spoof): " in table.threshold
-    for figure in (row.hter, row.miss, row.false_alarm, row.accuracy, row.f1):
-        written = f"{100 * figure.value:.2f}"
-        assert all(written in text for text in (page, *texts))
-    for figure in (row.cllr, row.min_cllr, row.calibration_loss, row.act_dcf):
-        assert all(f"{figure.value:.3f}" in text and f"{figure.interval[1]:.3f}" in text for text in (page, *texts))
+    figures = [f"{100 * one.value:.2f}" for one in (row.hter, row.miss, row.false_alarm, row.accuracy, row.f1)]
+    for one in (row.cllr, row.min_cllr, row.calibration_loss, row.act_dcf):
+        figures += [f"{one.value:.3f}", f"{one.interval[1]:.3f}"]
+    assert [figure for figure in figures if not all(figure in text for text in texts)] == []
     assert in_words(row).replace("−", "-").split("bits")[0] in page.replace("−", "-")
     assert 'id="reliability-0-1-title"' in page and 'id="threshold-0-1-title"' in page
     assert 'id="reliability-0-0-title"' not in page  # none of the development set

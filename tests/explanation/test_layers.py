@@ -14,18 +14,20 @@ def states(count, dim=32):
     return list(torch.randn(count, 2, 31, dim, generator=torch.Generator().manual_seed(1)))
 
 
+def merged(weights, hidden_states):
+    return torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
+
+
 @pytest.mark.parametrize("name", registry.aggregations.names())
 def test_aggregations(name):
-    aggregation = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval()
-    hidden_states = states(5)
+    aggregation, hidden_states = create_aggregation(name, 5, 32, **AGGREGATIONS[name]).eval(), states(5)
     weights = aggregation.layer_weights(hidden_states)
     if name == "last":
         assert weights is None
         return
     assert weights.shape == (2, 5) and (weights >= 0).all()
     if name in ("sea", "weighted_sum"):  # the weights make the feature map
-        expected = torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
-        torch.testing.assert_close(aggregation(hidden_states), expected)
+        torch.testing.assert_close(aggregation(hidden_states), merged(weights, hidden_states))
     if name in ("weighted_sum", "moe"):
         torch.testing.assert_close(weights.sum(1), torch.ones(2))
 
@@ -37,15 +39,13 @@ WEIGHING = {"asp_cosine": 1, "attm_lstm": 1, "raptor": 0, "sls": 1, "multires_gm
 @pytest.mark.parametrize("name", WEIGHING)
 def test_backends(name):
     unread, dim = WEIGHING[name], 128 if name == "multires_gmlp" else 32
-    count = {} if name == "raptor" else {"num_layers": 4}
+    count, hidden_states = {} if name == "raptor" else {"num_layers": 4}, states(4 + unread, dim=dim)
     backend = create_backend(name, feature_dim=dim, **count, **BACKENDS[name]).eval()
-    hidden_states = states(4 + unread, dim=dim)
     weights = backend.layer_weights(hidden_states)
     assert weights.shape == (2, 4 + unread)
     assert ((weights == 0).sum(1) == unread).all() and (weights[:, :unread] == 0).all()
     if name == "raptor":
-        expected = torch.einsum("bl,lbtd->btd", weights, torch.stack(hidden_states))
-        torch.testing.assert_close(backend.merge(hidden_states), expected)
+        torch.testing.assert_close(backend.merge(hidden_states), merged(weights, hidden_states))
 
 
 def test_of_a_recording(small_model):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,6 +22,7 @@ from nes2net.export import onnx as onnx_engine
 from nes2net.machine.installation import how_to_install
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.record import run_identity
+from nes2net.scoring.score_file import read_scores
 
 onnx = pytest.importorskip("onnx", reason="the extra 'onnx' is not installed")
 pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")
@@ -82,32 +84,33 @@ def assert_same(detector: Detector, exported: OnnxDetector) -> None:
     The standard deviation of two or three similar frames is mostly rounding error, in torch as well.
     With so few frames the tolerance is therefore larger.
     """
-    shortest, hop = exported.min_samples, max(detector.frontend.hop_length, 200)
+    shortest, hop, found = exported.min_samples, max(detector.frontend.hop_length, 200), []
     sizes = [(1, shortest), (5, shortest)]
     if exported.max_samples != shortest:
         sizes += [(1 + i % 3, shortest + i * hop + 7 * i) for i in range(1, 12)] + [(2, shortest + 40_001)]
     generator = torch.Generator().manual_seed(0)
-    found = []
     for batch, samples in sizes:
         waveform = torch.rand(batch, 1, generator=generator) * torch.randn(batch, samples, generator=generator)
-        with torch.inference_mode():
-            expected = detector(waveform)
         few = samples < shortest + 3 * hop and exported.max_samples != shortest
-        tolerance = onnx_engine.ROUGH_TOLERANCE if few else TOLERANCE
-        torch.testing.assert_close(exported(waveform), expected, rtol=tolerance, atol=tolerance)
+        expected = assert_near(detector, exported, waveform, onnx_engine.ROUGH_TOLERANCE if few else TOLERANCE)
         scores = detector.backend.scores(exported(waveform))
         torch.testing.assert_close(exported.scores(waveform), scores, rtol=1e-6, atol=1e-7)  # a softmax rounds
         found.append(expected[:, -1])
     assert torch.cat(found).std() > 1e-4  # scores depend on the waveform
 
 
+def assert_near(detector: Detector, exported: OnnxDetector, waveform: torch.Tensor, tolerance: float) -> torch.Tensor:
+    with torch.inference_mode():
+        expected = detector(waveform)
+    torch.testing.assert_close(exported(waveform), expected, rtol=tolerance, atol=tolerance)
+    return expected
+
+
 def assert_silence_is_the_same(detector: Detector, exported: OnnxDetector) -> None:
     """The graph of a spectrum keeps the floor of the logarithm."""
     waveform = 0.1 * torch.randn(2, 12_000, generator=torch.Generator().manual_seed(0))
     waveform[1, 3000:9000] = 0
-    with torch.inference_mode():
-        expected = detector(waveform)
-    torch.testing.assert_close(exported(waveform), expected, rtol=TOLERANCE, atol=TOLERANCE)
+    assert_near(detector, exported, waveform, TOLERANCE)
     assert exported(torch.zeros(1, 12_000)).isfinite().all()
 
 
@@ -155,19 +158,18 @@ def test_scores_equal_those_of_torch_for_any_batch_and_length(detector, file, co
 
 def test_the_file_describes_its_detector(detector, file, capsys):
     assert main(["info", str(file)]) == 0
-    printed = capsys.readouterr().out
+    printed, exported = capsys.readouterr().out, OnnxDetector(file)
     assert "detector exported to ONNX" in printed and "samples at 16 kHz" in printed and "nes2net_x" in printed
     model = onnx.load(file)
     onnx.checker.check_model(model, full_check=True)
     description = json.loads({p.key: p.value for p in model.metadata_props}["nes2net"])
     assert description["config"] == json.loads(json.dumps(detector.config))
     assert description["fingerprint"] == detector.fingerprint()
-    assert OnnxDetector(file).record == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
+    assert exported.record == {"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}]}}}
     assert (description["min_samples"], description["max_samples"]) == (detector.min_samples, None)
-    assert Detector.from_config(OnnxDetector(file).config).config == detector.config
+    assert Detector.from_config(exported.config).config == detector.config
     sizes = {v.name: [d.dim_param for d in v.type.tensor_type.shape.dim] for v in model.graph.input}
-    assert sizes == {"waveform": ["batch", "samples"]}
-    assert [v.name for v in model.graph.output] == ["scores", "logits"]
+    assert sizes == {"waveform": ["batch", "samples"]} and [v.name for v in model.graph.output] == ["scores", "logits"]
     assert {n.domain for n in model.graph.node} <= {""} and not model.functions
     assert str(Path(nes2net.__file__).parent).encode() not in file.read_bytes()
 
@@ -209,58 +211,45 @@ def test_both_engines_write_the_same_scores(detector, file, corpus, tmp_path, mo
     monkeypatch.chdir(tmp_path)
     detector.save("detector.pth")
     score = ["score", "asvspoof2021_la", str(corpus), "--samples", length, "--workers", "0"]
-    assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == 0
     onnx_command = [*score, "--model", str(file), "--engine", "onnx", "--out"]
-    assert main([*onnx_command, "onnx.txt"]) == 0
-    found = [dict(line.split(" ") for line in Path(f"{e}.txt").read_text().splitlines()) for e in ("torch", "onnx")]
-    assert list(found[0]) == list(found[1]) and len(found[0]) == 12
-    values = np.array([[float(v) for v in lines.values()] for lines in found])
-    np.testing.assert_allclose(values[1], values[0], atol=TOLERANCE)
-    assert values[0].std() > 1e-4
-
+    assert main([*score, "--model", "detector.pth", "--out", "torch.txt"]) == main([*onnx_command, "onnx.txt"]) == 0
+    (ids, expected), (onnx_ids, found) = read_scores("torch.txt"), read_scores("onnx.txt")
+    assert ids == onnx_ids and len(ids) == 12 and expected.std() > 1e-4
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
     capsys.readouterr()
-    assert main([*onnx_command, "onnx.txt"]) == 0
-    assert "complete already" in capsys.readouterr().out
+    assert main([*onnx_command, "onnx.txt"]) == 0 and "complete already" in capsys.readouterr().out
     assert main([*onnx_command, "torch.txt"]) == 2  # a file never mixes scores of two engines
     assert "another run" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "model, engine, message",
-    [
+def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(file, "detector.onnx")
+    Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    for name in ("detector.pth", "empty.onnx"):
+        Path(name).touch()
+    other = onnx.load(file)
+    del other.metadata_props[:]
+    onnx.save(other, "other.onnx")
+    for model, engine, message in (
         ("detector.onnx", "torch", "detector.onnx is an exported detector: add --engine onnx"),
         ("detector.pth", "onnx", "detector.pth is not an ONNX file"),
         ("none.onnx", "onnx", "none.onnx not found"),
         ("cut.onnx", "onnx", "cut.onnx is not an ONNX file or is damaged"),
         ("empty.onnx", "onnx", "empty.onnx is not"),
         ("other.onnx", "onnx", "other.onnx is not a detector of this toolkit"),
-    ],
-)
-def test_errors_are_one_line(file, corpus, tmp_path, monkeypatch, capsys, model, engine, message):
-    monkeypatch.chdir(tmp_path)
-    shutil.copy(file, "detector.onnx")
-    Path("detector.pth").write_bytes(b"")
-    Path("cut.onnx").write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-    Path("empty.onnx").write_bytes(b"")
-    other = onnx.load(file)
-    del other.metadata_props[:]
-    onnx.save(other, "other.onnx")
-    command = ["score", "asvspoof2021_la", str(corpus), "--model", model, "--engine", engine, "--out", "scores.txt"]
-    assert main(command) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
-    assert not Path("scores.txt").exists()
+    ):
+        words = f"score asvspoof2021_la {corpus} --model {model} --engine {engine} --out scores.txt"
+        assert main(words.split()) == 2 and not Path("scores.txt").exists()
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
 
 
 @pytest.mark.parametrize("module", ["onnxruntime", "onnxscript"])
 def test_a_missing_package_is_an_error_with_its_command(detector, file, tmp_path, monkeypatch, module):
-    monkeypatch.setitem(__import__("sys").modules, module, None)
+    monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=re.escape(f"{module} is not installed: {how_to_install('onnx')}")):
-        if module == "onnxruntime":
-            OnnxDetector(file)
-        else:
-            export_onnx(detector, tmp_path / "d.onnx")
+        OnnxDetector(file) if module == "onnxruntime" else export_onnx(detector, tmp_path / "d.onnx")
 
 
 def test_a_missing_device_is_named(file):
@@ -274,27 +263,25 @@ def test_a_missing_device_is_named(file):
 
 
 def test_errors_of_an_export(detector, tmp_path):
-    with pytest.raises(InputError, match=r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"):
-        export_onnx(detector, tmp_path / "d.pt")
-    with pytest.raises(InputError, match=r"bfloat16: call detector\.cpu\(\)\.float\(\) first"):
-        export_onnx(create("lfcc", "asp_mlp").bfloat16(), tmp_path / "d.onnx")
-    with pytest.raises(InputError, match="takes at least 520 samples, so it cannot be exported for 519"):
-        export_onnx(detector, tmp_path / "d.onnx", num_samples=519)
+    for exported, name, options, message in (
+        (detector, "d.pt", {}, r"d\.pt has the wrong suffix: the name of an ONNX file ends in \.onnx"),
+        (create("lfcc", "asp_mlp").bfloat16(), "d.onnx", {}, r"bfloat16: call detector\.cpu\(\)\.float\(\) first"),
+        (detector, "d.onnx", {"num_samples": 519}, "takes at least 520 samples, so it cannot be exported for 519"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export_onnx(exported, tmp_path / name, **options)
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_with_other_scores_does_not_replace_the_old_one(detector, file, tmp_path, monkeypatch):
-    def write_another(_detector, _description, path):
-        shutil.copy(file, path)
-
-    monkeypatch.setattr(onnx_engine, "_write", write_another)
+def test_a_file_with_other_scores_does_not_replace_the_old_one(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_engine, "_write", lambda _detector, _description, path: shutil.copy(file, path))
     (tmp_path / "d.onnx").write_text("old")
     other = create("wav2vec2_small", "nes2net_x")
     with torch.no_grad():
         other.backend.fc.bias += 2e-4
     with pytest.raises(InputError, match=r"d\.onnx was not written: .* differ from torch's by 2\.0e-04"):
         export_onnx(other, tmp_path / "d.onnx")
-    assert [p.name for p in tmp_path.iterdir()] == ["d.onnx"] and (tmp_path / "d.onnx").read_text() == "old"
+    assert [(p.name, p.read_text()) for p in tmp_path.iterdir()] == [("d.onnx", "old")]
 
 
 def test_runs_on_two_providers_have_two_identities(file, corpus):
@@ -361,26 +348,26 @@ def test_int8_weights_beside_the_file(tmp_path, monkeypatch, name, beside):
     detector = create("wav2vec2_small", "asp_mlp")
     size = sum(tensor.nbytes for tensor in detector.state_dict().values())
     monkeypatch.setattr(onnx_engine, "LARGEST_FILE", 1000 if beside else size - 1)
-    exported = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8"))
+    exported, waveforms = OnnxDetector(export_onnx(detector, tmp_path / "d.onnx", quantize="int8")), noise(2, 16_000)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["d.onnx", "d.onnx.data"][: 1 + beside]
-    waveforms = noise(2, 16_000)
     with torch.inference_mode():
         torch.testing.assert_close(exported(waveforms), detector(waveforms), rtol=0, atol=0.02)
 
 
 @pytest.mark.slow
 def test_errors_of_quantisation(detector, int8_file, tmp_path, monkeypatch):
-    with pytest.raises(InputError, match="unknown `quantize` 'int4': 'int8' is known"):
-        export_onnx(detector, tmp_path / "d.onnx", quantize="int4")
-    with pytest.raises(InputError, match="only ONNX files are quantised, not `to=pth`"):
-        export(detector, "pth", tmp_path / "d.pth", quantize="int8")
-    with pytest.raises(InputError, match="front-end 'lps' has no linear layers to quantise: leave out `quantize`"):
-        export_onnx(create("lps", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
+    speech, spectral, out = create("wav2vec2_small", "asp_mlp"), create("lps", "asp_mlp"), tmp_path / "d.onnx"
+    monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
+    for exported, to, method, message in (
+        (detector, "onnx", "int4", "unknown `quantize` 'int4': 'int8' is known"),
+        (detector, "pth", "int8", "only ONNX files are quantised, not `to=pth`"),
+        (spectral, "onnx", "int8", "front-end 'lps' has no linear layers to quantise: leave out `quantize`"),
+        (speech, "onnx", "int8", "this detector needs float32, so leave out `quantize`"),
+    ):
+        with pytest.raises(InputError, match=message):
+            export(exported, to, out.with_suffix(f".{to}"), quantize=method)
     with pytest.raises(InputError, match="quantised to int8, which computes on the CPU only: take `device=cpu`"):
         OnnxDetector(int8_file, device="cuda")
-    monkeypatch.setattr(onnx_engine, "INT8_TOLERANCE", 0.0)
-    with pytest.raises(InputError, match="this detector needs float32, so leave out `quantize`"):
-        export_onnx(create("wav2vec2_small", "asp_mlp"), tmp_path / "d.onnx", quantize="int8")
     assert not list(tmp_path.iterdir())
 
 
@@ -394,20 +381,13 @@ def test_every_back_end(name, tmp_path):
 
 
 #: Exported with the back-ends, or by the fast tests.
-EXPORTED_FRONTENDS = {"waveform", "wav2vec2_small", "teacher_student", "lps", "lfcc"}
+EXPORTED = {"waveform", "wav2vec2_small", "teacher_student", "lps", "lfcc", "last"}
+OTHER_FRONTENDS = {SIZES[name].frontend if name in SIZES else name for name in registry.frontends.names()} - EXPORTED
 
 
 @pytest.mark.weekly
-@pytest.mark.parametrize(
-    "name", sorted({SIZES[n].frontend if n in SIZES else n for n in registry.frontends.names()} - EXPORTED_FRONTENDS)
-)
-def test_every_front_end(name, tmp_path):
-    detector = create(name, "asp_mlp")
-    assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))
-
-
-@pytest.mark.weekly
-@pytest.mark.parametrize("name", sorted(set(registry.aggregations.names()) - {"last"}))  # as above
-def test_every_aggregation(name, tmp_path):
-    detector = create("wav2vec2_small", "asp_mlp", name)
+@pytest.mark.parametrize("name", [*sorted(OTHER_FRONTENDS), *sorted({*registry.aggregations.names()} - EXPORTED)])
+def test_every_front_end_and_aggregation(name, tmp_path):
+    frontend, aggregation = (name, "last") if name in OTHER_FRONTENDS else ("wav2vec2_small", name)
+    detector = create(frontend, "asp_mlp", aggregation)
     assert_same(detector, OnnxDetector(export_onnx(detector, tmp_path / "d.onnx")))

@@ -48,44 +48,36 @@ def test_the_folder(model, tmp_path, spectral_detector, capsys):
 
 
 def test_a_calibration_goes_with_a_space_of_one_system(model, tmp_path, capsys):
-    calibration = str(tmp_path / "calibration.json")
-
-    def refused(to, message):
-        out = tmp_path / ("out.pth" if to == "pth" else "out")
-        assert main(["export", str(model), "--to", to, "--out", str(out), "--calibration", calibration]) == 2
+    calibration, out = tmp_path / "calibration.json", tmp_path / "out"
+    other = ScoredBy("0" * 64, "float32", None)
+    for to, weights, scored_by, message in (
+        ("safetensors", (3.0,), None, "leave out --calibration"),
+        ("space", (1.0,), other, "the calibration does not belong to this detector"),
+        ("space", (1.0, 2.0), None, "fuses 2 systems"),
+    ):
+        LinearCalibration(weights, 0.0, 0.5, 1e-6, ("a", "b")[: len(weights)], scored_by=scored_by).save(calibration)
+        assert main(f"export {model} --to {to} --out {out} --calibration {calibration}".split()) == 2
         assert message in capsys.readouterr().err and not out.exists()
-
-    refused("pth", "leave out --calibration")
-    LinearCalibration((1.0,), 0.0, 0.5, 1e-6, ("a",), scored_by=ScoredBy("0" * 64, "float32", None)).save(calibration)
-    refused("space", "the calibration does not belong to this detector")
-    LinearCalibration((1.0, 2.0), 0.0, 0.5, 1e-6, ("a", "b")).save(calibration)
-    refused("space", "fuses 2 systems")
 
 
 @pytest.mark.slow
 def test_its_program_runs(model, tmp_path, spectral_detector):
     pytest.importorskip("gradio")
-    calibration = ["--calibration", str(tmp_path / "calibration.json")]
-    assert main(["export", str(model), "--to", "space", "--out", str(tmp_path / "space"), *calibration]) == 0
-    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
+    space, sound = tmp_path / "space", tmp_path / "a.wav"
+    assert main(f"export {model} --to space --out {space} --calibration {tmp_path}/calibration.json".split()) == 0
+    soundfile.write(sound, 0.1 * np.random.default_rng(0).standard_normal(32000), 16000)
     hub = {"SPACE_ID": "me/mine", "SPACE_HOST": "me-mine.hf.space", "GRADIO_SERVER_PORT": "0"}
     for place in ({}, hub):
-        process = subprocess.Popen(
-            [sys.executable, "app.py"],
-            cwd=tmp_path / "space",
-            env={**os.environ, "OMP_NUM_THREADS": "1", **place},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **place}
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=space, env=environment, **pipes)
         try:
             port = re.search(r"http://\S+:(\d+)", process.stdout.readline())[1]
             headers = {"host": "me-mine.hf.space", "origin": "https://me-mine.hf.space"} if place else {}
-            with (tmp_path / "a.wav").open("rb") as file:
-                url = f"http://127.0.0.1:{port}/api/score"
-                answer = httpx.post(url, files={"file": file}, headers=headers, timeout=PATIENCE)
+            url, files = f"http://127.0.0.1:{port}/api/score", {"file": sound.read_bytes()}
+            answer = httpx.post(url, files=files, headers=headers, timeout=PATIENCE)
             row = answer.json()
-            assert row["score"] == pytest.approx(spectral_detector.score(tmp_path / "a.wav"), abs=1e-6)
+            assert row["score"] == pytest.approx(spectral_detector.score(sound), abs=1e-6)
             assert row["llr"] == pytest.approx(3 * row["score"] + 0.5)
             assert ("https://huggingface.co" in answer.headers["content-security-policy"]) == bool(place)
         finally:

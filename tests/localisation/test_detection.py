@@ -46,8 +46,7 @@ def test_boundaries_are_matched_as_by_trying_everything(truth, found):
 def test_ends_of_an_utterance_are_no_boundaries():
     truth, found = [[("spoof", 0.0, 4.0)], [("spoof", 1.0, 4.0)]], [[], [("spoof", 1.02, 3.97)]]
     result = match_boundaries(truth, found, [4.0, 4.0])
-    assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]]
-    assert result.mean_distance == pytest.approx(0.02)
+    assert result.counts.tolist() == [[0, 0, 0], [1, 0, 0]] and result.mean_distance == pytest.approx(0.02)
     assert np.isnan(match_boundaries([], [], []).mean_distance)
 
 

@@ -1,5 +1,6 @@
 """Bootstrap intervals over utterances: those of the metric itself on every resample."""
 
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -12,17 +13,15 @@ from nes2net.localisation.intervals import interval_of_sums, point_eer_interval,
 
 def drawn(count, frames, seed, digits):
     """Utterances of about as many frames of 20 ms, half of them bona fide; frames are partly unscored."""
-    rng = np.random.default_rng(seed)
-    utterances, labels = [], []
+    rng, utterances, labels = np.random.default_rng(seed), [], []
     for number in range(count):
         duration = frames * 0.02 * rng.uniform(0.5, 1.5)
         start = rng.uniform(0, duration / 2)
-        end = duration if number % 2 else start
         truth = (np.arange(int(duration / 0.02)) * 0.02 < start).astype(int)
         truth[truth == 0] = number % 2 == 0
         scores = np.round(rng.normal(1.5 * truth + rng.normal(0, 0.5)), digits)
         scores = scores[: rng.integers(len(truth) * 3 // 4, len(truth)) + 1]
-        utterances.append(ScoredUtterance(scores, [("spoof", start, end)], duration))
+        utterances.append(ScoredUtterance(scores, [("spoof", start, duration if number % 2 else start)], duration))
         labels.append(truth[: len(scores)])
     return utterances, labels
 
@@ -32,12 +31,9 @@ def plain(metric, count, num_resamples, seed):
     values = []
     for number in range(num_resamples):
         rng = np.random.default_rng([seed, number])
-        for _ in range(100):
-            try:
+        while len(values) == number:
+            with suppress(InputError):  # a resample without one of the classes is drawn again
                 values.append(metric(rng.integers(count, size=count)).eer)
-                break
-            except InputError:
-                continue  # a resample without one of the classes
     return np.quantile(values, [0.05, 0.95])
 
 

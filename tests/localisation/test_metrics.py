@@ -13,6 +13,8 @@ from nes2net.errors import InputError
 from nes2net.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
+NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")
+published = pytest.mark.parametrize("name", NAMES)
 
 
 def utterances_of(case):
@@ -28,37 +30,35 @@ def measured_eers(utterances, resolution, measured_at):
     return {to: point_eer(*zip(*measured_frames(utterances, resolution, to))) for to in measured_at}
 
 
-@pytest.mark.parametrize("name", ["a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor"])
-class TestPublished:
-    def test_point_eers(self, name):
-        case = zoo.read("localisation_point_eer")[name]
-        resolution = case["config"]["resolution_ms"]
-        utterances = utterances_of(case)
-        found = measured_eers(utterances, resolution, case["measured_at_ms"])
-        assert [result.eer for result in found.values()] == exactly(case["eer"])
-        assert [result.threshold for result in found.values()] == exactly(case["threshold"])
-        own = found[resolution]
-        assert (own.num_bonafide, own.num_spoof) == (case["num_bonafide"], case["num_spoof"])
-        aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
-        assert [len(scores) for scores, _ in aligned] == [u["aligned_frames"] for u in case["utterances"]]
-        lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
-        whole = case["utterance_eer_from_minimum"], case["utterance_threshold"]
-        assert point_eer(*zip(*lowest))[:2] == exactly(whole)
-        from_segments = [u._replace(labels_10ms=None) for u in utterances]
-        assert measured_eers(from_segments, resolution, case["measured_at_ms"]) == found
+@published
+def test_point_eers(name):
+    case = zoo.read("localisation_point_eer")[name]
+    resolution = case["config"]["resolution_ms"]
+    utterances = utterances_of(case)
+    found = measured_eers(utterances, resolution, case["measured_at_ms"])
+    assert [result.eer for result in found.values()] == exactly(case["eer"])
+    assert [result.threshold for result in found.values()] == exactly(case["threshold"])
+    assert found[resolution][2:] == (case["num_bonafide"], case["num_spoof"])
+    aligned = [align(u.scores, pool_labels(u.labels_10ms, resolution // 10)) for u in utterances]
+    assert [len(scores) for scores, _ in aligned] == [u["aligned_frames"] for u in case["utterances"]]
+    lowest = [(s.min(keepdims=True), labels.min(keepdims=True)) for s, labels in aligned]
+    assert point_eer(*zip(*lowest))[:2] == exactly((case["utterance_eer_from_minimum"], case["utterance_threshold"]))
+    from_segments = [u._replace(labels_10ms=None) for u in utterances]
+    assert measured_eers(from_segments, resolution, case["measured_at_ms"]) == found
 
-    def test_range_eer(self, name):
-        case = zoo.read("localisation_range_eer")[name]
-        for tail, key in (("bonafide", "exact"), ("last", "exact_last_score_to_the_end")):
-            found = range_eer(utterances_of(case), case["config"]["resolution_ms"], tail)
-            assert found._asdict() == exactly(case[key])
-        assert found.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
 
-    def test_rates_are_those_of_pyannote(self, name):
-        case = zoo.read("localisation_range_eer")[name]
-        for threshold, *expected in zip(*(case["pyannote"][key].tolist() for key in ("thresholds", "fpr", "fnr"))):
-            found = plain_rates(utterances_of(case), case["config"]["resolution_ms"] / 1000, threshold, "bonafide")
-            assert found == pytest.approx(expected, rel=0, abs=1e-9)
+@published
+def test_range_eer(name):
+    """Also: the rates at each threshold are those of pyannote."""
+    case = zoo.read("localisation_range_eer")[name]
+    utterances, resolution = utterances_of(case), case["config"]["resolution_ms"]
+    for tail, key in (("bonafide", "exact"), ("last", "exact_last_score_to_the_end")):
+        found = range_eer(utterances, resolution, tail)
+        assert found._asdict() == exactly(case[key])
+    assert found.eer == pytest.approx(case["wedefense"]["eer"], abs=1e-5)
+    for threshold, *expected in zip(*(case["pyannote"][key].tolist() for key in ("thresholds", "fpr", "fnr"))):
+        rates = plain_rates(utterances, resolution / 1000, threshold, "bonafide")
+        assert rates == pytest.approx(expected, rel=0, abs=1e-9)
 
 
 def plain_rates(utterances, step, threshold, tail):
@@ -84,13 +84,11 @@ def plain_rates(utterances, step, threshold, tail):
 @st.composite
 def scored(draw):
     """An utterance of a few frames of 20 ms, its segments on a grid of 7 ms, in turn bona fide and spoof."""
-    cuts = sorted(draw(st.sets(st.integers(1, 25), max_size=4)))
-    duration = 26 * 0.007
-    times = [0.0, *(cut * 0.007 for cut in cuts), duration]
-    first = draw(st.booleans())
-    segments = [("spoof" if first ^ (n % 2 == 0) else "bonafide", *pair) for n, pair in enumerate(pairwise(times))]
+    times = [cut * 0.007 for cut in (0, *sorted(draw(st.sets(st.integers(1, 25), max_size=4))), 26)]
+    labels = draw(st.sampled_from([("bonafide", "spoof"), ("spoof", "bonafide")])) * 3
     scores = draw(st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=11))
-    return ScoredUtterance(np.array(scores), segments, duration)
+    segments = [(label, *pair) for label, pair in zip(labels, pairwise(times))]
+    return ScoredUtterance(np.array(scores), segments, times[-1])
 
 
 @settings(max_examples=40)

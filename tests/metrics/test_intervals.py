@@ -13,8 +13,6 @@ from nes2net.errors import InputError
 from nes2net.metrics.intervals import two_sided_p
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)
-
-
 ASV = {"asv_target": [2.0, 3.0, 4.0, 0.5], "asv_nontarget": [0.0, 1.0, -1.0, 2.5], "asv_spoof": [1.5, 3.5, 2.0]}
 QUICK = {
     "eer": metrics.compute_eer,
@@ -54,11 +52,10 @@ def plain(metric):
 @settings(max_examples=15)
 @given(scores, scores, st.booleans(), st.integers(0, 1000))
 def test_quick_metric_is_the_metric_of_the_resample(name, bonafide, spoof, clustered, seed):
-    speakers = [f"speaker {i % 4}" for i in range(len(bonafide) + len(spoof))]
-    groups = (
-        {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]} if clustered else {}
-    )
-    options = {"num_resamples": 9, "seed": seed, **groups}
+    options = {"num_resamples": 9, "seed": seed}
+    if clustered:
+        speakers = [f"speaker {i % 4}" for i in range(len(bonafide) + len(spoof))]
+        options |= {"bonafide_groups": speakers[: len(bonafide)], "spoof_groups": speakers[len(bonafide) :]}
     quick, slow = (metrics.bootstrap_values([m], bonafide, spoof, **options) for m in (QUICK[name], plain(QUICK[name])))
     assert quick[:, 0] == pytest.approx(slow[:, 0], rel=0, abs=1e-13)
 
@@ -75,28 +72,21 @@ def test_wilson_is_that_of_scipy(hits, number, confidence):
 
 @pytest.mark.parametrize("name", QUICK)
 def test_quick_metric_on_many_trials(name):
-    bonafide, spoof = (np.round(scores, 1) for scores in drawn(2)[:2])
-    quick, slow = (
-        metrics.bootstrap_values([metric], bonafide, spoof, num_resamples=30)
-        for metric in (QUICK[name], plain(QUICK[name]))
-    )
+    classes, metric = [np.round(scores, 1) for scores in drawn(2)[:2]], QUICK[name]
+    quick, slow = (metrics.bootstrap_values([one], *classes, num_resamples=30) for one in (metric, plain(metric)))
     assert quick[:, 0] == pytest.approx(slow[:, 0], abs=1e-13)
-    low, high = metrics.bootstrap_interval(QUICK[name], bonafide, spoof, num_resamples=30)
-    assert low < plain(QUICK[name])(bonafide, spoof) < high
+    low, high = metrics.bootstrap_interval(metric, *classes, num_resamples=30)
+    assert low < plain(metric)(*classes) < high
 
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_threads_change_nothing(clustered):
     bonafide, spoof, speakers = drawn(2, 3000, 18000)  # fewer than 20,000 trials are left to one thread
-    groups = speakers if clustered else {}
-    results = [
-        metrics.bootstrap_interval(metrics.compute_eer, bonafide, spoof, num_resamples=9, num_threads=n, **groups)
-        for n in (1, 3, None)
-    ]
-    assert len(set(results)) == 1
-    draws = metrics.bootstrap_values([plain(metrics.compute_eer)], bonafide, spoof, num_resamples=9, **groups)[:, 0]
-    eer, number = metrics.compute_eer(bonafide, spoof)[0], 4 / (1 / 3000 + 1 / 18000)
-    assert results[0] == pytest.approx(metrics.rate_interval(eer, draws, number), abs=1e-13)
+    options, rule = {"num_resamples": 9, **(speakers if clustered else {})}, metrics.compute_eer
+    found, *others = (metrics.bootstrap_interval(rule, bonafide, spoof, num_threads=n, **options) for n in (1, 3, None))
+    draws = metrics.bootstrap_values([plain(rule)], bonafide, spoof, **options)[:, 0]
+    expected = metrics.rate_interval(rule(bonafide, spoof)[0], draws, 4 / (1 / 3000 + 1 / 18000))
+    assert found == pytest.approx(expected, abs=1e-13) and others == [found, found]
 
 
 @pytest.mark.parametrize("metric", [metrics.compute_eer, metrics.compute_min_dcf, metrics.compute_cllr])
@@ -136,15 +126,13 @@ def test_intervals_of_rates():
 
 
 def test_a_draw_that_lacks_a_class_is_repeated():
-    low, high = metrics.bootstrap_interval(
-        metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, bonafide_groups=["a", "a"], spoof_groups=["b"]
-    )
-    assert (low, high) == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
+    groups = {"bonafide_groups": ["a", "a"], "spoof_groups": ["b"]}
+    found = metrics.bootstrap_interval(metrics.compute_eer, [1.0, 2.0], [0.0], num_resamples=50, **groups)
+    assert found == metrics.wilson_interval(0, 4 / (1 / 2 + 1 / 1))
 
 
-@pytest.mark.parametrize(
-    "options, message",
-    [
+def test_bad_settings_and_scores():
+    for options, message in (
         ({"num_resamples": 0}, "`num_resamples` must be at least 1"),
         ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
         ({"num_threads": 0}, "num_threads must be at least 1"),
@@ -154,11 +142,12 @@ def test_a_draw_that_lacks_a_class_is_repeated():
         ({"spoof": []}, "no spoof"),
         ({"bonafide": [np.nan]}, "NaN"),
         ({"metric": functools.partial(metrics.compute_eer, method="best")}, "unknown EER method 'best'"),
-    ],
-)
-def test_bad_settings_and_scores(options, message):
+    ):
+        with pytest.raises(InputError, match=message):
+            metrics.bootstrap_interval(**{"metric": metrics.compute_eer, "bonafide": [1.0], "spoof": [0.0], **options})
+    message = "2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"
     with pytest.raises(InputError, match=message):
-        metrics.bootstrap_interval(**{"metric": metrics.compute_eer, "bonafide": [1.0], "spoof": [0.0], **options})
+        metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))
 
 
 # Comparisons
@@ -177,15 +166,13 @@ def test_pairing_finds_a_difference_that_the_intervals_alone_do_not(two_systems,
     first, second = two_systems
     result = metrics.compare_systems(metric, first, second, num_resamples=120)
     assert (result.first, result.second) == tuple(plain(metric)(*system) for system in two_systems)
-    assert result.difference == result.first - result.second < 0
+    assert result.difference == result.first - result.second < 0 and result.p_value < 0.05
     low, high = result.interval
     assert low < result.difference < high < 0
-    assert result.p_value < 0.05
     alone, other = (metrics.bootstrap_interval(metric, *system, num_resamples=120) for system in two_systems)
     assert alone[1] > other[0]  # the two intervals overlap
     mirrored = metrics.compare_systems(metric, second, first, num_resamples=120)
-    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15)
-    assert mirrored.p_value == result.p_value
+    assert mirrored.interval == pytest.approx((-high, -low), abs=1e-15) and mirrored.p_value == result.p_value
 
 
 def test_p_values(two_systems):
@@ -195,8 +182,7 @@ def test_p_values(two_systems):
         assert (result.difference, result.interval, result.p_value) == (0, (0, 0), 1)
     systems = ([9.0] * 9, [-9.0] * 9), ([0.0] * 9, [0.0] * 9)
     result = metrics.compare_systems(metrics.compute_cllr, *systems, num_resamples=99)
-    assert result.p_value == pytest.approx(2 / 100)
-    assert result.first < 0.01 and result.second == pytest.approx(1)
+    assert result.p_value == pytest.approx(2 / 100) and result.first < 0.01 and result.second == pytest.approx(1)
     assert two_sided_p(np.array([0.0] * 90 + [0.1] * 10)) == pytest.approx(2 * 46 / 101)
     assert two_sided_p(np.array([0.0, 0.1, 0.1, -0.1])) == pytest.approx(1.0)
     assert two_sided_p(np.zeros(9)) == 1
@@ -209,9 +195,3 @@ def test_speakers_are_drawn_for_both_systems(two_systems):
     clustered, alone = (metrics.compare_systems(rule, *two_systems, num_resamples=50, **of) for of in (groups, {}))
     assert clustered.difference == alone.difference and clustered.interval != alone.interval
     assert clustered.interval[0] < clustered.difference < clustered.interval[1]
-
-
-def test_systems_on_other_trials():
-    message = "2 bona fide and 1 spoof scores of the first system, but 1 and 1 of the second"
-    with pytest.raises(InputError, match=message):
-        metrics.compare_systems(metrics.compute_eer, ([1.0, 2.0], [0.0]), ([1.0], [0.0]))

@@ -9,9 +9,7 @@ from builders import golden_metrics
 from nes2net import metrics
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
-to_the_last_place = partial(
-    pytest.approx, rel=5e-16, abs=5e-16
-)  # the published programs read scores by pandas' default parser
+to_the_last_place = partial(pytest.approx, rel=5e-16, abs=5e-16)  # they read scores by pandas' default parser
 
 
 @pytest.fixture(scope="module", params=golden_metrics.NAMES)
@@ -140,10 +138,8 @@ def test_asvspoof5_track_2(case):
     a_dcf, threshold = metrics.compute_a_dcf(*tandem)
     assert a_dcf == exactly(values["a_dcf"])
     assert threshold == to_the_last_place(values["a_dcf_threshold"])
-    t_eer = metrics.compute_t_eer(*cm, *asv)
-    assert 100 * t_eer == exactly(values["t_eer_percent"])
-    min_tdcf = metrics.tdcf_curve(*cm, metrics.ASVSPOOF5_WEIGHTS).min()
-    assert min_tdcf == exactly(values["min_tDCF"])
+    assert 100 * metrics.compute_t_eer(*cm, *asv) == exactly(values["t_eer_percent"])
+    assert metrics.tdcf_curve(*cm, metrics.ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
 
 
 @cases(TRAINING_CODE_2019)
@@ -157,12 +153,10 @@ def test_2019_figures_of_the_training_code(case):
     pooled = [score for scores in spoof.values() for score in scores]
     assert len(bonafide) + len(pooled) == len(rows)
     eer, min_tdcf = metrics.compute_eer(bonafide, pooled)[0], metrics.compute_min_tdcf(bonafide, pooled, *asv, 2019)
-    assert 100 * eer == exactly(values["eer_percent"])
-    assert min_tdcf == exactly(values["min_tDCF"])
-    by_attack = [
-        f"\tEER {name}\t\t= {100 * metrics.compute_eer(bonafide, scores)[0]:.9f} %" for name, scores in spoof.items()
-    ]
+    assert (100 * eer, min_tdcf) == exactly((values["eer_percent"], values["min_tDCF"]))
+    eers = {name: 100 * metrics.compute_eer(bonafide, scores)[0] for name, scores in spoof.items()}
     printed = values["printed"].splitlines()
     assert printed[2] == f"\tEER\t\t= {100 * eer:.9f} % (Equal error rate for countermeasure)"
     assert printed[5] == f"\tmin-tDCF\t\t= {min_tdcf:.9f}"
+    by_attack = [f"\tEER {name}\t\t= {eer:.9f} %" for name, eer in eers.items()]
     assert [line.partition(" (")[0] for line in printed[8:]] == by_attack

@@ -30,16 +30,14 @@ def test_rates_are_those_of_scikit_learn(bonafide, spoof, threshold):
 def test_draws_are_those_of_plain_resampling():
     """Draw the same trials by hand, and compute each rate of each draw; evaluation/test_transfer.py draws speakers."""
     rng = np.random.default_rng(0)
-    bonafide, spoof = rng.normal(1, 1, 40), rng.normal(-1, 1, 60)
+    classes, drawn = (rng.normal(1, 1, 40), rng.normal(-1, 1, 60)), []
     rule = functools.partial(metrics.compute_rates, threshold=0.1)
-    found = metrics.bootstrap_values([rule], bonafide, spoof, num_resamples=50, seed=3)
-    drawn = []
+    found = metrics.bootstrap_values([rule], *classes, num_resamples=50, seed=3)
     for number in range(50):
         generator = np.random.default_rng([3, number])
-        of = [scores[generator.integers(len(scores), size=len(scores))] for scores in (bonafide, spoof)]
-        drawn.append(metrics.compute_rates(*of, 0.1))
+        drawn.append(rule(*(scores[generator.integers(len(scores), size=len(scores))] for scores in classes)))
     np.testing.assert_allclose(found, drawn, atol=1e-12)
-    rates, numbers = metrics.compute_rates(bonafide, spoof, 0.1), trials_behind(40, 60)
+    rates, numbers = rule(*classes), trials_behind(40, 60)
     expected = {"miss": 40, "false_alarm": 60, "hter": 96, "eer": 96, "accuracy": 100, "f1": 120}
     assert numbers == pytest.approx(expected)
     for name, column in zip(rates._fields, found.T):

@@ -28,28 +28,17 @@ def test_a_dcf_is_its_definition(target, nontarget, spoof):
     assert costs[threshold] == pytest.approx(min(costs.values()), abs=1e-12)
 
 
-def t_eer_by_definition(bonafide, spoof, asv):
-    """Take, for each ASV threshold, the countermeasure's threshold where the errors are nearest.
-
-    Returns |misses − nontargets| and the rate of accepted spoofs there.
-    """
-    cm_miss, cm_alarm, _ = metrics.det_curve(bonafide, spoof)
-    found = []
-    for threshold in (min(map(min, asv)) - 0.001, *sorted(score for scores in asv for score in scores)):
-        miss, nontarget, spoofed = (
-            share(np.array(asv[0]) <= threshold),
-            *(share(np.array(a) > threshold) for a in asv[1:]),
-        )
-        misses, nontargets, spoofs = cm_miss + (1 - cm_miss) * miss, (1 - cm_miss) * nontarget, cm_alarm * spoofed
-        at = np.argmin(np.abs(misses - 0.5 * (nontargets + spoofs)))
-        found.append((abs(misses[at] - nontargets[at]), spoofs[at]))
-    return found
-
-
 @settings(max_examples=25)
 @given(tied, tied, st.tuples(tied, tied, tied))
 def test_t_eer_is_its_definition(bonafide, spoof, asv):
-    found = t_eer_by_definition(bonafide, spoof, asv)
+    """For each ASV threshold, the countermeasure's threshold where the errors are nearest; of these, the nearest."""
+    cm_miss, cm_alarm, _ = metrics.det_curve(bonafide, spoof)
+    found = []  # |misses − nontargets|, and the rate of accepted spoofs
+    for threshold in (min(map(min, asv)) - 0.001, *sorted(score for scores in asv for score in scores)):
+        miss, *accepted = share(np.array(asv[0]) <= threshold), *(share(np.array(a) > threshold) for a in asv[1:])
+        misses, nontargets, spoofs = cm_miss + (1 - cm_miss) * miss, (1 - cm_miss) * accepted[0], cm_alarm * accepted[1]
+        at = np.argmin(np.abs(misses - 0.5 * (nontargets + spoofs)))
+        found.append((abs(misses[at] - nontargets[at]), spoofs[at]))
     nearest = min(distance for distance, _ in found)
     # Where thresholds are equally near, the last bit decides.
     allowed = [spoofs for distance, spoofs in found if distance <= nearest + 1e-12]

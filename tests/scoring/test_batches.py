@@ -34,6 +34,7 @@ FRONTENDS = {
     "wavlm": small("wavlm", normalize=False),
     "wav2vec2_group_norm": small("wav2vec2", extractor_mode="default", layer_norm_first=False),
     **{f"{name}_normalised": small(name, normalize=True) for name in ("wav2vec2", "wavlm", "lps")},
+    "lps_first": {"name": "lps", "n_fft": 512, "hop_length": 160, "num_samples": 1000},  # of which 992 are used
 }
 #: Front-ends whose output depends on samples after the last complete frame.
 LOOK_AT_EVERYTHING = {"wav2vec2_normalised", "wavlm_normalised", "waveform"}
@@ -50,18 +51,16 @@ FURTHER_OPTIONS = {"ensemble": {"kind": "classification"}, "multires_gmlp": {"ma
 
 def systems() -> dict[str, dict]:
     """Each back-end, front-end and aggregation, small."""
-    systems = {}
+    speech, systems = FRONTENDS["wav2vec2"], {}
     for name in registry.backends.names():
         options = {"name": name, **small_parts.BACKENDS.get(name, {}), **FURTHER_OPTIONS.get(name, {})}
-        systems[f"back-end {name}"] = {"frontend": FRONTEND_OF.get(name, FRONTENDS["wav2vec2"]), "backend": options}
-    for name in sorted({*FRONTENDS} - {"waveform"}):  # that of raw_aasist
+        systems[f"back-end {name}"] = {"frontend": FRONTEND_OF.get(name, speech), "backend": options}
+    for name in sorted({*FRONTENDS} - {"waveform", "lps_first"}):  # the waveform is that of raw_aasist
         systems[f"front-end {name}"] = {"frontend": FRONTENDS[name], "backend": "asp_mlp"}
+    nested = {"name": "nes2net_x", "nes_ratio": [4, 4]}
     for name in registry.aggregations.names():
-        parts = {"frontend": FRONTENDS["wav2vec2"], "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
-        systems[f"aggregation {name}"] = {
-            **parts,
-            "aggregation": {"name": name, **small_parts.AGGREGATIONS.get(name, {})},
-        }
+        options = {"name": name, **small_parts.AGGREGATIONS.get(name, {})}
+        systems[f"aggregation {name}"] = {"frontend": speech, "aggregation": options, "backend": nested}
     return systems
 
 
@@ -75,14 +74,12 @@ def utterances(tmp_path_factory) -> list[Trial]:
     Some lengths are equal, some give the same number of frames, some are shorter than a detector
     needs, and one is at another sampling rate.
     """
-    folder = tmp_path_factory.mktemp("utterances")
-    rng = np.random.default_rng(0)
-    trials = []
-    for length in (9000, 9017, 9000, 9100, 300, 12000, 12100, 9050, 8000, 16001, 12000, 24000):
+    folder, rng = tmp_path_factory.mktemp("utterances"), np.random.default_rng(0)
+    lengths = (9000, 9017, 9000, 9100, 300, 12000, 12100, 9050, 8000, 16001, 12000, 24000)
+    trials = [Trial(f"u{number:02d}", folder / f"u{number:02d}.wav") for number in range(len(lengths))]
+    for trial, length in zip(trials, lengths):
         rate = 8000 if length == 24000 else 16000
-        name = f"u{len(trials):02d}"
-        soundfile.write(folder / f"{name}.wav", 0.1 * rng.standard_normal(length * rate // 16000), rate)
-        trials.append(Trial(name, folder / f"{name}.wav"))
+        soundfile.write(trial.path, 0.1 * rng.standard_normal(length * rate // 16000), rate)
     return trials
 
 
@@ -117,24 +114,16 @@ def test_unused_samples_have_no_effect(name):
         waveform = 0.1 * torch.randn(2, num_samples)
         used = frontend.used_samples(num_samples)
         assert used == num_samples if name in LOOK_AT_EVERYTHING else used <= num_samples
-        assert frontend.used_samples(used) == used
-        if used < num_samples:
-            other = waveform.clone()
-            other[:, used:] = 1
-            with torch.inference_mode():
-                whole, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], other))
-            for states in zip(whole, cut, changed):
-                torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-6)
-                assert torch.equal(states[2], states[0])
-        other = waveform.clone()
-        other[:, used - 1] += 0.5
+        assert frontend.used_samples(used) == used and (name != "lps_first" or used == 992)
+        beyond, last = waveform.clone(), waveform.clone()
+        beyond[:, used:] = 1
+        last[:, used - 1] += 0.5
         with torch.inference_mode():
-            assert not torch.equal(frontend(other)[-1], frontend(waveform)[-1])
-
-
-def test_used_samples_are_limited_by_num_samples():
-    frontend = registry.create_frontend("lps", n_fft=512, hop_length=160, num_samples=1000)
-    assert frontend.used_samples(1000) == frontend.used_samples(90000) == 512 + 3 * 160 == 992
+            whole, cut, changed = (frontend(w, layers="all") for w in (waveform, waveform[:, :used], beyond))
+            assert not torch.equal(frontend(last)[-1], whole[-1])
+        for states in zip(whole, cut, changed):
+            torch.testing.assert_close(states[1], states[0], rtol=0, atol=1e-6)
+            assert torch.equal(states[2], states[0])
 
 
 # The plan
@@ -172,11 +161,7 @@ def test_processes_together_score_each_trial_once(by_length, monkeypatch):
     assert again == whole[20:]
     done.remove(trials[whole[7][0]].id)  # a batch is scored whole or not at all
     assert sorted(indices(plan_batches(trials, 4, by_length, done=done))) == sorted([whole[7], *whole[20:]])
-
-
-def test_lengths_of_done_trials_are_not_read(monkeypatch):
-    monkeypatch.setattr(batching, "_WINDOW_TRIALS", 50)
-    asked, trials = [], trials_of(200)
+    asked = []  # lengths of windows that are done are not read
     list(plan_batches(trials, 4, lambda t: asked.append(t.id) or 7, done={t.id for t in trials[:120]}))
     assert sorted(asked) == sorted(t.id for t in trials[96:])
 
@@ -204,13 +189,8 @@ def test_long_utterances_share_a_batch_up_to_its_samples():
 def test_reading_ahead_is_bounded(utterances):
     """A reading process gets a few batches at a time, not all of them."""
     told = []
-
-    def batches():
-        for batch in plan_batches(utterances * 20, 2):
-            told.append(batch)
-            yield batch
-
-    read = iter(read_batches(batches(), WaveformReader(8000), num_workers=1))
+    planned = (told.append(batch) or batch for batch in plan_batches(utterances * 20, 2))
+    read = iter(read_batches(planned, WaveformReader(8000), num_workers=1))
     for number in range(5):
         next(read)
         assert len(told) <= number + 4
@@ -218,40 +198,30 @@ def test_reading_ahead_is_bounded(utterances):
 
 def test_wrong_headers_and_bad_files_change_no_other_score(tmp_path):
     """If a header gives a wrong length, the batch is split into groups of equal lengths."""
-    rng = np.random.default_rng(1)
-    trials = []
-    for name, length in (("a", 5000), ("b", 5000), ("c", 7000)):
-        soundfile.write(tmp_path / f"{name}.wav", 0.1 * rng.standard_normal(length), 16000)
-        trials.append(Trial(name, tmp_path / f"{name}.wav"))
-    (tmp_path / "d.wav").write_text("no audio")
-    trials += [Trial("d", tmp_path / "d.wav"), Trial("e", tmp_path / "none.wav"), Trial("f", None)]
+    trials = [Trial(name, tmp_path / f"{name}.wav") for name in "abcde"] + [Trial("f", None)]
+    for trial, length in zip(trials, (5000, 5000, 7000)):
+        soundfile.write(trial.path, 0.1 * np.random.default_rng(1).standard_normal(length), 16000)
+    trials[3].path.write_text("no audio")
     reading = WaveformReader(None)
     lengths = header_length(reading)
     assert [lengths(t) for t in trials] == [5000, 5000, 7000, -2 - len("no audio"), -1, -1]
     (batch,) = read_batches(plan_batches(trials, 6, lambda trial: 0), reading, num_workers=0)
-    assert [(group.ids, group.waveforms.shape) for group in batch.groups] == [
-        (["a", "b"], (2, 5000)),
-        (["c"], (1, 7000)),
-    ]
+    found = [(group.ids, group.waveforms.shape) for group in batch.groups]
+    assert found == [(["a", "b"], (2, 5000)), (["c"], (1, 7000))]
     np.testing.assert_array_equal(batch.groups[0].waveforms[1].numpy(), load_audio(trials[1].path))
     assert list(batch.failures) == ["d", "e", "f"] and "not found" in batch.failures["e"]
 
 
-def test_nothing_is_decoded_to_plan_batches(spectral_detector, tmp_path):
+def test_nothing_is_decoded_to_plan_batches(tmp_path):
     """MP3, and FLAC written to a pipe, are sorted by size, other formats by their header."""
-    samples = 0.1 * np.random.default_rng(4).standard_normal(24000)
-    names = ("a.mp3", "b.flac", "c.flac", "d.ogg")
-    for name in names:
-        soundfile.write(tmp_path / name, samples, 48000)
-    unknown = bytearray((tmp_path / "c.flac").read_bytes())
+    paths = [tmp_path / name for name in ("a.mp3", "b.flac", "c.flac", "d.ogg")]
+    for path in paths:
+        soundfile.write(path, 0.1 * np.random.default_rng(4).standard_normal(24000), 48000)
+    unknown = bytearray(paths[2].read_bytes())
     unknown[21:26] = bytes([unknown[21] & 0xF0, 0, 0, 0, 0])
-    (tmp_path / "c.flac").write_bytes(unknown)
-    trials = [Trial(name, tmp_path / name) for name in names]
-    sizes = [path.stat().st_size for path in (t.path for t in trials)]
-    found = [header_length(WaveformReader(None))(trial) for trial in trials]
-    assert found[:3] == [-2 - sizes[0], 8000, -2 - sizes[2]] and found[3] == 8000
-    result = score_trials(spectral_detector, trials, tmp_path / "s", num_samples=None, batch_size=4, num_workers=0)
-    assert result.done == 4 and not result.failures
+    paths[2].write_bytes(unknown)
+    sizes, lengths = [path.stat().st_size for path in paths], header_length(WaveformReader(None))
+    assert [lengths(Trial(path.name, path)) for path in paths] == [-2 - sizes[0], 8000, -2 - sizes[2], 8000]
 
 
 def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path):

@@ -22,21 +22,18 @@ def noise():
 
 def test_decide(spectral_detector, noise, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
-    calibration = replace(FITTED, scored_by=scored_by)
+    calibration, decide = replace(FITTED, scored_by=scored_by), spectral_detector.decide
     soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
     expected = Decider(calibration)(spectral_detector.score(noise, 16000, num_samples=16000))
-    assert spectral_detector.decide(noise, calibration, 16000) == expected
-    assert spectral_detector.decide(tmp_path / "a.wav", calibration) == expected
-    decider = Decider(calibration, 0.9, OperatingPoint("eer"))
-    assert spectral_detector.decide(noise, decider, 16000) == decider(expected.score)
-    halves = np.repeat(noise, 2)
-    assert spectral_detector.decide(halves, calibration, 32000).score == pytest.approx(
-        spectral_detector.score(halves, 32000, num_samples=16000)
-    )
+    assert decide(noise, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
+    decider, halves = Decider(calibration, 0.9, OperatingPoint("eer")), np.repeat(noise, 2)
+    assert decide(noise, decider, 16000) == decider(expected.score)
+    alone = spectral_detector.score(halves, 32000, num_samples=16000)
+    assert decide(halves, calibration, 32000).score == pytest.approx(alone)
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
-    assert spectral_detector.decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
+    assert decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
-        spectral_detector.decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
+        decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
 
 
 def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
@@ -53,8 +50,7 @@ def test_segment():
     detector, recording = loud_is_fake.detector(), loud_is_fake.recording()
     scored_by = ScoredBy(detector.fingerprint(), "float32", None, 20.0)
     calibration = LinearCalibration((4.0,), -1.0, 0.5, 1e-6, ("a",), scored_by=scored_by)
-    point = OperatingPoint("cost", c_fa=2.0)
-    decider = Decider(calibration, operating_point=point)
+    decider = Decider(calibration, operating_point=OperatingPoint("cost", c_fa=2.0))
     assert decider.threshold == pytest.approx((np.log(2) + 1) / 4)
     found = detector.segment(recording, 16000, calibration=decider)
     assert found == detector.segment(recording, 16000, threshold=decider.threshold)
@@ -77,10 +73,9 @@ def test_segment():
 
 
 def test_how_much_is_scored():
-    published = {"published_model": "df_arena_1b"}
+    published, seconds = {"published_model": "df_arena_1b"}, replace(FITTED, scored_by=ScoredBy("0", "float32", 16000))
     whole = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", None)))
     assert calibrated_samples(None, published).num_samples == 64600
     assert calibrated_samples(None, {}) == calibrated_samples(whole, published) == (None, "")  # as calibrated
     assert calibrated_samples(Decider(FITTED), published).num_samples == 64600
-    second = Decider(replace(FITTED, scored_by=ScoredBy("0", "float32", 16000)))
-    assert calibrated_samples(second, published) == (16000, "for the calibration")
+    assert calibrated_samples(Decider(seconds), published) == (16000, "for the calibration")

@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
-from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 
 import pytest
 import torch
+from builders.files import write
+from builders.interruption import journalled
 
 from nes2net import Detector, InputError
 from nes2net.audio.read import load_audio
@@ -15,12 +16,7 @@ from nes2net.audio.waveform import head_crop
 from nes2net.corpora import asvspoof2021_la
 from nes2net.machine import files as atomic
 from nes2net.scoring.corpus import score_trials
-from nes2net.scoring.journal import Journal, stamp
-
-
-@pytest.fixture
-def detector(spectral_detector):
-    return spectral_detector
+from nes2net.scoring.journal import stamp
 
 
 @pytest.fixture
@@ -37,10 +33,10 @@ def out(tmp_path):
 
 
 @pytest.fixture
-def score(detector, trials, out):
+def score(spectral_detector, trials, out):
     """A function that scores the first 8,000 samples of the trials, four a batch, into ``out``."""
 
-    def score(trials=trials, out=out, detector=detector, **options):
+    def score(trials=trials, out=out, detector=spectral_detector, **options):
         options = {"num_samples": 8000, "num_workers": 0, "batch_size": 4, **options}
         return score_trials(detector, trials, out, **options)
 
@@ -49,23 +45,6 @@ def score(detector, trials, out):
 
 def read(path):
     return [(line.split(" ")[0], float(line.split(" ")[1])) for line in path.read_text().splitlines()]
-
-
-@contextmanager
-def journalled(stop_after=None):
-    """The scores of each batch that enters the journal; Ctrl-C is pressed after a number of batches."""
-    add, added = Journal.add, []
-
-    def adding(journal, scores, failures=None):
-        add(journal, scores, failures)
-        if scores:
-            added.append(scores)
-        if len(added) == stop_after:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt) if stop_after else nullcontext():
-        patch.setattr(Journal, "add", adding)
-        yield added
 
 
 @pytest.mark.parametrize("num_samples", [8000, None])
@@ -85,27 +64,26 @@ def test_an_interrupted_run_continues(score, out, tmp_path, num_samples):
     assert sorted(path.name for path in out.parent.iterdir()) == ["s.txt", "s.txt.json"]
 
 
-def test_a_batch_with_a_missing_score_is_scored_completely(score, trials, out, tmp_path):
-    """Its scores then equal those of an uninterrupted run to the last bit."""
+def test_journals_of_two_killed_processes_and_a_batch_with_a_missing_score(score, trials, out, tmp_path):
+    """The whole batch is scored again: its scores equal those of an uninterrupted run to the last bit."""
     whole = tmp_path / "whole.txt"
     run = json.loads(score(out=whole, batch_size=5).record_path.read_text())["run"]
     lines = [json.dumps([name, score, stamp(trial.path)]) for trial, (name, score) in zip(trials, read(whole))]
-    out.parent.mkdir()
-    out.with_name("s.txt.partial").write_text("\n".join([json.dumps(run), *lines[:8], lines[8][:12]]))
+    write(out.with_name("s.txt.partial"), "\n".join([json.dumps(run), *lines[5:8], lines[8][:12]]))
+    write(out.with_name("s.txt.partial.1"), "\n".join([json.dumps(run), *lines[:5], ""]))
     with journalled() as again:
         score(batch_size=5)
     assert [list(scores) for scores in again] == [[t.id for t in part] for part in (trials[5:10], trials[10:])]
-    assert out.read_bytes() == whole.read_bytes()
+    assert out.read_bytes() == whole.read_bytes() and len(list(out.parent.iterdir())) == 2
 
 
-def test_an_interrupted_overwriting_run_keeps_its_own_scores(score, tmp_path):
-    out = tmp_path / "scores.txt"
-    out.write_text("other 1.0\n")
+def test_an_interrupted_overwriting_run_keeps_its_own_scores(score, out):
+    write(out, "other 1.0\n")
     with journalled(stop_after=1):
-        score(out=out, overwrite=True)
+        score(overwrite=True)
     assert out.read_text() == "other 1.0\n"
     with journalled() as again:
-        score(out=out, overwrite=True)
+        score(overwrite=True)
     assert sum(map(len, again)) == 8 and len(read(out)) == 12
 
 
@@ -126,13 +104,13 @@ def test_old_scores_never_stand_beside_a_new_record(score, out, monkeypatch):
     assert len(read(out)) == 12
 
 
-def test_a_complete_file_is_kept(score, detector, out):
+def test_a_complete_file_is_kept(score, spectral_detector, out):
     result, before = score(), out.stat().st_mtime_ns
     assert not result.already_complete and score().already_complete and out.stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"s\.txt exists.*`overwrite=True`"):
         score(num_samples=16000)
     torch.manual_seed(1)
-    other = Detector.from_config(detector.config).eval()
+    other = Detector.from_config(spectral_detector.config).eval()
     with pytest.raises(InputError, match="another run"):
         score(detector=other)
     result = score(detector=other, overwrite=True)
@@ -140,29 +118,29 @@ def test_a_complete_file_is_kept(score, detector, out):
     # Killed after finishing, before it removed its journals; the journal of another run stays.
     of_run = json.dumps(json.loads(result.record_path.read_text())["run"])
     for name, content, stays in (("s.txt.partial.3", f"{of_run}\n", False), ("s.txt.partial", "{}\n", True)):
-        out.with_name(name).write_text(content)
-        assert score(detector=other).already_complete and out.with_name(name).exists() == stays
-    out.with_name("x.partial").write_text("something else\n")
+        journal = write(out.with_name(name), content)
+        assert score(detector=other).already_complete and journal.exists() == stays
+    write(out.with_name("x.partial"), "something else\n")
     with pytest.raises(InputError, match=r"x\.partial was left by another run or program"):
         score(out=out.with_name("x"))
 
 
 def test_bad_files_are_named_and_left_out(score, trials, out, capsys):
-    good = trials[3].path.read_bytes()
-    trials[1].path.unlink()
-    trials[3].path.write_bytes(good[:100])
+    bad, good = (trials[1], trials[3]), trials[3].path.read_bytes()
+    bad[0].path.unlink()
+    bad[1].path.write_bytes(good[:100])
     result = score()
-    assert result.done == len(read(out)) == 10 and list(result.failures) == [trials[1].id, trials[3].id]
-    assert f"{trials[1].id}.flac not found" in capsys.readouterr().err
+    assert result.done == len(read(out)) == 10 and list(result.failures) == [trial.id for trial in bad]
+    assert f"{bad[0].id}.flac not found" in capsys.readouterr().err
     assert json.loads(result.record_path.read_text())["failures"] == result.failures
-    for trial in (trials[1], trials[3]):  # repaired: the same command scores only those files
+    for trial in bad:  # repaired: the same command scores only those files
         trial.path.write_bytes(good)
     with journalled() as again:
         assert score(batch_size=1).failures == {}
-    assert [list(scores) for scores in again[1:]] == [[trials[1].id], [trials[3].id]]  # after those of the file
+    assert [list(scores) for scores in again[1:]] == [[trial.id] for trial in bad]  # after those of the file
     assert [name for name, _ in read(out)] == [trial.id for trial in trials]
-    trials[3].path.unlink()
-    with pytest.raises(InputError, match=trials[3].id):
+    bad[1].path.unlink()
+    with pytest.raises(InputError, match=bad[1].id):
         score(out=out.with_name("b"), on_error="raise")
 
 
@@ -170,14 +148,16 @@ def test_nothing_to_score(score, trials, tmp_path):
     with pytest.raises(InputError, match="no trials"):
         score([])
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
-    message = "not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(
+        InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
+    ):
         score(nowhere)
     shutil.copy(trials[0].path, tmp_path / "none.flac")  # the disk is mounted now: the files are tried again
     assert score(nowhere).done == 12
 
 
-def test_wrong_arguments(score, tmp_path):
+def test_wrong_arguments(score, out, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
     for options, message in (
         ({"num_samples": 0}, "`num_samples` is at least 1, or None for the whole recording, not 0"),
         ({"batch_size": 0}, "`batch_size` is at least 1, not 0"),
@@ -185,21 +165,17 @@ def test_wrong_arguments(score, tmp_path):
         ({"num_samples": None, "compile": True}, "of one length, as in '4sec'"),
         ({"about": {("a", "b"): 1}}, "cannot be written as JSON"),
         ({"out": tmp_path}, "is a folder"),
+        ({"out": tmp_path / "pipe", "overwrite": True}, "pipe: is a device or a pipe"),
     ):
         with pytest.raises(InputError, match=message):
             score(**options)
-    assert [path.name for path in tmp_path.iterdir()] == ["audio"]
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe: is a device or a pipe"):
-        score(out=tmp_path / "pipe", overwrite=True)
-    out, record = tmp_path / "s", tmp_path / "s.json"
-    out.write_text("a 1.0\n")
-    record.write_text("[1, 2]")
-    with pytest.raises(InputError, match=r"s\.json: not a record of scores"):
-        score(out=out)
-    record.unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["audio", "pipe"]
+    write(out, "a 1.0\n")
     with pytest.raises(InputError, match="another run or program: pass"):
-        score(out=out)
+        score()
+    write(out.with_name("s.txt.json"), "[1, 2]")
+    with pytest.raises(InputError, match=r"s\.txt\.json: not a record of scores"):
+        score()
 
 
 def test_a_failing_trial_is_tried_once_per_run(score, trials, tmp_path, capsys):
@@ -253,14 +229,12 @@ def test_audio_replaced_during_an_interruption_is_scored_again(score, trials, ou
 def test_legacy_train_mode_uses_the_statistics_of_one_utterance(small_model, score, trials, out):
     torch.manual_seed(0)
     detector = Detector.from_config(small_model).eval()
-    options = {"detector": detector, "legacy_train_mode": True}
-    score(**options)
+    score(detector=detector, legacy_train_mode=True)
     assert not any(module.training for module in detector.modules())
-    assert score(**options).already_complete  # the detector is what it was
+    assert score(detector=detector, legacy_train_mode=True).already_complete  # the detector is what it was
+    assert read(out)[0][1] != pytest.approx(detector.score(trials[0].path, num_samples=8000), abs=1e-3)
     detector.train()
     for trial, (_, found) in zip(trials, read(out)):
         with torch.no_grad():
             alone = detector(torch.from_numpy(head_crop(load_audio(trial.path), 8000))[None])[0, 1].item()
         assert found == pytest.approx(alone, abs=1e-5)
-    detector.eval()
-    assert read(out)[0][1] != pytest.approx(detector.score(trials[0].path, num_samples=8000), abs=1e-3)

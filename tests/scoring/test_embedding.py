@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from builders.interruption import journalled
 
 from nes2net import InputError
 from nes2net.corpora import asvspoof2021_la
@@ -52,11 +53,11 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
 def test_embeddings_of_one_batch(detector):
     waveform = torch.randn(2, 8000, generator=torch.Generator().manual_seed(0)) / 10
     with torch.inference_mode():
-        layers = [detector.embeddings(waveform, layer=number) for number in range(3)]
+        *_, last = layers = [detector.embeddings(waveform, layer=number) for number in range(3)]
         assert torch.equal(torch.cat(layers, dim=1), detector.embeddings(waveform, layer="all"))
-        assert torch.equal(layers[-1], detector.embeddings(waveform))
-        assert torch.equal(layers[-1], detector.hidden_states(waveform)[0].mean(1))
-        assert torch.equal(layers[-1], detector.embeddings(waveform, "aggregation"))  # which takes the last layer
+        assert torch.equal(last, detector.embeddings(waveform))
+        assert torch.equal(last, detector.hidden_states(waveform)[0].mean(1))
+        assert torch.equal(last, detector.embeddings(waveform, "aggregation"))  # which takes the last layer
         assert torch.equal(detector.backend.last_layer(detector.embeddings(waveform, "backend")), detector(waveform))
     for of, layer, message in (
         ("frontend", 3, "hidden states 0 to 2"),
@@ -89,47 +90,38 @@ def test_parquet_has_the_rows_of_good_files(detector, trials, tmp_path, monkeypa
 def test_an_interrupted_run_computes_only_what_is_missing(detector, trials, tmp_path, suffix):
     if suffix == "parquet":
         pytest.importorskip("pyarrow.parquet", reason="the extra 'parquet' is not installed")
-    late, compute, heard = tmp_path / "late.flac", detector.embeddings, []
-    out, options = tmp_path / "new" / f"e.{suffix}", {"num_samples": 8000, "batch_size": 2}
-    some = [*trials[:9], replace(trials[9], path=late)]
-
-    def stopping(x, *arguments):
-        if len(heard) == 4:
-            raise KeyboardInterrupt
-        heard.extend(range(len(x)))
-        return compute(x, *arguments)
-
-    detector.embeddings = stopping
-    with pytest.raises(KeyboardInterrupt):
+    late, out, whole = tmp_path / "late.flac", tmp_path / "new" / f"e.{suffix}", tmp_path / f"whole.{suffix}"
+    some, options = [*trials[:9], replace(trials[9], path=late)], {"num_samples": 8000, "batch_size": 2}
+    with journalled(stop_after=2):
         embed(detector, some, out, **options)
     (partial,) = out.parent.iterdir()
     header, *lines = partial.read_text().splitlines()
     assert partial.name == f"e.{suffix}.partial" and len(lines) == 4
     damaged = '!","'.join(lines[0].rsplit('","', 1))  # a row that is none is computed again
     partial.write_text("\n".join([header, damaged, *lines[1:], lines[1][:20]]))
-
-    later = []
-    detector.embeddings = lambda x, *arguments: (later.extend(range(len(x))), compute(x, *arguments))[1]
     with pytest.raises(InputError, match=r"another run or program \(another num_samples\)"):
         embed(detector, some, out, num_samples=9000)
-    assert list(embed(detector, some, out, **options).failures) == [trials[9].id]
-    assert len(later) == 7  # the batch of the broken row again, and the five others
+    with journalled() as later:
+        assert list(embed(detector, some, out, **options).failures) == [trials[9].id]
+    assert sum(map(len, later)) == 7  # the batch of the broken row again, and the five others
     shutil.copy(trials[9].path, late)
-    assert embed(detector, some, out, **options).done == 10 and len(later) == 7 + 2  # its batch
-    embed(detector, trials[:10], tmp_path / f"whole.{suffix}", **options)
-    assert out.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+    with journalled() as later:
+        assert embed(detector, some, out, **options).done == 10
+    assert list(map(len, later)) == [9, 2]  # those of the file, and its batch
+    embed(detector, trials[:10], whole, **options)
+    assert out.read_bytes() == whole.read_bytes()
 
 
 def test_what_another_run_made_is_replaced_and_one_s_own_kept(detector, trials, tmp_path):
-    out, options = tmp_path / "e.npy", {"num_samples": 8000, "overwrite": "others"}
-    embed(detector, trials[:3], out, **options)
-    assert embed(detector, trials[:3], out, **options).already_complete
-    assert not embed(detector, trials[:4], out, **options).already_complete and len(np.load(out)) == 4
+    def run(count, overwrite="others"):
+        return embed(detector, trials[:count], tmp_path / "e.npy", num_samples=8000, overwrite=overwrite)
+
+    run(3)
+    assert run(3).already_complete and not run(4).already_complete and len(np.load(tmp_path / "e.npy")) == 4
     (tmp_path / "e.npy.partial").write_text("of another run\n")
-    assert len(np.load(embed(detector, trials[:5], out, **options).path)) == 5
-    assert not embed(detector, trials[:5], out, **{**options, "overwrite": True}).already_complete
+    assert len(np.load(run(5).path)) == 5 and not run(5, overwrite=True).already_complete
     with pytest.raises(InputError, match=r"another embedding.*: pass `overwrite=True`"):
-        embed(detector, trials[:5], out, layer="all", num_samples=8000)
+        embed(detector, trials[:5], tmp_path / "e.npy", layer="all", num_samples=8000)
 
 
 def test_what_cannot_be_written_is_named(detector, trials, tmp_path, monkeypatch):

@@ -3,12 +3,14 @@
 import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from types import MethodType
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.audio.read import LongAudio
@@ -28,13 +30,11 @@ def waveform():
 @pytest.fixture
 def recordings(tmp_path):
     """Files of four alternating lengths, and the samples of each."""
-    rng = np.random.default_rng(1)
-    recordings = {}
+    rng, recordings = np.random.default_rng(1), {}
     for number in range(12):
         samples = 0.1 * rng.standard_normal((4000, 4300, 9000, 700)[number % 4]).astype(np.float32)
-        path = tmp_path / f"{number}.wav"
-        soundfile.write(path, samples, 16000, subtype="FLOAT")
-        recordings[path] = samples
+        recordings[tmp_path / f"{number}.wav"] = samples
+        soundfile.write(tmp_path / f"{number}.wav", samples, 16000, subtype="FLOAT")
     return recordings
 
 
@@ -47,40 +47,33 @@ def test_files_are_scored_in_order_and_as_alone(detector, recordings, num_sample
 
 
 def test_of_endless_paths_a_few_are_read_ahead(detector, recordings, monkeypatch):
-    asked = []
-
     def scored(number, batch_size):
-        asked.clear()
-        paths = (asked.append(path) or path for path in itertools.cycle(recordings))
-        scores = detector.score_files(paths, batch_size=batch_size)
-        assert not asked
-        found = list(itertools.islice(scores, number))
-        scores.close()
-        return found
+        """That many scores, and how many paths were asked for."""
+        asked = itertools.count()
+        paths = (path for path, _ in zip(itertools.cycle(recordings), asked))
+        with closing(detector.score_files(paths, batch_size=batch_size)) as scores:
+            found = list(itertools.islice(scores, number))
+        return found, next(asked)
 
-    assert len(scored(30, 2)) == 30 and len(asked) <= 30 + 2 * 6  # a few batches ahead
-    largest = max(path.stat().st_size for path in recordings)
+    pairs, asked = scored(30, 2)
+    assert len(pairs) == 30 and asked <= 30 + 2 * 6  # a few batches ahead
+    largest, *_, smallest = sorted((path.stat().st_size for path in recordings), reverse=True)
     monkeypatch.setattr("nes2net.scoring.files._AHEAD_BYTES", 2 * largest)
-    pairs = scored(24, 8)
+    pairs, asked = scored(24, 8)
     assert [path for path, _ in pairs] == list(recordings) * 2
     # Samples are held as float32, like those of the files.
-    assert len(asked) <= 24 + 2 * largest // min(path.stat().st_size for path in recordings) + 2 < 24 + 32
+    assert asked <= 24 + 2 * largest // smallest + 2 < 24 + 32
     assert [s for _, s in pairs[:12]] == pytest.approx([detector.score(path) for path in recordings], abs=1e-6)
 
 
 def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
-    bad = tmp_path / "bad.flac"
-    bad.write_text("no audio")
-    good = list(recordings)
-    paths = [*good[:5], bad, *good[5:], tmp_path / "none.wav"]
-    scored = []
+    good, bad, gone = list(recordings), write(tmp_path / "bad.flac", "no audio"), tmp_path / "none.wav"
+    paths, scored, failures = [*good[:5], bad, *good[5:], gone], [], {}
     with pytest.raises(InputError, match=r"bad\.flac was read by neither"):
         scored.extend(detector.score_files(paths, batch_size=4))
     assert [path for path, _ in scored] == good[:5]
-    failures = {}
     pairs = list(detector.score_files(paths, batch_size=4, on_error=failures.__setitem__))
-    assert [path for path, _ in pairs] == good
-    assert list(failures) == [bad, tmp_path / "none.wav"] and "not found" in str(failures[tmp_path / "none.wav"])
+    assert [path for path, _ in pairs] == good and list(failures) == [bad, gone] and "not found" in str(failures[gone])
     with torch.no_grad():
         detector.backend.last_layer.bias.fill_(float("nan"))
     assert not list(detector.score_files(good, batch_size=4, on_error=failures.__setitem__))
@@ -89,12 +82,11 @@ def test_a_bad_file_among_good_ones(detector, recordings, tmp_path):
 
 def test_files_beyond_a_length_are_errors_among_the_others(detector, recordings):
     """Of four alternating lengths, the longest is 9,000 samples."""
-    failures = {}
-    scored = list(score_files(detector, recordings, longest=4300, batch_size=4, on_error=failures.__setitem__))
-    assert [file.path for file in scored] == [path for path, samples in recordings.items() if len(samples) <= 4300]
+    failures, paths = {}, list(recordings)
+    scored = list(score_files(detector, paths, longest=4300, batch_size=4, on_error=failures.__setitem__))
+    assert [file.path for file in scored] == [path for path in paths if path not in paths[2::4]]
     assert [file.score for file in scored] == pytest.approx([detector.score(file.path) for file in scored], abs=1e-6)
-    assert list(failures) == [path for path, samples in recordings.items() if len(samples) == 9000]
-    assert all(isinstance(error, LongAudio) for error in failures.values())
+    assert list(failures) == paths[2::4] and {type(error) for error in failures.values()} == {LongAudio}
     # The beginning of a long recording is a short one.
     assert len(list(score_files(detector, recordings, 4300, longest=4300))) == 12
 
@@ -108,9 +100,7 @@ def test_threads_score_as_one_alone(detector, recordings):
         with ThreadPoolExecutor(4) as pool:
             scores = list(pool.map(detector.score, list(recordings) * 2))
             lists = list(pool.map(lambda _: [s for _, s in detector.score_files(recordings)], range(2)))
-        assert scores == expected * 2
-        for found in lists:
-            assert found == pytest.approx(expected, abs=1e-6)
+        assert scores == expected * 2 and all(found == pytest.approx(expected, abs=1e-6) for found in lists)
         assert all(module.training == training for module in detector.modules())
     assert all(torch.equal(v, before[k]) for k, v in detector.state_dict().items())
 
@@ -161,14 +151,14 @@ def test_samples_of_any_floating_type(detector, waveform):
 def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_path, suffix):
     path = tmp_path / f"a.{suffix}"
     soundfile.write(path, waveform, 16000, subtype="PCM_16")
-    expected = detector.score(path)
+    expected, content = detector.score(path), path.read_bytes()
     with open(path, "rb") as file:
         assert detector.score(file) == expected
         with pytest.raises(InputError, match=rf"a.{suffix} has no more bytes from where it stands: seek\(0\)"):
             detector.score(file)
-    assert detector.score(io.BytesIO(path.read_bytes())) == expected
-    assert detector.score_track(io.BytesIO(path.read_bytes())).score == pytest.approx(expected, abs=1e-6)
-    np.testing.assert_array_equal(detector.embed(io.BytesIO(path.read_bytes())), detector.embed(path))
+    assert detector.score(io.BytesIO(content)) == expected
+    assert detector.score_track(io.BytesIO(content)).score == pytest.approx(expected, abs=1e-6)
+    np.testing.assert_array_equal(detector.embed(io.BytesIO(content)), detector.embed(path))
     with pytest.raises(InputError, match="gives str, not bytes: open it in binary mode"):
         detector.score(io.StringIO("RIFF"))
 

@@ -1,5 +1,6 @@
 """Journals: entries are read back as they were written, and a process may end at any point."""
 
+import itertools
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 import torch
 from builders import slow
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
@@ -55,24 +57,21 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
 
 
 def test_stamps(tmp_path):
-    path = tmp_path / "a"
-    path.write_text("one")
-    first = stamp(path)
-    assert first == stamp(str(path)) and len(first.split()) == 1
-    os.utime(path, ns=(0, 1))
-    assert stamp(path) == "3:1"
-    path.write_text("four")
-    os.utime(path, ns=(0, 1))
-    assert stamp(path) == "4:1"
+    path = write(tmp_path / "a", "one")
+    assert stamp(path) == stamp(str(path)) and len(stamp(path).split()) == 1
+    for text, expected in (("one", "3:1"), ("four", "4:1")):
+        write(path, text)
+        os.utime(path, ns=(0, 1))
+        assert stamp(path) == expected
     assert {stamp(tmp_path / "none"), stamp("nul\0"), stamp(None), stamp("x" * 5000)} == {"-"}
 
 
 @pytest.fixture
 def trials(tmp_path):
-    rng = np.random.default_rng(0)
-    for number in range(4):
-        soundfile.write(tmp_path / f"{number}.wav", 0.1 * rng.standard_normal(4000), 16000)
-    return [Trial(f"utterance_{number}", tmp_path / f"{number}.wav") for number in range(4)]
+    trials = [Trial(f"utterance_{number}", tmp_path / f"{number}.wav") for number in range(4)]
+    for number, trial in enumerate(trials):
+        soundfile.write(trial.path, 0.1 * np.random.default_rng(number).standard_normal(4000), 16000)
+    return trials
 
 
 @pytest.fixture
@@ -85,64 +84,64 @@ def one_thread():
 
 
 def ends_at(number: int, folder, work) -> bool:
-    """Run ``work`` in a process that ends at its ``number``-th opened, renamed or removed file.
-
-    True if it got that far.
-    """
+    """Run ``work`` in a process that ends at its ``number``-th opened, renamed or removed file; whether it got that far."""
     child = os.fork()
     if not child:
-        left = number
+        left = itertools.count(1)
 
         def count(event, arguments):
-            nonlocal left
             if event in ("open", "os.rename", "os.remove") and str(arguments[0]).startswith(str(folder)):
-                left -= 1
-                if not left:
+                if next(left) == number:
                     os._exit(9)
 
         try:
             sys.addaudithook(count)
             work()
+            os._exit(0)
         finally:
-            os._exit(0 if left > 0 else 1)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+            os._exit(1)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 9
 
 
 @needs_fork
 @pytest.mark.parametrize("before", ["nothing", *slow("scores of another run", "a file that could not be read")])
 def test_a_process_that_ends_at_any_point(spectral_detector, trials, tmp_path, one_thread, before):
     """The same command finishes exactly the same file, and leaves nothing else behind."""
-    options = {"num_samples": 2000, "batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
-    score_trials(spectral_detector, trials, tmp_path / "whole", **options)
-    expected, number = (tmp_path / "whole").read_bytes(), 1
+
+    def score(out, num_samples=2000):
+        options = {"batch_size": 2, "num_workers": 0, "overwrite": before == "scores of another run"}
+        return score_trials(spectral_detector, trials, out, num_samples=num_samples, **options)
+
+    score(tmp_path / "whole")
+    expected, earlier = (tmp_path / "whole").read_bytes(), tmp_path / "before" / "s*[1].txt"
+    earlier.parent.mkdir()
     if before == "scores of another run":
-        score_trials(spectral_detector, trials, tmp_path / "before" / "s*[1].txt", **{**options, "num_samples": 1500})
+        score(earlier, num_samples=1500)
     elif before == "a file that could not be read":
         trials[3].path.rename(tmp_path / "away")
-        assert score_trials(spectral_detector, trials, tmp_path / "before" / "s*[1].txt", **options).done == 3
+        assert score(earlier).done == 3
         (tmp_path / "away").rename(trials[3].path)
-    while True:
-        folder = tmp_path / str(number)
-        out = folder / "s*[1].txt"
-        if before != "nothing":
-            shutil.copytree(tmp_path / "before", folder)
-        ended = ends_at(number, folder, lambda out=out: score_trials(spectral_detector, trials, out, **options))
+    for number in itertools.count(1):
+        folder = shutil.copytree(earlier.parent, tmp_path / str(number))
+        out = folder / earlier.name
+        ended = ends_at(number, folder, lambda out=out: score(out))
         assert before != "nothing" or not out.exists() or out.read_bytes() == expected
-        score_trials(spectral_detector, trials, out, **options)
+        score(out)
         assert out.read_bytes() == expected
         assert json.loads((folder / "s*[1].txt.json").read_text())["scored"] == 4
         assert sorted(path.name for path in folder.iterdir()) == ["s*[1].txt", "s*[1].txt.json"]
         if not ended:
             break
-        number += 1
     assert number > 12
 
 
 @needs_fork
 def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
     """A second run with the same file would remove the journals of the first one."""
-    out = tmp_path / "s"
-    lock = out.with_name(".s.lock")
+    out, lock = tmp_path / "s", tmp_path / ".s.lock"
+    options = {"num_samples": 4000, "num_workers": 0}
     here, there = os.pipe()
     child = os.fork()
     if not child:
@@ -150,7 +149,6 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
             os.write(there, b"x")
             signal.pause()
     os.read(here, 1)
-    options = {"num_samples": 4000, "num_workers": 0}
     try:
         with pytest.raises(InputError, match="another run is writing .*s: wait for it"):
             score_trials(spectral_detector, trials, out, **options, overwrite=True)
@@ -161,15 +159,13 @@ def test_one_run_at_a_time(spectral_detector, trials, tmp_path):
         os.waitpid(child, 0)
         os.close(here)
         os.close(there)
-    assert score_trials(spectral_detector, trials, out, **options).done == 4
-    assert not lock.exists()
+    assert score_trials(spectral_detector, trials, out, **options).done == 4 and not lock.exists()
 
 
 @needs_fork
 def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_path, monkeypatch):
-    out = tmp_path / "s"
-    score_trials(spectral_detector, trials, out, num_samples=4000, num_workers=0)
-    open_file = os.open
+    options, open_file = {"num_samples": 4000, "num_workers": 0}, os.open
+    score_trials(spectral_detector, trials, tmp_path / "s", **options)
 
     def read_only(path, flags, *further):
         if flags & os.O_CREAT:
@@ -177,4 +173,4 @@ def test_a_complete_file_in_a_read_only_folder(spectral_detector, trials, tmp_pa
         return open_file(path, flags, *further)
 
     monkeypatch.setattr(os, "open", read_only)
-    assert score_trials(spectral_detector, trials, out, num_samples=4000, num_workers=0).already_complete
+    assert score_trials(spectral_detector, trials, tmp_path / "s", **options).already_complete

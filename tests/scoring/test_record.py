@@ -2,10 +2,10 @@
 
 import datetime
 import json
-import os
 
 import pytest
 import torch
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.corpora.trial import Trial
@@ -14,22 +14,21 @@ from nes2net.scoring.record import plain, read_record, run_identity
 
 def test_facts_that_identify_a_run(spectral_detector, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path / "x")
 
     def identity(*trials):
-        return run_identity(spectral_detector, trials, 8000, False, False)["trials"]
+        return run_identity(spectral_detector, [Trial(*trial) for trial in trials], 8000, False, False)["trials"]
 
-    names = [("a", "x/1.wav"), ("b", "x/2.wav")]
-    one = identity(*(Trial(name, tmp_path / path) for name, path in names))
-    os.symlink(tmp_path / "x", tmp_path / "link")
-    assert identity(*(Trial(name, path) for name, path in names)) == one
-    assert identity(Trial("a", "link/1.wav"), Trial("b", tmp_path / "link" / "2.wav")) == one
-    others = [
-        identity(Trial("a", "y/1.wav"), Trial("b", "y/2.wav")),
-        identity(Trial("b", "x/2.wav"), Trial("a", "x/1.wav")),
-        identity(Trial("a", "x/1.wav")),
-        identity(Trial("a", None), Trial("b", None)),
-        identity(Trial("a", "x\0/1.wav"), Trial("b", "x/2.wav")),
-    ]
+    one = identity(("a", tmp_path / "x/1.wav"), ("b", tmp_path / "x/2.wav"))
+    assert identity(("a", "x/1.wav"), ("b", "x/2.wav")) == one
+    assert identity(("a", "link/1.wav"), ("b", tmp_path / "link" / "2.wav")) == one
+    others = (
+        identity(("a", "y/1.wav"), ("b", "y/2.wav")),
+        identity(("b", "x/2.wav"), ("a", "x/1.wav")),
+        identity(("a", "x/1.wav")),
+        identity(("a", None), ("b", None)),
+        identity(("a", "x\0/1.wav"), ("b", "x/2.wav")),
+    )
     assert len({one, *others}) == 6
     cpu = run_identity(spectral_detector, [Trial("a")], 8000, False, False)
     assert cpu["device"] == "cpu" and run_identity(spectral_detector, [Trial("a")], 8000, False, True) != cpu
@@ -45,51 +44,28 @@ def test_plain_data(tmp_path):
         plain(around)
 
 
-RECORD = {
-    "run": {"model": "m", "num_samples": None, "compiled": False},
-    "failures": {"a": "not found"},
-    "sha256": "0",
-    "audio_sha256": "1",
-}
-REMEDY = "pass `overwrite=True`, or name another file"
+RECORD = {"run": {"model": "m", "num_samples": None, "compiled": False}, "failures": {"a": "not found"}}
+RECORD |= {"sha256": "0", "audio_sha256": "1"}
 
 
 def read(path, most):
-    return read_record(path, most, "scores", REMEDY)
+    return read_record(path, most, "scores", "pass `overwrite=True`, or name another file")
 
 
 def test_a_record_is_read(tmp_path):
-    path = tmp_path / "s.json"
-    assert read(path, 1) is None
-    path.write_text(json.dumps({**RECORD, "further": [1.5, {"x": None}]}))
-    record = read(path, 1)
+    assert read(tmp_path / "s.json", 1) is None
+    record = read(write(tmp_path / "s.json", json.dumps({**RECORD, "further": [1.5, {"x": None}]})), 1)
     assert record.run == RECORD["run"] and record.failures == {"a": "not found"}
     assert (record.sha256, record.audio_sha256) == ("0", "1")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no JSON",
-        "[1]",
-        json.dumps({"failures": {}}),
-        json.dumps({"run": {}}),
-        json.dumps({**RECORD, "run": [1]}),
-        json.dumps({**RECORD, "run": {"model": {"a": 1}}}),
-        json.dumps({**RECORD, "failures": {"a": 1}}),
-        json.dumps({**RECORD, "sha256": 5}),
-        json.dumps({**RECORD, "audio_sha256": {}}),
-        '{"run": {"' + "\x1b" * 10 + '": 1}}',
-        json.dumps({"x" * 10**6: 1}),
-    ],
-    ids=range(11),
-)
-def test_a_record_that_is_none(text, tmp_path):
-    path = tmp_path / "s.json"
-    path.write_text(text)
-    with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
-        read(path, 1)
-    assert str(error.value).isprintable() and len(str(error.value)) <= 1000
+def test_a_record_that_is_none(tmp_path):
+    changes = [{"run": [1]}, {"run": {"model": {"a": 1}}}, {"failures": {"a": 1}}, {"sha256": 5}, {"audio_sha256": {}}]
+    wrong = [{"failures": {}}, {"run": {}}, {"x" * 10**6: 1}, *(RECORD | change for change in changes)]
+    for text in ("no JSON", "[1]", '{"run": {"' + "\x1b" * 10 + '": 1}}', *map(json.dumps, wrong)):
+        with pytest.raises(InputError, match=r"s\.json: not a record of scores.*pass `overwrite=True`") as error:
+            read(write(tmp_path / "s.json", text), 1)
+        assert str(error.value).isprintable() and len(str(error.value)) <= 1000
 
 
 def test_a_record_that_is_too_large_is_not_read(tmp_path):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from builders.files import write
 
 from nes2net import InputError
 from nes2net.scoring import segment_file
@@ -14,9 +15,8 @@ from nes2net.scoring.segment_file import lines, read_segment_scores
 def test_every_bit_comes_back(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     scores = {f"u{n}": rng.normal(size=n + 1) * 10.0 ** rng.integers(-300, 300) for n in range(20)}
-    path = tmp_path / "f.txt"
-    path.write_text("".join(lines(id, row) for id, row in scores.items()))
-    (tmp_path / "f.txt.json").write_text(json.dumps({"run": {}, "failures": {}, "resolution_ms": 20.0}))
+    path = write(tmp_path / "f.txt", "".join(lines(id, row) for id, row in scores.items()))
+    write(tmp_path / "f.txt.json", json.dumps({"run": {}, "failures": {}, "resolution_ms": 20.0}))
     for block in (1 << 22, 7):  # the second one cuts lines
         monkeypatch.setattr(segment_file, "_BLOCK", block)
         found = read_segment_scores(path)
@@ -28,27 +28,23 @@ def test_every_bit_comes_back(tmp_path, monkeypatch):
 
 
 def test_wedefense(tmp_path):
-    path = tmp_path / "f.txt"
-    path.write_text("a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1")
-    found = read_segment_scores(path)
+    found = read_segment_scores(write(tmp_path / "f.txt", "a\t0\t1.5\t-0.5\ta\na\t1\t0\t3\n\nb\t0\t1\t1"))
     assert found.resolution_ms is None
     assert {id: row.tolist() for id, row in found.scores.items()} == {"a": [2.0, -3.0], "b": [0.0]}
 
 
-@pytest.mark.parametrize("text", ["a 0.5\nb 1\n", "", "\n", "a 1 0.5\n", "a 0 1 2 3 4\n", b"\xff\x00\x01"])
-def test_what_is_no_file_of_frames(tmp_path, text):
-    path = tmp_path / "f.txt"
-    path.write_bytes(text.encode() if isinstance(text, str) else text)
-    assert not holds_frames(path) and not holds_frames(tmp_path)
+def test_what_is_no_file_of_frames(tmp_path):
+    for content in (b"a 0.5\nb 1\n", b"", b"\n", b"a 1 0.5\n", b"a 0 1 2 3 4\n", b"\xff\x00\x01"):
+        (tmp_path / "f.txt").write_bytes(content)
+        assert not holds_frames(tmp_path / "f.txt") and not holds_frames(tmp_path), content
 
 
 @pytest.mark.parametrize("limit", ["MOST_FRAMES", "MOST_UTTERANCES", "MOST_BYTES"])
 def test_limits(tmp_path, monkeypatch, limit):
-    path = tmp_path / "f.txt"
-    path.write_text("a 0 1\nb 0 1\nc 0 1\n")
+    path = write(tmp_path / "f.txt", "a 0 1\nb 0 1\nc 0 1\n")
     monkeypatch.setattr(segment_file, limit, 3)
     if limit != "MOST_BYTES":
         assert len(read_segment_scores(path).scores) == 3
-        path.write_text(path.read_text() + "d 0 1\n")
+        write(path, path.read_text() + "d 0 1\n")
     with pytest.raises(InputError, match="split it"):
         read_segment_scores(path)

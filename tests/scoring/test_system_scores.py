@@ -17,6 +17,7 @@ from nes2net.scoring.system_scores import normalised, ranges_of, with_system_sco
 from nes2net.scoring.waveforms import WaveformReader
 
 TRIALS = [Trial("a"), Trial("b")]
+SHORT = {"num_samples": 8000, "num_workers": 0}
 
 
 def test_normalisation_is_the_published():
@@ -110,18 +111,17 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
     ids, found = read_scores(out)
     detector = Detector.from_pretrained(model, device="cpu")
     of_trials = with_system_scores(CORPUS.trials(root), system_files, detector.record["score_ranges"])
+    assert ids == [trial.id for trial in of_trials]
     reader = WaveformReader.of(detector, 8000)
     with torch.no_grad():
         for trial, value in zip(of_trials, found, strict=True):
             waveform = torch.from_numpy(reader.read(trial.path).waveform)[None]
             alone = detector.scores(waveform, torch.tensor([trial.system_scores]))
             assert alone.item() == pytest.approx(value, abs=1e-5)
-    record = json.loads((tmp_path / "scores.txt.json").read_text())
-    assert [system["path"] for system in record["system_scores"]] == system_files
-    assert record["system_scores"][0]["range"] == [-3.0, 3.0] and len(record["system_scores"][0]["sha256"]) == 64
-    assert ids == [trial.id for trial in of_trials]
-    assert score(root, model, out, *systems) == 0
-    assert "is complete already" in capsys.readouterr().out
+    first, second = json.loads((tmp_path / "scores.txt.json").read_text())["system_scores"]
+    assert [first["path"], second["path"]] == system_files
+    assert first["range"] == [-3.0, 3.0] and len(first["sha256"]) == 64
+    assert score(root, model, out, *systems) == 0 and "is complete already" in capsys.readouterr().out
     assert score(root, model, out, "--system-scores", *reversed(system_files)) == 2
     assert "another system_scores" in capsys.readouterr().err
     # Ranges of development files are those of training.
@@ -132,38 +132,35 @@ def test_a_corpus_is_scored_with_the_scores_of_other_systems(root, system_files,
 
 
 def test_what_does_not_go_together_is_refused(root, system_files, model, spectral_detector, tmp_path, capsys):
-    def refused(model, *flags):
-        assert score(root, model, tmp_path / "out", *flags) == 2
-        return capsys.readouterr().err
-
-    assert "fuses the scores of 2 other systems: name 2 score files" in refused(model)
-    assert "but 1 score file is given" in refused(model, "--system-scores", system_files[0])
-    assert "--system-scores" in refused(model, "--score-range", "test")
-    bare = str(root / "without_ranges.pth")
-    assert "or 'test' for the published way" in refused(bare, "--system-scores", *system_files)
-    spectral_detector.save(tmp_path / "plain.pth")
-    assert "takes no scores" in refused(str(tmp_path / "plain.pth"), "--system-scores", *system_files)
+    bare, plain = str(root / "without_ranges.pth"), str(tmp_path / "plain.pth")
+    spectral_detector.save(plain)
+    for detector, flags, message in (
+        (model, [], "fuses the scores of 2 other systems: name 2 score files"),
+        (model, ["--system-scores", system_files[0]], "but 1 score file is given"),
+        (model, ["--score-range", "test"], "--system-scores"),
+        (bare, ["--system-scores", *system_files], "or 'test' for the published way"),
+        (plain, ["--system-scores", *system_files], "takes no scores"),
+    ):
+        assert score(root, detector, tmp_path / "out", *flags) == 2
+        assert message in capsys.readouterr().err
     audio = str(next((root / "ASVspoof2021_LA_eval" / "flac").iterdir()))
     assert main(["predict", audio, "--model", model, "--device", "cpu"]) == 2
     assert "cannot score audio alone" in capsys.readouterr().err
 
 
 def test_a_batch_that_is_normalised_as_a_whole_belongs_to_the_run(root, small_model, tmp_path, capsys):
-    frontend = {**small_model["frontend"], "normalize": "batch"}
+    small_model["frontend"]["normalize"] = "batch"
     torch.manual_seed(0)
-    detector = Detector.from_config({**small_model, "frontend": frontend}).eval()
-    given = CORPUS.trials(root)
-    found = []
+    detector, given = Detector.from_config(small_model).eval(), CORPUS.trials(root)
     for size in (1, 6):
-        score_trials(detector, given, tmp_path / str(size), num_samples=8000, batch_size=size, num_workers=0)
-        found.append(read_scores(tmp_path / str(size))[1])
-    assert np.abs(found[0] - found[1]).max() > 1e-4
+        score_trials(detector, given, tmp_path / str(size), **SHORT, batch_size=size)
+    one, six = (read_scores(tmp_path / str(size))[1] for size in (1, 6))
+    assert np.abs(one - six).max() > 1e-4
     assert "depends on the 6 utterances of its batch" in " ".join(capsys.readouterr().err.split())
     with pytest.raises(InputError, match="another batch_size"):
-        score_trials(detector, given, tmp_path / "1", num_samples=8000, batch_size=6, num_workers=0)
+        score_trials(detector, given, tmp_path / "1", **SHORT, batch_size=6)
     files, alone = [trial.path for trial in given], [detector.score(trial.path, num_samples=8000) for trial in given]
     in_batches = [score for _, score in detector.score_files(files, num_samples=8000, batch_size=6)]
-    assert in_batches == pytest.approx(alone, abs=1e-6)
-    assert np.ptp(alone) > 1e-4
+    assert in_batches == pytest.approx(alone, abs=1e-6) and np.ptp(alone) > 1e-4
     tracks = [detector.score_track(files[0], window=0.2, hop=0.1, batch_size=size).scores for size in (1, 6)]
     assert np.array_equal(*tracks)

@@ -22,43 +22,34 @@ def waveform():
 @given(st.lists(st.integers(0, 25), min_size=1, max_size=12), st.integers(1, 30), st.integers(1, 40))
 def test_windows(lengths, length, hop):
     """For any pieces there is a window every hop, and the last one ends with the recording."""
-    whole = np.arange(sum(lengths), dtype=np.float32)
-    blocks = np.split(whole, np.cumsum(lengths)[:-1])
-    windows = list(sliding_windows(iter(blocks), length, hop))
-    end = len(whole)
-    if end <= length:
-        expected = [0]
-    else:
-        expected = list(range(0, end - length + 1, hop))
-        expected += [end - length] if expected[-1] + length < end else []
-    assert [start for start, _ in windows] == expected
+    end = sum(lengths)
+    whole = np.arange(end, dtype=np.float32)
+    windows = list(sliding_windows(iter(np.split(whole, np.cumsum(lengths)[:-1])), length, hop))
+    starts = list(range(0, end - length + 1, hop)) or [0]
+    starts += [end - length] if starts[-1] + length < end else []
+    assert [start for start, _ in windows] == starts
     for start, samples in windows:
         np.testing.assert_array_equal(samples, whole[start : start + length])
 
 
-@pytest.mark.parametrize(
-    "hop, starts, most", [(500, range(0, 196_001, 500), 5500), (150_000, [0, 150_000, 196_000], 10_000)]
-)
-def test_at_most_two_windows_and_a_block_are_held(hop, starts, most):
-    made = []
-
+def test_at_most_two_windows_and_a_block_are_held():
     def blocks():
         for number in range(200):
             made.append(weakref.ref(block := np.full(1000, number, np.float32)))
             yield block
             assert sum(ref() is not None for ref in made) <= 10
 
-    found = []
-    for start, samples in sliding_windows(blocks(), 4000, hop):
-        assert (samples.size if samples.base is None else samples.base.size) <= most
-        np.testing.assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
-        found.append(start)
-    assert found == list(starts)
+    for hop, starts, most in ((500, range(0, 196_001, 500), 5500), (150_000, (0, 150_000, 196_000), 10_000)):
+        made, found = [], []
+        for start, samples in sliding_windows(blocks(), 4000, hop):
+            assert (samples.size if samples.base is None else samples.base.size) <= most
+            np.testing.assert_array_equal(samples, np.arange(start, start + 4000) // 1000)
+            found.append(start)
+        assert found == list(starts)
 
 
 def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
-    reached = []
-    options = {"window": 0.5, "hop": 0.4}
+    reached, options = [], {"window": 0.5, "hop": 0.4}
     detector.train()
     track = score_track(detector, waveform, 16000, **options, batch_size=2, progress=reached.append)
     assert detector.training and reached == pytest.approx([0.9, 1.7, 2.5])  # the ends of windows 2, 4 and 6
@@ -73,12 +64,11 @@ def test_a_track_is_the_scores_of_its_windows(detector, waveform, tmp_path):
     assert track.lowest == pytest.approx((lowest, lowest + 0.5, min(expected)), abs=1e-6)
     assert detector.score_track(np.resize(waveform, 70_000), 16000).window == 64600 / 16000
     # 100 more samples, of a file: a last window ends with them
-    soundfile.write(tmp_path / "longer.wav", np.append(waveform, waveform[:100]), 16000, subtype="FLOAT")
+    more = np.append(waveform, waveform[:100])
+    soundfile.write(tmp_path / "longer.wav", more, 16000, subtype="FLOAT")
     longer = detector.eval().score_track(tmp_path / "longer.wav", **options, batch_size=3)
-    np.testing.assert_array_equal(longer.times[:-1], track.times)
-    assert longer.times[-1] == pytest.approx(40100 / 16000 - 0.25)
-    last = np.append(waveform, waveform[:100])[-8000:]
-    assert longer.scores == pytest.approx([*expected, detector.score(last, 16000)], abs=1e-6)
+    np.testing.assert_array_equal(longer.times, [*track.times, 40100 / 16000 - 0.25])
+    assert longer.scores == pytest.approx([*expected, detector.score(more[-8000:], 16000)], abs=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 3000, 64600])

@@ -24,9 +24,7 @@ class Reversed:
     def __call__(self, waveform, id):
         if id == self.broken:
             raise InputError("cannot be turned round")
-        if self.result is not None:
-            return self.result
-        return waveform[::-1][int(id[-1]) :]
+        return waveform[::-1][int(id[-1]) :] if self.result is None else self.result
 
 
 @pytest.fixture
@@ -46,16 +44,17 @@ def test_the_whole_recording_is_changed_and_then_cut(spectral_detector, trials, 
 
 
 def test_it_belongs_to_the_run(spectral_detector, trials, tmp_path):
-    options = {"num_samples": 8000, "num_workers": 0}
-    out = tmp_path / "s.txt"
-    score_trials(spectral_detector, trials, out, transform=Reversed(), **options)
-    assert json.loads((tmp_path / "s.txt.json").read_text())["run"]["transform"] == "reversed"
-    assert score_trials(spectral_detector, trials, out, transform=Reversed(), **options).already_complete
+    def score(name, transform):
+        options = {"num_samples": 8000, "num_workers": 0, "transform": transform}
+        return score_trials(spectral_detector, trials, tmp_path / name, **options)
+
+    record = json.loads(score("s.txt", Reversed()).record_path.read_text())
+    assert record["run"]["transform"] == "reversed" and score("s.txt", Reversed()).already_complete
     for other in (Reversed("another"), None):
         with pytest.raises(InputError, match="another transform"):
-            score_trials(spectral_detector, trials, out, transform=other, **options)
-    result = score_trials(spectral_detector, trials, tmp_path / "t", transform=Reversed(broken=trials[2].id), **options)
-    assert result.failures == {trials[2].id: "cannot be turned round"}
+            score("s.txt", other)
+    failures = score("t", Reversed(broken=trials[2].id)).failures
+    assert failures == {trials[2].id: "cannot be turned round"}
 
 
 def test_what_is_no_waveform_is_refused(trials):
