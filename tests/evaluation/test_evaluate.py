@@ -234,10 +234,12 @@ def test_wrong_exclusions(la):
             la(exclude=exclude)
 
 
-def test_an_unknown_corpus_or_phase(tmp_path):
+def test_phases(tmp_path):
+    rows, scores = ["0.wav,spoof,dev", "1.wav,real,eval"], {"0": 0, "1": 1}
+    assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all").num_expected == 2
     wild = write(tmp_path / "meta.csv", "file,speaker,label\n0.wav,A,spoof\n1.wav,A,bona-fide\n")
-    own = write(tmp_path / "list.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
-    scores = write(tmp_path / "s.txt", "0 0\n1 1\n")
+    own = write(tmp_path / "own.csv", "path,label\n0.wav,spoof\n1.wav,real\n")
+    assert {evaluate("generic", tmp_path / "s.txt", own, phase).num_expected for phase in ("all", "eval")} == {2}
     for corpus, keys, phase, message in (
         ("in_the_wild", wild, "dev", "In-the-Wild has no phase 'dev'; it has eval"),
         ("generic", own, "dve", "has no phase 'dve'; it has train, dev, eval, all"),
@@ -245,27 +247,17 @@ def test_an_unknown_corpus_or_phase(tmp_path):
         ("asvspoof2021", own, "eval", "unknown corpus 'asvspoof2021'; did you mean"),
     ):
         with pytest.raises(InputError, match=message):
-            evaluate(corpus, scores, keys, phase, num_resamples=5)
+            evaluate(corpus, tmp_path / "s.txt", keys, phase, num_resamples=5)
 
 
-def test_the_phase_all_of_a_generic_corpus(tmp_path):
-    rows, scores = ["0.wav,spoof,dev", "1.wav,real,eval"], {"0": 0, "1": 1}
-    assert of_list(tmp_path, rows, scores, columns="path,label,split", phase="all").num_expected == 2
-    for phase in ("all", "eval"):
-        assert of_list(tmp_path, ["0.wav,spoof", "1.wav,real"], scores, phase=phase).num_expected == 2
-
-
-@pytest.mark.parametrize("num_speakers, over", [(9, "18 trials"), (10, "10 speakers")])
-def test_interval_is_over_speakers_if_there_are_enough(tmp_path, num_speakers, over):
-    rows = [(f"s{n}", f"u{n}{kind[0]}", "none", kind) for n in range(num_speakers) for kind in ("bonafide", "A07")]
-    scores = "".join(f"{id} {int(who[1:]) % 3 + ('b' in id)}\n" for who, id, *_ in rows)
-    key = la_key(tmp_path, rows)
-    result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
-    assert f"bootstrap over {over}" in result.table()
-
-
-def test_interval_is_over_trials_if_a_speaker_is_not_known(tmp_path):
-    rows = "".join(f"{n}.wav,{n or ''},{('bona-fide', 'spoof')[n % 2]}\n" for n in range(12))
+def test_interval_is_over_speakers_if_there_are_enough(tmp_path):
+    for num_speakers, over in ((9, "18 trials"), (10, "10 speakers")):
+        rows = [(f"s{n}", f"u{n}{kind[0]}", "none", kind) for n in range(num_speakers) for kind in ("bonafide", "A07")]
+        scores = "".join(f"{id} {int(who[1:]) % 3 + ('b' in id)}\n" for who, id, *_ in rows)
+        key = la_key(tmp_path, rows)
+        result = evaluate("asvspoof2021_la", write(tmp_path / "s.txt", scores), key, num_resamples=5)
+        assert f"bootstrap over {over}" in result.table()
+    rows = "".join(f"{n}.wav,{n or ''},{('bona-fide', 'spoof')[n % 2]}\n" for n in range(12))  # one is not known
     write(tmp_path / "meta.csv", f"file,speaker,label\n{rows}")
     scores = write(tmp_path / "s.txt", "".join(f"{n} {n}\n" for n in range(12)))
     result = evaluate("in_the_wild", scores, tmp_path, num_resamples=5)
@@ -281,8 +273,7 @@ def test_decisions_instead_of_scores_have_no_tdcf(tmp_path):
     assert result.notes[1] == note and f"note: {note}" in result.table()
 
 
-@pytest.mark.parametrize(("asked", "drawn"), [(60, 60), (201, 200)])
-def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, asked, drawn, monkeypatch):
+def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, monkeypatch):
     seen, values = [], metrics.bootstrap_values
 
     def draw(*args, num_resamples, **more):
@@ -290,7 +281,9 @@ def test_rows_have_the_draws_that_were_asked_for_up_to_200(la, asked, drawn, mon
         return values(*args, num_resamples=2, **more)
 
     monkeypatch.setattr(metrics, "bootstrap_values", draw)
-    assert la(num_resamples=asked).num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
+    for asked, drawn in ((60, 60), (201, 200)):
+        seen.clear()
+        assert la(num_resamples=asked).num_row_resamples == drawn and seen[0] == asked and set(seen[1:]) == {drawn}
 
 
 def test_rows_beyond_the_first_have_no_interval(tmp_path):

@@ -180,7 +180,8 @@ def test_what_a_detector_has_seen(record, scored, how):
 
 
 def test_a_corpus_of_one_s_own_is_known_by_its_folder():
-    assert not seen(OWN, "generic", "train", "another") and not seen(OWN, "generic", "train")
+    here = trained_on(uses("generic", "train", root="."))
+    assert not seen(OWN, "generic", "train", "another") and not seen(here, "generic", "train")
     own = trained_on(uses("generic", "train", "dev", root="own"))
     assert len(seen(own, "generic", "all", "own")) == 2
     assert "root" not in str(start_of(own, places=False))

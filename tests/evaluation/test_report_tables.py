@@ -3,7 +3,6 @@
 import itertools
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -105,13 +104,6 @@ def test_latex_escapes_what_it_would_obey(hostile):
     for columns, inner in re.findall(r"\\begin\{tabular\}\{(l[r]+)\}\n(.*?)\\end\{tabular\}", text, re.DOTALL):
         rows = [line for line in inner.splitlines() if line.endswith(r"\\")]
         assert len(rows) >= 2 and {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(columns)}
-
-
-@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
-def test_latex_compiles(hostile, tmp_path):
-    begin = "\\documentclass{article}\\usepackage[T1]{fontenc}\\usepackage{textcomp,booktabs}\\begin{document}\n"
-    (tmp_path / "t.tex").write_text(begin + latex(paper_tables(hostile)) + "\\end{document}\n")
-    subprocess.run(["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"], cwd=tmp_path, check=True)
 
 
 def test_markdown_is_rendered_as_the_tables(hostile):

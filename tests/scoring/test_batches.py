@@ -168,16 +168,16 @@ def test_processes_together_score_each_trial_once(by_length, monkeypatch):
 
 def test_scoring_starts_after_few_headers():
     """The first window has 16 batches and each next one four times as many, up to 65,536 trials."""
-    windows = list(batching._windows(200_000, 8))
-    assert [len(window) for window in windows[:4]] == [128, 512, 2048, 8192]
-    assert [i for window in windows for i in window] == list(range(200_000))
-    assert {len(window) for window in batching._windows(200_000, 100)} == {1600, 6400, 25600, 65500, 35400}
+    for batch_size, sizes in ((8, [128, 512, 2048, 8192]), (100, [1600, 6400, 25600, 65500, 65500, 35400])):
+        windows = list(batching._windows(200_000, batch_size))
+        assert [len(window) for window in windows[: len(sizes)]] == sizes
+        assert [i for window in windows for i in window] == list(range(200_000))
     assert [len(window) for window in batching._windows(200_000, 90_000)] == [90_000, 90_000, 20_000]
 
 
 def test_long_utterances_share_a_batch_up_to_its_samples():
     """Of a compressed file whose length is unknown (a negative number), four samples a byte are assumed."""
-    lengths = dict(zip("abcdefgh", (100, 100, 100, 40, 40, -50, -50, -1)))
+    lengths = dict(zip("abcdefgh", (100, 100, 100, 40, 40, -30, -30, -1)))
     trials = [Trial(name, name) for name in lengths]
     batches = plan_batches(trials, 4, lambda trial: lengths[trial.id], most_samples=200)
     assert sorted("".join(item.id for item in batch) for batch in batches) == ["ab", "c", "de", "f", "g", "h"]
@@ -237,16 +237,17 @@ def test_a_file_is_checked_completely_when_its_head_is_scored(tmp_path):
         WaveformReader(20000).read(path)
 
 
+class Suicidal(WaveformReader):
+    """The system kills a process if memory is short; this one kills itself."""
+
+    def read(self, path, id=None):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def test_a_reading_process_that_is_killed_is_named(utterances):
-    """The system kills it if memory is short; here the reader kills itself."""
     message = r"a process that reads audio was killed \(SIGKILL\).*lower `num_workers` \(now 1\)"
     with pytest.raises(Unfinished, match=message):
         list(read_batches(plan_batches(utterances, 2), Suicidal(8000), num_workers=1))
-
-
-class Suicidal(WaveformReader):
-    def read(self, path, id=None):
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_batches_ahead_do_not_change_scores(detector, utterances):
@@ -259,17 +260,13 @@ def test_batches_ahead_do_not_change_scores(detector, utterances):
 
 
 def test_what_suits_a_device(monkeypatch):
-    devices = [torch.device(name) for name in ("cpu", "cuda", "cuda:1")]
+    cpu, gpu, second = devices = [torch.device(name) for name in ("cpu", "cuda", "cuda:1")]
     assert [default_batch_size(device) for device in devices] == [8, 64, 64]
     for processors, readers in ((1, 1), (3, 2), (64, 4)):
         monkeypatch.setattr(batching, "usable_processors", lambda n=processors: n)
         assert [batching.default_workers(device) for device in devices] == [1, readers, readers]
-
-
-def test_a_gpu_computes_few_numbers_of_rows():
-    """Each one costs plans of convolutions; rows that nobody needs take no more memory than a whole batch."""
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
+    # Each number of rows costs a GPU plans of convolutions; what nobody needs takes no more memory than a whole batch.
     assert {filled_rows(gpu, count, 64) for count in range(1, 65)} == {8, 16, 32, 64}
-    assert {filled_rows(gpu, count, 20) for count in range(1, 21)} == {8, 16, 20}
+    assert {filled_rows(second, count, 20) for count in range(1, 21)} == {8, 16, 20}
     assert [filled_rows(gpu, count, 3) for count in (1, 2, 3)] == [3, 3, 3]
     assert [filled_rows(cpu, count, 64) for count in (1, 5, 64)] == [1, 5, 64]

@@ -117,9 +117,8 @@ def test_a_forward_that_was_replaced_is_used(detector, waveform):
     assert detector.train().score(waveform, 16000) == expected
 
 
-@pytest.mark.parametrize(
-    "audio, sample_rate, message",
-    [
+def test_samples_that_cannot_be_scored(detector):
+    for audio, sample_rate, message in (
         (np.zeros(0, np.float32), 16000, "has no samples"),
         (np.zeros(4000, np.int16), 16000, "int16.*divide by full scale"),
         (np.full(4000, 9000.0), 16000, r"reach 9000.*\[-1, 1\]"),
@@ -132,19 +131,10 @@ def test_a_forward_that_was_replaced_is_used(detector, waveform):
         (np.zeros(4000), 0, "0 samples a second"),
         (np.zeros(4000, np.float32), None, "the samples do not say their rate: name it in Hz, sample_rate="),
         (["a.wav", "b.wav"], 16000, "of 2: score_files takes several files, and score_batch several waveforms"),
-    ],
-)
-def test_samples_that_cannot_be_scored(detector, audio, sample_rate, message):
-    for score in (detector.score, detector.score_track, detector.embed):
-        with pytest.raises(InputError, match=message):
-            score(audio, sample_rate)
-
-
-def test_samples_of_any_floating_type(detector, waveform):
-    score, tensor = detector.score(waveform, 16000), torch.from_numpy(waveform)
-    for same in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
-        assert detector.score(same, 16000) == score
-    assert detector.score(tensor.bfloat16(), 16000) == detector.score(tensor.bfloat16().float(), 16000)
+    ):
+        for score in (detector.score, detector.score_track, detector.embed):
+            with pytest.raises(InputError, match=message):
+                score(audio, sample_rate)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac"])
@@ -164,7 +154,11 @@ def test_file_objects_are_read_from_where_they_stand(detector, waveform, tmp_pat
 
 
 def test_a_batch_of_waveforms(detector, waveform):
-    """Of one length or several, at any rate: the scores are those computed alone."""
+    """Of one length or several, of any floating type, at any rate: the scores are those computed alone."""
+    score, tensor = detector.score(waveform, 16000), torch.from_numpy(waveform)
+    for same in (waveform.astype(np.float64), tensor.clone().requires_grad_(), tensor[None]):
+        assert detector.score(same, 16000) == score
+    assert detector.score(tensor.bfloat16(), 16000) == detector.score(tensor.bfloat16().float(), 16000)
     several = [waveform, 0.5 * waveform[:7000], waveform[::-1].copy(), np.stack([waveform, waveform])]
     expected = [detector.score(one, 32000) for one in several]
     assert detector.score_batch(several, 32000) == pytest.approx(expected, abs=1e-6)

@@ -48,26 +48,21 @@ def test_scores_are_found_by_id_and_normalised_by_a_range_or_that_of_the_file(tm
     assert normalised(np.array([-1e6, 1e6]), 0.0, 1.0).tolist() == [0.0, 1.0]  # far outside of the range
 
 
-DAMAGED = [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
-DAMAGED += [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])]
-
-
-@pytest.mark.parametrize(
-    ("text", "ranges", "message"),
-    [
+def test_files_and_ranges_that_do_not_fit_are_named(tmp_path):
+    damaged = [None, "tests", {"a": 1}, [0.0], [[0.0, 1.0, 2.0]], [["a", "b"]]]
+    damaged += [[pair] for pair in ([1.0, 1.0], [2.0, 1.0], [0.0, np.inf], [np.nan, 1.0], [0, 10**400])]
+    for text, ranges, message in (
         ("b 1\nc 2\n", "test", r"one: 1 of 2 trials have no score in it: a; the detector needs"),
         ("a 1\nb 2\na 3\n", "test", r"one: it has two scores of a"),
         ("a 1\nb 1\n", "test", r"one: all its scores are 1\.0"),
         ("a 1\nb nan\n", "test", r"one: it has no scores, or one that is not finite"),
         ("a 1\nb inf\n", [[0.0, 1.0]], "the score of b is not a finite number"),
         ("a 1\nb 2\n", [[0.0, 1.0], [0.0, 1.0]], "score files of other systems, but ranges of 2"),
-        *(("a 1\nb 2\n", ranges, "ranges of other systems' scores are damaged") for ranges in DAMAGED),
-    ],
-)
-def test_files_and_ranges_that_do_not_fit_are_named(text, ranges, message, tmp_path):
-    (tmp_path / "one").write_text(text)
-    with pytest.raises(InputError, match=message):
-        with_system_scores(TRIALS, [tmp_path / "one"], ranges)
+        *(("a 1\nb 2\n", ranges, "ranges of other systems' scores are damaged") for ranges in damaged),
+    ):
+        (tmp_path / "one").write_text(text)
+        with pytest.raises(InputError, match=message):
+            with_system_scores(TRIALS, [tmp_path / "one"], ranges)
 
 
 # Scoring a corpus
