@@ -3,13 +3,15 @@
 import gzip
 import io
 import os
+import resource
+import signal
 import struct
 import tarfile
 import zipfile
 
 import pytest
 
-from nes2net.errors import InputError
+from nes2net.errors import InputError, Unfinished
 from nes2net.machine import unpacking
 from nes2net.machine.unpacking import unpack
 
@@ -142,3 +144,29 @@ def test_a_damaged_archive_is_named(tmp_path, make, options):
     with pytest.raises(InputError, match=r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
         unpack(archive, tmp_path / "out", "unpacking")
     assert set(content_of(tmp_path / "out")) <= {"b.bin"}
+
+
+def test_an_encrypted_zip_is_named(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a": b"secret"})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="is encrypted; unpack it by hand with its password"):
+        unpack(archive, tmp_path / "out", "unpacking")
+
+
+def test_a_full_disk_that_gets_room_again(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    archive = make_zip(tmp_path / "a.zip", {"set/a": b"1", "set/b": bytes(10_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(Unfinished, match=r"set/b: cannot be written \(.*\); make room, and run the same command"):
+            unpack(archive, tmp_path / "out", "unpacking")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert content_of(tmp_path / "out") == {"set/a": b"1"}
+    assert unpack(archive, tmp_path / "out", "unpacking") == 2
+    assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
