@@ -9,8 +9,8 @@ import soundfile
 from builders import PATIENCE
 from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone
 
-from nes2net.audio.decoders import ffmpeg_blocks, open_with_libsndfile
-from nes2net.audio.read import load_audio, measure_audio, stated_length, to_mono_16k
+from nes2net.audio.decoders import ffmpeg_blocks
+from nes2net.audio.read import load_audio, measure_audio
 
 
 @pytest.mark.parametrize("suffix", ["m4a", "mov"])
@@ -65,33 +65,6 @@ def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
     process.kill()
     process.join()
     assert process.exitcode == 0
-
-
-@pytest.mark.parametrize(
-    "file_format, subtype", [("WAV", "G721_32"), ("AU", "G723_40"), ("WAV", "NMS_ADPCM_32"), ("XI", "DPCM_16")]
-)
-def test_codecs_in_which_libsndfile_cannot_seek(tmp_path, monkeypatch, file_format, subtype):
-    path = tmp_path / "tone"
-    monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")  # for XI
-    soundfile.write(path, tone(), 8000, format=file_format, subtype=subtype)
-    waveform = read_every_way(path)
-    expected = to_mono_16k(tone(), 44100 if file_format == "XI" else 8000)  # XI has one rate
-    assert 0 <= len(waveform) - len(expected) < 400  # whole blocks
-    assert np.corrcoef(waveform[: len(expected)], expected)[0, 1] > 0.99
-    assert not measure_audio(path).second_decoder
-
-
-@pytest.mark.parametrize("name", ["tone.raw", "tone.RAW"])
-def test_a_name_that_soundfile_takes_for_samples_without_a_header(tmp_path, name):
-    path = tmp_path / name
-    soundfile.write(path, tone(), 16000, format="WAV", subtype="PCM_16")
-    assert len(read_every_way(path)) == 16000 and stated_length(path) is None
-    refused(path, rf"(?i){name} was read by neither libsndfile \(.*\.raw", bytes(32000))
-
-
-def test_errors_of_ours_are_not_hidden():
-    with pytest.raises(TypeError):
-        open_with_libsndfile("tone.wav", lambda path: [] + 1)
 
 
 @pytest.mark.parametrize("name", ["noise.voc", "noise.ircam", "noise.nut", "noise.mpegts"])

@@ -79,14 +79,6 @@ def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_fo
         refused(path, "noise is cut off: its last frame lacks", cut)
 
 
-def test_what_begins_like_a_frame_is_not_taken_for_a_stream(tmp_path):
-    path = tmp_path / "noise"
-    for content in (b"", b"\xff\xfb", b"\xff\xfb\x90\x00" + bytes(100), b"\xff\xf1\x50\x80\x01\x00" + bytes(5)):
-        path.write_bytes(content)
-        with open(path, "rb") as file:
-            assert missing_of_last_frame(file) is None
-
-
 # ---- MP3 files that state their length
 
 

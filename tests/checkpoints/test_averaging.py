@@ -1,8 +1,5 @@
 """Averaging against the true mean and the published code's result."""
 
-import gc
-import weakref
-
 import pytest
 import torch
 from builders import golden
@@ -85,24 +82,3 @@ def test_types_of_numbers(states, tmp_path):
     for mode in averaging.MODES:
         with pytest.raises(InputError, match="w .complex64. are neither weights nor counters"):
             average_checkpoints(write(tmp_path, [{"w": single["w"].to(torch.complex64)}]), mode)
-
-
-def test_one_accumulator_whatever_the_number_of_files(states, tmp_path, monkeypatch):
-    """No state dict is alive any more when the second one after it is read."""
-    alive, read = [], averaging.load_state_dict
-
-    def watched(path):
-        state = read(path)
-        gc.collect()
-        assert sum(reference() is not None for reference in alive) <= 1
-        alive.append(weakref.ref(state["w"].untyped_storage()))
-        return state
-
-    monkeypatch.setattr(averaging, "load_state_dict", watched)
-    paths = write(tmp_path, states) * 3
-    gc.freeze()  # what there is already need not be searched each time
-    try:
-        average_checkpoints(paths)
-    finally:
-        gc.unfreeze()
-    assert len(alive) == 10  # each once, and the first again for its types

@@ -11,7 +11,6 @@ from nes2net import Detector, InputError
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_state_dict
 from nes2net.export.formats import export
-from nes2net.inspect.files import file_sheet
 
 WAVEFORM = 0.1 * torch.randn(2, 6000, generator=torch.Generator().manual_seed(0))
 
@@ -190,17 +189,3 @@ def test_int8_merges_first_and_refuses_adapters(trained, small_model):
     torch.testing.assert_close(plain, expected, atol=0.3, rtol=0.1)
     with pytest.raises(InputError, match="int8 does not compute adapters: take bfloat16 or float32"):
         adapted(small_model, kind="adapter").eval().set_precision("int8")
-
-
-def test_info_needs_no_base(trained, tmp_path):
-    (tmp_path / "base.pth").unlink()
-    trained.save(tmp_path / "folder")
-    kinds = {"lora.pth": "adapted detector checkpoint of this package", "folder": "adapted detector's folder"}
-    for name, kind in kinds.items():
-        sheet = file_sheet(tmp_path / name)
-        assert sheet.title == f"{tmp_path / name}: {kind}"
-        assert sheet.facts["names and shapes"] == "all there, none left over"
-        assert sheet.facts["adapted"] == "lora, rank 2, alpha 16, targets attention, dropout 0"
-        assert trained.base["digest"] in sheet.facts["base"] and str(tmp_path / "base.pth") in sheet.facts["base"]
-        frontend = next(row for row in sheet.tables["parts"] if row["part"] == "front-end")
-        assert frontend["parameters"] == sum(p.numel() for p in trained.frontend.parameters() if p.requires_grad)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from pathlib import Path
 
 import pytest
 from builders.http_server import running
@@ -78,14 +77,6 @@ def test_offline_says_where_the_file_is_and_where_to_put_it(assets, monkeypatch,
         model.take()
 
 
-def test_a_server_that_cannot_be_reached_is_no_different(assets):
-    with running() as server:
-        url = f"{server.address}/MODEL.pth"
-    with pytest.raises(InputError, match=f"was not fetched .*get the file {url} .*and put it at") as caught:
-        Shelf("MODEL", PublishedFile(url)).take()
-    assert str(caught.value).count(url) == 1 and "what has come" not in str(caught.value)
-
-
 def test_a_file_of_the_hub_stays_where_huggingface_hub_keeps_it(assets, tmp_path, monkeypatch, capsys):
     served = tmp_path / "served"
     served.mkdir()
@@ -113,12 +104,3 @@ def test_a_folder_of_the_hub(assets, tmp_path, monkeypatch):
     assert model.here() is None  # the configuration alone
     (snapshot / "model.safetensors").write_bytes(CONTENT)
     assert model.take() == snapshot and model.first_seen().revision == snapshot.name
-
-
-def test_addresses():
-    at_hub = PublishedFile("hub:owner/na.me@" + "0" * 40 + "/a/b.bin")
-    assert at_hub.hub.groupdict() == {"repository": "owner/na.me", "revision": "0" * 40, "file": "a/b.bin"}
-    assert at_hub.name == "b.bin" and at_hub.known_by == f"revision {'0' * 40}"
-    folder = PublishedFile("hub:owner/name")
-    assert folder.name == "" and folder.known_by == "not pinned" and folder.address.endswith("/owner/name/tree/main")
-    assert Path(PublishedFile("https://a.example/x/y%20z.pt?download=1").name).name == "y z.pt"

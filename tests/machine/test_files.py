@@ -4,8 +4,6 @@ import json
 import os
 import socket
 import stat
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -106,21 +104,6 @@ def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
     write_text(tmp_path / "link", "newer")
     assert not (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
     assert (tmp_path / "link").read_text() == "newer"
-
-
-@pytest.mark.parametrize("into", ["file", "pipe"])
-def test_text_for_dev_stdout_stands_in_order_among_what_is_printed(tmp_path, into):
-    """The shell has opened the file, which must neither be replaced nor written from its start."""
-    program = (
-        "import sys; from nes2net.machine.files import check_writable, write_output; print('before');"
-        "check_writable('/dev/stdout', stream=True); write_output('/dev/stdout', 'text\\n'); print('after')"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    with open(tmp_path / "out.txt", "w+") as out:
-        to = out if into == "file" else subprocess.PIPE
-        done = subprocess.run([sys.executable, "-c", program], stdout=to, env=environment, text=True, check=True)
-    assert (done.stdout or (tmp_path / "out.txt").read_text()) == "before\ntext\nafter\n"
-    assert os.listdir(tmp_path) == ["out.txt"]
 
 
 def test_json_holds_no_number_that_json_does_not_have():

@@ -166,15 +166,6 @@ def test_https_does_not_lead_to_http(server, client, monkeypatch):
         client.read(server.url, 100)
 
 
-@pytest.mark.parametrize("few", [{"broken_after": [10] * 6}, {"pause": 0.01}])
-def test_a_server_that_sends_hardly_anything(server, fetch, monkeypatch, few):
-    """Byte by byte in new connections, or in one that stalls."""
-    monkeypatch.setattr(http_files, "_SLOWEST", 0.02)
-    vars(server).update(few)
-    with pytest.raises(Unfinished, match="6 times; what has come is kept"):
-        fetch()
-
-
 def test_what_a_server_says_of_a_file(server, client):
     assert client.described(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
     server.redirect, server.extra_headers = "/store", {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}

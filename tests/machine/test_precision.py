@@ -42,18 +42,6 @@ def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
             assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9 has one setting for convolutions and RNNs"
-)
-def test_settings_that_pytorch_calls_contradictory_are_put_back(settings):
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # but not the one of RNNs, so that the old one is neither
-    torch.backends.mkldnn.conv.fp32_precision = "bf16"
-    before = float32_settings()
-    with float32_products():
-        assert set(float32_settings().values()) == {"highest", "False", "ieee"}
-    assert float32_settings() == before
-
-
 def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
     before = float32_settings()
     entered, leave = threading.Event(), threading.Event()

@@ -1,19 +1,13 @@
 """Progress: lines without a terminal, and a bar that fits its terminal."""
 
-import fcntl
 import io
-import os
-import pty
 import re
-import struct
 import sys
-import termios
 
 import pytest
 
 from nes2net.errors import InputError
 from nes2net.machine.progress import LOGGER, SECONDS, ProgressDisplay
-from nes2net.machine.times import readable_duration
 
 
 class Clock:
@@ -77,32 +71,3 @@ def test_time_left_of_the_run_and_of_the_epoch():
     clock.now = 60.0
     display.update()
     assert display.line() == "epoch 3 of 12: step 6 of 10, 2 h 4 min left (epoch 4 min)"
-
-
-def test_a_number_of_steps_that_is_not_known():
-    display = ProgressDisplay(iter("abc"), title="reading", unit="file", shown=False)
-    assert list(display) == list("abc") and display.line() == "reading: file 3"
-
-
-def test_durations():
-    for seconds, text in ((0, "0 s"), (59.6, "1 min"), (3569, "59 min"), (3580, "1 h 0 min"), (86400, "1 d 0 h")):
-        assert readable_duration(seconds) == text
-
-
-@pytest.mark.parametrize("columns", [0, 30, 80, 200])
-def test_the_bar_fits_the_terminal(columns, monkeypatch):
-    """What matters most is shown first. A terminal that does not tell its width has 80 columns."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    monkeypatch.delenv("COLUMNS", raising=False)
-    with os.fdopen(theirs, "w") as terminal, os.fdopen(ours), monkeypatch.context() as patch:
-        patch.setattr(sys, "stderr", terminal)
-        display = ProgressDisplay(range(4), title="epoch 11 of 11", unit="step")
-        for _ in display:
-            display.facts = ["loss 0.0312", "24.1 utterances/s", "data wait 12 %", "lr 2.50e-07"]
-            assert 0 < len(str(display.bar)) < (columns or 80)
-        last = str(display.bar)
-    assert last.startswith("epoch 11 of 11: 4/4")
-    assert ("loss 0.0312, 24.1 utterances/s" in last) == (columns != 30)
-    assert ("lr 2.50e-07" in last) == (columns == 200)
-    assert ("█" in last) == (columns != 30)

@@ -1,13 +1,11 @@
 """Reading processes: full shared memory, deaths, hangs and signals while a batch is waited for."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
@@ -18,7 +16,6 @@ from builders import PATIENCE
 from builders.shared_memory import with_shared_memory
 from torch.utils.data import Dataset
 
-from nes2net import InputError
 from nes2net.errors import Unfinished
 from nes2net.machine import workers
 from nes2net.machine.workers import Loader, stacked
@@ -117,27 +114,6 @@ def test_little_shared_memory():
     assert "--shm-size" in error and "Exception ignored" not in said
 
 
-def test_a_system_that_refuses_a_process(monkeypatch):
-    def refuse():
-        raise BlockingIOError(11, "Resource temporarily unavailable")
-
-    monkeypatch.setattr(os, "fork", refuse)
-    with pytest.raises(InputError, match=r"cannot be started \(.*unavailable\): lower `num_workers` \(now 2\)"):
-        iter(loader(Numbers()))
-
-
-def test_too_many_open_files():
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    batches = iter(loader(Numbers()))
-    kept = [next(batches)]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/dev/fd")) + 3, limits[1]))
-    try:
-        with pytest.raises(InputError, match="too many files are open for more batches"):
-            kept.extend(batches)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-
-
 @pytest.mark.parametrize("at", [0, 9])
 def test_a_reader_that_is_killed(at):
     with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
@@ -159,16 +135,6 @@ def test_a_reader_that_dies_while_nobody_waits(when):
     assert signal.getsignal(signal.SIGCHLD) is before
     with pytest.raises(Unfinished, match="was killed"):
         numbers(waiting if when == "in a step" else batches)
-
-
-def test_a_batch_that_cannot_be_handed_over(capfd):
-    def with_a_function(rows):
-        return collate(rows), lambda: None
-
-    with pytest.raises(Unfinished, match=r"ended \(exit status 1\): see its message above, or try `num_workers=0`"):
-        list(loader(Numbers(), collate=with_a_function))
-    said = capfd.readouterr().err
-    assert "a batch could not be handed over: " in said and "Traceback" not in said
 
 
 @pytest.mark.parametrize("when", ["before", "starting", "reading"])
@@ -209,18 +175,6 @@ def test_an_interruption_ends_waiting_at_once():
     """Without the patience for a disk that hangs."""
     with pytest.raises(KeyboardInterrupt):
         numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
-
-
-def test_an_interruption_that_python_ignores_ends_waiting(soon, monkeypatch):
-    """As one that comes while a process is forked."""
-
-    def interrupt(_):
-        with suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    monkeypatch.setattr(workers, "_check_locks", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        numbers(loader(Numbers(0, hang)))
 
 
 def test_patience_ends(monkeypatch, soon):

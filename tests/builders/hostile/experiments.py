@@ -28,14 +28,10 @@ def _planned(path: Path) -> str:
 _MANY_SETS = [{**_SET, "name": f"s{number}"} for number in range(100)]
 _FILES: dict[str, tuple[dict[str, Any], str]] = {
     "an account of two lines": ({"slurm": {"more": {"account": _COMMAND}}}, "slurm.more.account.*should match"),
-    "an option of two lines": ({"slurm": {"more": {_COMMAND: "x"}}}, "slurm.more.*should match"),
     "a partition of a command": ({"slurm": {"partition": "$(touch RAN)"}}, "slurm.partition: .*should match"),
-    "a folder of two lines": ({"out": _COMMAND}, "out: .*should match"),
-    "a recipe of 5,000 characters": ({"recipe": "x" * 5000}, "recipe xxx"),
     "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "cannot be looked up|not found"),
     "a title with controls": ({"title": "\x1b[2J"}, "title: .*should match"),
     "a log of the job elsewhere": ({"slurm": {"more": {"output": "keys"}}}, "slurm.more.output.*should match"),
-    "a log in short": ({"slurm": {"more": {"outpu": "keys"}}}, "slurm.more.outpu.*should match"),
     "10^9 grid points": (
         {"grid": {f"train.{key}": list(range(1, 1001)) for key in ("lr", "batch_size", "epochs")}},
         "grows to 1,000,000,000 trainings, and at most 1,000",

@@ -98,28 +98,21 @@ class _Array:
 
 _LISTS = {
     "100,000 columns": ("path," + ",".join(map(str, range(100_000))) + "\n", "line 1: 100001 columns, more than 200"),
-    "a control character": ("\x1b[2J,label\n", "line 1: expected a column 'path'"),
     "utf-16 (le)": ("path,label\na,real\n".encode("utf-16"), "is encoded as UTF-16; save it as UTF-8"),
     "null byte": ("path,label\na\0b.wav,real\n", "holds null bytes"),
     "open quotation mark": ('path,label\n"a.wav,real\n' + "b.wav,real\n" * 100_000, "line 2: not a row"),
     "a row over many lines": (lambda: b"path,label\n" + b'"\n",' * 10**6, "line 2: not a row .* more than 1,048,576"),
     "10,000,000 lines": (lambda: b"path\n" + b"a\n" * 10_000_000, "has more than 5,000,000 lines; split it"),
-    "a huge label": ("path,label\na.wav," + "x" * 100_000, r"line 2: unknown label '[x.]{98}'; expected one of"),
-    "huge ids twice": ("path\n" + ("a" * 100_000 + ".wav\n") * 2, "in it more than once"),
 }
 _PROTOCOLS = {
     "many fields": (lambda: b"a " * 20_000_000, "line 1: expected 10 fields"),
-    "other ends of lines": (lambda: b"a\x0c\x1c" * 5_000_000, "line 1: expected 10 fields"),
     "an id that leaves the folder": ("s ../../etc/passwd M - - - - - spoof -\n", "cannot be an utterance id"),
 }
 _SCORES = {
     "huge": (_scores("-1.7e308", "1.7e308"), r"the score of 0 is -1.7e\+308; scale the scores to lie within"),
     "as large as allowed": (_scores("-1e300", "1e300"), None),
     "denormal": (_scores("5e-324", "1e-323"), None),
-    "constant": (_scores("0.5"), None),
     "infinite": (_scores("inf", "-inf"), "20 with a score that is not finite"),
-    "separated digits": (_scores("1_" * 10_000 + "1"), "line 1: expected a number as score"),
-    "unknown ids": ("".join(f"x{n} 1\n" for n in range(100_000)), "100,000 scored but not in the key"),
     "one id 100,000 times": ("".join(f"0 {n}\n" for n in range(100_000)), "1 scored twice with different values: 0"),
     "a line of 20 MB": (lambda: b"a " * 10_000_000, "line 1: expected 2 fields .* found 524288: 'a a"),
     "controls": ("\x1b[2J 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
@@ -129,14 +122,11 @@ _TO_CALIBRATE = {
     "denormal": (_scores("5e-324", "1e-323"), "too large or too close together"),
 }
 _CALIBRATIONS = {
-    "deep lists": ("[" * 200_000, "not a calibration"),
     "60 MB of lists": (lambda: b"[" + b"[]," * 20_000_000 + b"[]]", "not a calibration .it was refused to save memory"),
     "millions of ratios": (
         lambda: _calibration(llrs={"bonafide": [0] * 3_000_000, "spoof": [0]}),
         "most 2500000 items",
     ),
-    "beyond float64": (_calibration().replace("0.5", "1e400"), "not a calibration .offset: "),
-    "a list of other things": (_calibration(trained_on=[1]), "not a calibration .trained_on"),
 }
 _USUAL = {name: [0.0, 1.0, 2.0] for name in ("duration", "level", "bandwidth")}
 _POPULATION = {"num_recordings": 1, "usual": _USUAL, "distances": [0.5]}
@@ -161,7 +151,6 @@ _CHANGED = {
 }
 _TO_APPLY = {
     "large weights": (_calibration(weights=[1e30]), "2 of 2 log-likelihood ratios are beyond ±1,000,000"),
-    "controls in a name": (_calibration(systems=["\x1b[2J"]), None),
 }
 _RTTM = {
     "an endless segment": ("SPEAKER a 1 0 1e300 <NA> <NA> spoof <NA> <NA>\n", "line 1: a duration is 0 to 10000000 s"),
@@ -170,8 +159,6 @@ _RTTM = {
 }
 _ARRAYS = {
     "shape of huge numbers": (lambda: _npy({"a": _Array((1 << 20_000,) * 20)}), "unknown shape"),
-    "many dimensions": (lambda: _npy({"a": _Array((1 << 62,) * 100_000)}), "unknown shape"),
-    "names that are numbers": (lambda: _npy({1 << 30_000: np.zeros(1)}), "a key has the type int"),
     "very many memos": (lambda: _npy(b"\x80\x04K\x01" + b"\x94" * 50_000_000 + b"."), "20,000,000 are accepted"),
     "cut": (lambda: _npy({"a": np.zeros(100)})[:-50], "is damaged"),
 }

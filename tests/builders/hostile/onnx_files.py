@@ -129,10 +129,6 @@ def _undeclared_within(model: Any) -> None:
     _add(model, node("If", ["c"], ["unused"], then_branch=branch, else_branch=branch))
 
 
-def _two_places(model: Any) -> None:
-    external(model.graph.initializer[0]).external_data.add(key="offset", value="0")
-
-
 def _sized(size: int) -> Callable[[Any], None]:
     def change(model: Any) -> None:
         model.graph.initializer[0].dims[:] = [size]
@@ -174,14 +170,6 @@ def _more_scores(model: Any) -> None:
     model.graph.node[-1].CopyFrom(helper.make_node("Identity", ["three"], ["scores"]))
 
 
-def _renamed(model: Any) -> None:
-    model.graph.output[0].name, model.graph.node[-1].output[0] = "other", "other"
-
-
-def _three_samples(model: Any) -> None:
-    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("waveform", TensorProto.FLOAT, ["b", 3]))
-
-
 def _large(folder: Path) -> Path:
     path = write(folder, good())
     os.truncate(path, 1 << 40)
@@ -209,7 +197,6 @@ def _cases() -> list[Case]:
     rows: dict[str, tuple[Callable[[Path], Path], str | None]] = {
         "good": (_described(DESCRIPTION), None),
         "good, weights beside it": (_beside(_ones), None),
-        "good, called int8": (_described({**DESCRIPTION, "quantize": "int8"}), None),
         # Weights in other files.
         "undeclared weights": (_changed(lambda m: external(m.graph.initializer[0])), _UNDECLARED),
         "undeclared weights within a graph": (_changed(_undeclared_within), _UNDECLARED),
@@ -222,15 +209,10 @@ def _cases() -> list[Case]:
         "weights too long": (_beside(lambda path: path.write_bytes(bytes(99_999))), "99,999 bytes, but .* declares 8"),
         "weights from far away": (_beside(_ones, offset="9" * 17), "has 8 bytes, but .* declares 100,000,000,000"),
         "weights from -1": (_beside(_ones, offset="-1"), _DAMAGED),
-        "weights in digits of another script": (_beside(_ones, length="٣"), _DAMAGED),
-        "weights of 5,000 digits": (_beside(_ones, length="9" * 5000), _DAMAGED),
         "weights without a length": (_beside(_ones, length=None), _DAMAGED),
-        "weights at two places": (_changed(_two_places), _DAMAGED),
-        "weights in too long a name": (_described({**DESCRIPTION, "external_data": "é" * 250}), _ELSEWHERE),
         "weights declared, but in the file": (_described({**DESCRIPTION, "external_data": "none"}), _ELSEWHERE),
         # Tensors and operators.
         "numbers without data": (_changed(_sized(1 << 40)), _DAMAGED),
-        "a negative size": (_changed(_sized(-2)), _DAMAGED),
         # Fields of ModelProto and GraphProto (onnx.proto), each empty.
         "a sparse tensor": (_bytes(lambda c: c + b"\x3a\x02\x7a\0"), "holds sparse tensors"),
         "a function": (_bytes(lambda c: c + b"\xca\x01\0"), "holds functions"),
@@ -239,19 +221,12 @@ def _cases() -> list[Case]:
         "2^61 numbers": (_changed(_filled(1 << 61)), r"m\.onnx fails"),
         "graphs within graphs": (lambda folder: write(folder, _graphs_within_graphs(5000)), _DAMAGED),
         "operators of others": (_domain("com.microsoft"), "operators of"),
-        "operators of 100 MB": (_domain("x" * 10**8), "operators of"),
-        "operators of controls": (_domain("\x1b[2J"), "operators of"),
         "an unknown operator": (_changed(lambda m: setattr(m.graph.node[0], "op_type", "Nothing")), _DAMAGED),
         # Inputs and outputs.
-        "scores of another name": (_changed(_renamed), _FOREIGN),
         "as many scores as it likes": (_changed(_more_scores), r"computed scores of shape \(3,\) for 2 waveforms"),
-        "a waveform whose name is no text": (_bytes(lambda c: c.replace(b"waveform", b"wave\xff\xfeor")), _FOREIGN),
-        "a waveform of 3 samples": (_changed(_three_samples), r"m\.onnx fails for 2 × 8"),
         # Bytes.
         "empty": (_bytes(lambda _: b""), "is not an ONNX file"),
-        "text": (_bytes(lambda _: b"not a model\n"), _DAMAGED),
         "cut": (_bytes(lambda c: c[: len(c) * 5 // 8]), _DAMAGED),
-        "zeros": (_bytes(lambda _: bytes(10**6)), _DAMAGED),
         "a number without end": (_bytes(lambda _: b"\x08" + b"\xff" * 10**6), _DAMAGED),
         "a terabyte of zeros": (_large, "has 1.1 TB"),
         "a million empty nodes": (
@@ -264,7 +239,6 @@ def _cases() -> list[Case]:
         "no metadata": (_changed(lambda m: m.ClearField("metadata_props")), _FOREIGN),
         "no JSON": (_described("{"), _FOREIGN),
         "deep JSON": (_described('{"config":' + deep + "}"), _FOREIGN),
-        "an empty description": (_described("{}"), _FOREIGN),
         **{
             f"described with {key} {json.dumps(value)[-25:]}": (_described({**DESCRIPTION, key: value}), _FOREIGN)
             for key, values in _DESCRIBED.items()
