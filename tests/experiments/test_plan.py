@@ -1,17 +1,13 @@
 """The runs and jobs of an experiment."""
 
-import json
-
 import pytest
 from builders.experiments import experiment_file
 from builders.files import write
 
 from nes2net.errors import InputError
 from nes2net.experiments.description import load_experiment
-from nes2net.experiments.experiment import work_table
-from nes2net.experiments.jobs import ScoreJob, TrainJob
+from nes2net.experiments.jobs import ScoreJob
 from nes2net.experiments.plan import plan_experiment
-from nes2net.training.selection import HISTORY_FILE
 
 
 def planned(tmp_path, **changes):
@@ -85,13 +81,3 @@ def test_each_corpus_is_left_out_in_turn_and_evaluated(tmp_path):
 def test_what_cannot_be_planned(tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         planned(tmp_path, **changes)
-
-
-def test_the_time_of_a_training_is_that_of_the_run_most_like_it(tmp_path):
-    plan = planned(tmp_path, grid={"train.weight_decay": [0.0, 0.1]})
-    first, _, third, fourth = plan.runs
-    for run, seconds in ((first, 100.0), (third, 7.0)):  # seed 1 of both points
-        write(run.folder / HISTORY_FILE, json.dumps([{"epoch": 1, "seconds": seconds}]))
-    left = [job for job in plan.jobs if isinstance(job, TrainJob) and job.run is fourth]
-    (line,) = (line for line in work_table(plan, left) if " to do " in line)
-    assert line.endswith(f"14 s  2 epochs of 7 s, as in {third.name}")

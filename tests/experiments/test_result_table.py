@@ -1,9 +1,7 @@
 """The tables of published results: in a terminal, and as plain data."""
 
-import json
-
 from nes2net.cli.main import main
-from nes2net.experiments.published import published_rows, published_tables
+from nes2net.experiments.published import published_rows
 
 
 def printed(capsys, *arguments):
@@ -25,17 +23,3 @@ def test_every_row_of_every_table_is_printed(capsys):
     assert " 6 The authors' own published score file gives 12.48 (12.483084) on In-the-Wild, not 9.17." in notes
     assert "FTDKD Only reported. Nothing but the title is known here." in notes
     assert "MoE recipe asvspoof2019_moe_aasist; checkpoint or code https://github.com/" in notes
-
-
-def test_all_fields_as_json_and_the_facts_of_one_result(capsys):
-    found = json.loads(printed(capsys, "--json"))
-    assert [table["title"] for table in found] == [table.title for table in published_tables()]
-    results = {row["id"]: row for table in found for row in table["results"]}
-    assert list(results) == [row.id for row in published_rows()]
-    moe = results["moe-in_the_wild"]
-    assert (moe["best"], moe["mean"], moe["ways"]) == (9.17, None, ["recipe", "checkpoint"])
-    assert results["cal_ensemble-2021_df"]["fusion"] and results["cal_ensemble-2021_df"]["best"] is None
-    assert main(["info", "ssl_eow_s-2021_df"]) == 0
-    text = " ".join(capsys.readouterr().out.split())
-    assert "several systems are fused" in text and "measured again only reported" in text
-    assert "the source does not say what length is scored" in text

@@ -3,11 +3,10 @@
 import pytest
 from builders.runs import history_of
 
-from nes2net import InputError
 from nes2net.cli.main import main
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.training.run import train
-from nes2net.training.selection import HISTORY_FILE, Selection, best_epochs, choices, saved_epochs
+from nes2net.training.selection import Selection, best_epochs, choices, saved_epochs
 from nes2net.training.validation import passes
 
 
@@ -97,53 +96,6 @@ def test_keep_policies(keep, expected, tmp_path):
     with_checkpoints(tmp_path, 99)  # of no epoch of this run: not ours to remove
     assert selection.files_to_remove() == []
     assert saved_epochs(tmp_path) == [*expected, 99]
-
-
-def test_the_table_marks_the_best_and_names_what_to_average(tmp_path):
-    selection = make(tmp_path)
-    run(selection)
-    lines = selection.table().splitlines()
-    assert lines[0].split()[:4] == ["epoch", "loss", "val_loss_w_aug", "val_loss_wo_aug"]
-    assert len(lines) == 1 + len(PAIRS) + 4
-    assert lines[8].split()[:4] == ["8", "1.000000", "3.000000*", "3.000000*"]
-    assert lines[3].split()[2:4] == ["–", "–"] and "improved" not in lines[3]
-    assert "10.000 (5.00–15.00)" in lines[1] and lines[1].endswith("improved")
-    by = "val_loss_w_aug"
-    assert lines[9] == f"to average 3 by {by}: epochs 2 5 8: nes2net average {tmp_path} --best 3 --by {by}"
-    assert lines[10].startswith(f"to average 5 by {by}: epochs 1 2 5 6 8:")
-    assert lines[11].startswith("to average 3 by val_loss_wo_aug: epochs 1 6 8:")
-    assert sum("*" in line for line in lines) == 1
-
-    selection.write_history()
-    with_checkpoints(tmp_path, *selection.kept_epochs())
-    assert [best_epochs(tmp_path, 3, name) for name in (by, "val_loss_wo_aug")] == [[2, 5, 8], [1, 6, 8]]
-    assert best_epochs(tmp_path, 2, "val_eer_wo_aug") == best_epochs(tmp_path, 2, "loss") == [1, 2]  # all equal
-    (tmp_path / "epoch_5.pth").unlink()
-    assert best_epochs(tmp_path, 3, by) == [1, 2, 8]  # of those that are there
-    for name, said in (
-        ("val_los_w_aug", "not 'val_los_w_aug'; did you mean 'val_loss_w_aug'"),
-        ("accuracy", "known: loss, val_eer_w_aug, val_eer_wo_aug, val_loss_w_aug"),
-    ):
-        with pytest.raises(InputError, match=said):
-            best_epochs(tmp_path, 1, name)
-
-
-def test_a_history_from_elsewhere(tmp_path):
-    """Rows without a finite value do not count, and a file that is no history is refused."""
-    with pytest.raises(InputError, match=r"has no history\.json, which training writes: name the epochs with `ids`"):
-        best_epochs(tmp_path, 1, "loss")
-    path = tmp_path / HISTORY_FILE
-    with_checkpoints(tmp_path, *range(1, 9))
-    values = ["null", "NaN", "1e999", '"0.1"', "true", "[0]", "0.5", "1" + "0" * 400]
-    path.write_text("[" + ", ".join(f'{{"epoch": {e}, "val_loss": {v}}}' for e, v in enumerate(values, 1)) + "]")
-    assert best_epochs(tmp_path, 2, "val_loss") == [7, 8]
-    with pytest.raises(InputError, match=r"has checkpoints of 2 epochs with val_loss \(7, 8\), not of 3"):
-        best_epochs(tmp_path, 3, "val_loss")
-    rows = [f'[{{"epoch": 1}}, {{"epoch": {epoch}}}]' for epoch in ('"1"', "1.0", "true", "0", "1", "1" + "0" * 300)]
-    for text in (*rows, "[1, 2", '{"epoch": 1}', "[[]]", '[{"val_loss": 1}]', ""):
-        path.write_text(text)
-        with pytest.raises(InputError, match="not a history that training wrote"):
-            best_epochs(tmp_path, 1, "val_loss")
 
 
 def test_a_run_ends_early_keeps_what_it_should_and_is_averaged(recipe, capsys):
