@@ -90,6 +90,11 @@ train_mpif_res2net() {
   done
 }
 
+# The average that main.py made, or the only checkpoint if no later epoch was better than the first one kept.
+detector_of() { # NAME
+  find models/demo_*_"$1" -name "Averaged_Model_IDs_*.pth" -o -name "epoch_*.pth" | LC_ALL=C sort | head -1
+}
+
 # Each part at the threshold of the development part.
 transfer_threshold() {
   local name=log_spectrum nes2net=$venv/bin/nes2net
@@ -97,7 +102,7 @@ transfer_threshold() {
   echo "== $name at the threshold of its development part"
   # As many samples as in the scores of the other parts, which main.py wrote.
   "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 --out "scores/$name.dev.txt" \
-    --model "$(ls models/demo_*_"$name"/Averaged_Model_IDs_*.pth)"
+    --model "$(detector_of "$name")"
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \
     --also asvspoof2021_df "scores/$name.DF.txt" corpus/keys \
@@ -114,7 +119,7 @@ train_segments() {
   "$python" "$root/scripts/demo_corpus" --partial --out partialspoof "${bonafide[@]}"
   mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_segments.txt")
   "$nes2net" train "$root/configs/partialspoof_nes2net_x_segments.yaml" data.root=partialspoof date=demo "comment=$name" \
-    "${settings[@]}" "train.init_from=$(ls models/demo_*_log_spectrum/Averaged_Model_IDs_*.pth)"
+    "${settings[@]}" "train.init_from=$(detector_of log_spectrum)"
   folder=$(ls -d models/demo_*_"$name")
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
   # shellcheck disable=SC2086
