@@ -19,6 +19,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
     Args:
         bias: …×T×T, added to the weights before their softmax.
+
+    >>> query, key, value = torch.randn(3, 1, 2, 50, 8, dtype=torch.bfloat16)
+    >>> bias = torch.randn(1, 2, 50, 50, dtype=torch.bfloat16)
+    >>> exact = functional.scaled_dot_product_attention(query.double(), key.double(), value.double(), bias.double())
+    >>> with torch.no_grad():
+    ...     bool((attend(query, key, value, bias) - exact).abs().max() < 0.05)
+    True
     """
     whole = (
         query.device.type == "cpu"
