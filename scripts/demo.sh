@@ -6,7 +6,7 @@
 #
 # --all trains two more from their recipes by `nes2net`: MPIF-Res2Net with random Specmix (about two minutes), whose parts
 # scripts/demo_ablation then takes apart; and a detector of fake segments on partially spoofed recordings of the same human
-# speech (about four minutes, one of them to make the recordings).
+# speakers (about four minutes, two or three of them to make the recordings).
 # --bonafide DIR takes your own recordings of human speech (one folder per speaker), e.g. on a system without Debian's packages.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -110,8 +110,7 @@ transfer_threshold() {
     --html transfer.html | sed -n "/^$name.LA, error rates/,\$p" # without the breakdowns of LA
 }
 
-# Which parts are fake: from the log spectrum's detector of utterances on; demo_segments.txt lists the differences from
-# the recipe.
+# Which parts are fake; demo_segments.txt lists the differences from the recipe.
 train_segments() {
   local name=segments nes2net=$venv/bin/nes2net settings folder ids detector
   echo
@@ -119,7 +118,7 @@ train_segments() {
   "$python" "$root/scripts/demo_corpus" --partial --out partialspoof "${bonafide[@]}"
   mapfile -t settings < <(grep '^[^#]' "$root/scripts/demo_segments.txt")
   "$nes2net" train "$root/configs/partialspoof_nes2net_x_segments.yaml" data.root=partialspoof date=demo "comment=$name" \
-    "${settings[@]}" "train.init_from=$(detector_of log_spectrum)"
+    "${settings[@]}"
   folder=$(ls -d models/demo_*_"$name")
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
   # shellcheck disable=SC2086

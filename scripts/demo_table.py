@@ -5,7 +5,9 @@ python scripts/demo_table.py CORPUS SCORES [PARTIALSPOOF]
 """
 
 import sys
+from collections import defaultdict
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.evaluation.segments import evaluate_segments
 from nes2net.machine.terminal import markdown_table
+from nes2net.metrics import compute_eer
 
 SYSTEMS = {
     "log spectrum + Nes2Net-X": "log_spectrum",
@@ -62,11 +65,32 @@ def segment_table(scores: Path, partialspoof: Path) -> str:
     """Write the EERs of a file of frame scores: by frames, by time, and by utterances."""
     result = evaluate_segments("partialspoof", scores, partialspoof)
     rates = (result.own, result.range_based, result.utterance)
-    cells = " | ".join(cell(rate.eer, rate.interval) for rate in rates)
-    return f"""
-| EER in % (95 % interval) | frames of {result.resolution_ms:g} ms | range-based | utterances, lowest score |
-| --- | ---: | ---: | ---: |
-| log spectrum + Nes2Net-X without pooling, partially spoofed recordings | {cells} |"""
+    head = [
+        "EER in % (95 % interval)",
+        f"frames of {result.resolution_ms:g} ms",
+        "range-based",
+        "utterances, lowest score",
+    ]
+    row = [
+        "log spectrum + Nes2Net-X without pooling, partially spoofed recordings",
+        *(cell(r.eer, r.interval) for r in rates),
+    ]
+    by_method = method_eers(scores, partialspoof, result.resolution_ms / 10)
+    others = [[METHODS[name].description, f"{100 * eer:.2f}"] for name, eer in by_method.items()]
+    return f"\n{markdown_table(head, [row])}\n\n{markdown_table(['EER of frames in %', 'fake pieces against human ones'], others)}"
+
+
+def method_eers(scores: Path, partialspoof: Path, step: float) -> dict[str, float]:
+    """Compute the EER of the frames that each method made against all human ones, by the first 10 ms of each frame."""
+    of_utterance, of_method = defaultdict(list), defaultdict(list)
+    for line in scores.read_text(encoding="utf-8").splitlines():
+        name, _, score = line.split()
+        of_utterance[name].append(float(score))
+    for line in (partialspoof / "pieces.txt").read_text(encoding="utf-8").splitlines():
+        _, name, start, end, method, *_ = line.split()
+        of_method[method] += of_utterance[name][ceil(int(start) / step) : ceil(int(end) / step)]
+    human = np.array(of_method.pop("human"))
+    return {name: compute_eer(human, np.array(of_method[name]))[0] for name in METHODS if of_method[name]}
 
 
 def main(corpus: Path, scores: Path, partialspoof: Path | None = None) -> None:

@@ -23,7 +23,7 @@ from .cues import summary, trivial_cue_eer
 from .plan import Clip, Sizes, Split, clips, split
 from .prepared import candidates, load, prepare
 from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings
-from .synthesis import METHODS, available_methods, read_aloud, spoof
+from .synthesis import METHODS, available_methods, read_aloud, say_what_is_missing, sentences, spoof
 from .voices import PACKAGES
 from .workers import Workers
 
@@ -50,7 +50,8 @@ def make(clip: Clip, out: Path, work: Path, seed: int) -> None:
 
 
 def _read_aloud(what: tuple[str, str, int], work: Path, seed: int) -> None:
-    read_aloud(*what, work, seed)
+    method, part, most = what
+    read_aloud(method, part, sentences("en", part)[:most], work, seed)
 
 
 def _embed_enrolment(recording: Recording, work: Path, seed: int) -> np.ndarray:
@@ -74,13 +75,10 @@ def build(
     recordings = own_recordings(bonafide, seed) if bonafide else debian_prompts()
     methods = available_methods()
     stamp = layout.stamp(recordings, seed, {"version": VERSION, "methods": methods, "sizes": repr(sizes)})
-    manifest = layout.read_manifest(out)
-    layout.check_folder(out, manifest, stamp)
-    if manifest.get("complete") and all((out / name).is_file() for name in manifest["files"]):
-        print(f"{out} is complete already")
-        return manifest["trivial_cue_eer"]
-    layout.write_manifest(out, {"stamp": stamp, "complete": False})
-    _say_what_is_used(bonafide, methods)
+    if complete := layout.begin(out, stamp):
+        return complete
+    print("Human speech: your own recordings in " + str(bonafide) if bonafide else ATTRIBUTION)
+    say_what_is_missing(methods)
 
     work = out / ".work"
     chosen = candidates(recordings, sizes, seed)
@@ -106,8 +104,7 @@ def build(
             workers.close()
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
     layout.write_readme(out, planned, source, asv_note, summary(eers))
-    files = [layout.audio_path(out, clip).relative_to(out).as_posix() for clip in planned]
-    layout.write_manifest(out, {"stamp": stamp, "complete": True, "files": files, "trivial_cue_eer": eers})
+    layout.complete(out, stamp, [layout.audio_path(out, clip) for clip in planned], eers)
     shutil.rmtree(work)
     print(f"{layout.count_table(out, planned)}\n{asv_note}\n{summary(eers)}")
     return eers
@@ -127,13 +124,6 @@ def _verify_speakers(out: Path, work: Path, seed: int, shared: Split, planned: l
         return verification.NO_NOTE
     layout.write_asv(out, trials)
     return verification.NOTE
-
-
-def _say_what_is_used(bonafide: Path | None, methods: list[str]) -> None:
-    print("Human speech: your own recordings in " + str(bonafide) if bonafide else ATTRIBUTION)
-    absent = [METHODS[name].description.partition(",")[0] for name in METHODS if name not in methods]
-    if absent:
-        print(f"Not installed: {', '.join(sorted(set(absent)))}; the spoofs are made without.")
 
 
 def main(arguments: list[str] | None = None) -> int:

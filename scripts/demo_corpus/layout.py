@@ -165,13 +165,13 @@ def _speakers_overlap(clips: list[Clip]) -> bool:
     return bool(speakers[0] & speakers[1])
 
 
-def read_manifest(out: Path) -> dict:
+def _read_manifest(out: Path) -> dict:
     """Read the manifest of a complete or unfinished corpus; empty without one."""
     path = out / "manifest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def write_manifest(out: Path, manifest: dict) -> None:
+def _write_manifest(out: Path, manifest: dict) -> None:
     """Write the manifest: the sources of the corpus, and whether it is complete."""
     write_text(out / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True) + "\n")
 
@@ -187,10 +187,26 @@ def stamp(recordings: list[Recording], seed: int, settings: dict) -> dict:
     return {**settings, "seed": seed, "human speech": digest}
 
 
-def check_folder(out: Path, manifest: dict, stamp: dict) -> None:
-    """Raise :class:`InputError` if ``out`` holds something else than the corpus of ``stamp``."""
+def begin(out: Path, stamp: dict) -> dict[str, float] | None:
+    """Begin the corpus of ``stamp`` in ``out``, or continue it; return the EERs of its check if it is complete.
+
+    Raises:
+        InputError: if ``out`` holds something else.
+    """
+    manifest = _read_manifest(out)
     if not manifest and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists and is not a demonstration corpus; give another --out")
     different = [name for name in stamp if manifest and manifest["stamp"].get(name) != stamp[name]]
     if different:
         raise InputError(f"{out} holds a corpus with another {', '.join(different)}; delete it or give another --out")
+    if manifest.get("complete") and all((out / name).is_file() for name in manifest["files"]):
+        print(f"{out} is complete already")
+        return manifest["trivial_cue_eer"]
+    _write_manifest(out, {"stamp": stamp, "complete": False})
+    return None
+
+
+def complete(out: Path, stamp: dict, paths: list[Path], eers: dict[str, float]) -> None:
+    """Say that the corpus is complete, which has the files ``paths``."""
+    files = [path.relative_to(out).as_posix() for path in paths]
+    _write_manifest(out, {"stamp": stamp, "complete": True, "files": files, "trivial_cue_eer": eers})

@@ -1,206 +1,256 @@
-"""Build of partially spoofed recordings in the layout of PartialSpoof, of the same human speech and speakers by part.
+"""Build of partially spoofed recordings in the layout of PartialSpoof, of the speakers of the corpus, by part.
 
-A third of the utterances is bona fide: also edited, but with human speech only (see ``splice``).
+An utterance is a row of pieces of one human speaker: short prompts whose words are known, or what lies between the pauses of
+longer ones. A third of the utterances is bona fide; in the others a synthesiser says some pieces instead (see ``splice``).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import soundfile
 from tqdm import tqdm
 
 from nes2net.localisation import Segment, frame_labels, pool_labels, write_rttm
 from nes2net.localisation.frames import RESOLUTIONS
 
-from . import channel, layout, plan, splice, splice_cues
+from . import channel, layout, plan, splice, splice_cues, synthesis
 from .prepared import candidates, load, prepare
-from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings
-from .synthesis import EVALUATION_PARTS, METHODS, available_methods
+from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings, read, spoken_words
+from .voices import KOKORO_VOICES, PACKAGES
 from .workers import Workers
 
-VERSION = 1
-PARTS = ("train", "dev", "eval")
-_LEARNT, _UNSEEN = ("world", "griffin_lim"), ("lpc",)
+VERSION = 2
+HUMAN = "human"
+#: What says the fake pieces of each part. Copies need no text; the others say words.
+COPIES = ("griffin_lim", "other_griffin_lim", "other_world")
+METHODS = {
+    "train": ("espeak", "klatt", *COPIES),
+    "dev": ("espeak", "klatt", *COPIES),
+    "eval": ("piper", "hibari", "kokoro", "espeak", "griffin_lim"),
+}
 _PROTOCOLS = "database/protocols/PartialSpoof_LA_cm_protocols"
 _STEP = 0.01  # seconds, of a frame
+_PIECES = (5, 10)  # in an utterance
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """Largest number of utterances per part, and of clips in the talk."""
+    """Number of utterances of each part, and of pieces in the talk."""
 
-    train: int = 300
+    train: int = 600
     dev: int = 60
-    evaluation: int = 180
-    talk: int = 40
+    eval: int = 180
+    talk: int = 100
+
+
+class Source(NamedTuple):
+    """Human speech for a piece: a whole prompt with its ``words``, or stretch ``number`` of a longer recording."""
+
+    recording: Recording
+    number: int = 0
+    words: str = ""
+
+
+class Piece(NamedTuple):
+    """A piece as its human speaker says it or, instead, a voice of a method."""
+
+    source: Source
+    method: str = HUMAN
+    voice: str = ""
+
+    @property
+    def speaker(self) -> str:
+        """Name those who share a long-term spectrum."""
+        return f"{self.method} {self.voice} {self.source.recording.speaker}"
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One utterance to make: ``method`` is that of its fake pieces, or ``splice.HUMAN`` if it has none."""
+    """One utterance to make: ``part`` is "train", "dev", "eval" or "talk"."""
 
     id: str
     part: str
-    method: str
-    source: Recording
+    pieces: tuple[Piece, ...]
 
     @property
     def is_human(self) -> bool:
-        return self.method == splice.HUMAN
-
-
-@dataclass(frozen=True)
-class Turn:
-    """A clip of the talk, human or by ``method``."""
-
-    number: int
-    method: str
-    source: Recording
-
-
-@dataclass(frozen=True)
-class Made:
-    """The pieces of a finished utterance and its length in frames of 10 ms."""
-
-    pieces: list[splice.Piece]
-    frames: int
+        return all(piece.method == HUMAN for piece in self.pieces)
 
 
 def audio_path(out: Path, utterance: Utterance) -> Path:
     """Return the path of an utterance below ``out``."""
-    return out / f"database/{utterance.part}/con_wav/{utterance.id}.wav"
+    return out / (f"database/{utterance.part}/con_wav/{utterance.id}.wav" if utterance.part in METHODS else "talk.wav")
 
 
-def utterances(shared: plan.Split, sizes: Sizes, seed: int) -> list[Utterance]:
-    """List every utterance: a third bona fide, the others shared out among the methods of the part."""
-    evaluation = [r for rank in zip(*(shared.parts[part] for part in EVALUATION_PARTS)) for r in rank]
-    sources = {
-        "train": shared.parts["train"][: sizes.train],
-        "dev": shared.parts["dev"][: sizes.dev],
-        "eval": evaluation[: sizes.evaluation],
-    }
+def draw_fakes(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw which of ``count`` pieces are fake: one run or two, no more than half of all."""
+    fake = np.zeros(count, bool)
+    for most in (count // 2, int(rng.integers(0, count // 2))):
+        length = int(rng.integers(1, most + 1)) if most else 0
+        start = int(rng.integers(0, count - length + 1))
+        if fake.sum() + length <= count // 2:
+            fake[start : start + length] = True
+    return fake
+
+
+def _some(sources: list[Source], count: int, with_words: bool, rng: np.random.Generator) -> list[Source]:
+    """Draw up to ``count`` pieces of one speaker, all with words or all without."""
+    sources = [source for source in sources if bool(source.words) == with_words]
+    speaker = rng.choice(sorted({source.recording.speaker for source in sources}))
+    own = [source for source in sources if source.recording.speaker == speaker]
+    return [own[i] for i in rng.permutation(len(own))[:count]]
+
+
+def _voice(method: str, part: str, rng: np.random.Generator) -> str:
+    voices = {"kokoro": KOKORO_VOICES, "espeak": synthesis.espeak_variants(part), "klatt": synthesis.KLATT_VARIANTS}
+    return str(rng.choice(voices.get(method, ("",))))
+
+
+def utterances(sources: Mapping[str, list[Source]], methods: list[str], sizes: Sizes, seed: int) -> list[Utterance]:
+    """List all utterances: a third bona fide, the others shared out among the methods of the part; and the talk.
+
+    Whether an utterance has words or stretches says nothing of its class: the bona fide ones are drawn alike.
+    """
     planned = []
-    for part, recordings in sources.items():
-        methods = _LEARNT + (_UNSEEN if part == "eval" else ())
-        rng = channel.generator(seed, "partial", part)
-        for number, pick in enumerate(rng.permutation(len(recordings))):
-            spoofed, letter = number % 3, part[0].upper()
-            method = methods[(number // 3 * 2 + spoofed) % len(methods)] if spoofed else splice.HUMAN
-            name = f"CON_{letter}_{number:07d}" if spoofed else f"LA_{letter}_{4_000_000 + number}"
-            planned.append(Utterance(name, part, method, recordings[pick]))
-    return planned
+    for part, of_part in METHODS.items():
+        rng, of_part = channel.generator(seed, "partial", part), [m for m in of_part if m in methods]
+        for number in range(getattr(sizes, part)):
+            spoofed = number % 3
+            method = of_part[(number // 3 * 2 + spoofed) % len(of_part)] if spoofed else str(rng.choice(of_part))
+            stretches = (method in COPIES and bool(rng.integers(2))) or not any(s.words for s in sources[part])
+            said = _some(sources[part], int(rng.integers(_PIECES[0], _PIECES[1] + 1)), not stretches, rng)
+            voice, fake = _voice(method, part, rng), draw_fakes(len(said), rng) & bool(spoofed)
+            name = f"CON_{part[0].upper()}_{number:07d}" if spoofed else f"LA_{part[0].upper()}_{4_000_000 + number}"
+            pieces = tuple(Piece(source, method, voice) if f else Piece(source) for source, f in zip(said, fake))
+            planned.append(Utterance(name, part, pieces))
+    said = _some(sources["eval"], sizes.talk, any(s.words for s in sources["eval"]), rng)
+    pieces, turn = [], 0
+    while len(pieces) < len(said):  # runs of 4 to 9 pieces, human and by one method after the other by turns
+        method = of_part[turn // 2 % len(of_part)] if turn % 2 else HUMAN
+        voice = _voice(method, "eval", rng) if turn % 2 else ""
+        pieces += [Piece(s, method, voice) for s in said[len(pieces) : len(pieces) + int(rng.integers(4, 10))]]
+        turn += 1
+    return [*planned, Utterance("talk", "talk", tuple(pieces))]
 
 
-def make(utterance: Utterance, out: Path, work: Path, seed: int) -> Made:
-    """Write the file of an utterance unless it exists, and tell its pieces."""
-    human = load(utterance.source, work)
-    pieces = splice.draw_pieces(
-        len(human) // channel.FRAME, channel.generator(seed, "pieces", utterance.part, utterance.id)
-    )
-    path = audio_path(out, utterance)
-    if not path.is_file():
-        rng = channel.generator(seed, "partial", utterance.part, utterance.id)
-        of_version = [splice.HUMAN] * (splice.VERSIONS - 1) + [utterance.method]
-        versions = [
-            splice.version(human, method, rng, utterance.source.language, utterance.part) for method in of_version
-        ]
-        layout.write_audio(path, splice.render(versions, pieces, rng))
-    frames = soundfile.info(path).frames // channel.FRAME
-    return Made(splice.pieces_of_render(pieces, frames), frames)
+def _line(piece: Piece) -> str:
+    """Write what a neural method reads."""
+    return f"{piece.voice}\t{piece.source.words}" if piece.voice else piece.source.words
 
 
-def turns(shared: plan.Split, used: Iterable[Utterance], sizes: Sizes, seed: int) -> list[Turn]:
-    """List the clips of the talk: recordings of the evaluation speakers that no utterance has, in runs of 1 to 3 by turns
-    human and by one method."""
-    taken = {u.source for u in used}
-    free = [r for rank in zip(*(shared.parts[part] for part in EVALUATION_PARTS)) for r in rank if r not in taken]
-    rng = channel.generator(seed, "talk")
-    listed: list[Turn] = []
-    method = splice.HUMAN
-    while len(listed) < min(sizes.talk, len(free)):
-        for _ in range(rng.integers(1, 4)):
-            listed.append(Turn(len(listed), method, free[len(listed) % len(free)]))
-        method = str(rng.choice(_LEARNT + _UNSEEN)) if method == splice.HUMAN else splice.HUMAN
-    return listed[: sizes.talk]
+def read_aloud(method: str, planned: list[Utterance], work: Path, seed: int) -> dict[str, Path]:
+    """Have a neural method read all its words, and return the file of each."""
+    lines = sorted({_line(piece) for utterance in planned for piece in utterance.pieces if piece.method == method})
+    return dict(zip(lines, synthesis.read_aloud(method, "words", lines, work, seed, synthesis.WORD_PACE[method])))
 
 
-def make_turn(turn: Turn, work: Path, seed: int) -> np.ndarray:
-    """Make the samples of a clip of the talk."""
-    human = load(turn.source, work)
-    rng = channel.generator(seed, "talk", str(turn.number))
-    made = splice.version(human, turn.method, rng, turn.source.language, "eval")
-    return splice.render([made], [splice.Piece(0, len(human) // channel.FRAME, 0)], rng)
+def count_stretches(recording: Recording, work: Path, seed: int) -> int:
+    """Prepare a recording, and count its stretches."""
+    return len(splice.stretches(load(recording, work))) if prepare(recording, work, seed) else 0
 
 
-def write_talk(out: Path, listed: list[Turn], clips: Iterable[np.ndarray]) -> None:
-    """Glue the clips of the talk together and write ``talk.wav`` and its segments, ``talk.rttm``."""
-    clips = list(clips)
-    layout.write_audio(out / "talk.wav", np.concatenate(clips))
-    ends = np.cumsum([len(clip) for clip in clips]) / channel.RATE
-    found = [
-        Segment("bonafide" if turn.method == splice.HUMAN else "spoof", float(start), float(end))
-        for turn, start, end in zip(listed, [0.0, *ends], ends)
-    ]
-    write_rttm(out / "talk.rttm", {"talk": _joined(found)})
+def say(utterance: Utterance, read_already: dict[str, Path], work: Path, seed: int) -> dict[str, np.ndarray]:
+    """Keep the pieces of an utterance in ``work``, as they are said; return the sum of the spectra of each speaker."""
+    rng = channel.generator(seed, "pieces", utterance.part, utterance.id)
+    pitch, spectra, said = int(rng.integers(30, 75)), Counter[str](), []
+    for piece in utterance.pieces:
+        recording, number, words = piece.source
+        if piece.method in PACKAGES:
+            x = channel.speech_only(synthesis.heard(read_already[_line(piece)]))
+        elif piece.method in ("espeak", "klatt"):
+            x = channel.speech_only(synthesis.espeak_word(words, piece.voice, recording.language, pitch, rng))
+        else:
+            x = channel.speech_only(read(recording.path)) if words else splice.stretches(load(recording, work))[number]
+            if piece.method != HUMAN:
+                x = synthesis.copy(piece.method, x, rng)
+        x = splice.trimmed(x)
+        spectra.update({piece.speaker: splice.power_density(x)})
+        said.append(x.astype(np.float32))
+    with open(work / f"{utterance.id}.npz", "wb") as file:
+        np.savez(file, *said)
+    return spectra
 
 
-def _joined(listed: Iterable[Segment]) -> list[Segment]:
-    """Join neighbours of one label."""
+def make(utterance: Utterance, spectra: Mapping[str, np.ndarray], out: Path, work: Path, seed: int) -> list[int]:
+    """Write the file of an utterance, and return the boundaries of its pieces in frames of 10 ms.
+
+    ``spectra`` are mean spectral densities in dB; a fake piece gets that of the human speaker.
+    """
+    pieces = []
+    for piece, x in zip(utterance.pieces, np.load(work / f"{utterance.id}.npz").values()):
+        gain_db, x = spectra[Piece(piece.source).speaker] - spectra[piece.speaker], x.astype(np.float64)
+        pieces.append(channel.equalised(x, channel.density_db(x) + gain_db))
+    x, boundaries = splice.render(pieces, channel.generator(seed, "channel", utterance.part, utterance.id))
+    layout.write_audio(audio_path(out, utterance), x)
+    return boundaries
+
+
+def segments(utterance: Utterance, boundaries: list[int]) -> list[Segment]:
+    """Name the bona fide and fake segments of an utterance from beginning to end; neighbours of one label are joined."""
     found: list[Segment] = []
-    for segment in listed:
-        start = found.pop().start if found and found[-1].label == segment.label else segment.start
-        found.append(Segment(segment.label, round(start, 2), round(segment.end, 2)))
+    for piece, start, end in zip(utterance.pieces, boundaries, boundaries[1:]):
+        label = "bonafide" if piece.method == HUMAN else "spoof"
+        first = found.pop().start if found and found[-1].label == label else round(start * _STEP, 2)
+        found.append(Segment(label, first, round(end * _STEP, 2)))
     return found
 
 
-def segments(utterance: Utterance, made: Made) -> list[Segment]:
-    """Name the bona fide and fake segments of an utterance, from beginning to end."""
-    fake = None if utterance.is_human else splice.VERSIONS - 1
-    return _joined(
-        Segment("spoof" if p.version == fake else "bonafide", p.start * _STEP, p.end * _STEP) for p in made.pieces
-    )
-
-
-def write_labels(out: Path, made: Iterable[tuple[Utterance, Made]]) -> None:
-    """Write protocols, labels of all resolutions, RTTM, durations, and the pieces, cuts between human versions included."""
+def write_labels(out: Path, made: Iterable[tuple[Utterance, list[int]]]) -> None:
+    """Write protocols, labels of all resolutions, RTTM, durations, and the pieces of every utterance."""
     made = list(made)
-    for part in PARTS:
-        chosen = [(u, m) for u, m in made if u.part == part]
-        rows = [f"{u.source.speaker} {u.id} - {'- bonafide' if u.is_human else 'CON spoof'}" for u, _ in chosen]
+    for part in METHODS:
+        chosen = {u.id: (u, boundaries) for u, boundaries in made if u.part == part}
+        rows = [
+            f"{u.pieces[0].source.recording.speaker} {u.id} - {'- bonafide' if u.is_human else 'CON spoof'}"
+            for u, _ in chosen.values()
+        ]
         layout.write_text(out / _PROTOCOLS / f"PartialSpoof.LA.cm.{part}.trl.txt", layout.lines(rows))
-        durations = {u.id: round(m.frames * _STEP, 2) for u, m in chosen}
-        found = {u.id: segments(u, m) for u, m in chosen}
-        fine = {name: frame_labels(of_one, 10, durations[name], last_frame="round") for name, of_one in found.items()}
+        found = {name: segments(*of_one) for name, of_one in chosen.items()}
+        fine = {name: frame_labels(of_one, 10, of_one[-1].end, last_frame="round") for name, of_one in found.items()}
         for resolution in RESOLUTIONS:
             labels = {name: pool_labels(row, resolution // 10).astype("U1") for name, row in fine.items()}
-            layout.replace_file(
-                out / f"database/segment_labels/{part}_seglab_{resolution / 1000:g}.npy", partial(_save_labels, labels)
-            )
+            path = out / f"database/segment_labels/{part}_seglab_{resolution / 1000:g}.npy"
+            layout.replace_file(path, partial(_save, np.array(labels, dtype=object)))
         folder = out / f"database/{part}/con_data"
         folder.mkdir(parents=True, exist_ok=True)
         write_rttm(folder / "rttm_2cls_0sil", found)
         spoofed = {name: [s for s in of_one if s.label == "spoof"] for name, of_one in found.items()}
         write_rttm(folder / "rttm_2cls_0sil_spoof", spoofed)
-        text = "".join(f"{name} {duration:.6f}\n" for name, duration in durations.items())
-        layout.write_text(folder / "reco2dur", text)
+        rows = [f"{name} {of_one[-1].end:.6f}" for name, of_one in found.items()]
+        layout.write_text(folder / "reco2dur", layout.lines(rows))
     rows = [
-        f"{u.part} {u.id} {p.start * _STEP:.2f} {p.end * _STEP:.2f} {p.version} "
-        + (u.method if p.version == splice.VERSIONS - 1 else splice.HUMAN)
-        for u, m in made
-        for p in m.pieces
+        f"{u.part} {u.id} {start} {end} {piece.method} {piece.source.recording.key} {piece.source.words}".rstrip()
+        for u, boundaries in made
+        for piece, start, end in zip(u.pieces, boundaries, boundaries[1:])
     ]
-    layout.write_text(out / "pieces.txt", layout.lines(rows))
+    layout.write_text(out / splice_cues.PIECES, layout.lines(rows))
+    write_rttm(out / "talk.rttm", {u.id: segments(u, boundaries) for u, boundaries in made if u.part == "talk"})
 
 
-def _save_labels(labels: dict[str, np.ndarray], path: Path) -> None:
+def _save(array: np.ndarray, path: Path) -> None:
     with open(path, "wb") as file:
-        np.save(file, np.array(labels, dtype=object), allow_pickle=True)
+        np.save(file, array, allow_pickle=True)
+
+
+def _sources(
+    shared: plan.Split, counts: Mapping[Recording, int], words: list[tuple[Recording, str]], seed: int
+) -> dict[str, list[Source]]:
+    """List the pieces of each part; a fifth of the words of the training speakers is for development."""
+    recordings = {"train": shared.parts["train"], "dev": shared.parts["dev"]}
+    recordings["eval"] = [r for part in synthesis.EVALUATION_PARTS for r in shared.parts[part]]
+    found = {part: [Source(r, i) for r in of_part for i in range(counts[r])] for part, of_part in recordings.items()}
+    for rank, i in enumerate(channel.generator(seed, "words").permutation(len(words))):
+        recording, text = words[i]
+        part = "eval" if recording.role == "eval" else "train" if rank % 5 else "dev"
+        found[part].append(Source(recording, 0, text))
+    return found
 
 
 def build(
@@ -221,68 +271,67 @@ def build(
     """
     sizes, human = sizes or Sizes(), human or plan.Sizes()
     recordings = own_recordings(bonafide, seed) if bonafide else debian_prompts()
-    available_methods()
-    stamp = layout.stamp(recordings, seed, {"partial": VERSION, "sizes": f"{sizes} {human}"})
-    manifest = layout.read_manifest(out)
-    layout.check_folder(out, manifest, stamp)
-    if manifest.get("complete") and all((out / name).is_file() for name in manifest["files"]):
-        print(f"{out} is complete already")
-        return manifest["trivial_cue_eer"]
-    layout.write_manifest(out, {"stamp": stamp, "complete": False})
+    methods = list(dict.fromkeys([*([] if bonafide else synthesis.available_methods()), *COPIES]))
+    stamp = layout.stamp(recordings, seed, {"partial": VERSION, "methods": methods, "sizes": f"{sizes} {human}"})
+    if complete := layout.begin(out, stamp):
+        return complete
+    if bonafide:
+        print("The words of your own recordings are not known: copies of them are the only spoofs.")
+    else:
+        synthesis.say_what_is_missing(methods)
 
     work = out / ".work"
     chosen = candidates(recordings, human, seed)
     with tqdm(total=len(chosen), unit="clip", dynamic_ncols=True) as bar:
         workers = Workers(jobs, bar)
         try:
-            lengths = workers.map(partial(prepare, work=work, seed=seed), chosen, "human speech")
-            shared = plan.split([r for r, length in zip(chosen, lengths) if length], human, seed)
-            planned = utterances(shared, sizes, seed)
-            talk = turns(shared, planned, sizes, seed)
-            bar.total += len(planned) + len(talk) + sum(u.part != "dev" for u in planned)
-            made = list(workers.map(partial(make, out=out, work=work, seed=seed), planned, "partially spoofed"))
-            write_labels(out, zip(planned, made))
-            write_talk(out, talk, workers.map(partial(make_turn, work=work, seed=seed), talk, "talk"))
+            counted = workers.map(partial(count_stretches, work=work, seed=seed), chosen, "human speech")
+            counts = {recording: count for recording, count in zip(chosen, counted) if count}
+            shared = plan.split(list(counts), human, seed)
+            words = [] if bonafide else spoken_words()
+            planned = utterances(_sources(shared, counts, words, seed), methods, sizes, seed)
+            aloud = [m for m in METHODS["eval"] if m in PACKAGES and m in methods]
+            bar.total += len(aloud) + 2 * len(planned) + sizes.train + sizes.eval
+            reading = partial(read_aloud, planned=planned, work=work, seed=seed)
+            files = {
+                line: path
+                for of_one in workers.map(reading, aloud, "reading aloud", 1)
+                for line, path in of_one.items()
+            }
+            spectra = Counter[str]()
+            for of_one in workers.map(partial(say, read_already=files, work=work, seed=seed), planned, "pieces"):
+                spectra.update(of_one)
+            spectra = {speaker: 10 * np.log10(total) for speaker, total in spectra.items()}
+            making = partial(make, spectra=spectra, out=out, work=work, seed=seed)
+            made = list(zip(planned, workers.map(making, planned, "partially spoofed")))
+            write_labels(out, made)
             eers = splice_cues.trivial_cue_eer(out, partial(workers.map, title="check"))
         finally:
             workers.close()
+    summary = f"{_count_table(made)}\n\n{splice_cues.summary(eers)}"
     source = "Human speech: recordings of your own." if bonafide else ATTRIBUTION
-    _write_readme(out, list(zip(planned, made)), source, splice_cues.summary(eers))
-    files = ["talk.wav", *(audio_path(out, u).relative_to(out).as_posix() for u in planned)]
-    layout.write_manifest(out, {"stamp": stamp, "complete": True, "files": files, "trivial_cue_eer": eers})
+    layout.write_text(out / "README.md", f"{_README}\n{source}\n\n{summary}\n")
+    layout.complete(out, stamp, [audio_path(out, u) for u in planned], eers)
     shutil.rmtree(work)
-    print(f"{_count_table(list(zip(planned, made)))}\n{splice_cues.summary(eers)}")
+    print(summary)
     return eers
 
 
-def _count_table(made: list[tuple[Utterance, Made]]) -> str:
+_README = """\
+# Partially spoofed recordings of the demonstration
+
+Rows of pieces in the layout of PartialSpoof; a synthesiser says some of them. Error rates compare with nothing.
+`pieces.txt` lists them: part, utterance, first frame of 10 ms, last, method, prompt, words. `talk.wav` is such a row of the
+evaluation speaker; `talk.rttm` says who speaks when.
+"""
+
+
+def _count_table(made: list[tuple[Utterance, list[int]]]) -> str:
     rows = ["| part | bona fide | partially spoofed | minutes | of them fake |", "|---|---|---|---|---|"]
-    for part in PARTS:
-        chosen = [(u, m) for u, m in made if u.part == part]
+    for part in METHODS:
+        chosen = [(u, boundaries) for u, boundaries in made if u.part == part]
         human = sum(u.is_human for u, _ in chosen)
-        fake = sum(s.end - s.start for u, m in chosen for s in segments(u, m) if s.label == "spoof")
-        minutes = sum(m.frames for _, m in chosen) * _STEP / 60
+        fake = sum(s.end - s.start for one in chosen for s in segments(*one) if s.label == "spoof")
+        minutes = sum(boundaries[-1] for _, boundaries in chosen) * _STEP / 60
         rows.append(f"| {part} | {human} | {len(chosen) - human} | {minutes:.1f} | {fake / 60:.1f} |")
     return "\n".join(rows)
-
-
-def _write_readme(out: Path, made: list[tuple[Utterance, Made]], source: str, cues: str) -> None:
-    rows = [f"- {METHODS[m].description}" + (" (evaluation only)" if m in _UNSEEN else "") for m in _LEARNT + _UNSEEN]
-    text = f"""# Partially spoofed recordings of the demonstration
-
-Human speech with pieces replaced by their own copy-synthesis, in the layout of PartialSpoof. Error rates compare with
-nothing.
-
-{source}
-
-{_count_table(made)}
-
-Pieces of 0.2 to 1 s, cut anywhere and cross-faded over 10 ms, come from three versions of an
-utterance: two human ones, and its copy-synthesis or, in a bona fide utterance, a third human one. Each version was coded
-(G.722) and dispersed by itself and brought to the spectrum and level of the human speech; the whole went through the
-channel of the demonstration corpus. `pieces.txt` lists the pieces: part, utterance, start, end, version, method. {cues}
-
-`talk.wav` is glued from whole clips of the evaluation speakers, human and copies by turns; `talk.rttm` says which is which.
-
-{layout.lines(rows)}"""
-    layout.write_text(out / "README.md", text)

@@ -43,6 +43,13 @@ _AUDIO = {
     ".webm",
     ".mp4",
 }
+_WORDS = Path(__file__).with_name("prompts.txt")
+VOICES = {
+    "fr_CA_f_June": ("LA_0001", "fr", "train"),
+    "it_IT_m_Carlo": ("LA_0002", "it", "train"),
+    "ru_RU_f_IvrvoiceRU": ("LA_0003", "ru", "train"),
+    "en_US_f_Allison": ("LA_0004", "en", "eval"),
+}
 MIN_SECONDS, MAX_SECONDS, PIECE_SECONDS = 1.4, 5.9, 4.5
 
 
@@ -112,24 +119,33 @@ def _pieces(path: Path, name: str, **fields) -> list[Recording]:
 
 def debian_prompts() -> list[Recording]:
     """List the installed prompts: French, Italian and Russian for training, English to test, each by its own speaker."""
-    voices = {
-        "fr_CA_f_June": ("LA_0001", "fr", "train"),
-        "it_IT_m_Carlo": ("LA_0002", "it", "train"),
-        "ru_RU_f_IvrvoiceRU": ("LA_0003", "ru", "train"),
-        "en_US_f_Allison": ("LA_0004", "en", "eval"),
-    }
-    missing = [language for folder, (_, language, _) in voices.items() if not (PROMPTS / folder).is_dir()]
+    missing = [language for folder, (_, language, _) in VOICES.items() if not (PROMPTS / folder).is_dir()]
     if missing:
         packages = " ".join(f"asterisk-core-sounds-{language}-g722" for language in missing)
         raise InputError(f"no voice prompts in {PROMPTS}: install {packages} (Debian, Ubuntu) or give --bonafide DIR")
     found, seen = [], set()
-    for folder, (speaker, language, role) in voices.items():
+    for folder, (speaker, language, role) in VOICES.items():
         for path in sorted((PROMPTS / folder).rglob("*.g722")):
             name = path.relative_to(PROMPTS).with_suffix("").as_posix()
             content = hashlib.sha1(path.read_bytes()).digest()
             if not _NOT_SPEECH.search(str(path)) and content not in seen:
                 found += _pieces(path, name, speaker=speaker, language=language, role=role)
             seen.add(content)
+    return found
+
+
+def spoken_words() -> list[tuple[Recording, str]]:
+    """List the short prompts whose words are known, with their words."""
+    lines = [line.split("\t") for line in _WORDS.read_text(encoding="utf-8").splitlines() if line[0] != "#"]
+    found = []
+    for column, (folder, (speaker, language, role)) in enumerate(VOICES.items()):
+        for name, *words in lines:
+            path = PROMPTS / folder / f"{name}.g722"
+            if words[column] != "-" and path.is_file():
+                seconds = _seconds(path)
+                if seconds < MIN_SECONDS:
+                    key = path.relative_to(PROMPTS).with_suffix("").as_posix()
+                    found.append((Recording(key, path, speaker, language, role, 0.0, seconds), words[column]))
     return found
 
 

@@ -1,11 +1,14 @@
-"""Check that trivial cues show neither where partially spoofed recordings are cut nor which frames are fake.
+"""Check that trivial cues show neither which pieces and frames of partially spoofed recordings are fake, nor where one begins.
 
-Logistic regressions on level, crest factor, clicks, zero crossings and coarse spectrum, around each frame of 10 ms, are
-trained on the training part. Their EERs on the evaluation part should be near 50 %.
+Logistic regressions on level, crest factor, clicks, zero crossings and coarse spectrum around each frame of 10 ms, and on
+length and pauses of each piece, are trained on the training part. Their EERs on the evaluation part should be near 50 %.
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,7 @@ from .cues import trivial_cues
 _EDGES_HZ = (100, 300, 600, 1000, 1700, 2700, 4000, 5500, 7000)
 _WINDOW = 400  # samples
 _NEAR = 2  # frames from a boundary, either side, that count as near it
+PIECES = "pieces.txt"
 _FRAME_STEP = 2  # every second frame is judged
 
 
@@ -83,63 +87,67 @@ def fake_frame_cues(cues: np.ndarray) -> np.ndarray:
     return np.hstack([mean, np.sqrt(np.maximum(_means(cues**2, -3, 3) - mean**2, 0))])
 
 
-def cues_of_file(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute :func:`boundary_cues` and :func:`fake_frame_cues` of every second frame, and the cues of the whole file."""
+def piece_cues(cues: np.ndarray) -> np.ndarray:
+    """Describe a piece by its length, its level and the pauses at its ends, from the cues of its frames."""
+    level = cues[:, 1]
+    loud = np.flatnonzero(level > -20)
+    pauses = (loud[0], len(level) - loud[-1]) if len(loud) else (len(level), len(level))
+    return np.array([np.log(len(level)), np.log(len(loud) + 1), *pauses, level.mean(), level.std(), level.max()])
+
+
+def cues_of_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the cues of the frames of a file and of the whole."""
     x = soundfile.read(path)[0]
-    cues = frame_cues(x)
-    return boundary_cues(cues)[::_FRAME_STEP], fake_frame_cues(cues)[::_FRAME_STEP], trivial_cues(x)
+    return frame_cues(x), trivial_cues(x)
 
 
-def near_boundary(fake: np.ndarray) -> np.ndarray:
-    """Mark the frames within 20 ms of a change of ``fake`` (T,)."""
-    near = np.zeros(len(fake), bool)
-    for boundary in np.flatnonzero(np.diff(fake.astype(int))) + 1:
-        near[max(boundary - _NEAR, 0) : boundary + _NEAR + 1] = True
-    return near
+def _pieces(out: Path) -> dict[str, list[tuple[int, int, bool]]]:
+    """Read first frame, last and whether it is fake of the pieces of each utterance."""
+    found = defaultdict(list)
+    for line in (out / PIECES).read_text(encoding="utf-8").splitlines():
+        _, name, start, end, method, *_ = line.split()
+        found[name].append((int(start), int(end), method != "human"))
+    return found
 
 
 def trivial_cue_eer(out: Path, map_files=map) -> dict[str, float]:
     """Compute the EERs in % of detectors that know trivial cues only, on the evaluation part.
 
     Returns:
-        the EER of frames near a boundary between human and fake against all others ("boundary"), of fake against bona
-        fide frames ("frame"), and of utterances ("utterance").
+        the EER of frames near a boundary between human and fake against those between pieces of one class ("boundary"),
+        of fake against bona fide frames ("frame"), pieces ("piece") and utterances ("utterance").
     """
-    cues, targets = {}, {}
+    pieces = _pieces(out)
+    rows: dict[str, dict[str, list]] = {}  # of each part: the cues and the target of each kind
     for part in ("train", "eval"):
+        rows[part] = {kind: [] for kind in ("boundary", "frame", "piece", "utterance")}
         trials = partialspoof.CORPUS.trials(out, part)
-        labels = partialspoof.segment_labels(out, part, 10)
-        of_file = list(map_files(cues_of_file, [trial.path for trial in trials]))
-        fakes = [labels[trial.id] == 0 for trial in trials]
-        nears = [near_boundary(fake) for fake in fakes]
-        cues[part] = [np.concatenate([c[0] for c in of_file]), np.concatenate([c[1] for c in of_file]),
-                      np.array([c[2] for c in of_file])]  # fmt: skip
-        targets[part] = [
-            *(np.concatenate([row[::_FRAME_STEP] for row in rows]) for rows in (nears, fakes)),
-            np.array([fake.any() for fake in fakes]),
-        ]
-    return {
-        name: _eer(*cue, *target)
-        for name, cue, target in zip(
-            ("boundary", "frame", "utterance"), zip(cues["train"], cues["eval"]), zip(targets["train"], targets["eval"])
-        )
-    }
+        for trial, (cues, whole) in zip(trials, map_files(cues_of_file, [trial.path for trial in trials])):
+            near, frames, listed = boundary_cues(cues), fake_frame_cues(cues), pieces[trial.id]
+            for (_, _, before), (start, _, behind) in itertools.pairwise(listed):
+                rows[part]["boundary"] += [(row, before != behind) for row in near[start - _NEAR : start + _NEAR + 1]]
+            for start, end, fake in listed:
+                rows[part]["frame"] += [(row, fake) for row in frames[start:end:_FRAME_STEP]]
+                rows[part]["piece"].append((piece_cues(cues[start:end]), fake))
+            rows[part]["utterance"].append((whole, any(fake for *_, fake in listed)))
+    return {kind: _eer(*zip(*rows["train"][kind]), *zip(*rows["eval"][kind])) for kind in rows["train"]}
 
 
-def _eer(training: np.ndarray, evaluation: np.ndarray, training_target, evaluation_target) -> float:
+def _eer(training: Sequence, target: Sequence, evaluation: Sequence, wanted: Sequence) -> float:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     detector = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, class_weight="balanced"))
-    scores = detector.fit(training, training_target).decision_function(evaluation)
-    return 100 * compute_eer(scores[evaluation_target], scores[~evaluation_target])[0]
+    scores = detector.fit(np.array(training), target).decision_function(np.array(evaluation))
+    wanted = np.array(wanted)
+    return 100 * compute_eer(scores[wanted], scores[~wanted])[0]
 
 
 def summary(eers: dict[str, float]) -> str:
     """Summarise the check in one line."""
     return (
-        f"Logistic regressions on trivial cues (level, clicks, crest factor, coarse spectrum, …) have EERs of "
-        f"{eers['boundary']:.1f} % (frames near a boundary), {eers['frame']:.1f} % (fake frames) and "
-        f"{eers['utterance']:.1f} % (utterances) on the evaluation part (50 % is chance)."
+        f"Logistic regressions on trivial cues (level, clicks, crest factor, coarse spectrum, length, pauses, …) have EERs "
+        f"of {eers['boundary']:.1f} % (boundaries between human and fake), {eers['frame']:.1f} % (fake frames), "
+        f"{eers['piece']:.1f} % (fake pieces) and {eers['utterance']:.1f} % (utterances) on the evaluation part (50 % is chance)."
     )

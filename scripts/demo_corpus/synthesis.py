@@ -32,6 +32,7 @@ LPC_ORDER = 18
 _SENTENCES = Path(__file__).with_name("sentences.txt")
 _ESPEAK_VOICES = {"en": "en-us", "fr": "fr-fr", "it": "it", "ru": "ru"}
 _NEURAL = "neural_vocoder_nonautoregressive"
+KLATT_VARIANTS = ("klatt", "klatt2", "klatt3", "klatt4")
 _ESPEAK_VARIANTS = {"train": ("m1", "m3", "m7", "f1", "f2", "f5"), "eval": ("m4", "m5", "m6", "f3", "f4")}
 
 
@@ -113,19 +114,26 @@ def sentences(language: str, part: str) -> list[str]:
     return found if part in LEARNT else found[EVALUATION_PARTS.index(part) :: len(EVALUATION_PARTS)]
 
 
-def read_aloud(method: str, part: str, most: int, work: Path, seed: int) -> None:
-    """Have up to ``most`` sentences of a part read by a neural ``method``, whose model is loaded once for all of them."""
+def say_what_is_missing(methods: list[str]) -> None:
+    """Print which synthesisers of METHODS are not among ``methods``."""
+    absent = {METHODS[name].description.partition(",")[0] for name in METHODS if name not in methods}
+    if absent:
+        print(f"Not installed: {', '.join(sorted(absent))}; the spoofs are made without.")
+
+
+def read_aloud(method: str, part: str, texts: list[str], work: Path, seed: int, pace: float = 1.0) -> list[Path]:
+    """Have texts read by a neural ``method``, whose model is loaded once for all of them; return their files."""
     folder = _aloud(work, method, part)
-    if folder.is_dir():
-        return
-    unfinished = folder.with_suffix(".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
-        number = int(generator(seed, "aloud", method, part).integers(2**31))
-        voices.read_aloud(method, sentences("en", part)[:most], unfinished, number)
-    except subprocess.CalledProcessError as error:
-        raise InputError(f"{method} failed: {_last_line(error.stderr)}; {how_to_install('voices')}") from None
-    unfinished.rename(folder)
+    if not folder.is_dir():
+        unfinished = folder.with_suffix(".unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            number = int(generator(seed, "aloud", method, part).integers(2**31))
+            voices.read_aloud(method, texts, unfinished, number, pace)
+        except subprocess.CalledProcessError as error:
+            raise InputError(f"{method} failed: {_last_line(error.stderr)}; {how_to_install('voices')}") from None
+        unfinished.rename(folder)
+    return sorted(folder.glob("*.wav"))
 
 
 def _aloud(work: Path, method: str, part: str) -> Path:
@@ -138,12 +146,30 @@ def _last_line(said: bytes) -> str:
 
 def _spoken(x: np.ndarray, rng: np.random.Generator, folder: Path) -> np.ndarray:
     """Join sentences that were read aloud."""
-    return _read_aloud(_heard, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
+    return _read_aloud(heard, [str(path) for path in sorted(folder.glob("*.wav"))], len(x), rng)
 
 
-def _heard(path: str) -> np.ndarray:
+def heard(path: str | Path) -> np.ndarray:
+    """Read what a program said, at 16 kHz."""
     x, rate = soundfile.read(path)
     return soxr.resample(x, rate, RATE)
+
+
+#: Speed at which the neural methods say single words, and words a minute of espeak-ng, so that they last as long as human ones.
+WORD_PACE = {"piper": 0.5, "hibari": 0.67, "kokoro": 0.82}
+_WORDS_A_MINUTE = {"en": 120, "fr": 105, "it": 132, "ru": 114}
+
+
+def espeak_variants(part: str) -> tuple[str, ...]:
+    """List the voices of a part."""
+    return _ESPEAK_VARIANTS["train" if part in LEARNT else "eval"]
+
+
+def espeak_word(words: str, variant: str, language: str, pitch: int, rng: np.random.Generator) -> np.ndarray:
+    """Have espeak-ng say a word."""
+    speed = str(int(_WORDS_A_MINUTE[language] * rng.uniform(0.85, 1.18)))
+    voice = f"{_ESPEAK_VOICES[language]}+{variant}"
+    return _run(["espeak-ng", "-v", voice, "-s", speed, "-p", str(pitch), "-w", "{}", "--stdin"], words)
 
 
 def _run(command: list[str], text: str) -> np.ndarray:
@@ -155,7 +181,7 @@ def _run(command: list[str], text: str) -> np.ndarray:
         )
         if done.returncode or not wav.is_file():
             raise InputError(f"{command[0]} failed on {text!r}: {_last_line(done.stderr)}")
-        return _heard(str(wav))
+        return heard(str(wav))
 
 
 def _read_aloud(speak, texts: list[str], samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -191,6 +217,27 @@ def _world(x: np.ndarray) -> np.ndarray:
     f0 = world.stonemask(x, f0, times, RATE)
     envelope = world.cheaptrick(x, f0, times, RATE)
     return world.synthesize(f0, envelope, world.d4c(x, f0, times, RATE), RATE)
+
+
+def _other_voice(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Resynthesise by WORLD with the pitch and formants of somebody else, both higher or both lower."""
+    world, up = _pyworld(), rng.choice([-1.0, 1.0])
+    f0, times = world.dio(x, RATE)
+    envelope, aperiodicity = world.cheaptrick(x, f0, times, RATE), world.d4c(x, f0, times, RATE)
+    bins = np.arange(envelope.shape[1]) / np.exp(up * rng.uniform(0.03, 0.2))
+    envelope = np.ascontiguousarray(envelope[:, np.minimum(bins, envelope.shape[1] - 1).astype(int)])
+    return world.synthesize(np.exp(up * rng.uniform(0.15, 0.5)) * f0, envelope, aperiodicity, RATE)
+
+
+def copy(method: str, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Resynthesise ``x`` by "griffin_lim", or with the voice of somebody else by "other_griffin_lim" or "other_world"."""
+    rate = int(RATE * np.exp(rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 0.25)))
+    made = {
+        "other_world": lambda: _other_voice(x, rng),
+        "griffin_lim": lambda: _griffin_lim(x, rng),
+        "other_griffin_lim": lambda: _griffin_lim(soxr.resample(x, RATE, rate), rng),
+    }[method]()
+    return np.asarray(made, dtype=np.float64)
 
 
 @cache
@@ -252,10 +299,10 @@ def spoof(
 
     ``work`` has what :func:`read_aloud` made for the neural methods.
     """
-    variants = _ESPEAK_VARIANTS["train" if part in LEARNT else "eval"]
+    variants = espeak_variants(part)
     made = {
         "espeak": lambda: _espeak(variants, x, rng, language, part),
-        "klatt": lambda: _espeak(("klatt", "klatt2", "klatt3", "klatt4"), x, rng, language, part),
+        "klatt": lambda: _espeak(KLATT_VARIANTS, x, rng, language, part),
         "flite": lambda: _flite(x, rng, part),
         "world": lambda: _world(x),
         "griffin_lim": lambda: _griffin_lim(x, rng),

@@ -34,7 +34,7 @@ def installed(method: str) -> bool:
     return all(find_spec(package) for package in PACKAGES[method])
 
 
-def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int) -> None:
+def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int, pace: float = 1.0) -> None:
     """Have each sentence read by ``method``, one WAV file each in ``folder``, in alphabetical order of their names.
 
     Raises:
@@ -42,7 +42,7 @@ def read_aloud(method: str, sentences: Sequence[str], folder: Path, seed: int) -
     """
     folder.mkdir(parents=True, exist_ok=True)
     subprocess.run(
-        [sys.executable, __file__, method, folder, str(seed)],
+        [sys.executable, __file__, method, folder, str(seed), str(pace)],
         input="".join(f"{sentence}\n" for sentence in sentences).encode(),
         capture_output=True,
         check=True,
@@ -78,23 +78,26 @@ def _kokoro(folder: Path, sentences: list[str], speeds: np.ndarray) -> None:
     phonemes = Hibari().phonemize
     with (core._data / "voices_ja.npz").open("rb") as file:
         styles = np.load(file)
-        for number, (sentence, speed) in enumerate(zip(sentences, speeds)):
-            style = styles[KOKORO_VOICES[number % len(KOKORO_VOICES)]]
+        for number, (line, speed) in enumerate(zip(sentences, speeds)):
+            voice, _, sentence = line.rpartition("\t")
+            style = styles[voice or KOKORO_VOICES[number % len(KOKORO_VOICES)]]
             made = core._infer(" ".join(phonemes(sentence)), style, float(speed))
             write_wav(str(folder / f"{number:04d}.wav"), made, core.SAMPLE_RATE)
 
 
-def main(method: str, folder: Path, seed: int) -> None:
+def main(method: str, folder: Path, seed: int, pace: float) -> None:
     import onnxruntime
 
     onnxruntime.set_seed(seed)  # before a model is loaded, whose noise it determines
     rng = np.random.default_rng(seed)
     if method == "piper":
-        _piper(folder, rng.uniform(SLOWEST, FASTEST))
+        _piper(folder, pace * rng.uniform(SLOWEST, FASTEST))
         return
     sentences = sys.stdin.read().splitlines()
-    {"hibari": _hibari, "kokoro": _kokoro}[method](folder, sentences, rng.uniform(SLOWEST, FASTEST, len(sentences)))
+    {"hibari": _hibari, "kokoro": _kokoro}[method](
+        folder, sentences, pace * rng.uniform(SLOWEST, FASTEST, len(sentences))
+    )
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

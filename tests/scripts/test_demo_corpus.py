@@ -66,7 +66,7 @@ def test_spoofs_are_speech_of_the_same_length(speech, method, tmp_path):
     made = []
     for work in (tmp_path / "one", tmp_path / "same"):
         if method in voices.PACKAGES:
-            synthesis.read_aloud(method, part, 2, work, 0)
+            synthesis.read_aloud(method, part, synthesis.sentences("en", part)[:2], work, 0)
         made.append(synthesis.spoof(method, speech, channel.generator(0, method), "en", part, work))
     one, same = made
     np.testing.assert_array_equal(one, same)
@@ -241,11 +241,15 @@ def test_errors_are_one_line_that_names_the_remedy(tmp_path, capsys, monkeypatch
         assert all(message in line for message in messages), line
 
 
-def test_without_synthesisers(monkeypatch):
+def test_without_synthesisers(monkeypatch, capsys):
     pytest.importorskip("pyworld", reason="pyworld is not installed")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     monkeypatch.setattr(voices, "installed", lambda method: False)
-    assert synthesis.available_methods() == ["world", "griffin_lim", "lpc", "phase_vocoder"]
+    methods = synthesis.available_methods()
+    assert methods == ["world", "griffin_lim", "lpc", "phase_vocoder"]
+    synthesis.say_what_is_missing(methods)
+    said = capsys.readouterr().out
+    assert "espeak-ng, flite, hibari" in said and "made without" in said
     monkeypatch.setitem(sys.modules, "pyworld", None)
     synthesis._pyworld.cache_clear()
     with pytest.raises(InputError, match=r"pip install .*\[demo\]"):

@@ -1,48 +1,90 @@
-"""Partially spoofed recordings of the demonstration: the splicing on seconds of audio, and a small corpus."""
+"""Partially spoofed recordings of the demonstration: rows of pieces on seconds of audio, and a small corpus."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from demo_corpus import channel, layout, partial, recordings, splice, splice_cues
-from scipy.signal import butter, sosfiltfilt
-from scripts.test_demo_corpus import RATE, contents, recording
+import soxr
+from demo_corpus import build, channel, layout, partial, recordings, splice, splice_cues, synthesis
+from scripts.test_demo_corpus import RATE, contents, recording, speech_like
 from scripts.test_demo_corpus import SIZES as HUMAN
 
 from nes2net import InputError
 from nes2net.corpora import partialspoof
 from nes2net.localisation import frame_labels, pool_labels, read_rttm
 
-SIZES = partial.Sizes(train=4, dev=2, evaluation=6, talk=6)
+SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)
 
 
-@pytest.mark.parametrize("frames", [100, 333])
-def test_pieces_tile_the_utterance(frames):
-    for seed in range(100):
-        pieces = splice.draw_pieces(frames, np.random.default_rng(seed))
-        edges = [piece.start for piece in pieces] + [pieces[-1].end]
-        assert edges[0] == 0 and edges[-1] == frames and min(np.diff(edges)) >= 20
-        versions = [piece.version for piece in pieces]
-        assert splice.VERSIONS - 1 in versions and len(pieces) > 1
-        assert 0 not in np.diff(versions)
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_at_most_half_of_the_pieces_is_fake(count):
+    draws = [partial.draw_fakes(count, np.random.default_rng(seed)) for seed in range(100)]
+    assert {int(fake.sum()) for fake in draws} == set(range(1, count // 2 + 1))
+
+
+def test_without_synthesisers_copies_are_the_only_spoofs():
+    said = [partial.Source(recording(i), 0, "word" if i % 3 else "") for i in range(60)]
+    planned = partial.utterances({part: said for part in partial.METHODS}, ["flite", *partial.COPIES], SIZES, 0)
+    assert {piece.method for u in planned for piece in u.pieces} == {partial.HUMAN, *partial.COPIES}
+    for utterance in planned[:-1]:
+        assert len({piece.source.recording.speaker for piece in utterance.pieces}) == 1
+        assert len({bool(piece.source.words) for piece in utterance.pieces}) == 1
+        assert utterance.is_human == utterance.id.startswith("LA_")
+
+
+def test_cut_at_pauses():
+    tone = np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
+    lengths = (0.5, 1.0, 0.1, 0.8)
+    found = splice.stretches(np.concatenate([np.append(tone[: int(s * RATE)], np.zeros(RATE // 10)) for s in lengths]))
+    assert [len(x) / RATE for x in found] == pytest.approx([0.5, 1.0, 0.8], abs=0.03)
+
+
+@pytest.mark.parametrize("method", partial.COPIES)
+def test_copies_are_speech_of_about_that_length(method):
+    pytest.importorskip("pyworld", reason="pyworld is not installed")
+    speech = channel.speech_only(speech_like(1.5, 0))
+    made = synthesis.copy(method, speech, channel.generator(0, method))
+    assert 0.75 <= len(made) / len(speech) <= 1.3
+    assert np.isfinite(made).all() and np.std(made) > 1e-3
+    assert not np.allclose(made[: RATE // 2], speech[: RATE // 2], atol=1e-3)
+
+
+def lag_ms(x: np.ndarray, y: np.ndarray) -> int:
+    """By how much ``y`` is later than ``x``, by the energy of 1 ms."""
+
+    def energy(x):
+        power = x[: min(len(x), len(y)) // 16 * 16].reshape(-1, 16).var(axis=1)
+        return np.log(np.convolve(power, np.hanning(9), "same") + 1e-3 * power.mean())
+
+    one, two = energy(x), energy(y)
+    return int(np.argmax([np.corrcoef(one[20:-20], np.roll(two, -lag)[20:-20])[0, 1] for lag in range(-16, 17)])) - 16
 
 
 def test_labels_are_right_behind_the_channel():
-    """A noise in place of another of lower pitch sounds from the beginning to the end of its piece, to a few ms."""
+    """The boundaries lie in pauses, and no sample is moved by more than a few ms."""
     rng = np.random.default_rng(0)
-    filters = [butter(4, band, "bandpass", fs=RATE, output="sos") for band in ((200, 1500), (2500, 6000))]
-    low, high = (sosfiltfilt(band, 0.1 * rng.standard_normal(3 * RATE)) for band in filters)
-    pieces = [splice.Piece(0, 93, 0), splice.Piece(93, 171, 2), splice.Piece(171, 300, 1)]
-    found = []
+    pieces = [rng.standard_normal(int(seconds * RATE)) for seconds in (0.4, 1.0, 0.31, 0.7, 0.5)]
     for seed in range(3):
-        made = splice.render([low, low, high], pieces, channel.generator(seed, "noise"))
-        assert len(made) % channel.FRAME == 0 and np.abs(made).max() < 1
-        moved = splice.pieces_of_render(pieces, len(made) // channel.FRAME)
-        assert [tuple(piece) for piece in moved] == [(0, 88, 0), (88, 166, 2), (166, len(made) // 160, 1)]
-        levels = [np.convolve(sosfiltfilt(band, made) ** 2, np.hanning(320), "same") + 1e-12 for band in filters]
-        pitch = np.log(levels[1] / levels[0])
-        is_high = pitch > (np.median(pitch[15_000:25_000]) + np.median(pitch[3_000:12_000])) / 2
-        found.append((np.flatnonzero(np.diff(is_high[800:-800])) + 800) / RATE)
-    assert np.mean(found, axis=0) == pytest.approx([0.88, 1.66], abs=0.006)
+        row, before = splice.joined(pieces, channel.generator(seed, "row"))
+        made, boundaries = splice.render(pieces, channel.generator(seed, "row"))
+        assert len(before) == len(pieces) + 1 and boundaries == [b - channel.EDGE // channel.FRAME for b in before]
+        assert len(made) == boundaries[-1] * channel.FRAME and np.abs(made).max() < 1
+        assert abs(lag_ms(row[channel.EDGE :], made)) <= 3
+        for boundary in np.array(before[1:-1]) * channel.FRAME:
+            around = np.abs(row[boundary - 2 * channel.FRAME : boundary + 2 * channel.FRAME])
+            assert around.max() == 0
+
+
+@pytest.fixture(scope="module")
+def bonafide(tmp_path_factory) -> Path:
+    """Recordings of four speakers, whose syllables last half a second."""
+    folder = tmp_path_factory.mktemp("voices")
+    for number in range(80):
+        path = folder / f"voice{number % 4}" / f"{number}.wav"
+        path.parent.mkdir(exist_ok=True)
+        soundfile.write(path, soxr.resample(speech_like(1.5, number, 250 + 75 * (number % 4)), 2, 5), RATE)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +98,7 @@ def built(bonafide, tmp_path_factory):
 @pytest.mark.slow
 def test_layout_is_that_of_partialspoof(built):
     speakers = {}
-    for part, count in (("train", 4), ("dev", 2), ("eval", 6)):
+    for part, count in (("train", 9), ("dev", 2), ("eval", 6)):
         trials = partialspoof.CORPUS.trials(built, part)
         assert len(trials) == count and {trial.label for trial in trials} == {"bonafide", "spoof"}
         speakers[part] = {trial.speaker for trial in trials}
@@ -83,10 +125,8 @@ def test_layout_is_that_of_partialspoof(built):
 def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
     before = contents(built)
     min(built.glob("database/eval/con_wav/CON*")).unlink()
-    kept = {path: path.stat().st_mtime_ns for path in built.glob("database/*/con_wav/*")}
     partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
     assert contents(built) == before
-    assert kept == {path: path.stat().st_mtime_ns for path in kept}
     monkeypatch.setattr(partial, "Workers", None)  # nothing is made
     partial.build(built, bonafide, jobs=1, sizes=SIZES, human=HUMAN)
     assert "complete already" in capsys.readouterr().out
@@ -94,27 +134,32 @@ def test_continues_to_the_same_corpus(built, bonafide, monkeypatch, capsys):
         partial.build(built, bonafide, jobs=1, seed=1, sizes=SIZES, human=HUMAN)
 
 
-@pytest.mark.parametrize("trace, name", [("click", "boundary"), ("level", "frame"), ("long", "utterance")])
-def test_check_finds_a_trivial_difference(tmp_path, trace, name):
+@pytest.mark.parametrize(
+    "trace, kind", [("click", "boundary"), ("level", "frame"), ("pause", "piece"), ("long", "utterance")]
+)
+def test_check_finds_a_trivial_difference(tmp_path, trace, kind):
     """So a high EER means that there is no such difference."""
     rng = np.random.default_rng(0)
     made = []
     for part in ("train", "eval"):
         for number in range(30):
-            method = "world" if number % 2 else splice.HUMAN
-            pieces = splice.draw_pieces(150 + (100 if trace == "long" and number % 2 else 0), rng)
-            utterance = partial.Utterance(f"{part}{number}", part, method, recording())
-            x = 0.05 * rng.standard_normal(pieces[-1].end * channel.FRAME)
-            for piece in pieces:
-                if number % 2 and trace == "level" and piece.version == 2:
-                    x[piece.start * channel.FRAME : piece.end * channel.FRAME] *= 2
-                beside = [other.version for other in pieces if piece.start in (other.start, other.end)]
-                if number % 2 and trace == "click" and piece.start and 2 in beside:
-                    x[piece.start * channel.FRAME] = 0.6
+            spoofed = bool(number % 2)
+            fakes = partial.draw_fakes(6, rng) & spoofed
+            pieces = tuple(partial.Piece(partial.Source(recording()), "world" if f else partial.HUMAN) for f in fakes)
+            lengths = rng.integers(30, 60, 6) + 30 * (trace == "long" and spoofed)
+            boundaries = [0, *map(int, np.cumsum(lengths))]
+            x = 0.05 * rng.standard_normal(boundaries[-1] * channel.FRAME)
+            for start, end, fake, before in zip(boundaries, boundaries[1:], fakes, [False, *fakes]):
+                if fake and trace == "level":
+                    x[start * channel.FRAME : end * channel.FRAME] *= 2
+                x[start * channel.FRAME : (start + (20 if fake and trace == "pause" else 5)) * channel.FRAME] *= 0.02
+                if fake != before and trace == "click":
+                    x[start * channel.FRAME] = 0.6
+            utterance = partial.Utterance(f"{part}{number}", part, pieces)
             layout.write_audio(partial.audio_path(tmp_path, utterance), x)
-            made.append((utterance, partial.Made(pieces, pieces[-1].end)))
+            made.append((utterance, boundaries))
     partial.write_labels(tmp_path, made)
-    assert splice_cues.trivial_cue_eer(tmp_path)[name] < 15
+    assert splice_cues.trivial_cue_eer(tmp_path)[kind] < 15
 
 
 @pytest.mark.weekly
@@ -122,5 +167,5 @@ def test_trivial_cues_do_not_give_the_edits_away(tmp_path):
     """The recordings of the demonstration, in full."""
     if not recordings.PROMPTS.is_dir():
         pytest.skip("the voice prompts are not installed")
-    eers = partial.build(tmp_path / "partialspoof")
-    assert eers["boundary"] >= 40 and eers["frame"] >= 40 and eers["utterance"] >= 40  # percent
+    eers = partial.build(tmp_path / "partialspoof", seed=build.SEED)
+    assert min(eers.values()) >= 40, eers  # percent
