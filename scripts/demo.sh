@@ -130,11 +130,11 @@ train_segments() {
 
 # Both are trained from scratch at the same time, and share the cores; their learning rate is larger than for fine-tuning XLS-R.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
-common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.num_samples=32000 data.crop=random
+common=(--frontend lps --Nes_ratio 4 4 --algo 5 --batch_size 8 --lr 2e-3 --set data.crop=random
   "augment.speed=[0.6,1.2]" train.schedule=cosine "train.loss.class_weights=[0.4,0.6]" validation.augmented=false)
-train_beside log_spectrum 30 "${common[@]}" validation.first_epoch=23 \
+train_beside log_spectrum 24 "${common[@]}" data.num_samples=24000 validation.first_epoch=18 \
   "model.frontend={name: lps, n_fft: 1024, hop_length: 256, num_bins: 512, window: hann, normalize: true}"
-train_beside lfcc 16 "${common[@]}" validation.first_epoch=9 \
+train_beside lfcc 16 "${common[@]}" data.num_samples=32000 validation.first_epoch=9 \
   "model.frontend={name: lfcc, n_fft: 1024, window_length: 1024, hop_length: 256, num_filters: 256, num_coefficients: 256, deltas: 1}"
 for one in "${training[@]}"; do wait "$one"; done
 training=()

@@ -204,9 +204,11 @@ def _companded(x: np.ndarray, ranks: np.ndarray, values: np.ndarray) -> np.ndarr
     Neither the crest factor nor the shape of the waveform then separates the classes.
     """
     magnitude = np.abs(x)
-    # as np.quantile, which is slow with so many ranks
-    quantiles = np.interp(ranks * (len(x) - 1), np.arange(len(x)), np.sort(magnitude))
-    return np.copysign(np.interp(magnitude, quantiles, values), x)
+    # A histogram gives the ranks, which is five times as fast as sorting; its steps are 84 dB below the peak.
+    step = (magnitude * ((2**14 - 1) / magnitude.max())).astype(np.intp)
+    counts = np.bincount(step)
+    rank = (np.cumsum(counts) - 0.5 * counts) / len(x)
+    return np.copysign(np.interp(rank, ranks, values)[step], x)
 
 
 def _noise(samples: int, colour_db: np.ndarray, rng: np.random.Generator) -> np.ndarray:

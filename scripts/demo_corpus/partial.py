@@ -26,7 +26,7 @@ from .recordings import ATTRIBUTION, Recording, debian_prompts, own_recordings, 
 from .voices import KOKORO_VOICES, PACKAGES
 from .workers import Workers
 
-VERSION = 2
+VERSION = 3
 HUMAN = "human"
 #: What says the fake pieces of each part. Copies need no text; the others say words.
 COPIES = ("griffin_lim", "other_griffin_lim", "other_world")
@@ -294,9 +294,7 @@ def build(
             bar.total += len(aloud) + 2 * len(planned) + sizes.train + sizes.eval
             reading = partial(read_aloud, planned=planned, work=work, seed=seed)
             files = {
-                line: path
-                for of_one in workers.map(reading, aloud, "reading aloud", 1)
-                for line, path in of_one.items()
+                line: path for of_one in workers.map(reading, aloud, "reading aloud") for line, path in of_one.items()
             }
             spectra = Counter[str]()
             for of_one in workers.map(partial(say, read_already=files, work=work, seed=seed), planned, "pieces"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tqdm import tqdm
@@ -20,14 +20,22 @@ class Workers:
         )
         self._bar = bar
 
-    def map(self, function: Callable, items: Iterable, title: str, chunk: int = 4) -> Iterator:
-        """Yield the results in the order of ``items``; a process takes ``chunk`` of them at a time."""
+    def map(self, function: Callable, items: Iterable, title: str) -> Iterator:
+        """Yield the results in the order of ``items``, which are begun in that order and counted as they end."""
         self._bar.set_description(title)
-        items = list(items)
-        results = self._pool.map(function, items, chunksize=chunk) if self._pool else map(function, items)
-        for result in results:
+        if self._pool:
+            futures = [self._pool.submit(function, item) for item in items]
+            for future in futures:
+                future.add_done_callback(self._count)
+            yield from (future.result() for future in futures)
+        else:
+            for item in items:
+                yield function(item)
+                self._bar.update()
+
+    def _count(self, future: Future) -> None:
+        if not future.cancelled():
             self._bar.update()
-            yield result
 
     def close(self) -> None:
         """Cancel jobs that have not begun and wait for the others."""
