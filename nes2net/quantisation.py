@@ -8,6 +8,7 @@ computed in bfloat16 if the processor has instructions for it, otherwise in floa
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from torch.nn.utils import parametrize
 
 from nes2net.errors import InputError
 from nes2net.frontends.attention import attend
+from nes2net.machine.devices import check_precision
 
 _OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
 _LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127
@@ -234,6 +236,36 @@ def _in_parts(compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return compute(x) if len(x) <= utterances else torch.cat([compute(part) for part in x.split(utterances)])
 
 
+def fastest_precision(model: nn.Module, device: torch.device) -> str:
+    """Name the precision in which ``model`` scores fastest on ``device``, by rule, so that a machine always takes the same.
+
+    On a GPU it is bfloat16 if it computes that. On a CPU only the transformers of pre-trained front-ends gain: it is
+    int8 where the processor multiplies it (:func:`has_fast_product`), otherwise bfloat16 (:func:`has_fast_bfloat16`).
+    All else is float32.
+    """
+    if device.type == "cuda":
+        with suppress(InputError):
+            check_precision("bfloat16", device)
+            return "bfloat16"
+    if device.type != "cpu" or not _transformer_layers(model):
+        return "float32"
+    if has_fast_product() and not _why_not(model):
+        return "int8"
+    return "bfloat16" if has_fast_bfloat16() else "float32"
+
+
+def _transformer_layers(model: nn.Module) -> list[nn.Module]:
+    return [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
+
+
+def _why_not(model: nn.Module) -> str | None:
+    if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
+        return "int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`"
+    if any(hasattr(module, "adapter_up") for module in model.modules()):
+        return "int8 does not compute adapters: take bfloat16 or float32"
+    return None
+
+
 def quantise(model: nn.Module) -> nn.Module:
     """Quantise the transformer layers of ``model`` on the CPU, in place, and return it in eval mode.
 
@@ -244,11 +276,9 @@ def quantise(model: nn.Module) -> nn.Module:
     Raises:
         InputError: if it has no such layers, they have adapters, or fairseq computes them.
     """
-    if any(getattr(module, "engine", None) == "fairseq" for module in model.modules()):
-        raise InputError("int8 is for the engine transformers, not for fairseq: leave out `engine=fairseq`")
-    if any(hasattr(module, "adapter_up") for module in model.modules()):
-        raise InputError("int8 does not compute adapters: take bfloat16 or float32")
-    layers = [layer for module in model.modules() for layer in getattr(module, "transformer_layers", ())]
+    if reason := _why_not(model):
+        raise InputError(reason)
+    layers = _transformer_layers(model)
     in_layers = {id(module) for layer in layers for module in layer.modules()}  # a back-end may have the same names
     for module in list(model.modules()):
         for name, child in module.named_children():

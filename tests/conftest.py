@@ -45,9 +45,7 @@ def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--allowed-skips", type=Path, metavar="FILE", help="fail if more tests are skipped than FILE allows"
-    )
+    parser.addoption("--allowed-skips", type=Path, metavar="FILE", help="fail if more tests skip than FILE allows")
 
 
 def skipped(config: pytest.Config) -> Counter[str]:

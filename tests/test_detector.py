@@ -124,7 +124,7 @@ def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path)
         with pytest.raises(InputError, match=f"device '{device}' is not there: PyTorch .* finds cpu"):
             choose_device(device)
     assert choose_device("cpu") == torch.device("cpu")
-    known = "auto, float32, tf32, bfloat16, float16, float64, int8 are known"
+    known = "auto, fastest, float32, tf32, bfloat16, float16, float64, int8 are known"
     for dtype, meant in (("fp16", "float16"), ("Float64", "float64"), (torch.uint8, "int8"), ("", "")):
         end = f"; did you mean '{meant}'?" if meant else ""
         with pytest.raises(InputError) as error:  # before the file is read

@@ -45,6 +45,22 @@ def scores(detector, waveforms):
         return detector.scores(waveforms).float()
 
 
+@pytest.mark.parametrize(
+    "frontend, fast_product, fast_bfloat16, fastest",
+    [
+        ({"name": "wav2vec2_small"}, True, True, "int8"),
+        ({"name": "wav2vec2_small"}, False, True, "bfloat16"),
+        ({"name": "wav2vec2_small"}, False, False, "float32"),
+        ({"name": "lfcc"}, True, True, "float32"),  # only transformers gain
+    ],
+)
+def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fast_bfloat16, fastest, monkeypatch):
+    monkeypatch.setattr(quantisation, "has_fast_product", lambda: fast_product)
+    monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
+    detector = Detector.from_config({"frontend": frontend, **SMALL})
+    assert detector.set_precision("fastest").precision == fastest
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(1, 5), (7, 64), (2, 3, 33)])
 @pytest.mark.parametrize("compiling", [False, True])

@@ -46,7 +46,7 @@ FromZero = Annotated[int, Flag("N", least=0)]
 CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
 ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, or name (nes2net models), also OWNER/NAME of the hub")]
 OnError = Literal["skip", "raise"]
-Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "int8"]
+Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
 
 #: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
 #: ``num_``.
@@ -235,7 +235,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's
+        dtype: precision; auto: the checkpoint's, fastest: by detector and processor
     """
 
     device: str = "auto"

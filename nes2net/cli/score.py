@@ -97,7 +97,7 @@ def score(
         if loading.base:
             raise InputError("an exported detector holds all its weights: leave `base` out")
         detector = OnnxDetector(model, own_device(loading.device))
-        if loading.dtype not in ("auto", detector.precision):
+        if loading.dtype not in ("auto", "fastest", detector.precision):
             raise InputError(f"{model} computes in {detector.precision}, not in {loading.dtype}: leave out --dtype")
     elif Path(model).suffix == ".onnx":
         raise InputError(f"{model} is an exported detector: add --engine onnx")

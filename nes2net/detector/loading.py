@@ -42,6 +42,7 @@ from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, 
 from nes2net.machine.without_memory import without_memory
 from nes2net.options import check_model, name_and_options
 from nes2net.published_models import CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.quantisation import fastest_precision
 from nes2net.recipes.reading import load_recipe
 from nes2net.registry import create_frontend
 
@@ -277,7 +278,7 @@ class SavedNetwork(Network):
             InputError: if there is no such checkpoint, or it is damaged or does not fit, or its base
                 is not found or is another one.
         """
-        precision = None if dtype == "auto" else named_precision(dtype)
+        precision = None if dtype in ("auto", "fastest") else named_precision(dtype)
         on = choose_device(device)
         if precision is not None:
             check_precision(precision, on)
@@ -321,7 +322,9 @@ class SavedNetwork(Network):
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
         detector.record, detector.source = record, str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
-        if precision is None:
+        if dtype == "fastest":
+            precision = fastest_precision(detector, on)
+        elif precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 

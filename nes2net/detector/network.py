@@ -26,7 +26,7 @@ from nes2net.machine.devices import PRECISIONS, at_least_float32, check_precisio
 from nes2net.machine.terminal import printable_name
 from nes2net.options import Input, declared, fitted, name_and_options
 from nes2net.published_models import PublishedModel, published_model
-from nes2net.quantisation import quantise
+from nes2net.quantisation import fastest_precision, quantise
 from nes2net.registry import backends, create_aggregation, create_backend
 
 if TYPE_CHECKING:
@@ -157,13 +157,14 @@ class Network(nn.Module):
         Args:
             precision: one of :data:`nes2net.machine.devices.PRECISIONS`. ``"float32"`` keeps its
                 whole mantissa on a GPU too; ``"tf32"`` is faster there. ``"int8"`` quantises the
-                weights, see :mod:`nes2net.quantisation`, which cannot be undone.
+                weights, see :mod:`nes2net.quantisation`, which cannot be undone. ``"fastest"`` is
+                one of them (:func:`nes2net.quantisation.fastest_precision`).
 
         Raises:
             InputError: if the precision is unknown, the device does not compute it, or the weights
                 are quantised already.
         """
-        name = named_precision(precision)
+        name = fastest_precision(self, self.device) if precision == "fastest" else named_precision(precision)
         check_precision(name, self.device)
         if self.precision == "int8" != name:
             raise InputError(f"the weights of this detector are quantised to int8: load it again in {name}")

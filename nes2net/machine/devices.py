@@ -98,7 +98,7 @@ def named_precision(precision: str | torch.dtype) -> str:
     if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
         return name
     meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16"
-    raise InputError(f"unknown dtype '{precision}': auto, {', '.join(PRECISIONS)} are known{meant}")
+    raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
 
 
 def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:

@@ -144,7 +144,7 @@ class Scoring:
     """
 
     def __init__(self, model: Model, facts: Facts, as_rows: bool) -> None:
-        self.scorer = model.loaded()
+        self.scorer = replace(model, dtype=facts.run["dtype"]).loaded()  # for "fastest" too the same everywhere
         if self.scorer.fingerprint() != facts.fingerprint:
             raise InputError(f"{model.name} is another detector on this machine: give all machines the same one")
         self.facts, self.as_rows = facts, as_rows

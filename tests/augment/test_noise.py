@@ -145,9 +145,7 @@ def test_a_moved_folder_gives_the_same(musan, rirs, tmp_path):
     shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
     shutil.copytree(rirs, tmp_path / "rooms")
     here = NoiseAugmentation(musan, rirs, 1)
-    there = NoiseAugmentation(
-        tmp_path / "elsewhere", tmp_path / "rooms", 1
-    )  # the folder that holds musan is taken, too
+    there = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
     there = pickle.loads(pickle.dumps(there))
     for seed in range(8):
         x = white(5000, seed=seed)

@@ -97,9 +97,8 @@ def test_beside_a_set_of_both_classes(case):
     )
     (table,), (reversed_table,) = report.transfers, reverse.transfers
     names = ["generic, all (1)", "generic, all (2)"]
-    assert (
-        len(report.systems) == 1 and [row.name for row in table.rows] == [one.name for one in table.one_class] == names
-    )
+    assert len(report.systems) == 1
+    assert [row.name for row in table.rows] == [one.name for one in table.one_class] == names
     assert table.one_class[0].errors == reversed_table.one_class[0].errors
     assert "DET curve" in html_page(report) and "1 − SRR" in html_page(report)
     assert text_of(table).count("all spoofed, so there is no EER") == 2

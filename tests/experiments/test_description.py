@@ -29,11 +29,7 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     for name, place, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
-        (
-            experiment_file(folder(tmp_path / "a"), tmp_path, places={}),
-            [],
-            r"not say what \$\{data\} is: give `set` data=",
-        ),
+        (experiment_file(folder(tmp_path / "a"), tmp_path, places={}), [], r"not say what \$\{data\} is: give `set` d"),
         ("nes2net_x_2018", [], "is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"),
         (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
     ):

@@ -225,9 +225,7 @@ def test_gradients_reach_all_parameters_and_the_waveform(name):
             frontend.checkpoint_activations()
         torch.manual_seed(1)
         sum(state.square().sum() for state in frontend(waveform, layers="all")).backward()
-        trained = {
-            k: p for k, p in frontend.named_parameters() if k != "model.embed_positions.weight"
-        }  # Whisper's sines
+        trained = {k: p for k, p in frontend.named_parameters() if k != "model.embed_positions.weight"}  # sines
         gradients.append([waveform.grad, *(parameter.grad for parameter in trained.values())])
         assert [k for k, p in frontend.named_parameters() if p.requires_grad] == list(trained)
     assert all(gradient.isfinite().all() and gradient.abs().sum() > 0 for gradient in gradients[0])

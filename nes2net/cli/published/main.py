@@ -138,9 +138,9 @@ _OWN_FLAGS: dict[str, dict[str, Any]] = {
     },
     "--dtype": {
         "default": "auto",
-        "choices": ["auto", "float32", "tf32", "bfloat16", "float16", "int8"],
+        "choices": ["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"],
         "help": "precision of weights and computation; auto takes the checkpoint's, float32 in the published ones; "
-        "tf32 is for GPUs, int8 for the CPU",
+        "fastest chooses by detector and processor; tf32 is for GPUs, int8 for the CPU",
     },
     "--compile": {
         "action": "store_true",
