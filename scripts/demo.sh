@@ -42,9 +42,9 @@ train() { # NAME EPOCHS FLAGS…
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
   local ids
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
-  for track in LA DF in_the_wild; do
+  for track in LA DF in_the_wild; do  # a file of scores appears complete or not at all
     # shellcheck disable=SC2086
-    "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 1 \
+    [ -e "scores/$name.$track.txt" ] || "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 1 \
       --database_path corpus/ --in_the_wild_path corpus/release_in_the_wild --num_average_model "$(wc -w <<<"$ids")" \
       --model_ID_to_average $ids --model_folder_path "$folder" --model_path "$folder/epoch_${ids%% *}.pth" \
       --eval_output "scores/$name.$track.txt"
@@ -101,8 +101,8 @@ transfer_threshold() {
   echo
   echo "== $name at the threshold of its development part"
   # As many samples as in the scores of the other parts, which main.py wrote.
-  "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 --out "scores/$name.dev.txt" \
-    --model "$(detector_of "$name")"
+  [ -e "scores/$name.dev.txt" ] || "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 \
+    --out "scores/$name.dev.txt" --model "$(detector_of "$name")"
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \
     --also asvspoof2021_df "scores/$name.DF.txt" corpus/keys \

@@ -43,7 +43,7 @@ def bench(
         base: the weights that an adapted checkpoint leaves out
         frontend: another one for --architecture, e.g. wav2vec2_small
         device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's, fastest: by detector and processor
+        dtype: precision; auto: the checkpoint's
         seconds: length of the utterances
         batch_size: sizes to measure (1 and 8, or 1 and 64 on a GPU)
         rounds: measured rounds, after a first one

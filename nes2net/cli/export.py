@@ -20,7 +20,7 @@ class Arena(Length):
     """With --to arena: the adapter, and what meta.yaml says of the system.
 
     Args:
-        dtype: precision; auto: the checkpoint's, fastest: by detector and processor
+        dtype: precision; auto: the checkpoint's
         batch_size: recordings at once
         name: its name; if not given, the recipe's or the parts'
         slug: its name in addresses, of a-z, 0-9 and -

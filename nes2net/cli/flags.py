@@ -235,7 +235,7 @@ class Loading(Architecture):
 
     Args:
         device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's, fastest: by detector and processor
+        dtype: precision; auto: the checkpoint's
     """
 
     device: str = "auto"

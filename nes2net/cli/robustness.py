@@ -70,7 +70,7 @@ def robustness(
         keys: their folder; searched for in root if not given
         protocols: their folder; searched for in root if not given
         num_trials: score a subset of so many trials
-        seed: seed of the subset, the conditions and the bootstrap
+        seed: of subset, conditions and bootstrap
 
     Conditions:
         conditions: such as mp3:16 telephone (nes2net info conditions); all that are possible if not given

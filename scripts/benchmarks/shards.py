@@ -1,0 +1,100 @@
+"""How the cost of `nes2net scale` grows with the number of shards: listing, knowing what is left, scheduling.
+
+A shard is a Parquet file with one recording of 1 s, of which all shards are links, and the detector is a small one, so
+that little else is measured. For the first figures, all shards have results already: what is timed is finding the shards,
+and a whole call that finds nothing left. For the last one, all of them are scored with one actor.
+
+    scripts/bench shards                                   # minutes
+    scripts/bench shards --sizes 100000 --scored 0         # listing and resuming alone
+    scripts/bench shards --sizes 30 60 --scored 60         # as a test; the figures mean nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+import torch
+
+from nes2net.detector import Detector
+from nes2net.scale.cluster import Resources
+from nes2net.scale.collection import Outcome, score_collection
+from nes2net.scale.engine import Model
+from nes2net.scale.results import write_results
+from nes2net.scale.sources import shards_of
+
+_RATE = 16000
+_CONFIG = {
+    "frontend": {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 64},
+    "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
+}
+
+
+def write_shards(folder: Path, count: int) -> None:
+    """Write a shard of one recording, and links of it."""
+    folder.mkdir()
+    content = io.BytesIO()
+    soundfile.write(content, 0.1 * np.random.default_rng(0).standard_normal(_RATE).clip(-1, 1), _RATE, format="FLAC")
+    first = folder / "0000000.parquet"
+    pq.write_table(pa.table({"id": ["a"], "audio": [{"bytes": content.getvalue(), "path": "a.flac"}]}), first)
+    for number in range(1, count):
+        os.link(first, folder / f"{number:07d}.parquet")
+
+
+def score(source: Path, model: Path, out: Path) -> tuple[Outcome, float]:
+    began = time.perf_counter()
+    outcome = score_collection(source, Model(str(model), "cpu"), out, num_samples=_RATE, resources=Resources(1))
+    return outcome, time.perf_counter() - began
+
+
+def resuming(count: int, folder: Path, model: Path) -> str:
+    """Time listing ``count`` shards, and a call that finds results of all of them."""
+    write_shards(folder / "first", 1)
+    score(folder / "first", model, folder / "out")  # writes the record of the run
+    for path in (folder / "out").glob("*.parquet"):
+        path.unlink()
+    write_shards(folder / "all", count)
+    began = time.perf_counter()
+    shards = shards_of(folder / "all")
+    listed = time.perf_counter() - began
+    made = pa.table({"id": ["a"], "seconds": [1.0], "score": [0.0], "error": pa.array([None], pa.string())})
+    for shard in shards:
+        write_results(folder / "out", shard, [made])
+    outcome, resumed = score(folder / "all", model, folder / "out")
+    assert outcome.kept == count
+    per = 1000 / count
+    return f"{count} shards: listed in {listed:.2f} s ({listed * per:.2f} ms each), resumed in {resumed:.2f} s ({resumed * per:.2f} ms each)"
+
+
+def scheduling(count: int, folder: Path, model: Path) -> str:
+    """Time scoring ``count`` shards of one recording."""
+    write_shards(folder / "all", count)
+    outcome, seconds = score(folder / "all", model, folder / "out")
+    assert outcome.scored == count
+    return f"{count} shards: scored in {seconds:.1f} s ({seconds / count * 1000:.1f} ms each)"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000], help="shards with results")
+    parser.add_argument("--scored", type=int, nargs="+", default=[100, 1000, 10_000], help="shards to score; 0: none")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for measure, counts in ((resuming, args.sizes), (scheduling, args.scored)):
+        for count in filter(None, counts):
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                Detector.from_config(_CONFIG).eval().save(folder / "model")
+                print(measure(count, folder, folder / "model"), flush=True)
+
+
+if __name__ == "__main__":
+    main()
