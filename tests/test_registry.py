@@ -137,11 +137,3 @@ def test_what_can_start_from_a_pre_training_file(monkeypatch):
         assert takes_checkpoint(name) is takes
     monkeypatch.setattr(Registry, "get", lambda *_: lambda checkpoint=None: None)
     assert takes_checkpoint("theirs")  # a function that builds a front-end
-
-
-@pytest.mark.parametrize(
-    ("name", "option", "least"),
-    [("wav2vec2", "conv_feature_layers", [[1, 1, 1]]), ("wav2vec2", "encoder_embed_dim", 1), ("lps", "num_samples", 1)],
-)
-def test_the_least_value_of_a_range_is_in_it(name, option, least):
-    assert declared(frontends.get(name))[option].fits(least)

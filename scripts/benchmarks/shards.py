@@ -70,8 +70,8 @@ def resuming(count: int, folder: Path, model: Path) -> str:
         write_results(folder / "out", shard, [made])
     outcome, resumed = score(folder / "all", model, folder / "out")
     assert outcome.kept == count
-    per = 1000 / count
-    return f"{count} shards: listed in {listed:.2f} s ({listed * per:.2f} ms each), resumed in {resumed:.2f} s ({resumed * per:.2f} ms each)"
+    words = f"{count} shards: listed in {listed:.2f} s ({1000 * listed / count:.2f} ms each)"
+    return f"{words}, resumed in {resumed:.2f} s ({1000 * resumed / count:.2f} ms each)"
 
 
 def scheduling(count: int, folder: Path, model: Path) -> str:

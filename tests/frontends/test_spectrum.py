@@ -8,6 +8,8 @@ import scipy.signal
 import torch
 
 from nes2net import Detector, InputError, create_frontend
+from nes2net.options import declared
+from nes2net.registry import frontends
 
 SPECTRAL = ["lps", "lfcc"]
 # asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA; the last deltas are ½·(c[t+1] − c[t−1])
@@ -151,3 +153,7 @@ def test_bins_and_normalisation():
     assert noise.shape == (2, 47, 256)
     torch.testing.assert_close(noise.mean(1), torch.zeros(2, 256), atol=1e-5, rtol=0)
     assert noise.square().mean((1, 2)) == pytest.approx([1, 1], abs=1e-3)
+
+
+def test_a_single_sample_is_the_least_that_can_be_scored():
+    assert declared(frontends.get("lps"))["num_samples"].fits(1)

@@ -5,7 +5,9 @@ import torch
 from torch._dynamo.utils import counters
 
 from nes2net import create_frontend
+from nes2net.options import declared
 from nes2net.quantisation import quantise
+from nes2net.registry import frontends
 
 LAYERS = 10  # more than PyTorch would compile one by one
 SMALL = {
@@ -69,3 +71,8 @@ def test_compiled_int8_scores_as_eager_int8(frontend):
         difference = frontend(waveforms)[0].float() - expected
     assert graphs() == 1
     assert difference.abs().mean() < 0.02 * expected.std()
+
+
+def test_the_least_values_of_its_options_are_in_their_ranges():
+    options = declared(frontends.get("wav2vec2"))
+    assert options["conv_feature_layers"].fits([[1, 1, 1]]) and options["encoder_embed_dim"].fits(1)
