@@ -42,9 +42,11 @@ train() { # NAME EPOCHS FLAGS…
   # Checkpoints are saved when a development loss improves, so the last two are the best two.
   local ids
   ids=$(cd "$folder" && ls epoch_*.pth | tr -dc '0-9\n' | sort -n | tail -2 | tr '\n' ' ')
-  for track in LA DF in_the_wild; do  # a file of scores appears complete or not at all
+  for track in LA DF in_the_wild; do
+    # A file of scores appears complete or not at all, and one that is newer than the detector is its own.
+    [ "scores/$name.$track.txt" -nt "$folder/epoch_${ids%% *}.pth" ] && continue
     # shellcheck disable=SC2086
-    [ -e "scores/$name.$track.txt" ] || "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 1 \
+    "$python" "$root/main.py" --model_name wav2vec2_Nes2Net_X --track "$track" --eval --batch_size 8 --num_workers 1 \
       --database_path corpus/ --in_the_wild_path corpus/release_in_the_wild --num_average_model "$(wc -w <<<"$ids")" \
       --model_ID_to_average $ids --model_folder_path "$folder" --model_path "$folder/epoch_${ids%% *}.pth" \
       --eval_output "scores/$name.$track.txt"
@@ -101,7 +103,7 @@ transfer_threshold() {
   echo
   echo "== $name at the threshold of its development part"
   # As many samples as in the scores of the other parts, which main.py wrote.
-  [ -e "scores/$name.dev.txt" ] || "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 \
+  [ "scores/$name.dev.txt" -nt "$(detector_of "$name")" ] || "$nes2net" score asvspoof2019_la corpus --split dev --samples 64600 \
     --out "scores/$name.dev.txt" --model "$(detector_of "$name")"
   "$nes2net" evaluate asvspoof2021_la "scores/$name.LA.txt" --keys corpus/keys \
     --threshold-from "scores/$name.dev.txt" --dev-corpus asvspoof2019_la --dev-keys corpus \

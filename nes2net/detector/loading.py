@@ -42,7 +42,6 @@ from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, 
 from nes2net.machine.without_memory import without_memory
 from nes2net.options import check_model, name_and_options
 from nes2net.published_models import CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
-from nes2net.quantisation import fastest_precision
 from nes2net.recipes.reading import load_recipe
 from nes2net.registry import create_frontend
 
@@ -323,8 +322,8 @@ class SavedNetwork(Network):
         detector.record, detector.source = record, str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
-            precision = fastest_precision(detector, on)
-        elif precision is None:
+            return detector.to(on).set_precision(dtype).eval()
+        if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
 

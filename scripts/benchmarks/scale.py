@@ -40,7 +40,7 @@ from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import score_batch
 
 _SAMPLES = 64600
-_SMALL = {
+SMALL = {
     "frontend": {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 256},
     "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
 }
@@ -106,7 +106,7 @@ def main() -> None:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.manual_seed(0)
-    config = _SMALL if args.small else {"frontend": "xlsr_300m", "backend": "nes2net_x"}
+    config = SMALL if args.small else {"frontend": "xlsr_300m", "backend": "nes2net_x"}
     if args.alone:
         detector = Detector.from_config(config).eval()
         detector.set_precision(args.dtype)

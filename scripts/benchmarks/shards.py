@@ -1,6 +1,6 @@
 """How the cost of `nes2net scale` grows with the number of shards: listing, knowing what is left, scheduling.
 
-A shard is a Parquet file with one recording of 1 s, of which all shards are links, and the detector is a small one, so
+A shard is a Parquet file with one recording, of which 1 s is scored and of which all shards are links, and the detector is a small one, so
 that little else is measured. For the first figures, all shards have results already: what is timed is finding the shards,
 and a whole call that finds nothing left. For the last one, all of them are scored with one actor.
 
@@ -12,17 +12,14 @@ and a whole call that finds nothing left. For the last one, all of them are scor
 from __future__ import annotations
 
 import argparse
-import io
 import os
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
-import soundfile
+import scale
 import torch
 
 from nes2net.detector import Detector
@@ -33,19 +30,12 @@ from nes2net.scale.results import write_results
 from nes2net.scale.sources import shards_of
 
 _RATE = 16000
-_CONFIG = {
-    "frontend": {"name": "lps", "n_fft": 512, "hop_length": 256, "num_bins": 64},
-    "backend": {"name": "nes2net_x", "nes_ratio": [4, 4]},
-}
 
 
 def write_shards(folder: Path, count: int) -> None:
     """Write a shard of one recording, and links of it."""
-    folder.mkdir()
-    content = io.BytesIO()
-    soundfile.write(content, 0.1 * np.random.default_rng(0).standard_normal(_RATE).clip(-1, 1), _RATE, format="FLAC")
-    first = folder / "0000000.parquet"
-    pq.write_table(pa.table({"id": ["a"], "audio": [{"bytes": content.getvalue(), "path": "a.flac"}]}), first)
+    (trial,) = scale.write_shards(folder, 1, 1)
+    first = trial.path.parent
     for number in range(1, count):
         path = folder / f"{number:07d}.parquet"
         if number % 50_000:
@@ -97,7 +87,7 @@ def main() -> None:
         for count in filter(None, counts):
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                Detector.from_config(_CONFIG).eval().save(folder / "model")
+                Detector.from_config(scale.SMALL).eval().save(folder / "model")
                 print(measure(count, folder, folder / "model"), flush=True)
 
 

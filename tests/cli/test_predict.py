@@ -215,7 +215,9 @@ def test_decisions(predict, rows, detector, calibrations):
         assert line.split()[1:7] == [*shown, row["decision"]]
 
 
-@pytest.mark.parametrize("name, unlike", [("population", "its level, -49.5 dB of"), ("embeddings", "its embedding")])
+@pytest.mark.parametrize(
+    "name, unlike", [("population", "its level, -49.5 dB of full"), ("embeddings", "its embedding")]
+)
 def test_what_is_unlike_the_calibration_is_not_decided(predict, rows, calibrations, place, tmp_path, name, unlike):
     """The same recording, but for 30 dB less, and one in a batch as alone."""
     samples = soundfile.read(place / "speech" / "a.wav")[0]

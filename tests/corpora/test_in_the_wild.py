@@ -33,7 +33,9 @@ def test_without_labels(tmp_path):
         in_the_wild.CORPUS.trials(tmp_path)
     write(tmp_path / "1.wav")
     assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
-    with pytest.raises(NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*_in_the_wild/meta.csv"):
+    with pytest.raises(
+        NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*release_in_the_wild/meta.csv"
+    ):
         in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
     windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()  # with a byte order mark
     (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)

@@ -26,10 +26,11 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
     assert load_experiment(path).evaluate[0].root == "of_environment/release_in_the_wild"
     assert load_experiment(path, ["data=of_command"]).evaluate[0].key_path == Path("of_command/release_in_the_wild")
     monkeypatch.delenv("data")
+    silent = experiment_file(folder(tmp_path / "a"), tmp_path, places={})
     for name, place, message in (
         (path, ["dat=x"], "has no place 'dat'; did you mean 'data'"),
         (path, ["data"], "a place is of the form NAME=VALUE, not 'data'"),
-        (experiment_file(folder(tmp_path / "a"), tmp_path, places={}), [], r"not say what \$\{data\} is: give `set` d"),
+        (silent, [], r"not say what \$\{data\} is: give `set` data="),
         ("nes2net_x_2018", [], "is neither a YAML file nor a packaged one; did you mean 'nes2net_x_2019'"),
         (write(tmp_path / "list.yaml", "[1]"), [], r"is a mapping of keys, not \[1\]"),
     ):

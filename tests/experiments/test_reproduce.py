@@ -288,7 +288,7 @@ def test_verdicts(published, words):
 def test_errors_are_one_line(tmp_path, capsys):
     bad, text = write(tmp_path / "bad.yaml", "["), write(tmp_path / "text.yaml", "text")
     for arguments, message in (
-        (["nes2net_x-2021_lx", "--data", "."], "published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'"),
+        (["nes2net_x-2021_lx", "--data=."], "no published row 'nes2net_x-2021_lx'; did you mean 'nes2net_x-2021_la'"),
         (["nes2net_x-2021_la"], "name the folder that holds them with --data"),
         (["a", "--rows", tmp_path / "none.yaml"], "cannot be read"),
         (["a", "--rows", bad], "is not valid YAML"),

@@ -14,7 +14,9 @@ from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.frontends.ssl import SMALL
 from nes2net.inspect.info import count_flops
 
-needs_onednn = pytest.mark.skipif(onednn._product is None, reason="processor or build of PyTorch without fast oneDNN")
+needs_onednn = pytest.mark.skipif(
+    onednn._product is None, reason="this processor or build of PyTorch has no fast oneDNN"
+)
 
 
 @pytest.fixture

@@ -148,7 +148,9 @@ def test_nothing_to_score(score, trials, tmp_path):
     with pytest.raises(InputError, match="no trials"):
         score([])
     nowhere = [replace(trial, path=tmp_path / "none.flac") for trial in trials]
-    with pytest.raises(InputError, match="one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"):
+    with pytest.raises(
+        InputError, match="not one of 12 trials could be scored: LA_E_1000001: .*none.flac not found; LA_E"
+    ):
         score(nowhere)
     shutil.copy(trials[0].path, tmp_path / "none.flac")  # the disk is mounted now: the files are tried again
     assert score(nowhere).done == 12

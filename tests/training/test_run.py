@@ -118,11 +118,9 @@ def test_another_run_in_the_folder_is_refused(recipe):
     refused(values, r"holds checkpoints but no recipe\.yaml")
 
 
-PIECES, NOWHERE = {"crop": "pieces", "min_piece": 2000}, {"root": "/nowhere"}
-NOTHING, LAYERS = (
-    "front-end 'lps' has nothing to train: leave `train.{}` out",
-    "no transformer layers: leave `train.{}` out",
-)
+PIECES, NOWHERE, MIX = {"crop": "pieces", "min_piece": 2000}, {"root": "/nowhere"}, {"specmix": {}}
+NOTHING = "front-end 'lps' has nothing to train: leave `train.{}` out"
+LAYERS = "no transformer layers: leave `train.{}` out"
 
 
 @pytest.mark.parametrize(
@@ -144,12 +142,12 @@ NOTHING, LAYERS = (
         ({"augment": {"musan": "none"}}, "MUSAN folder none not found"),
         ({"augment": {"rir": "none"}}, "impulse response folder none not found"),
         ({"augment": {"conditions": ["noise:10"]}}, "'noise:10': needs MUSAN .* `augment.musan`"),
-        ({"augment": {"conditions": ["mp3:16"], "rir": "none"}}, "`augment.rir` changes nothing, because no `aug"),
+        ({"augment": {"conditions": ["mp3:8"], "rir": "none"}}, "`augment.rir` changes nothing, because no `augment.c"),
         ({"augment": {"conditions": ["cut:1"]}, "data": PIECES}, "'cut:1' .*which `data.crop=pieces` does not follow"),
         ({"augment": {"specmix": {"gama": 0.1}}}, "no setting 'gama'; did you mean 'gamma'"),
         ({"augment": {"specmix": {"probability": 1.5}}}, "probability is a number from 0 to 1"),
-        ({"augment": {"specmix": {}}, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes"),
-        ({"augment": {"specmix": {}}, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
+        ({"augment": MIX, "model": {"frontend": "waveform", "backend": "raw_aasist"}}, "Specmix mixes bands"),
+        ({"augment": MIX, "model": {"frontend": "wav2vec2_small"}}, "'asp_mlp' after 'wav2.*front-end lps"),
         ({"model": {"frontend": "xlsr_300m"}}, "refusing to train XLS-R 300M .*`ssl_checkpoint`.*wav2vec2_small`"),
         ({"model": {"frontend": "mms_1b"}}, r"refusing to train MMS 1B .*`ssl_checkpoint` \(base_1b\.pt from"),
         ({"ssl_checkpoint": "none.pt", "model": {"frontend": "wav2vec2"}}, r"none\.pt not found"),
