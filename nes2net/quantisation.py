@@ -98,19 +98,20 @@ def onednn_product(weight: Tensor, scale: Tensor) -> Product:
     packed, zeros = torch.ops.onednn.qlinear_prepack(weight, None), torch.zeros(len(weight), dtype=torch.int64)
 
     def product(values: Tensor, dtype: torch.dtype) -> Tensor:
-        return _call_onednn(values, packed, scale, zeros, dtype)
+        call = _compilable if torch.compiler.is_compiling() else _call_onednn
+        return call(values, packed, scale, zeros, dtype)
 
     return product
 
 
-# An operator of our own: the compiler's rule for oneDNN's takes only constant weights.
-@torch.library.custom_op("nes2net::int8_product", mutates_args=())
 def _call_onednn(values: Tensor, packed: Tensor, scale: Tensor, zeros: Tensor, dtype: torch.dtype) -> Tensor:
     onednn: Any = torch.ops.onednn
     return onednn.qlinear_pointwise(values, 1.0, _OFFSET, packed, scale, zeros, None, 1.0, 0, dtype, "none", [], "")
 
 
-_call_onednn.register_fake(
+# An operator of our own: the compiler's rule for oneDNN's takes only constant weights.
+_compilable = torch.library.custom_op("nes2net::int8_product", _call_onednn, mutates_args=())
+_compilable.register_fake(
     lambda values, packed, scale, zeros, dtype: values.new_empty((*values.shape[:-1], len(scale)), dtype=dtype)
 )
 

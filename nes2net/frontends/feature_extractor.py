@@ -1,4 +1,4 @@
-"""The strided convolutions of wav2vec 2.0 and WavLM, with the channels innermost in memory."""
+"""The convolutions of wav2vec 2.0 and WavLM, with the channels innermost in memory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,7 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
     """
     if waveform.device.type != "cpu":
         return extractor(waveform).transpose(1, 2)
-    weights = [
-        layer.conv.weight.unsqueeze(2).clone(memory_format=torch.channels_last) for layer in extractor.conv_layers
-    ]
+    weights = [_channels_last(layer.conv.weight) for layer in extractor.conv_layers]
     waveform = waveform[:, None, None]  # B×1×1×N
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         return _convolve(extractor, weights, waveform)
@@ -33,7 +31,13 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
     """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
     for layer, weight in zip(extractor.conv_layers, weights):
-        x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))  # B×C×1×T
+        if (
+            x.shape[1] == 1
+        ):  # the first layer, as a product with frames of the waveform: a third of the time in bfloat16
+            frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
+            x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
+        else:
+            x = functional.conv2d(x, weight, layer.conv.bias, (1, *layer.conv.stride))
         norm = layer.layer_norm if hasattr(layer, "layer_norm") else None  # not every layer has one
         if isinstance(norm, nn.LayerNorm):
             x = norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -41,3 +45,21 @@ def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
             x = norm(x)
         x = layer.activation(x)
     return x.squeeze(2).transpose(1, 2)
+
+
+def embed_positions(embedding: Any, x: Tensor) -> Tensor:
+    """Compute the positional ``embedding`` of the transformers library for ``x`` B×T×D: B×T×D.
+
+    On the CPU this grouped convolution takes half of the library's time in bfloat16, two thirds in float32.
+    """
+    if x.device.type != "cpu":
+        return embedding(x)
+    conv, image = embedding.conv, x.transpose(1, 2).unsqueeze(2)  # B×D×1×T, channels last
+    padding = (0, conv.kernel_size[0] // 2)
+    x = functional.conv2d(image, _channels_last(conv.weight), conv.bias, padding=padding, groups=conv.groups)
+    return embedding.activation(x[..., : image.shape[-1]].squeeze(2).transpose(1, 2))
+
+
+def _channels_last(weight: Tensor) -> Tensor:
+    """The ``weight`` of a 1-D convolution for a 2-D one of height 1."""
+    return weight.unsqueeze(2).clone(memory_format=torch.channels_last)

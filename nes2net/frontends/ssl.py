@@ -28,7 +28,7 @@ from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.attention import for_transformers
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
-from nes2net.frontends.feature_extractor import extract_features
+from nes2net.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
 from nes2net.options import Preset, Probability, Size, Takes, check_options
@@ -239,7 +239,7 @@ class SSLFrontend(Frontend):
         if (scale := self.config["feature_grad_mult"]) != 1:
             x = x.detach() + scale * (x - x.detach())
         x = self.model.feature_projection(x)[0]  # B×T×D
-        x = x + encoder.pos_conv_embed(x)
+        x = x + embed_positions(encoder.pos_conv_embed, x)
         if not self.layer_norm_first:
             x = encoder.layer_norm(x)
         return self.through_layers(encoder.dropout(x), layers, final_norm)
