@@ -2,7 +2,8 @@
 
 Files are FLAC of 2 to 6 s in the page cache. "read" is load_audio against soundfile.read, file by file in turn, in
 processor time. "score" is a run of scoring against a DataLoader with the same reading processes, batches and detector,
-which reads with soundfile, cuts and scores: wall time, A B A B, from the first file to the last line.
+which reads whole files with soundfile, as the published code does with librosa, cuts and scores: wall time, A B A B,
+from the first file to the last line.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ TINY = {
 
 
 class Plain(Dataset[torch.Tensor]):
-    """The beginnings of files, read with soundfile and nothing more."""
+    """Whole files, read with soundfile and nothing more, and their beginnings."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths
@@ -43,7 +44,7 @@ class Plain(Dataset[torch.Tensor]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        samples, _ = soundfile.read(self.paths[index], frames=SAMPLES, dtype="float32")
+        samples, _ = soundfile.read(self.paths[index], dtype="float32")
         return torch.from_numpy(np.resize(samples, SAMPLES))
 
 
