@@ -281,7 +281,7 @@ def test_an_hour_takes_no_more_memory_than_minutes(place, flags, shown):
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0 and shown in done.stdout, done.stderr[-2000:]
     usual, peak = (int(line) for line in done.stdout.splitlines() if line.isdecimal())
-    assert peak - usual < 60e6 and peak < 1.5e9  # bytes; fifty minutes in float32 are 192 MB
+    assert peak - usual < 100e6 and peak < 1.5e9  # bytes; fifty minutes in float32 are 192 MB
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
