@@ -291,11 +291,10 @@ def quantise(model: nn.Module) -> nn.Module:
             elif name in _SINGLE and id(module) in in_layers and isinstance(child, nn.Linear):
                 setattr(module, name, Int8Rows(child))
             elif isinstance(child, nn.Conv1d) and parametrize.is_parametrized(child, "weight"):
-                # With the weight that ``child`` computes anew in each call, from norm and direction.
+                # With the weight that ``child`` computes anew in each call, from norm and direction. (Removing the
+                # parametrization would remove it from copies of ``child`` as well.) embed_positions() pads.
                 shape = child.in_channels, child.out_channels, child.kernel_size[0]
                 plain = nn.Conv1d(*shape, groups=child.groups, device="meta")
-                padding = child._reversed_padding_repeated_twice
-                plain.padding, plain._reversed_padding_repeated_twice = child.padding, padding
                 plain.weight, plain.bias = nn.Parameter(child.weight.detach()), child.bias
                 setattr(module, name, plain)
     if not any(isinstance(module, Int8Linear) for module in model.modules()):
