@@ -97,7 +97,7 @@ def do_in_processes(
     with writing(logs):
         logs.mkdir(parents=True, exist_ok=True)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
-    with StopRequests(), display:
+    with StopRequests() as stop, display:
         try:
             while waiting or running:
                 for task in list(waiting):
@@ -114,7 +114,8 @@ def do_in_processes(
                         threads = max(1, usable_processors() // num_processes)
                         environment.setdefault("OMP_NUM_THREADS", str(threads))
                         environment |= {"CUDA_VISIBLE_DEVICES": gpus[slot % len(gpus)]} if gpus else {}
-                        running[task.name] = _started(command(task), logs / f"{task.name}.log", environment), slot
+                        with stop.deferred():  # a signal ends every process that was started
+                            running[task.name] = _started(command(task), logs / f"{task.name}.log", environment), slot
                 for name, (process, slot) in list(running.items()):
                     if (status := process.poll()) is None:
                         continue

@@ -81,7 +81,7 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Tensor]]] = {
 
 def checked_system(name: str) -> dict[str, int]:
     """Logits and gradients on the device are those on the CPU; returns the waits of one forward pass and its gradient."""
-    torch.manual_seed(0)
+    torch.manual_seed(1)  # with 0, MFA's deviation over its layers is nearly 0, and its gradient all rounding
     detector = Detector.from_config(systems()[name]).eval()
     waveforms = 0.1 * torch.randn(2, samples_of(detector, SAMPLES))
 
