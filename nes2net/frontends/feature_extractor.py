@@ -31,9 +31,7 @@ def extract_features(extractor: Any, waveform: Tensor) -> Tensor:
 def _convolve(extractor: Any, weights: list[Tensor], x: Tensor) -> Tensor:
     """Apply the layers of ``extractor`` to ``x`` B×1×1×N: B×T×C."""
     for layer, weight in zip(extractor.conv_layers, weights):
-        if (
-            x.shape[1] == 1
-        ):  # the first layer, as a product with frames of the waveform: a third of the time in bfloat16
+        if x.shape[1] == 1:  # the first layer: a product with frames of the waveform takes a third of bfloat16's time
             frames = x[:, 0].unfold(-1, *layer.conv.kernel_size, *layer.conv.stride)  # B×1×T×K
             x = functional.linear(frames, weight.flatten(1), layer.conv.bias).permute(0, 3, 1, 2)  # B×C×1×T
         else:

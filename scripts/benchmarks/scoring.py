@@ -248,7 +248,7 @@ PARTS = {
 }
 
 
-def profile(arguments: argparse.Namespace) -> None:
+def by_part(arguments: argparse.Namespace) -> None:
     """Print the milliseconds of an utterance by part, in each precision, and of no part: "the rest"."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -409,7 +409,7 @@ def main() -> None:
         elif arguments.trials:
             memory(arguments.trials)
         elif arguments.profile:
-            profile(arguments)
+            by_part(arguments)
         elif arguments.start:
             starts(arguments, Path(temporary))
         elif arguments.model:
