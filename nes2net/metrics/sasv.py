@@ -11,11 +11,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nes2net.errors import InputError
 from nes2net.metrics.eer import checked_scores, det_curve, last_of_ties
 from nes2net.metrics.tdcf import C_FALSE_ALARM, C_FALSE_ALARM_SPOOF, C_MISS, P_NONTARGET, P_SPOOF, P_TARGET
 
+METHODS = ("asvspoof5", "distinct")
 
-def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> tuple[float, float]:
+
+def compute_a_dcf(
+    target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, method: str = "asvspoof5"
+) -> tuple[float, float]:
     """Compute the normalised minimum of the architecture-agnostic detection cost (a-DCF).
 
     The system is to accept bona fide trials of the target speaker only. With the priors π and costs
@@ -26,60 +31,82 @@ def compute_a_dcf(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> 
     Args:
         target, nontarget, spoof: Scores of the whole system, shapes (T,), (N,) and (S,); higher is
             more the claimed speaker and bona fide.
+        method: The thresholds, above which a trial is accepted. ``"asvspoof5"``, the evaluation
+            package of ASVspoof 5: every trial is a step, targets before nontargets before spoofed
+            trials among equal scores, after a first threshold that accepts all. ``"distinct"``:
+            the distinct scores, so a useless system may cost up to 1.58.
 
     Returns:
-        ``(a_dcf, threshold)``: The smallest cost with an observed score as threshold, above which a
-        trial is accepted, and the lowest score that attains it. No observed score accepts all
-        trials, so a useless system may cost up to 1.58.
+        ``(a_dcf, threshold)``: The smallest cost, and the lowest threshold that attains it.
 
     Raises:
-        InputError: if a class has no scores or a score is NaN.
+        InputError: if a class has no scores, a score is NaN, or the method is unknown.
 
     >>> compute_a_dcf([2.0, 3.0], [0.0], [1.0, -1.0])
     (0.0, 1.0)
     """
     thresholds, miss, nontarget_alarm, spoof_alarm = _rates(
-        checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")
+        (checked_scores(target, "target"), checked_scores(nontarget, "nontarget"), checked_scores(spoof, "spoof")),
+        method,
     )
     weights = P_TARGET * C_MISS, P_NONTARGET * C_FALSE_ALARM, P_SPOOF * C_FALSE_ALARM_SPOOF
     cost = weights[0] * miss + weights[1] * nontarget_alarm + weights[2] * spoof_alarm
+    if method == "distinct":
+        thresholds = thresholds[1:]
+        cost = cost[1:]
     best = np.argmin(cost)
     return float(cost[best] / min(weights[0], weights[1] + weights[2])), float(thresholds[best])
 
 
 def compute_t_eer(
-    bonafide: ArrayLike, spoof: ArrayLike, asv_target: ArrayLike, asv_nontarget: ArrayLike, asv_spoof: ArrayLike
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    asv_target: ArrayLike,
+    asv_nontarget: ArrayLike,
+    asv_spoof: ArrayLike,
+    method: str = "asvspoof5",
 ) -> float:
     """Compute the concurrent tandem EER (t-EER) of a countermeasure and an ASV system.
 
     It is the error rate where the tandem misses targets, accepts nontargets and accepts spoofed
     trials equally often. For each threshold of the ASV system, the countermeasure's threshold is
-    the one where misses are nearest to the mean of the two false alarm rates. Among these pairs,
-    the one is taken whose rates of misses and accepted nontargets are nearest to each other.
+    the one where misses are nearest to the mean of the two false alarm rates.
 
     Args:
         bonafide, spoof: Scores of the countermeasure, shapes (B,) and (S,). Its thresholds come
             from :func:`~nes2net.metrics.eer.det_curve`.
         asv_target, asv_nontarget, asv_spoof: Scores of the ASV system, which accepts above its
             threshold.
+        method: The choice among these pairs of thresholds. ``"asvspoof5"``, the evaluation package
+            of ASVspoof 5: every ASV trial is a step. Of the ASV thresholds with fewer misses than
+            the mean of the two false alarm rates, the first is taken where P_fa,nontarget /
+            P_fa,spoof of the ASV system is nearest to P_fa / (1 − P_miss) of the countermeasure.
+            ``"distinct"``: equal ASV scores are one step, and the first pair is taken whose rates
+            of misses and accepted nontargets are nearest to each other.
 
     Returns:
         The rate at which the tandem accepts spoofed trials there, a fraction in [0, 1].
 
     Raises:
-        InputError: if a class has no scores or a score is NaN.
+        InputError: if a class has no scores, a score is NaN, the method is unknown, or
+            ``"asvspoof5"`` finds no such pair: both systems rank the classes the wrong way round.
 
     >>> compute_t_eer([1.0, 2.0], [-1.0, 0.0], [2.0, 3.0], [0.0, 1.0], [2.5, 0.5])
     0.0
     """
     cm_miss, cm_alarm, _ = det_curve(bonafide, spoof)
-    _, *rates = _rates(
+    asv = (
         checked_scores(asv_target, "ASV target"),
         checked_scores(asv_nontarget, "ASV nontarget"),
         checked_scores(asv_spoof, "ASV spoof"),
     )
-    # First the threshold below all scores, which accepts everything.
-    miss, nontarget_alarm, spoof_alarm = (np.append(first, rate) for first, rate in zip((0, 1, 1), rates))
+    _, miss, nontarget_alarm, spoof_alarm = _rates(asv, method)
+    if method == "asvspoof5":
+        # A prefix, because misses rise and alarms fall. Without accepted spoofed trials the ratio has no value.
+        allowed = (miss < (nontarget_alarm + spoof_alarm) / 2) & (spoof_alarm > 0)
+        miss = miss[allowed]
+        nontarget_alarm = nontarget_alarm[allowed]
+        spoof_alarm = spoof_alarm[allowed]
 
     def tandem(index: NDArray) -> tuple[NDArray, NDArray, NDArray]:
         """Compute the rates of misses and of accepted nontargets and spoofs at each ASV threshold.
@@ -105,20 +132,32 @@ def compute_t_eer(
     before = np.maximum(low - 1, 0)
     nearest = np.where(np.abs(imbalance(before)) <= np.abs(imbalance(low)), before, low)
     misses, nontargets, spoofs = tandem(nearest)
-    return float(spoofs[np.argmin(np.abs(misses - nontargets))])
+    if method == "distinct":
+        return float(spoofs[np.argmin(np.abs(misses - nontargets))])
+    with np.errstate(divide="ignore"):
+        distances = np.abs(nontarget_alarm / spoof_alarm - cm_alarm[nearest] / (1 - cm_miss[nearest]))
+    if not np.isfinite(distances).any():
+        raise InputError(
+            "t-EER has no value by the rule of ASVspoof 5, because the tandem rejects all targets wherever its errors "
+            "are balanced: check that higher scores mean bona fide and the claimed speaker"
+        )
+    return float(spoofs[np.argmin(distances)])
 
 
-def _rates(target: NDArray, nontarget: NDArray, spoof: NDArray) -> tuple[NDArray, NDArray, NDArray, NDArray]:
-    """Compute the error rates at each distinct score, ascending.
+def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDArray, NDArray, NDArray, NDArray]:
+    """Compute the error rates of targets, nontargets and spoofed trials at each threshold, ascending.
 
-    Returns the thresholds, the share of targets at or below each, and the shares of nontargets and
-    of spoofed trials above it.
+    Returns the thresholds, of which the first accepts all, the share of targets that each rejects,
+    and the shares of nontargets and of spoofed trials that it accepts. Every trial is a step by
+    the method ``"asvspoof5"``, every distinct score by ``"distinct"``.
     """
-    classes = (target, nontarget, spoof)
+    if method not in METHODS:
+        raise InputError(f"unknown method '{method}'; known: {', '.join(METHODS)}")
     scores = np.concatenate(classes)
     index = np.argsort(scores, kind="stable")
-    label = np.repeat(np.arange(3), [scores.size for scores in classes])[index]
-    ends = last_of_ties(scores[index])
-    rejected = [np.cumsum(label == i)[ends] for i in range(3)]
-    alarms = [(scores.size - count) / scores.size for scores, count in zip(classes[1:], rejected[1:])]
-    return scores[index][ends], rejected[0] / target.size, *alarms
+    label = np.repeat(np.arange(3), [of_class.size for of_class in classes])[index]
+    scores = scores[index]
+    steps = last_of_ties(scores) if method == "distinct" else np.arange(scores.size)
+    rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
+    alarms = [1 - count / of_class.size for of_class, count in zip(classes[1:], rejected[1:])]
+    return np.append(scores[0] - 0.001, scores[steps]), rejected[0] / classes[0].size, *alarms

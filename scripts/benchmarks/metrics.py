@@ -84,19 +84,22 @@ def plain_a_dcf(target: np.ndarray, nontarget: np.ndarray, spoof: np.ndarray) ->
         alarms = 0.095 * np.mean(nontarget > threshold) + 0.5 * np.mean(spoof > threshold)
         return 0.9405 * np.mean(target <= threshold) + alarms
 
-    return min(map(cost, np.concatenate((target, nontarget, spoof)))) / 0.595
+    return min(map(cost, np.concatenate(((-math.inf,), target, nontarget, spoof)))) / 0.595
 
 
 def plain_t_eer(bonafide: np.ndarray, spoof: np.ndarray, *asv: np.ndarray) -> float:
     cm_miss, cm_alarm = np.array(list(walk(bonafide, spoof))).T
     best = math.inf, math.nan
-    for threshold in np.sort(np.concatenate(asv)):
+    for threshold in (-math.inf, *np.sort(np.concatenate(asv))):
         miss = np.mean(asv[0] <= threshold)
+        nontarget_alarm = np.mean(asv[1] > threshold)
+        spoof_alarm = np.mean(asv[2] > threshold)
         misses = cm_miss + (1 - cm_miss) * miss
-        nontargets = (1 - cm_miss) * np.mean(asv[1] > threshold)
-        spoofs = cm_alarm * np.mean(asv[2] > threshold)
-        at = np.argmin(np.abs(misses - (nontargets + spoofs) / 2))
-        best = min(best, (abs(misses[at] - nontargets[at]), spoofs[at]), key=lambda found: found[0])
+        alarms = ((1 - cm_miss) * nontarget_alarm + cm_alarm * spoof_alarm) / 2
+        at = np.argmin(np.abs(misses - alarms))
+        if miss < (nontarget_alarm + spoof_alarm) / 2 and spoof_alarm and cm_miss[at] < 1:
+            distance = abs(nontarget_alarm / spoof_alarm - cm_alarm[at] / (1 - cm_miss[at]))
+            best = min(best, (distance, cm_alarm[at] * spoof_alarm), key=lambda found: found[0])
     return best[1]
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from builders import golden_metrics
+from builders import golden, golden_metrics
 
 from nes2net import metrics
 
@@ -140,6 +140,14 @@ def test_asvspoof5_track_2(case):
     assert threshold == to_the_last_place(values["a_dcf_threshold"])
     assert 100 * metrics.compute_t_eer(*cm, *asv) == exactly(values["t_eer_percent"])
     assert metrics.tdcf_curve(*cm, metrics.ASVSPOOF5_WEIGHTS).min() == exactly(values["min_tDCF"])
+
+
+def test_t_eer_and_a_dcf_of_sets_with_ties():
+    for number, row in enumerate(golden.read_case("track2")["cases"]):
+        asv = row["asv_target"], row["asv_nontarget"], row["asv_spoof"]
+        t_eer = 100 * metrics.compute_t_eer(row["cm_bonafide"], row["cm_spoof"], *asv)
+        a_dcf, _ = metrics.compute_a_dcf(*asv)
+        assert (t_eer, a_dcf) == (exactly(row["t_eer_percent"]), exactly(row["min_a_dcf"])), number
 
 
 @cases(TRAINING_CODE_2019)
