@@ -58,7 +58,10 @@ def average_checkpoints(
             raise InputError(
                 f"{len(paths)} checkpoints need {len(paths)} weights of at least 0, not all 0; given: {list(weights)}"
             )
-        shares = [w / sum(weights) for w in weights]
+        # Halved as often as the largest needs, which is exact, so that their sum is finite.
+        exponent = max(math.frexp(weight)[1] for weight in weights)
+        scaled_weights = [math.ldexp(weight, -exponent) for weight in weights]
+        shares = [weight / sum(scaled_weights) for weight in scaled_weights]
     state = _read(paths[0])
     like = with_metadata({key: tensor.to("meta") for key, tensor in state.items()}, metadata_of(state))
     state.clear()  # not held while the next checkpoint is read

@@ -50,6 +50,9 @@ def test_modes_and_weights_by_formula(states, tmp_path):
     torch.testing.assert_close(found["w"], ((a + 3 * c) / 4).float(), atol=1e-7, rtol=0)
     assert found["n"] == round((1 + 3 * 21) / 4) and found["n"].dtype == torch.int64
     assert torch.equal(average_checkpoints(paths, weights=[0, 5, 0])["w"], states[1]["w"])
+    # Weights whose sum overflows count like small ones.
+    huge = average_checkpoints(paths, weights=[1e308, 1e308, 1e308])
+    assert torch.equal(huge["w"], average_checkpoints(paths, weights=[1, 1, 1])["w"])
     ten = average_checkpoints([paths[0]] * 10, weights=[1] * 10)
     assert ten["n"] == states[0]["n"]  # ten tenths of a counter are the counter
 
