@@ -207,7 +207,9 @@ def load_experiment(
     """Read the experiment in a YAML file, or a packaged one by name.
 
     ``${NAME}`` stands for a place: in this order for that of ``places``, an environment variable,
-    and the default in the file. ``~`` at the beginning of a text is the home folder.
+    and the default in the file. Without one of ``places``, the file must declare the name, or a
+    file of a stranger could copy any environment variable. ``~`` at the beginning of a text is the
+    home folder.
 
     Args:
         places: texts ``NAME=VALUE``.
@@ -227,18 +229,19 @@ def load_experiment(
     values = read_yaml_file(path, Experiment, f"experiment {path}")
     if not isinstance(values, dict):
         raise InputError(f"experiment {path} is a mapping of keys, not {shown(values)}")
-    defaults = values.get("places") or {}
+    declared = values.get("places")
+    defaults = declared if isinstance(declared, dict) else {}  # anything else is refused below
     known = set(_PLACE.findall(str([value for key, value in values.items() if key != "places"])))
     given = _pairs(places, "a place")
     check_known(given, known, f"experiment {path} has no place")
     found = {}
     for place in sorted(known):
-        value = given.get(place, os.environ.get(place, defaults.get(place) if isinstance(defaults, dict) else None))
-        if value is None:
+        if place not in given and place not in defaults:
             raise InputError(
-                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=… or a variable {place}"
+                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=…, or declare it in the "
+                "file's `places`, which an environment variable then overrides"
             )
-        found[place] = str(value)
+        found[place] = given[place] if place in given else os.environ.get(place, str(defaults[place]))
     values = {key: value if key == "places" else _filled(value, found) for key, value in values.items()}
     for section, texts in (("overrides", overrides), ("slurm", slurm)):
         hints = SlurmSettings if section == "slurm" else None

@@ -38,6 +38,14 @@ def test_places_are_filled_in_from_the_command_the_environment_and_the_file(tmp_
             load_experiment(name, place)
 
 
+def test_only_a_declared_name_is_read_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    path = experiment_file(tmp_path, tmp_path, title="Results ${HF_TOKEN}")
+    with pytest.raises(InputError, match=r"does not say what \$\{HF_TOKEN\} is: give `set` HF_TOKEN=…, or declare it"):
+        load_experiment(path)
+    assert load_experiment(path, ["HF_TOKEN=told"]).title == "Results told"
+
+
 def test_overrides_of_the_command_come_on_top(tmp_path):
     """A recipe beside the file is found, and a data set of the hub needs no folder."""
     write(tmp_path / "mine.yaml", "name: mine\n")
