@@ -15,9 +15,10 @@ from typing import Any, Literal
 
 from nes2net.audio.files import with_folders_listed
 from nes2net.audio.read import LongAudio, count_samples
+from nes2net.audio.remarks import Remark
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.backends.base import NATURE
-from nes2net.decisions.decision import Decider
+from nes2net.decisions.decision import CANNOT_TELL, Decider
 from nes2net.decisions.population import Traits
 from nes2net.detector import Detector
 from nes2net.errors import InputError, one_line, worded
@@ -38,7 +39,7 @@ from nes2net.scoring.track import LONG_RECORDING, Track, frame_scores, score_tra
 
 @dataclass(frozen=True)
 class Along:
-    """Scores along each recording, one for each window; its score is their mean."""
+    """How the windows lie along a recording, which have a score each."""
 
     window: float | None = None
     """Seconds of audio for one score; None for as many as a single score takes in training."""
@@ -53,8 +54,13 @@ class Once:
     num_samples: int | Literal["auto"] | None = "auto"
     """How many leading samples to score, repeating shorter recordings; None for all in one piece. ``"auto"`` for the
     number that the calibration or the detector was made with, else for all."""
-    long: Along = field(default_factory=Along)
-    """How ``"auto"`` scores a whole recording that lasts more than two minutes."""
+    along: Along | None = None
+    """The windows of ``track``, and of a whole recording of more than two minutes, whose score is their mean unless
+    ``num_samples`` is None; None for the usual windows."""
+    track: bool = False
+    """Whether to give the scores along each recording, too. They stand beside its score and never change it."""
+    threshold: float | None = None
+    """The score from which on a recording is called bona fide, and below it spoof; None for no such label."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Predictions:
 def predict(
     detector: Detector,
     files: Iterable[str | Path],
-    way: Once | Along | Stretches | None = None,
+    way: Once | Stretches | None = None,
     *,
     decider: Decider | None = None,
     calibration: str | Path = "",
@@ -109,8 +115,7 @@ def predict(
 
     Args:
         files: audio files, and folders, which are searched for audio files.
-        way: one score for each recording (:class:`Once`, the default), scores along it (:class:`Along`), or its
-            fake stretches (:class:`Stretches`).
+        way: one score for each recording (:class:`Once`, the default), or its fake stretches (:class:`Stretches`).
         decider: says what scores mean.
         calibration: the file that ``decider`` is from, for the rows.
         batch_size: utterances or windows computed at once; None for a number that suits the device.
@@ -118,7 +123,8 @@ def predict(
 
     Raises:
         InputError: if a folder has no audio files; the detector needs more than audio, or sees no segments; a
-            number is out of its range; or the calibration is not one of this detector's scores.
+            number is out of its range; the calibration is not one of this detector's scores; or windows are
+            given that no score and no track has.
     """
     check_takes_audio_alone(detector)
     paths, way = with_folders_listed(map(str, files)), way or Once()
@@ -130,13 +136,9 @@ def predict(
     heard: int | None = None  # samples that a score is made of; 0 for windows
     resolution_ms: float | None = None
     about_stretches: list[str] = []
+    meaning: list[str] = []
     rows: Iterator[Prediction]
-    if isinstance(way, Along):
-        window, heard = usual if way.window is None else way.window, 0
-        way = replace(way, window=window)
-        window_samples(detector, window, way.hop)  # raises for wrong numbers, so that later errors are of files
-        rows = map(partial(one.along, way=way), paths)
-    elif isinstance(way, Stretches):
+    if isinstance(way, Stretches):
         rule, resolution_ms = stretch_rule(
             detector,
             decider,
@@ -156,7 +158,11 @@ def predict(
         )
         rows = map(partial(one.stretches, rule=rule, resolution_ms=resolution_ms), paths)
     else:
-        long = replace(way.long, window=usual if way.long.window is None else way.long.window)
+        windows = way.along or Along()
+        window = usual if windows.window is None else windows.window
+        windows = replace(windows, window=window)
+        if way.along or way.track:
+            window_samples(detector, window, windows.hop)  # raises for wrong numbers, so that later errors are of files
         if way.num_samples == "auto":
             part = calibrated_samples(decider, detector.record)
             heard = part.num_samples
@@ -166,10 +172,18 @@ def predict(
                 )
         else:
             heard = way.num_samples
-        rows = one.once(paths, heard, None if heard or way.num_samples is None else long, workers)
+        long = None if heard or way.num_samples is None else windows
+        if way.along and not way.track and (long is None or not any(map(_is_long, paths))):
+            raise InputError(
+                "`window` and `hop` would change nothing: no recording is scored along its time; add `track` for scores "
+                "along each one, or leave them out"
+            )
+        if way.threshold is not None:
+            meaning.append(f"decision: bona fide from a score of {way.threshold:g} on, the `threshold` that you gave")
+        rows = one.once(paths, heard, way, windows, long, workers)
     nature = NATURE[detector.backend.score_rule]
     about = card(detector.record)
-    meaning = [f"detector: {about}"] if about else []
+    meaning = ([f"detector: {about}"] if about else []) + meaning
     meaning += model[1].notes if model else ()
     meaning.append(f"score: higher means more bona fide; it is {nature}")
     if decider:
@@ -191,18 +205,21 @@ class _Recording:
     batch_size: int | None
 
     def once(
-        self, paths: list[Path], num_samples: int | None, long: Along | None, workers: int | None
+        self,
+        paths: list[Path],
+        num_samples: int | None,
+        way: Once,
+        windows: Along,
+        long: Along | None,
+        workers: int | None,
     ) -> Iterator[Prediction]:
         """Score each recording once; one of more than two minutes is scored as ``long`` says, unless it is None."""
         unscored: list[tuple[Path, InputError]] = []
 
         def rows_of_unscored() -> Iterator[Prediction]:
             for path, error in unscored:
-                yield (
-                    self.along(path, long, asked=False)
-                    if long and isinstance(error, LongAudio)
-                    else _failed(path, error)
-                )
+                is_long = long and isinstance(error, LongAudio)
+                yield self.along(path, windows, way) if is_long else _failed(path, error)
             unscored.clear()
 
         facts = {"method": "whole"} if num_samples is None else {"method": "beginning", "samples": num_samples}
@@ -217,51 +234,80 @@ class _Recording:
             longest=round(LONG_RECORDING * SAMPLE_RATE) if long else None,
             measurer=Measurer.of(self.detector, self.decider),
         )
-        for path, score, count, traits, remark in scored:
+        for file in scored:
             yield from rows_of_unscored()
-            row = {"file": str(path), **self._meaning(score, traits), "duration": count / SAMPLE_RATE, **facts}
-            if most is not None and min(count, num_samples or count) > most:
+            path = Path(file.path)
+            row = {"file": str(file.path), **self._meaning(file.score, file.traits, file.remark, way.threshold)}
+            row |= {"duration": file.num_samples / SAMPLE_RATE, "judged": file.judged, **facts}
+            if most is not None and min(file.num_samples, num_samples or file.num_samples) > most:
                 print(
-                    f"{printable_name(Path(path).name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
+                    f"{printable_name(path.name)}: the detector reads the first {most / SAMPLE_RATE:g} s alone; "
                     f"{worded('`score_track`')} scores all of it",
                     file=sys.stderr,
                 )
                 row |= {"method": "beginning", "samples": most}
-            yield Prediction(Path(path), row | ({"remark": remark} if remark else {}))
+            if file.remark.text:
+                row["remark"] = file.remark.text
+            if not way.track:
+                yield Prediction(path, row)
+                continue
+            try:
+                track = self._track(path, windows, row["duration"])
+            except InputError as error:
+                yield _failed(path, error)
+                continue
+            yield Prediction(path, row | self._facts_of(track, windows, way), track)
         yield from rows_of_unscored()
 
-    def along(self, path: Path, way: Along, asked: bool = True) -> Prediction:
-        """Score a recording along its time. Unless that was ``asked`` for, say so before and leave its scores out."""
-        assert way.window is not None
+    def along(self, path: Path, windows: Along, way: Once) -> Prediction:
+        """Score a long recording by the mean along its time. Unless its track was asked for, say so before."""
         try:
             duration = count_samples(path) / SAMPLE_RATE
-            if not asked:
+            if not way.track:
                 print(
                     f"{printable_name(path.name)} lasts {readable_duration(duration, exact=True)}: its score is "
-                    f"the mean over windows of {way.window:.3g} s, one every {way.hop:g} s; "
+                    f"the mean over windows of {windows.window:.3g} s, one every {windows.hop:g} s; "
                     + worded("`num_samples=N` scores the beginning alone, `num_samples=None` all of it in one piece"),
                     file=sys.stderr,
                 )
-            with _seconds_shown(path, duration) as progress:
-                track = score_track(
-                    self.detector, path, window=way.window, hop=way.hop, batch_size=self.batch_size, progress=progress
-                )
+            track = self._track(path, windows, duration)
             measurer = Measurer.of(self.detector, self.decider)
-            traits = measurer.along(path, track.window) if measurer else None
+            traits = measurer.along(path, track) if measurer else None
         except InputError as error:
             return _failed(path, error)
+        row = {"file": str(path), **self._meaning(track.score, traits, track.remark, way.threshold)}
+        row |= {"duration": track.duration, "judged": track.judged, "method": "track"}
+        if track.remark.text:
+            row["remark"] = track.remark.text
+        return Prediction(path, row | self._facts_of(track, windows, way), track if way.track else None)
+
+    def _track(self, path: Path, windows: Along, duration: float) -> Track:
+        """Score ``path``, of so many seconds, along its time."""
+        with _seconds_shown(path, duration) as progress:
+            return score_track(
+                self.detector,
+                path,
+                window=windows.window,
+                hop=windows.hop,
+                batch_size=self.batch_size,
+                progress=progress,
+            )
+
+    def _facts_of(self, track: Track, windows: Along, way: Once) -> dict[str, Any]:
+        """What a row says of a track, with its scores if they were asked for."""
         start, end, lowest = track.lowest
-        row = {"file": str(path), **self._meaning(track.score, traits), "duration": track.duration, "method": "track"}
-        row |= {"window": track.window, "hop": way.hop, "windows": len(track)}
-        row |= {"lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)}}
-        row |= {"remark": track.remark} if track.remark else {}
-        if not asked:
-            return Prediction(path, row)
-        row |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
-        if self.decider:
-            row["llrs"] = self.decider.llrs(track.scores).tolist()
-            row["probabilities"] = self.decider.probabilities(track.scores).tolist()
-        return Prediction(path, row, track)
+        facts: dict[str, Any] = {
+            "window": track.window,
+            "hop": windows.hop,
+            "windows": len(track),
+            "lowest": {"score": lowest, "start": round(start, 6), "end": round(end, 6)},
+        }
+        if way.track:
+            facts |= {"times": track.times.round(6).tolist(), "scores": track.scores.tolist()}
+            if self.decider and not track.remark.unfit:
+                facts["llrs"] = self.decider.llrs(track.scores).tolist()
+                facts["probabilities"] = self.decider.probabilities(track.scores).tolist()
+        return facts
 
     def stretches(self, path: Path, rule: StretchRule, resolution_ms: float) -> Prediction:
         """Find the fake stretches of a recording."""
@@ -279,22 +325,36 @@ class _Recording:
             "method": "segments",
             "trained_on_segments": self.detector.trained_on_segments,
             "resolution_ms": frames.resolution_ms,
-            **({"remark": frames.remark} if frames.remark else {}),
+            **({"remark": frames.remark.text} if frames.remark.text else {}),
             **rule._asdict(),
             "segments": [],
         }
         for stretch in found:
             segment = {**stretch._asdict(), "start": round(stretch.start, 6), "end": round(stretch.end, 6)}
-            if self.decider and stretch.score is not None:
-                # The ratio is linear in the score, so the ratio of the mean score is the mean of the frames' ratios.
+            if self.decider and stretch.score is not None and not frames.remark.unfit:
+                # Before it is bounded, the ratio is linear in the score: that of the mean score is the mean of ratios.
                 segment["llr"] = float(self.decider.llrs([stretch.score])[0])
                 segment["probability"] = float(self.decider.probabilities([stretch.score])[0])
             row["segments"].append(segment)
         return Prediction(path, row, frames.track, found)
 
-    def _meaning(self, score: float, traits: Traits | None) -> dict[str, Any]:
-        """The score of a recording and, with a calibration, what it means."""
-        return self.decider(score, traits).row() if self.decider else {"score": score}
+    def _meaning(self, score: float, traits: Traits | None, remark: Remark, threshold: float | None) -> dict[str, Any]:
+        """The score of a recording and, with a calibration or a threshold, what it means."""
+        if self.decider:
+            return self.decider(score, traits).row()
+        if threshold is None:
+            return {"score": score}
+        if remark.unfit:
+            return {"score": score, "threshold": threshold, "decision": CANNOT_TELL, "reason": remark.unfit}
+        return {"score": score, "threshold": threshold, "decision": "bonafide" if score >= threshold else "spoof"}
+
+
+def _is_long(path: Path) -> bool:
+    """Whether a recording lasts so long that it is scored along its time; False if it cannot be read."""
+    try:
+        return count_samples(path) > LONG_RECORDING * SAMPLE_RATE
+    except InputError:
+        return False
 
 
 def _failed(path: Path, error: InputError) -> Prediction:

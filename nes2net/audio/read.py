@@ -30,6 +30,7 @@ from nes2net.audio.decoders import (
 )
 from nes2net.audio.frames import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
+from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
 
@@ -59,11 +60,13 @@ class MeasuredAudio(NamedTuple):
     """Whether FFmpeg read the file."""
 
 
-def load_audio(path: AnyRecording, *, channel: int | None = None, longest: int | None = None) -> np.ndarray:
+def load_audio(
+    path: AnyRecording, *, channel: int | None = None, longest: int | None = None, channels: Channels | None = None
+) -> np.ndarray:
     """Read ``path`` as 16 kHz mono float32 (N,): the mean of its channels, or one of them.
 
     Channels are counted from 0. A recording of more than ``longest`` samples is not read further
-    than these.
+    than these. ``channels`` compares them before they are averaged.
 
     libsndfile reads it, or FFmpeg (PyAV) if libsndfile cannot: many FLAC files of ASVspoof 2021
     open only with the second. What was decoded is compared with the length that the header states,
@@ -78,7 +81,7 @@ def load_audio(path: AnyRecording, *, channel: int | None = None, longest: int |
     """
 
     def one_channel(blocks: _Blocks) -> Iterator[tuple[np.ndarray, int]]:
-        for samples, rate in blocks:
+        for samples, rate in channels.heard(blocks) if channels else blocks:
             if channel is not None and channel >= len(samples):
                 raise InputError(f"audio file {path} has {len(samples)} channel(s), so none with number {channel}")
             yield samples if channel is None else samples[channel], rate
@@ -97,14 +100,15 @@ def load_audio(path: AnyRecording, *, channel: int | None = None, longest: int |
     return _finite(_read(path, whole)[0], path)
 
 
-def stream_audio(path: AnyRecording) -> Iterator[np.ndarray]:
-    """The samples of ``load_audio(path)`` in blocks, so that long recordings take little memory.
+def stream_audio(path: AnyRecording, channels: Channels | None = None) -> Iterator[np.ndarray]:
+    """The samples of ``load_audio(path, channels=channels)`` in blocks, so that long recordings take little memory.
 
     Raises:
         InputError: as :func:`load_audio`; that a file was cut off or damaged may show only after
             its last block.
     """
-    for block in blocks_at_16k(_spliced(path), f"audio file {path}"):
+    blocks = _spliced(path)
+    for block in blocks_at_16k(channels.heard(blocks) if channels else blocks, f"audio file {path}"):
         yield _finite(block, path)
 
 
@@ -178,8 +182,12 @@ def load_head(path: AnyRecording, num_samples: int) -> np.ndarray:
     return load_head_and_length(path, num_samples)[0] if found is None else found
 
 
-def load_head_and_length(path: AnyRecording, num_samples: int, start: int = 0) -> tuple[np.ndarray, int]:
+def load_head_and_length(
+    path: AnyRecording, num_samples: int, start: int = 0, channels: Channels | None = None
+) -> tuple[np.ndarray, int]:
     """``load_audio(path)[start : start + num_samples]`` to the last bit, and the length of the whole.
+
+    ``channels`` compares the channels before they are averaged.
 
     What lies around the excerpt is decoded as well, because damage anywhere is an error, but not
     kept. Hours of audio are decoded only in part, if the header states the length.
@@ -194,7 +202,7 @@ def load_head_and_length(path: AnyRecording, num_samples: int, start: int = 0) -
 
         def counted() -> Iterator[tuple[np.ndarray, int]]:
             nonlocal searched
-            for samples, rate in blocks:
+            for samples, rate in channels.heard(blocks) if channels else blocks:
                 searched += samples.size
                 yield samples, rate
 

@@ -315,13 +315,15 @@ class Deciding:
         calibration: written by nes2net calibrate --save FILE
         prior: prior of bona fide; 0.5 if not given
         operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
-        abstain: say 'cannot tell' if at most this share of recordings is as unusual; 0.01 if not given
+        abstain: 'cannot tell' if so few are as unusual (0.01)
+        unbounded: do not bound ratios by the number of trials
     """
 
     calibration: File | None = None
     prior: Annotated[float | None, Flag("P")] = None
     operating_point: Annotated[str | None, Flag("POINT")] = None
     abstain: Annotated[float | None, Flag("SHARE")] = None
+    unbounded: bool = False
 
     def decider(self) -> Decider | None:
         """The decider that the flags describe; None without a calibration.
@@ -333,7 +335,9 @@ class Deciding:
         from nes2net.decisions.decision import Decider, OperatingPoint
 
         settings: dict[str, Any] = {
-            key: value for key, value in vars(self).items() if key != "calibration" and value is not None
+            key: value
+            for key, value in vars(self).items()
+            if key != "calibration" and value is not None and value is not False
         }
         if self.calibration is None and settings:
             flag = f"--{next(iter(settings)).replace('_', '-')}"

@@ -20,15 +20,18 @@ from nes2net.machine.times import clock
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}
-_DECIDED = {False: {"llr": 8, "probability": 11, "decision": 11}, True: {"llr": 8, "probability": 11}}
+_MEANT = {"llr": 8, "probability": 11}
+_DECIDED = {"decision": 11}
+# Share of a recording from which on nothing is said of the rest.
+_NEARLY_ALL = 0.995
 
 
 @dataclass(frozen=True)
 class WithoutSegments(Length):
-    """One score of a recording, or scores along it.
+    """One score of a recording, and scores along it.
 
     Args:
-        track: print the scores along each file
+        track: print the scores along each file, too
         window: seconds of one score of a track
         hop: seconds from one score to the next
     """
@@ -89,9 +92,9 @@ def predict(
         batch_size: recordings or windows at once (8, or 64 on a GPU)
         workers: threads that read files
 
-    One score of a recording, or scores along it:
-        plot: draw the scores into a .png, .svg or .pdf, or a folder
-        threshold: draw it in --plot; with --segments, the score at which a fake stretch begins
+    One score of a recording, and scores along it:
+        plot: draw the track into a .png, .svg or .pdf, or a folder
+        threshold: lowest score of bona fide; --segments: where a fake stretch begins
 
     Fake stretches, by a detector that sees segments:
         segments: print fake stretches instead of a score
@@ -104,7 +107,7 @@ def predict(
     if model is None:
         raise InputError(_which())
     excluded = given(along if segments else stretches)
-    way: Once | Along | Stretches
+    way: Once | Stretches
     if segments:
         if excluded:
             raise InputError(f"--segments scores the frames of a whole recording: leave out {excluded[0]}")
@@ -115,14 +118,10 @@ def predict(
     elif excluded:
         raise InputError(f"{excluded[0]} is for fake stretches: add --segments, or leave it out")
     else:
-        way = windows = Along(along.window, along.hop)
-        if not along.track and not plot:
-            way = Once(along.of_files(), windows)
-        elif along.num_samples is not None:
-            raise InputError("--samples is for one score a file: leave it out, or leave out --track and --plot")
+        windows = Along(along.window, along.hop)
+        chosen = windows if windows != Along() else None
+        way = Once(along.of_files(), chosen, along.track or bool(plot), threshold)
     if threshold is not None:
-        if not (plot or segments):
-            raise InputError("--threshold is drawn by --plot: name a picture with --plot FILE, or leave it out")
         if not math.isfinite(threshold):
             raise InputError(f"--threshold is a number, not {threshold}")
         if deciding.calibration:
@@ -141,7 +140,9 @@ def predict(
         batch_size=batch_size,
         workers=workers,
     )
-    columns = (_SEGMENTS if segments else _SCORES) | (_DECIDED[segments] if decider else {})
+    columns = (_SEGMENTS if segments else _SCORES) | (_MEANT if decider else {})
+    if not segments and (decider or threshold is not None):
+        columns |= _DECIDED
     widths = [max(len(printable_name(file)) for file in paths), *columns.values(), 0]
     if not json_:
         print("\n".join([*(f"# {worded(note)}" for note in found.notes), table_line(["file", *columns], widths)]))
@@ -204,13 +205,19 @@ def _lines(row: dict[str, Any], widths: list[int], windows: bool) -> str:
             for number, found in enumerate(stretches)
         ]
         return "\n".join(table_line(line, widths, "lr") for line in cells)
-    about = [row[key] for key in ("remark", "reason") if key in row]
+    about = [row["remark"]] if "remark" in row else []
+    if "reason" in row and row["reason"] not in row.get("remark", ""):
+        about.append(row["reason"])
+    if row["judged"] < _NEARLY_ALL:
+        about.append(f"{100 * row['judged']:.2g} % of it was judged")
     if row.get("windows", 1) > 1:
         lowest = row["lowest"]
         digits = 0 if row["duration"] >= 60 else 2
         stretch = f"{clock(lowest['start'], digits)}–{clock(lowest['end'], digits)}"
-        about.append(f"mean of {counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
-    meaning = [f"{row['llr']:.4f}", f"{row['probability']:.4f}", row["decision"]] if "llr" in row else []
+        kind = "mean of " if row["method"] == "track" else "beside it "
+        about.append(f"{kind}{counted(row['windows'], 'window')}; the lowest, {lowest['score']:.4f}, at {stretch}")
+    meaning = ["–" if row[key] is None else f"{row[key]:.4f}" for key in _MEANT if key in row]
+    meaning += [row[key] for key in _DECIDED if key in row]
     lines = [
         table_line([file, f"{row['score']:.4f}", f"{row['duration']:.2f} s", *meaning, "; ".join(about)], widths, align)
     ]

@@ -103,6 +103,18 @@ class LinearCalibration:
     population: Population | None = field(default=None, repr=False, compare=False)
 
     @property
+    def largest_llr(self) -> float:
+        """The log-likelihood ratio that its own trials can support: ln(1 + trials of the smaller class).
+
+        An assumption. After n trials without an error the expected rate of errors is 1/(n + 2)
+        (Laplace), which are odds of n + 1 to 1; nothing supports higher ones. It is infinite if the
+        file does not hold its trials.
+        """
+        if self.llrs is None:
+            return math.inf
+        return math.log1p(min(len(self.llrs.bonafide), len(self.llrs.spoof)))
+
+    @property
     def resolution_ms(self) -> float | None:
         """Length of the frames that it was learned from; None for recordings."""
         if self.scored_by is not None:

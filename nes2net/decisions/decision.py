@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -139,20 +139,23 @@ class Decision:
 
     score: float
     """The detector's own score."""
-    llr: float
-    """Natural-log likelihood ratio of bona fide against spoof."""
-    probability: float
-    """Probability of bona fide, at the prior."""
+    llr: float | None
+    """Natural-log likelihood ratio of bona fide against spoof; None if the recording is unfit."""
+    probability: float | None
+    """Probability of bona fide, at the prior; None if the recording is unfit."""
     decision: str
     """``"bonafide"``, ``"spoof"`` or ``"cannot tell"``."""
     reason: str | None = None
     """Why it cannot tell; None if it can."""
     p_value: float | None = None
     """Share of the calibration's recordings that are as unusual as this one; None if not measured."""
+    judged: float | None = None
+    """Share of the recording that was scored; None if that is not known."""
 
     def row(self) -> dict[str, Any]:
         """Plain data for JSON and tables, without what was not measured and without ``reason`` if it can tell."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        always = ("llr", "probability")
+        return {key: value for key, value in asdict(self).items() if value is not None or key in always}
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,10 @@ class Decider:
         prior: prior of bona fide, for probabilities.
         operating_point: None for the Bayes threshold at ``prior`` with equal costs.
         abstain: a recording is called "cannot tell" if at most this share of the calibration's
-            recordings is as unusual; 0 for never.
+            recordings is as unusual; 0 for never. One that is unfit, such as silence, always is.
+        unbounded: give log-likelihood ratios, and so probabilities, beyond what the trials of the
+            calibration can support (:attr:`LinearCalibration.largest_llr`). Decisions are the same:
+            they compare the ratio before it is bounded.
 
     Raises:
         InputError: if a number is out of its range, the calibration fuses several systems, or its
@@ -174,6 +180,7 @@ class Decider:
     prior: float = 0.5
     operating_point: OperatingPoint | None = None
     abstain: float = ABSTAIN
+    unbounded: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.prior < 1:
@@ -203,9 +210,16 @@ class Decider:
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
         return score if math.isfinite(score) else None
 
+    @property
+    def _largest_llr(self) -> float | None:
+        """The bound of ratios; None if there is none."""
+        largest = math.inf if self.unbounded else self.calibration.largest_llr
+        return largest if math.isfinite(largest) else None
+
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
-        return self.calibration(scores)
+        llrs = self.calibration(scores)
+        return llrs if self._largest_llr is None else np.clip(llrs, -self._largest_llr, self._largest_llr)
 
     def probabilities(self, scores: ArrayLike) -> NDArray:
         """Probabilities (N,) of bona fide, at the prior, of scores (N,)."""
@@ -219,15 +233,20 @@ class Decider:
         Args:
             traits: what was measured of it; None if it cannot or shall not be compared.
         """
-        llr, probability = float(self.llrs([score])[0]), float(self.probabilities([score])[0])
-        decision = "bonafide" if llr >= self.llr_threshold else "spoof"
+        judged = None if traits is None else traits.judged
+        if traits is not None and traits.unfit:
+            return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
+        llr = float(self.llrs([score])[0])
+        probability = float(self.probabilities([score])[0])
+        is_bonafide = self.calibration([score])[0] >= self.llr_threshold
+        decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
-            return Decision(score, llr, probability, decision)
+            return decided
         found = population.typicality(traits)
         if found.p_value > self.abstain:
-            return Decision(score, llr, probability, decision, None, found.p_value)
-        return Decision(score, llr, probability, CANNOT_TELL, found.reason, found.p_value)
+            return replace(decided, p_value=found.p_value)
+        return replace(decided, decision=CANNOT_TELL, reason=found.reason, p_value=found.p_value)
 
     @property
     def note(self) -> str | None:
@@ -237,15 +256,16 @@ class Decider:
             return None
         if population is None:
             return (
-                "the calibration's recordings were not measured, so no recording is called 'cannot tell': "
+                "the calibration's recordings were not measured, so none is called 'cannot tell' for being unlike them: "
                 "make it again with `nes2net calibrate fit … --root DIR`"
             )
         if population.num_recordings + 1 >= 1 / self.abstain:
             return None
+        least = rounded_up(1 / (population.num_recordings + 1))
         return (
-            f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so no "
-            f"recording is called 'cannot tell': take a share of at least {rounded_up(1 / (population.num_recordings + 1))}, or a "
-            "calibration on more recordings"
+            f"the calibration's {population.num_recordings} recordings are too few for `abstain` {self.abstain:g}, so none "
+            f"is called 'cannot tell' for being unlike them: take a share of at least {least}, or a calibration on more "
+            "recordings"
         )
 
     def basis(self) -> dict[str, Any]:
@@ -258,6 +278,7 @@ class Decider:
             "threshold": self.threshold,
             "prior": self.prior,
             "abstain": self.abstain,
+            "largest_llr": self._largest_llr,
             "detector": scored_by.fingerprint if scored_by else None,
         }
         return {**own, **facts, **own}  # facts of the file never replace the facts of this decider
@@ -269,7 +290,7 @@ class Decider:
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.303 on (a score of 1.793), the operating point cost:1,10,0.5
-        probability: of bona fide, at a prior of 0.5
+        probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the calibration's trials can support
         calibration: on trials that it does not name
         """
         about, scored_by = self.calibration.trained_on, self.calibration.scored_by
@@ -284,10 +305,13 @@ class Decider:
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
         at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        bound = ""
+        if self._largest_llr is not None:
+            bound = f"; ratios shown are at most ±{self._largest_llr:.4g}, which the calibration's trials can support"
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
-            f"probability: of bona fide, at a prior of {self.prior:g}",
+            f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
             f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]
         return [*lines, INVERTED] if self.calibration.weights[0] < 0 else lines

@@ -62,6 +62,10 @@ class Traits(NamedTuple):
     """Frequency in Hz above which there is next to nothing."""
     embedding: NDArray | None = None
     """(E,): its embedding by the detector's back-end; None if it was not computed."""
+    judged: float = 1.0
+    """Share of the recording that the detector heard."""
+    unfit: str = ""
+    """Why no decision can rest on its score, such as silence; empty if one can."""
 
 
 def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:

@@ -163,7 +163,7 @@ def explain(
         tuple(check(subject, parts, score, relevance, draws, how.seed)),
         difference,
         subject.waveform.numpy(),
-        remark_of(waveform, len(waveform), length_of_training(detector.record)),
+        remark_of(waveform, len(waveform), None, length_of_training(detector.record)).text,
     )
 
 

@@ -19,15 +19,15 @@ from typing import Any
 
 import torch
 
+from nes2net.audio.remarks import Channels, remark_of
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision
-from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.machine.plain_data import parsed_json
-from nes2net.scoring.heard import HeardPart, samples_to_score
+from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
 from nes2net.scoring.score_file import read_scores
@@ -92,9 +92,11 @@ def decide(
     check_takes_audio_alone(scorer)
     check_belongs(scorer, decider.calibration)
     reader = WaveformReader.of(scorer, calibrated_samples(decider, scorer.record).num_samples)
-    recording = reader.take(audio, sample_rate)
+    recording = reader.take(audio, sample_rate, Channels(reader.num_samples))
+    trained_on = length_of_training(scorer.record)
+    remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
     measurer = Measurer.of(scorer, decider)
-    traits = measurer.of_recording(recording) if measurer else None
+    traits = measurer.of_recording(recording, remark) if measurer else None
     return decider(score_or_raise(scorer, torch.from_numpy(recording.waveform)[None])[0], traits)
 
 
@@ -147,7 +149,7 @@ def stretch_rule(
 
 
 #: Columns of the table.
-COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value")
+COLUMNS = ("id", "score", "llr", "probability", "decision", "reason", "p_value", "judged")
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,8 @@ def decide_trials(
 ) -> CorpusDecisions:
     """Decide on the trials in the score file ``out``, which ``scorer`` made, and write the table beside it.
 
-    The recordings are measured if the calibration knows what its own were like, and embedded if it
-    knows their embeddings. A recording that cannot be measured is decided by its score, and the
-    record names it.
+    The recordings are measured, and embedded if the calibration knows embeddings of its own. A
+    recording that cannot be measured is decided by its score, and the record names it.
 
     Args:
         num_samples: leading samples of each recording that were scored; None for all.
@@ -203,12 +204,15 @@ def decide_trials(
                 return CorpusDecisions(path, record_path, numbers, already_complete=True)
     ids, scores = read_scores(out)
     scored = set(ids)
-    measurer, traits, unmeasured = Measurer.of(scorer, decider), dict[str, Traits](), dict[str, str]()
-    if measurer is not None:
-        scored_trials = [trial for trial in trials if trial.id in scored]
-        traits, unmeasured = measure_trials(
-            scored_trials, out, num_samples, scorer=scorer, embed=measurer.embed, num_workers=num_workers
-        )
+    measurer = Measurer.of(scorer, decider)
+    traits, unmeasured = measure_trials(
+        [trial for trial in trials if trial.id in scored],
+        out,
+        num_samples,
+        scorer=scorer,
+        embed=measurer.embed if measurer else None,
+        num_workers=num_workers,
+    )
     text, counts = io.StringIO(), Counter(dict.fromkeys(("bonafide", "spoof", CANNOT_TELL), 0))
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from nes2net.audio.remarks import remark_of
+from nes2net.audio.remarks import Channels, Remark, remark_of
 from nes2net.decisions.population import Traits
 from nes2net.errors import InputError
 from nes2net.scoring.batches import default_workers
@@ -47,10 +47,12 @@ class ScoredFile(NamedTuple):
     score: float
     num_samples: int
     """Samples of the whole recording at 16 kHz."""
+    judged: float
+    """Share of the recording that the detector got."""
+    remark: Remark
+    """What is remarkable about it."""
     traits: Traits | None = None
     """What was measured of it; None if nothing was."""
-    remark: str = ""
-    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
 
 
 def score_files(
@@ -99,9 +101,10 @@ def score_files(
     trained_on = length_of_training(scorer.record)
 
     def read(path: str | Path) -> _Read:
-        recording = reader.read(path)
-        traits = measurer.measured(recording) if measurer else None
-        return recording, traits, remark_of(*recording, trained_on)
+        recording = reader.read(path, channels=Channels(reader.num_samples))
+        remark = remark_of(recording.waveform, recording.num_samples, recording.channels, trained_on)
+        traits = measurer.measured(recording, remark) if measurer else None
+        return recording, traits, remark
 
     def in_order(paths: Iterator[str | Path]) -> Iterator[ScoredFile]:
         with ThreadPoolExecutor(workers, thread_name_prefix="nes2net-read") as pool:
@@ -123,7 +126,9 @@ def score_files(
                     waiting.popleft()
                     assert first.result is not None
                     if not isinstance(first.result, InputError):
-                        yield ScoredFile(first.path, first.result, first.num_samples, first.traits, first.remark)
+                        yield ScoredFile(
+                            first.path, first.result, first.num_samples, first.judged, first.remark, first.traits
+                        )
                     elif callable(on_error):
                         on_error(first.path, first.result)
                     else:
@@ -135,7 +140,7 @@ def score_files(
 
 
 #: A recording, what was measured of it, and what is remarkable about it.
-_Read: TypeAlias = tuple[Recording, Traits | None, str]
+_Read: TypeAlias = tuple[Recording, Traits | None, Remark]
 
 
 class _File:
@@ -148,7 +153,9 @@ class _File:
         self.path, self._recording = path, recording
         self.result: float | InputError | None = None
         self.traits: Traits | None = None
-        self.num_samples, self.remark = 0, ""
+        self.num_samples = 0
+        self.judged = 1.0
+        self.remark = Remark()
         try:
             self._guess = _EXPANSION * os.path.getsize(path)
         except (OSError, ValueError, TypeError):
@@ -165,8 +172,10 @@ class _File:
     def waveform(self) -> np.ndarray | None:
         """Wait for its samples (N,); None if it could not be read: the error is then its result."""
         try:
-            (waveform, self.num_samples), self.traits, self.remark = self._recording.result()
-            return waveform
+            recording, self.traits, self.remark = self._recording.result()
+            self.num_samples = recording.num_samples
+            self.judged = recording.judged
+            return recording.waveform
         except InputError as error:
             self._finish(error)
         except Exception as error:  # a decoder can raise anything on a damaged file

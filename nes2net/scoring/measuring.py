@@ -16,6 +16,7 @@ from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
 from nes2net.audio.read import load_head_and_length, stream_audio
+from nes2net.audio.remarks import Channels, Listener, Remark
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
@@ -30,25 +31,32 @@ from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over
 from nes2net.scoring.journal import Row
 from nes2net.scoring.kernel import Scorer, scoring_mode, start_rows
 from nes2net.scoring.record import recordings_digest
-from nes2net.scoring.waveforms import Recording
+from nes2net.scoring.track import Track
+from nes2net.scoring.waveforms import Recording, judged_share
 
 #: Most recordings that are measured of a corpus; with so many, p-values reach down to 1 in 10,000.
 MOST_MEASURED = 10_000
 _BATCH, _MOST_WORKERS, _SEED = 8, 8, 0
 
 
-def measure_file(path: str | Path, num_samples: int | None) -> Traits:
+def measure_file(path: str | Path, num_samples: int | None, most: int | None = None) -> Traits:
     """Measure the recording in a file, as far as a detector hears it.
 
     Args:
         num_samples: leading samples that it hears; None for the whole recording, of any length.
+        most: leading samples that the detector reads of these; None for all.
 
     Raises:
         InputError: if the file cannot be read.
     """
+    listener = Listener(Channels(num_samples))
     if num_samples is None:
-        return measure_blocks(stream_audio(path))
-    return measure(load_head_and_length(path, num_samples)[0])
+        traits = measure_blocks(listener.heard(stream_audio(path, listener.channels)))
+        length = listener.num_samples
+    else:
+        head, length = load_head_and_length(path, num_samples, channels=listener.channels)
+        traits = measure_blocks(listener.heard([head]))
+    return traits._replace(judged=judged_share(length, num_samples, most), unfit=listener.unfit())
 
 
 def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
@@ -59,15 +67,16 @@ def drawn(trials: Sequence[Trial], most: int = MOST_MEASURED) -> list[Trial]:
 
 
 class TraitsOutput(Output[Traits]):
-    """Lines of JSON, ``[id, duration, level, bandwidth]``."""
+    """Lines of JSON, ``[id, duration, level, bandwidth, judged, unfit]``."""
 
     doing, done, what = "measuring", "measured", "traits"
 
-    def to_json(self, value: Traits) -> list[float]:
-        return [getattr(value, name) for name in SCALARS]
+    def to_json(self, value: Traits) -> list[float | str]:
+        return [getattr(value, name) for name in _MEASURED]
 
     def from_json(self, kept: Any) -> Traits:
-        return Traits(*_SCALARS.validate_python(kept))
+        duration, level, bandwidth, judged, unfit = _VALUES.validate_python(kept)
+        return Traits(duration, level, bandwidth, judged=judged, unfit=unfit)
 
     def read(self, out: Path) -> Iterable[tuple[str, Traits]]:
         with open(out, encoding="utf-8") as file:
@@ -82,7 +91,16 @@ class TraitsOutput(Output[Traits]):
 
 
 _Finite = Annotated[FiniteFloat, Field(strict=True)]
-_SCALARS = TypeAdapter(tuple[Annotated[_Finite, Field(gt=0)], _Finite, _Finite])
+_MEASURED = (*SCALARS, "judged", "unfit")
+_VALUES = TypeAdapter(
+    tuple[
+        Annotated[_Finite, Field(gt=0)],
+        _Finite,
+        _Finite,
+        Annotated[_Finite, Field(gt=0, le=1)],
+        Annotated[str, Field(max_length=200)],
+    ]
+)
 
 
 def measure_trials(
@@ -114,18 +132,19 @@ def measure_trials(
             recording can be measured.
     """
     workers = min(_MOST_WORKERS, usable_processors()) if num_workers is None else num_workers
+    most = scorer.used_samples.most if scorer else None
     output, (out, embeddings) = TraitsOutput(), _files(beside)
 
     def read(trials: Sequence[Trial], done: Container[str], processes: Processes) -> Generator[list[Read], None, None]:
         batches = Plan(_BATCH).batches([trial for trial in trials if trial.id not in done], processes=processes)
-        yield from Loader(Reading(partial(_traits, num_samples)), batches, list, workers)
+        yield from Loader(Reading(partial(_traits, num_samples, most)), batches, list, workers)
 
     def compute(batches: Iterable[list[Read]]) -> Generator[Share[Traits], None, None]:
         for batch in batches:
             rows = {one.id: Row(one.found, one.audio) for one in batch if isinstance(one.found, Traits)}
             yield Share(rows, {one.id: one.found for one in batch if isinstance(one.found, str)})
 
-    run = {"traits": " ".join(SCALARS), "trials": recordings_digest(trials), "num_samples": num_samples}
+    run = {"traits": " ".join(_MEASURED), "trials": recordings_digest(trials), "num_samples": num_samples}
     try:
         failures = run_over(
             trials, read, compute, output, out, run=run, about={}, way=Way(overwrite="others", alone=True)
@@ -162,8 +181,8 @@ def _files(beside: str | Path) -> tuple[Path, Path]:
     return Path(f"{beside}.traits"), Path(f"{beside}.embeddings.npy")
 
 
-def _traits(num_samples: int | None, item: Item) -> Traits:
-    return measure_file(item.path, num_samples)
+def _traits(num_samples: int | None, most: int | None, item: Item) -> Traits:
+    return measure_file(item.path, num_samples, most)
 
 
 @dataclass(frozen=True)
@@ -180,16 +199,18 @@ class Measurer:
 
     @classmethod
     def of(cls, scorer: Scorer, decider: Decider | None) -> Measurer | None:
-        """The measurer that ``decider`` needs; None if it compares no recordings."""
-        if decider is None or decider.calibration.population is None or not decider.abstain:
+        """The measurer that ``decider`` needs; None without a decider."""
+        if decider is None:
             return None
         embeddings = getattr(scorer, "embeddings", None)  # exported detectors have none
-        wanted = decider.calibration.population.has_embeddings and embeddings is not None
+        population = decider.calibration.population if decider.abstain else None
+        wanted = population is not None and population.has_embeddings
         return cls(scorer, partial(embeddings, of="backend") if embeddings is not None and wanted else None)
 
-    def measured(self, recording: Recording) -> Traits:
-        """Measure what the detector hears of ``recording``, without its embedding."""
-        return measure(recording.waveform, recording.num_samples)  # a short one was repeated
+    def measured(self, recording: Recording, remark: Remark) -> Traits:
+        """Measure what the detector hears of ``recording``, without its embedding; the ``remark`` is on that."""
+        traits = measure(recording.waveform, recording.num_samples)  # a short one was repeated
+        return traits._replace(judged=recording.judged, unfit=remark.unfit)
 
     def with_embeddings(self, traits: Sequence[Traits], waveforms: NDArray) -> list[Traits]:
         """Add the embeddings of ``waveforms`` B×N to their ``traits``."""
@@ -202,14 +223,15 @@ class Measurer:
             for one, row in zip(traits, rows)
         ]
 
-    def of_recording(self, recording: Recording) -> Traits:
-        """All traits of ``recording``."""
-        return self.with_embeddings([self.measured(recording)], recording.waveform[None])[0]
+    def of_recording(self, recording: Recording, remark: Remark) -> Traits:
+        """All traits of ``recording``; the ``remark`` is on what the detector hears of it."""
+        return self.with_embeddings([self.measured(recording, remark)], recording.waveform[None])[0]
 
-    def along(self, path: str | Path, window: float) -> Traits:
-        """Traits of a long file, read in pieces, that is scored in windows of ``window`` seconds.
+    def along(self, path: str | Path, track: Track) -> Traits:
+        """Traits of a long file, read in pieces, whose score is the mean of ``track``.
 
         The detector hears a window at a time, so the duration is the window's. There is no
         embedding.
         """
-        return measure_blocks(stream_audio(path))._replace(duration=window)
+        traits = measure_blocks(stream_audio(path))
+        return traits._replace(duration=track.window, judged=track.judged, unfit=track.remark.unfit)

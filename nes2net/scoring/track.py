@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from nes2net.audio.read import SAMPLE_RATE
-from nes2net.audio.remarks import Listener
+from nes2net.audio.remarks import Channels, Listener, Remark
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.errors import InputError, listed
 from nes2net.scoring.heard import length_of_training
@@ -41,6 +41,9 @@ LONG_RECORDING = 120.0
 LEAST_SPAN = 4.0
 
 
+_NOTHING = Remark()
+
+
 @dataclass(frozen=True)
 class Track:
     """Scores along a recording; higher means more bona fide."""
@@ -53,11 +56,17 @@ class Track:
     """Length of the window of one score in seconds; at most ``duration``."""
     duration: float
     """Length of the recording in seconds."""
-    remark: str = ""
-    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
+    remark: Remark = _NOTHING
+    """What is remarkable about it."""
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def judged(self) -> float:
+        """Share of the recording that lies in a window: below 1 if the windows have gaps."""
+        covered = self.window + np.minimum(np.diff(self.times), self.window).sum()
+        return min(1.0, float(covered / self.duration))
 
     @property
     def score(self) -> float:
@@ -81,18 +90,20 @@ def score_track(
     hop: float = 0.5,
     batch_size: int | None = None,
     progress: Callable[[float], object] | None = None,
+    channels: Channels | None = None,
 ) -> Track:
     """Score a recording along time, as :meth:`nes2net.Detector.score_track`.
 
     Args:
+        channels: compared the channels of which ``audio`` is the mean; None if it has its own.
         progress: is called after each batch with the seconds up to which windows are scored.
     """
     check_takes_audio_alone(scorer)
     trained_on = length_of_training(scorer.record)
     length, step = window_samples(scorer, trained_on / SAMPLE_RATE if window is None else window, hop)
     batch_size = chosen_batch_size(scorer, batch_size)
-    blocks = stream_of(audio, sample_rate)
-    listener = Listener()
+    listener = Listener(channels)
+    blocks = stream_of(audio, sample_rate, None if channels else listener.channels)
     starts: list[int] = []
     scores: list[float] = []
     end = 0
@@ -201,8 +212,8 @@ class FrameScores:
     """Length of a frame in ms."""
     duration: float
     """Length of the recording in seconds; the frames may end a little before it."""
-    remark: str = ""
-    """What is remarkable about it (:mod:`nes2net.audio.remarks`); empty if nothing is."""
+    remark: Remark = _NOTHING
+    """What is remarkable about it."""
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -249,7 +260,8 @@ def frame_scores(
     batch_size = chosen_batch_size(scorer, batch_size, usual)
     frame = round(resolution_ms * SAMPLE_RATE / 1000)
     step = grid.step // frame
-    blocks, listener = stream_of(audio, sample_rate), Listener()
+    listener = Listener()
+    blocks = stream_of(audio, sample_rate, listener.channels)
     kept: list[np.ndarray] = []
     end = 0
     with scoring_mode(scorer):

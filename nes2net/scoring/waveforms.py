@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nes2net.audio.packed import AnyRecording, RecordingBytes
 from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
+from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import fault_of, head_crop, random_crop, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
@@ -52,6 +53,10 @@ class Recording(NamedTuple):
     """(N,) float32, 16 kHz."""
     num_samples: int
     """Samples of the whole recording at 16 kHz."""
+    judged: float
+    """Share of the recording that the detector gets."""
+    channels: Channels | None = None
+    """Compared its channels, as far as the detector gets them; None if that was not asked for."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +111,20 @@ class WaveformReader:
         """How many samples the detector gets of a recording of ``num_samples``."""
         return self.used(self.num_samples or max(num_samples, self.min_samples))
 
-    def read(self, path: AnyRecording, id: str | None = None) -> Recording:
+    def read(self, path: AnyRecording, id: str | None = None, channels: Channels | None = None) -> Recording:
         """Read a file, or a recording in a shard or in memory.
 
         Args:
             id: id of the utterance, for the transform; the file's name without suffix if not given.
+            channels: compares the channels before they are averaged.
 
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
         """
         if self.num_samples is not None and self.crop == "head" and self.transform is None:
-            return self._cut(*load_head_and_length(path, self.num_samples), str(path))
-        waveform = load_audio(path, longest=self.longest)
+            head, length = load_head_and_length(path, self.num_samples, channels=channels)
+            return self._cut(head, length, str(path), channels)
+        waveform = load_audio(path, longest=self.longest, channels=channels)
         if self.transform is not None:
             waveform = self.transform(waveform, Path(str(path)).stem if id is None else id)
             shape, dtype = waveform.shape, waveform.dtype
@@ -126,30 +133,45 @@ class WaveformReader:
                     f"{self.transform.identity}: it made {dtype} of shape {shape} of it, or numbers that are not finite, "
                     "instead of float32 samples (N,)"
                 )
-        return self._cut(waveform, len(waveform), str(path))
+        return self._cut(waveform, len(waveform), str(path), channels)
 
-    def take(self, audio: Audio, sample_rate: float | None) -> Recording:
+    def take(self, audio: Audio, sample_rate: float | None, channels: Channels | None = None) -> Recording:
         """Read a file, or take samples in memory; arguments and errors as for :func:`recording_of`."""
-        found = recording_of(audio, sample_rate)
-        return self._cut(found, len(found), "the recording") if isinstance(found, np.ndarray) else self.read(found)
+        found = recording_of(audio, sample_rate, channels)
+        if isinstance(found, np.ndarray):
+            return self._cut(found, len(found), "the recording", channels)
+        return self.read(found, channels=channels)
 
-    def _cut(self, waveform: np.ndarray, num_samples: int, name: str) -> Recording:
+    def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
             whole = random_crop(waveform, self.num_samples, rng, name)
         else:
             whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
         # A copy: a view would keep the whole recording in memory.
-        return Recording(whole[: self.used(len(whole))].copy(), num_samples)
+        judged = judged_share(num_samples, self.num_samples, self.used.most)
+        return Recording(whole[: self.used(len(whole))].copy(), num_samples, judged, channels)
 
 
-def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording | np.ndarray:
+def judged_share(length: int, *limits: int | None) -> float:
+    """The share of a recording of ``length`` samples that a detector gets, if it gets no more than each of ``limits``.
+
+    >>> judged_share(48000, 12000, None), judged_share(8000, 12000)
+    (0.25, 1.0)
+    """
+    return min([1.0, *(limit / length for limit in limits if limit is not None)])
+
+
+def recording_of(
+    audio: Audio, sample_rate: float | None = None, channels: Channels | None = None
+) -> AnyRecording | np.ndarray:
     """A file that can be read, or 16 kHz mono float32 samples (N,) of samples in memory.
 
     Args:
         audio: a file, a file object that is open in binary mode, which is read from where it stands,
             or floating-point samples (N,) or (channels, N) in [−1, 1], on any device.
         sample_rate: sampling rate in Hz, needed for samples; a file states its own.
+        channels: compares the channels of samples in memory.
 
     Raises:
         InputError: if samples have no ``sample_rate``; if there are none; if they are integers,
@@ -209,10 +231,13 @@ def recording_of(audio: Audio, sample_rate: float | None = None) -> AnyRecording
     samples = samples.astype(np.float32)
     if fault := fault_of(samples):
         raise InputError(f"the recording {fault}")
+    if channels is not None:
+        for _ in channels.heard([(samples, round(sample_rate))]):
+            pass
     return to_mono_16k(samples, sample_rate, "the recording")
 
 
-def stream_of(audio: Audio, sample_rate: float | None = None) -> Iterable[np.ndarray]:
+def stream_of(audio: Audio, sample_rate: float | None = None, channels: Channels | None = None) -> Iterable[np.ndarray]:
     """The 16 kHz mono samples of a recording in blocks (N,); arguments and errors as for :func:`recording_of`."""
-    found = recording_of(audio, sample_rate)
-    return [found] if isinstance(found, np.ndarray) else stream_audio(found)
+    found = recording_of(audio, sample_rate, channels)
+    return [found] if isinstance(found, np.ndarray) else stream_audio(found, channels)

@@ -17,6 +17,7 @@ import numpy as np
 import soundfile
 
 from nes2net.audio.read import stated_length, stream_audio
+from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.machine.times import readable_duration
@@ -33,21 +34,30 @@ class TooSlow(InputError):
     """A recording took longer than the server gives it."""
 
 
-def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, check: Callable[[], object]) -> float:
-    """Decode ``source`` to 16 kHz mono in another process and return its seconds.
+def decode(
+    source: Path,
+    whole: Path,
+    heard: Path | None,
+    *,
+    longest: float,
+    check: Callable[[], object],
+    most: int | None = None,
+) -> tuple[float, Channels]:
+    """Decode ``source`` to 16 kHz mono in another process, and return its seconds and what compared its channels.
 
     Args:
         whole: file to write: every sample as it goes to the detector (WAV of 32-bit floats).
         heard: file to write for a player (WAV of 16-bit integers), or None.
         longest: seconds; a longer recording is refused.
         check: called at once and every fraction of a second; what it raises ends the decoding.
+        most: leading samples whose channels are compared; None for all.
 
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
     """
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
-    process = context.Process(target=_decode, args=(source, whole, heard, longest, answer), daemon=True)
+    process = context.Process(target=_decode, args=(source, whole, heard, longest, Channels(most), answer), daemon=True)
     with answers:
         try:
             process.start()
@@ -68,10 +78,12 @@ def decode(source: Path, whole: Path, heard: Path | None, *, longest: float, che
     return found
 
 
-def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answer: Connection) -> None:
+def _decode(
+    source: Path, whole: Path, heard: Path | None, longest: float, channels: Channels, answer: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the server, which ends this process
     try:
-        answer.send(_written(source, whole, heard, longest))
+        answer.send((_written(source, whole, heard, longest, channels), channels))
     except InputError as error:
         # Without the name of the file, which is a temporary one.
         reason = str(error).removeprefix(f"audio file {source} ").replace(str(source), "the file")
@@ -82,7 +94,7 @@ def _decode(source: Path, whole: Path, heard: Path | None, longest: float, answe
         answer.send(f"cannot be read: {error.strerror or type(error).__name__}")
 
 
-def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> float:
+def _written(source: Path, whole: Path, heard: Path | None, longest: float, channels: Channels) -> float:
     too_long = f"longer than {readable_duration(longest, exact=True)}, the longest recording that is taken here"
     if (stated_length(source) or 0) > longest * SAMPLE_RATE:
         raise InputError(too_long)
@@ -93,7 +105,7 @@ def _written(source: Path, whole: Path, heard: Path | None, longest: float) -> f
             files.enter_context(soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, subtype, format="WAV"))
             for path, subtype in formats.items()
         ]
-        for block in stream_audio(source):
+        for block in stream_audio(source, channels):
             length += len(block)
             if length > longest * SAMPLE_RATE:
                 raise InputError(too_long)

@@ -143,6 +143,8 @@ class Scored:
     name: str
     score: float
     track: Track
+    judged: float
+    """Share of the recording that was scored."""
     meaning: Meaning | None = None
     """None without a calibration."""
     num_samples: int | None = None
@@ -167,6 +169,7 @@ class Scored:
         beginning = {"method": "beginning", "samples": self.num_samples}
         row |= {
             "duration": track.duration,
+            "judged": self.judged,
             **({"method": "track" if self.is_mean else "whole"} if self.num_samples is None else beginning),
             "window": track.window,
             "hop": HOP,
@@ -253,7 +256,9 @@ class Desk:
             watch = _Watch(time.monotonic() + self.limits.timeout, self._closed, self.limits.timeout, check)
             progress(0.0, "decoding")
             whole, heard = folder / "whole.wav", folder / "heard.wav" if look else None
-            duration = decode(source, whole, heard, longest=self.limits.max_duration, check=watch.check)
+            duration, channels = decode(
+                source, whole, heard, longest=self.limits.max_duration, check=watch.check, most=self.num_samples
+            )
             finds_segments = self.detector.trained_on_segments
 
             def scored(seconds: float) -> None:
@@ -262,12 +267,14 @@ class Desk:
                 progress(share, f"scored {clock(seconds)} of {clock(duration)}")
 
             watch.check()
-            track = score_track(self.detector, whole, hop=HOP, progress=scored)
-            score, remark, recording = track.score, track.remark, None
+            track = score_track(self.detector, whole, hop=HOP, progress=scored, channels=channels)
+            score, judged, remark, recording = track.score, track.judged, track.remark, None
             if self.num_samples is not None or duration <= LONG_RECORDING:  # in one piece, as `nes2net predict`
                 recording = WaveformReader.of(self.detector, self.num_samples).read(whole)
                 score = score_or_raise(self.detector, torch.from_numpy(recording.waveform)[None])[0]
-                remark = remark_of(*recording, length_of_training(self.detector.record))
+                judged = recording.judged
+                trained_on = length_of_training(self.detector.record)
+                remark = remark_of(recording.waveform, recording.num_samples, channels, trained_on)
             fakes = self._fakes(whole, duration, watch, progress) if finds_segments else None
             meaning = None
             if self.decider is not None:
@@ -275,13 +282,13 @@ class Desk:
                 # the track.
                 measurer, traits = Measurer.of(self.detector, self.decider), None
                 if measurer:
-                    traits = measurer.of_recording(recording) if recording else measurer.along(whole, track.window)
+                    traits = measurer.of_recording(recording, remark) if recording else measurer.along(whole, track)
                 meaning = Meaning(self.decider(score, traits), self.decider)
             picture = draw(whole, watch.check) if look else None
             token = token_urlsafe(16) if heard else ""
             if heard:
                 self.heard[token] = heard.rename(self._heard_path(token))
-            return Scored(name, score, track, meaning, self.num_samples, picture, token, fakes, remark)
+            return Scored(name, score, track, judged, meaning, self.num_samples, picture, token, fakes, remark.text)
 
     def _fakes(self, path: Path, duration: float, watch: _Watch, progress: Progress) -> Fakes:
         """The fake stretches of a recording, as in `nes2net predict --segments`."""

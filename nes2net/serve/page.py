@@ -245,6 +245,7 @@ def _rows(found: Sequence[Scored | dict[str, str]]) -> list[dict[str, Any]]:
             "fakes": _fakes(item),
             "meaning": item.meaning,
             "samples": item.num_samples,
+            "judged": item.judged,
             "remark": item.remark,
         }
         for item in found
@@ -354,6 +355,7 @@ def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
         "decision",
         "reason",
         "p_value",
+        "judged",
         "remark",
         *_BASIS,
         "error",

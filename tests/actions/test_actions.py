@@ -71,7 +71,8 @@ def test_prediction(files, detector, tmp_path, capsys):
         (None, ""),
         (Once(16000), "--samples 16000"),
         (Once(None), "--samples full"),
-        (Along(hop=0.25), "--track --hop 0.25"),
+        (Once(along=Along(hop=0.25), track=True), "--track --hop 0.25"),
+        (Once(threshold=0.4), "--threshold 0.4"),
         (Stretches(threshold=0.4), "--segments --threshold 0.4"),
         (LONE, "--segments --resolution 20 --threshold 0.45 --hysteresis 0 --min-duration 0.5"),
     ):
@@ -83,13 +84,13 @@ def test_prediction(files, detector, tmp_path, capsys):
 
 
 def test_tracks_and_stretches_come_as_objects(files, detector):
-    (along,) = predict(detector, files[:1], Along(0.5, 0.25)).rows
+    (along,) = predict(detector, files[:1], Once(along=Along(0.5, 0.25), track=True)).rows
     assert np.array_equal(along.track.scores, detector.score_track(files[0], window=0.5, hop=0.25).scores)
     for way, expected in ((LONE, FAKES[:1]), (Stretches(), FAKES)):  # the second stretch is short
         (one,) = predict(detector, files[:1], way).rows
         assert near([stretch[1:3] for stretch in one.stretches], expected) and len(one.track) == 150
     with pytest.raises(InputError, match="the hop must be a positive number"):
-        predict(detector, files, Along(hop=0.0))  # before anything is scored
+        predict(detector, files, Once(along=Along(hop=0.0)))  # before anything is scored
 
 
 def test_scoring(corpus, spectral_detector, tmp_path, capsys):

@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import torch
 from builders import PATIENCE
+from builders.unfit import write_unfit
 
 from nes2net import Detector
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, Traits, fit, load
@@ -91,22 +92,21 @@ def test_rows_and_table(predict, rows, detector):
 def test_a_track(predict, rows, detector, calibrations):
     words = [FILES[0], "--track", "--window", "0.5", "--hop", "0.25"]
     ((row,), _), track = rows(*words), detector.score_track(FILES[0], window=0.5, hop=0.25)
-    assert (row["duration"], row["window"], row["score"]) == (1.5, 0.5, close(float(track.scores.mean())))
+    assert (row["duration"], row["window"], row["score"]) == (1.5, 0.5, close(detector.score(FILES[0])))
     assert row["times"] == pytest.approx(track.times.tolist()) and row["scores"] == close(track.scores.tolist())
     _, line, *windows = table(predict(*words)[1])
-    assert "mean of 5 windows; the lowest, " in line
+    assert "beside it 5 windows; the lowest, " in line
     assert rows(FILES[1], "--track")[0][0]["remark"].startswith("lasts 0.50 s")
     assert [line.split()[:3] for line in windows] == [["at", f"{time:.2f}", "s"] for time in track.times]
     words += ["--calibration", calibrations / "known.json"]
     ((row,), _), decider = rows(*words), Decider(load(calibrations / "known.json"))
     assert row["llrs"] == decider.llrs(np.float32(row["scores"])).tolist()
     assert row["probabilities"] == decider.probabilities(np.float32(row["scores"])).tolist()
-    assert row["llr"] == pytest.approx(np.mean(row["llrs"])) and len(row["times"]) == len(row["llrs"]) > 1
+    assert len(row["times"]) == len(row["llrs"]) > 1
     assert row["decision"] == decider(row["score"]).decision
     out = predict(*words)[1]
     at = [line.split() for line in out.splitlines() if line.lstrip().startswith("at ")]
     assert [float(cells[4]) for cells in at] == pytest.approx(row["llrs"], abs=5e-5)
-    assert "not of windows along a recording" in out  # of whole ones
 
 
 def test_pictures(predict, calibrations, place, tmp_path, monkeypatch):
@@ -127,6 +127,49 @@ def test_pictures(predict, calibrations, place, tmp_path, monkeypatch):
     said = [line.split()[0] for line in table(out)[1:]]
     assert said == [FILES[0], str(other), FILES[0], *["wrote"] * 3]  # announced after the table
     assert sorted(p.name for p in (tmp_path / "pictures").iterdir()) == ["a.png", "a_2.png"]
+
+
+def test_what_is_shown_beside_a_score_never_changes_it(rows, calibrations, tmp_path):
+    """That of the first second, of all, of two minutes; with the decision on it."""
+    for words in (["--samples", "16000"], [], ["--calibration", calibrations / "second.json"]):
+        for name in ("speech/a.wav", "long.flac"):
+            (alone,), _ = rows(name, *words)
+            for shown in (["--track"], ["--plot", tmp_path / "a.png"]):
+                (row,), _ = rows(name, *words, *shown)
+                assert row | alone == row and len(row["times"]) == len(row["scores"]) == row["windows"]
+
+
+def test_how_much_was_judged_stands_in_the_row(predict, rows, calibrations, place):
+    words = ["long.flac", "--calibration", calibrations / "second.json"]
+    (row,), _ = rows(*words)
+    assert row["judged"] == 1 / 121 and "0.83 % of it was judged" in table(predict(*words)[1])[1]
+    assert rows("long.flac", "--samples", "full")[0][0]["judged"] == 1
+    gaps = rows("long.flac", "--hop", "40.375")[0][0]
+    assert gaps["method"] == "track" and gaps["judged"] == pytest.approx(4 * 4.0375 / 121)
+
+
+def test_a_threshold_gives_labels(predict, rows, detector, tmp_path):
+    """The score at the threshold is bona fide; silence is neither."""
+    soundfile.write(tmp_path / "silence.wav", np.zeros(32000), 16000)
+    (first,), _ = rows("speech/a.wav")
+    for threshold, decision in ((first["score"], "bonafide"), (first["score"] + 0.01, "spoof")):
+        (row, silent), _ = rows("speech/a.wav", tmp_path / "silence.wav", "--threshold", threshold)
+        assert (row["decision"], row["threshold"], silent["decision"]) == (decision, threshold, CANNOT_TELL)
+        assert "probability" not in row and silent["reason"] == "digital silence"
+    out = predict("speech/a.wav", "--threshold", "0")[1]
+    assert table(out)[0].split() == ["file", "score", "duration", "decision"]
+    assert "# decision: bona fide from a score of 0 on, the --threshold that you gave" in out
+
+
+def test_an_unfit_recording_has_no_probability(predict, rows, calibrations, tmp_path):
+    reasons = write_unfit(tmp_path)
+    found, _ = rows(*reasons, "--calibration", calibrations / "known.json", "--abstain", "0", "--track")
+    for row, reason in zip(found, reasons.values(), strict=True):
+        assert (row["llr"], row["probability"], row["decision"]) == (None, None, CANNOT_TELL) and "llrs" not in row
+        assert row["reason"].startswith(reason) and row["remark"].startswith(reason)
+    lines = table(predict(*reasons, "--calibration", calibrations / "known.json")[1])[1:]
+    for line, reason in zip(lines, reasons.values(), strict=True):
+        assert "–  –  cannot tell" in re.sub(" +", "  ", line).replace("cannot  tell", "cannot tell") and reason in line
 
 
 @pytest.mark.parametrize("suffix", ["flac", "mp3"])
@@ -322,9 +365,10 @@ OTHER = "the calibration does not belong to this detector: it was learned from s
 def test_errors_are_one_line(refused, place, calibrations, monkeypatch):
     monkeypatch.chdir(place)
     for words, messages in (
-        ("--samples 100 --track", ["--samples is for one score a file"]),
         ("--samples all", ["--samples is at least 1, 4sec or full, not all"]),
-        ("--threshold 0", ["--threshold is drawn by --plot"]),
+        ("--hop 8 --window 1", ["--window and --hop would change nothing", "add --track"]),
+        ("--samples 16000 --hop 1", ["--window and --hop would change nothing", "add --track"]),
+        ("--threshold nan", ["--threshold is a number, not nan"]),
         ("speech --plot a.png", ["there are 4 files: name a folder"]),
         ("empty", ["there are no audio files in empty"]),
         ("--calibration {}/other.json", [OTHER, "000000000000 in bfloat16", "another detector or another precision"]),

@@ -67,7 +67,7 @@ def test_the_table(score, tmp_path):
     counts = record["counts"]
     assert counts == {name: sum(row["decision"] == name for row in rows) for name in counts}
     assert f"decisions: {counts['bonafide']} bonafide, {counts['spoof']} spoof, 0 cannot" in out
-    assert "the operating point cost:1,10,0.5" in out and "no recording is called 'cannot tell'" in err
+    assert "the operating point cost:1,10,0.5" in out and "none is called 'cannot tell' for being unlike" in err
     written = (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns
     assert "spoof, 0 cannot tell, complete already in dev.txt" in score(flags)[2]
     assert (tmp_path / "dev.txt.decisions.csv").stat().st_mtime_ns == written
@@ -88,10 +88,14 @@ def test_recordings_are_measured_once(score, corpus, here):
     traits = measured(trials[:2])
     unheard = traits[trials[1].id]._replace(level=-110.0)
     path, audio = here / "dev.txt.traits.partial", [stamp(trial.path) for trial in trials]
-    run = {"traits": "duration level bandwidth", "trials": recordings_digest(trials), "num_samples": SAMPLES}
+    run = {
+        "traits": "duration level bandwidth judged unfit",
+        "trials": recordings_digest(trials),
+        "num_samples": SAMPLES,
+    }
     with Journal(path, run, TraitsOutput().to_json) as earlier:
         earlier.add({trials[0].id: Row(traits[trials[0].id], audio[0]), trials[1].id: Row(unheard, audio[1])})
-    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0], audio[3]]]
+    wrong = [[trials[3].id, [1.0], audio[3]], [trials[3].id, [0.0, -20.0, 8000.0, 1.0, ""], audio[3]]]
     path.write_text("\n".join([path.read_text()[:-1], *map(json.dumps, wrong), '["cut']))
     (here / "dev.txt.decisions.json").write_text("{}")
     again, record, *_ = score(flags)

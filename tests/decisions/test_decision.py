@@ -22,15 +22,30 @@ def test_a_decision_follows_its_threshold(prior, score, name):
     decider = Decider(CALIBRATION, prior, OperatingPoint.parse(name) if name else None)
     found = decider(score)
     odds = math.exp(found.llr) * prior / (1 - prior)
-    assert found.llr == pytest.approx(CALIBRATION.weights[0] * score + CALIBRATION.offset)
+    ratio = CALIBRATION.weights[0] * score + CALIBRATION.offset
+    assert found.llr == pytest.approx(np.clip(ratio, -np.log(5), np.log(5)))  # of four trials a class
+    assert replace(decider, unbounded=True)(score).llr == pytest.approx(ratio)
     assert found.probability == pytest.approx(odds / (1 + odds))
-    assert found.decision == ("bonafide" if found.llr >= decider.llr_threshold else "spoof")
+    assert found.decision == replace(decider, unbounded=True)(score).decision
     if abs(score - decider.threshold) > 1e-9:
         assert found.decision == ("bonafide" if score > decider.threshold else "spoof")
     if name is None and abs(found.probability - 0.5) > 1e-9:
         assert found.decision == ("bonafide" if found.probability > 0.5 else "spoof")
     assert list(found.row()) == ["score", "llr", "probability", "decision"]
     assert decider.probabilities([score])[0] == found.probability and decider.llrs([score])[0] == found.llr
+
+
+def test_ratios_are_bounded_by_the_trials_of_the_calibration():
+    """So that no probability is 1; the decision is that of the score, beyond the bound, too."""
+    rng = np.random.default_rng(0)
+    separated = fit(rng.normal(3, 0.1, 300), rng.normal(-3, 0.1, 40))
+    decider = Decider(separated, operating_point=OperatingPoint.parse("fa:5%"))
+    assert separated.largest_llr == pytest.approx(np.log(41)) and decider.basis()["largest_llr"] == np.log1p(40)
+    far = decider(1000.0)
+    assert (far.llr, far.probability, far.decision) == (np.log1p(40), pytest.approx(41 / 42), "bonafide")
+    assert far.llr < replace(decider, unbounded=True)(1000.0).llr and "±3.714" in decider.described()[1]
+    assert "±" not in replace(decider, unbounded=True).described()[1]
+    assert replace(separated, llrs=None).largest_llr == math.inf
 
 
 @pytest.mark.parametrize("weight", [-2.0, 0.0, 1e-308])

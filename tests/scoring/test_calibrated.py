@@ -1,16 +1,21 @@
 """A detector and its calibration: `Detector.decide` and `segment`, and calibrations that do not belong."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from builders import loud_is_fake
+from builders.unfit import LOUD, UNFIT, write_unfit
 
-from nes2net.decisions import Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
+from nes2net.corpora.trial import Trial
+from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
 from nes2net.decisions.population import measure
 from nes2net.errors import InputError
-from nes2net.scoring.calibrated import calibrated_samples, check_belongs
+from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
+from nes2net.scoring.corpus import score_trials
 
 FITTED = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
 
@@ -24,16 +29,40 @@ def test_decide(spectral_detector, noise, tmp_path):
     scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", 16000)
     calibration, decide = replace(FITTED, scored_by=scored_by), spectral_detector.decide
     soundfile.write(tmp_path / "a.wav", noise, 16000, subtype="FLOAT")
-    expected = Decider(calibration)(spectral_detector.score(noise, 16000, num_samples=16000))
+    score = spectral_detector.score(noise, 16000, num_samples=16000)
+    expected = replace(Decider(calibration)(score), judged=2 / 3)
     assert decide(noise, calibration, 16000) == decide(tmp_path / "a.wav", calibration) == expected
     decider, halves = Decider(calibration, 0.9, OperatingPoint("eer")), np.repeat(noise, 2)
-    assert decide(noise, decider, 16000) == decider(expected.score)
+    assert decide(noise, decider, 16000) == replace(decider(score), judged=2 / 3)
     alone = spectral_detector.score(halves, 32000, num_samples=16000)
     assert decide(halves, calibration, 32000).score == pytest.approx(alone)
     whole = replace(calibration, scored_by=replace(scored_by, num_samples=None))
     assert decide(noise, whole, 16000).score == spectral_detector.score(noise, 16000)
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         decide(noise, replace(calibration, scored_by=replace(scored_by, fingerprint="0")), 16000)
+
+
+def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
+    """By Python, and in the table beside a score file; whatever is said of the calibration's recordings."""
+    spectral_detector.save(tmp_path / "model.pth")
+    scored_by = ScoredBy(spectral_detector.fingerprint(), "float32", None)
+    decider = Decider(replace(FITTED, scored_by=scored_by), abstain=0)
+    reasons = write_unfit(tmp_path) | {tmp_path / "voice.wav": ""}
+    soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
+    trials = [Trial(path.stem, path) for path in reasons]
+    decisions = {path.stem: spectral_detector.decide(path, decider) for path in reasons}
+    score_trials(spectral_detector, trials, tmp_path / "scores.txt", num_samples=None, num_workers=0)
+    table = decide_trials(spectral_detector, decider, trials, tmp_path / "scores.txt", num_samples=None, num_workers=0)
+    rows = {row["id"]: row for row in csv.DictReader(table.path.read_text().splitlines())}
+    for path, reason in reasons.items():
+        found, row = decisions[path.stem], rows[path.stem]
+        assert (found.decision == CANNOT_TELL) is bool(reason) and (found.reason or "").startswith(reason)
+        assert (found.llr is None) is (found.probability is None) is bool(reason)
+        assert (row["llr"] == "") is (row["probability"] == "") is bool(reason)
+        assert (row["decision"], row["reason"], row["judged"]) == (found.decision, found.reason or "", "1.0")
+    assert table.counts[CANNOT_TELL] == len(UNFIT)
+    opposite = torch.from_numpy(UNFIT["opposite"][0].T)
+    assert spectral_detector.decide(opposite, decider, 16000).decision == CANNOT_TELL
 
 
 def test_a_repeated_recording_is_measured_once(spectral_detector, noise):

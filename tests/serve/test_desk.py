@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from builders import PATIENCE, loud_is_fake
 from builders.page_requests import wait
+from builders.unfit import write_unfit
 from PIL import Image
 
 from nes2net.cli.main import main
@@ -117,6 +118,18 @@ def test_a_decision_and_what_it_rests_on(small, model, speech, calibration, tmp_
     other = Decider(replace(calibration, scored_by=replace(scored_by, fingerprint="0" * 64)))
     with pytest.raises(InputError, match="the calibration does not belong to this detector"):
         Desk(small, folder, decider=other)
+
+
+def test_an_unfit_recording_is_not_decided(small, calibration, tmp_path, folder):
+    """As the channels show that are averaged in another process; and 0.5 s of a long one are a share of it."""
+    desk = Desk(small, folder, decider=Decider(calibration))
+    for path, reason in write_unfit(tmp_path).items():
+        row = desk.score(path, path.name).row()
+        assert (row["llr"], row["probability"], row["decision"], row["judged"]) == (None, None, CANNOT_TELL, 1)
+        assert row["reason"].startswith(reason) and row["remark"].startswith(reason)
+    scored_by = ScoredBy(small.fingerprint(), "float32", 8000)
+    desk = Desk(small, folder, decider=Decider(replace(calibration, scored_by=scored_by)))
+    assert desk.score(path, path.name).row()["judged"] == 0.25
 
 
 def drawn(path, samples, check=lambda: None, **options):

@@ -112,6 +112,18 @@ def test_a_recording_that_is_not_decided(small, speech, calibration, tmp_path):
     assert float(line["llr_threshold"]) == decider.llr_threshold and float(line["p_value"]) < 0.05
 
 
+def test_an_unfit_recording_has_no_probability(small, calibration, tmp_path):
+    """Neither in the card and the table nor in the CSV."""
+    desk = Desk(small, tmp_path, decider=Decider(calibration))
+    soundfile.write(tmp_path / "a.wav", np.zeros(32000), 16000)
+    found = [desk.score(tmp_path / "a.wav", "a.wav", look=True)]
+    html = render(found * 2, calibrated=True, notes=desk.notes)
+    assert 'n2-verdict unsure">cannot tell' in html and "<b>Why:</b> digital silence" in html
+    assert "There is no probability" in html and '<td class="n">–</td><td class="n far">–</td>' in html
+    (line,) = table(found)
+    assert (line["llr"], line["probability"], line["decision"]) == ("", "", "cannot tell")
+
+
 def test_the_axes_and_a_long_track_that_is_thinned_to_medians_and_its_ends():
     track = Track(np.array([2.0, 3.0]), np.array([1.0, 1.01], np.float32), 4.0, 5.0)
     assert np.ptp(span(track, None)) == 4  # noise does not look like a cliff
