@@ -7,6 +7,7 @@ computed in bfloat16 if the processor has instructions for it, otherwise in floa
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -154,6 +155,24 @@ def has_fast_bfloat16() -> bool:
     """Whether this processor has instructions for products of bfloat16 numbers (AVX-512 or AMX)."""
     questions = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # missing from other builds
     return any(getattr(torch.cpu, question, bool)() for question in questions)
+
+
+def has_fast_float16() -> bool:
+    """Whether this processor has instructions for products of float16 numbers; True if PyTorch does not tell."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer versions have it
+    return any(capabilities.get(name, True) for name in ("avx512_fp16", "amx_fp16"))
+
+
+def emulation_note(precision: str, device: torch.device) -> str:
+    """Say that the processor of this machine emulates ``precision`` on ``device``; empty if it does not."""
+    is_fast = {"bfloat16": has_fast_bfloat16, "float16": has_fast_float16}.get(precision)
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")  # nothing tells it of others
+    if device.type != "cpu" or is_fast is None or not is_x86 or is_fast():
+        return ""
+    return (
+        f"this processor has no instructions for {precision} and emulates it, which is slower than float32, often by "
+        "far: `dtype=fastest` takes what is fast here"
+    )
 
 
 class Int8Rows(Int8Linear):

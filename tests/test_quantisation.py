@@ -1,14 +1,17 @@
 """Int8 products: exact integers, a row at a time, on every processor; and detectors that use them."""
 
 import copy
+import platform
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from scipy.stats import spearmanr
 from torch import nn
 
 from nes2net import Detector, InputError, quantisation
+from nes2net.cli.main import main
 from nes2net.quantisation import Int8Linear, has_fast_product, onednn_product, plain_product, quantise, quantised_rows
 
 SMALL = {"backend": {"name": "nes2net_x", "nes_ratio": [4, 4]}}
@@ -59,6 +62,31 @@ def test_fastest_precision_by_detector_and_processor(frontend, fast_product, fas
     monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda: fast_bfloat16)
     detector = Detector.from_config({"frontend": frontend, **SMALL})
     assert detector.set_precision("fastest").precision == fastest
+
+
+@pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="nothing tells it of others")
+def test_a_precision_that_is_emulated_is_said_to_be(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_fp16": False, "amx_fp16": False}, raising=False)
+    Detector.from_config({"frontend": "lfcc", "backend": "mean_linear"}).save(tmp_path / "a.pth")
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.random.default_rng(0).standard_normal(16000), 16000)
+    (tmp_path / "list.csv").write_text("path,label\na.wav,spoof\n")
+    score = f"score generic {tmp_path}/list.csv --split all --workers 0 --overwrite --out {tmp_path}/s.txt"
+    predict, bench = (
+        f"predict {tmp_path}/a.wav",
+        f"bench {tmp_path}/a.wav --seconds 0.5 --rounds 1 --batch-size 1 --workers 0",
+    )
+    for command, dtype, is_fast in (
+        (score, "bfloat16", False),
+        (predict, "bfloat16", False),
+        (predict, "float16", True),  # of which bfloat16 tells nothing
+        (bench, "bfloat16", False),
+        (predict, "bfloat16", True),
+        (predict, "float32", False),
+    ):
+        monkeypatch.setattr(quantisation, "has_fast_bfloat16", lambda is_fast=is_fast: is_fast)
+        assert main(f"{command} --model {tmp_path}/a.pth --device cpu --dtype {dtype}".split()) == 0
+        told = f"note: this processor has no instructions for {dtype}" in capsys.readouterr().err
+        assert told == (dtype == "float16" or (dtype == "bfloat16" and not is_fast)), (command, dtype)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

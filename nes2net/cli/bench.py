@@ -58,6 +58,8 @@ def bench(
     from nes2net.detector.loading import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table
     from nes2net.machine.devices import choose_device
+    from nes2net.machine.terminal import print_note
+    from nes2net.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 
     if model and frontend:
@@ -72,6 +74,7 @@ def bench(
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)
         detector = Detector.from_config(config).to(chosen).set_precision("float32" if dtype == "auto" else dtype).eval()
+    print_note(emulation_note(detector.precision, detector.device))
     num_samples = round(seconds * SAMPLE_RATE) if 0 < seconds < 3600 else 0
     if num_samples < detector.min_samples:
         shortest = detector.min_samples / SAMPLE_RATE

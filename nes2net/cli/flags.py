@@ -244,8 +244,12 @@ class Loading(Architecture):
     def load(self, model: str) -> Detector:
         from nes2net.detector import Detector
         from nes2net.machine.devices import own_device
+        from nes2net.machine.terminal import print_note
+        from nes2net.quantisation import emulation_note
 
-        return Detector.from_pretrained(model, own_device(self.device), self.dtype, self.config, self.base)
+        detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.config, self.base)
+        print_note(emulation_note(detector.precision, detector.device))
+        return detector
 
 
 @dataclass(frozen=True)

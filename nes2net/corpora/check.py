@@ -26,7 +26,8 @@ class SplitCheck:
     """What was found of one part of a corpus.
 
     ``missing`` and ``extra`` are paths below the folder ``audio``, ``present`` are the files to
-    read. ``segments`` says which labels of segments there are. ``notes`` names what is remarkable
+    read. ``segments`` says which labels of segments there are. ``is_trained_on`` says whether all its
+    trials are training trials too. ``notes`` names what is remarkable
     but no fault, and ``problems`` what is wrong and what to do.
     """
 
@@ -40,8 +41,24 @@ class SplitCheck:
     extra: list[str] = field(default_factory=list)
     decoding: Decoding | None = None
     segments: list[str] = field(default_factory=list)
+    is_trained_on: bool = False
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def training(self) -> str:
+        """What training does with this part: ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
+        unreadable = len(self.decoding.unreadable) if self.decoding else 0
+        if (reason := self.why_no_audio) and (self.missing or not unreadable or unreadable == len(self.present)):
+            return f"no: {reason}"
+        if self.counts.spoof is None:
+            return f"no: {_UNLABELLED}"
+        if not self.counts.labelled:
+            return f"no: {_ONE_CLASS}"
+        unlabelled = self.counts.trials - (self.counts.bonafide or 0) - self.counts.spoof
+        if unlabelled:
+            return f"no: {unlabelled:,} of {counted(self.counts.trials, 'trial')} have no label"
+        return f"in part: {reason}, and are left out" if reason else "yes"
 
     @property
     def why_no_audio(self) -> str:
@@ -70,7 +87,7 @@ class CorpusCheck:
     """The findings of :func:`check_corpus`.
 
     ``asv_problem`` is the reason why min t-DCF cannot be computed: empty if it can, None if the
-    corpus does not define it.
+    corpus does not define it. ``is_selection`` says whether only some parts were to be checked.
     """
 
     title: str
@@ -78,6 +95,7 @@ class CorpusCheck:
     splits: list[SplitCheck]
     key: KeyCheck | None = None
     asv_problem: str | None = None
+    is_selection: bool = False
     licence: str = ""
     source: str = ""
 
@@ -102,17 +120,18 @@ class CorpusCheck:
         """Pairs of a task and ``"yes"``, ``"in part: …"`` or ``"no: …"``."""
         train, score, evaluate = [], [], []
         for part in self.splits:
-            for task, split in (("train", "train"), ("validate", "dev")):
-                if part.split in (split, WHOLE):
-                    labels = (
-                        "" if part.counts.labelled else _ONE_CLASS if part.counts.spoof is not None else _UNLABELLED
-                    )
-                    train.append((task, _verdict(part.why_no_audio or labels)))
+            if part.split in ("train", WHOLE):
+                train.append(("train", part.training))
+            if part.split in ("dev", WHOLE):
+                repeated = part.is_trained_on and part.training != f"no: {part.why_no_audio}"
+                train.append(("validate", f"no: {_TRAINED_ON}" if repeated else part.training))
             name = "" if self.is_whole else f" {part.split}"
             readable = len(part.present) - len(part.decoding.unreadable if part.decoding else ())
             score.append((f"score{name}", _verdict(part.why_no_audio, "in part" if readable else "no")))
             if self.key is None:
                 evaluate.append((f"evaluate{name}", self._evaluation(part.split, part.counts, _UNLABELLED)))
+        if [task for task, _ in train] == ["train"] and not self.is_selection:
+            train.append(("validate", "no: there is no part dev"))
         if self.key is not None:
             reason = "the keys are not there" if self.key.path is None else "the keys cannot be used"
             for phase, counts in (self.key.counts or {"eval": Counts(0)}).items():
@@ -131,6 +150,7 @@ class CorpusCheck:
 
 _UNLABELLED = "its labels are not there"
 _ONE_CLASS = "all its trials are of one class"
+_TRAINED_ON = "all its trials are training trials too; fill a column 'split' with train and dev"
 
 
 def _verdict(reason: str, otherwise: str = "no") -> str:
@@ -169,11 +189,13 @@ def check_corpus(
     if keys is not None and not Path(keys).exists():
         raise NotFound(f"keys {keys} not found; give the folder of the keys", [Path(keys)])
     lists = protocols if protocols is not None or corpus.key_files else keys
+    is_selection = bool(splits)
     if not splits:
         splits = corpus.find_splits(root, lists)
     names = [known_split(split, corpus.accepted_splits, corpus.title) for split in splits]
     parts: list[SplitCheck] = []
     ids: dict[str, None] = {}
+    trained: set[Path | None] = set()
     for split in names:
         part, trials = _check_split(corpus, root, split, lists, subset)
         if decode and part.audio is not None:
@@ -183,6 +205,10 @@ def check_corpus(
                     f"{len(reasons):,} of {counted(len(part.present), 'file')} cannot be read: {listed(reasons)}"
                     f"{_obtain(corpus, 'audio')}"
                 )
+        paths = {trial.path for trial in trials}
+        if split == "train":
+            trained = paths
+        part.is_trained_on = split == WHOLE or (split == "dev" and bool(paths) and paths <= trained)
         parts.append(part)
         ids |= dict.fromkeys(trial.id for trial in trials)
     if any(part.extra for part in parts):
@@ -200,7 +226,9 @@ def check_corpus(
             part.extra = [
                 name for name in part.extra if os.path.abspath(os.path.join(part.audio or "", name)) not in named
             ]
-    check = CorpusCheck(corpus.title, root, parts, licence=corpus.licence, source=corpus.source)
+    check = CorpusCheck(
+        corpus.title, root, parts, is_selection=is_selection, licence=corpus.licence, source=corpus.source
+    )
     keys = root if keys is None else Path(keys)
     if corpus.key_files:
         check.key = _check_key(corpus, keys, ids, subset)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from builders import miniature_corpora
 from builders.files import folder, write
 
@@ -15,7 +16,9 @@ from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import NotFound
 from nes2net.errors import InputError
 from nes2net.localisation import write_rttm
+from nes2net.recipes.data import DataConfig
 from nes2net.registry import corpora
+from nes2net.training.data import check_unseen, read_trials
 
 ROOTS = dict.fromkeys(("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), ".")
 ROOTS |= {name: name for name in ("partialspoof", "generic")}
@@ -55,7 +58,8 @@ def test_whole(every_corpus, name):
     found = check(name, every_corpus, decode=True)
     assert found.complete and found.missing == []
     tasks = dict(found.tasks())
-    assert all(verdict.startswith("yes") for verdict in tasks.values())
+    refused = {"validate"} if name == "generic" else set()  # its list names no parts
+    assert {task for task, verdict in tasks.items() if not verdict.startswith("yes")} == refused
     assert name not in TASKS or " ".join(tasks) == TASKS[name]
     assert tasks.get("evaluate eval", "yes") == ("yes: EER and min t-DCF" if name in WITH_TDCF else "yes")
     for part in found.splits:
@@ -137,6 +141,37 @@ def test_files_that_cannot_be_read(copy):
     why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
     _, tasks = one_problem("in_the_wild", copy, why, decode=True)
     assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
+
+
+@pytest.mark.parametrize(
+    "splits, labels, broken, train, validate",
+    [
+        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (), "yes", "yes"),
+        ([""] * 8, "brbr" * 2, (), "yes", "all its trials are training trials too"),
+        (["train"] * 8, "brbr" * 2, (), "yes", "there is no part dev"),
+        (["train"] * 4 + ["dev"] * 4, "br r" + "bbbb", (), "1 of 4 trials have no label", "are of one class"),
+        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (0,), "in part: 1 of 4 files cannot be read, and are left", "yes"),
+    ],
+)
+def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, broken, train, validate):
+    names = {"b": "bonafide", "r": "spoof", " ": ""}
+    rows = [f"{n}.wav,{names[label]},{split}" for n, (label, split) in enumerate(zip(labels, splits))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    for number in range(8):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01 * number), 16000)
+    for number in broken:
+        (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
+    found = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
+    tasks = dict(found.tasks())
+    assert train in tasks["train"] and validate in tasks["validate"]
+    data = DataConfig(corpus="generic", root=str(tmp_path / "list.csv"))
+    refused = []
+    try:
+        trials = {part: read_trials(data, part) for part in ("train", "dev")}
+        check_unseen(data, trials["train"], trials["dev"])
+    except InputError as error:
+        refused.append(str(error))
+    assert bool(refused) == any(tasks[task].startswith("no") for task in ("train", "validate")), refused
 
 
 def test_keys_that_are_not_there(copy):
