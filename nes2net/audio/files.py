@@ -9,7 +9,13 @@ from pathlib import Path
 from nes2net.errors import InputError
 
 #: Suffixes of recordings, in lower case.
-AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .au .sph .wma .webm".split())
+AUDIO_SUFFIXES = frozenset(
+    (
+        ".wav .wave .bwf .rf64 .w64 .aiff .aif .aifc .au .snd .caf .sph .nist .flac .tta .wv .ape "
+        ".mp3 .mp2 .mpga .aac .ac3 .eac3 .dts .loas .amr .awb .ogg .oga .ogv .opus .spx "
+        ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .webm .mkv .mka .avi .flv .wma .wmv .asf"
+    ).split()
+)
 
 
 def is_recording(name: str) -> bool:
