@@ -19,6 +19,9 @@ AUDIO_SUFFIXES = frozenset(
     ).split()
 )
 
+# What stands beside recordings and is never one; nobody needs to hear that it was passed over.
+_LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
+
 
 def is_recording(name: str) -> bool:
     """Whether a file of this name is a recording, and not hidden like the ``._1.wav`` of macOS.
@@ -53,7 +56,7 @@ def _files_below(folder: Path) -> list[Path]:
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """Replace the folders among ``names`` by the recordings in and below them.
 
-    A note says how many files of a folder are passed over.
+    A note says how many files of a folder are passed over, lists and texts left out.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.
@@ -67,12 +70,13 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
         recordings = [file for file in below if is_recording(file.name)]
         if not recordings:
             raise InputError(f"there are no audio files in {path} ({', '.join(sorted(AUDIO_SUFFIXES))})")
-        suffixes = Counter(file.suffix.lower() or "no suffix" for file in below if not is_recording(file.name))
+        other = [file.suffix.lower() for file in below if not is_recording(file.name)]
+        suffixes = Counter(suffix or "no suffix" for suffix in other if suffix not in _LISTS_AND_NOTES)
         if suffixes:
             counts = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
             print_note(
-                f"{suffixes.total():,} files in {path} were passed over, because their suffixes are not those of "
-                f"audio ({counts}): name such a file itself to have it read"
+                f"passed over in {path}, because the suffix is not one of audio: {counts}; name such a file itself "
+                "to have it read"
             )
         files += recordings
     return files
