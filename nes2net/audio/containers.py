@@ -19,9 +19,11 @@ RIFF_FORMATS: dict[bytes, _ByteOrder] = {
     **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), "little"),
     **dict.fromkeys((b"RIFX", b"FORM"), "big"),
 }
-# Programs that do not know how long a chunk will be write this size or more; with sizes of 64 bits,
-# the second.
-_UNKNOWN_SIZE, _UNKNOWN_LONG_SIZE = 0x7FFFF000, 1 << 62
+# Programs that do not know how long a chunk will be write one of these sizes, some less the bytes of
+# the headers. Any other size is a statement: WAV files reach 4 GiB.
+_PLACEHOLDERS = (0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
+_HEADERS_BYTES = 64
+_UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, where sizes have 64 bits
 _MOST_CHUNKS = 10_000  # a file of zeros would seem to have more
 
 
@@ -39,7 +41,7 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
             file.seek(position)
             head = file.read(8)
             size, present = int.from_bytes(head[4:], "little"), size_of_file - position - 8
-            if head[:4] != b"RIFF" or not 0 < size < _UNKNOWN_SIZE:
+            if head[:4] != b"RIFF" or not size or is_placeholder(size):
                 return None
             if size > present + 8:  # see below
                 return size, present, "bytes"
@@ -51,12 +53,14 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
     for name, size, place in _chunks(file, order):
         body = file.read(min(size, 32))
         if name in (b"data", b"SSND"):
-            present, limit = size_of_file - place, _UNKNOWN_SIZE
+            present = size_of_file - place
+            is_unknown = is_placeholder(size)
             # libsndfile and FFmpeg then read to the end
             if size == 0xFFFFFFFF and long_size is not None:
-                size, limit = long_size, _UNKNOWN_LONG_SIZE
+                size = long_size
+                is_unknown = long_size >= _UNKNOWN_LONG_SIZE
             # Some programs count the chunk's own header, the header of the file, or the whole file.
-            if size >= limit or size in (present + 8, size_of_file - 8, size_of_file):
+            if is_unknown or size in (present + 8, size_of_file - 8, size_of_file):
                 return None
             announced, present = size // unit_bytes, max(0, present) // unit_bytes
             return (announced, present, unit) if announced > present else None
@@ -66,6 +70,11 @@ def missing_audio(file: BinaryIO) -> tuple[int, int, str] | None:
         if name == b"fmt " and len(body) >= 14 and int.from_bytes(body[:2], order) in {1, 3, 6, 7, 0xFFFE}:
             unit_bytes, unit = max(1, int.from_bytes(body[12:14], order)), "samples"
     return None
+
+
+def is_placeholder(size: int) -> bool:
+    """Whether a program that did not know the length wrote ``size``, of 32 bits, in its place."""
+    return any(abs(size - placeholder) <= _HEADERS_BYTES for placeholder in _PLACEHOLDERS)
 
 
 def lacks_length(file: BinaryIO) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ from av.audio.plane import AudioPlane
 
 from nes2net.audio.containers import (
     RIFF_FORMATS,
+    is_placeholder,
     lacks_length,
     matroska_fault,
     missing_audio,
@@ -31,6 +33,7 @@ from nes2net.audio.containers import (
 from nes2net.audio.frames import (
     FlacHeader,
     exceeds_length,
+    link_starts,
     missing_of_last_frame,
     ogg_fault,
     parse_stream_info,
@@ -119,8 +122,8 @@ MP3 = ("MP3", "MPEG")
 #: Samples of all channels together that are decoded at a time.
 BLOCK_VALUES = 1 << 20
 # libsndfile's log alone says that a file of these formats was cut off.
-# Programs that do not know the length write these sizes or more.
-_LOGGING_CUTS = {"AU": 0x7FFFF000, "CAF": 1 << 62, "W64": 1 << 62}
+_LOGGING_CUTS = ("AU", "CAF", "W64")
+_UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, of a program that does not know the length
 
 
 class _InOrder(soundfile.SoundFile):
@@ -138,18 +141,47 @@ def open_with_libsndfile(
 ) -> soundfile.SoundFile:
     """``kind(path)``, with one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
     in_memory = open_recording(path) if isinstance(path, RecordingBytes) else None
+    name: str | Path | bytes = "" if isinstance(path, RecordingBytes) else path
     try:
-        return kind(in_memory or path)
+        str(path).encode()
+    except UnicodeEncodeError:  # soundfile would refuse the name, but takes its bytes
+        name = os.fsencode(name)
+    try:
+        return kind(in_memory or name)
     except TypeError as error:  # soundfile looks at the name only
         if Path(in_memory.name if in_memory else str(path)).suffix.lower() != ".raw":
             raise
         raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
 
 
+def is_chain(path: Path | RecordingBytes) -> bool:
+    """Whether several complete streams of Ogg or FLAC follow each other in the file."""
+    with open_recording(path) as file:
+        return len(link_starts(file)) > 1
+
+
+def _links(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+    """The links of a chain and their headers, each in memory; or ``path`` and ``header``, if it is no chain."""
+    with open_recording(path) as file:
+        starts = link_starts(file)
+        if len(starts) == 1:
+            yield path, header
+            return
+        suffix = path.suffix if isinstance(path, RecordingBytes) else None
+        for start, end in pairwise([*starts, file.seek(0, 2)]):
+            file.seek(start)
+            link = RecordingBytes(str(path), file.read(end - start), suffix)
+            yield link, check_whole(link)
+
+
 def libsndfile_blocks(
     path: Path | RecordingBytes, header: FlacHeader | None
 ) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
+
+    The links of a chain follow each other; their rates and numbers of channels may differ.
 
     Args:
         header: the header of a FLAC file; None for other formats.
@@ -158,6 +190,13 @@ def libsndfile_blocks(
         DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
         InputError: if the file was cut off.
     """
+    for link, header_of_link in _links(path, header):
+        yield from _libsndfile_link(link, header_of_link)
+
+
+def _libsndfile_link(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Generator[tuple[np.ndarray, int], None, None]:
     with open_with_libsndfile(path, _InOrder) as file:
         check_length(file, path, header)
         length = max(1, BLOCK_VALUES // file.channels)
@@ -191,7 +230,8 @@ def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header:
     check_format(path, file.format)
     if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
         announced, present = map(int, sizes.groups())
-        if present < announced < _LOGGING_CUTS[file.format]:
+        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= _UNKNOWN_LONG_SIZE
+        if present < announced and not is_unknown:
             raise cut_off(path, announced, present, "bytes")
     if file.format == "NIST":
         raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
@@ -213,6 +253,8 @@ _TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl":
 def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
     """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
 
+    The links of a chain follow each other, as in :func:`libsndfile_blocks`.
+
     Args:
         strict: stop at a FLAC frame whose checksum is wrong.
 
@@ -221,6 +263,11 @@ def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Genera
         ValueError: if there is no audio in the file.
         av.FFmpegError: if FFmpeg does not read the file.
     """
+    for link, _ in _links(path, None):
+        yield from _ffmpeg_link(link, strict)
+
+
+def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
     count, kind, channels = 0, None, 0
     frames: list[np.ndarray] = []
     held = 0  # samples in ``frames``

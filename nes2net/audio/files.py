@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from nes2net.errors import InputError
+from nes2net.machine.terminal import print_note
 
 #: Suffixes of recordings, in lower case.
-AUDIO_SUFFIXES = frozenset(".wav .flac .mp3 .ogg .opus .m4a .aac .aiff .aif .au .sph .wma .webm".split())
+AUDIO_SUFFIXES = frozenset(
+    (
+        ".wav .wave .bwf .rf64 .w64 .aiff .aif .aifc .au .snd .caf .sph .nist .flac .tta .wv .ape "
+        ".mp3 .mp2 .mpga .aac .ac3 .eac3 .dts .loas .amr .awb .ogg .oga .ogv .opus .spx "
+        ".m4a .m4b .mp4 .m4v .mov .3gp .3g2 .webm .mkv .mka .avi .flv .wma .wmv .asf"
+    ).split()
+)
+
+# What stands beside recordings and is never one; nobody needs to hear that it was passed over.
+_LISTS_AND_NOTES = frozenset(".txt .csv .tsv .json .yaml .yml .md .html .rttm .textgrid .lab .trn".split())
 
 
 def is_recording(name: str) -> bool:
@@ -30,25 +41,42 @@ def recordings_below(folder: Path) -> list[Path]:
     Raises:
         InputError: if a folder cannot be listed.
     """
+    return [path for path in _files_below(folder) if is_recording(path.name)]
 
+
+def _files_below(folder: Path) -> list[Path]:
     def unreadable(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
     walk = os.walk(folder, onerror=unreadable)
-    return sorted(Path(place, name) for place, _, names in walk for name in names if is_recording(name))
+    return sorted(Path(place, name) for place, _, names in walk for name in names)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """Replace the folders among ``names`` by the recordings in and below them.
+
+    A note says how many files of a folder are passed over, lists and texts left out.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.
     """
     files: list[Path] = []
     for path in map(Path, names):
-        found = recordings_below(path) if path.is_dir() else [path]
-        if not found:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        below = [file for file in _files_below(path) if not file.name.startswith(".")]
+        recordings = [file for file in below if is_recording(file.name)]
+        if not recordings:
             raise InputError(f"there are no audio files in {path} ({', '.join(sorted(AUDIO_SUFFIXES))})")
-        files += found
+        other = [file.suffix.lower() for file in below if not is_recording(file.name)]
+        suffixes = Counter(suffix or "no suffix" for suffix in other if suffix not in _LISTS_AND_NOTES)
+        if suffixes:
+            counts = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
+            print_note(
+                f"passed over in {path}, because the suffix is not one of audio: {counts}; name such a file itself "
+                "to have it read"
+            )
+        files += recordings
     return files

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -47,17 +48,20 @@ def tag_fault(file: BinaryIO) -> str | None:
 def states_length(file: BinaryIO) -> bool:
     """Whether the first frame states how many frames there are, in a Xing or Info header.
 
-    If more follows than the header counts, such as a second file joined to the first, the answer is
-    no.
+    If more follows than the header counts, in frames or in bytes, such as a second file joined to
+    the first, the answer is no.
     """
     start = skip_id3v2(file)
     # behind the side information, whose length depends on the version and the channels
     header = re.match(rb"\xff[\xe0-\xff].{11,34}(?:Xing|Info)(.{12})", file.read(60), re.DOTALL)
     if header is None:
         return False
-    flags, _, counted = struct.unpack(">III", header[1])
+    flags, stated_frames, stated_bytes = struct.unpack(">III", header[1])
     has_frames, has_bytes = flags & 1, flags & 2
-    return bool(has_frames) and (not has_bytes or file.seek(0, 2) - start <= counted + _SLACK)
+    if not has_frames or (has_bytes and file.seek(0, 2) - start > stated_bytes + _SLACK):
+        return False
+    # Encoders do not agree whether the frame of the header counts, too.
+    return sum(1 for _ in _frame_ends(file)) <= stated_frames + 2
 
 
 _HEADER_BYTES = 6
@@ -76,20 +80,31 @@ _RATES = (44100, 48000, 32000)
 
 def missing_of_last_frame(file: BinaryIO) -> int | None:
     """The fewest bytes that the last frame of a stream lacks; None if it is complete or there are no frames."""
-    position, count = skip_id3v2(file), 0
+    count, end = 0, 0
+    for count, end in enumerate(_frame_ends(file), start=1):  # noqa: B007  # the last ones are wanted
+        pass
+    size_of_file = file.seek(0, 2)
+    if end > size_of_file:  # one header alone may stand in any file
+        return end - size_of_file if count > 1 else None
+    file.seek(end)
+    head = file.read(_HEADER_BYTES)
+    is_cut = count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff")
+    return _HEADER_BYTES - len(head) if is_cut else None
+
+
+def _frame_ends(file: BinaryIO) -> Iterator[int]:
+    """Where each frame of MPEG or ADTS ends that follows the one before; the last may end behind the file."""
+    position = skip_id3v2(file)
     padding = file.read(_MOST_PADDING)
     position = skip_id3v2(file, position + len(padding) - len(padding.lstrip(b"\0")))
     size_of_file = file.seek(0, 2)
-    while True:
+    while position <= size_of_file:
         file.seek(position)
-        head = file.read(_HEADER_BYTES)
-        length = _frame_length(head)
+        length = _frame_length(file.read(_HEADER_BYTES))
         if length is None:
-            is_cut = count > 0 and len(head) < _HEADER_BYTES and head.startswith(b"\xff")
-            return _HEADER_BYTES - len(head) if is_cut else None
-        position, count = position + length, count + 1
-        if position > size_of_file:  # one header alone may stand in any file
-            return position - size_of_file if count > 1 else None
+            return
+        position += length
+        yield position
 
 
 def _frame_length(head: bytes) -> int | None:
@@ -139,6 +154,51 @@ def ogg_fault(file: BinaryIO) -> str | None:
     if position and head and not ended:  # tags may follow the end of the stream
         return f"is damaged: no page begins at byte {position:,}"
     return None
+
+
+_FIRST_OF_STREAM = 2  # among the flags of a page
+_FLAC_START = re.compile(rb"fLaC[\x00\x80]\x00\x00\x22")  # with the header of the block STREAMINFO
+_FLAC_START_BYTES = 8
+_SEARCHED_BYTES = 1 << 22
+
+
+def link_starts(file: BinaryIO) -> list[int]:
+    """Where the links of a chain begin: complete Ogg or FLAC streams, one behind another.
+
+    Players play all of them; libsndfile reads the first. Other files are one link. In Ogg, streams
+    that begin together are one link (RFC 3533, Sec. 4).
+    """
+    file.seek(0)
+    if file.read(4) == b"OggS":
+        return _ogg_link_starts(file)
+    start = skip_id3v2(file)
+    starts = [0]
+    if file.read(4) != b"fLaC":
+        return starts
+    position = start + 4
+    overlap = b""
+    while block := file.read(_SEARCHED_BYTES):
+        searched = overlap + block
+        for match in _FLAC_START.finditer(searched):
+            starts.append(position - len(overlap) + match.start())
+        overlap = searched[1 - _FLAC_START_BYTES :]
+        position += len(block)
+    return starts
+
+
+def _ogg_link_starts(file: BinaryIO) -> list[int]:
+    starts: list[int] = []
+    position, in_headers = 0, False
+    while True:
+        file.seek(position)
+        head = file.read(27)
+        if len(head) < 27 or head[:4] != b"OggS":
+            return starts or [0]
+        begins_stream = bool(head[5] & _FIRST_OF_STREAM)
+        if begins_stream and not in_headers:
+            starts.append(position)
+        in_headers = begins_stream
+        position += 27 + head[26] + sum(file.read(head[26]))
 
 
 # Sec. 9.1.2, code of the sampling rate → Hz. With the codes 12 to 14 the rate follows at the end of

@@ -25,6 +25,7 @@ from nes2net.audio.decoders import (
     check_length,
     check_whole,
     ffmpeg_blocks,
+    is_chain,
     libsndfile_blocks,
     open_with_libsndfile,
 )
@@ -237,9 +238,11 @@ def count_samples(path: AnyRecording) -> int:
 def stated_length(path: AnyRecording) -> int | None:
     """Samples at 16 kHz that the header of ``path`` announces, unchecked; None if it announces no length.
 
-    None also for MP3, whose length libsndfile may only guess.
+    None also for MP3, whose length libsndfile may only guess, and for chains of streams.
     """
     path = fetched(path)
+    if is_chain(path):
+        return None
     with open_recording(path) as file:
         flac = read_flac_header(file)  # libsndfile does not open every FLAC file of ASVspoof 2021
     if flac is not None:
@@ -262,15 +265,16 @@ def measure_audio(path: AnyRecording) -> MeasuredAudio:
     """
 
     def measure(blocks: _Blocks) -> tuple[int, int, int]:
-        rate, channels, length = 0, 0, 0
+        first_rate, channels, length = 0, 0, 0.0
         for samples, rate in blocks:
             check_rate(rate, f"audio file {path}")
             _finite(samples, path)
-            channels = len(samples)
-            length += samples.shape[1]
+            first_rate = first_rate or rate
+            channels = max(channels, len(samples))
+            length += samples.shape[1] * first_rate / rate  # links of a chain may have other rates
         if not length:
             raise InputError(f"audio file {path} has no samples")
-        return rate, channels, length
+        return first_rate, channels, round(length)
 
     measured, second_decoder = _read(path, measure, verify_md5=True)
     return MeasuredAudio(*measured, second_decoder)
@@ -321,6 +325,8 @@ def _with_libsndfile(
 ) -> _T | None:
     """``read(file, FLAC header)``; None if libsndfile does not read the file, or not to its end."""
     with _opened(path) as (path, header):
+        if is_chain(path):
+            return None
         try:
             with open_with_libsndfile(path) as file:
                 check_length(file, path, header)
@@ -414,7 +420,7 @@ def _spliced(path: AnyRecording) -> Iterator[tuple[np.ndarray, int]]:
 
 def _decoders(path: Path | RecordingBytes, header: FlacHeader | None, verify_md5: bool = False) -> Iterator[_Blocks]:
     """The blocks of ``path`` from each decoder that may read it, the best one first."""
-    has_md5 = header is not None and header.has_md5
+    has_md5 = header is not None and header.has_md5 and not is_chain(path)
     first = libsndfile_blocks(path, header)
     yield _with_md5_of(header, first) if header and has_md5 and verify_md5 else first
     yield ffmpeg_blocks(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import soxr
@@ -43,14 +45,26 @@ def blocks_at_16k(blocks: Iterable[tuple[np.ndarray, int]], what: str = "audio")
     """The result of :func:`to_mono_16k` in blocks, to the last bit.
 
     Args:
-        blocks: consecutive samples (channels, N), and their rate in Hz, the same in all blocks.
+        blocks: consecutive samples (channels, N), and their rate in Hz. Where the rate changes,
+            the samples behind are resampled by themselves.
 
     Raises:
         InputError: as :func:`to_mono_16k`.
     """
-    resampler, rate = None, SAMPLE_RATE
+    is_empty = True
+    for rate, blocks_of_rate in groupby(blocks, itemgetter(1)):
+        for block in _resampled((samples for samples, _ in blocks_of_rate), rate, what):
+            is_empty = False
+            yield block
+    if is_empty:
+        raise InputError(f"{what} has no samples")
+
+
+def _resampled(blocks: Iterable[np.ndarray], rate: int, what: str) -> Iterator[np.ndarray]:
+    """The mean of the channels of ``blocks``, which have one rate, in blocks at 16 kHz."""
+    resampler = None
     read = found = 0
-    for samples, rate in blocks:
+    for samples in blocks:
         block = mean_of_channels(samples)
         read += len(block)
         if rate != SAMPLE_RATE:
@@ -61,9 +75,7 @@ def blocks_at_16k(blocks: Iterable[tuple[np.ndarray, int]], what: str = "audio")
         found += len(block)
         if len(block):
             yield np.ascontiguousarray(block, np.float32)
-    if not read:
-        raise InputError(f"{what} has no samples")
-    if resampler is not None:
+    if resampler is not None and read:
         missing = resampled_length(read, rate) - found
         tail = resampler.resample_chunk(np.zeros(0, np.float32), last=True)[:missing]
         if missing > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import tarfile
 import threading
@@ -303,6 +304,14 @@ def _audio(folder: Path) -> None:
         *(("aiff", "PCM_16"), ("au", "PCM_16"), ("caf", "PCM_16"), ("w64", "PCM_16"), ("rf64", "PCM_16")),
     ):
         soundfile.write(_make(folder, f"{suffix}_{subtype}/a.{suffix}"), tone, 16000, subtype=subtype)
+    for name in ("ogg_VORBIS", "ogg_OPUS", "flac_PCM_16"):
+        link = _only(folder / name)
+        _make(folder, f"{name}_chain/{link.name}").write_bytes(2 * link.read_bytes())
+        # bytes that are not UTF-8
+        _make(folder, os.fsdecode(f"{name}_name/caf".encode() + b"\xe9" + link.suffix.encode())).write_bytes(
+            link.read_bytes()
+        )
+    recordings.encode(_make(folder, "xing/a.mp3"), tone, "libmp3lame", quality=4)
     for suffix, codec in (("webm", "libopus"), ("mkv", "flac"), ("m4a", "aac"), ("avi", "pcm_s16le"), ("flv", "aac")):
         sample_format = {"flac": "s16", "pcm_s16le": "s16", "libopus": "flt"}.get(codec, "fltp")
         recordings.encode(_make(folder, f"{suffix}/a.{suffix}"), tone, codec, sample_format)

@@ -23,6 +23,7 @@ from fuzzing.mutations import mutate
 from fuzzing.watch import watch
 
 _ATTEMPTS_OF_A_WORKER = 200  # then a new one, because libraries keep some memory
+_LINKED = 0.05  # share of the inputs in which a link is in the place of a file
 _KEPT = 3  # inputs of one finding
 
 
@@ -116,7 +117,10 @@ class Hunt:
         if (source / FIXED).exists():
             (folder / FIXED).symlink_to((source / FIXED).resolve())
         files = sorted(path for path in folder.rglob("*") if path.is_file() and FIXED not in path.parts)
-        return example, name, mutate(rng.choice(files), rng), folder
+        how = mutate(rng.choice(files), rng)
+        if rng.random() < _LINKED:
+            how = _link(rng.choice(files), source, folder, rng)
+        return example, name, how, folder
 
     def _start(self) -> None:
         """Start a process that tries inputs, in place of the last one."""
@@ -167,6 +171,15 @@ class Hunt:
             first = next(finding for finding in self.findings if _key(finding) == key)
             yield f"{count} × {first.boundary}, {first.attempt}: {first.kind}: {first.where}: {first.text[:300]!r}"
             yield f"    scripts/fuzz --seed {first.seed} --repeat {first.boundary!r} {first.number}"
+
+
+def _link(path: Path, source: Path, folder: Path, rng: Random) -> str:
+    """Put a link in the place of a file: to the good example, which must not change, or to what is no file."""
+    good = source / path.relative_to(folder)
+    target = rng.choice((str(good), path.name, "nowhere", "/dev/zero", "."))
+    path.unlink()
+    path.symlink_to(target)
+    return f"{path.name} is a link to {target}"
 
 
 def _key(finding: Finding) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def test_wav_files_without_samples_and_with_too_few(tmp_path):
     assert len(read_every_way(path)) == 16000
     for content, announced in (
         *((wav(TONE.tobytes(), data=32000 + 2 * missing), f"{16000 + missing:,}") for missing in (1, 5, 50)),
+        (wav(TONE.tobytes(), data=2_764_800_000), "1,382,400,000 samples, 16,000 are there"),  # 24 h
         (wav(TONE.tobytes())[:20044], "16,000 samples, 10,000 are there"),
         (path.read_bytes()[:20000], "16,000"),
     ):

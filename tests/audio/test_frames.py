@@ -116,6 +116,24 @@ def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
         assert measure_audio(path).second_decoder == second_decoder, name
 
 
+@pytest.mark.parametrize("stated_frames", [0, 10, 60])
+@pytest.mark.parametrize("kind", ["Xing", "Xing without bytes", "Info", "VBRI"])
+def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, stated_frames):
+    """libsndfile would stop there: fakes could hide behind it."""
+    content, at = bytearray(variable_mp3[0]), variable_mp3[1]
+    if kind == "VBRI":
+        content[at:200] = bytes(200 - at)
+        content[36:62] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), stated_frames, 0, 1, 2, 9)
+    else:
+        content[at : at + 4] = kind[:4].encode()
+        content[at + 8 : at + 12] = stated_frames.to_bytes(4, "big")
+        content[at + 7] &= 0xFF if "without" not in kind else ~2
+    path = tmp_path / "noise.mp3"
+    path.write_bytes(content)
+    waveform = read_every_way(path)
+    assert len(waveform) == pytest.approx(80000, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1
+
+
 def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
     """FFmpeg reads what is left of the first frames."""
     content, at = variable_mp3

@@ -20,6 +20,7 @@ from nes2net.audio.read import (
     load_excerpt,
     load_head,
     load_head_and_length,
+    measure_audio,
     stream_audio,
     to_mono_16k,
 )
@@ -108,6 +109,18 @@ def test_bad_files_are_named(tmp_path, monkeypatch):
     np.testing.assert_array_equal(load_excerpt("nan.wav", 0, 2), [0, 0])
     with pytest.raises(InputError, match="3 axes"):
         to_mono_16k(np.zeros((1, 2, 3), np.float32), 16000)
+
+
+@pytest.mark.parametrize("subtype", ["OPUS", "VORBIS"])
+def test_a_name_that_is_not_utf8_changes_no_sample(tmp_path, subtype):
+    waveforms = []
+    for name in (b"plain.ogg", b"caf\xe9.ogg"):
+        path = tmp_path / os.fsdecode(name)
+        with open(path, "wb") as file:
+            soundfile.write(file, noise(), 16000, format="OGG", subtype=subtype)
+        assert not measure_audio(path).second_decoder
+        waveforms.append(load_audio(path))
+    np.testing.assert_array_equal(*waveforms)
 
 
 def test_one_channel_of_several(tmp_path):
