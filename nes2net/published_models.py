@@ -268,7 +268,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     """
     return PublishedModel(
         {
-            "frontend": {"name": frontend, "normalize": normalize},
+            "frontend": {"name": frontend, "normalize": normalize, "repeat_last": True},
             "aggregation": "weighted_sum",
             "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
         },
