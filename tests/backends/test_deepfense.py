@@ -14,7 +14,7 @@ from nes2net.published_models import PUBLISHED
 
 #: Back-end of a row → type, arguments and size of the embedding in DeepFense's configurations.
 BACKENDS = {
-    "nes2net": ("Nes2Net", {}, 48),
+    "nes2net": ("Nes2Net", {"nes_ratio": [4, 4]}, 48),  # for the small encoder
     "aasist": ("AASIST", {}, 160),
     "tcm": ("TCM", {"emb_size": 128, "heads": 4, "num_encoders": 1}, 128),
 }
@@ -65,7 +65,11 @@ def test_a_file_of_the_release_is_loaded_and_gives_its_scores(name, source, pret
     torch.save(state, tmp_path / "best_model.pth")  # as StandardTrainer.save_checkpoint
     config = PUBLISHED[name].config
     options = {**TINY, **config["frontend"], "name": frontend}
-    detector = Detector.from_pretrained(tmp_path / "best_model.pth", "cpu", config={**config, "frontend": options})
+    backend = {**config["backend"]}
+    if backend["name"] == "nes2net":
+        backend |= arguments
+    known = {**config, "frontend": options, "backend": backend}
+    detector = Detector.from_pretrained(tmp_path / "best_model.pth", "cpu", config=known)
     assert detector.score_rule == "difference"
     waveform = 0.1 * torch.randn(3, 16000)
     with torch.inference_mode():
