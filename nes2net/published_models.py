@@ -238,23 +238,27 @@ def _df_arena(frontend: str, size: str, file: PublishedFile, parameters: int) ->
     )
 
 
-def _deepfense(frontend: Any, backend: Any) -> PublishedModel:
+#: Other than AASIST's authors, it keeps 0.7 of the temporal nodes.
+_DEEPFENSE_AASIST = {"name": "aasist", "pool_ratios": [0.5, 0.7, 0.5]}
+
+
+def _deepfense(frontend: str, backend: dict[str, Any]) -> PublishedModel:
     """A detector of DeepFense: an encoder, a back-end, and the linear layer of its loss."""
-    backend = {"name": backend} if isinstance(backend, str) else backend
+    encoder = {"name": frontend, "pretraining_heads": False}
     return PublishedModel(
-        {"frontend": frontend, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
+        {"frontend": encoder, "aggregation": "last", "backend": {**backend, "score_rule": "difference"}},
         "github.com/Yaselley/deepfense-framework, hub DeepFense",
         licence="not stated",
-        code_licence="see its repository",
+        code_licence="Apache-2.0",
         num_samples=_DEEPFENSE_CROP,
         scored_in="deepfense/models/losses/cross_entropy.py, deepfense/config/experiments",
         code="deepfense",
         notes=(
-            "earlier states of its code rank by one logit alone; the source does not say which state gave the "
-            "published figures",
+            "its release 0.2.2 ranks by the logit of bona fide alone (score_rule: logit), its repository by the "
+            "difference; the source does not say which of them gave the published figures",
             "the hub has one for each of several corpora and seeds; the first word of its name there is the corpus that "
             "trained it, which its file does not say",
-            "names and shapes are read from the code and its configurations; no published file was at hand",
+            "names and shapes are those of files that its release 0.2.2 writes; no published file was at hand",
         ),
     )
 
@@ -268,7 +272,7 @@ def _spoof_superb(frontend: str, upstream: str = "", normalize: bool = True) -> 
     """
     return PublishedModel(
         {
-            "frontend": {"name": frontend, "normalize": normalize},
+            "frontend": {"name": frontend, "normalize": normalize, "repeat_last": True},
             "aggregation": "weighted_sum",
             "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
         },
@@ -423,12 +427,12 @@ PUBLISHED: dict[str, PublishedModel] = {
         **_ON_2019,
     ),
     "deepfense_xlsr_nes2net": _deepfense("xlsr_300m", {"name": "nes2net", "se_ratio": 8}),
-    "deepfense_xlsr_aasist": _deepfense("xlsr_300m", "aasist"),
+    "deepfense_xlsr_aasist": _deepfense("xlsr_300m", _DEEPFENSE_AASIST),
     "deepfense_xlsr_tcm": _deepfense(
         "xlsr_300m", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
     ),
     "deepfense_hubert_nes2net": _deepfense("hubert_large", {"name": "nes2net", "se_ratio": 8}),
-    "deepfense_hubert_aasist": _deepfense("hubert_large", "aasist"),
+    "deepfense_hubert_aasist": _deepfense("hubert_large", _DEEPFENSE_AASIST),
     "deepfense_hubert_tcm": _deepfense(
         "hubert_large", {"name": "tcm", "embed_dim": 128, "num_blocks": 1, "kernel_size": 16}
     ),

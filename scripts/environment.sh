@@ -9,7 +9,7 @@ python=${PYTHON:-$(command -v python3.11 || command -v python3 || true)}
 [ -n "$python" ] || { echo "error: no python3 found: install Python 3.10 to 3.13, or name one with PYTHON=…" >&2; exit 2; }
 case $set in
   demo) extras=demo,voices ;;
-  test) extras=demo,dev,docs,explain,onnx,parquet,robustness,scale,serve,slurm,voices ;;
+  test) extras=demo,dev,docs,explain,fairseq,onnx,parquet,robustness,scale,serve,slurm,voices ;;
   *) echo "error: unknown set $set (known: demo, test)" >&2; exit 2 ;;
 esac
 
@@ -34,6 +34,12 @@ install_extras "$extras" ||
   { echo "trying without the neural voices: the demonstration then has the older synthesisers only" >&2
     install_extras "${extras/,voices/}"; } ||
   { echo "error: pip failed, see above. If pyworld was not built: on Debian, apt-get install g++ python3-dev" >&2; exit 2; }
+# fairseq, by which its engine is tested (docs/install.md): built from source on Python 3.11, by the torch, NumPy and setuptools that
+# are installed. Nothing is optimised: what is compiled computes no network.
+if [ "$set" = test ] && ! { "${pip_install[@]}" --quiet cython &&
+  CFLAGS=-O0 "${pip_install[@]}" --quiet --no-deps --no-build-isolation fairseq-fixed==0.12.3.1; }; then
+  echo "going on without fairseq, see above: the tests of its engine will be skipped. On Debian: apt-get install g++ python3-dev" >&2
+fi
 rm -f "$venv"/nes2net-*
 touch "$venv/nes2net-$set-$state"
 echo "environment for $set ready in $venv"

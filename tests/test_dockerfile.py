@@ -42,12 +42,14 @@ def test_what_is_copied_is_there_and_what_is_run_was_copied_before(steps, patter
     assert {"pyproject.toml", "."} <= {word for name, argument in steps if name == "COPY" for word in argument.split()}
 
 
-def test_the_environment_of_the_tests_has_every_extra_but_fairseq():
+def test_the_environment_of_the_tests_has_every_extra_and_the_release_of_fairseq_that_is_documented():
     project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     section = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
     script = (REPOSITORY / "scripts" / "environment.sh").read_text(encoding="utf-8")
     demo, test = (set(extras.split(",")) for extras in re.findall(r"extras=([\w,]+)", script))
-    assert demo < test == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE)) - {"fairseq"}
+    assert demo < test == set(re.findall(r"^(\w+) = \[", section, re.MULTILINE))
+    release = re.search(r"--no-deps --no-build-isolation (fairseq-fixed==[\d.]+)", script)[1]
+    assert f"pip install --no-deps {release} " in (REPOSITORY / "docs" / "install.md").read_text(encoding="utf-8")
 
 
 def test_the_image_gets_what_the_two_commands_need(patterns, script):

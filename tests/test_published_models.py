@@ -2,6 +2,9 @@
 
 import json
 import re
+import sys
+from importlib.machinery import ModuleSpec
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -15,7 +18,7 @@ from nes2net.cli.main import main
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.inspect.identify import identify
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
-from nes2net.registry import corpora
+from nes2net.registry import corpora, create_frontend
 from nes2net.scoring.heard import samples_to_score
 
 #: Row → kind in the manifest of AntiDeepfake.
@@ -200,7 +203,7 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
     """The names and the computation of the published code, on a small encoder from its pre-training file."""
     base = pretrained / "tiny_w2v2_plain.pt"
     config = {
-        "frontend": {"name": "wav2vec2", "normalize": True},
+        "frontend": {"name": "wav2vec2", "normalize": True, "repeat_last": True},
         "aggregation": "weighted_sum",
         "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
     }
@@ -227,6 +230,8 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
         plain = Detector.from_config({**config, "frontend": "wav2vec2"}, base).eval()
         states = torch.stack(plain.hidden_states(normalised[None], layers="all"))
         frames = torch.einsum("l,lbtd->btd", head["ssl_model.featurizer.weights"].softmax(0), states)
+        assert frames.shape[1] == 24
+        frames = torch.cat([frames, frames[:, -1:]], 1)  # s3prl.nn: ⌈8,000 / 320⌉ frames, the last one repeated
         frames = frames @ head["projector.weight"].T + head["projector.bias"]
         expected = (frames.mean(1) @ head["post_net.linear.weight"].T + head["post_net.linear.bias"])[0, 1].item()
     known = {**config, "frontend": detector.config["frontend"]}
@@ -239,6 +244,46 @@ def test_spoof_superb_with_and_without_its_encoder(pretrained, tmp_path):
         Detector.from_pretrained(tmp_path / "swa.pth", "cpu", config=known)
     with pytest.raises(InputError, match="holds all tensors of its detector"):
         Detector.from_pretrained(tmp_path / "whole.pth", "cpu", config=known, base=base)
+
+
+def test_every_system_of_spoof_superb_has_the_frames_of_s3prl():
+    """s3prl.nn repeats the last frame of each layer up to ⌈64,600 / 320⌉, here on small networks."""
+    small = {"encoder_layers": 1, "encoder_embed_dim": 48, "encoder_ffn_embed_dim": 48, "pretraining_heads": False}
+    for name in (name for name in PUBLISHED if name.startswith("spoof_superb")):
+        options = {k: v for k, v in PUBLISHED[name].config["frontend"].items() if k != "name"}
+        frontend = create_frontend("wav2vec2", **small, **options).eval()
+        with torch.inference_mode():
+            states = frontend(torch.randn(1, 64600), layers="all")
+        assert [state.shape[1] for state in states] == [202, 202], name
+        assert all(torch.equal(state[:, 201], state[:, 200]) for state in states)
+        assert frontend.used_samples(64719) == 64719
+
+
+@pytest.mark.weekly
+def test_spoof_superb_is_s3prl_and_its_featurizer(pretrained, monkeypatch):
+    """Its upstream and its sum over the layers, on a small WavLM, at lengths with and without a repeated frame."""
+    parts = ("", ".compliance", ".compliance.kaldi", ".transforms", ".functional", ".sox_effects", ".models")
+    with monkeypatch.context() as patched:
+        for part in parts:  # for other upstreams than this one
+            patched.setitem(sys.modules, f"torchaudio{part}", MagicMock(__spec__=ModuleSpec("torchaudio", None)))
+        nn = pytest.importorskip("s3prl.nn", reason="s3prl is not installed: pip install --no-deps s3prl==0.4.18")
+    upstream = nn.S3PRLUpstream("wavlm_local", str(pretrained / "tiny_wavlm_unilm.pt")).eval()
+    featurizer = nn.Featurizer(upstream)
+    torch.nn.init.normal_(featurizer.weights)
+    config = {
+        "frontend": {"name": "wavlm", "normalize": upstream.upstream.cfg.normalize, "repeat_last": True},
+        "aggregation": "weighted_sum",
+        "backend": {"name": "mean_linear", "projection_dim": 256, "score_rule": "logit"},
+    }
+    detector = Detector.from_config(config, pretrained / "tiny_wavlm_unilm.pt").eval()
+    detector.aggregation.weight_hidd.data.copy_(featurizer.weights.data)
+    for samples in (64600, 16000, 16240):
+        waveform = 0.1 * torch.randn(2, samples)
+        with torch.inference_mode():
+            states, lengths = upstream(waveform, torch.tensor([samples] * 2))
+            expected, _ = featurizer(states, lengths)
+            found = detector.features(detector.hidden_states(waveform))
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
 def test_a_head_of_spoof_superb_is_recognised(tmp_path):

@@ -10,13 +10,17 @@ verification spoofing and deepfake detection using wav2vec 2.0 and data augmenta
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.options import FeatureDim, Logits
+
+PoolRatio = Annotated[float, Field(gt=0, le=1)]
 
 
 class ResidualBlock(nn.Module):
@@ -231,6 +235,8 @@ class Aasist(SpectroTemporalGraph):
     Args:
         feature_dim: D, the front-end's ``out_dim``.
         num_logits: n.
+        pool_ratios: shares of nodes kept in the spectral, the temporal and the heterogeneous
+            graphs; the second is 0.7 in DeepFense.
 
     >>> sum(p.numel() for p in Aasist().parameters())
     447242
@@ -238,7 +244,13 @@ class Aasist(SpectroTemporalGraph):
 
     min_frames = 3  # one step of the 3×3 max-pooling
 
-    def __init__(self, *, feature_dim: FeatureDim = 1024, num_logits: Logits = 2) -> None:
+    def __init__(
+        self,
+        *,
+        feature_dim: FeatureDim = 1024,
+        num_logits: Logits = 2,
+        pool_ratios: Annotated[Sequence[PoolRatio], Field(min_length=3, max_length=3)] = (0.5, 0.5, 0.5),
+    ) -> None:
         reduced, channels = 128, 64
         super().__init__(
             feature_dim,
@@ -246,7 +258,7 @@ class Aasist(SpectroTemporalGraph):
             spectral_nodes=reduced // 3,
             num_logits=num_logits,
             gat_dims=(64, 32),
-            pool_ratios=(0.5, 0.5, 0.5),
+            pool_ratios=pool_ratios,
         )
         self.LL = nn.Linear(feature_dim, reduced)
         self.first_bn = nn.BatchNorm2d(1)

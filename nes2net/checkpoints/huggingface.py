@@ -105,7 +105,7 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
     network = config_class(**options, architectures=[f"{kind}Model"])
-    return network, preprocessing_class(do_normalize=config.get("normalize", False), return_attention_mask=False)
+    return network, preprocessing_class(do_normalize=bool(config.get("normalize")), return_attention_mask=False)
 
 
 def read_huggingface_folder(
@@ -160,7 +160,7 @@ def read_huggingface_folder(
 
 
 def says_normalize(folder: Path) -> bool | None:
-    """Whether waveforms are layer-normalised, as the folder's feature extractor says; None if it has none.
+    """Whether waveforms are normalised, as the folder's feature extractor says; None if it has none.
 
     Raises:
         InputError: if the file is damaged, or says neither true nor false.

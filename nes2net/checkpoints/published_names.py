@@ -82,6 +82,9 @@ class Layout:
 def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = MappingProxyType({})) -> Layout:
     """DeepFense: a front-end, a back-end, and a loss that holds the last layer.
 
+    Its states keep all, one or none of the tensors of the encoder's pre-training, which no score
+    depends on.
+
     Args:
         mark: a tensor of the back-end.
         backend: what its names begin with here.
@@ -91,8 +94,10 @@ def _deepfense(mark: str, backend: str, last: str, others: Mapping[str, str] = M
     parts = {**{f"backend.{theirs}": ours for theirs, ours in others.items()}, "backend.": backend}
     return Layout(
         marks=("losses.0.fc.weight", f"backend.{mark}"),
-        parts={"frontend.model.": "ssl_model.model.", "losses.0.fc.": last, **parts},
-        unused=r"losses\.0\.criterion\.weight",
+        parts={"losses.0.fc.": last, **parts},
+        library_encoder="frontend.model.",  # or fairseq's names, by its option `source`
+        unused=r"losses\.0\.criterion\.weight|frontend\.model\.(masked_spec_embed|mask_emb|label_embs_concat)"
+        r"|frontend\.model\.(quantizer|project_q|final_proj)\..*",
         code="deepfense",
     )
 

@@ -27,10 +27,12 @@ class LinearFrequencyCepstrum(SpectralFrontend):
     ``delta_scale``·(c[t+1] − c[t−1]), with the first and last frame repeated at the ends, and ΔΔ
     likewise from Δ.
 
-    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The baseline of 2021 LA is
+    The defaults are the LFCC-GMM baseline of ASVspoof 2019. The baseline of 2021 LA in MATLAB is
     ``window_length=480, hop_length=240, n_fft=1024, num_filters=70, max_frequency=4000,
-    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. The baselines pad
-    the last frame with zeros. Here an incomplete frame is left out, as in every other front-end.
+    pre_emphasis=0, delta_scale=0.5``; the baseline of 2021 PA goes to 8000 Hz. Only MATLAB's halves
+    the differences. The baseline in Python with spafe 0.3.3, whose filters go to 8000 Hz whatever
+    it is asked for, is the same with ``max_frequency=8000, delta_scale=1``. The baselines pad the
+    last frame with zeros. Here an incomplete frame is left out, as in every other front-end.
 
     Args:
         window_length, hop_length, n_fft: in samples; the default window is 20 ms, the hop 10 ms.
@@ -40,7 +42,7 @@ class LinearFrequencyCepstrum(SpectralFrontend):
         pre_emphasis: coefficient in [0, 1); 0 for no pre-emphasis.
         deltas: how many orders of differences are appended, 0 to 2; D is
             (1 + deltas)·num_coefficients.
-        delta_scale: 1 in the baseline of 2019, ½ in the baselines of 2021.
+        delta_scale: ½ in the baseline of 2021 in MATLAB, 1 in the others.
         num_samples: how many leading samples of a waveform are read; None for all.
 
     Raises:

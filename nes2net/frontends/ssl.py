@@ -41,6 +41,8 @@ OWN_OPTIONS = {
     "hubert": {"final_dim", "num_targets"},
     "wavlm": {"num_buckets", "max_distance"},
 }
+# Arguments that say nothing of the network.
+_NO_NETWORK = {"self", "__class__", "name", "checkpoint", "normalize", "repeat_last"}
 _OF_SOME = set().union(*OWN_OPTIONS.values())
 _LONGEST_FRAME, _LEAST_HOP = 160_000, 128  # samples; 400 and 320 in XLS-R
 _MOST_NUMBERS = 1024  # per sample of the waveform, between two convolutions; 103 in XLS-R
@@ -54,7 +56,8 @@ Convolutions = Annotated[
 EncoderLayers = Annotated[int, Field(ge=1, le=128)]
 Heads = Annotated[int, Field(ge=1, le=64)]
 Kernel = Annotated[int, Field(ge=1, le=1024)]
-Normalize = Annotated[bool | Literal["batch"] | None, Takes("true, false, batch or null")]
+Normalize = Annotated[bool | Literal["batch", "huggingface"] | None, Takes("true, false, batch, huggingface or null")]
+_NORM_EPS, _HUGGINGFACE_EPS = 1e-5, 1e-7  # added to the variance, by PyTorch and by Wav2Vec2FeatureExtractor
 
 
 class SSLFrontend(Frontend):
@@ -71,8 +74,12 @@ class SSLFrontend(Frontend):
             configuration then replaces the options except ``normalize``; None for random weights.
         normalize: layer-normalise each waveform first; ``"batch"`` normalises the whole batch B×N as
             one block, as torchaudio's bundles and the systems on them do, so that a score depends
-            on the utterances that share its batch. None leaves it to the folder's
-            ``preprocessor_config.json``; without that file waveforms stay as they are.
+            on the utterances that share its batch. ``"huggingface"`` adds 1e-7 to the variance and
+            not 1e-5, as the transformers library's feature extractor does, so that quiet waveforms
+            get as loud as others. None leaves it to the folder's ``preprocessor_config.json``, which
+            means ``"huggingface"`` or false; without that file waveforms stay as they are.
+        repeat_last: repeat the last frame until there is one for each hop that begins in the
+            waveform, as s3prl.nn does: 202 frames of 64,600 samples, not 201.
         extractor_mode: ``"layer_norm"``: a layer norm follows each convolution; ``"default"``: a
             group norm follows the first one.
         conv_feature_layers: the convolutions on the waveform, each [channels, kernel, stride].
@@ -115,7 +122,7 @@ class SSLFrontend(Frontend):
 
     takes_prompt = True
     normalize: bool | str = False
-    """Whether waveforms are layer-normalised first; ``"batch"`` for the whole batch as one."""
+    """Whether and how waveforms are normalised first, see the option."""
     model: Any
     """The network of the transformers library, or of fairseq."""
 
@@ -125,6 +132,7 @@ class SSLFrontend(Frontend):
         checkpoint: str | Path | None = None,
         *,
         normalize: Normalize = None,
+        repeat_last: bool = False,
         extractor_mode: Literal["layer_norm", "default"] = "layer_norm",
         conv_feature_layers: Convolutions = STANDARD_CONVOLUTIONS,
         conv_bias: bool = True,
@@ -150,14 +158,15 @@ class SSLFrontend(Frontend):
         latent_groups: Size = 2,
         engine: Literal["transformers", "fairseq"] = "transformers",
     ) -> None:
-        given = {k: v for k, v in locals().items() if k not in ("self", "name", "checkpoint", "normalize", "__class__")}
+        given = {k: v for k, v in locals().items() if k not in _NO_NETWORK}
         options = {k: v for k, v in given.items() if k not in _OF_SOME - OWN_OPTIONS[name]}
         super().__init__()
         state_dict = None
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
             said = says_normalize(Path(checkpoint))
             who = f"it has no {PREPROCESSOR_FILE}" if said is None else f"its {PREPROCESSOR_FILE} says so"
-            normalize, how = bool(said), "layer-normalised" if said else "not layer-normalised"
+            normalize = "huggingface" if said else False
+            how = "normalised" if said else "not normalised"
             self.note = f"{checkpoint}: waveforms are {how}, because {who}; `model.frontend.normalize` comes first"
         if checkpoint is not None:
             read = read_huggingface_folder if Path(checkpoint).is_dir() else read_ssl_checkpoint
@@ -168,6 +177,8 @@ class SSLFrontend(Frontend):
         _check_together(options)
         self.engine = options.pop("engine", "transformers")
         self.config = {"name": name, **options, **({"normalize": normalize} if normalize else {})}
+        if repeat_last:
+            self.config["repeat_last"] = True
         self.encoder_layerdrop = options["encoder_layerdrop"]
         self.layer_norm_first = options["layer_norm_first"]
         self.extractor_mode = options["extractor_mode"]
@@ -179,6 +190,9 @@ class SSLFrontend(Frontend):
         if self.extractor_mode == "default":  # group norm over the whole time axis of the first convolution
             _, kernel, stride = options["conv_feature_layers"][0]
             self.used_samples = UsedSamples(kernel, stride)
+        self.repeat_last = repeat_last
+        if repeat_last:  # the number of frames depends on all samples
+            self.used_samples = UsedSamples()
         self.set_normalize(normalize or False)
 
         # With a checkpoint nothing is drawn at random: its tensors, memory-mapped, become the
@@ -223,7 +237,7 @@ class SSLFrontend(Frontend):
         Returns:
             For ``"all"`` L tensors B×T×D: the input of each transformer layer, then the final
             output. For ``"last"`` only the final output. T is the number of frames after the
-            convolutions: 64,600 samples give 201.
+            convolutions: 64,600 samples give 201, unless ``repeat_last`` repeats the last.
 
         Raises:
             InputError: if the waveform is too short for one frame.
@@ -231,7 +245,17 @@ class SSLFrontend(Frontend):
         self.check_length(waveform)
         if self.normalize:
             shape = waveform.shape if self.normalize == "batch" else waveform.shape[-1:]
-            waveform = functional.layer_norm(waveform, shape)
+            eps = _HUGGINGFACE_EPS if self.normalize == "huggingface" else _NORM_EPS
+            waveform = functional.layer_norm(waveform, shape, eps=eps)
+        states = self._encode(waveform, layers, final_norm)
+        if self.repeat_last:
+            num_frames = -(-waveform.shape[-1] // self.hop_length)
+            frames = torch.arange(num_frames, device=waveform.device).clamp(max=states[-1].shape[1] - 1)
+            states = [state[:, frames] for state in states]
+        return states
+
+    def _encode(self, waveform: Tensor, layers: Layers, final_norm: bool) -> list[Tensor]:
+        """Compute the hidden states of a waveform that is normalised already."""
         if self.engine == "fairseq":
             return fairseq_engine.encode(self.model, waveform, layers, final_norm)
         encoder = self.model.encoder
@@ -245,7 +269,7 @@ class SSLFrontend(Frontend):
         return self.through_layers(encoder.dropout(x), layers, final_norm)
 
     def set_normalize(self, normalize: bool | str) -> None:
-        """Layer-normalise waveforms from now on; ``"batch"`` takes the whole batch as one."""
+        """Normalise waveforms from now on, in a way of the option ``normalize``."""
         self.normalize = normalize
         if normalize:  # mean and variance depend on all samples
             self.used_samples = UsedSamples()

@@ -67,10 +67,10 @@ YES, NO = '{"do_normalize": true}', '{"do_normalize": false}'
 @pytest.mark.parametrize(
     "name, text, option, normalized, reason",
     [
-        (WAVLM, None, None, False, "not layer-normalised, because it has no preprocessor_config.json"),
-        (HUBERT, YES, None, True, "layer-normalised, because its preprocessor_config.json says so"),
-        (WAVLM, NO, None, False, "not layer-normalised, because its preprocessor_config.json says so"),
-        (WAV2VEC2, "{}", None, True, "layer-normalised, because"),  # the library's default
+        (WAVLM, None, None, False, "not normalised, because it has no preprocessor_config.json"),
+        (HUBERT, YES, None, "huggingface", "normalised, because its preprocessor_config.json says so"),
+        (WAVLM, NO, None, False, "not normalised, because its preprocessor_config.json says so"),
+        (WAV2VEC2, "{}", None, "huggingface", "normalised, because"),  # the library's default
         (WAVLM, YES, False, False, None),
         (WAV2VEC2, NO, "batch", "batch", None),
     ],
@@ -86,6 +86,24 @@ def test_the_folder_says_whether_waveforms_are_normalised(tmp_path, capsys, name
     if option is None:
         assert main(["info", str(tmp_path)]) == 0
         assert f"waveforms are {reason}" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("level", [0, -30, -50, -70], ids="{} dBFS".format)
+def test_waveforms_are_normalised_as_the_library_does(tmp_path, level):
+    """At −50 dBFS, a layer norm with 1e-5 would give 0.7 of what the extractor gives."""
+    from transformers import Wav2Vec2FeatureExtractor
+
+    library_model(WAV2VEC2, BASE).save_pretrained(tmp_path)
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True)
+    extractor.save_pretrained(tmp_path)
+    waveform = 10 ** (level / 20) * torch.randn(8000, generator=torch.Generator().manual_seed(0)) + 0.001
+    expected = torch.from_numpy(extractor(waveform.numpy(), sampling_rate=16000).input_values[0])
+    frontend = create_frontend("wav2vec2", tmp_path).eval()
+    plain = create_frontend("wav2vec2", tmp_path, normalize=False).eval()
+    with torch.inference_mode():
+        found, same = frontend(waveform[None], layers="all"), plain(expected[None], layers="all")
+    for state, value in zip(found, same, strict=True):
+        torch.testing.assert_close(state, value, atol=1e-5, rtol=0)
 
 
 def test_older_forms(tmp_path):

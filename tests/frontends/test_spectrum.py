@@ -12,7 +12,7 @@ from nes2net.options import declared
 from nes2net.registry import frontends
 
 SPECTRAL = ["lps", "lfcc"]
-# asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA; the last deltas are ½·(c[t+1] − c[t−1])
+# asvspoof.org: LFCC-GMM baselines of 2019 and of 2021 LA in MATLAB, whose deltas are ½·(c[t+1] − c[t−1])
 OF_2021 = {"window_length": 480, "hop_length": 240, "n_fft": 1024, "num_filters": 70, "max_frequency": 4000}
 BASELINES = {2019: {}, 2021: {**OF_2021, "pre_emphasis": 0.0, "delta_scale": 0.5}}
 
@@ -113,6 +113,27 @@ def test_lfcc_are_the_baselines(year, dtype):
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-4 if dtype == torch.float32 else 1e-9)
     without = create_frontend("lfcc", **options, deltas=0)
     assert without.out_dim == 20 and torch.equal(without(torch.from_numpy(waveforms).to(dtype))[0], found[..., :20])
+
+
+@pytest.mark.weekly
+def test_lfcc_are_those_of_the_python_baseline_with_spafe():
+    """The baseline of 2021 LA in Python asks spafe 0.3.3 for 0 to 4000 Hz, and gets 0 to 8000 Hz."""
+    banks = pytest.importorskip("spafe.fbanks.linear_fbanks", reason="spafe is not installed: pip install spafe==0.3.3")
+    preprocessing = pytest.importorskip("spafe.utils.preprocessing")
+    waveform = speech_like(24000)
+    frames, length = preprocessing.framing(sig=waveform, fs=16000, win_len=0.03, win_hop=0.015)
+    frames = preprocessing.windowing(frames=frames, frame_len=length, win_type="hamming")
+    bank, _ = banks.linear_filter_banks(nfilts=70, nfft=1024, fs=16000, low_freq=0, high_freq=4000)
+    bands = np.abs(np.fft.rfft(frames, 1024)) ** 2 @ bank.T
+    expected = scipy.fft.dct(np.log10(bands + 2.2204e-16), norm="ortho")[:, :20]
+    for _ in range(2):
+        last = expected[:, -20:]
+        padded = np.vstack([last[:1], last, last[-1:]])
+        expected = np.hstack([expected, padded[2:] - padded[:-2]])
+    options = {**BASELINES[2021], "max_frequency": 8000, "delta_scale": 1}
+    (found,) = create_frontend("lfcc", **options)(torch.from_numpy(waveform)[None])
+    assert found.shape[1] <= len(expected) <= found.shape[1] + 1  # of the last frame, spafe pads what is missing
+    np.testing.assert_allclose(found[0, :-2].numpy(), expected[: found.shape[1] - 2], atol=1e-9)
 
 
 @pytest.mark.parametrize("name", SPECTRAL)
