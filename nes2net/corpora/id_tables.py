@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.audio.files import AUDIO_SUFFIXES
 from nes2net.corpora.protocol import read_csv
+from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, shown
 from nes2net.machine.text_files import read_rows
 
@@ -16,6 +17,8 @@ ID_COLUMNS = (
     *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "trial", "trial_id"),
     *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
 )
+#: Names of a column of labels.
+LABEL_COLUMNS = ("label", "cm_label", "key", "class")
 #: What may separate the fields of a row, apart from white space, and its name.
 DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
 
@@ -117,6 +120,47 @@ def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[i
         if not row[id_column]:
             raise InputError(f"{path}, line {line}: names no utterance: {shown(delimiter.join(row))}")
         yield line, row
+
+
+def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
+    """The labelled trials of a file of labels alone, by their ids without suffixes of audio.
+
+    Args:
+        labels: word, in lower case → our label.
+
+    Raises:
+        InputError: as :func:`read_id_table`, or if a label is unknown. 0 and 1 are unknown too,
+            because some corpora call bona fide 0, others 1.
+    """
+    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
+    for line, row in rows:
+        word = row[label_column].lower()
+        if word not in labels:
+            raise InputError(f"{path}, line {line}: {unknown_label(row[label_column], labels)}")
+        yield Trial(next(possible_ids(row[id_column])), label=labels[word])
+
+
+def unknown_label(word: str, labels: Iterable[str]) -> str:
+    """The message that ``word`` is none of ``labels``.
+
+    >>> unknown_label("x", ["bonafide", "spoof"])
+    "unknown label 'x'; expected one of bonafide, spoof"
+    """
+    message = f"unknown label {shown(word)}; expected one of {', '.join(labels)}"
+    if word in ("0", "1"):
+        return f"{message}: numbers do not say which class is bona fide, so write the words"
+    return message
+
+
+def labels_alone(path: Path) -> bool:
+    """Whether ``path`` looks like a file with an id and a label in each row, and nothing else."""
+    line = first_line(path)
+    delimiter = delimiter_of(line)
+    words = line.split()
+    fields = words if len(words) == 2 or delimiter is None else line.split(delimiter)
+    header = [column_name(field) for field in fields]
+    names = {name for name in header if name}
+    return len(names) == 2 and (len(fields) == 2 or bool(names & set(LABEL_COLUMNS)))
 
 
 def _separated(delimiter: str | None) -> str:
