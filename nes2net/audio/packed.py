@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.audio.tables import open_table, pyarrow_module
 from nes2net.errors import InputError, MissingLibrary, first_line, readable_size, shown
-from nes2net.machine.files import Budget
+from nes2net.machine.files import Budget, check_arrived
 from nes2net.machine.this_process import is_out_of_memory
 from nes2net.machine.unpacking import open_tar, tar_headers
 
@@ -276,6 +276,7 @@ def tar_members(path: Path) -> list[Member]:
         tarfile.TarError: if it is cut off or of another kind, such as a compressed one.
         InputError: if it has an endless header, or an absolute name, whose address would be another file.
     """
+    check_arrived(path)
     members: list[Member] = []
     with open(path, "rb") as file, open_tar(file, str(path)) as archive:
         for entry in tar_headers(archive):

@@ -34,6 +34,7 @@ from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_rec
 from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
 from nes2net.errors import InputError
+from nes2net.machine.files import check_arrived
 
 # Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
 # where only the beginning is wanted.
@@ -442,4 +443,6 @@ def _with_md5_of(header: FlacHeader, blocks: _Blocks) -> _Blocks:
 
 
 def _unreadable(path: AnyRecording, failures: list[Exception]) -> InputError:
+    if isinstance(path, (str, Path)):
+        check_arrived(path)
     return InputError(f"audio file {path} was read by neither libsndfile ({failures[0]}) nor FFmpeg ({failures[1]})")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.errors import InputError, MissingLibrary
-from nes2net.machine.files import Budget
+from nes2net.machine.files import Budget, check_arrived
 from nes2net.machine.installation import how_to_install
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
@@ -236,6 +236,7 @@ Table: TypeAlias = ParquetTable | ArrowTable
 
 def open_table(path: Path, budget: Budget) -> Table:
     """Open a file by its suffix, see :class:`ParquetTable`."""
+    check_arrived(path)
     return ParquetTable(path, budget) if path.suffix.lower() == ".parquet" else ArrowTable(path, budget)
 
 

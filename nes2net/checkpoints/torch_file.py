@@ -24,7 +24,7 @@ from torch import Tensor
 from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
 from nes2net.errors import InputError, first_line
-from nes2net.machine.files import Budget
+from nes2net.machine.files import Budget, check_arrived
 from nes2net.machine.this_process import is_out_of_memory
 
 #: Gives a tensor's storage for its key and number of bytes.
@@ -71,6 +71,7 @@ def read_torch_file(path: Path, tensors_only: bool = False) -> tuple[Any, list[s
         InputError: if the file is missing, damaged or of another kind, or asks for functions.
     """
     check_file(path)
+    check_arrived(path)
     records: dict[str, type[Record]] = {}
     beginning = b""
     try:

@@ -40,7 +40,9 @@ def layout(track: str, key: Columns) -> dict[str, Any]:
             )
         },
         "key": key,
-        "key_files": [f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", ".")],
+        "key_files": [
+            f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", "keys/CM", ".")
+        ],
         "phases": ("progress", "eval", "hidden"),
     }
 
@@ -57,7 +59,7 @@ def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.nd
     """
     CORPUS.check_known_phase(phase)
     path = Path(path)
-    places = [path / "LA", path / "keys" / "LA", path, *([path.parent] if path.name == "CM" else [])]
+    places = [path / "LA", path / "keys" / "LA", path, path / "keys", *([path.parent] if path.name == "CM" else [])]
     folders = [place / "ASV" for place in ([path.parent.parent] if path.is_file() else places)]
     remedy = "give the key folder that holds LA/ASV"
     key_file = files.first_file(

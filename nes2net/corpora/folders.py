@@ -24,6 +24,7 @@ from typing import Any
 from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.id_tables import read_labels
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 
@@ -79,8 +80,11 @@ class FolderCorpus(Corpus):
         return self.read_protocol(folder, split, folder)
 
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
-        """The trials without audio of ``phase`` (None: all), from the folders of the audio."""
+        """The trials without audio of ``phase`` (None: all), from the folders of the audio or a file of labels alone."""
         phase = None if phase is None else files.known_split(phase, self.splits, self.title)
+        place = self.place(path)
+        if place.is_file():  # labels alone
+            return files.checked_trials(read_labels(place, files.ASVSPOOF_LABELS), place)
         return self.read_protocol(self.find_protocol(path, phase or "eval"), phase)
 
     def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:

@@ -1,13 +1,14 @@
 """A user's own recordings: a CSV file that lists them, or a folder for each class.
 
-A list is a CSV file (tab-separated if its name ends in ``.tsv``) with a header and these columns:
+A list is a CSV file with a header and these columns. Commas, tabs, semicolons or vertical bars
+separate them, as the header tells; tabs if the name ends in ``.tsv``.
 
 ================== ============================================================================
-``path``           also ``file``; relative to the folder of the list
-``label``          ``bonafide``, ``genuine``, ``real``, ``human``; ``spoof``, ``fake``,
-                   ``deepfake``, ``synthetic``; or empty
+``path``           also ``file``, ``file_path`` and so on; relative to the folder of the list
+``label``          ``bonafide``, ``genuine``, ``real``, ``human``, ``pristine``; ``spoof``, ``fake``,
+                   ``deepfake``, ``synthetic``, ``generated``; or empty
 ``split``          also ``phase``; train, dev or eval (optional)
-``id``, ``attack`` and other fields of :class:`~nes2net.corpora.trial.Trial` (optional)
+``id`` (also ``utt_id``), ``attack`` and other fields of :class:`~nes2net.corpora.trial.Trial` (optional)
 any other name     kept in ``extra`` of the trial; no column may itself be called ``extra``
 ================== ============================================================================
 
@@ -48,6 +49,7 @@ from nes2net.audio.read import count_samples
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.id_tables import delimiter_of, first_line, unknown_label
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
@@ -58,8 +60,10 @@ from nes2net.machine.progress import ProgressDisplay
 
 #: Word, in lower case → our label.
 LABELS = {
-    **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human"), BONAFIDE),
-    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic"), SPOOF),
+    **dict.fromkeys(
+        ("bonafide", "bona-fide", "bona_fide", "bona fide", "genuine", "real", "human", "pristine"), BONAFIDE
+    ),
+    **dict.fromkeys(("spoof", "spoofed", "fake", "deepfake", "synthetic", "generated"), SPOOF),
 }
 #: Word, in lower case → split.
 SPLIT_WORDS = {
@@ -68,7 +72,8 @@ SPLIT_WORDS = {
     **dict.fromkeys(("eval", "evaluation", "test"), "eval"),
 }
 SPLITS = ("train", "dev", "eval")
-_PATH_COLUMNS = ("path", "file", "filename", "file_name", "audio")
+_PATH_COLUMNS = ("path", "file", "filename", "file_name", "file_path", "filepath", "audio_path", "audio")
+_ID_COLUMNS = ("id", "utt_id", "utterance_id")
 _SPLIT_COLUMNS = ("split", "phase")
 _SHORT = 3.0  # seconds; measuring that takes less shows no progress
 _LISTS = ("metadata.csv", "meta.csv", "list.csv")
@@ -117,13 +122,17 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
 
 
 def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
-    rows = files.read_csv(path, "\t" if path.suffix == ".tsv" else ",")
+    delimiter = "\t" if path.suffix == ".tsv" else delimiter_of(first_line(path)) or ","
+    rows = files.read_csv(path, delimiter)
     line, first = next(rows, (1, []))
     header = [name.strip().lower() for name in first]
+    id_column = next((name for name in _ID_COLUMNS if name in header), "id")
+    header = ["id" if name == id_column else name for name in header]
     file_column = next((header.index(name) for name in _PATH_COLUMNS if name in header), None)
     if file_column is None:
         raise InputError(
-            f"{path}, line {line}: expected a column 'path' (and 'label'), found {shown(','.join(header))}"
+            f"{path}, line {line}: expected a column 'path' (or {', '.join(_PATH_COLUMNS[1:])}; and 'label'), found "
+            f"{shown(delimiter.join(first))}; commas, tabs, semicolons or vertical bars separate columns"
         )
     split_columns = [name for name in _SPLIT_COLUMNS if name in header]
     if "extra" in header or len(split_columns) > 1:
@@ -138,14 +147,21 @@ def _read_list(path: Path, audio: Path) -> Iterator[Trial]:
     for line, row in rows:
         if not Path(row[file_column]).name:
             raise InputError(f"{path}, line {line}: names no file: {shown(','.join(row))}")
+        if row[file_column].startswith("$"):
+            raise InputError(
+                f"{path}, line {line}: {shown(row[file_column])} begins with a variable, which is not replaced; write paths "
+                "relative to the folder of the list, or absolute ones"
+            )
         values = {name: row[column].strip() for name, column in columns.items()}
         label, split = values.pop("label", ""), "".join(values.pop(name) for name in split_columns)
         id = "%20".join(values.pop("id", "").split()) or files.id_of(Path(row[file_column]))
         further_fields: dict[str, Any] = {name: files.or_none(value, "") for name, value in values.items()}
+        if label and label.lower() not in LABELS:
+            raise InputError(f"{path}, line {line}: {unknown_label(label, LABELS)}")
         yield Trial(
             id=id,
             path=audio / row[file_column],
-            label=files.checked_word(label.lower(), LABELS, "label", path, line) if label else None,
+            label=LABELS[label.lower()] if label else None,
             phase=files.checked_word(split.lower(), SPLIT_WORDS, "split", path, line) if split else None,
             extra=tuple((name, row[column]) for column, name in further if row[column]),
             **further_fields,

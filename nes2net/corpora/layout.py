@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 from nes2net.audio.files import is_recording
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
+from nes2net.corpora.id_tables import labels_alone, read_labels
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, check_known, shown
 from nes2net.machine.text_files import read_rows
@@ -233,14 +234,19 @@ class ListedCorpus(Corpus):
     def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
         """As for every corpus; a file of another name may hold labels alone.
 
-        Its lines are ``utterance label``. It names no phases, so its trials belong to each.
+        Its lines are ``utterance label``, or a header names these columns. It names no phases, so its
+        trials belong to each.
         """
         path, phase = self.place(path), None if phase is None else files.canonical_phase(phase)
         self.check_known_phase(phase)
         official = [Path(name).name for part in self.parts.values() for name in (*self.key_files, *part.protocols)]
         own = self.key or self.rows
-        if isinstance(own, Columns) and path.name not in official and _num_fields(path) == 2:
-            return files.checked_trials(Columns("utterance, label", labels=own.labels)(path, None, None), path)
+        # A list in which any other word is a label cannot be told from labels alone.
+        any_word = isinstance(own, Table) and own.otherwise is not None
+        if isinstance(own, (Columns, Table)) and not any_word and path.name not in official and labels_alone(path):
+            words = files.ASVSPOOF_LABELS | dict(own.labels)
+            labels = {word.lower(): label for word, label in words.items() if label}
+            return files.checked_trials(read_labels(path, labels), path)
         if self.key is not None:
             path = self.find_key(path)
             return files.select_phase(files.checked_trials(self.key(path, None, None), path), phase)

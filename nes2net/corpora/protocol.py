@@ -173,7 +173,11 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         raise InputError(f"{path}: holds no trials; give the protocol or key file of the corpus")
     if len({trial.id for trial in trials}) < len(trials):
         twice = [id for id, count in Counter(trial.id for trial in trials).items() if count > 1]
-        raise InputError(f"{path}: {counted(len(twice), 'utterance')} in it more than once: {listed(twice)}")
+        paths = list(dict.fromkeys(str(trial.path) for trial in trials if trial.id == twice[0] and trial.path))
+        remedy = ""
+        if len(paths) > 1:
+            remedy = f"; {paths[0]} and {paths[1]} differ in the suffix alone: rename one, or give each its own `id` in a list"
+        raise InputError(f"{path}: {counted(len(twice), 'utterance')} in it more than once: {listed(twice)}{remedy}")
     return trials
 
 

@@ -18,13 +18,14 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.corpora.id_tables import possible_ids
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, counted, listed
@@ -123,7 +124,7 @@ def match(
         trials: The whole key, labelled. A scored utterance that is not in it is unknown; an
             utterance of another phase is left out.
         ids, scores: As read by :func:`nes2net.scoring.score_file.read_scores`. An id may end in the
-            suffix of its audio file.
+            suffix of its audio file, and folders may stand before it.
         allow_partial: Leave out what does not fit instead of raising; ``num_expected`` and
             ``mismatch`` of the result tell what. Rows that repeat id and value then count once.
 
@@ -142,7 +143,7 @@ def match(
     not_finite: dict[str, None] = {}
     for id, score in zip(ids, scores.tolist() if isinstance(scores, np.ndarray) else scores, strict=True):
         if id not in known:
-            id = id.removesuffix(".wav").removesuffix(".flac")
+            id = next((name for name in possible_ids(id) if name in known), id)
         if id not in known:
             unknown[id] = None
         elif not math.isfinite(score):
@@ -160,16 +161,17 @@ def match(
         not_finite=list(not_finite),
         repeated=[id for id in repeated if id in scored],
     )
+    by_id = {trial.id: trial for trial in expected}
+    evaluated = {id: score for id, score in scored.items() if id in by_id}
+    if not evaluated:
+        raise InputError(
+            f"none of the {counted(len(expected), 'trial')} of the key has a score: {mismatch.describe(len(expected))}; "
+            f"{_why_nothing_fits(expected, ids, scored, mismatch)}"
+        )
     if mismatch and not allow_partial:
         problems = mismatch.describe(len(expected))
         raise InputError(f"scores and key do not fit: {problems} (`allow_partial` evaluates the rest)")
-    by_id = {trial.id: trial for trial in expected}
-    evaluated = {id: score for id, score in scored.items() if id in by_id}
     matched = [by_id[id] for id in evaluated]
-    if not matched:
-        raise InputError(
-            f"none of the {counted(len(expected), 'trial')} of the key has a score: {mismatch.describe(len(expected))}"
-        )
     unlabelled = [trial.id for trial in matched if trial.label is None]
     if unlabelled:
         raise InputError(
@@ -182,6 +184,18 @@ def match(
             f"the score of {matched[largest].id} is {finite[largest]:g}; scale the scores to lie within ±{LARGEST:g}"
         )
     return Matched(matched, finite, len(expected), mismatch)
+
+
+def _why_nothing_fits(
+    expected: Sequence[Trial], ids: Sequence[str], scored: Mapping[str, float], mismatch: Mismatch
+) -> str:
+    if not ids:
+        return "the file of scores is empty: give the file that the detector wrote"
+    if scored:
+        return "these are scores of another part of the corpus: ask for it with `phase`"
+    if mismatch.not_finite or mismatch.conflicting:
+        return "no trial has one finite score: score the recordings again"
+    return f"scores are of ids such as {ids[0]}, the key has ids such as {expected[0].id}: give scores and key of one corpus and part"
 
 
 def match_file(

@@ -249,6 +249,7 @@ def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = T
         return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
 
 
+_START = 512  # bytes that tell a pointer or a web page
 _CHUNK = 1 << 24  # bytes read at once from what may not end
 
 
@@ -280,7 +281,30 @@ def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a 
         raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
     if left <= 0:
         raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
-    return b"".join(chunks)
+    content = b"".join(chunks)
+    check_arrived(path, content[:_START])
+    return content
+
+
+def check_arrived(path: str | Path, start: bytes | None = None) -> None:
+    """Raise :class:`InputError` if a file holds a Git LFS pointer or a web page in place of its content.
+
+    Args:
+        start: the first bytes of the file; None reads them, and leaves a file that cannot be read to
+            its reader.
+    """
+    if start is None:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return
+            with open(path, "rb") as file:
+                start = file.read(_START)
+        except (OSError, ValueError):
+            return
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise InputError(f"{path}: is a web page (HTML), not the file itself: open its address, and download the file")
 
 
 if sys.platform != "win32":

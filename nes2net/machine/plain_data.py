@@ -29,10 +29,14 @@ def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
         InputError: as :func:`nes2net.machine.files.read_bounded`, or if the file is not UTF-8.
     """
     content = read_bounded(path, most, "give the path of a text file")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
     try:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not a text file: byte {error.start} is not UTF-8") from error
+        raise InputError(
+            f"{path} is not a text file: byte {error.start} is not UTF-8; save text of another encoding as UTF-8"
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def decoded_text(path: Path) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path}: not a text file (byte {error.start} is not UTF-8); give the unpacked text file"
+            f"{path}: not a text file (byte {error.start} is not UTF-8); save text of another encoding as UTF-8, or give the "
+            "unpacked text file"
         ) from error
     if "\0" in text:
         raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")

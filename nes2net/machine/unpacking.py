@@ -18,7 +18,7 @@ from stat import S_IFMT, S_ISLNK
 from typing import IO, Any, NamedTuple, cast
 
 from nes2net.errors import InputError, Unfinished, counted, first_line, shown
-from nes2net.machine.files import Budget, replacing
+from nes2net.machine.files import Budget, check_arrived, replacing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import is_out_of_memory
 
@@ -70,6 +70,7 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
         size,
         "no archive of recordings grows like that; unpack it by hand if you trust it",
     )
+    check_arrived(archive)
     try:
         with open(archive, "rb") as file:
             with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:

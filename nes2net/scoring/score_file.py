@@ -12,11 +12,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nes2net.corpora.id_tables import first_line, read_id_table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.errors import InputError, shown
 from nes2net.machine.files import write_output
-from nes2net.machine.text_files import checked_float, has_control, read_rows
+from nes2net.machine.text_files import checked_float, has_control
 
+#: Names of the column of scores in a file with a header. Higher is bona fide, so no name of the
+#: other class is among them.
+SCORE_COLUMNS = ("score", "scores", "cm_score")
 #: Why an id is refused that holds control characters.
 CONTROL = "it holds control characters, which a terminal may obey; rename the trial"
 
@@ -45,8 +49,10 @@ def line(id: str, score: float) -> str:
 def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     """Read ids and scores, shape (N,) float64, in file order.
 
-    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not. The baselines of
-    ASVspoof 2019 write ``utterance attack label score``: attack and label are left to the keys.
+    Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not. Fields may also be
+    separated by tabs, commas, semicolons or vertical bars, and a header may name the columns
+    (:mod:`nes2net.corpora.id_tables`). The baselines of ASVspoof 2019 write ``utterance attack label
+    score``: attack and label are left to the keys.
 
     Raises:
         InputError: if the file is missing or holds scores of frames, or a line has another number of
@@ -59,14 +65,14 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             f"{path}: holds scores of frames, not of utterances: `nes2net evaluate` takes it, everything else needs a score "
             "for each utterance, from `nes2net score` without `segments`"
         )
-    ids, scores, first = [], [], _first_row(path)
-    of_2019 = len(first) == 4 and first[2] in (BONAFIDE, SPOOF)
-    fields = (4, "utterance attack label score") if of_2019 else (2, "utterance score")
-    for line, (id, *_, score) in read_rows(path, *fields):
+    ids, scores = [], []
+    rows, id_column, score_column = read_id_table(path, "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF))
+    for line, row in rows:
+        id = row[id_column]
         if has_control(id):
             raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
         ids.append(id)
-        scores.append(checked_float(score, path, line))
+        scores.append(checked_float(row[score_column], path, line))
     return ids, np.array(scores)
 
 
@@ -75,19 +81,16 @@ def holds_frames(path: str | Path) -> bool:
 
     Its first line that is not blank then has three to five fields, the second of which is 0.
     """
-    row = _first_row(Path(path))
+    row = first_line(Path(path)).split()
     return 3 <= len(row) <= 5 and row[1] == "0"
 
 
-def _first_row(path: Path) -> list[str]:
-    """The fields of the first line that is not blank; none of a file that is not regular or cannot be read."""
-    if not path.is_file():  # opening a pipe would wait for ever
-        return []
+def _is_number(field: str) -> bool:
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            return file.read(4096).lstrip().partition("\n")[0].split()
-    except OSError:
-        return []
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def check_ids(ids: Iterable[str]) -> None:

@@ -32,7 +32,8 @@ def test_trials(tmp_path, corpus, track, place):
 
 
 @pytest.mark.parametrize(
-    "given, at", [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")]
+    "given, at",
+    [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
 )
 @pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
 def test_key_layouts(tmp_path, corpus, track, text, given, at):
@@ -70,7 +71,9 @@ ASV_KEY = (
 ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 LA_E_4 2\n"
 
 
-@pytest.mark.parametrize("given, at", [(".", "LA"), (".", "keys/LA"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")])
+@pytest.mark.parametrize(
+    "given, at", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
+)
 @pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
 def test_asv_scores(tmp_path, given, at, system):
     folder(tmp_path / "LA" / "CM")

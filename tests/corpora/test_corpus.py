@@ -72,7 +72,7 @@ MALFORMED = {
     ],
     ("asvspoof2021_la", "labels.txt"): [
         ("LA_E_1 -1.25\n", "line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
-        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance, label\), found 1"),
+        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance label\), found 1"),
     ],
     ("asvspoof2021_df", "trial_metadata.txt"): [(LA_KEY, "line 1: expected 13 fields .*, found 8")],
     ("deepfake_eval_2024", "metadata.csv"): [
@@ -145,3 +145,20 @@ def test_what_is_missing_is_named(tmp_path, name):
         assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
         with pytest.raises(NotFound, match="protocol of .* not found"):
             corpus.keys(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["asvspoof5", "asvspoof2019_la", "ctrsvdd", "in_the_wild", "habla", "dfadd"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename\tcm-label\nu1.flac\tbonafide\nu2.flac\tspoof\n",
+        ",file,label\n0,u1.wav,bonafide\n1,u2.wav,spoof\n",
+        "u1.mp3;bonafide\nu2.mp3;spoof\n",
+        "u1 bonafide\nu2 spoof\n",
+    ],
+)
+def test_labels_alone(tmp_path, name, text):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    found = corpora.get(name).keys(path)
+    assert [(trial.id, trial.label) for trial in found] == [("u1", "bonafide"), ("u2", "spoof")]

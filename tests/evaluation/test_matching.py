@@ -60,3 +60,23 @@ def test_keys_that_cannot_be_matched():
     ):
         with pytest.raises(InputError, match=message):
             match(trials, ["t0"], [0.0], phase)
+
+
+@pytest.mark.parametrize("id", ["a.mp3", "a.M4A", "/data/eval/a.wav", r"D:\data\a.wav", "eval/a"])
+def test_suffixes_and_folders_are_no_part_of_an_id(id):
+    key = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
+    assert match(key, [id, "b"], [1.0, 0.0]).by_id == {"a": 1.0, "b": 0.0}
+    with pytest.raises(InputError, match="scored twice with different values: a"):
+        match(key, [id, "a", "b"], [1.0, 2.0, 0.0])
+
+
+@pytest.mark.parametrize("partial", [False, True])
+@pytest.mark.parametrize(
+    "ids, reason",
+    [([], "scores is empty"), (["x"], "ids such as x, the key has ids such as a"), (["b"], "another part")],
+)
+def test_the_message_says_why_nothing_fits(ids, reason, partial):
+    key = [Trial("a", label="bonafide", phase="eval"), Trial("b", label="spoof", phase="progress")]
+    with pytest.raises(InputError, match=reason) as error:
+        match(key, ids, [0.5] * len(ids), "eval", allow_partial=partial)
+    assert "allow_partial" not in str(error.value)

@@ -84,10 +84,33 @@ def test_files_of_other_programs_are_read(path):
     np.testing.assert_array_equal(scores, [1.5, -0.002, np.nan])
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename\tcm-score\na.wav\t0.5\nb.wav\t-1e-3\n",
+        "filename,score\na.wav,0.5\nb.wav,-1e-3\n",
+        ",file,score\n0,a.wav,0.5\n1,b.wav,-1e-3\n",
+        "a.wav,0.5\r\nb.wav,-1e-3\r\n",
+        "score;utt_id\n0.5;a.wav\n-1e-3;b.wav\n",
+        "a.wav|spoof|0.5\nb.wav|bonafide|-1e-3\n",
+        "utterance score\na.wav 0.5\nb.wav -1e-3\n",
+        "a.wav spoof 0.5\nb.wav bonafide -1e-3\n",
+    ],
+)
+def test_headers_and_delimiters(path, text):
+    path.write_text(text, newline="")
+    ids, scores = read_scores(path)
+    assert ids == ["a.wav", "b.wav"] and scores.tolist() == [0.5, -1e-3]
+
+
 def test_malformed_score_file(path):
     for text, message in (
         ("a 1\nb\n", r"scores.txt, line 2: expected 2 fields \(utterance score\), found 1: 'b'"),
         ("a 1 2\n", "line 1: expected 2 fields"),
+        ("a,1,2\n", r"found 3: 'a,1,2' \(separated by commas\); keep .* \(score, scores, cm_score\)"),
+        ("speaker,score\na,1\n", r"no column of ids in the header 'speaker,score' \(separated by commas\); call it"),
+        ("file,score\na,1\nb\n", "line 3: expected 2 fields"),
+        ("file,score\na,x\n", "line 2: expected a number as score, found 'x'"),
         ("a one\n", "line 1: expected a number as score, found 'one'"),
         ("a 1_0\n", "line 1: expected a number as score, found '1_0'"),
         ("a ١\n", "line 1: expected a number as score"),
