@@ -196,12 +196,37 @@ class Decider:
         """The log-likelihood ratio from which on bona fide is decided."""
         return self.point.threshold(self.calibration.llrs)
 
-    @property
+    @cached_property
     def threshold(self) -> float | None:
-        """The score at that ratio; None if no score has it, or higher scores do not mean higher ratios."""
+        """The lowest score that is accepted, to the last bit, so that scores can be compared in place of ratios.
+
+        None if no score is, or higher scores do not mean higher ratios.
+        """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
-        return score if math.isfinite(score) else None
+        if not math.isfinite(score):
+            return None
+        # Ratios are rounded, so the score by the formula may lie some bits beside the first that is accepted.
+        step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
+        step = max(step, float(np.spacing(abs(score))))
+        low = score - step
+        high = score + step
+        while self.accepts(self.llrs([low]))[0]:
+            step *= 2
+            low = score - step
+        while not self.accepts(self.llrs([high]))[0]:
+            step *= 2
+            high = score + step
+        while low < (middle := low / 2 + high / 2) < high:
+            if self.accepts(self.llrs([middle]))[0]:
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def accepts(self, llrs: NDArray) -> NDArray:
+        """Say of each log-likelihood ratio whether bona fide is decided; every decision is this comparison."""
+        return llrs >= self.llr_threshold
 
     def llrs(self, scores: ArrayLike) -> NDArray:
         """Natural-log likelihood ratios (N,) of scores (N,), such as those along a recording."""
@@ -220,7 +245,7 @@ class Decider:
             traits: what was measured of it; None if it cannot or shall not be compared.
         """
         llr, probability = float(self.llrs([score])[0]), float(self.probabilities([score])[0])
-        decision = "bonafide" if llr >= self.llr_threshold else "spoof"
+        decision = "bonafide" if self.accepts(np.array(llr)) else "spoof"
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
             return Decision(score, llr, probability, decision)
@@ -283,10 +308,10 @@ class Decider:
             facts.append(str(about["date"])[:10])
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
-        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        at = "" if self.threshold is None else f" (a score of {self.threshold!r})"
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
-            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
+            f"decision: bona fide from an llr of {self.llr_threshold!r} on{at}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}",
             f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]

@@ -59,15 +59,27 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
             f"{path}: holds scores of frames, not of utterances: `nes2net evaluate` takes it, everything else needs a score "
             "for each utterance, from `nes2net score` without `segments`"
         )
-    ids, scores, first = [], [], _first_row(path)
-    of_2019 = len(first) == 4 and first[2] in (BONAFIDE, SPOOF)
-    fields = (4, "utterance attack label score") if of_2019 else (2, "utterance score")
+    ids, scores = [], []
+    fields = (4, "utterance attack label score") if _has_labels(path) else (2, "utterance score")
     for line, (id, *_, score) in read_rows(path, *fields):
         if has_control(id):
             raise InputError(f"{path}, line {line}: the id {shown(id)} cannot be used: {CONTROL}")
         ids.append(id)
         scores.append(checked_float(score, path, line))
     return ids, np.array(scores)
+
+
+def read_own_labels(path: str | Path) -> dict[str, str]:
+    """Read the label of each utterance in a score file that has labels beside scores; empty for other files."""
+    if not _has_labels(Path(path)):
+        return {}
+    return {id: label for _, (id, _, label, _) in read_rows(Path(path), 4, "utterance attack label score")}
+
+
+def _has_labels(path: Path) -> bool:
+    """Whether lines are ``utterance attack label score``, as the baselines of ASVspoof 2019 write them."""
+    row = _first_row(path)
+    return len(row) == 4 and row[2] in (BONAFIDE, SPOOF)
 
 
 def holds_frames(path: str | Path) -> bool:
