@@ -64,6 +64,11 @@ class Row:
     min_dcf: float | None = None
     draws: NDArray | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def has_enough_trials(self) -> bool:
+        """Whether each class has enough trials for the EER and its interval to say something."""
+        return min(self.num_bonafide, self.num_spoof) >= FEWEST
+
 
 @dataclass(frozen=True)
 class Parts:

@@ -19,7 +19,7 @@ from nes2net import metrics
 from nes2net.corpora.protocol import NotFound, canonical_phase
 from nes2net.corpora.trial import BONAFIDE
 from nes2net.errors import InputError, counted, listed
-from nes2net.evaluation.breakdown import OFFICIAL, Parts, Row, speaker_groups, tables
+from nes2net.evaluation.breakdown import FEWEST, OFFICIAL, Parts, Row, speaker_groups, tables
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import Matched, contradicted_labels, system_names
 from nes2net.evaluation.origin import Origin, read_origin
@@ -124,6 +124,16 @@ class Evaluation:
         """Write the pooled figures and the breakdowns."""
         lines = self.headline()
         for table in self.tables:
+            enough = [row for row in table.rows if table.fields == OFFICIAL or row.has_enough_trials]
+            few = len(table.rows) - len(enough)
+            if few:
+                lines += [
+                    "",
+                    f"{' × '.join(table.fields)}: {counted(few, 'row')} of fewer than {FEWEST} trials of a class left out",
+                ]
+            if not enough:
+                continue
+            table = replace(table, rows=enough)
             if len(table.rows) > MOST_LINES:
                 lines += [
                     "",
