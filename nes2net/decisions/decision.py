@@ -293,7 +293,7 @@ class Decider:
         >>> from nes2net.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
-        decision: bona fide from an llr of 2.303 on (a score of 1.793), the operating point cost:1,10,0.5
+        decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5
         calibration: on trials that it does not name
         """
