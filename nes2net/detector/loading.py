@@ -315,17 +315,17 @@ class SavedNetwork(Network):
         if architecture is None and published_name in PUBLISHED_MODELS:
             record[RECORD_KEY] = published_name
         state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
-        if architecture is None:
-            assert isinstance(config, dict)
-            config = _with_options_of(state_dict, config, str(path_or_name), published_name)
+        assert isinstance(config, dict) or architecture is not None
+        if architecture is None and config is not None:
+            architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
         with sound_description(str(path_or_name)), without_memory():
-            empty = cls.from_config(architecture or config)
+            empty = cls.from_config(architecture)
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
         # The file's own weights are read before memory is taken for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
-        detector = empty if empty._saves_all else cls.from_config(architecture or config)
+        detector = empty if empty._saves_all else cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
