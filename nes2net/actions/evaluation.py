@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,11 +124,11 @@ class Pages:
             InputError: if a file cannot be written or is also read, or if something is asked for that scores of frames
                 do not have.
         """
-        read = {Path(path).resolve(): "one of the score files" for path in (*scores, *others)}
-        read |= {Path(path).resolve(): "a calibration that is read" for path in calibrations}
+        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *others)}
+        read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
         for path in self.files:
-            if Path(path).resolve() in read:
-                raise InputError(f"{path} is {read[Path(path).resolve()]}; name another file to write")
+            if os.path.realpath(path) in read:
+                raise InputError(f"{path} is {read[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
         if self.embeddings and not self.html:
             raise InputError("`embeddings` are drawn in the page: name it with `html`")
