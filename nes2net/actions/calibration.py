@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
 from nes2net.audio.files import with_folders_listed
+from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.decisions.calibration import (
@@ -134,7 +135,8 @@ def calibrate(
     elif resolution_ms is not None:
         raise InputError("`resolution_ms` is the length of frames, but these are scores of recordings: leave it out")
     else:
-        trials, values = labelled_trials(labels.read()[1], names, labels.phase, allow_partial=allow_partial)
+        key = labels.read()[1]
+        trials, values = labelled_trials(key, names, labels.phase, allow_partial=allow_partial)
         is_bonafide = np.array([trial.label == BONAFIDE for trial in trials], dtype=bool)
         bonafide, spoof = values[is_bonafide], values[~is_bonafide]  # B×K and S×K of K systems
     digests = [sha256_of(path) for path in scores]
@@ -154,7 +156,7 @@ def calibrate(
         "phase": labels.phase,
         "num_bonafide": len(bonafide),
         "num_spoof": len(spoof),
-        **({"resolution_ms": resolution_ms} if of_frames else {}),
+        **({"resolution_ms": resolution_ms} if of_frames else {"key_sha256": key_digest(key)}),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "scores_sha256": digests[0] if len(digests) == 1 else digests,
         "figures": figures(calibration(bonafide), calibration(spoof), corpus.eer_method),

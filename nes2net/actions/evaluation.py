@@ -89,8 +89,7 @@ def evaluate(
         seed=seed,
         threshold_source=threshold,
     )
-    seen = [line for origin in report.origins if origin for line in origin.seen or ()]
-    return Evaluated(report, [*seen, *(line for table in report.transfers for line in table.warnings)])
+    return Evaluated(report, report.warnings)
 
 
 @dataclass(frozen=True)

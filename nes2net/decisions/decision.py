@@ -203,12 +203,37 @@ class Decider:
         """The log-likelihood ratio from which on bona fide is decided."""
         return self.point.threshold(self.calibration.llrs)
 
-    @property
+    @cached_property
     def threshold(self) -> float | None:
-        """The score at that ratio; None if no score has it, or higher scores do not mean higher ratios."""
+        """The lowest score that is accepted, to the last bit, so that scores can be compared in place of ratios.
+
+        None if no score is, or higher scores do not mean higher ratios.
+        """
         (weight,) = self.calibration.weights
         score = (self.llr_threshold - self.calibration.offset) / weight if weight > 0 else math.inf
-        return score if math.isfinite(score) else None
+        if not math.isfinite(score):
+            return None
+        # Ratios are rounded, so the score by the formula may lie some bits beside the first that is accepted.
+        step = float(np.spacing(max(abs(self.llr_threshold), abs(self.calibration.offset)) / weight))
+        step = max(step, float(np.spacing(abs(score))))
+        low = score - step
+        high = score + step
+        while self.accepts([low])[0]:
+            step *= 2
+            low = score - step
+        while not self.accepts([high])[0]:
+            step *= 2
+            high = score + step
+        while low < (middle := low / 2 + high / 2) < high:
+            if self.accepts([middle])[0]:
+                high = middle
+            else:
+                low = middle
+        return high
+
+    def accepts(self, scores: ArrayLike) -> NDArray:
+        """Say of each score whether bona fide is decided; every decision is this comparison of unbounded ratios."""
+        return self.calibration(scores) >= self.llr_threshold
 
     @property
     def _largest_llr(self) -> float | None:
@@ -238,7 +263,7 @@ class Decider:
             return Decision(score, None, None, CANNOT_TELL, traits.unfit, judged=judged)
         llr = float(self.llrs([score])[0])
         probability = float(self.probabilities([score])[0])
-        is_bonafide = self.calibration([score])[0] >= self.llr_threshold
+        is_bonafide = self.accepts([score])[0]
         decided = Decision(score, llr, probability, "bonafide" if is_bonafide else "spoof", judged=judged)
         population = self.calibration.population
         if population is None or traits is None or not self.abstain:
@@ -289,7 +314,7 @@ class Decider:
         >>> from nes2net.decisions import OperatingPoint, fit
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
-        decision: bona fide from an llr of 2.303 on (a score of 1.793), the operating point cost:1,10,0.5
+        decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
         probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the calibration's trials can support
         calibration: on trials that it does not name
         """
@@ -304,13 +329,13 @@ class Decider:
             facts.append(str(about["date"])[:10])
         if scored_by:
             facts.append(f"detector {scored_by.fingerprint[:12]}")
-        at = "" if self.threshold is None else f" (a score of {self.threshold:.4g})"
+        at = "" if self.threshold is None else f" (a score of {self.threshold!r})"
         bound = ""
         if self._largest_llr is not None:
             bound = f"; ratios shown are at most ±{self._largest_llr:.4g}, which the calibration's trials can support"
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
-            f"decision: bona fide from an llr of {self.llr_threshold:.4g} on{at}, the operating point {point}",
+            f"decision: bona fide from an llr of {self.llr_threshold!r} on{at}, the operating point {point}",
             f"probability: of bona fide, at a prior of {self.prior:g}{bound}",
             f"calibration: {', '.join(printable_name(fact)[:200] for fact in facts)}",
         ]

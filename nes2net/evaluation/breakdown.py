@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,8 @@ CROSSED = (
 OFFICIAL = ("part",)
 # Fields that do not describe how an utterance was made or recorded.
 _NOT_TABULATED = ("id", "path", "label", "speaker", "phase", "seed", "extra", "system_scores")
+# A trial has these as attributes; all others are extra.
+_OWN_FIELDS = frozenset(one.name for one in fields(Trial)) - {"extra"}
 # A field with more values numbers the trials, like a seed or a segment, and does not sort them.
 _MOST_VALUES = 400
 # Intervals take most of the time. No published corpus has as many rows.
@@ -61,6 +63,11 @@ class Row:
     interval: tuple[float, float] | None = None
     min_dcf: float | None = None
     draws: NDArray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def has_enough_trials(self) -> bool:
+        """Whether each class has enough trials for the EER and its interval to say something."""
+        return min(self.num_bonafide, self.num_spoof) >= FEWEST
 
 
 @dataclass(frozen=True)
@@ -107,8 +114,15 @@ def sorting_fields(trials: Sequence[Trial]) -> dict[str, int]:
     """Find the fields that sort ``trials``, and how many values each has: 2 to 400."""
     extra = dict.fromkeys(name for trial in trials for name, _ in trial.extra)
     names = [*(f.name for f in fields(Trial) if f.name not in _NOT_TABULATED), *extra]
-    counts = {name: len({trial.get(name) for trial in trials} - {None}) for name in names}
+    counts = {name: len(set(_values(trials, name)) - {None}) for name in names}
     return {name: count for name, count in counts.items() if 1 < count <= _MOST_VALUES}
+
+
+def _values(trials: Sequence[Trial], name: str) -> Iterable[str | None]:
+    """List the value of a field in each trial; a getter a trial would take most of the time of an evaluation."""
+    if name in _OWN_FIELDS:
+        return map(attrgetter(name), trials)
+    return (trial.get(name) for trial in trials)
 
 
 def breakdown(
@@ -123,18 +137,20 @@ def breakdown(
     Returns:
         The rows sorted by value, with a bootstrap interval each if ``num_resamples`` is above 0.
     """
-    recorded = [trial for trial in matched.trials if trial.label == BONAFIDE]
+    columns = {name: list(_values(matched.trials, name)) for name in names}
+    positions_of_bonafide = np.flatnonzero(matched.is_bonafide).tolist()
     # These two describe the spoofing, even if a key fills them for bona fide trials.
     shared = [
-        n for n in names if n not in ("attack", "vocoder") and any(trial.get(n) is not None for trial in recorded)
+        name
+        for name in names
+        if name not in ("attack", "vocoder") and any(columns[name][i] is not None for i in positions_of_bonafide)
     ]
     bonafide: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     spoof: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for position, trial in enumerate(matched.trials):
-        if trial.label == BONAFIDE:
-            bonafide[tuple(trial.get(name) for name in shared)].append(position)
-        else:
-            spoof[tuple(trial.get(name) for name in names)].append(position)
+    for position in positions_of_bonafide:
+        bonafide[tuple(columns[name][position] for name in shared)].append(position)
+    for position in np.flatnonzero(~matched.is_bonafide).tolist():
+        spoof[tuple(columns[name][position] for name in names)].append(position)
     rows = []
     for values in sorted(values for values in spoof if None not in values):
         group = dict(zip(names, values))

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.corpora.protocol import NotFound, canonical_phase
 from nes2net.corpora.trial import BONAFIDE
-from nes2net.errors import InputError, counted
-from nes2net.evaluation.breakdown import OFFICIAL, Parts, Row, speaker_groups, tables
+from nes2net.errors import InputError, counted, listed
+from nes2net.evaluation.breakdown import FEWEST, OFFICIAL, Parts, Row, speaker_groups, tables
 from nes2net.evaluation.key import Key, describe_excluded, score_input
-from nes2net.evaluation.matching import Matched, system_names
+from nes2net.evaluation.matching import Matched, contradicted_labels, system_names
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import MOST_LINES, Measured, cost, format_p, in_this_process, percent, plain, points
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
@@ -30,11 +30,14 @@ from nes2net.evaluation.transfer_tables import text_of
 from nes2net.machine.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
+from nes2net.registry import corpora
 from nes2net.version import __version__
 
 # Bootstrap draws for each row of a breakdown, at most: rows are many. A bound of a rate's interval then varies by 3 %
 # of the interval's width from seed to seed. A percentile of 1,000 draws varies more (4 %).
 _ROW_RESAMPLES = 200
+# Differences from the official trials that a notice names.
+_MOST_DIFFERENCES = 5
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,16 @@ class Evaluation:
         """Write the pooled figures and the breakdowns."""
         lines = self.headline()
         for table in self.tables:
+            enough = [row for row in table.rows if table.fields == OFFICIAL or row.has_enough_trials]
+            few = len(table.rows) - len(enough)
+            if few:
+                lines += [
+                    "",
+                    f"{' × '.join(table.fields)}: {counted(few, 'row')} of fewer than {FEWEST} trials of a class left out",
+                ]
+            if not enough:
+                continue
+            table = replace(table, rows=enough)
             if len(table.rows) > MOST_LINES:
                 lines += [
                     "",
@@ -197,6 +210,13 @@ def evaluate_scores(
     found = Measured(rules | ({"min_tdcf": min_tdcf} if min_tdcf else {}), bonafide, spoof, **draws, **speakers)
     if matched.scores.min() == matched.scores.max():
         notes += (f"all trials have the same score, {matched.scores[0]:.6g}, so no rate here tells the classes apart",)
+    elif eer > 0.5:
+        notes += (REVERSED,)
+    if contradicted := contradicted_labels(scores_path, matched.trials):
+        notes += (
+            f"the score file's own labels contradict the key for {len(contradicted):,} of "
+            f"{counted(len(matched.trials), 'trial')}, and the key decides: {listed(contradicted)}",
+        )
     row_resamples = min(_ROW_RESAMPLES, num_resamples)
     official = []
     if definition.official_table is not None:
@@ -262,6 +282,10 @@ def _min_tdcf(
     return min_tdcf, (target.size, nontarget.size, asv_spoof.size), ()
 
 
+#: The speaker-verification system of official figures, in words.
+ORGANISERS = "the organisers’ ASV system"
+#: Note about an EER above 50 %.
+REVERSED = "the EER is above 50 %, so higher scores probably mean spoof: negate the scores, or check the labels"
 #: Kind of the inputs that min t-DCF needs beside the key.
 ASV_SCORES = "speaker-verification scores"
 
@@ -309,6 +333,47 @@ class Report:
     transfers: list[TransferTable] = field(default_factory=list)
 
     @property
+    def asv_system(self) -> str:
+        """Whose speaker-verification scores min t-DCF rests on, in words."""
+        official = corpora.get(self.corpus).asv_counts.get(self.phase)
+        if official is not None and all(system.asv_counts in (None, official) for system in self.systems):
+            return ORGANISERS
+        paths = [entry["path"] for entry in self.inputs if entry["kind"] == ASV_SCORES]
+        return f"the ASV scores of {', '.join(paths)}"
+
+    @property
+    def of_all(self) -> list[str]:
+        """What readers must know of the figures of all systems: other trials or ASV scores than the official ones."""
+        lines = []
+        if self.unofficial:
+            more = len(self.unofficial) - _MOST_DIFFERENCES
+            further = f"; and {more} more differences" if more > 0 else ""
+            lines.append(
+                f"not the official trials of {corpora.get(self.corpus).title}, {self.phase}: "
+                f"{'; '.join(self.unofficial[:_MOST_DIFFERENCES])}{further}. These figures cannot be compared with "
+                "published ones"
+            )
+        if any(system.min_tdcf is not None for system in self.systems) and self.asv_system != ORGANISERS:
+            lines.append(f"min t-DCF is computed with {self.asv_system}")
+        return lines
+
+    @property
+    def notices(self) -> list[str]:
+        """All that makes figures doubtful, a line each; every writer prints them."""
+        lines = self.of_all
+        for system in self.systems:
+            name = f"{system.system}: " if len(self.systems) > 1 else ""
+            partial = [f"rests on a part of the trials; {system.left_out}"] if system.is_partial else []
+            lines += [name + note for note in (*partial, *system.notes)]
+        return lines + self.warnings
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the figures doubtful that records and other trials tell."""
+        seen = [line for origin in self.origins if origin for line in origin.seen or ()]
+        return seen + [line for table in self.transfers for line in table.warnings]
+
+    @property
     def names(self) -> list[str]:
         return [system.system for system in self.systems] or [table.system for table in self.transfers]
 
@@ -325,6 +390,7 @@ class Report:
             "corpus": self.corpus,
             "phase": self.phase,
             "differences_from_official_trials": self.unofficial,
+            "notices": self.notices,
             "systems": systems,
             "transfers": [table.to_dict() for table in self.transfers],
             "pairs": plain(self.pairs),
@@ -338,6 +404,8 @@ class Report:
         The figures at the transferred thresholds follow.
         """
         transferred = [f"\n{text_of(table)}" for table in self.transfers]
+        if self.of_all:
+            transferred += ["", *(f"note: {notice}" for notice in self.of_all)]
         if not self.systems:
             return "\n".join(transferred).removeprefix("\n")
         if len(self.systems) == 1:
@@ -401,7 +469,7 @@ def evaluate_systems(
                 matched = result.matched
         inputs.append(score_input(path, digests[path]))
         origins.append(read_origin(path, digests[path], corpus, phase))
-        scored.append(ScoredSet(corpus, canonical_phase(phase), path, digests[path], matched))
+        scored.append(ScoredSet(corpus, canonical_phase(phase), path, digests[path], matched, key_sha256=key.digest))
         if systems and systems[-1].min_tdcf is not None:
             asv_files |= {other: digest for other, digest in digests.items() if other != path}
     pairs = []

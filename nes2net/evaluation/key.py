@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -94,6 +95,11 @@ class Key:
         labels = {trial.label for trial in self.kept if trial.label}
         return labels.pop() if len(labels) == 1 else None
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of all trials of the key with their labels."""
+        return key_digest(self.trials)
+
     @property
     def unofficial(self) -> list[str] | None:
         """How the phase differs from the official trials; None if their numbers are not known."""
@@ -121,7 +127,7 @@ class Key:
         entry = {"kind": kind, "path": str(path)}
         if path in self.digests:
             entry["sha256"] = self.digests[path]
-        return entry | {"trials_sha256": key_digest(self.trials)}
+        return entry | {"trials_sha256": self.digest}
 
     def _keeps(self, trial: Trial) -> bool:
         return not any(trial.get(name) in values for name, values in self.excluded.items())

@@ -29,7 +29,7 @@ from nes2net.corpora.id_tables import possible_ids
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.errors import InputError, counted, listed
-from nes2net.scoring.score_file import read_scores
+from nes2net.scoring.score_file import read_own_labels, read_scores
 
 #: Sums of millions of scores up to here are finite.
 LARGEST = 1e300
@@ -211,6 +211,12 @@ def match_file(
         return match(trials, ids, scores, phase, allow_partial=allow_partial)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def contradicted_labels(path: str | Path, trials: Sequence[Trial]) -> list[str]:
+    """Find the ids of ``trials`` that a score file with labels of its own labels otherwise than they are."""
+    own = read_own_labels(path)
+    return [trial.id for trial in trials if own.get(trial.id, trial.label) != trial.label]
 
 
 def system_names(paths: Sequence[str | Path]) -> list[str]:

@@ -85,7 +85,7 @@ class OneClass:
 
 def judge_one_class(decider: Decider, matched: Matched, name: str, corpus: str, phase: str) -> OneClass:
     """Judge the trials of ``matched``, all of one class, at the threshold of ``decider``."""
-    accepted = decider.calibration(matched.scores) >= decider.llr_threshold
+    accepted = decider.accepts(matched.scores)
     label = BONAFIDE if matched.is_bonafide[0] else SPOOF
     wrong = (accepted if label == SPOOF else ~accepted).tolist()
     tables: dict[str, dict[str, Errors]] = {}

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 
 from nes2net.evaluation.breakdown import FEWEST
 from nes2net.evaluation.embedding_map import EmbeddingMap
-from nes2net.evaluation.evaluate import ASV_SCORES, Report
+from nes2net.evaluation.evaluate import Report
 from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
 from nes2net.evaluation.key import describe_excluded
@@ -86,8 +86,8 @@ def write_report(
     write_forms(
         (page, lambda: html_page(report, embedding_map)),
         (data, lambda: json_of(report.to_dict())),
-        (latex_tables, lambda: latex(paper_tables(report))),
-        (markdown_tables, lambda: markdown(paper_tables(report))),
+        (latex_tables, lambda: latex(paper_tables(report), report.notices)),
+        (markdown_tables, lambda: markdown(paper_tables(report), report.notices)),
     )
 
 
@@ -119,11 +119,6 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
     """Make the page of ``report``; the same report gives the same bytes."""
     systems, corpus = report.systems, corpora.get(report.corpus)
     tables = breakdowns(systems)
-    official = corpus.asv_counts.get(report.phase)
-    asv_system = "the organisers’ ASV system"
-    if official is None or any(system.asv_counts not in (None, official) for system in systems):
-        scores = [entry["path"] for entry in report.inputs if entry["kind"] == ASV_SCORES]
-        asv_system = f"the ASV scores of {', '.join(scores)}"
     transfers = [
         {
             "table": table,
@@ -153,7 +148,7 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         fewest=FEWEST,
         notes=dict.fromkeys(note for system in systems for note in system.notes),
         asvspoof5_costs=ASVSPOOF5_COSTS,
-        asv_system=asv_system,
+        asv_system=report.asv_system,
         summary_table=summary(report) if systems else None,
         calibration_table=calibration(report) if systems else None,
         transfers=transfers,
@@ -163,8 +158,8 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
         embedding_map=embedding_map,
-        latex=latex(paper_tables(report)),
-        markdown=markdown(paper_tables(report)),
+        latex=latex(paper_tables(report), report.notices),
+        markdown=markdown(paper_tables(report), report.notices),
     )
 
 

@@ -188,7 +188,7 @@ class Robustness:
         lines = [
             f"{self.corpus}, phase {self.phase}: {self.num_bonafide + self.num_spoof:,}{of} trials ({self.num_bonafide:,} bona "
             f"fide, {self.num_spoof:,} spoof), clean and under {counted(len(self.results), 'condition')}",
-            f"threshold {self.threshold:.6g}, {self.basis}",
+            f"threshold {self.threshold!r}, {self.basis}",
         ]
         if self.left_out:
             lines.append(

@@ -126,8 +126,8 @@ class Table(NamedTuple):
         return text_table(rows, align)
 
 
-def markdown(tables: Iterable[Table]) -> str:
-    """Write ``tables`` in Markdown (GitHub's), the best figures in bold."""
+def markdown(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
+    """Write ``tables`` in Markdown (GitHub's), the best figures in bold, and notices below them."""
 
     def cell(cell: Cell) -> str:
         return f"**{markdown_text(cell.whole)}**" if cell.best else markdown_text(cell.whole)
@@ -137,11 +137,11 @@ def markdown(tables: Iterable[Table]) -> str:
         + markdown_table([markdown_text(text) for text in table.head], [list(map(cell, row)) for row in table.rows])
         for table in tables
     ]
-    return "\n\n".join(texts) + "\n"
+    return "\n\n".join([*texts, *(f"Note: {markdown_text(notice)}." for notice in notices)]) + "\n"
 
 
-def latex(tables: Iterable[Table]) -> str:
-    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold."""
+def latex(tables: Iterable[Table], notices: Iterable[str] = ()) -> str:
+    """Write ``tables`` in LaTeX with the package booktabs, the best figures in bold, and notices below them."""
 
     def cell(cell: Cell) -> str:
         return rf"\textbf{{{latex_text(cell.whole)}}}" if cell.best else latex_text(cell.whole)
@@ -161,6 +161,7 @@ def latex(tables: Iterable[Table]) -> str:
             r"  \end{tabular}",
             r"\end{table}",
         ]
+    lines += [rf"\par\noindent Note: {latex_text(notice)}.\par" for notice in notices]
     return "\n".join(lines) + "\n"
 
 

@@ -52,6 +52,8 @@ class ScoredSet(NamedTuple):
     matched: Matched
     inputs: Sequence[dict[str, str]] = ()
     """The files that were read, as in :class:`~nes2net.evaluation.evaluate.Report`."""
+    key_sha256: str = ""
+    """Digest of its whole key."""
 
     @property
     def name(self) -> str:
@@ -157,14 +159,14 @@ class TransferTable:
     def threshold(self) -> str:
         """The threshold in words, and what it comes from."""
         basis = self.decider.basis()
-        score = "" if basis["threshold"] is None else f", score {basis['threshold']:.4g}"
+        score = "" if basis["threshold"] is None else f", score {basis['threshold']!r}"
         of = " ".join(str(basis[key]) for key in ("corpus", "phase") if key in basis)
         trials = ""
         if {"num_bonafide", "num_spoof"} <= basis.keys():
             trials = f" ({basis['num_bonafide']} bona fide, {basis['num_spoof']} spoof)"
         return (
             f"operating point {basis['operating_point']} of {of or 'an unnamed set'}{trials}: "
-            f"log-likelihood ratio {basis['llr_threshold']:.4g}{score}"
+            f"log-likelihood ratio {basis['llr_threshold']!r}{score}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -258,7 +260,7 @@ def read_set(
     with recorded_digests() as digests:
         matched = key.match(path, allow_partial=allow_partial).matched
     inputs = [score_input(path, digests[path], f"{kind} scores"), key.input(f"{kind} key")]
-    return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs)
+    return ScoredSet(place.corpus, canonical_phase(place.phase), path, digests[path], matched, inputs, key.digest)
 
 
 def transfer_table(
@@ -403,7 +405,7 @@ def _warnings(
             if shared := sum(trial.id in ids for trial in trials):
                 of = f"{shared:,} of the {counted(len(trials), 'trial')} of {scored.name} are"
                 lines.append(f"{of} development trials, so its figures flatter the threshold")
-        elif facts.get("corpus") == scored.corpus:
+        elif _same_corpus(facts, scored):
             phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
             if len(phases) == 1 or WHOLE in phases:
                 lines.append(
@@ -433,3 +435,13 @@ def _warnings(
         if left_out := scored.matched.mismatch.describe(scored.matched.num_expected):
             lines.append(f"the figures of {scored.name} rest on a part of its trials: {left_out}")
     return lines
+
+
+def _same_corpus(facts: Mapping[str, Any], scored: ScoredSet) -> bool:
+    """Whether a calibration was learned on the key of ``scored``.
+
+    All users' own lists have the same corpus, so only the digest of the key tells them apart.
+    """
+    if corpora.get(scored.corpus).user_defined:
+        return facts.get("key_sha256") == scored.key_sha256
+    return facts.get("corpus") == scored.corpus

@@ -76,6 +76,17 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
     return ids, np.array(scores)
 
 
+def read_own_labels(path: str | Path) -> dict[str, str]:
+    """Read the label of each utterance in a score file that has labels beside scores; empty for other files."""
+    labels = {}
+    for _, row in read_id_table(Path(path), "score", SCORE_COLUMNS, _is_number, (BONAFIDE, SPOOF)).rows:
+        own = [field for field in row[1:-1] if field in (BONAFIDE, SPOOF)]
+        if len(own) != 1:
+            return {}
+        labels[row[0]] = own[0]
+    return labels
+
+
 def holds_frames(path: str | Path) -> bool:
     """Whether a file looks like a file of frame scores (:mod:`nes2net.scoring.segment_file`).
 

@@ -63,8 +63,9 @@ def test_transferred_thresholds(good, tmp_path, command, refused):
 
 
 def test_what_a_terminal_obeys_is_escaped(here, command):
-    (here / "list.csv").write_text("path,label,attack\na,real,\nb,fake,\x1b[2J\nc,fake,A\x9b1m\n")
-    (here / "scores.txt").write_text("a 1\nb 0\nc 2\n")
+    rows = [f"a{n},real,\nb{n},fake,\x1b[2J\nc{n},fake,A\x9b1m\n" for n in range(20)]
+    (here / "list.csv").write_text("path,label,attack\n" + "".join(rows))
+    (here / "scores.txt").write_text("".join(f"a{n} 1\nb{n} 0\nc{n} 2\n" for n in range(20)))
     words = "evaluate generic scores.txt --keys list.csv --resamples 5 --json r.json --html r.html"
     status, printed, _ = command(words)
     assert status == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.decisions import Llrs, OperatingPoint
+from nes2net.decisions import Decider, Llrs, OperatingPoint, fit
 from nes2net.errors import InputError
 from nes2net.metrics.rates import compute_rates
 
@@ -79,3 +79,20 @@ def test_the_rate_that_a_message_names_is_enough(number):
         OperatingPoint("fa", rate=1e-6).threshold(llrs)
     named = str(refused.value).split("at least ")[1].split(" %")[0]
     assert math.isfinite(OperatingPoint.parse(f"fa:{named}%").threshold(llrs))
+
+
+@pytest.mark.parametrize("offset", [0.0, 0.3, -700.0])
+@pytest.mark.parametrize("point", ["eer", "fa:25%", "miss:10%", "cost:1,10,0.95"])
+def test_the_score_threshold_and_its_print_admit_what_the_decider_admits(point, offset):
+    rng = np.random.default_rng(3)
+    # Few distinct scores, so that many lie exactly at the threshold.
+    bonafide, spoof = rng.normal(1, 1, 60).round(1) + offset, rng.normal(-1, 1, 60).round(1) + offset
+    decider = Decider(fit(bonafide, spoof), operating_point=OperatingPoint.parse(point))
+    scores = np.concatenate((bonafide, spoof))
+    beside = [np.nextafter(decider.threshold, -np.inf), decider.threshold, np.nextafter(decider.threshold, np.inf)]
+    assert [decider(score).decision for score in beside] == ["spoof", "bonafide", "bonafide"]
+    accepted = [decider(score).decision == "bonafide" for score in scores]
+    printed = decider.described()[0]
+    score = float(printed.partition("(a score of ")[2].partition(")")[0])
+    llr = float(printed.partition("an llr of ")[2].partition(" on")[0])
+    assert accepted == (scores >= score).tolist() == (decider.calibration(scores) >= llr).tolist()

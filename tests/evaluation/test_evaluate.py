@@ -15,8 +15,11 @@ from nes2net.corpora.corpus import OfficialRow
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
-from nes2net.evaluation.evaluate import evaluate
+from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match
+from nes2net.evaluation.page import html_page
+from nes2net.evaluation.report_tables import paper_tables
+from nes2net.evaluation.tables import latex, markdown
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 
@@ -147,7 +150,10 @@ def test_the_text_of_a_result(tmp_path):
     assert "5 trials (2 bona fide, 3 spoof)" in table and "bootstrap over 5 trials" in table
     lines = [" ".join(line.split()) for line in table.splitlines()]
     head = "attack EER % 95 % interval bona fide spoof"
-    assert {head, "A08 0.000 0.00–48.99 2 2", "opus – 0 1", "A08 none 0.000 1 1"} <= {*lines}
+    # Rows of so few trials stand in the page and the JSON only.
+    assert "attack: 2 rows of fewer than 20 trials of a class left out" in lines and head not in lines
+    rows = [" ".join(line.split()) for parts in result.tables for line in parts.table().lines()]
+    assert {head, "A08 0.000 0.00–48.99 2 2", "opus – 0 1", "A08 none 0.000 1 1"} <= {*rows}
     plain = json.loads(json.dumps(result.to_dict()))
     codecs = next(table for table in plain["tables"] if table["fields"] == ["codec"])
     unknown = {"eer": None, "interval": None, "min_dcf": None}
@@ -339,3 +345,33 @@ def test_the_table_over_corpora():
     ]
     assert found.to_dict()["worst"] == ["wild", 0.25]
     assert OverCorpora({}).mean is None and OverCorpora({}).worst is None and OverCorpora({}).rows() == []
+
+
+def test_every_writer_says_that_scores_are_reversed(tmp_path):
+    rows = [(f"u{n}.wav", "bonafide" if n % 2 else "spoof") for n in range(8)]
+    write(tmp_path / "list.csv", "path,label\n" + "".join(f"{path},{label}\n" for path, label in rows))
+    scores = write(tmp_path / "s.txt", "".join(f"u{n} {-(n % 2) + n / 100}\n" for n in range(8)))
+    report = evaluate_systems("generic", [scores], tmp_path / "list.csv", num_resamples=5)
+    notice = "higher scores probably mean spoof"
+    tables_of_report = paper_tables(report)
+    texts = [report.text(), html_page(report), latex(tables_of_report, report.notices)]
+    texts.append(markdown(tables_of_report, report.notices))
+    assert all(notice in text for text in texts)
+    assert notice in report.to_dict()["notices"][0]
+
+
+def test_the_terminal_says_that_trials_and_asv_scores_are_not_the_official_ones(tmp_path):
+    case = golden_metrics.load("g200", tmp_path)
+    keys = case.folder / "keys"
+    report = evaluate_systems("asvspoof2021_la", [case.folder / "scores_LA.txt"], keys, num_resamples=5)
+    text = report.text()
+    assert "note: not the official trials of ASVspoof 2021 LA, eval" in text
+    assert "note: min t-DCF is computed with the ASV scores of" in text
+    assert all(notice in text for notice in report.notices)
+
+
+def test_labels_of_the_score_file_that_contradict_the_key_are_told(tmp_path):
+    write(tmp_path / "list.csv", "path,label\na.wav,bonafide\nb.wav,spoof\nc.wav,spoof\n")
+    scores = write(tmp_path / "s.txt", "a - bonafide 2.0\nb A01 bonafide 0.5\nc A01 spoof -1.0\n")
+    found = evaluate("generic", scores, tmp_path / "list.csv", num_resamples=5)
+    assert "contradict the key for 1 of 3 trials, and the key decides: b" in found.notes[0]

@@ -11,9 +11,11 @@ from builders.files import write
 from builders.report_case import make_case
 
 from nes2net import metrics
+from nes2net.actions.calibration import calibrate
 from nes2net.decisions import OperatingPoint, calibration, load
 from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate_systems
+from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
@@ -209,3 +211,26 @@ def test_text_page_and_paper_tables_have_every_figure(case, report):
     assert data["rows"][1]["hter"] == {"value": row.hter.value, "interval": list(row.hter.interval)}
     assert data["basis"]["num_bonafide"] == 60 and len(data["rows"][1]["reliability"]) == 10
     assert "llrs" not in data["rows"][1]
+
+
+def test_only_the_calibrations_own_list_is_told_as_trials_it_was_learned_on(tmp_path):
+    rng = np.random.default_rng(5)
+    for name in ("one", "other"):
+        rows = [(f"{name}{n}", ("bonafide", "spoof")[n % 2]) for n in range(60)]
+        write(tmp_path / f"{name}.csv", "path,label\n" + "".join(f"{id}.wav,{label}\n" for id, label in rows))
+        scores = "".join(f"{id} {(label == 'bonafide') + rng.normal()}\n" for id, label in rows)
+        write(tmp_path / f"{name}.txt", scores)
+    labels = Labels("generic", tmp_path / "one.csv", "all")
+    calibrate(labels, [tmp_path / "one.txt"]).calibration.save(tmp_path / "c.json")
+    own_source = ThresholdSource(calibrations=[str(tmp_path / "c.json")])
+    told = {}
+    for name in ("one", "other"):
+        report = evaluate_systems(
+            "generic",
+            [tmp_path / f"{name}.txt"],
+            tmp_path / f"{name}.csv",
+            num_resamples=5,
+            threshold_source=own_source,
+        )
+        told[name] = any("learned on trials of" in line for line in report.warnings)
+    assert told == {"one": True, "other": False}
