@@ -108,7 +108,7 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        return [path for path in (self.html, self.json, self.latex, self.markdown) if path]
+        return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
         self, scores: Sequence[str | Path], others: Iterable[str | Path] = (), calibrations: Iterable[str | Path] = ()

@@ -192,10 +192,10 @@ def run(
         except InputError as error:
             if args.debug:
                 raise
-            print(f"{parser.prog}: error: {worded(str(error))}", file=sys.stderr)
+            _say(f"{parser.prog}: error: {worded(str(error))}")
             return WRONG_INPUT
         except Unfinished as error:
-            print(f"{parser.prog}: {one_line(worded(str(error)))}", file=sys.stderr)
+            _say(f"{parser.prog}: {one_line(worded(str(error)))}")
             return TEMPORARY
         except BrokenPipeError:
             _drop_what_cannot_be_printed()
@@ -207,12 +207,18 @@ def run(
             if isinstance(error, OSError):
                 text = _of_path(error)
             _drop_what_cannot_be_printed()
-            print(f"{parser.prog}: error: {one_line(text)}", file=sys.stderr)
+            _say(f"{parser.prog}: error: {one_line(text)}")
             return WRONG_INPUT
         except KeyboardInterrupt:
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
-            print(f"\n{parser.prog}: interrupted{resumes}", file=sys.stderr)
+            _say(f"\n{parser.prog}: interrupted{resumes}")
             return INTERRUPTED
+
+
+def _say(text: str) -> None:
+    """Print ``text`` on standard error, unless that takes nothing more: the exit status still says what happened."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
 
 
 def _of_path(error: OSError) -> str:
