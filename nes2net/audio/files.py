@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from nes2net.errors import InputError
@@ -45,12 +45,21 @@ def recordings_below(folder: Path) -> list[Path]:
 
 
 def _files_below(folder: Path) -> list[Path]:
+    return sorted(Path(place, name) for place, _, names in walk(folder) for name in names)
+
+
+def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Do as :func:`os.walk`, but end with an error at a folder that cannot be listed; a missing one is empty.
+
+    Raises:
+        InputError: if a folder cannot be listed, for example without permission.
+    """
+
     def unreadable(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             raise InputError(f"folder {error.filename} cannot be listed ({error.strerror})") from error
 
-    walk = os.walk(folder, onerror=unreadable)
-    return sorted(Path(place, name) for place, _, names in walk for name in names)
+    return os.walk(folder, onerror=unreadable)
 
 
 def with_folders_listed(names: Iterable[str]) -> list[Path]:

@@ -18,7 +18,7 @@ from itertools import chain, product
 from pathlib import Path, PurePath
 from typing import Any, TypeAlias
 
-from nes2net.audio.files import is_recording
+from nes2net.audio.files import is_recording, walk
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.id_tables import labels_alone, read_labels
@@ -333,7 +333,7 @@ class ListedCorpus(Corpus):
 def _place(root: Path, folder: str, wanted: Callable[[str], bool]) -> Path:
     """``folder`` below ``root``; for ``folder/**`` the first one in it that holds a ``wanted`` file."""
     if folder.endswith(_BELOW):
-        for place, folders, names in os.walk(root / folder.removesuffix(_BELOW)):
+        for place, folders, names in walk(root / folder.removesuffix(_BELOW)):
             folders.sort()
             if any(map(wanted, names)):
                 return Path(place)

@@ -41,7 +41,7 @@ from pathlib import Path, PurePosixPath
 from sys import getsizeof
 from typing import Any
 
-from nes2net.audio.files import is_recording
+from nes2net.audio.files import is_recording, walk
 from nes2net.audio.packed import SHARD_SUFFIXES, Member, audio_column, tar_members
 from nes2net.audio.tables import Table, open_table, pyarrow_module
 from nes2net.corpora import protocol as files
@@ -88,7 +88,7 @@ def shards_below(root: str | Path) -> list[Shard]:
     files.corpus_root(root)
     found: list[Shard] = []
     compressed = None
-    for folder, inner, names in os.walk(root):
+    for folder, inner, names in walk(root):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)

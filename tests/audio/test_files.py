@@ -1,5 +1,9 @@
 """Which files of a folder are recordings, and what is said of the others."""
 
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,6 +11,8 @@ from builders.recordings import encode, noise
 
 from nes2net.audio.files import AUDIO_SUFFIXES, recordings_below, with_folders_listed
 from nes2net.audio.read import load_audio
+from nes2net.corpora.shards import shards_below
+from nes2net.errors import InputError
 
 ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
            "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip
@@ -37,3 +43,18 @@ def test_a_line_says_what_is_passed_over(tmp_path, capsys):
 
 def test_suffixes_are_in_lower_case_with_a_dot():
     assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in AUDIO_SUFFIXES)
+
+
+@pytest.mark.parametrize("listed", [recordings_below, shards_below])
+def test_a_folder_without_permission_is_not_called_empty(listed):
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:  # every user may look up the folder above, other than that of pytest
+        os.chmod(folder, 0)
+        if user == 0:  # whom no permission stops
+            os.seteuid(65534)
+        try:
+            with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+                listed(Path(folder))
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o700)
