@@ -403,8 +403,15 @@ def _warnings(
         if development is not None:
             ids = {trial.id for trial in development.matched.trials} if development.corpus == scored.corpus else set()
             if shared := sum(trial.id in ids for trial in trials):
-                of = f"{shared:,} of the {counted(len(trials), 'trial')} of {scored.name} are"
-                lines.append(f"{of} development trials, so its figures flatter the threshold")
+                of = f"{shared:,} of the {counted(len(trials), 'trial')} of {scored.name}"
+                is_own_list = corpora.get(scored.corpus).user_defined
+                if is_own_list and development.key_sha256 != scored.key_sha256:
+                    lines.append(
+                        f"{of} have ids of development trials: if they are the same recordings, its figures flatter the "
+                        "threshold"
+                    )
+                else:
+                    lines.append(f"{of} are development trials, so its figures flatter the threshold")
         elif _same_corpus(facts, scored):
             phases = {canonical_phase(str(facts.get("phase", WHOLE))), scored.phase}
             if len(phases) == 1 or WHOLE in phases:

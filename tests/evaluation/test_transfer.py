@@ -234,3 +234,17 @@ def test_only_the_calibrations_own_list_is_told_as_trials_it_was_learned_on(tmp_
         )
         told[name] = any("learned on trials of" in line for line in report.warnings)
     assert told == {"one": True, "other": False}
+
+
+@pytest.mark.parametrize("same_list, expected", [(True, "are development trials"), (False, "have ids of development")])
+def test_equal_ids_in_two_own_lists_need_not_be_the_same_recordings(tmp_path, same_list, expected):
+    for name, extra in (("dev", ""), ("test", "" if same_list else "new.wav,spoof\n")):
+        rows = "".join(f"{n}.wav,{('bonafide', 'spoof')[n % 2]}\n" for n in range(60))
+        write(tmp_path / f"{name}.csv", f"path,label\n{rows}{extra}")
+        ids = [str(n) for n in range(60)] + ["new"] * bool(extra)
+        write(tmp_path / f"{name}.txt", "".join(f"{id} {place % 2 + place % 7}\n" for place, id in enumerate(ids)))
+    source = ThresholdSource([str(tmp_path / "dev.txt")], str(tmp_path / "dev.csv"), dev_phase="all")
+    report = evaluate_systems(
+        "generic", [tmp_path / "test.txt"], tmp_path / "test.csv", num_resamples=5, threshold_source=source
+    )
+    assert any(expected in line for line in report.warnings)
