@@ -67,7 +67,7 @@ def recordings_listed(folder: Path) -> list[Path]:
             recordings.append(file)
         elif not file.name.startswith(".") and suffix not in _LISTS_AND_NOTES:
             passed_over[suffix or "no suffix"] += 1
-    if passed_over and recordings:
+    if passed_over:
         counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
         _note_once(
             f"passed over in {folder}, because the suffix is not one of audio: {counts}; name such a file itself or in "
