@@ -8,10 +8,21 @@ that ``import nes2net`` does not import torch.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nes2net.version import __version__ as __version__
+
+#: Environment variables that keep libraries from reporting to their makers. A library reads its own when it is imported.
+NO_REPORTS = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+for _name, _value in NO_REPORTS.items():
+    os.environ.setdefault(_name, _value)
 
 __all__ = [
     "Detector",

@@ -349,9 +349,9 @@ def what_it_takes(schema: Mapping[str, Any]) -> str:
     least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
     most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
     if above is not None:
-        return f"{words} above {above:g}" + ("" if most is None else f" and at most {most:g}")
+        return f"{words} above {above:.12g}" + ("" if most is None else f" and at most {most:.12g}")
     if least is None:
         return words
     if below is not None:
-        return f"{words} from {least:g} to below {below:g}"
-    return f"{words} of at least {least:g}" if most is None else f"{words} from {least:g} to {most:g}"
+        return f"{words} from {least:.12g} to below {below:.12g}"
+    return f"{words} of at least {least:.12g}" if most is None else f"{words} from {least:.12g} to {most:.12g}"

@@ -50,6 +50,8 @@ class PublishedModel:
     file: PublishedFile | None = None
     """Where its weights are fetched from by its name; None if no program can, because they are behind
     a page for people, or nobody knows which file is meant."""
+    by_hand: str = ""
+    """Where a person finds its file, if no program can fetch it and its publisher released it."""
     parameters: int | None = None
     """Count of its trainable numbers, stated where :attr:`file` is."""
     good_for: str = ""
@@ -298,6 +300,18 @@ PUBLISHED: dict[str, PublishedModel] = {
         licence="not stated",
         scored_in="main.py",
         notes=("its published scores of In-the-Wild are of whole utterances, made in train mode (DEVIATIONS.md, 2)",),
+        **_ON_2019,
+    ),
+    "Nes2Net-X": PublishedModel(
+        {"frontend": "xlsr_300m", "aggregation": "last", "backend": {"name": "nes2net_x", "num_logits": 1}},
+        f"{_NES2NET}/Nes2Net_ASVspoof_ITW",
+        licence="not stated",
+        scored_in="main.py, easy_inference_demo.py",
+        by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
+        notes=(
+            "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF: one output, so that "
+            "the published programs need --n_output_logits 1; here its shapes tell that",
+        ),
         **_ON_2019,
     ),
     "wav2vec2_AASIST": PublishedModel(

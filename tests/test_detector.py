@@ -13,7 +13,7 @@ from builders.small_parts import frontend_families, small_options
 from nes2net import Detector, InputError
 from nes2net.checkpoints.fairseq import to_transformers
 from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.detector.loading import recognise
+from nes2net.detector.loading import named_architecture, recognise
 from nes2net.machine.devices import choose_device
 from nes2net.published_models import PUBLISHED_MODELS
 
@@ -82,9 +82,29 @@ def test_a_published_checkpoint_needs_only_its_architecture(detector, small_mode
     torch.save({f"module.{k}": v for k, v in dict(detector.state_dict()).items()}, tmp_path / "published.pth")
     again = Detector.from_pretrained(tmp_path / "published.pth", device="cpu", config=small_model)
     assert again.score(waveform, 16000) == detector.score(waveform, 16000)
-    other = {**small_model, "backend": {"name": "nes2net_x", "nes_ratio": [8, 4]}}
+    other = {**small_model, "backend": "aasist"}
     with pytest.raises(InputError, match=r"published\.pth does not fit this model.*(missing|left over|other shape)"):
         Detector.from_pretrained(tmp_path / "published.pth", config=other)
+
+
+def test_the_shapes_tell_the_options_of_a_checkpoint(small_model, waveform, tmp_path, capsys):
+    """One logit is the score itself; options that change no shape can be set behind the name."""
+    options = {**small_model["backend"], "num_logits": 1, "pool": "astp"}
+    one = Detector.from_config({**small_model, "backend": options})
+    torch.save(dict(one.state_dict()), tmp_path / "one.pth")
+    again = Detector.from_pretrained(tmp_path / "one.pth", device="cpu", config=small_model)
+    assert again.score(waveform, 16000) == one.eval()(torch.from_numpy(waveform)[None]).item()
+    assert "backend.num_logits=1" in capsys.readouterr().err
+    torch.save(
+        dict(Detector.from_config(named_architecture("AASIST,backend.num_logits=1")).state_dict()), tmp_path / "a.pth"
+    )
+    assert Detector.from_pretrained(tmp_path / "a.pth", "cpu").backend.last_layer.out_features == 1
+
+
+@pytest.mark.parametrize("name", ["mps", "xpu", "hpu", "xla", "cuda:9"])
+def test_a_device_that_is_not_there(name):
+    with pytest.raises(InputError, match=f"device '{name}' is not there: PyTorch .* finds cpu"):
+        choose_device(name)
 
 
 def test_score_takes_files_and_arrays(detector, waveform, tmp_path):
@@ -137,7 +157,7 @@ def test_precisions_and_devices(detector, spectral_detector, waveform, tmp_path)
     [
         ({"frontend": "xlsr", "backend": "nes2net_x"}, "unknown front-end 'xlsr'.*xlsr_53"),
         ("wav2vec2_Nes2NetX", "no published model 'wav2vec2_Nes2NetX'; did you mean 'wav2vec2_Nes2Net_X'"),
-        ("zzz", "no published model 'zzz'; known: AASIST, AASIST-L, WavLM_Nes2Net"),
+        ("zzz", "no published model 'zzz'; known: AASIST, AASIST-L, Nes2Net-X, WavLM_Nes2Net"),
         ({"frontend": "lps", "backend": {"name": "nes2net_x", "dilaton": 1}}, "no option 'dilaton'.*dilation"),
     ],
 )

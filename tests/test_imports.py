@@ -1,6 +1,7 @@
 """`import nes2net` is light, and every public name is there, for editors and type checkers too."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,23 @@ def test_scoring_without_a_transformer_imports_no_library_of_transformers_nor_of
     assert said[-1] == "0" and "detector: AASIST-L" in "".join(said)  # recognised by its weights
     assert modules.isdisjoint({"transformers", "torch._dynamo", "sympy", "peft", "accelerate", "scipy", "sklearn"})
     assert modules.isdisjoint({"tensorboard", "matplotlib", "huggingface_hub", "httpx"})
+
+
+def test_onnxruntime_keeps_no_identity_of_this_machine(tmp_path):
+    """It would make files in the home folder as soon as it is imported, and ask a name server."""
+    pytest.importorskip("onnxruntime", reason="the extra 'onnx' is not installed")
+    environment = {name: value for name, value in os.environ.items() if name not in nes2net.NO_REPORTS}
+    environment |= {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = "from nes2net.checkpoints.onnx_file import require; require('onnxruntime')"
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_wish_of_the_user_about_reports_is_kept():
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "1"}
+    code = "import os, nes2net; print(os.environ['RAY_USAGE_STATS_ENABLED'])"
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert printed.stdout == "1\n"
 
 
 def test_public_names():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -214,7 +215,7 @@ def calibrate_recordings(
         Unfinished: if a process that reads audio was killed or hangs; what is done is kept.
     """
     classes = {label: with_folders_listed([str(place)]) for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof))}
-    if both := {path.resolve() for path in classes[BONAFIDE]} & {path.resolve() for path in classes[SPOOF]}:
+    if both := {*map(os.path.realpath, classes[BONAFIDE])} & {*map(os.path.realpath, classes[SPOOF])}:
         names = listed(sorted(map(str, both)))
         raise InputError(
             f"{counted(len(both), 'recording is', 'recordings are')} in both {bonafide} and {spoof}: {names}; keep "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,7 @@ class Pages:
 
     @property
     def files(self) -> list[str | Path]:
-        return [path for path in (self.html, self.json, self.latex, self.markdown) if path]
+        return [path for path in (self.html, self.json, self.latex, self.markdown) if path is not None]
 
     def check(
         self, scores: Sequence[str | Path], others: Iterable[str | Path] = (), calibrations: Iterable[str | Path] = ()
@@ -122,11 +123,11 @@ class Pages:
             InputError: if a file cannot be written or is also read, or if something is asked for that scores of frames
                 do not have.
         """
-        read = {Path(path).resolve(): "one of the score files" for path in (*scores, *others)}
-        read |= {Path(path).resolve(): "a calibration that is read" for path in calibrations}
+        read = {os.path.realpath(path): "one of the score files" for path in (*scores, *others)}
+        read |= {os.path.realpath(path): "a calibration that is read" for path in calibrations}
         for path in self.files:
-            if Path(path).resolve() in read:
-                raise InputError(f"{path} is {read[Path(path).resolve()]}; name another file to write")
+            if os.path.realpath(path) in read:
+                raise InputError(f"{path} is {read[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
         if self.embeddings and not self.html:
             raise InputError("`embeddings` are drawn in the page: name it with `html`")

@@ -89,7 +89,7 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, names):
-        if not path.is_dir():
+        if not os.path.isdir(path):  # False, too, for a name that no file can have: reading it says so
             files.append(path)
             continue
         recordings = recordings_listed(path)

@@ -18,7 +18,7 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read
 from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import digest, load_state_dict
 from nes2net.errors import InputError, listed, shown
-from nes2net.machine.files import replacing, write_text, writing
+from nes2net.machine.files import make_folder, replacing, write_text, writing
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
@@ -31,7 +31,7 @@ _HUB = "https://huggingface.co/"
 def clear(folder: Path) -> None:
     """Make ``folder``, or remove its description: a half-written folder is not a detector's."""
     with writing(folder, "name another folder"):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     for name in (CONFIG, HEAD, CONFIG_FILE, PREPROCESSOR_FILE):
         (folder / name).unlink(missing_ok=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -113,7 +114,7 @@ def fit(
     """
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
     from nes2net.evaluation.key import Labels
-    from nes2net.machine.files import check_writable
+    from nes2net.machine.files import check_writable, make_folder
     from nes2net.scoring.measuring import forget_traits
     from nes2net.scoring.score_file import holds_frames
 
@@ -135,7 +136,7 @@ def fit(
             raise InputError("recordings are measured for the scores of one system: leave `root` out of a fusion")
         if not save:
             raise InputError("what `root` measures goes into the calibration: name a file for it with `save`")
-        Path(save).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(save).parent)
         check_writable(save, stream=True)
         recordings = Recordings(root, num_workers, model, device, architecture.config, architecture.base, kept=save)
     labels = Labels(corpus, keys or root or ".", phase)
@@ -237,9 +238,9 @@ def recordings(
         allow_inverted: accept that higher scores mean spoofed
     """
     from nes2net.actions.calibration import calibrate_recordings
-    from nes2net.machine.files import check_writable
+    from nes2net.machine.files import check_writable, make_folder
 
-    Path(save).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(save).parent)
     check_writable(save, stream=True)  # before a large model is read
     calibrated, scores = calibrate_recordings(
         loading.load(model),
@@ -305,11 +306,11 @@ def _print_learned(done: Calibrated, saved: Sequence[str]) -> None:
 
 def _check_not_read(files: Sequence[str], *written: str | None) -> None:
     """Raise if a file would be read and written, or written twice."""
-    read = {Path(path).resolve() for path in files}
+    read = {os.path.realpath(path) for path in files}
     for path in filter(None, written):
-        if Path(path).resolve() in read:
+        if os.path.realpath(path) in read:
             raise InputError(f"{path} is one of the files that are read; name another file to write")
-    places = [Path(path).resolve() for path in filter(None, written)]
+    places = [os.path.realpath(path) for path in filter(None, written)]
     if len(set(places)) < len(places):
         raise InputError(f"--out and --save are both {written[0]}; name two files")
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
+import os
 import sys
 import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from nes2net.errors import (
@@ -39,8 +40,6 @@ WRONG_INPUT = 2
 TEMPORARY = 75
 #: Exit status after Ctrl-C.
 INTERRUPTED = 130
-# Errors of a path that somebody gave: Path.is_file raises them.
-_WRONG_PATH = (errno.ENAMETOOLONG, errno.EACCES, errno.ELOOP)
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -177,6 +176,7 @@ def run(
     An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
     names is removed if it was made for results that never came.
     """
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without UTF-8 cannot show '–' nor every file name.
@@ -185,29 +185,67 @@ def run(
     places = [value for value in vars(args).values() if isinstance(value, str)]
     with settings_called(args.parser.flags()), no_empty_folders(*places):
         try:
-            return command(args) or 0
+            status = command(args) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
         except InputError as error:
             if args.debug:
                 raise
-            print(f"{parser.prog}: error: {worded(str(error))}", file=sys.stderr)
+            _say(f"{parser.prog}: error: {worded(str(error))}")
             return WRONG_INPUT
         except Unfinished as error:
-            print(f"{parser.prog}: {one_line(worded(str(error)))}", file=sys.stderr)
+            _say(f"{parser.prog}: {one_line(worded(str(error)))}")
             return TEMPORARY
         except BrokenPipeError:
+            _drop_what_cannot_be_printed()
             return INCOMPLETE
         except (MemoryError, RuntimeError, OSError) as error:
-            if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None) in _WRONG_PATH):
+            if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None)):
                 raise
             text = f"memory ran out ({first_line(error)})"
-            if isinstance(error, OSError) and error.errno in _WRONG_PATH:
-                text = f"{shown(error.filename)} cannot be looked up: {error.strerror}"
-            print(f"{parser.prog}: error: {one_line(text)}", file=sys.stderr)
+            if isinstance(error, OSError):
+                text = _of_path(error)
+            _drop_what_cannot_be_printed()
+            _say(f"{parser.prog}: error: {one_line(text)}")
             return WRONG_INPUT
         except KeyboardInterrupt:
             resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
-            print(f"\n{parser.prog}: interrupted{resumes}", file=sys.stderr)
+            _say(f"\n{parser.prog}: interrupted{resumes}")
             return INTERRUPTED
+
+
+def _say(text: str) -> None:
+    """Print ``text`` on standard error, unless that takes nothing more: the exit status still says what happened."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def _of_path(error: OSError) -> str:
+    """Say which path the system refused, and why."""
+    if error.filename is None:
+        return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
+    return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
+
+
+def _open_closed_streams() -> None:
+    """Lead closed standard streams nowhere; the next file opened would take their numbers, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Lead standard output nowhere if it takes nothing more; Python would print a traceback at its end."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # a stream without a number, such as that of a notebook
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def command_of(prog: str) -> str:

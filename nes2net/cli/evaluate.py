@@ -143,8 +143,10 @@ def evaluate(
         num_resamples=num_resamples,
         seed=seed,
     )
-    print(printable(report.text()))
-    print_warnings(warnings)
-    pages.write(report, labels)
+    try:
+        print(printable(report.text()), flush=True)
+        print_warnings(warnings)
+    finally:  # a full standard output loses no file
+        pages.write(report, labels)
     for path in pages.files:
         say_written(path, beside_data=True)

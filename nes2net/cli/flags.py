@@ -221,7 +221,7 @@ class Architecture:
     """The detector.
 
     Args:
-        config: published model or recipe, if not recorded
+        config: published model or recipe, if not recorded; NAME,backend.OPTION=VALUE sets an option
         base: the weights that an adapted checkpoint leaves out
     """
 

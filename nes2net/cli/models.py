@@ -32,10 +32,10 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
     if name is not None:
         from nes2net.cli.info import info
 
-        known = [*(model.name for model in list_models()), *SIZES]
-        check_known([name], known, "there is no model to fetch", "nes2net models")
+        check_known([name], [*PUBLISHED, *SIZES], "there is no model", "nes2net models")
         info(name, json_=json_)
         return
+    by_hand = {name: model.by_hand for name, model in PUBLISHED.items() if model.by_hand}
     if json_:
         fronts = [
             {
@@ -48,7 +48,11 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
             }
             for name, size in SIZES.items()
         ]
-        data = {"detectors": [asdict(model) for model in list_models()], "front-ends": fronts}
+        data = {
+            "detectors": [asdict(model) for model in list_models()],
+            "front-ends": fronts,
+            "by hand": [{"name": name, "its file": place} for name, place in by_hand.items()],
+        }
         print(printable(json.dumps(data, indent=1, ensure_ascii=False)))
         return
     detectors = [
@@ -70,9 +74,14 @@ def models(name: str | None = None, *, json_: bool = False) -> None:
         }
         for name, size in SIZES.items()
     ]
+    files = [{"name": name, "its file, for --model FILE": place} for name, place in by_hand.items()]
     sheet = Sheet(
         "What is fetched by name",
-        tables={"detectors, for --model": detectors, "pre-trained front-ends, for ssl_checkpoint=": fronts},
+        tables={
+            "detectors, for --model": detectors,
+            "detectors, to fetch by hand": files,
+            "pre-trained front-ends, for ssl_checkpoint=": fronts,
+        },
         commands=["nes2net models NAME, its card", "nes2net predict FILE --model NAME"],
     )
     print(sheet.text())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.errors import InputError
-from nes2net.machine.files import check_writable, writing
+from nes2net.machine.files import check_writable, make_folder, writing
 from nes2net.machine.terminal import say_written
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def check_places(places: Iterable[Path], remedy: str) -> None:
     """
     for place in {place.parent: place for place in places}.values():
         with writing(place, remedy):
-            place.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(place.parent)
         check_writable(place, remedy)
 
 

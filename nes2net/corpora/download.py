@@ -22,7 +22,7 @@ from pydantic import BaseModel, Field
 
 from nes2net.corpora.corpus import Corpus, Download
 from nes2net.errors import InputError, Unfinished, counted, listed, readable_size, shown
-from nes2net.machine.files import exclusive_lock, write_text
+from nes2net.machine.files import exclusive_lock, make_folder, write_text
 from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.plain_data import read_json_as, validated_json
@@ -221,7 +221,7 @@ def fetch_all(
             cannot be had, is not what was published or cannot be unpacked.
         Unfinished: if a server breaks off or the disk is full; the same call goes on.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with exclusive_lock(folder / f".{RECORD}.lock", f"{folder}: another process downloads into it; wait for its end"):
         record, remedy = _Record(), "remove it, and run the same command again"
         if (folder / RECORD).exists():

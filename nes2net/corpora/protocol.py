@@ -176,7 +176,7 @@ def checked_trials(trials: Iterable[Trial], path: Path) -> list[Trial]:
         paths = list(dict.fromkeys(str(trial.path) for trial in trials if trial.id == twice[0] and trial.path))
         remedy = ""
         if len(paths) > 1:
-            remedy = f"; {paths[0]} and {paths[1]} differ in the suffix alone: rename one, or give each its own `id` in a list"
+            remedy = f"; {paths[0]} and {paths[1]} differ in the suffix alone: rename one, or give each an id of its own in a column id"
         raise InputError(f"{path}: {counted(len(twice), 'utterance')} in it more than once: {listed(twice)}{remedy}")
     return trials
 

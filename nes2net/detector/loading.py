@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, reduce
@@ -33,16 +34,18 @@ from nes2net.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
 from nes2net.checkpoints.shelf import Shelf
 from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
+from nes2net.detector.fitting import changed_options, fitted_config, share_of_other_kinds
 from nes2net.detector.network import Network
-from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line
+from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import SIZES, pretraining_file
 from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
+from nes2net.machine.terminal import print_note
 from nes2net.machine.without_memory import without_memory
 from nes2net.options import check_model, name_and_options
 from nes2net.published_models import CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
-from nes2net.recipes.reading import load_recipe
+from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.registry import create_frontend
 
 if TYPE_CHECKING:
@@ -267,7 +270,9 @@ class SavedNetwork(Network):
                 precision, or the type that holds all of its numbers if it has several.
             config: the architecture, for a checkpoint that does not contain it, such as the
                 published code's. It is given as for :meth:`from_config`, or as the file of a
-                recipe. None for the published model with the keys and shapes of the checkpoint.
+                recipe; options may follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. None
+                for the published model with the keys of the checkpoint. What its shapes tell, such
+                as the number of logits, is read from them, and a note says so.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
                 checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
                 the ``base.pth`` of a run.
@@ -285,6 +290,8 @@ class SavedNetwork(Network):
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
             path, config = fetched(name), config or name
         elif not exists(path):
+            if "/" not in name and (meant := nearest(name, PUBLISHED_MODELS)):
+                raise InputError(f"checkpoint {name} not found{meant}")
             path = download(name)
         if path.suffix == ".onnx":
             raise InputError(
@@ -299,23 +306,26 @@ class SavedNetwork(Network):
             state_dict = load_state_dict(path)
             record = read_record(state_dict)
         architecture = record.pop("model", None)
+        published_name = ""
         if architecture is None and config is None:
-            config = recognised(state_dict, str(path_or_name), f" (it has no {CONFIG})" if path.is_dir() else "")
-        if isinstance(config, str):
-            if architecture is None and config in PUBLISHED_MODELS:
-                record[RECORD_KEY] = config
-            config = named_architecture(config)
-        config = architecture or config
-        assert config is not None
-        with sound_description(str(path_or_name)), without_memory():
-            empty = cls.from_config(config)
+            about = f" (it has no {CONFIG})" if path.is_dir() else ""
+            published_name, config = recognised(state_dict, str(path_or_name), about)
+        elif isinstance(config, str):
+            published_name, config = config.partition(",")[0], named_architecture(config)
+        if architecture is None and published_name in PUBLISHED_MODELS:
+            record[RECORD_KEY] = published_name
         state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
+        assert isinstance(config, dict) or architecture is not None
+        if architecture is None and config is not None:
+            architecture = _with_options_of(state_dict, config, str(path_or_name), published_name)
+        with sound_description(str(path_or_name)), without_memory():
+            empty = cls.from_config(architecture)
         partial = empty.is_partial(state_dict)
         if base is not None and not partial:
             raise InputError(f"{path_or_name} holds all tensors of its detector: leave `base` out")
         # The file's own weights are read before memory is taken for the weights that it describes.
         check_fit(state_dict, empty.expected(state_dict), str(path_or_name))
-        detector = empty if empty._saves_all else cls.from_config(config)
+        detector = empty if empty._saves_all else cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
         detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
@@ -360,25 +370,53 @@ def fetched(name: str) -> Path:
     model = PUBLISHED[name]
     if model.file is None:
         raise InputError(
-            f"{name} has no address from which a program can fetch it: get its file by hand ({model.source}), and name "
-            f"the file with `model`, and `config={name}` if it is not recognised"
+            f"{name} has no address from which a program can fetch it: get its file by hand "
+            f"({model.by_hand or model.source}), and name the file with `model`, and `config={name}` if it is not recognised"
         )
     return Shelf(name, model.file, model.licence).take()
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of the published model ``name``, or of the recipe in the file ``name``.
+    """Architecture of the published model or of the recipe in the file ``name``, which options may follow.
 
     Raises:
-        InputError: if ``name`` is neither.
+        InputError: if ``name`` is neither, or an option is unknown.
+
+    >>> named_architecture("AASIST,backend.num_logits=1")["backend"]
+    {'name': 'raw_aasist', 'num_logits': 1}
     """
-    if name in PUBLISHED_MODELS:
-        return PUBLISHED_MODELS[name]
     if isfile(name):
         return load_recipe(name).model
-    raise InputError(
-        f"architecture '{name}' is neither a published model nor a recipe{did_you_mean(name, PUBLISHED_MODELS, 'nes2net info')}"
-    )
+    name, *options = re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
+    if name in PUBLISHED_MODELS:
+        config = PUBLISHED_MODELS[name]
+    elif options and isfile(name):
+        config = load_recipe(name).model
+    else:
+        raise InputError(
+            f"architecture '{name}' is neither a published model nor a recipe"
+            f"{did_you_mean(name, PUBLISHED_MODELS, 'nes2net info')}"
+        )
+    return apply_overrides({"model": config}, [f"model.{option}" for option in options])["model"] if options else config
+
+
+def _with_options_of(
+    state_dict: Mapping[str, Tensor], config: dict[str, Any], path: str, published_name: str
+) -> dict[str, Any]:
+    """``config`` with the options that the shapes of ``state_dict`` tell; a note names them."""
+    with sound_description(path):
+        check_model(config)
+        frontend = _meta_frontend(json.dumps(config["frontend"]))
+    fitted = fitted_config(state_dict, frontend, config)
+    if fitted is None:  # the message of the loader says what differs
+        return config
+    if changes := changed_options(config, fitted):
+        example = f"{published_name or 'NAME'},backend.OPTION=VALUE"
+        print_note(
+            f"{path}: read from its shapes: {', '.join(changes)}. Options that change no shape are as in "
+            f"{published_name or 'the architecture that was named'}; `config={example}` sets one"
+        )
+    return fitted
 
 
 @contextmanager
@@ -437,8 +475,10 @@ def _meta_frontend(config: str) -> Frontend:
         return create_frontend(name, **options)
 
 
-def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
-    """The only published model that a checkpoint fits.
+def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> tuple[str, dict[str, Any]]:
+    """Name and architecture of the only published model that a checkpoint fits.
+
+    If no model has its shapes, the model whose options can be chosen so that it has them.
 
     Args:
         about: what else the message says of ``path``.
@@ -449,18 +489,47 @@ def recognised(state_dict: Mapping[str, Tensor], path: str, about: str) -> str:
     # The few models without a pre-trained front-end come first, because the others are built by the transformers
     # library, which takes seconds to import; no file fits one of each.
     misfits = recognise(state_dict, pretrained=False)
-    if all(misfits.values()):
+    fitting = fitting_models(state_dict, misfits)
+    if not fitting:
         misfits = recognise(state_dict)
-    fitting = [name for name, misfit in misfits.items() if not misfit]
+        fitting = fitting_models(state_dict, misfits)
     if len(fitting) == 1:
-        return fitting[0]
+        return next(iter(fitting.items()))
     if fitting:
         raise InputError(
             f"{path} fits {' and '.join(fitting)}, whose weights have the same names and shapes: choose one "
             "with `config`"
         )
-    nearest, misfit = next(iter(misfits.items()))
+    nearest_name, misfit = next(iter(misfits.items()))
     raise InputError(
-        f"{path} fits no published model{about}; it differs from the nearest, {nearest}, in {misfit}: name its "
-        "architecture with `config`"
+        f"{path} fits no published model{about}; it differs from the nearest, {nearest_name}, in {misfit}: name its "
+        f"architecture with `config`, such as `config={nearest_name},backend.OPTION=VALUE`"
     )
+
+
+def fitting_models(state_dict: Mapping[str, Tensor], misfits: Mapping[str, Misfit]) -> dict[str, dict[str, Any]]:
+    """The published models that ``state_dict`` fits, with their architectures.
+
+    If it fits none, these are the models with the fewest options that its shapes tell otherwise.
+
+    Args:
+        misfits: the result of :func:`recognise`.
+    """
+    if fitting := [name for name, misfit in misfits.items() if not misfit]:
+        return {name: PUBLISHED_MODELS[name] for name in fitting}
+    state_dict = unwrap_frontend(state_dict)
+    heard = bool(of_frontend(state_dict))
+    shares = {}
+    for name, misfit in misfits.items():
+        different = [*misfit.missing, *misfit.left_over, *misfit.shapes, *misfit.types]
+        if not any(text.startswith("ssl_model.model.") for text in different):
+            expected = _published_tensors(json.dumps(PUBLISHED_MODELS[name]), heard)
+            shares[name] = share_of_other_kinds(state_dict, expected)
+    fitted: dict[str, dict[str, Any]] = {}
+    for name in [name for name, share in shares.items() if share == min(shares.values())]:
+        config = PUBLISHED_MODELS[name]
+        with_options = fitted_config(state_dict, _meta_frontend(json.dumps(config["frontend"])), config)
+        if with_options is not None:
+            fitted[name] = with_options
+    changes = {name: len(changed_options(PUBLISHED_MODELS[name], config)) for name, config in fitted.items()}
+    return {name: config for name, config in fitted.items() if changes[name] == min(changes.values())}

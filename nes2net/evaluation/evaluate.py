@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import platform
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -445,7 +446,7 @@ def evaluate_systems(
     if not score_paths:
         raise InputError("no score file to evaluate: give at least one")
     paths = [Path(path) for path in score_paths]
-    if twice := [str(path) for path, count in Counter(path.resolve() for path in paths).items() if count > 1]:
+    if twice := [str(path) for path, count in Counter(map(os.path.realpath, paths)).items() if count > 1]:
         raise InputError(f"score file {twice[0]} is given more than once")
     key = Key.read(corpus, keys_path, phase, exclude)
     transferred: list[Threshold] = []

@@ -238,8 +238,8 @@ def load_experiment(
     for place in sorted(known):
         if place not in given and place not in defaults:
             raise InputError(
-                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=…, or declare it in the "
-                "file's `places`, which an environment variable then overrides"
+                f"experiment {path} does not say what ${{{place}}} is: give `set` {place}=…, or declare it in "
+                "the section places of the file, which an environment variable then overrides"
             )
         found[place] = given[place] if place in given else os.environ.get(place, str(defaults[place]))
     values = {key: value if key == "places" else _filled(value, found) for key, value in values.items()}

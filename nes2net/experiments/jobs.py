@@ -26,7 +26,7 @@ from nes2net.evaluation.experiment import Measured
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.description import Average, EvaluationSet
 from nes2net.experiments.missing import Missing, Search, missing_for_training
-from nes2net.machine.files import json_text, sha256_of, write_text
+from nes2net.machine.files import json_text, make_folder, sha256_of, write_text
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import printable
 from nes2net.recipes.recipe import Recipe
@@ -312,7 +312,7 @@ class EvaluateJob(Job):
             key=next((entry["trials_sha256"] for entry in report.inputs if "trials_sha256" in entry), None),
             page=self.page.relative_to(self.page.parents[3]).as_posix(),  # from the experiment's folder
         )
-        self.page.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.page.parent)
         write_report(report, self.page)
         figures = {"asked": self.asked(), "measured": asdict(measured), **report.to_dict()}
         text = json_text(figures, indent=1, ensure_ascii=False)

@@ -15,7 +15,7 @@ from pathlib import Path
 from nes2net.errors import InputError, Unfinished, first_line, one_line
 from nes2net.experiments.jobs import Job, Machine, unfinished
 from nes2net.experiments.plan import Task
-from nes2net.machine.files import writing
+from nes2net.machine.files import make_folder, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
@@ -66,7 +66,7 @@ def do_here(
             except Exception as error:  # a fault of ours or of a library stops this job alone
                 path = logs / f"{job.name.replace(' ', '_')}.log"
                 with writing(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent)
                     path.write_text(traceback.format_exc(), encoding="utf-8")
                 failures[job] = Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1)
     return list(failures.values())
@@ -95,7 +95,7 @@ def do_in_processes(
     running: dict[str, tuple[subprocess.Popen, int]] = {}
     failures: dict[str, Failure] = {}
     with writing(logs):
-        logs.mkdir(parents=True, exist_ok=True)
+        make_folder(logs)
     display = ProgressDisplay[None](title="experiment", unit="task", total=len(waiting), leave=True)
     with StopRequests() as stop, display:
         try:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
-from nes2net.machine.files import write_text
+from nes2net.machine.files import make_folder, write_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 from nes2net.published_models import PUBLISHED, published_model
@@ -234,7 +234,7 @@ def write_arena(
         num_samples=num_samples,
         precision=precision,
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_text(folder / ADAPTER, adapter)
     write_text(folder / META, (_HEAD if empty else "") + write_yaml({"system": system}))
     return system

@@ -33,7 +33,7 @@ from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
-from nes2net.machine.files import check_no_device, replacing, writing
+from nes2net.machine.files import check_no_device, make_folder, replacing, writing
 from nes2net.published_models import start_of
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
@@ -135,7 +135,7 @@ def export_onnx(
         "training": start_of(detector.record, places=False),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with (
         scoring_mode(detector),
         tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,

@@ -20,7 +20,8 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
-from nes2net.detector.loading import leaves_out_frontend, recognise, sound_description
+from nes2net.detector.fitting import changed_options
+from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of
@@ -173,11 +174,19 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
         kind = f"{'adapted ' * adapted}detector checkpoint of this package"
         return Identity(path, kind, [], config, dtypes, misfit, record=facts)
     misfits = recognise(state_dict)
-    fitting = [name for name, misfit in misfits.items() if not misfit]
-    if fitting:
+    models = fitting_models(state_dict, misfits)
+    if models:
+        fitting = list(models)
+        nearest_name, its_config = next(iter(models.items()))
+        changes = changed_options(PUBLISHED_MODELS[nearest_name], its_config)
+        config = {}
+        if changes:
+            wrapped.append(f"options read from its shapes: {', '.join(changes)}")
+            with torch.device("meta"):
+                config = Detector.from_config(its_config).config
         if leaves_out_frontend(unwrapped, fitting[0]):
             wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
-        return Identity(path, "detector checkpoint of the published code", fitting, dtypes=dtypes, notes=wrapped)
+        return Identity(path, "detector checkpoint of the published code", fitting, config, dtypes, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):

@@ -22,7 +22,7 @@ from nes2net.inspect.part_options import PLURALS, about, general_rows, option_ro
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
 from nes2net.options import PARTS
-from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
+from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
 from nes2net.registry import Registry, aggregations, backends, corpora, create_condition, effects, frontends, losses
@@ -315,9 +315,13 @@ def published_facts(name: str) -> dict[str, Any]:
         "trained on": ", ".join(model.trained_on) or "not known",
         "selected on": ", ".join(model.selected_on) or "not known",
         "newest attacks": str(model.until or ""),
-        **(weights_facts(Shelf(name, model.file)) if model.file else {"its file": "no program can fetch it"}),
+        **(weights_facts(Shelf(name, model.file)) if model.file else {"its file": _file_by_hand(model)}),
         "notes": list(model.notes),
     }
+
+
+def _file_by_hand(model: PublishedModel) -> str:
+    return f"{model.by_hand}; no program can fetch it" if model.by_hand else "no program can fetch it"
 
 
 def weights_facts(shelf: Shelf) -> dict[str, Any]:

@@ -26,8 +26,14 @@ def choose_device(device: str = "auto") -> torch.device:
         device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = named_device(device)
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if chosen.type == "meta" or (chosen.type == "cuda" and (chosen.index or 0) >= count):
-        there = ", ".join(["cpu", *(f"cuda:{number}" for number in range(count))])
+    devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
+    # A device without a number is the first of its kind.
+    if chosen.type != "cpu" and not {str(chosen), f"{chosen.type}:{chosen.index or 0}"} & set(devices):
+        there = ", ".join(devices)
         raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {there}")
     return chosen
 

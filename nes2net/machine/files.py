@@ -96,7 +96,7 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     check_no_device(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()
@@ -114,19 +114,32 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+#: Folders that :func:`make_folder` has made, by their absolute paths.
+_MADE_HERE: set[str] = set()
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and the folders above it, so that :func:`no_empty_folders` may remove them again."""
+    missing = [os.path.abspath(place) for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    folder.mkdir(parents=True, exist_ok=True)
+    _MADE_HERE.update(missing)
+
+
 @contextmanager
 def no_empty_folders(*paths: str | Path) -> Iterator[None]:
-    """Remove at the end whatever of ``paths`` and the folders above them was made meanwhile and is empty.
+    """Remove at the end whatever of ``paths`` and the folders above them :func:`make_folder` made and is empty.
 
-    Folders are made before the long work whose results go into them, and the work may fail.
+    Folders are made before the long work whose results go into them, and the work may fail. A folder
+    that somebody else makes meanwhile stays.
     """
     above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
     new = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
     try:
         yield
     finally:
-        for folder in sorted(new, key=lambda folder: len(folder.parts), reverse=True):
-            with suppress(OSError, ValueError):  # it was not made, or is not empty, or no path
+        made = [folder for folder in new if os.path.abspath(folder) in _MADE_HERE]
+        for folder in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # it is not empty
                 folder.rmdir()
 
 
@@ -158,6 +171,8 @@ def check_writable(
     Raises:
         InputError: if ``path`` is a folder, or lies in none that can be written to.
     """
+    if not str(path):
+        raise InputError(f"an output has an empty name; {remedy}")
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file to write")
@@ -337,7 +352,7 @@ def _acquire(path: Path, refusal: str) -> int | None:
         return None
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
         except OSError:
             return None
         try:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.errors import InputError
 from nes2net.options import Takes
 from nes2net.recipes.section import (
@@ -161,7 +161,9 @@ class DataConfig(Section):
     taken from `data.train_scores` (`file`), or from each file that is read, which later is the file
     of the trials to score (`test`)."""
     num_samples: Annotated[
-        Count | None, AlsoCalled(("max_length", "segment_length")), Source("main.py: 4.04 s; CtrSVDD program: 64000")
+        Annotated[Count, Field(le=LONGEST_CUT)] | None,
+        AlsoCalled(("max_length", "segment_length")),
+        Source("main.py: 4.04 s; CtrSVDD program: 64000"),
     ] = ASVSPOOF_SAMPLES
     """Samples of each training utterance, at 16 kHz. A shorter utterance is repeated. With
     `data.crop: pieces` this is the largest number of samples of a piece; with `dynamic` it holds in

@@ -78,9 +78,8 @@ def start_ray(resources: Resources) -> bool:
     """Connect to Ray, unless this process is connected; whether it now is by this call.
 
     Without an address and the variable RAY_ADDRESS, Ray is started on this machine: without a
-    dashboard, without reports of usage to its makers, and with a small store.
+    dashboard, and with a small store.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise a warning without GPUs
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     ray = library("ray")

@@ -20,6 +20,7 @@ from typing_extensions import NamedTuple  # Python 3.10 has no generic one of it
 
 from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
+from nes2net.machine.files import make_folder
 from nes2net.machine.plain_data import parsed_json
 
 # Bytes; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
@@ -63,7 +64,7 @@ class Journal(Generic[T]):
     def __init__(self, path: Path, run: Mapping[str, Any], to_json: Callable[[T], Any]) -> None:
         self.path, self.to_json = path, to_json
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
             self._file = open(path, "ab", buffering=0)
             with open(path, "rb") as file:  # what follows the last whole line goes

@@ -129,14 +129,9 @@ def serve(
 def set_up_gradio(folder: Path) -> None:
     """Change Gradio's settings in the environment of this process, before it is imported.
 
-    Nothing is reported to its makers, no history is kept, and files are uploaded below ``folder``.
+    No history is kept, and files are uploaded below ``folder``.
     """
-    os.environ |= {
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "GRADIO_RUN_HISTORY": "False",
-        "GRADIO_TEMP_DIR": str(folder / UPLOADS),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
+    os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
 
 
 class _Server(uvicorn.Server):

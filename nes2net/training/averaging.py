@@ -18,7 +18,7 @@ from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_st
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted
 from nes2net.machine.devices import choose_device
-from nes2net.machine.files import check_writable, sha256_of, writing
+from nes2net.machine.files import check_writable, make_folder, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.published_models import RECORD_KEY, START_KEY
 from nes2net.recipes.reading import load_recipe
@@ -120,7 +120,7 @@ def average_run(
 def check_target(path: str | Path) -> None:
     """Raise :class:`InputError` if an average cannot be written to ``path``; make its folder."""
     with writing(path):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        make_folder(Path(path).parent)
     check_writable(path)
 
 

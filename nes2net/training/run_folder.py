@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from nes2net.errors import InputError
-from nes2net.machine.files import exclusive_lock, no_empty_folders, write_text
+from nes2net.machine.files import exclusive_lock, make_folder, no_empty_folders, write_text
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
@@ -59,7 +59,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
     refusal = f"another process is training in {folder}: wait for it, or give this run a `comment` of its own"
     with no_empty_folders(folder):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             if not os.access(folder, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:

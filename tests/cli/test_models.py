@@ -36,7 +36,10 @@ def test_the_list_and_a_card(command, refused, home):
     assert {"name", "licence", "address", "known_by"} <= data["front-ends"][0].keys()
     status, out, _ = command("models AASIST")
     assert status == 0 and "SHA-256 51d2d9cf0738" in out and "on this machine          no" in out
-    refused("models aasist", "there is no model to fetch 'aasist'; did you mean 'AASIST'?")
+    refused("models aasist", "there is no model 'aasist'; did you mean 'AASIST'?")
+    for name, meant in (("AASSIST", "AASIST"), ("aasist", "AASIST")):
+        refused(f"predict a.wav --model {name}", f"checkpoint {name} not found; did you mean '{meant}'?")
+    assert "README of github.com/Liu-Tianchi" in command("models Nes2Net-X")[1]
     refused("predict a.wav --model wav2vec2_Nes2Net_X", "no address from which a program can fetch it", "--model")
     named = ("--model", "AASIST (1.3 MB): a first try", "df_arena_1b", "not for commercial use", "nes2net models")
     refused("predict a.wav", *named)

@@ -78,7 +78,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
     from nes2net.serve.server import set_up_gradio
 
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "HF_HUB_DISABLE_TELEMETRY"):
+        for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
             patch.setenv(name, os.environ.get(name, ""))  # put back at the end
         desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
