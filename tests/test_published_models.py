@@ -175,6 +175,8 @@ def test_the_command_line_scores_and_records_what_is_published(small_published, 
     assert record["run"]["crop"] == "random"
     assert scored(*short, "--crop", "random")[2] == first
     assert len({head, first, scored(*short, "--crop", "random", "--crop-seed", "1")[2]}) == 3
+    record, _, filled = scored(*short, "--padding", "zeros", "--peak-normalize", "cut")
+    assert (record["run"]["padding"], record["run"]["peak_normalize"]) == ("zeros", "cut") and filled != head
 
     soundfile.write("a.wav", np.zeros(8000) + 0.1, 16000)
     licence = PUBLISHED["df_arena_1b"].licence

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 from nes2net.errors import InputError
@@ -62,10 +63,35 @@ def walk(folder: str | Path) -> Iterator[tuple[str, list[str], list[str]]]:
     return os.walk(folder, onerror=unreadable)
 
 
-def with_folders_listed(names: Iterable[str]) -> list[Path]:
-    """Replace the folders among ``names`` by the recordings in and below them.
+def recordings_listed(folder: Path) -> list[Path]:
+    """The result of :func:`recordings_below`; a note says how many files are passed over.
 
-    A note says how many files of a folder are passed over, lists and texts left out.
+    Lists, texts and hidden files are not counted, and the same note is not said again.
+    """
+    recordings: list[Path] = []
+    passed_over: Counter[str] = Counter()
+    for file in _files_below(folder):
+        suffix = file.suffix.lower()
+        if is_recording(file.name):
+            recordings.append(file)
+        elif not file.name.startswith(".") and suffix not in _LISTS_AND_NOTES:
+            passed_over[suffix or "no suffix"] += 1
+    if passed_over:
+        counts = ", ".join(f"{count:,} {suffix}" for suffix, count in passed_over.most_common(5))
+        _note_once(
+            f"passed over in {folder}, because the suffix is not one of audio: {counts}; name such a file itself or in "
+            "a list to have it read"
+        )
+    return recordings
+
+
+@cache
+def _note_once(text: str) -> None:
+    print_note(text)
+
+
+def with_folders_listed(names: Iterable[str]) -> list[Path]:
+    """Replace the folders among ``names`` by their :func:`recordings_listed`.
 
     Raises:
         InputError: if a folder holds no recordings or cannot be listed.
@@ -75,17 +101,8 @@ def with_folders_listed(names: Iterable[str]) -> list[Path]:
         if not os.path.isdir(path):  # False, too, for a name that no file can have: reading it says so
             files.append(path)
             continue
-        below = [file for file in _files_below(path) if not file.name.startswith(".")]
-        recordings = [file for file in below if is_recording(file.name)]
+        recordings = recordings_listed(path)
         if not recordings:
             raise InputError(f"there are no audio files in {path} ({', '.join(sorted(AUDIO_SUFFIXES))})")
-        other = [file.suffix.lower() for file in below if not is_recording(file.name)]
-        suffixes = Counter(suffix or "no suffix" for suffix in other if suffix not in _LISTS_AND_NOTES)
-        if suffixes:
-            counts = ", ".join(f"{count:,} {suffix}" for suffix, count in suffixes.most_common(5))
-            print_note(
-                f"passed over in {path}, because the suffix is not one of audio: {counts}; name such a file itself "
-                "to have it read"
-            )
         files += recordings
     return files

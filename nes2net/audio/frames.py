@@ -12,7 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
@@ -163,14 +163,17 @@ _SEARCHED_BYTES = 1 << 22
 
 
 def link_starts(file: BinaryIO) -> list[int]:
-    """Where the links of a chain begin: complete Ogg or FLAC streams, one behind another.
+    """Where the links of a chain begin: complete Ogg or FLAC streams or AU files, one behind another.
 
     Players play all of them; libsndfile reads the first. Other files are one link. In Ogg, streams
     that begin together are one link (RFC 3533, Sec. 4).
     """
     file.seek(0)
-    if file.read(4) == b"OggS":
+    kind = file.read(4)
+    if kind == b"OggS":
         return _ogg_link_starts(file)
+    if kind in _AU_ORDERS:
+        return _au_link_starts(file)
     start = skip_id3v2(file)
     starts = [0]
     if file.read(4) != b"fLaC":
@@ -184,6 +187,25 @@ def link_starts(file: BinaryIO) -> list[int]:
         overlap = searched[1 - _FLAC_START_BYTES :]
         position += len(block)
     return starts
+
+
+# First bytes of an AU file → byte order of its header.
+_AU_ORDERS: dict[bytes, Literal["little", "big"]] = {b".snd": "big", b"dns.": "little"}
+_AU_HEADER_BYTES = 24
+
+
+def _au_link_starts(file: BinaryIO) -> list[int]:
+    starts: list[int] = []
+    position = 0
+    while True:
+        file.seek(position)
+        head = file.read(_AU_HEADER_BYTES)
+        order = _AU_ORDERS.get(head[:4])
+        if order is None or len(head) < _AU_HEADER_BYTES:
+            return starts or [0]
+        starts.append(position)
+        place, size = int.from_bytes(head[4:8], order), int.from_bytes(head[8:12], order)
+        position += max(_AU_HEADER_BYTES, place) + size
 
 
 def _ogg_link_starts(file: BinaryIO) -> list[int]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
+from typing import Literal, TypeAlias
 
 import numpy as np
 import soxr
@@ -133,6 +134,8 @@ ASVSPOOF_SAMPLES = 64600
 IN_THE_WILD_SAMPLES = 64000
 #: Samples to which a recording may be repeated, at most: ten minutes. Files from outside may ask for more.
 LONGEST_CUT = 600 * 16000
+#: What fills up a recording that is too short.
+Padding: TypeAlias = Literal["repeat", "zeros"]
 
 
 def pieces(length: int, num_samples: int, min_piece: int) -> list[tuple[int, int]]:
@@ -157,15 +160,29 @@ def padded(waveform: np.ndarray, num_samples: int) -> np.ndarray:
     return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
 
 
-def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the waveform") -> np.ndarray:
-    """Take the first ``num_samples``; a shorter utterance is repeated and then cut.
+def peak_normalized(waveform: np.ndarray) -> np.ndarray:
+    """Divide by the largest absolute sample; digital silence stays.
+
+    >>> peak_normalized(np.array([0.25, -0.5])), peak_normalized(np.zeros(2))
+    (array([ 0.5, -1. ]), array([0., 0.]))
+    """
+    peak = np.abs(waveform).max(initial=0)
+    return waveform / peak if peak > 0 else waveform
+
+
+def head_crop(
+    waveform: np.ndarray, num_samples: int, utterance: str = "the waveform", padding: Padding = "repeat"
+) -> np.ndarray:
+    """Take the first ``num_samples``; a shorter utterance is repeated and then cut, or zeros follow it.
 
     Raises:
-        InputError: if the ``utterance``, which the message names, is empty or would be repeated to
+        InputError: if the ``utterance``, which the message names, is empty or would be filled up to
             more than ten minutes.
 
     >>> head_crop(np.array([1, 2, 3]), 7)
     array([1, 2, 3, 1, 2, 3, 1])
+    >>> head_crop(np.array([1, 2, 3]), 7, padding="zeros")
+    array([1, 2, 3, 0, 0, 0, 0])
     """
     length = len(waveform)
     if length == 0:
@@ -173,12 +190,18 @@ def head_crop(waveform: np.ndarray, num_samples: int, utterance: str = "the wave
     if length >= num_samples:
         return waveform[:num_samples]
     if num_samples > LONGEST_CUT:
-        raise InputError(f"{utterance} would be repeated to {num_samples:,} samples; at most {LONGEST_CUT:,} are made")
+        raise InputError(f"{utterance} would be filled up to {num_samples:,} samples; at most {LONGEST_CUT:,} are made")
+    if padding == "zeros":
+        return padded(waveform, num_samples)
     return np.tile(waveform, -(-num_samples // length))[:num_samples]
 
 
 def random_crop(
-    waveform: np.ndarray, num_samples: int, rng: np.random.Generator, utterance: str = "the waveform"
+    waveform: np.ndarray,
+    num_samples: int,
+    rng: np.random.Generator,
+    utterance: str = "the waveform",
+    padding: Padding = "repeat",
 ) -> np.ndarray:
     """``num_samples`` from a start that ``rng`` draws, all equally likely.
 
@@ -189,7 +212,7 @@ def random_crop(
     array([82, 83, 84, 85])
     """
     start = int(rng.integers(len(waveform) - num_samples + 1)) if len(waveform) > num_samples else 0
-    return head_crop(waveform[start:], num_samples, utterance)
+    return head_crop(waveform[start:], num_samples, utterance, padding)
 
 
 def random_tiled_crop(

@@ -44,6 +44,8 @@ def score(
     length: Length,
     crop: Literal["head", "random"] = "head",
     crop_seed: FromZero = 0,
+    padding: Literal["repeat", "zeros"] = "repeat",
+    peak_normalize: Literal["no", "recording", "cut"] = "no",
     segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
     system_scores: Sequence[File] = (),
     score_range: Sequence[File] = (),
@@ -74,6 +76,8 @@ def score(
     How much of each recording:
         crop: where the samples are cut out
         crop_seed: seed of --crop random
+        padding: what fills up shorter ones
+        peak_normalize: largest sample to 1, of all or of what is cut out
         segments: score frames of MS milliseconds instead
 
     Scores of other systems, for a detector that fuses them:
@@ -117,6 +121,8 @@ def score(
         calibration=deciding.calibration or "",
         crop=crop,
         crop_seed=crop_seed,
+        padding=padding,
+        peak_normalize=peak_normalize,
         batch_size=batches.batch_size,
         num_workers=batches.num_workers,
         on_error=on_error,

@@ -44,7 +44,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from nes2net.audio.files import recordings_below
+from nes2net.audio.files import recordings_listed
 from nes2net.audio.read import count_samples
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora import protocol as files
@@ -114,7 +114,7 @@ def _read_folder(folder: Path, root: Path) -> Iterator[Trial]:
     phase_of_root = SPLIT_WORDS.get(folder.name) if folder != root else None
     for split, part in (parts or {None: folder}).items():
         for label, place in _classes(part).items():
-            for path in recordings_below(place):
+            for path in recordings_listed(place):
                 inner = path.relative_to(place).parts
                 attack = inner[0] if label == SPOOF and len(inner) > 1 else None
                 phase = split or phase_of_root

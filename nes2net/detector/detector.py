@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nes2net.audio.waveform import Padding
 from nes2net.detector.loading import SavedNetwork
 from nes2net.detector.network import EmbeddingOf
 from nes2net.errors import InputError
@@ -20,7 +21,7 @@ from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.heard import samples_to_score
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each, score_or_raise, scoring_mode, start_rows
 from nes2net.scoring.track import FrameScores, Track, frame_scores, score_track
-from nes2net.scoring.waveforms import Audio, Crop, WaveformReader
+from nes2net.scoring.waveforms import Audio, Crop, PeakNormalize, WaveformReader
 
 if TYPE_CHECKING:
     from nes2net.decisions.calibration import LinearCalibration
@@ -45,6 +46,8 @@ class Detector(SavedNetwork):
         sample_rate: float | None = None,
         num_samples: int | Literal["auto"] | None = "auto",
         crop: Crop = "head",
+        padding: Padding = "repeat",
+        peak_normalize: PeakNormalize = "no",
     ) -> float:
         """Score one recording in one piece: higher means more bona fide.
 
@@ -66,13 +69,17 @@ class Detector(SavedNetwork):
                 was trained on if it is not about 4 s, and else the whole recording.
             crop: ``"random"`` takes them from a random start, as the authors of some published
                 detectors do; this start is the same in every call.
+            padding: what fills up a recording of too few samples; ``"zeros"`` follow it.
+            peak_normalize: divides by the largest absolute sample of the whole ``"recording"`` or
+                of the ``"cut"``.
 
         Raises:
             InputError: if the file cannot be read; or if samples have no ``sample_rate``, there are
                 none, or they are integers, not finite or far outside [−1, 1].
         """
         check_takes_audio_alone(self)
-        reader = WaveformReader.of(self, samples_to_score(self.record, num_samples).num_samples, crop=crop)
+        heard = samples_to_score(self.record, num_samples)
+        reader = WaveformReader.of(self, heard.num_samples, crop=crop, padding=padding, peak_normalize=peak_normalize)
         return score_or_raise(self, torch.from_numpy(reader.take(audio, sample_rate).waveform)[None])[0]
 
     def score_batch(

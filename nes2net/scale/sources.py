@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from nes2net.audio.files import recordings_below
+from nes2net.audio.files import recordings_listed
 from nes2net.audio.packed import SHARD_SUFFIXES
 from nes2net.corpora.shards import is_shard
 from nes2net.corpora.trial import Trial
@@ -145,7 +145,7 @@ def _shards_at(source: str | Path) -> list[Shard]:
         found = [str(file) for file in path.rglob("*") if file.is_file() and _is_shard(str(file))]
         if found:
             return _files(found, str(path))
-        recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_below(path))
+        recordings = ((file.relative_to(path).as_posix(), file) for file in recordings_listed(path))
         return list(_listed(os.path.abspath(name), [(_id_of(inner), str(file)) for inner, file in recordings]))
     if "*" in name:
         files = Path(path.anchor or ".").glob(str(path.relative_to(path.anchor)))

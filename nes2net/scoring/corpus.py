@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nes2net.audio.tables import pyarrow_module
+from nes2net.audio.waveform import Padding
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
 from nes2net.machine.this_process import is_first
@@ -43,7 +44,7 @@ from nes2net.scoring.record import circumstances, plain, run_identity
 from nes2net.scoring.score_file import check_ids, read_scores
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.system_scores import check_system_scores
-from nes2net.scoring.waveforms import Crop, Transform, WaveformReader
+from nes2net.scoring.waveforms import Crop, PeakNormalize, Transform, WaveformReader
 
 
 class ScoreOutput(Output[float]):
@@ -114,6 +115,11 @@ class ScoringWay(Way):
     some published detectors do."""
     crop_seed: int = 0
     """Seed of those starts, which depend only on it and on the utterance's file."""
+    padding: Padding = "repeat"
+    """What fills up a shorter utterance; ``"zeros"`` follow it in the scoring of some benchmarks."""
+    peak_normalize: PeakNormalize = "no"
+    """Whose largest sample becomes 1: that of the whole ``"recording"``, or of the ``"cut"``, as in the
+    scoring of some benchmarks and published detectors."""
     legacy_train_mode: bool = False
     """Whether to score as the published In-the-Wild scoring, which never left train mode: with the
     batch statistics of single utterances, and with dropout (deviation 2). The random numbers come
@@ -126,8 +132,16 @@ class ScoringWay(Way):
 
     def identity(self) -> dict[str, Any]:
         """The part of it that belongs to the run."""
-        crop = {} if self.crop == "head" else {"crop": self.crop, "crop_seed": self.crop_seed}
-        return crop if self.transform is None else {**crop, "transform": self.transform.identity}
+        found: dict[str, Any] = {}
+        if self.crop != "head":
+            found |= {"crop": self.crop, "crop_seed": self.crop_seed}
+        if self.padding != "repeat":
+            found["padding"] = self.padding
+        if self.peak_normalize != "no":
+            found["peak_normalize"] = self.peak_normalize
+        if self.transform is not None:
+            found["transform"] = self.transform.identity
+        return found
 
 
 def score_trials(
@@ -174,7 +188,14 @@ def score_trials(
     """
     way = ScoringWay(**options)
     legacy, batch_matters = way.legacy_train_mode, depends_on_batch(scorer)
-    reader = WaveformReader.of(scorer, num_samples, crop=way.crop, seed=way.crop_seed)
+    reader = WaveformReader.of(
+        scorer,
+        num_samples,
+        crop=way.crop,
+        seed=way.crop_seed,
+        padding=way.padding,
+        peak_normalize=way.peak_normalize,
+    )
     if way.compile and num_samples is None:
         raise InputError(
             "a detector can be compiled only for waveforms of one length, as in '4sec': leave out `compile=True`"
@@ -200,10 +221,10 @@ def score_trials(
         output = ScoreOutput()
         compute = compute_scores(scorer, plan, random_streams=legacy, system_scores=system_scores)
     else:
-        if num_samples is not None or legacy or way.transform is not None:
+        if num_samples is not None or legacy or way.transform is not None or way.padding != "repeat":
             raise InputError(
-                "frames are scored in whole, unchanged utterances and in eval mode: leave out `num_samples` and the "
-                "transform"
+                "frames are scored in whole, unchanged utterances and in eval mode: leave out `num_samples`, `padding` "
+                "and the transform"
             )
         frames = FramesOfBatch(scorer, resolution_ms)
         run["resolution_ms"] = frames.resolution_ms

@@ -16,7 +16,7 @@ from torch import Tensor
 from nes2net.audio.packed import AnyRecording, RecordingBytes
 from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
 from nes2net.audio.remarks import Channels
-from nes2net.audio.waveform import fault_of, head_crop, random_crop, to_mono_16k
+from nes2net.audio.waveform import Padding, fault_of, head_crop, peak_normalized, random_crop, to_mono_16k
 from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.scoring.kernel import Scorer
@@ -26,6 +26,9 @@ Audio: TypeAlias = "str | os.PathLike[str] | BinaryIO | np.ndarray | Tensor"
 _MOST_CHANNELS = 2  # more rows of an array are taken for a batch
 #: Where ``num_samples`` of a longer recording are cut out.
 Crop: TypeAlias = Literal["head", "random"]
+#: Whose largest sample becomes 1: nothing's, the whole recording's, or that of what is cut out of it.
+PeakNormalize: TypeAlias = Literal["no", "recording", "cut"]
+_CHOICES = {"crop": Crop, "padding": Padding, "peak_normalize": PeakNormalize}
 
 
 class Transform(Protocol):
@@ -73,6 +76,9 @@ class WaveformReader:
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
         seed: seed of those starts, which depend only on it and on the name of the recording's file.
         transform: changes the whole recording first.
+        padding: what fills up a recording of too few samples, ``"repeat"`` or ``"zeros"``.
+        peak_normalize: divides by the largest absolute sample, of the whole ``"recording"`` or of
+            the ``"cut"``, filled up; ``"no"`` leaves the level.
     """
 
     num_samples: int | None
@@ -82,6 +88,8 @@ class WaveformReader:
     crop: Crop = "head"
     seed: int = 0
     transform: Transform | None = None
+    padding: Padding = "repeat"
+    peak_normalize: PeakNormalize = "no"
 
     @classmethod
     def of(
@@ -91,21 +99,29 @@ class WaveformReader:
         longest: int | None = None,
         crop: Crop = "head",
         seed: int = 0,
+        padding: Padding = "repeat",
+        peak_normalize: PeakNormalize = "no",
     ) -> WaveformReader:
         """Build the reader for ``scorer``.
 
         Raises:
             InputError: if ``num_samples`` is neither None nor a whole number of at least 1, or
-                ``crop`` is unknown, or nothing is cut out of whole recordings.
+                a word is unknown, or nothing is cut out of whole recordings.
         """
-        if crop not in get_args(Crop):
-            raise InputError(f"`crop` is 'head' or 'random', not {crop!r}")
+        asked = {"crop": crop, "padding": padding, "peak_normalize": peak_normalize}
+        for name, word in asked.items():
+            words = get_args(_CHOICES[name])
+            if word not in words:
+                raise InputError(f"`{name}` is {' or '.join(map(repr, words))}, not {word!r}")
         whole_number = isinstance(num_samples, (int, np.integer)) and not isinstance(num_samples, bool)
         if num_samples is not None and not (whole_number and num_samples >= 1):
             raise InputError(f"`num_samples` is at least 1, or None for the whole recording, not {num_samples!r}")
         if num_samples is None and crop != "head":
             raise InputError("`crop` is where `num_samples` are cut out: whole recordings have no such place")
-        return cls(num_samples, scorer.min_samples, scorer.used_samples, longest, crop, seed)
+        used = scorer.used_samples
+        return cls(
+            num_samples, scorer.min_samples, used, longest, crop, seed, padding=padding, peak_normalize=peak_normalize
+        )
 
     def heard(self, num_samples: int) -> int:
         """How many samples the detector gets of a recording of ``num_samples``."""
@@ -121,7 +137,8 @@ class WaveformReader:
         Raises:
             InputError: if the file cannot be read, is too long, or cannot be transformed.
         """
-        if self.num_samples is not None and self.crop == "head" and self.transform is None:
+        needs_all = self.transform is not None or self.peak_normalize == "recording"
+        if self.num_samples is not None and self.crop == "head" and not needs_all:
             head, length = load_head_and_length(path, self.num_samples, channels=channels)
             return self._cut(head, length, str(path), channels)
         waveform = load_audio(path, longest=self.longest, channels=channels)
@@ -143,11 +160,16 @@ class WaveformReader:
         return self.read(found, channels=channels)
 
     def _cut(self, waveform: np.ndarray, num_samples: int, name: str, channels: Channels | None) -> Recording:
+        if self.peak_normalize == "recording":
+            waveform = peak_normalized(waveform)
         if self.num_samples is not None and self.crop == "random":
             rng = np.random.default_rng([self.seed, zlib.crc32(Path(name).stem.encode())])
-            whole = random_crop(waveform, self.num_samples, rng, name)
+            whole = random_crop(waveform, self.num_samples, rng, name, self.padding)
         else:
-            whole = head_crop(waveform, self.num_samples or max(len(waveform), self.min_samples), name)
+            length = self.num_samples or max(len(waveform), self.min_samples)
+            whole = head_crop(waveform, length, name, self.padding)
+        if self.peak_normalize == "cut":
+            whole = peak_normalized(whole)
         # A copy: a view would keep the whole recording in memory.
         judged = judged_share(num_samples, self.num_samples, self.used.most)
         return Recording(whole[: self.used(len(whole))].copy(), num_samples, judged, channels)

@@ -1,4 +1,4 @@
-"""Chains: complete Ogg or FLAC streams one behind another, all of which players play."""
+"""Chains: complete Ogg or FLAC streams or AU files one behind another, all of which players play."""
 
 import io
 
@@ -7,6 +7,7 @@ import pytest
 import soundfile
 from builders.recordings import noise
 
+from nes2net import InputError
 from nes2net.audio.frames import link_starts
 from nes2net.audio.packed import RecordingBytes
 from nes2net.audio.read import (
@@ -31,7 +32,7 @@ def link(file_format, subtype, *, rate=16000, channels=1, loudness=1.0):
 FORMATS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")]
 
 
-@pytest.mark.parametrize("file_format, subtype", FORMATS)
+@pytest.mark.parametrize("file_format, subtype", [*FORMATS, ("AU", "PCM_16")])
 @pytest.mark.parametrize("second", [{}, {"rate": 48000}, {"channels": 2}])
 def test_every_way_of_reading_gives_all_links(tmp_path, file_format, subtype, second):
     """Each as it is read by itself, also at another rate or with more channels."""
@@ -60,6 +61,19 @@ def test_a_cut_in_any_link_is_noticed(tmp_path, file_format, subtype):
         path.write_bytes(content)
         with pytest.raises(Exception, match="chain"):
             load_audio(path)
+
+
+def test_au_files_follow_each_other_where_their_headers_say(tmp_path):
+    first = link("AU", "PCM_16")
+    assert link_starts(io.BytesIO(first + first)) == [0, len(first)]
+    little = b"dns." + b"".join(first[start : start + 4][::-1] for start in range(4, 24, 4)) + first[24:]
+    assert link_starts(io.BytesIO(little + first)) == [0, len(first)]
+    piped = first[:8] + b"\xff" * 4 + first[12:]
+    for single in (first, first + bytes(100), piped + first):
+        assert link_starts(io.BytesIO(single)) == [0]
+    with pytest.raises(InputError, match="is cut off: its header announces 64,000 bytes"):
+        load_audio(RecordingBytes("chain.au", first + first[:-2000]))
+    assert link_starts(io.BytesIO(b".snd" + bytes(20) + b".snd" + bytes(20))) == [0, 24]
 
 
 def test_streams_that_begin_together_are_one_link():

@@ -75,7 +75,10 @@ def test_the_table(score, tmp_path):
     assert [row["llr"] for row in others] == [row["llr"] for row in rows]
     assert any(a["probability"] != b["probability"] for a, b in zip(rows, others))
     words = "score in_the_wild DB --model m.pth --out s.txt --crop random"
-    assert build_parser().parse_args(words.split()).crop_seed == ScoringWay().crop_seed
+    asked = build_parser().parse_args(words.split())
+    assert all(
+        getattr(asked, name) == getattr(ScoringWay(), name) for name in ("crop_seed", "padding", "peak_normalize")
+    )
 
 
 def test_recordings_are_measured_once(score, corpus, here):

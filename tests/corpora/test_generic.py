@@ -8,6 +8,7 @@ import soundfile
 from builders.files import folder, write
 
 from nes2net.corpora import generic
+from nes2net.corpora.check import check_corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
@@ -77,6 +78,16 @@ def test_a_folder_for_each_class(tmp_path, part, split):
     ]
     assert {t.phase for t in found} == {None if split == "all" else split} and all(t.path.is_file() for t in found)
     assert generic.CORPUS.trials(tmp_path) == found
+
+
+def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
+    """Once for each class, however often the corpus is read: checked, counted and scored."""
+    for name in ("real/a.wav", "real/b.sdf", "real/c.sdf", "real/notes.txt", "fake/d.wav"):
+        write(tmp_path / name)
+    assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
+    assert len(generic.CORPUS.trials(tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert said.count("passed over") == 1 and f"{tmp_path / 'real'}, because" in said and ": 2 .sdf; name" in said
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])

@@ -198,7 +198,7 @@ def test_an_interrupted_run_and_one_without_a_file_go_on_to_the_same_bytes(spect
 def test_what_cannot_be_scored_is_refused(spectral, spectral_detector, trials, tmp_path):
     with pytest.raises(InputError, match="not their segments"):
         score(spectral_detector, trials, tmp_path / "f.txt")
-    with pytest.raises(InputError, match="leave out `num_samples` and the transform"):
+    with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
         score(spectral, trials, tmp_path / "f.txt", num_samples=8000)
     assert list(tmp_path.iterdir()) == []
 

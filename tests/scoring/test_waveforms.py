@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import soundfile
 
 from nes2net import InputError
 from nes2net.audio.read import load_audio
@@ -69,3 +70,66 @@ def test_without_an_id_the_file_names_the_utterance(trials):
     by_file = WaveformReader(None, transform=Reversed()).read(trials[3].path)
     np.testing.assert_array_equal(named.waveform, by_file.waveform)
     assert named.num_samples == len(load_audio(trials[3].path)) - int(trials[3].id[-1])
+
+
+def scored(detector, trials, out, **options):
+    done = score_trials(detector, trials, out, num_workers=0, **options)
+    lines = map(str.split, out.read_text().splitlines())
+    return {name: float(score) for name, score in lines}, json.loads(done.record_path.read_text())["run"]
+
+
+def test_zeros_and_peaks_are_scored_as_asked_and_belong_to_the_run(spectral_detector, trials, tmp_path):
+    """In a corpus as by `Detector.score`, and as the changed waveform itself is scored."""
+    longest = max(len(load_audio(trial.path)) for trial in trials)
+    plain, identity = scored(spectral_detector, trials, tmp_path / "s", num_samples=longest)
+    assert not {"padding", "peak_normalize"} & identity.keys()
+    ways = ({"padding": "zeros"}, {"peak_normalize": "recording"}, {"padding": "zeros", "peak_normalize": "recording"})
+    for way in ways:
+        with pytest.raises(InputError, match=f"another {next(iter(way))}"):
+            scored(spectral_detector, trials, tmp_path / "s", num_samples=longest, **way)
+        found, identity = scored(spectral_detector, trials, tmp_path / "_".join(way), num_samples=longest, **way)
+        assert way.items() <= identity.items()
+        for trial in trials:
+            waveform = load_audio(trial.path)
+            if "peak_normalize" in way:
+                waveform = waveform / np.abs(waveform).max()
+            if "padding" in way:
+                waveform = np.concatenate([waveform, np.zeros(longest - len(waveform), np.float32)])
+            assert found[trial.id] == pytest.approx(
+                spectral_detector.score(waveform, 16000, num_samples=longest), abs=1e-5
+            )
+            assert found[trial.id] == pytest.approx(
+                spectral_detector.score(trial.path, num_samples=longest, **way), abs=1e-5
+            )
+        assert sum(abs(found[id] - plain[id]) > 1e-4 for id in plain) > len(plain) / 2
+
+
+def test_the_peak_is_that_of_the_recording_or_of_the_cut(tmp_path):
+    waveform = np.array([0, 0.25, -0.125, 0, -0.5, 0.5], np.float32)
+    soundfile.write(tmp_path / "a.wav", waveform, 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "silence.wav", np.zeros(2), 16000)
+
+    def read(name, num_samples, **way):
+        return WaveformReader(num_samples, min_samples=8, **way).read(tmp_path / name).waveform.tolist()
+
+    assert read("a.wav", 3, peak_normalize="recording") == [0, 0.5, -0.25]
+    assert read("a.wav", 3, peak_normalize="cut") == [0, 1, -0.5]
+    assert read("a.wav", 3) == [0, 0.25, -0.125]
+    assert read("a.wav", None, padding="zeros", peak_normalize="cut") == [0, 0.5, -0.25, 0, -1, 1, 0, 0]
+    assert read("a.wav", 9, padding="zeros", crop="random") == [*waveform.tolist(), 0, 0, 0]
+    assert read("silence.wav", 3, padding="zeros", peak_normalize="recording") == [0, 0, 0]
+
+
+def test_unknown_words_and_endless_zeros_are_refused(spectral_detector):
+    for way, message in (
+        ({"padding": "mirror"}, "`padding` is 'repeat' or 'zeros', not 'mirror'"),
+        ({"peak_normalize": True}, "`peak_normalize` is 'no' or 'recording' or 'cut', not True"),
+        ({"padding": "zeros", "num_samples": 10**12}, "would be filled up to 1,000,000,000,000 samples"),
+    ):
+        with pytest.raises(InputError, match=message):
+            spectral_detector.score(np.zeros(9, np.float32), 16000, **way)
+
+
+def test_no_zeros_stand_behind_frames(spectral_detector, trials, tmp_path):
+    with pytest.raises(InputError, match="leave out `num_samples`, `padding` and the transform"):
+        score_trials(spectral_detector, trials, tmp_path / "s", num_samples=None, resolution_ms=20, padding="zeros")
