@@ -225,6 +225,7 @@ def calibrate_recordings(
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("path", "label", "id"))
+    # No cell begins as a formula of a spreadsheet: paths are absolute, and ids begin with the label.
     for label, place in ((BONAFIDE, bonafide), (SPOOF, spoof)):
         top = Path(place) if Path(place).is_dir() else Path(place).parent
         rows.writerows((path.absolute(), label, f"{label}/{path.relative_to(top)}") for path in classes[label])

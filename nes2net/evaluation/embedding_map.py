@@ -25,7 +25,7 @@ from nes2net.errors import InputError, counted, first_line
 from nes2net.evaluation.plots import SERIES
 from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.text_files import MOST_LINES, read_text
+from nes2net.machine.text_files import MOST_LINES, of_cell, read_text
 
 #: Points of a map, if there are more embeddings.
 MOST_POINTS = 5000
@@ -244,7 +244,7 @@ def _list_of(path: Path) -> tuple[list[str], list[str]]:
         raise InputError(f"{path}: not a list with the columns id and label ({error}); {_REMEDY}") from error
     if any(None in pair for pair in columns):
         raise InputError(f"{path}: a line has no label; {_REMEDY}")
-    return [id for id, _ in columns], [label for _, label in columns]
+    return [of_cell(id) for id, _ in columns], [label for _, label in columns]
 
 
 def _array(path: Path) -> NDArray:

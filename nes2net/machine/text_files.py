@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
 from nes2net.errors import InputError, counted, shown
 from nes2net.machine.files import read_bounded
@@ -17,6 +18,9 @@ from nes2net.machine.files import read_bounded
 MOST_BYTES = 256 << 20
 MOST_LINES = 5_000_000
 _LONGEST_LINE = 1 << 20  # characters, of what a message looks at
+
+# What a spreadsheet would compute, or has an apostrophe before it already.
+_COMPUTED = re.compile(r"'*[=+\-@\t\r\n]")
 
 _digests: ContextVar[dict[Path, str] | None] = ContextVar("digests", default=None)
 
@@ -61,6 +65,28 @@ def decoded_text(path: Path) -> str:
     if "\0" in text:
         raise InputError(f"{path}: not a text file (it holds null bytes); give a text file in UTF-8")
     return text
+
+
+def as_cell(value: Any) -> Any:
+    """``value`` for a CSV file: an apostrophe comes before a text that a spreadsheet would compute.
+
+    Numbers stay numbers. :func:`of_cell` gives the same text again.
+
+    >>> as_cell("=1+1.wav"), as_cell("LA_E_1"), as_cell(-1.5)
+    ("'=1+1.wav", 'LA_E_1', -1.5)
+    """
+    computed = isinstance(value, str) and _COMPUTED.match(value)
+    return f"'{value}" if computed else value
+
+
+def of_cell(cell: str) -> str:
+    """The text of a cell that :func:`as_cell` wrote.
+
+    >>> of_cell(as_cell("=1+1.wav")), of_cell(as_cell("'=1")), of_cell("'tis")
+    ('=1+1.wav', "'=1", "'tis")
+    """
+    is_quoted = cell.startswith("'") and _COMPUTED.match(cell)
+    return cell[1:] if is_quoted else cell
 
 
 def has_control(id: str) -> bool:

@@ -27,6 +27,7 @@ from nes2net.errors import InputError
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.machine.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.machine.plain_data import parsed_json
+from nes2net.machine.text_files import as_cell
 from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials
@@ -219,7 +220,8 @@ def decide_trials(
     for id, score in zip(ids, scores.tolist()):
         found = decider(score, traits.get(id))
         counts[found.decision] += 1
-        writer.writerow({"id": id, **found.row()})
+        row = {"id": id, **found.row()}
+        writer.writerow({key: as_cell(value) for key, value in row.items()})
     write_text(path, text.getvalue())
     record = {
         **basis,

@@ -21,6 +21,7 @@ from nes2net.audio.tables import pyarrow_module
 from nes2net.audio.waveform import Padding
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError, counted
+from nes2net.machine.text_files import as_cell, of_cell
 from nes2net.machine.this_process import is_first
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.batches import (
@@ -291,7 +292,7 @@ class EmbeddingOutput(Output[NDArray]):
                     yield from zip(batch.column("id").to_pylist(), rows.reshape(len(batch), -1))
             return
         with open(out.with_name(f"{out.name}.csv"), encoding="utf-8", errors="surrogateescape", newline="") as file:
-            yield from zip((row["id"] for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
+            yield from zip((of_cell(row["id"]) for row in csv.DictReader(file)), np.load(out, mmap_mode="r"))
 
     def write(self, files: Sequence[Path], count: int, rows: Iterator[tuple[Trial, NDArray]]) -> dict[str, Any]:
         first = next(rows)
@@ -310,7 +311,7 @@ class EmbeddingOutput(Output[NDArray]):
             writer.writerow(["id", "label"])
             for part in parts:
                 file.write(np.stack([row for _, row in part]).data)
-                writer.writerows([trial.id, trial.label or ""] for trial, _ in part)
+                writer.writerows([as_cell(trial.id), trial.label or ""] for trial, _ in part)
         return {"size": size}
 
 
@@ -331,8 +332,9 @@ def embed_trials(
     embedding equals the one computed alone, up to the rounding of float32. A trial whose file
     cannot be used has no row.
 
-    A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row. A
-    ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
+    A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row; an apostrophe
+    comes before an id that a spreadsheet would compute (:func:`~nes2net.machine.text_files.as_cell`).
+    A ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
 
     Args:
         scorer: the detector whose parts ``embed`` computes with, in eval mode.

@@ -19,8 +19,9 @@ from starlette.requests import Request
 from nes2net.errors import InputError, readable_size
 from nes2net.machine.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
+from nes2net.serve.drops import ASKED, DATA, HEARTBEAT
 from nes2net.serve.guard import Admit, Guard, Refused
-from nes2net.serve.page import JOIN, mounted
+from nes2net.serve.page import mounted
 from nes2net.serve.uploads import Uploads
 from nes2net.version import __version__
 
@@ -28,13 +29,14 @@ _STATUS = {TooLarge: 413, Busy: 503, Closed: 503, TooSlow: 504}
 _SCORE = "/api/score"
 _UPLOAD = "/gradio_api/upload"
 # All that is answered; Gradio has other routes, which nothing here needs.
-_SENT_TO = {_SCORE, _UPLOAD, JOIN, "/gradio_api/cancel", "/gradio_api/reset"}
+_SENT_TO = {_SCORE, _UPLOAD, *ASKED}
 _FETCHED = {
     *("/", "/config", "/theme.css", "/favicon.ico", "/manifest.json", "/robots.txt", "/api/info"),
-    *(f"/gradio_api/{name}" for name in ("app_id", "info", "queue/data", "startup-events", "theme.css")),
-    "/gradio_api/upload_progress",
+    *(f"/gradio_api/{name}" for name in ("app_id", "info", "startup-events", "theme.css", "upload_progress")),
+    DATA,
 }
-_FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", "/gradio_api/heartbeat/")
+_FETCHED_BELOW = ("/assets/", "/static/", "/svelte/", "/heard/", HEARTBEAT)
+_LONGEST_PATH = 250  # bytes of an address; files of the page have no longer ones
 _TIDYING = 20.0  # seconds from one look at what has to go to the next
 
 
@@ -113,7 +115,8 @@ def _admission(desk: Desk, uploads: Uploads) -> Admit:
     @contextmanager
     def admitted(method: str, path: str, length: int | None) -> Iterator[int]:
         is_fetched = method in ("GET", "HEAD") and (path in _FETCHED or path.startswith(_FETCHED_BELOW))
-        if not is_fetched and not (method == "POST" and path in _SENT_TO):
+        is_sent = method == "POST" and path in _SENT_TO
+        if not (is_fetched or is_sent) or len(path.encode()) > _LONGEST_PATH:
             raise Refused(404, "nothing is at this address; GET / is the page, POST /api/score the API")
         if path == _UPLOAD:
             with uploads.promised(length) as room:

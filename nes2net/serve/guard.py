@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
 from nes2net.errors import InputError, readable_size
 
 #: Seconds in which a request must have come as a whole.
@@ -48,6 +51,7 @@ class Guard:
       page of a stranger whose name was made to lead here (DNS rebinding) is refused.
     - A request that a browser sends for a page of another site (``Origin``) is refused.
     - A body longer than it may be is refused while it comes, and so is one that comes too slowly.
+    - Only a form may be as long as a file, and it holds files alone: fields of text would be kept in memory.
     - The browser may load nothing from elsewhere and show the page in no other site's frame.
 
     Args:
@@ -69,7 +73,7 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # no WebSocket is served
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {name.lower(): value.decode("latin-1") for name, value in reversed(scope["headers"])}
         stated = headers.get(b"content-length", "")
         length = int(stated) if stated.isdecimal() else None
         body = _Body(receive, self.patience)
@@ -87,7 +91,8 @@ class Guard:
             if foreign or (origin is not None and _place(origin) != host.lower()):
                 raise Refused(403, "a page of another site may not use this server")
             with self.admit(scope["method"], scope["path"], length) as room:
-                body.allow(room)
+                body.form = _Form.of(headers.get(b"content-type", ""))
+                body.allow(room if body.form else min(room, _SLACK))
                 if (length or 0) > body.left:
                     raise body.too_large
                 await self._pass(scope, body, send)
@@ -148,10 +153,11 @@ def is_loopback(host: str) -> bool:
 
 
 class _Body:
-    """The body of a request: so many bytes, within so many seconds."""
+    """The body of a request: so many bytes, within so many seconds, in a form of files if it is one."""
 
     def __init__(self, receive: Any, patience: float) -> None:
         self.receive, self.patience = receive, patience
+        self.form: _Form | None = None
         self.deadline = time.monotonic() + patience
         self.more, self.gone = True, False
         self.refusal: Refused | None = None
@@ -168,9 +174,13 @@ class _Body:
         except asyncio.TimeoutError:
             self.refusal = Refused(408, f"the request did not come as a whole within {self.patience:g} s")
             raise self.refusal from None
-        self.left -= len(message.get("body", b""))
+        content = message.get("body", b"")
+        self.left -= len(content)
         if self.left < 0:
             self.refusal = self.too_large
+        elif self.form:
+            self.refusal = self.form.refusal_of(content)
+        if self.refusal:
             raise self.refusal
         return message
 
@@ -182,6 +192,60 @@ class _Body:
         self.more = message.get("more_body", False)
         self.gone = message["type"] == "http.disconnect"
         return message
+
+
+class _Form:
+    """Looks whether a form, which comes in pieces, holds files alone."""
+
+    def __init__(self, boundary: bytes) -> None:
+        self.name, self.value = b"", b""  # of a header
+        self.is_file = False
+        watched = ("part_begin", "header_field", "header_value", "header_end", "headers_finished")
+        callbacks: Any = {f"on_{event}": getattr(self, event) for event in watched}
+        self.parser = MultipartParser(boundary, callbacks)
+
+    @classmethod
+    def of(cls, content_type: str) -> _Form | None:
+        """The form that a header announces; None if it announces something else.
+
+        Raises:
+            Refused: if the header does not say what divides the parts of the form.
+        """
+        kind, options = parse_options_header(content_type)
+        if kind != b"multipart/form-data":
+            return None
+        try:
+            return cls(options[b"boundary"])
+        except (FormParserError, KeyError):
+            raise Refused(422, "not a form: its header gives no boundary, or too long a one") from None
+
+    def refusal_of(self, content: bytes) -> Refused | None:
+        """Why the form is refused, after this piece of it."""
+        try:
+            self.parser.write(content)
+        except FormParserError:
+            return Refused(422, "not a form: its parts are not divided and headed as in multipart/form-data")
+        except Refused as refusal:
+            return refusal
+        return None
+
+    def part_begin(self) -> None:
+        self.name, self.value, self.is_file = b"", b"", False
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        self.name += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self.value += data[start:end]
+
+    def header_end(self) -> None:
+        if self.name.lower() == b"content-disposition":
+            self.is_file = b"filename" in parse_options_header(self.value)[1]
+        self.name, self.value = b"", b""
+
+    def headers_finished(self) -> None:
+        if not self.is_file:
+            raise Refused(422, "a form field is no file; the recording is expected in the form field file")
 
 
 async def _answer(body: _Body, send: Any, refusal: Refused) -> None:

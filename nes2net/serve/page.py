@@ -6,9 +6,8 @@ import base64
 import csv
 import functools
 import io
-import json
 import traceback
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,24 @@ from typing import Any
 import gradio
 import numpy as np
 from fastapi import FastAPI
-from fastapi.responses import JSONResponse
-from starlette.requests import Request
 
 from nes2net.errors import InputError
 from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import json_text
-from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.templates import page_templates
 from nes2net.machine.terminal import printable, printable_name
+from nes2net.machine.text_files import as_cell
 from nes2net.machine.times import clock, readable_duration
 from nes2net.scoring.track import LEAST_SPAN, Track
 from nes2net.serve.desk import Closed, Desk, Scored, display_name
+from nes2net.serve.drops import Understood
 from nes2net.serve.uploads import Uploads
 
-#: Where the page announces what was dropped.
-JOIN = "/gradio_api/queue/join"
 #: Files that are scored after one drop.
 MOST_FILES = 100
 _MOST_POINTS = 400  # of a line over the picture
 _BOXES = 1200  # pictures are hardly wider
 _MOST_LISTED = 200  # fake stretches below it
-_LONGEST_SESSION = 100  # characters of the name that Gradio gives to an open page
 _BASIS = ("prior", "operating_point", "llr_threshold")  # of what decisions rest on, in the table of scores
 _EMPTY = (
     '<p class="n2-empty">No recording at hand? <button type="button" data-n2-sample>Score synthetic vowels</button>, '
@@ -52,7 +47,9 @@ _TEMPLATES.filters["time"] = functools.partial(readable_duration, exact=True)
 def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -> FastAPI:
     """Mount the page at the root of ``app``; Gradio must have been set up for the folder of ``desk``."""
     blocks = _blocks(desk, uploads, about)
-    app.add_middleware(_Understood, functions=set(blocks.fns))
+    events = {number: isinstance(event.inputs[0], gradio.File) for number, event in blocks.fns.items()}
+    sessions = blocks._queue.pending_messages_per_session
+    app.add_middleware(Understood, events=events, sessions=sessions, folder=uploads.folder)
     fonts, monospaced = _FONTS
     theme = gradio.themes.Default(primary_hue="slate", neutral_hue="slate", font=fonts, font_mono=monospaced)
     return gradio.mount_gradio_app(
@@ -68,40 +65,6 @@ def mounted(app: FastAPI, desk: Desk, uploads: Uploads, about: dict[str, Any]) -
         css=_resource("page.css"),
         head=f"<script>{_resource('page.js')}</script>",
     )
-
-
-class _Understood:
-    """ASGI middleware that passes on a drop only if it is one of the page's; Gradio would fail on others.
-
-    Args:
-        functions: the numbers that Gradio gave to the events of the page.
-    """
-
-    def __init__(self, app: Any, functions: Set[int]) -> None:
-        self.app, self.functions = app, functions
-
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["path"] != JOIN:
-            return await self.app(scope, receive, send)
-        content = await Request(scope, receive).body()
-        try:
-            drop = parsed_json(content, "it")
-            json.dumps(drop, allow_nan=False)
-            keys = ("fn_index", "session_hash")
-            number, session = (drop.get(key) if isinstance(drop, dict) else None for key in keys)
-            if not isinstance(number, int) or number not in self.functions:
-                raise ValueError("there is no such event")
-            if not isinstance(session, str) or not 0 < len(session) <= _LONGEST_SESSION:
-                raise ValueError("it names no session")
-        except ValueError as error:
-            text = printable(f"not a drop of the page: {error}")
-            return await JSONResponse({"error": text}, 422)(scope, receive, send)
-        messages = iter([{"type": "http.request", "body": content}])
-
-        async def again() -> Any:
-            return next(messages, None) or await receive()
-
-        return await self.app(scope, again, send)
 
 
 def _uploads_only(component: gradio.components.Component, folder: Path) -> None:
@@ -365,9 +328,7 @@ def _downloads(found: Sequence[Scored | dict[str, str]]) -> dict[str, str]:
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for line in lines:  # a spreadsheet computes cells that begin so
-        quoted = "'" if line["file"].startswith(("=", "+", "-", "@")) else ""
-        writer.writerow({**line, "file": quoted + line["file"]})
+    writer.writerows({key: as_cell(value) for key, value in line.items()} for line in lines)
     return {
         "csv": _address("text/csv", text.getvalue()),
         "json": _address("application/json", json_text(rows, indent=1, ensure_ascii=False)),

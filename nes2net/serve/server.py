@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
@@ -30,6 +32,7 @@ from nes2net.serve.guard import is_address, is_loopback
 PORT = 7860
 _TRIED = 20  # ports from there on, if no port was named
 _CONNECTIONS = 500  # at once; more would use up the files that a process may open
+_PROMPT = 20.0  # seconds in which the head of a request must have come
 _GRACE = 2  # seconds for answers that are being sent when the server is stopped
 
 
@@ -111,15 +114,8 @@ def serve(
         print(f"{printable_name(model)} is served at {url} (Ctrl-C ends it)", flush=True)
         if open_browser:
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
-        settings = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=_GRACE,
-            limit_concurrency=_CONNECTIONS,
-        )
         try:
-            _Server(settings, desk).run(sockets=[listener])
+            _Server(configured(app), desk).run(sockets=[listener])
         except KeyboardInterrupt:
             print("\nstopped", flush=True)
         finally:
@@ -132,6 +128,45 @@ def set_up_gradio(folder: Path) -> None:
     No history is kept, and files are uploaded below ``folder``.
     """
     os.environ |= {"GRADIO_RUN_HISTORY": "False", "GRADIO_TEMP_DIR": str(folder / UPLOADS)}
+
+
+def configured(app: Any) -> uvicorn.Config:
+    """How uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
+        http=_Prompt,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE,
+        limit_concurrency=_CONNECTIONS,
+    )
+
+
+class _Prompt(H11Protocol):
+    """Cuts off a client that takes too long for the head of a request; uvicorn would wait without end."""
+
+    ends: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.ends = self.loop.call_later(_PROMPT, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        has_come = self.cycle is not None and not self.cycle.response_complete
+        if has_come:
+            self._wait_on()
+        elif self.ends is None:
+            self.ends = self.loop.call_later(_PROMPT, self.transport.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._wait_on()
+        super().connection_lost(exc)
+
+    def _wait_on(self) -> None:
+        if self.ends is not None:
+            self.ends.cancel()
+        self.ends = None
 
 
 class _Server(uvicorn.Server):

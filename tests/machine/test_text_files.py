@@ -11,7 +11,7 @@ from nes2net.corpora import generic
 from nes2net.errors import InputError
 from nes2net.machine.files import Budget
 from nes2net.machine.plain_data import read_json
-from nes2net.machine.text_files import read_text
+from nes2net.machine.text_files import as_cell, of_cell, read_text
 from nes2net.machine.unpacking import unpack
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.scoring.score_file import read_scores
@@ -48,3 +48,11 @@ def test_text_in_another_encoding_is_to_be_saved_as_utf8(tmp_path, encoding, rea
     path.write_bytes("path,label\nü.wav,real\n".encode(encoding))
     with pytest.raises(InputError, match="save .*as UTF-8"):
         read(path)
+
+
+def test_cells_that_a_spreadsheet_would_compute_are_quoted_and_numbers_are_not():
+    for text in ("=1", "+1", "-1", "@a", "\ta", "\ra", "\na", "'=1", "''@"):
+        assert as_cell(text) == f"'{text}" and of_cell(as_cell(text)) == text
+    for value in ("", "'", "a=1", "'a", " =1", "LA_E_1", -1.5, 3, None):
+        assert as_cell(value) is value
+    assert [of_cell(text) for text in ("", "'", "'a", "=1", "a")] == ["", "'", "'a", "=1", "a"]

@@ -65,6 +65,16 @@ def test_an_unfit_recording_is_not_decided(spectral_detector, tmp_path):
     assert spectral_detector.decide(opposite, decider, 16000).decision == CANNOT_TELL
 
 
+def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_table_and_a_number_is_not(spectral_detector, tmp_path):
+    soundfile.write(tmp_path / "voice.wav", LOUD, 16000)
+    scores = tmp_path / "scores.txt"
+    scores.write_text("=1+1 -0.5\n")
+    trials = [Trial("=1+1", tmp_path / "voice.wav")]
+    table = decide_trials(spectral_detector, Decider(FITTED), trials, scores, num_samples=None, num_workers=0)
+    (row,) = csv.DictReader(table.path.read_text().splitlines())
+    assert (row["id"], row["score"]) == ("'=1+1", "-0.5") and float(row["llr"]) < 0
+
+
 def test_a_repeated_recording_is_measured_once(spectral_detector, noise):
     """0.5 s are repeated to 1 s for the detector, but last 0.5 s."""
     usual = measure(noise[:8000])

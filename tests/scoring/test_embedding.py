@@ -13,6 +13,7 @@ from builders.interruption import journalled
 
 from nes2net import InputError
 from nes2net.corpora import asvspoof2021_la
+from nes2net.evaluation import embedding_map
 from nes2net.scoring import corpus as embedding
 from nes2net.scoring.corpus import embed_trials
 from nes2net.scoring.waveforms import WaveformReader
@@ -48,6 +49,17 @@ def test_each_row_equals_the_one_computed_alone(detector, trials, tmp_path, num_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["e.npy", "e.npy.csv", "e.npy.json"]
     record = json.loads((tmp_path / "e.npy.json").read_text())
     assert record["run"]["model"] == detector.fingerprint() and record["size"] == 64 and "nes2net" in record["versions"]
+
+
+def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_list_and_read_back(detector, trials, tmp_path):
+    ids = ["=1+1", "@a", "-b", "+c", "'=d", "'tis"]
+    trials = [replace(trial, id=id) for trial, id in zip(trials, ids)]
+    embed(detector, trials, tmp_path / "e.npy", num_samples=4000)
+    with open(tmp_path / "e.npy.csv", newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ["'=1+1", "'@a", "'-b", "'+c", "''=d", "'tis"]
+    assert [id for id, _ in embedding.EmbeddingOutput(".npy").read(tmp_path / "e.npy")] == ids
+    assert embedding_map._listed(tmp_path / "e.npy").ids == ids
+    assert embed(detector, trials, tmp_path / "e.npy", num_samples=4000).already_complete
 
 
 def test_embeddings_of_one_batch(detector):

@@ -75,7 +75,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
     import uvicorn
 
     from nes2net.serve.app import build
-    from nes2net.serve.server import set_up_gradio
+    from nes2net.serve.server import configured, set_up_gradio
 
     with pytest.MonkeyPatch.context() as patch:
         for name in ("GRADIO_TEMP_DIR", "GRADIO_RUN_HISTORY"):
@@ -83,8 +83,7 @@ def started(detector: Detector, folder: Path, limits=None, decider=None) -> Iter
         desk = Desk(detector, folder, limits, decider)
         set_up_gradio(folder)
         listener = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(build(desk, "small.pth"), log_level="critical", timeout_graceful_shutdown=1)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(configured(build(desk, "small.pth")))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=PATIENCE) as client:

@@ -1,11 +1,14 @@
 """The API and the page's routes, over HTTP on the real server."""
 
 import json
+import logging
+import socket
+import time
 
 import numpy as np
 import pytest
 import soundfile
-from builders import needs_gradio
+from builders import PATIENCE, needs_gradio
 from builders.page_requests import ask_page, begun, given, joined, left, messages, send, shown, upload, wait, wav
 
 from nes2net import __version__
@@ -51,8 +54,8 @@ def test_the_page_takes_uploaded_files_alone(server, tmp_path):
     soundfile.write(secret, np.zeros(16000), 16000)
     for path in (str(secret), "http://example.invalid/a.wav", f"{desk.folder}/uploads/../../secret.wav"):
         for payload in (given(path), [given(path)], [{**given(path), "url": path}]):
-            message = ask_page(client, payload)
-            assert not message["success"] and "n2-" not in json.dumps(message), path
+            answer = client.post("/gradio_api/queue/join", json=joined(payload))
+            assert answer.status_code == 422 and "not a drop of the page: data " in answer.json()["error"], path
     assert left(desk) == []
 
 
@@ -74,9 +77,22 @@ def test_a_drop_that_is_none_of_the_page_is_refused(server):
     for body, error in (
         ({"fn_index": 99}, "there is no such event"),
         ({"fn_index": [0]}, "there is no such event"),
-        ({"session_hash": "x" * 101}, "it names no session"),
-        (b'{"fn_index": 1e400}', "not JSON compliant"),
-        (b"[1, 2]", "there is no such event"),
+        ({"fn_index": True}, "there is no such event"),
+        ({"session_hash": "x" * 101}, "session_hash is not 1 to 100 letters"),
+        ({"session_hash": "\ud800"}, "session_hash is not 1 to 100 letters"),
+        ({"session_hash": None}, "session_hash is not 1 to 100 letters"),
+        ({"data": [1, 2, 3]}, "data is no list of one value"),
+        ({"data": {}}, "data is no list of one value"),
+        ({"data": [given("/etc/passwd")]}, "data holds no list of files"),
+        ({"data": [[1]]}, "data holds what is no file"),
+        ({"data": [[given("\x1b]0;owned\x07")]]}, "data holds what is no file"),
+        ({"data": [[given("\ud800")]]}, "surrogates not allowed"),
+        ({"data": [[given(f"{server[1].folder}/uploads/0/{'a' * 256}")]]}, "not an uploaded one"),
+        ({"fn_index": 1, "data": [[]]}, "data holds what is no file"),
+        (b'{"fn_index": 1e400}', "there is no such event"),
+        (b'{"fn_index": 1' + b"0" * 5000 + b"}", "4300 digits"),
+        (b"[1, 2]", "it is no JSON object"),
+        (b"", "Expecting value"),
         (b"[" * 1000, "nested more than 100 deep"),
         (b"\xff", "can't decode byte"),
     ):
@@ -84,6 +100,75 @@ def test_a_drop_that_is_none_of_the_page_is_refused(server):
         answer = server[0].post("/gradio_api/queue/join", content=content)
         assert answer.status_code == 422
         assert answer.json()["error"].startswith("not a drop of the page: ") and error in answer.json()["error"]
+
+
+def test_a_session_that_is_none_is_refused(server, caplog, capfd):
+    """Without a word on the terminal."""
+    client, _ = server
+    uvicorn = logging.getLogger("uvicorn.error")
+    uvicorn.addHandler(caplog.handler)
+    for name, status in (("unknown", 404), ("%1b]0;owned", 422), ("%ff", 422), ("", 422)):
+        assert client.get(f"/gradio_api/queue/data?session_hash={name}").status_code == status
+    assert client.get("/gradio_api/queue/data").status_code == 422
+    for name in ("%1b]0;owned", "a/b", ""):
+        assert client.get(f"/gradio_api/heartbeat/{name}").status_code == 422
+    for body in ([], {}, {"session_hash": "\ud800", "fn_index": 0, "event_id": "\ud800"}):
+        for name in ("cancel", "reset"):
+            assert client.post(f"/gradio_api/{name}", content=json.dumps(body)).status_code == 422
+    assert client.get("/static/" + "a" * 300).status_code == 404  # no file of any system is called so
+    uvicorn.removeHandler(caplog.handler)
+    assert not caplog.records and capfd.readouterr() == ("", "")
+
+
+def test_only_what_the_page_needs_of_a_drop_reaches_gradio(server):
+    """Its other fields, which Gradio would fetch or compute with, are left out."""
+    client, _ = server
+    (path,) = upload(client, ("a.wav", wav()))
+    file = {**given(path), "url": "http://example.invalid/", "size": "\x1b", "is_stream": 3}
+    drop = {**joined([file]), "event_data": 1, "batched": "x", "trigger_id": []}
+    assert client.post("/gradio_api/queue/join", json=drop).status_code == 200
+    assert shown(ask_page(client, None)) == ([], ["a.wav"])
+    assert next(message for message in messages(client, None) if message["msg"] == "process_completed")["success"]
+
+
+@pytest.mark.parametrize("address", ["/api/score", "/gradio_api/upload", "/gradio_api/upload?upload_id=one"])
+def test_a_form_holds_files_alone(server, address):
+    """Text in a form would be kept in memory, and Gradio fails on it."""
+    client, desk = server
+    file = {"file": ("a.wav", wav())}
+    for options, status, error in (
+        ({"data": {"text": "x" * 500_000}, "files": file}, 422, "a form field is no file"),
+        ({"files": {"files": (None, "text")}}, 422, "a form field is no file"),
+        ({"content": b"text", "headers": {"content-type": "multipart/form-data; boundary=B"}}, 422, "not a form"),
+        ({"content": b"", "headers": {"content-type": f"multipart/form-data; boundary={'B' * 300}"}}, 422, "boundary"),
+        ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, 422, "boundary"),
+        ({"data": {"text": "x" * 5_000_000}}, 413, "too large: 1.0 MB are taken here at once"),  # not multipart
+    ):
+        answer = client.post(address, **options)
+        assert answer.status_code == status and error in answer.json()["error"], options.keys()
+    assert left(desk) == []
+
+
+def test_a_client_that_is_slow_with_the_head_of_a_request_is_cut_off(server, monkeypatch):
+    """From the first byte on, and again after an answer; a body may take longer."""
+    monkeypatch.setattr("nes2net.serve.server._PROMPT", 0.5)
+    address, head = ("127.0.0.1", server[0].base_url.port), b"GET /api/info HTTP/1.1\r\nHost: localhost\r\n"
+    for before in (b"", head + b"\r\n"):
+        with socket.create_connection(address, PATIENCE) as connection:
+            connection.sendall(before)
+            if before:
+                assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200")
+            begin, sent = time.monotonic(), 0
+            with pytest.raises(OSError):
+                for sent in range(600):
+                    connection.sendall(head[sent % 20 : sent % 20 + 1].replace(b"\r", b"x"))
+                    time.sleep(0.05)
+            assert 0.3 < time.monotonic() - begin < 20
+    connection = begun(server[0], 1_000_000, bytes(1000))
+    connection.settimeout(1.0)
+    with pytest.raises(TimeoutError):
+        connection.recv(1)
+    connection.close()
 
 
 def test_uploads_are_scored_by_the_page_and_removed(server, small, speech):

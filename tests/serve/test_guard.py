@@ -62,6 +62,8 @@ def test_a_body_that_is_too_large_is_refused_while_it_comes(client):
     assert client.post("/", content=bytes(3 << 20)).status_code == 413
     answer = client.post("/", content=(bytes(1 << 16) for _ in range(100)))  # without a stated length
     assert answer.status_code == 413 and answer.json()["error"] == "too large: 1.0 kB are taken here at once"
+    form = {"file": ("a.wav", bytes(500))}
+    assert int(client.post("/", files=form).text) > 500
     with pytest.raises(ZeroDivisionError):  # an error of the application is not hidden
         client.get("/fails")
 
