@@ -119,8 +119,7 @@ class AudioCache:
             return
         except OSError as error:
             # A single entry may belong to somebody else or, on Windows, be in use: the error of
-            # replacing has two names. Or another machine that shares the folder writes the same
-            # entry under the same process number.
+            # replacing has two names.
             one_entry = isinstance(error, PermissionError) and error.filename2 is not None
             # After other errors the next file may be written.
             if one_entry or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):

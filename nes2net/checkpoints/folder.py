@@ -6,6 +6,7 @@ out. A checkpoint records the SHA-256 of its base and the file that it came from
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from os.path import exists
 from pathlib import Path
@@ -18,7 +19,7 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read
 from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import digest, load_state_dict
 from nes2net.errors import InputError, listed, shown
-from nes2net.machine.files import make_folder, replacing, write_text, writing
+from nes2net.machine.files import make_folder, replacing, temporary_folder, write_text, writing
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
 
@@ -39,10 +40,13 @@ def clear(folder: Path) -> None:
 def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file under a temporary name, then rename it.
 
-    The tensors may be mapped from the very file that is replaced.
+    The tensors may be mapped from the very file that is replaced. safetensors writes beside the file
+    that it is given, under a name of its own, so it is given one in a folder of its own.
     """
-    with writing(path), replacing(path) as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata={"format": "pt"})
+    with writing(path), temporary_folder(path) as folder, replacing(path, durable=True) as temporary:
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        save_file(weights, folder / path.name, metadata={"format": "pt"})
+        os.replace(folder / path.name, temporary)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -84,6 +88,10 @@ def write_description(folder: Path, config: dict[str, Any], record: dict[str, An
     write_text(folder / CONFIG, write_yaml({"model": config, **(record or {})}))
 
 
+#: What an interrupted write may have left in a folder, at its top or below.
+_TEMPORARY = [".*.tmp", "*/.*.tmp", ".*.tmp/*", "*/.*.tmp/*"]
+
+
 def upload(folder: str | Path, name: str, private: bool = False, token: str | None = None) -> str:
     """Upload a detector's folder to the Hugging Face hub as ``owner/name`` and return its address.
 
@@ -94,7 +102,9 @@ def upload(folder: str | Path, name: str, private: bool = False, token: str | No
     with hub_errors(f"'{name}' was not pushed to the Hugging Face hub", f"{_HUB}{name}"):
         api = HfApi(token=token)
         address = api.create_repo(name, private=private, exist_ok=True)
-        api.upload_folder(repo_id=name, folder_path=folder, commit_message="Upload detector")
+        api.upload_folder(
+            repo_id=name, folder_path=folder, commit_message="Upload detector", ignore_patterns=_TEMPORARY
+        )
     return str(address)
 
 

@@ -126,7 +126,7 @@ def augment(
         raise InputError(f"{', '.join(there)} is there already: give --overwrite, or another folder with --out")
     for to, write in writers.items():
         try:
-            with replacing(to) as temporary:
+            with replacing(to, durable=True) as temporary:
                 write(temporary)
         except (OSError, RuntimeError) as error:
             raise InputError(f"{to} cannot be written ({error}): choose another folder with --out") from error

@@ -126,7 +126,7 @@ def explain(
             from nes2net.explanation.picture import draw
 
             drawn, data = places[path], places[path].with_suffix(".json")
-            with writing(drawn, "name another folder with --out"), replacing(drawn) as temporary:
+            with writing(drawn, "name another folder with --out"), replacing(drawn, durable=True) as temporary:
                 draw(temporary, found, name=path.name, model=Path(model).name, file_format=drawn.suffix[1:])
             write_output(data, json_text(row, indent=1) + "\n")
             for written in (drawn, data):

@@ -24,7 +24,7 @@ from nes2net.corpora.generic import FIELDS
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.errors import InputError, counted, listed
-from nes2net.machine.files import json_text, read_bounded, replacing, write_text, writing
+from nes2net.machine.files import json_text, read_bounded, remove_left, replacing, write_text, writing
 from nes2net.machine.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
@@ -109,8 +109,7 @@ def pack(
                 "name another folder, or remove this one"
             )
         for folder in {path.parent for path in planned}:
-            for left in folder.glob(".*.tmp"):  # of a run that was killed
-                left.unlink(missing_ok=True)
+            remove_left(folder)
         there = {path for path in planned if path.is_file()}
         write: Callable[[Path, Sequence[_Packed]], None] = _write_tar if format == "tar" else _write_parquet
         with ProgressDisplay[None](title="packing", unit="recording", total=len(trials), leave=True) as display:

@@ -15,7 +15,7 @@ from pathlib import Path
 from nes2net.errors import InputError, Unfinished, first_line, one_line
 from nes2net.experiments.jobs import Job, Machine, unfinished
 from nes2net.experiments.plan import Task
-from nes2net.machine.files import make_folder, writing
+from nes2net.machine.files import make_folder, never_linked, write_text, writing
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
@@ -65,9 +65,7 @@ def do_here(
                 failures[job] = Failure(job.name, str(error), 2)
             except Exception as error:  # a fault of ours or of a library stops this job alone
                 path = logs / f"{job.name.replace(' ', '_')}.log"
-                with writing(path):
-                    make_folder(path.parent)
-                    path.write_text(traceback.format_exc(), encoding="utf-8")
+                write_text(path, traceback.format_exc())
                 failures[job] = Failure(job.name, f"{type(error).__name__}: {first_line(error)} ({path})", 1)
     return list(failures.values())
 
@@ -142,7 +140,7 @@ def do_in_processes(
 
 def _started(command: Sequence[str], log: Path, environment: dict[str, str]) -> subprocess.Popen:
     """Start a process of this command line, whose output goes to the file ``log``."""
-    with writing(log), log.open("wb") as file:
+    with writing(log), open(log, "wb", opener=never_linked) as file:
         # A session of its own: Ctrl-C reaches this process, which passes it on once.
         return subprocess.Popen(
             command,

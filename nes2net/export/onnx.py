@@ -17,7 +17,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +32,7 @@ from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
-from nes2net.machine.files import check_no_device, make_folder, replacing, writing
+from nes2net.machine.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.published_models import start_of
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
@@ -135,12 +134,8 @@ def export_onnx(
         "training": start_of(detector.record, places=False),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
-    make_folder(path.parent)
-    with (
-        scoring_mode(detector),
-        tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder,
-    ):
-        unchecked = Path(folder) / path.name
+    with scoring_mode(detector), temporary_folder(path) as folder:
+        unchecked = folder / path.name
         linear_layers = _write(detector, description, unchecked)
         _check(detector, unchecked, path)
         if quantize:
@@ -149,9 +144,9 @@ def export_onnx(
                 raise InputError(f"the front-end '{name}' has no linear layers to quantise: leave out `quantize`")
             _quantise(unchecked, linear_layers, {**description, "quantize": quantize})
             difference, largest = _check(detector, unchecked, path)
-        for file in sorted(Path(folder).iterdir(), reverse=True):  # weights first, then the graph that names them
+        for file in sorted(folder.iterdir(), reverse=True):  # weights first, then the graph that names them
             target = path.parent / file.name
-            with writing(target), replacing(target) as temporary:
+            with writing(target), replacing(target, durable=True) as temporary:
                 os.replace(file, temporary)
     if quantize:
         note = f"{quantize} changes the logits of noise, which are at most {largest:.2g}, by at most {difference:.1g}"

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import Any
 
 from nes2net.errors import InputError, readable_size
+
+if sys.platform != "win32":
+    import fcntl
 
 
 class Budget:
@@ -81,8 +87,9 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
 
     Args:
         durable: whether this holds after a power cut too. The data is then on the disk before the
-            file is renamed, and the new name before this returns. Waiting for the disk takes too
-            long for many small files that can be made again.
+            file is renamed, and the new name before this returns. What ended processes left of
+            ``path`` is removed first. Both take too long for many small files that can be made
+            again.
 
     Raises:
         InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
@@ -97,9 +104,10 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     path = Path(path)
     check_no_device(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    if durable:
+        remove_left(path.parent, path.name)
+    temporary, held = _temporary_beside(path)
     try:
-        temporary.touch()
         mode = temporary.stat().st_mode
         yield temporary
         if temporary.stat().st_mode != mode:  # safetensors replaces the file by one for its owner alone
@@ -112,6 +120,97 @@ def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
                 _to_disk(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _temporary_beside(path: Path) -> tuple[Path, int | None]:
+    """Make a temporary file for ``path``, and open it with the lock that tells that this process lives.
+
+    Its name cannot be guessed, and is not that of a link or of another file.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        opened = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform == "win32":  # an open file cannot be renamed
+            os.close(opened)
+            return temporary, None
+        _show_alive(opened)
+        if temporary.exists():
+            return temporary, opened
+        os.close(opened)  # it was removed as a left one before it was locked
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the file ``path``; what ended processes left of ``path`` is removed first."""
+    make_folder(path.parent)
+    remove_left(path.parent, path.name)
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
+        if sys.platform == "win32":
+            yield Path(folder)
+            return
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            _show_alive(opened)
+            yield Path(folder)
+        finally:
+            os.close(opened)
+
+
+def _show_alive(opened: int) -> None:
+    """Lock a temporary file or folder until this process, and those that it forks meanwhile, close it."""
+    if sys.platform != "win32":
+        with suppress(OSError):  # the file system has no locks, and nothing is taken for left
+            fcntl.flock(opened, fcntl.LOCK_EX)
+
+
+_LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
+
+
+def remove_left(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files that ended processes left in ``folder``: all, or those for the file ``name``.
+
+    Those of living processes are locked and stay. Where there are no locks, all stay.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # nothing is there, or writing will say what is wrong
+        return
+    found = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
+    for left in (folder / match[0] for match in found if name is None or match[1] == name):
+        with suppress(OSError):  # it is another's, or a link
+            mode = left.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                continue
+            # Some file systems lock only what is open for writing.
+            opened = os.open(left, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISDIR(mode):
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+            finally:
+                os.close(opened)
+
+
+def never_linked(path: str | Path, flags: int) -> int:
+    """Open a file, as ``opener`` of :func:`open`, but not through a symbolic link.
+
+    In a folder from elsewhere, a link may lead to any file, which would be changed.
+
+    Raises:
+        InputError: if ``path`` is a link.
+    """
+    try:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError:
+        if os.path.islink(path):
+            raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it") from None
+        raise
 
 
 #: Folders that :func:`make_folder` has made, by their absolute paths.
@@ -322,10 +421,6 @@ def check_arrived(path: str | Path, start: bytes | None = None) -> None:
         raise InputError(f"{path}: is a web page (HTML), not the file itself: open its address, and download the file")
 
 
-if sys.platform != "win32":
-    import fcntl
-
-
 @contextmanager
 def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     """Hold an exclusive lock on the file ``path``; it is released even if the process is killed.
@@ -335,7 +430,8 @@ def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
     has no locks, or if the file cannot be made: then nothing else can be written there either.
 
     Raises:
-        InputError: if another process holds the lock; ``refusal`` is the message.
+        InputError: if another process holds the lock; ``refusal`` is the message. Also if ``path``
+            is a link.
     """
     with no_empty_folders(path.parent):
         held = _acquire(path, refusal)
@@ -356,7 +452,7 @@ def _acquire(path: Path, refusal: str) -> int | None:
         except OSError:
             return None
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            file = never_linked(path, os.O_RDWR | os.O_CREAT)
         except OSError:
             if not path.parent.exists():
                 continue  # the last holder removed the empty folder meanwhile
@@ -371,6 +467,6 @@ def _acquire(path: Path, refusal: str) -> int | None:
             path.unlink(missing_ok=True)
             return None
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file), os.stat(path)):
+            if os.path.samestat(os.fstat(file), os.lstat(path)):
                 return file
         os.close(file)  # the last holder removed the file after it was opened here: make a new one

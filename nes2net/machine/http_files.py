@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from nes2net.errors import InputError, Unfinished, readable_size, shown
-from nes2net.machine.files import read_bounded, write_text
+from nes2net.machine.files import never_linked, read_bounded, write_text
 from nes2net.machine.plain_data import parsed_json
 from nes2net.machine.progress import ProgressDisplay
 
@@ -216,7 +216,7 @@ class HttpFiles:
         mark, at_mark = began, start
         display.update(start // _MB - display.done)
         try:
-            with open(part, "r+b" if start else "wb") as out:
+            with open(part, "r+b" if start else "wb", opener=never_linked) as out:
                 out.seek(start)
                 out.truncate()
                 for chunk in answer.iter_raw():

@@ -10,7 +10,6 @@ trials are missing.
 
 from __future__ import annotations
 
-import glob
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -435,6 +434,3 @@ def _finish(
                 "the same command goes on"
             ) from error
     remove_journals(out)
-    for name in (*names, result.record_path):
-        for left in out.parent.glob(f".{glob.escape(name.name)}.*.tmp"):  # of a run that was killed while it wrote them
-            left.unlink(missing_ok=True)

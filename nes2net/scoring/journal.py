@@ -20,7 +20,7 @@ from typing_extensions import NamedTuple  # Python 3.10 has no generic one of it
 
 from nes2net.audio.packed import status_of
 from nes2net.errors import InputError
-from nes2net.machine.files import make_folder
+from nes2net.machine.files import make_folder, never_linked
 from nes2net.machine.plain_data import parsed_json
 
 # Bytes; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
@@ -66,7 +66,7 @@ class Journal(Generic[T]):
         try:
             make_folder(path.parent)
             # No buffer: closing the file must not write a line again that did not fit on the disk.
-            self._file = open(path, "ab", buffering=0)
+            self._file = open(path, "ab", buffering=0, opener=never_linked)
             with open(path, "rb") as file:  # what follows the last whole line goes
                 start = file.seek(max(0, os.path.getsize(path) - _LONGEST_LINE))
                 self._file.truncate(start + file.read().rfind(b"\n") + 1)
@@ -114,14 +114,14 @@ def journals(out: Path) -> list[Path]:
     """All journals beside ``out``, of any run.
 
     Raises:
-        InputError: if something else has the name of a journal, such as a pipe, which is not opened.
+        InputError: if something else has the name of a journal, such as a pipe or a link, which is not opened.
     """
     if not out.parent.is_dir():
         return []
     name = re.compile(rf"{re.escape(journal_path(out).name)}(\.\d+)?")
     found = sorted(path for path in out.parent.iterdir() if name.fullmatch(path.name))
     for path in found:
-        if not path.is_file():
+        if path.is_symlink() or not path.is_file():
             raise InputError(f"{path}: is not a regular file, but has the name of a journal: remove it")
     return found
 

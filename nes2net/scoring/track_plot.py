@@ -102,7 +102,7 @@ def plot_track(
     name_picture(scores, Path(audio).name, f"{drawable(model)}: {window}" if model else window)
     if scores.get_legend_handles_labels()[0]:
         scores.legend(loc="lower right", bbox_to_anchor=(1, 0.99), ncols=4, frameon=False, fontsize="small")
-    with replacing(picture) as temporary:
+    with replacing(picture, durable=True) as temporary:
         figure.savefig(temporary, dpi=130, format=Path(picture).suffix[1:])
 
 

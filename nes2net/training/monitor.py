@@ -7,6 +7,7 @@ error; ``train.log`` gets all of it. A :class:`RunReporter` has standard output 
 from __future__ import annotations
 
 import math
+import secrets
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -90,7 +91,9 @@ class Monitor:
         for line in circumstances(device):
             self.run_log.write(line)
         try:
-            self.writer = SummaryWriter(self.log, purge_step=first_epoch)
+            # A name that cannot be guessed is not that of a link.
+            suffix = f".{secrets.token_hex(4)}"
+            self.writer = SummaryWriter(self.log, purge_step=first_epoch, filename_suffix=suffix)
         except (PermissionError, NotADirectoryError, FileExistsError) as error:
             raise InputError(
                 f"{self.log} cannot be written to ({error.strerror}): name another folder with `logs`"

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from nes2net.errors import InputError
-from nes2net.machine.files import exclusive_lock, make_folder, no_empty_folders, write_text
+from nes2net.machine.files import exclusive_lock, make_folder, no_empty_folders, remove_left, write_text
 from nes2net.machine.yaml_text import read_yaml_file
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.resume_file import BASE_FILE, RESUME_FILE
@@ -73,8 +73,7 @@ def run_folder(folder: Path, recipe: Recipe, writes: bool = True) -> Iterator[No
                 raise InputError(f"{path} is not a regular file, but training writes a file of that name: move it away")
         with exclusive_lock(folder / _LOCK_FILE, refusal):
             check_recipe(folder, recipe)
-            for torn in folder.glob(".*.tmp"):
-                torn.unlink(missing_ok=True)
+            remove_left(folder)
             yield
 
 

@@ -9,11 +9,13 @@ import shlex
 import socket
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 import torch
 
-from nes2net.errors import one_line
+from nes2net.errors import InputError, one_line
+from nes2net.machine.files import never_linked
 from nes2net.machine.progress import LOGGER
 from nes2net.machine.terminal import printable_name
 from nes2net.machine.this_process import processor_name, usable_processors
@@ -52,16 +54,21 @@ class RunLog(logging.FileHandler):
         for line in text.splitlines():
             LOGGER.info("%s", printable_name(line))
 
+    def _open(self) -> TextIOWrapper:
+        return open(self.baseFilename, "a", encoding="utf-8", opener=never_linked)
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
-        except OSError:  # the file cannot be opened
+        except (OSError, InputError):  # the file cannot be opened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._failed:
             self._failed = True
-            print(f"warning: {self.baseFilename} cannot be written ({sys.exc_info()[1]})", file=sys.stderr)
+            error = sys.exc_info()[1]
+            said = error if isinstance(error, InputError) else f"{self.baseFilename} cannot be written ({error})"
+            print(f"warning: {said}", file=sys.stderr)
 
 
 def circumstances(device: torch.device) -> list[str]:

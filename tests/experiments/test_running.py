@@ -9,7 +9,7 @@ import time
 import pytest
 from builders import PATIENCE
 
-from nes2net.errors import Unfinished
+from nes2net.errors import InputError, Unfinished
 from nes2net.experiments.plan import Task
 from nes2net.experiments.running import do_in_processes
 
@@ -34,6 +34,14 @@ def test_a_task_waits_for_the_one_it_needs_and_its_failure_stops_no_other(tmp_pa
     assert all(int(threads) >= 1 for _, threads, _ in said.values())
     # A task whose need is not among them begins at once.
     assert do_in_processes([TASKS[1]], lambda _: python("pass"), tmp_path, num_processes=1) == []
+
+
+def test_no_log_is_written_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").write_text("old")
+    (tmp_path / "a.log").symlink_to("elsewhere")
+    with pytest.raises(InputError, match=r"a\.log: is a link"):
+        do_in_processes(TASKS[:1], lambda _: python("print('new')"), tmp_path, num_processes=1)
+    assert (tmp_path / "elsewhere").read_text() == "old"
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGTERM, Unfinished), (signal.SIGINT, KeyboardInterrupt)])

@@ -82,6 +82,8 @@ def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):
 
 def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
     """A folder stands in for the hub: uploads are copied into it, downloads out of it."""
+    from huggingface_hub.utils import filter_repo_objects
+
     monkeypatch.chdir(tmp_path)
 
     class Api:
@@ -92,8 +94,11 @@ def test_push_and_pull(detector, tmp_path, monkeypatch, capsys):
             assert exist_ok
             return f"hub/{name}"
 
-        def upload_folder(self, *, repo_id, folder_path, commit_message):
+        def upload_folder(self, *, repo_id, folder_path, commit_message, ignore_patterns):
             assert commit_message
+            left = [".config.yaml.1f.tmp", "frontend/.a.1f.tmp", ".a.onnx.1f.tmp/a.onnx"]
+            kept = filter_repo_objects(["config.yaml", *left], ignore_patterns=ignore_patterns)
+            assert list(kept) == ["config.yaml"]
             shutil.copytree(folder_path, f"hub/{repo_id}")
 
     def snapshot_download(name, allow_patterns):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import stat
 import threading
@@ -12,7 +13,18 @@ from builders import PATIENCE
 
 from nes2net.errors import InputError
 from nes2net.machine import files
-from nes2net.machine.files import check_writable, json_text, read_bounded, replacing, write_output, write_text
+from nes2net.machine.files import (
+    check_writable,
+    exclusive_lock,
+    json_text,
+    never_linked,
+    read_bounded,
+    remove_left,
+    replacing,
+    temporary_folder,
+    write_output,
+    write_text,
+)
 
 
 def device(path):
@@ -104,6 +116,66 @@ def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
     write_text(tmp_path / "link", "newer")
     assert not (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
     assert (tmp_path / "link").read_text() == "newer"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_link_is_followed(tmp_path, monkeypatch, there):
+    """Whether it leads to a file or to none: a lock, a log and a temporary file change nothing elsewhere."""
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    if there:
+        elsewhere.write_text("old")
+    link.symlink_to(elsewhere)
+    for mode in ("ab", "wb"):
+        with pytest.raises(InputError, match=r"link: is a link, and a file in another place .*: remove it"):
+            open(link, mode, opener=never_linked)
+    with pytest.raises(InputError, match="link: is a link"), exclusive_lock(link, ""):
+        raise AssertionError("nothing is locked")
+    names = iter(["guessed", "other"])
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
+    (tmp_path / ".a.guessed.tmp").symlink_to(elsewhere)
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a"):
+        raise AssertionError("nothing is written")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new" and os.path.islink(tmp_path / ".a.guessed.tmp")
+    assert elsewhere.exists() == there and (not there or elsewhere.read_text() == "old")
+
+
+def write_a_file(path):
+    with replacing(path, durable=True) as temporary:
+        temporary.write_text("new")
+        yield
+
+
+def write_in_a_folder(path):
+    with temporary_folder(path) as folder:
+        (folder / "part").write_text("new")
+        yield
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path, write):
+    """What a living process writes stays, and so does what belongs to other files, or is a link."""
+    target, link = tmp_path / "a.[1].pth", tmp_path / ".a.[1].pth.12ab.tmp"
+    for path in (target, tmp_path / "a"):
+        child = os.fork()
+        if not child:
+            killed = write(path)
+            next(killed)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+    link.symlink_to("a")
+    others = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
+    assert len(others) == 2 and len(os.listdir(tmp_path)) == 3
+    living = write(target)
+    next(living)
+    (own,) = set(tmp_path.iterdir()) - others
+    list(write(target))
+    assert own.exists()
+    list(living)
+    assert {path for path in tmp_path.iterdir() if path != target} == others
+    remove_left(tmp_path)
+    assert {path for path in tmp_path.iterdir() if path != target} == {link}
 
 
 def test_json_holds_no_number_that_json_does_not_have():

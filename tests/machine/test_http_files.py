@@ -67,6 +67,14 @@ def test_a_connection_that_breaks_is_resumed(server, fetch, pauses, tmp_path):
     assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'} and pauses == [1.0, 1.0]
 
 
+def test_nothing_is_written_through_a_link(fetch, tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"old")
+    (tmp_path / "a.bin.part").symlink_to("elsewhere")
+    with pytest.raises(InputError, match=r"a\.bin\.part: is a link"):
+        fetch()
+    assert (tmp_path / "elsewhere").read_bytes() == b"old"
+
+
 def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatch):
     """Ctrl-C in the middle; the next call fetches the rest only."""
 

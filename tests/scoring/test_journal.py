@@ -56,6 +56,18 @@ def test_what_is_no_journal_is_not_opened(tmp_path):
         open_journals(tmp_path / "s", {}, float).__enter__()
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_no_row_is_written_through_a_link(spectral_detector, trials, tmp_path, there):
+    if there:
+        (tmp_path / "elsewhere").touch()
+    (tmp_path / "s.partial").symlink_to("elsewhere")
+    with pytest.raises(InputError, match=r"s\.partial: is .*remove it"):
+        score_trials(spectral_detector, trials, tmp_path / "s", num_samples=2000, num_workers=0)
+    with pytest.raises(InputError, match=r"s\.partial: is a link"):
+        Journal(tmp_path / "s.partial", {}, float)
+    assert (tmp_path / "elsewhere").exists() == there and (not there or not (tmp_path / "elsewhere").read_bytes())
+
+
 def test_stamps(tmp_path):
     path = write(tmp_path / "a", "one")
     assert stamp(path) == stamp(str(path)) and len(stamp(path).split()) == 1

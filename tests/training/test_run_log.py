@@ -68,6 +68,14 @@ def test_a_log_that_cannot_be_written_ends_nothing(path, said, capsys):
     assert line.startswith("warning: ") and said in line
 
 
+def test_no_line_is_written_through_a_link(tmp_path, capsys):
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / LOG_FILE).symlink_to("elsewhere")
+    written(tmp_path / LOG_FILE, "a", "b")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: {tmp_path / LOG_FILE}: is a link, ") and not (tmp_path / "elsewhere").read_bytes()
+
+
 def test_names_of_files_cannot_forge_lines(tmp_path, monkeypatch):
     written(tmp_path / LOG_FILE, "left out: \x1b[2J\udcff.wav")
     assert without_times(tmp_path / LOG_FILE) == ["left out: \\x1b[2J\\udcff.wav"]
