@@ -13,7 +13,9 @@ from builders.small_parts import frontend_families, small_options
 from nes2net import Detector, InputError
 from nes2net.checkpoints.fairseq import to_transformers
 from nes2net.checkpoints.published_names import unwrap_frontend
+from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.detector.loading import named_architecture, recognise
+from nes2net.inspect.identify import identify
 from nes2net.machine.devices import choose_device
 from nes2net.published_models import PUBLISHED_MODELS
 
@@ -85,6 +87,33 @@ def test_a_published_checkpoint_needs_only_its_architecture(detector, small_mode
     other = {**small_model, "backend": "aasist"}
     with pytest.raises(InputError, match=r"published\.pth does not fit this model.*(missing|left over|other shape)"):
         Detector.from_pretrained(tmp_path / "published.pth", config=other)
+
+
+@pytest.mark.parametrize("prefix", ["net.", "model.detector."])
+def test_a_prefix_before_all_names_is_left_out(detector, spectral_detector, small_model, waveform, tmp_path, prefix):
+    """In a file of a training program; a prefix that the detector has itself stays."""
+    path = tmp_path / "theirs.pth"
+    prefixed = Detector.from_config({**spectral_detector.config, "backend": "mean_linear"}).eval()
+    assert {name.partition(".")[0] for name in prefixed.state_dict()} == {"proj_fc"}
+    for each, config in ((detector, small_model), (prefixed, prefixed.config)):
+        for before in ("", prefix):
+            torch.save({"epoch": 3, "net": {f"{before}{k}": v for k, v in each.state_dict().items()}}, path)
+            again = Detector.from_pretrained(path, device="cpu", config=config)
+            assert again.score(waveform, 16000) == each.score(waveform, 16000)
+    light = Detector.from_config("AASIST-L")
+    torch.save({"net": {f"{prefix}{k}": v for k, v in light.state_dict().items()}}, path)
+    assert identify(path).models == ["AASIST-L"]
+    assert Detector.from_pretrained(path, device="cpu").config == light.config
+
+
+def test_weights_that_are_not_numbers_are_refused(detector, tmp_path):
+    state_dict = detector.state_dict()
+    name = "Nested_Res2Net_TDNN.fc.bias"
+    state_dict[name] = torch.full_like(state_dict[name], float("nan"))
+    save_state_dict(state_dict, tmp_path / "nan.pth", model=detector.config)
+    with pytest.raises(InputError, match=rf"nan\.pth has NaN or infinite numbers in {name}"):
+        Detector.from_pretrained(tmp_path / "nan.pth")
+    assert str(identify(tmp_path / "nan.pth").misfit) == f"NaN or infinite numbers: {name}"
 
 
 def test_the_shapes_tell_the_options_of_a_checkpoint(small_model, waveform, tmp_path, capsys):

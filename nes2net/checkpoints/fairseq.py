@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from nes2net.checkpoints.model_types import check_type, is_openai
-from nes2net.checkpoints.state_dict import state_dict_of
+from nes2net.checkpoints.state_dict import state_dict_in, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record, content_of, plain
 from nes2net.errors import InputError, shown
@@ -40,6 +40,8 @@ _NAMES = [
 # Group norm (wav2vec 2.0 Base, fairseq's extractor mode "default") is one level higher.
 _GROUP_NORM = ("feature_extractor.conv_layers.{n}.2.{rest}", "feature_extractor.conv_layers.{n}.layer_norm.{rest}")
 
+# How fairseq's fine-tuned models, which have a head beside it, name the pre-trained one.
+_PRETRAINED = "w2v_model."
 # A tensor that all files of fairseq and unilm have.
 _POSITIONS = "encoder.pos_conv.0.weight_v"
 # Tensors that only the pre-training of UniSpeech-SAT uses, and all of HuBERT's and UniSpeech-SAT's.
@@ -138,8 +140,9 @@ def read_ssl_checkpoint(
 ) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     """Read a pre-training file of fairseq (wav2vec 2.0, HuBERT) or unilm (WavLM), running nothing.
 
-    A bare state dict of torchaudio's wav2vec 2.0 is read too. It has no configuration and no
-    tensors of pre-training alone, so the options have to be given as its model has them.
+    A fine-tuned model of fairseq and a file that s3prl converted are read too, and any prefix that
+    stands before all names. A state dict without a configuration, such as torchaudio's, needs the
+    options to be given as its model has them.
 
     Args:
         types: the types of models (:data:`nes2net.checkpoints.model_types.MODEL_TYPES`) that are
@@ -163,21 +166,20 @@ def read_ssl_checkpoint(
             "`ssl_checkpoint`, or train a small front-end from scratch: `model.frontend=wav2vec2_small`"
         )
     content, _ = read_torch_file(path)
-    if isinstance(content, dict) and any(str(name).endswith(_TORCHAUDIO) for name in content):
+    if is_openai(content):
+        check_type(path, "whisper", types)
+    tensors = state_dict_of(content, path)
+    if any(name.endswith(_TORCHAUDIO) for name in tensors):
         check_type(path, "wav2vec2", types)
-        tensors = state_dict_of(content, path)
         mode = "layer_norm" if any("conv_layers.1.layer_norm." in name for name in tensors) else "default"
         renamed = {from_torchaudio(name, mode): tensor for name, tensor in tensors.items()}
         return renamed, {"extractor_mode": mode, "pretraining_heads": False}, "wav2vec2"
-    if is_openai(content):
-        check_type(path, "whisper", types)
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    state_dict = encoder_tensors(content)
+    if state_dict is None:
         raise InputError(
-            f"{path} is not a fairseq checkpoint: it has no 'model' state dict (a detector's .pth goes to `train.init_from`)"
+            f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}' (a detector's .pth goes "
+            "to `train.init_from`)"
         )
-    state_dict: dict[str, Tensor] = state_dict_of(content, path)
-    if _POSITIONS not in state_dict:
-        raise InputError(f"{path} is not a checkpoint of wav2vec 2.0, HuBERT or WavLM: it has no '{_POSITIONS}'")
     model_type = check_type(path, model_type_of(content), types)
     config = _model_configuration(content)
     if config.get("conv_pos_batch_norm"):
@@ -195,7 +197,9 @@ def read_ssl_checkpoint(
         heads = targets is not None and targets.ndim == 2
         if targets is not None and heads:
             options["num_targets"], options["final_dim"] = targets.shape
-    if model_type in ("hubert", "unispeech-sat") and not heads:
+    if model_type == "wav2vec2":  # a fine-tuned model keeps the mask embedding alone
+        heads = heads and "quantizer.vars" in state_dict
+    if not heads:
         state_dict = {k: v for k, v in state_dict.items() if not k.startswith(_HUBERT_HEADS)}
     options["pretraining_heads"] = heads
     return state_dict, options, model_type
@@ -207,18 +211,37 @@ def model_type_of(content: Any) -> str | None:
     None if it is no such file. wav2vec 2.0 and HuBERT without the heads of pre-training have the same
     tensors: the configuration tells them apart.
     """
-    names = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(names, dict) or _POSITIONS not in names:
+    names = encoder_tensors(content)
+    if names is None:
         return None
-    if any("relative_attention_bias" in str(name) for name in names):
+    if any("relative_attention_bias" in name for name in names):
         return "wavlm"
-    if any(str(name).startswith(_SPEAKER_HEADS) for name in names):
+    if any(name.startswith(_SPEAKER_HEADS) for name in names):
         return "unispeech-sat"
     if "quantizer.vars" in names:
         return "wav2vec2"
     config = _model_configuration(content)
     hubert = "label_embs_concat" in names or "hubert" in (config.get("_name"), config.get("arch"))
     return "hubert" if hubert else "wav2vec2"
+
+
+def encoder_tensors(content: Any) -> dict[str, Tensor] | None:
+    """The tensors of a pre-trained model in the content of a file, by fairseq's names; None if it is no such file.
+
+    A prefix before all names is removed. Of a fine-tuned model of fairseq, the head is left out. A
+    detector is no such file.
+    """
+    tensors = state_dict_in(content) or {}
+    prefixes = [name.removesuffix(_POSITIONS) for name in tensors if name.endswith(_POSITIONS)]
+    if len(prefixes) != 1:
+        return None
+    prefix = prefixes[0]
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    is_whole = len(own) == len(tensors) or prefix.endswith(_PRETRAINED)
+    is_module = not prefix or prefix.endswith(".")
+    if not is_whole or not is_module or prefix.startswith("ssl_model."):
+        return None
+    return own
 
 
 def is_head(name: str) -> bool:
@@ -229,12 +252,17 @@ def is_head(name: str) -> bool:
 def _model_configuration(content: dict[str, Any]) -> dict[str, Any]:
     """Return the model's part of the configuration.
 
-    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), or in ``args`` (Namespace) of older
-    files.
+    It is in ``cfg`` (fairseq: dict or DictConfig; unilm: flat), in ``model_cfg`` of s3prl's files, or
+    in ``args`` (Namespace) of older files. A fine-tuned model has its pre-training's in
+    ``w2v_args``.
     """
-    if cfg := _mapping(content.get("cfg")):
-        return _mapping(cfg.get("model")) or cfg
-    return _mapping(content.get("args"))
+    config: dict[str, Any] = {}
+    for key in ("cfg", "model_cfg", "args"):
+        config = config or _mapping(content.get(key))
+    config = _mapping(config.get("model")) or config
+    if pretraining := _mapping(config.get("w2v_args")):
+        return _mapping(pretraining.get("model")) or pretraining
+    return config
 
 
 def _mapping(value: Any) -> dict[str, Any]:

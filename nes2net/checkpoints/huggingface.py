@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from nes2net.errors import InputError, shown
 from nes2net.machine.plain_data import read_json
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
+_OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if not as the library does
 _WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 _INDEX_FILES = tuple(f"{name}.index.json" for name in _WEIGHT_FILES)
 
@@ -105,7 +106,10 @@ def library_config(config: dict[str, Any]) -> tuple[Any, Any]:
     config_class, preprocessing_class = from_transformers(f"{kind}Config", "Wav2Vec2FeatureExtractor")
     options = {**library_options(config), "layerdrop": config["encoder_layerdrop"]}
     network = config_class(**options, architectures=[f"{kind}Model"])
-    return network, preprocessing_class(do_normalize=bool(config.get("normalize")), return_attention_mask=False)
+    normalize = config.get("normalize", False)
+    further = {} if normalize in (False, "huggingface") else {_OUR_NORMALIZE: normalize}
+    preprocessing = preprocessing_class(do_normalize=bool(normalize), return_attention_mask=False, **further)
+    return network, preprocessing
 
 
 def read_huggingface_folder(
@@ -159,8 +163,8 @@ def read_huggingface_folder(
     return state_dict, {**{k: v for k, v in options.items() if k in set(known)}, "pretraining_heads": heads}, kind
 
 
-def says_normalize(folder: Path) -> bool | None:
-    """Whether waveforms are normalised, as the folder's feature extractor says; None if it has none.
+def says_normalize(folder: Path) -> Literal["batch", "huggingface"] | bool | None:
+    """The option ``normalize`` as the folder's feature extractor says it; None if it has none.
 
     Raises:
         InputError: if the file is damaged, or says neither true nor false.
@@ -168,10 +172,14 @@ def says_normalize(folder: Path) -> bool | None:
     path = folder / PREPROCESSOR_FILE
     if not path.is_file():
         return None
-    found = read_json(path).get("do_normalize", True)  # the transformers library's default
+    preprocessing = read_json(path)
+    found = preprocessing.get("do_normalize", True)  # the transformers library's default
     if not isinstance(found, bool):
         raise InputError(f"{path}: do_normalize is true or false, not {shown(found)}")
-    return found
+    ours = preprocessing.get(_OUR_NORMALIZE)
+    if found and (ours is True or ours == "batch"):
+        return ours
+    return "huggingface" if found else False
 
 
 def from_library(name: str, extractor_mode: str = "layer_norm") -> str:

@@ -28,6 +28,8 @@ from nes2net.machine.this_process import usable_processors
 
 _METADATA = "nes2net"
 _MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters
+# Keys under which training programs save a model, and the dictionaries around it.
+_USUAL_KEYS, _MOST_CONTAINERS = ("model", "state_dict", "model_state"), 2
 _MOST_HEADER = 1 << 24  # bytes that describe the tensors of a safetensors file, some 150 each
 
 #: Types of the numbers of weights, and of counters such as those in batch normalisation.
@@ -38,10 +40,11 @@ COUNTERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 def load_state_dict(path: str | Path, *, tensors_only: bool = False) -> OrderedDict[str, Tensor]:
     """Read the state dict of a checkpoint file, on the CPU; nothing in the file is ever executed.
 
-    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), one under the key ``"model"``,
-    ``"state_dict"`` or ``"model_state"``, and safetensors. The ``module.`` that ``DataParallel`` puts before every name
-    is removed. The tensors are views of the memory-mapped file: do not write to the file while they
-    are in use.
+    Reads a bare state dict (``.pth``, ``.pt``, ``.bin``), the only one in a dictionary with other
+    things such as the epoch, and safetensors. If there are several, ``"model"``, ``"state_dict"`` or
+    ``"model_state"`` is read. The ``module.`` that ``DataParallel`` puts before every name is
+    removed. The tensors are views of the memory-mapped file: do not write to the file while they are
+    in use.
 
     Args:
         tensors_only: also read a file that asks for functions; they are not called.
@@ -68,13 +71,15 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     """Return the state dict in the content of a checkpoint file.
 
     Raises:
-        InputError: if there is no state dict in it, or too much metadata.
+        InputError: if there is no state dict in it, or several, or too much metadata.
     """
-    for key in ("model", "state_dict", "model_state"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    tensors = isinstance(content, dict) and content and all(isinstance(v, Tensor) for v in content.values())
-    if not tensors or not all(isinstance(k, str) and len(k) <= _LONGEST_NAME for k in content):
+    state_dicts = _state_dicts_in(content)
+    if len(state_dicts) > 1:
+        keys = [".".join(map(shown, keys)) for keys in state_dicts]
+        raise InputError(f"{path} holds several state dicts, {listed(keys, 5)}: save one of them alone with torch.save")
+    if state_dicts:
+        (content,) = state_dicts.values()
+    else:
         found = f"a {type(content).__name__}"
         if isinstance(content, Record):
             found = f"a pickled object of {content.class_name}: save its state_dict() with the code that made it"
@@ -97,6 +102,38 @@ def state_dict_of(content: Any, path: str | Path) -> OrderedDict[str, Tensor]:
     if all(k.startswith("module.") for k in content):
         content = {k[len("module.") :]: v for k, v in content.items()}
     return with_metadata(content, metadata)
+
+
+def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
+    """The outermost state dicts in ``content``, by the keys that lead to them; one of the usual key alone, if there is."""
+    level: list[tuple[tuple[str, ...], Any]] = [((), content)]
+    for _ in range(_MOST_CONTAINERS + 1):
+        state_dicts = {keys: value for keys, value in level if _is_state_dict(value)}
+        for key in _USUAL_KEYS:
+            for keys, state_dict in state_dicts.items():
+                if keys[-1:] == (key,):
+                    return {keys: state_dict}
+        if state_dicts:
+            return state_dicts
+        containers = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
+        level = []
+        for keys, container in containers.values():
+            level += [((*keys, key), value) for key, value in container.items() if isinstance(key, str)]
+    return {}
+
+
+def _is_state_dict(value: Any) -> bool:
+    if not isinstance(value, dict) or not value:
+        return False
+    if not all(isinstance(tensor, Tensor) for tensor in value.values()):
+        return False
+    return all(isinstance(name, str) and len(name) <= _LONGEST_NAME for name in value)
+
+
+def state_dict_in(content: Any) -> dict[str, Tensor] | None:
+    """The state dict in the content of a checkpoint file, as it is; None if there is none, or several are."""
+    state_dicts = list(_state_dicts_in(content).values())
+    return state_dicts[0] if len(state_dicts) == 1 else None
 
 
 def metadata_of(state_dict: Mapping[str, Tensor]) -> dict[str, Any] | None:
@@ -184,12 +221,14 @@ class Misfit:
         left_over: names that only the state dict has.
         shapes: for each tensor of another shape, its name and both shapes.
         types: name and type of each tensor that is not a weight or counter where one is needed.
+        values: names of tensors with NaN or infinite numbers (:func:`not_finite`), if asked for.
     """
 
     missing: list[str] = field(default_factory=list)
     left_over: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
     types: list[str] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
 
     def _parts(self) -> list[tuple[str, list[str]]]:
         return [
@@ -197,6 +236,7 @@ class Misfit:
             ("left over", self.left_over),
             ("other shape", self.shapes),
             ("other type", self.types),
+            ("NaN or infinite numbers", self.values),
         ]
 
     def __len__(self) -> int:
@@ -239,10 +279,28 @@ def check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path:
     """Check that two state dicts have the same names and shapes, and weights where weights are needed.
 
     Raises:
-        InputError: if they differ; the message names the tensors.
+        InputError: if they differ, or ``found`` has NaN or infinite numbers; the message names the
+            tensors.
     """
     if misfit := compare(found, expected):
         raise InputError(f"{path} does not fit this model; {misfit}. Give the options that it was trained with")
+    if names := not_finite(found):
+        raise InputError(
+            f"{path} has NaN or infinite numbers in {listed(names, 5)}, so that no score would be a number: take "
+            "another checkpoint, such as an earlier epoch, or download it again"
+        )
+
+
+def not_finite(state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Names of the tensors with NaN or infinite numbers."""
+    names = []
+    for name, tensor in state_dict.items():
+        if tensor.dtype not in WEIGHTS or tensor.is_meta:
+            continue
+        total = tensor.sum(dtype=torch.promote_types(tensor.dtype, torch.float32))  # much faster than isfinite
+        if not total.isfinite() and not tensor.isfinite().all():
+            names.append(name)
+    return names
 
 
 def digest(state_dict: Mapping[str, Tensor]) -> bytes:

@@ -62,6 +62,7 @@ _HARMLESS_BUILTINS = {
     "builtins.object",
     "builtins.slice",
     "builtins.NoneType",
+    "builtins.Ellipsis",  # in types such as Tuple[int, ...]
 }
 
 #: Classes that became records, and characters of a class's name.

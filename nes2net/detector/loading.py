@@ -33,7 +33,16 @@ from nes2net.checkpoints.folder import (
 from nes2net.checkpoints.huggingface import holds_other_model, read_weights
 from nes2net.checkpoints.published_names import layout_of, of_frontend, unwrap_frontend
 from nes2net.checkpoints.shelf import Shelf
-from nes2net.checkpoints.state_dict import Misfit, check_fit, compare, load_state_dict, read_record, save_state_dict
+from nes2net.checkpoints.state_dict import (
+    Misfit,
+    check_fit,
+    compare,
+    load_state_dict,
+    metadata_of,
+    read_record,
+    save_state_dict,
+    with_metadata,
+)
 from nes2net.detector.fitting import changed_options, fitted_config, share_of_other_kinds
 from nes2net.detector.network import Network
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest
@@ -50,6 +59,9 @@ from nes2net.registry import create_frontend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+
+_MOST_WRAPPERS = 4  # modules around a detector
 
 
 class SavedNetwork(Network):
@@ -193,14 +205,13 @@ class SavedNetwork(Network):
         """Itself, or :meth:`merged` if its front-end is adapted."""
         return self.merged() if self.frontend.adapted else self
 
-    def load_published(self, state_dict: Mapping[str, Tensor], path: str, assign: bool = False) -> None:
+    def load_published(self, state_dict: Mapping[str, Tensor], path: str) -> None:
         """Load a whole-model state dict strictly.
 
         A state dict without the frozen tensors of an adapted front-end leaves these as they are.
 
         Args:
             path: its file, for messages.
-            assign: make its tensors the parameters instead of copying them.
 
         Raises:
             InputError: if it does not fit; the message names keys and shapes.
@@ -208,7 +219,7 @@ class SavedNetwork(Network):
         state_dict = unwrap_frontend(state_dict)
         partial = self.is_partial(state_dict)
         check_fit(state_dict, self.expected(state_dict), path)
-        self.load_state_dict(state_dict, strict=not partial, assign=assign)
+        self.load_state_dict(state_dict, strict=not partial)
 
     def save(self, path: str | Path, **record: Any) -> None:
         """Write a state dict with the published names, or a folder with a model card.
@@ -309,11 +320,14 @@ class SavedNetwork(Network):
         published_name = ""
         if architecture is None and config is None:
             about = f" (it has no {CONFIG})" if path.is_dir() else ""
+            state_dict = without_wrapper(state_dict, str(path_or_name))
             published_name, config = recognised(state_dict, str(path_or_name), about)
         elif isinstance(config, str):
             published_name, config = config.partition(",")[0], named_architecture(config)
         if architecture is None and published_name in PUBLISHED_MODELS:
             record[RECORD_KEY] = published_name
+        if architecture is None:
+            state_dict = without_wrapper(state_dict, str(path_or_name), config)
         state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
         assert isinstance(config, dict) or architecture is not None
         if architecture is None and config is not None:
@@ -328,7 +342,7 @@ class SavedNetwork(Network):
         detector = empty if empty._saves_all else cls.from_config(architecture)
         if partial:
             detector.load_base(base_record, path, base)
-        detector.load_published(state_dict, str(path_or_name), assign=detector is empty)
+        detector.load_state_dict(state_dict, strict=not partial, assign=detector is empty)
         detector.record, detector.source = record, str(path_or_name)
         types = {tensor.dtype for tensor in detector.state_dict().values() if tensor.is_floating_point()}
         if dtype == "fastest":
@@ -432,6 +446,29 @@ def sound_description(path: str) -> Iterator[None]:
         raise InputError(
             f"{path} describes a model that cannot be built ({type(error).__name__}: {first_line(error)})"
         ) from error
+
+
+def without_wrapper(
+    state_dict: Mapping[str, Tensor], path: str, config: dict[str, Any] | None = None
+) -> Mapping[str, Tensor]:
+    """Remove prefixes that stand before all names, such as ``net.``, and that the detector does not have.
+
+    Args:
+        config: its architecture; None for any published model, none of which has such a prefix.
+    """
+    for _ in range(_MOST_WRAPPERS):
+        prefix = next(iter(state_dict)).partition(".")[0] + "."
+        if layout_of(state_dict) is not None or not all(name.startswith(prefix) for name in state_dict):
+            break
+        if config is not None:
+            with sound_description(path):
+                check_model(config)
+                own = _published_tensors(json.dumps(config), True)
+            if any(name in own for name in state_dict):
+                break
+        renamed = {name.removeprefix(prefix): tensor for name, tensor in state_dict.items()}
+        state_dict = with_metadata(renamed, metadata_of(state_dict))
+    return state_dict
 
 
 def recognise(state_dict: Mapping[str, Tensor], pretrained: bool = True) -> dict[str, Misfit]:

@@ -165,7 +165,7 @@ class SSLFrontend(Frontend):
         if normalize is None and checkpoint is not None and Path(checkpoint).is_dir():
             said = says_normalize(Path(checkpoint))
             who = f"it has no {PREPROCESSOR_FILE}" if said is None else f"its {PREPROCESSOR_FILE} says so"
-            normalize = "huggingface" if said else False
+            normalize = said or False
             how = "normalised" if said else "not normalised"
             self.note = f"{checkpoint}: waveforms are {how}, because {who}; `model.frontend.normalize` comes first"
         if checkpoint is not None:

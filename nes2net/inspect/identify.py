@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.fairseq import is_head, model_type_of
+from nes2net.checkpoints.fairseq import encoder_tensors, is_head, model_type_of
 from nes2net.checkpoints.folder import CONFIG, read_folder
 from nes2net.checkpoints.huggingface import CONFIG_FILE, holds_other_model, read_configuration, read_weights
 from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, is_openai
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.checkpoints.published_names import unwrap_frontend
-from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, read_record, state_dict_of
+from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, not_finite, read_record, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
 from nes2net.detector.fitting import changed_options
-from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description
+from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of
@@ -108,18 +108,21 @@ def identify(path: str | Path) -> Identity:
     elif (model_type := model_type_of(content)) is not None:
         title, name = MODEL_TYPES[model_type]
         code = {"wav2vec2": "fairseq", "hubert": "fairseq", "wavlm": "unilm"}.get(model_type, "UniSpeech")
-        state_dict = state_dict_of(content, path)
-        identity = Identity(path, f"{title} pre-training file ({code})", [name], dtypes=_dtypes(state_dict))
+        identity = Identity(path, f"{title} pre-training file ({code})", dtypes=_dtypes(state_dict_of(content, path)))
         try:
             frontend = create_frontend(name, path)
         except InputError as error:
             identity.notes.append(f"not usable as a front-end: {error}")
         else:
+            identity.models = [name]
             _with_frontend(identity, frontend)
+            encoder = encoder_tensors(content) or {}
+            if len(encoder) < len(state_dict_of(content, path)):
+                identity.notes.append("of the whole model, only the encoder is read")
             read = {key.removeprefix("model."): value for key, value in frontend.state_dict().items()}
             if not frontend.config["pretraining_heads"]:  # heads that it does not read are no misfit
-                state_dict = OrderedDict((k, v) for k, v in state_dict.items() if k in read or not is_head(k))
-            identity.misfit = compare(state_dict, read)
+                encoder = {k: v for k, v in encoder.items() if k in read or not is_head(k)}
+            identity.misfit = compare(encoder, read)
     else:
         identity = _identify_state_dict(path, state_dict_of(content, path))
     identity.records = records
@@ -162,6 +165,8 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
     record, dtypes = read_record(state_dict), _dtypes(state_dict)
+    if "model" not in record:
+        state_dict = without_wrapper(state_dict, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
     wrapped = (
         []
@@ -186,7 +191,9 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
                 config = Detector.from_config(its_config).config
         if leaves_out_frontend(unwrapped, fitting[0]):
             wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
-        return Identity(path, "detector checkpoint of the published code", fitting, config, dtypes, notes=wrapped)
+        misfit = Misfit(values=not_finite(state_dict))
+        kind = "detector checkpoint of the published code"
+        return Identity(path, kind, fitting, config, dtypes, misfit, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):
@@ -203,7 +210,9 @@ def _misfit(state_dict: Mapping[str, Tensor], config: dict[str, Any], path: Path
     with sound_description(str(path)), torch.device("meta"):
         detector = Detector.from_config(config)
     partial = detector.is_partial(state_dict)
-    return compare(state_dict, detector.expected(state_dict)), partial and detector.frontend.adapted
+    misfit = compare(state_dict, detector.expected(state_dict))
+    misfit.values = not_finite(state_dict)
+    return misfit, partial and detector.frontend.adapted
 
 
 def _dtypes(state_dict: Mapping[str, Tensor]) -> dict[str, int]:

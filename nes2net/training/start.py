@@ -13,7 +13,7 @@ from nes2net.checkpoints.folder import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector
-from nes2net.detector.loading import recognise
+from nes2net.detector.loading import recognise, without_wrapper
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
@@ -115,8 +115,10 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
             f"checkpoint {recipe.train.init_from} not found: name the detector to start from with `train.init_from`"
         )
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
-    state_dict = load_state_dict(recipe.train.init_from)
+    state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
     record = read_record(state_dict)
+    if "model" not in record:
+        state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
         theirs = {key: value for key, value in _frontend_of(record).items() if key != "adapt"}
         model = {**model, "frontend": {**theirs, **frontend}}

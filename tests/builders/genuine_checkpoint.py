@@ -53,3 +53,40 @@ def write(frontend: SSLFrontend, path: Path) -> None:
             "last_optimizer_state": None,
         }
         torch.save(content, path)
+
+
+#: Forms of a small wav2vec 2.0 in files of other programs.
+FORMS = ("fine-tuned", "fine-tuned, older", "s3prl", "prefix", "container")
+
+
+def configuration(frontend: SSLFrontend) -> dict[str, Any]:
+    """The options of ``frontend`` as fairseq's configuration of its model has them."""
+    options = {key: value for key, value in frontend.config.items() if key != "name"}
+    layers = [tuple(layer) for layer in options["conv_feature_layers"]]
+    return {**options, "_name": "wav2vec2", "conv_feature_layers": str(layers)}
+
+
+def write_form(frontend: SSLFrontend, path: Path, form: str) -> Path:
+    """Save ``frontend`` in one of :data:`FORMS`; a type with an ellipsis stands in the configuration."""
+    tensors = {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}
+    options = {**configuration(frontend), "of_type": ...}
+    optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": []}
+    content: dict[str, Any] = {"cfg": {"model": options}, "model": tensors, "last_optimizer_state": optimizer}
+    if form == "fine-tuned":
+        names = {f"w2v_encoder.w2v_model.{name}": tensor for name, tensor in tensors.items()}
+        names["w2v_encoder.w2v_model.mask_emb"] = torch.ones(frontend.out_dim)
+        names["w2v_encoder.proj.weight"] = torch.ones(32, frontend.out_dim)
+        settings = {"_name": "wav2vec_ctc", "encoder_layers": 1, "w2v_args": {"model": options, "task": {}}}
+        content = {"cfg": {"model": settings}, "model": names}
+    elif form == "fine-tuned, older":
+        options = {key: value for key, value in options.items() if key != "_name"}
+        args = argparse.Namespace(arch="wav2vec_ctc", w2v_args=argparse.Namespace(**options))
+        content = {"args": args, "model": {f"w2v_encoder.w2v_model.{name}": tensors[name] for name in tensors}}
+    elif form == "s3prl":
+        content = {"task_cfg": {"normalize": False}, "model_cfg": options, "model_weight": tensors}
+    elif form == "prefix":
+        content["model"] = {f"upstream.net.{name}": tensor for name, tensor in tensors.items()}
+    else:
+        content["weights"] = content.pop("model")
+    torch.save(content, path)
+    return path

@@ -58,6 +58,10 @@ NAME_IT = ": name the file that holds the weights$"
         ),
         (a_zip_file(), "is a zip archive but not a checkpoint"),
         (saved({"epoch": 3, "loss": 0.1}), "holds no state dict: .* found a dictionary with 'epoch', 'loss'"),
+        (
+            saved({"a": {"w": torch.ones(1)}, "b": {"w": torch.ones(1)}}),
+            "holds several state dicts, 'a', 'b': save one",
+        ),
         (saved([1, 2]), "holds no state dict: expected names and tensors, found a list$"),
         (saved(torch.nn.Linear(2, 2)), ".* a pickled object of torch.nn.modules.linear.Linear: save its state_dict"),
     ],
@@ -72,7 +76,11 @@ def test_what_is_no_checkpoint_is_called_what_it_is(tmp_path, content, said):
 def test_forms_that_are_read(tmp_path, legacy):
     tensors = {"a.weight": torch.randn(3), "b": torch.arange(3)}
     parallel = {f"module.{name}": tensor for name, tensor in tensors.items()}
-    for content in (tensors, {"model": tensors}, {"state_dict": tensors}, {"model_state": tensors}, parallel):
+    optimizer = {"state": {0: {"step": torch.ones(1)}}, "param_groups": [{"lr": 0.1}]}
+    usual = [{key: tensors} for key in ("model", "state_dict", "model_state")]
+    others = [{"net": tensors, "epoch": 3, "optimizer": optimizer}, {"saved": {"weights": tensors}, "loss": 0.1}]
+    others.append({"ema": {"a": torch.ones(2)}, "model": tensors})
+    for content in (tensors, parallel, *usual, *others):
         torch.save(content, tmp_path / "file.pth", _use_new_zipfile_serialization=not legacy)
         found = load_state_dict(tmp_path / "file.pth")
         assert list(found) == list(tensors)
@@ -130,6 +138,16 @@ def test_misfit_names_keys_shapes_and_types():
     for dtype in (torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn):
         with pytest.raises(InputError, match=r"does not fit this model; other type: w \w+ where float32 is needed"):
             check_fit({**expected, "w": torch.zeros(2).to(dtype)}, expected, "file")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
+def test_numbers_that_are_not_finite_are_named(dtype):
+    largest = torch.full((64,), torch.finfo(dtype).max, dtype=dtype)  # their sum is infinite
+    check_fit({"w": largest}, {"w": largest}, "file")
+    for number in (float("nan"), float("inf"), -float("inf")):
+        found = {"w": largest, "b": torch.tensor([1, number], dtype=dtype), "n": torch.ones(1, dtype=torch.int64)}
+        with pytest.raises(InputError, match="file has NaN or infinite numbers in b, so that no score"):
+            check_fit(found, found, "file")
 
 
 @pytest.mark.parametrize("metadata", [{"": 5}, {"": {"version": "x"}}, {5: {}}])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from builders import small_parts
 
-from nes2net import Detector, InputError
+from nes2net import Detector, InputError, create_frontend
 from nes2net.cli.main import main
 from nes2net.export.formats import export
 
@@ -65,6 +65,14 @@ def test_transformers_reads_the_front_end(detector, tmp_path):
         expected = detector.frontend(waveform[None])[-1]
         found = model.eval()(inputs.input_values).last_hidden_state
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("normalize", [False, True, "batch", "huggingface"])
+def test_an_exported_front_end_normalises_as_before(small_model, tmp_path, normalize):
+    small_model["frontend"]["normalize"] = normalize
+    export(Detector.from_config(small_model), "hf", tmp_path / "out")
+    frontend = create_frontend("wav2vec2", tmp_path / "out")
+    assert (frontend.normalize, frontend.config.get("normalize", False)) == (normalize, normalize)
 
 
 def test_wrong_names_for_a_format(detector, spectral_detector, tmp_path):

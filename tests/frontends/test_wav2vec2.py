@@ -5,10 +5,13 @@ from itertools import pairwise
 import pytest
 import torch
 from builders import golden, zoo
+from builders.genuine_checkpoint import FORMS, configuration, write_form
 
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import from_torchaudio, to_fairseq
+from nes2net.cli.main import main
 from nes2net.frontends.ssl import SMALL
+from nes2net.inspect.identify import identify
 
 
 @pytest.mark.parametrize("packing", ["plain", "namespace", "omegaconf", "taskstate"])
@@ -108,7 +111,7 @@ def test_wrong_files_say_what_they_are(pretrained, tmp_path):
     del torn["model"]["encoder.layers.1.fc1.weight"]
     for content, message in (
         (None, r"file\.pt not found.*`ssl_checkpoint`"),
-        ({"weight": torch.zeros(2)}, "not a fairseq checkpoint"),
+        ({"epoch": 3}, "holds no state dict"),
         ({"model": {"weight": torch.zeros(2)}}, r"not a checkpoint of wav2vec 2\.0, HuBERT or WavLM"),
         (torn, r"missing: model\.encoder\.layers\.1\.fc1\.weight"),
     ):
@@ -116,6 +119,38 @@ def test_wrong_files_say_what_they_are(pretrained, tmp_path):
             torch.save(content, tmp_path / "file.pt")
         with pytest.raises(InputError, match=message):
             create_frontend("wav2vec2", tmp_path / "file.pt")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_files_in_other_forms_are_read(tmp_path, form):
+    frontend = create_frontend("wav2vec2", **SMALL)
+    path = write_form(frontend, tmp_path / "file.pt", form)
+    read = create_frontend("wav2vec2", path)
+    expected = frontend.state_dict()
+    assert read.config == frontend.config
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in read.state_dict().items())
+    identity = identify(path)
+    assert identity.kind == "wav2vec 2.0 pre-training file (fairseq)"
+    assert not identity.misfit and identity.config == {"frontend": frontend.config}
+    assert ("of the whole model, only the encoder is read" in identity.notes) == (form == "fine-tuned")
+
+
+@pytest.mark.parametrize("has_options", [True, False])
+def test_what_cannot_be_used_is_not_called_complete(tmp_path, capsys, has_options):
+    """A file with NaN, and one without the options of its model."""
+    frontend = create_frontend("wav2vec2", **SMALL)
+    content = {"model": {name.removeprefix("model."): tensor for name, tensor in frontend.state_dict().items()}}
+    said = "does not fit this model"
+    if has_options:
+        content["cfg"] = {"model": configuration(frontend)}
+        content["model"]["encoder.layers.0.fc1.weight"][0, 0] = float("nan")
+        said = r"NaN or infinite numbers in model\.encoder\.layers\.0\.fc1\.weight"
+    torch.save(content, tmp_path / "file.pt")
+    with pytest.raises(InputError, match=said):
+        create_frontend("wav2vec2", tmp_path / "file.pt")
+    assert main(["info", str(tmp_path / "file.pt")]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "not usable as a front-end" in shown and "all there" not in shown
 
 
 TORCHAUDIO = {
