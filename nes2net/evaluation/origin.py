@@ -11,7 +11,7 @@ from typing import Any
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
 from nes2net.errors import InputError, listed
-from nes2net.published_models import START_KEY, published_model
+from nes2net.published_models import START_KEY, architecture_words, published_architecture, published_model
 from nes2net.registry import corpora
 from nes2net.scoring.record import WholeRecord, read_whole_record
 
@@ -179,6 +179,8 @@ def seen(
 def card(record: Mapping[str, Any]) -> str:
     """Say in a line what a detector was trained on; empty if its record does not tell.
 
+    Of unknown weights, only the architecture is said.
+
     >>> card({"published_model": "AASIST"})
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
     >>> card({"recipe": {"name": "mine", "data": {"corpora": [{"name": "ctrsvdd"}, {"name": "generic", "root": "a/b.csv"}]}}})
@@ -191,6 +193,8 @@ def card(record: Mapping[str, Any]) -> str:
         parts = [" ".join(filter(None, (_title(name), part))) for name, part in used]
         until = f", attacks until {model.until}" if model.until else ""
         facts = f"{until}; licence of its weights: {model.licence}"
+    elif "recipe" not in record and (alike := published_architecture(record)):
+        return architecture_words(alike[0])
     else:
         parts = [
             f"{_title(name, str(entry.get('root') or ''))} {split}"
