@@ -476,6 +476,8 @@ RECORD_KEY = "published_model"
 ARCHITECTURE_KEY = "architecture_of"
 #: Key of a detector's record that holds :func:`start_of` what its training started from.
 START_KEY = "started_from"
+#: Key of a detector's record that tells its trials from others in the same layout (``Corpus.describe_trials``).
+TRIALS_KEY = "trials"
 
 # What is kept of a recipe's ``data``, and of each of its ``corpora``.
 _DATA = ("num_samples", "crop")
@@ -503,6 +505,8 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
             kept["recipe"]["data"]["corpora"] = [
                 {key: corpus[key] for key in keys if key in corpus} for corpus in corpora if isinstance(corpus, dict)
             ]
+    if isinstance(record.get(TRIALS_KEY), list):
+        kept[TRIALS_KEY] = record[TRIALS_KEY]
     if isinstance(starts, list):
         kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]
     return kept
