@@ -50,6 +50,9 @@ class PublishedModel:
     file: PublishedFile | None = None
     """Where its weights are fetched from by its name; None if no program can, because they are behind
     a page for people, or nobody knows which file is meant."""
+    tensors_sha256: str = ""
+    """SHA-256 of its tensors (:func:`nes2net.checkpoints.folder.base_digest`), by which they are known in any file;
+    empty if not known."""
     by_hand: str = ""
     """Where a person finds its file, if no program can fetch it and its publisher released it."""
     parameters: int | None = None
@@ -360,6 +363,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         file=PublishedFile(
             f"{_AASIST}/AASIST.pth", 1_281_532, "51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0"
         ),
+        tensors_sha256="fcb9968a4e169ad015f760e04be6307fe209dc02be6b00ebb5b80f0496ac481d",
         parameters=297_866,
         good_for="a first try, and small machines; it knows no attack since 2019",
         **_ON_2019,
@@ -373,6 +377,7 @@ PUBLISHED: dict[str, PublishedModel] = {
         file=PublishedFile(
             f"{_AASIST}/AASIST-L.pth", 426_428, "814331d088032bb4c3fa61cc014789eadeed464209dd094ab3a2dd6ffbdce27a"
         ),
+        tensors_sha256="0ec7e57e877c7021e114499814e17a7561d44dd5fdcb7190033f672c2e10eae1",
         parameters=85_306,
         good_for="AASIST in a third of the size",
         **_ON_2019,
@@ -464,10 +469,15 @@ PUBLISHED_MODELS: dict[str, dict[str, Any]] = {name: dict(row.config) for name, 
 #: Name → code, for the models that only their layout tells from others.
 CODES: dict[str, str] = {name: row.code for name, row in PUBLISHED.items() if row.code}
 
-#: Key of a detector's record that holds the name of the published model that it was loaded as.
+#: Key of a detector's record that holds the name of the published model whose weights it has.
 RECORD_KEY = "published_model"
+#: Key of a detector's record that holds the name of the published model whose architecture it has, with other weights,
+#: or with weights of which nothing is known.
+ARCHITECTURE_KEY = "architecture_of"
 #: Key of a detector's record that holds :func:`start_of` what its training started from.
 START_KEY = "started_from"
+#: Key of a detector's record that tells its trials from others in the same layout (``Corpus.describe_trials``).
+TRIALS_KEY = "trials"
 
 # What is kept of a recipe's ``data``, and of each of its ``corpora``.
 _DATA = ("num_samples", "crop")
@@ -484,7 +494,7 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
     >>> start_of({"recipe": {"name": "A", "data": data, "seed": 1}, "epoch": 3})
     {'recipe': {'name': 'A', 'data': {'corpora': [{'name': 'ctrsvdd', 'root': 'DB'}]}}}
     """
-    kept = {RECORD_KEY: record[RECORD_KEY]} if RECORD_KEY in record else {}
+    kept = {key: record[key] for key in (RECORD_KEY, ARCHITECTURE_KEY) if key in record}
     recipe, starts = record.get("recipe"), record.get(START_KEY)
     data = recipe.get("data") if isinstance(recipe, dict) else None
     if isinstance(recipe, dict) and isinstance(data, dict):
@@ -495,12 +505,45 @@ def start_of(record: Mapping[str, Any], places: bool = True) -> dict[str, Any]:
             kept["recipe"]["data"]["corpora"] = [
                 {key: corpus[key] for key in keys if key in corpus} for corpus in corpora if isinstance(corpus, dict)
             ]
+    if isinstance(record.get(TRIALS_KEY), list):
+        kept[TRIALS_KEY] = record[TRIALS_KEY]
     if isinstance(starts, list):
         kept[START_KEY] = [start_of(start, places) for start in starts if isinstance(start, dict)]
     return kept
 
 
 def published_model(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | None:
-    """Name and facts of the published model that a detector's record names; None if it names none."""
-    name = record.get(RECORD_KEY)
+    """Name and facts of the published model whose weights a detector has, as its record says; None for other weights.
+
+    >>> published_model({"architecture_of": "AASIST"}) is None
+    True
+    """
+    return _named(record.get(RECORD_KEY))
+
+
+def published_architecture(record: Mapping[str, Any]) -> tuple[str, PublishedModel] | None:
+    """Name and facts of the published model whose architecture a detector has, with its weights or others."""
+    return _named(record.get(RECORD_KEY, record.get(ARCHITECTURE_KEY)))
+
+
+def without_weights(record: Mapping[str, Any]) -> dict[str, Any]:
+    """``record``, which says no more than the architecture of the published model that it names.
+
+    >>> without_weights({"published_model": "AASIST", "epoch": 3})
+    {'epoch': 3, 'architecture_of': 'AASIST'}
+    """
+    rest = {key: value for key, value in record.items() if key != RECORD_KEY}
+    return {**rest, ARCHITECTURE_KEY: record[RECORD_KEY]} if RECORD_KEY in record else rest
+
+
+def architecture_words(*names: str) -> str:
+    """What is said of weights that have the names and shapes of these published models and no known digest.
+
+    >>> architecture_words("AASIST")
+    'architecture of AASIST, weights unknown'
+    """
+    return f"architecture of {' or '.join(names)}, weights unknown"
+
+
+def _named(name: Any) -> tuple[str, PublishedModel] | None:
     return (name, PUBLISHED[name]) if isinstance(name, str) and name in PUBLISHED else None

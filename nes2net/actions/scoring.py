@@ -112,7 +112,8 @@ def score_corpus(
         notes += notes_on(scorer, decider, num_samples)
     if model := published_model(scorer.record):
         record["published_model"] = {"name": model[0], **model[1].facts()}
-    record["seen"] = seen(scorer.record, part.corpus, part.split, part.root or "")
+    record["scored_trials"] = corpus.describe_trials(trials, part.split)
+    record["seen"] = seen(scorer.record, part.corpus, part.split, part.root or "", trials=record["scored_trials"])
     warnings = list(record["seen"])
     if (most := scorer.used_samples.most) is not None and (num_samples is None or num_samples > most):
         warnings.append(f"the detector reads only the beginning of an utterance longer than {most / SAMPLE_RATE:g} s")

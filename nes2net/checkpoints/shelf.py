@@ -19,7 +19,7 @@ from pydantic import RootModel
 
 from nes2net.checkpoints.published_file import COMMIT, PublishedFile
 from nes2net.errors import InputError, Unfinished
-from nes2net.machine.files import write_text
+from nes2net.machine.files import sha256_of, write_text
 from nes2net.machine.hub_errors import hub_errors
 from nes2net.machine.plain_data import read_json_as
 from nes2net.machine.terminal import print_note
@@ -81,6 +81,19 @@ class Shelf:
             return None
         seen = read_json_as(_Record, self.record, _MOST_RECORD, "the record of a published file", "remove it").root
         return seen if seen.url == self.file.url else None
+
+    def holds(self, path: Path) -> bool:
+        """Whether ``path``, or the file in that folder, is the published file, by the digest it is known by here."""
+        if path.is_dir() and self.file.name:
+            path = path / self.file.name
+        if not path.is_file():
+            return False
+        seen, size = self.first_seen(), path.stat().st_size
+        known = {self.file.sha256: self.file.size}
+        if seen is not None and not self.file.sha256:
+            known = {seen.sha256: seen.size}
+        likely = [sha256 for sha256, its_size in known.items() if sha256 and its_size in (None, size)]
+        return bool(likely) and sha256_of(path) in likely
 
     def here(self) -> Path | None:
         """The file, or the folder, if it is on this machine; no server is asked."""

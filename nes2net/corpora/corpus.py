@@ -292,6 +292,17 @@ class Corpus(ABC):
         known = [counts[split] for counts in (self.counts, *self.editions.values()) if split in counts]
         return next((counts for counts in known if not found.differences(counts)), known[0] if known else None)
 
+    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
+        """Plain data that tells ``trials`` from others in the same layout: their number, a digest of their ids.
+
+        ``official`` is whether there are as many as in the official part; true if that is not known.
+        """
+        found, part = count(trials), canonical_phase(phase or split)
+        official = self.labelled_counts(part) if phase else self.official_counts(part, found)
+        unlike = official is not None and not self.counts_from and bool(found.differences(official))
+        ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
+        return {"trials": len(trials), "ids_sha256": ids, "official": not unlike}
+
     def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
         """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
 

@@ -53,12 +53,23 @@ from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, 
 from nes2net.machine.terminal import print_note
 from nes2net.machine.without_memory import without_memory
 from nes2net.options import check_model, name_and_options
-from nes2net.published_models import CODES, PUBLISHED, PUBLISHED_MODELS, RECORD_KEY, start_of
+from nes2net.published_models import (
+    ARCHITECTURE_KEY,
+    CODES,
+    PUBLISHED,
+    PUBLISHED_MODELS,
+    RECORD_KEY,
+    start_of,
+    without_weights,
+)
 from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.registry import create_frontend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+#: Key of a saved record that holds the digest of the tensors beside it, if these are a published model's.
+_TENSORS_KEY = "tensors_sha256"
 
 
 _MOST_WRAPPERS = 4  # modules around a detector
@@ -236,6 +247,8 @@ class SavedNetwork(Network):
         state_dict = self.state_dict()
         if self.base is not None:
             state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
+        if RECORD_KEY in record:
+            record[_TENSORS_KEY] = base_digest(state_dict)
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
         else:
@@ -297,9 +310,9 @@ class SavedNetwork(Network):
         on = choose_device(device)
         if precision is not None:
             check_precision(precision, on)
-        path = Path(path_or_name)
+        path, by_name = Path(path_or_name), ""
         if not exists(path) and (name := str(path_or_name)) in PUBLISHED_MODELS:
-            path, config = fetched(name), config or name
+            path, config, by_name = fetched(name), config or name, name
         elif not exists(path):
             if "/" not in name and (meant := nearest(name, PUBLISHED_MODELS)):
                 raise InputError(f"checkpoint {name} not found{meant}")
@@ -316,6 +329,7 @@ class SavedNetwork(Network):
         else:
             state_dict = load_state_dict(path)
             record = read_record(state_dict)
+        record = checked_record(record, state_dict)
         architecture = record.pop("model", None)
         published_name = ""
         if architecture is None and config is None:
@@ -324,10 +338,13 @@ class SavedNetwork(Network):
             published_name, config = recognised(state_dict, str(path_or_name), about)
         elif isinstance(config, str):
             published_name, config = config.partition(",")[0], named_architecture(config)
-        if architecture is None and published_name in PUBLISHED_MODELS:
-            record[RECORD_KEY] = published_name
         if architecture is None:
             state_dict = without_wrapper(state_dict, str(path_or_name), config)
+        if architecture is None and by_name:  # the shelf has checked it
+            record[RECORD_KEY] = by_name
+        elif architecture is None and published_name in PUBLISHED_MODELS:
+            known = holds_weights_of(published_name, state_dict, path, str(path_or_name))
+            record[RECORD_KEY if known else ARCHITECTURE_KEY] = published_name
         state_dict, base_record = unwrap_frontend(state_dict), record.pop("base", None)
         assert isinstance(config, dict) or architecture is not None
         if architecture is None and config is not None:
@@ -350,6 +367,37 @@ class SavedNetwork(Network):
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
+
+
+def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, asked: str = "") -> bool:
+    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes alone tell nothing.
+
+    Args:
+        path: the file or folder that it was read from.
+        asked: ``owner/name`` on the hub, if it was fetched from there.
+    """
+    model = PUBLISHED.get(name)
+    if model is None:
+        return False
+    if model.tensors_sha256 and base_digest(unwrap_frontend(state_dict)) == model.tensors_sha256:
+        return True
+    if model.file is None:
+        return False
+    hub = model.file.hub
+    if hub is not None and asked == hub["repository"] and not exists(asked):
+        return True
+    return Shelf(name, model.file).holds(path)
+
+
+def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
+
+    It names a published model only if the tensors are those that were saved, and else its architecture.
+    """
+    rest = {key: value for key, value in record.items() if key != _TENSORS_KEY}
+    if RECORD_KEY not in record or record.get(_TENSORS_KEY) == base_digest(state_dict):
+        return rest
+    return without_weights(rest)
 
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:

@@ -194,7 +194,7 @@ class Network(nn.Module):
 
     @property
     def published(self) -> PublishedModel | None:
-        """The facts of the published model that it was loaded as; None for another detector."""
+        """The facts of the published model whose weights it has; None for other weights."""
         found = published_model(self.record)
         return found[1] if found else None
 

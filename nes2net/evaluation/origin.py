@@ -11,7 +11,7 @@ from typing import Any
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
 from nes2net.errors import InputError, listed
-from nes2net.published_models import START_KEY, published_model
+from nes2net.published_models import START_KEY, TRIALS_KEY, architecture_words, published_architecture, published_model
 from nes2net.registry import corpora
 from nes2net.scoring.record import WholeRecord, read_whole_record
 
@@ -59,6 +59,8 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
     record_of_training = found_record if isinstance(found_record := content.get("checkpoint"), dict) else {}
     same = _text(content, "corpus", "name") == corpus
     split = (_text(content, "corpus", "split") if same else None) or ""
+    root, trials = _text(content, "corpus", "root") or "", content.get("scored_trials")
+    trials = trials if isinstance(trials, dict) else None
     return Origin(
         record=str(_beside(scores)),
         model=" + ".join(filter(None, parts)) or None,
@@ -68,7 +70,7 @@ def read_origin(scores: Path, sha256: str, corpus: str = "", phase: str = "") ->
         scored_at=_text(content, "scored_at"),
         software=", ".join(f"{name} {version}" for name, version in versions if version) or None,
         licence=_text(content, "published_model", "licence"),
-        seen=tuple(seen(record_of_training, corpus, split, _text(content, "corpus", "root") or "", phase)) or None,
+        seen=tuple(seen(record_of_training, corpus, split, root, phase, trials)) or None,
     )
 
 
@@ -117,6 +119,11 @@ _VERDICTS = {
     "trained": "scores of {} on {} say nothing: {} was trained on {}",
     "selected": "scores of {} on {} are too good: {} was selected on {}",
 }
+# The trials differ from those in the same layout, but may be a part of them.
+_DOUBTS = {
+    "trained": "scores of {} on {} may say nothing: {} was trained on {}, which may share trials with these",
+    "selected": "scores of {} on {} may be too good: {} was selected on {}, which may share trials with these",
+}
 _MOST_STARTS = 100  # a record may come from anywhere
 
 
@@ -126,6 +133,7 @@ def seen(
     split: str,
     root: str | os.PathLike[str] = "",
     phase: str | None = None,
+    trials: Mapping[str, Any] | None = None,
 ) -> list[str]:
     """Say how a detector has seen trials of a corpus before; empty if it has not.
 
@@ -138,13 +146,16 @@ def seen(
         corpus, split: what is scored.
         root: its folder, which tells a user's own corpora apart.
         phase: phase of its labels, to which an evaluation is restricted; None for all trials.
+        trials: which trials are scored, :meth:`nes2net.corpora.corpus.Corpus.describe_trials`; None
+            if only their corpus is known.
 
     >>> seen({"published_model": "multiapi_nes2net_la"}, "in_the_wild", "eval")
     ['scores of multiapi_nes2net_la on in_the_wild are too good: its epoch was selected on in_the_wild']
     >>> seen({"published_model": "AASIST"}, "asvspoof2019_la", "eval")
     []
     """
-    scored, lines = _part(corpus, split, phase), []
+    scored = _part(corpus, split, phase)
+    lines: dict[str, str] = {}
     records = [record]
     for one in records:  # grows
         who = {"trained": "it", "selected": "its epoch"}
@@ -152,10 +163,11 @@ def seen(
             start = f"{_name(one)}, from which it started,"
             who = {"trained": start, "selected": f"the epoch of {start}"}
         # How each part of a corpus was used; the folder tells a user's own corpus from others of its name.
-        uses: list[tuple[str, str, str, str | None]] = []
+        uses: list[tuple[str, str, str, str | None, Mapping[str, Any] | None, bool]] = []
         if found := published_model(one):
             for how, parts in (("trained", found[1].trained_on), ("selected", found[1].selected_on)):
-                uses += [(how, row.partition(":")[0], row.partition(":")[2], None) for row in parts]
+                official = {"official": True}
+                uses += [(how, row.partition(":")[0], row.partition(":")[2], None, official, False) for row in parts]
         for name, entry in _corpora_of(one):
             place, own = entry.get("root"), name in corpora.names() and corpora.get(name).user_defined
             for how, its_split, its_phase in (  # a part that is None is not used
@@ -163,21 +175,58 @@ def seen(
                 ("selected", entry.get("dev_split", "dev"), entry.get("dev_phase")),
             ):
                 if isinstance(its_split, str) and isinstance(its_phase, (str, type(None))):
-                    uses.append((how, name, _part(name, its_split, its_phase), str(place or "") if own else None))
-        for how, used, part, folder in uses:
+                    folder = str(place or "") if own else None
+                    theirs = _trials_of(one, "train" if how == "trained" else "dev", name, its_split)
+                    in_folder = _same_folder(str(place or ""), root)
+                    uses.append((how, name, _part(name, its_split, its_phase), folder, theirs, in_folder))
+        for how, used, part, folder, theirs, in_folder in uses:
             overlaps = not part or not scored or canonical_phase(part) == scored  # empty for the whole corpus
-            is_here = folder is None or (folder and root and os.path.realpath(folder) == os.path.realpath(root))
-            if used == corpus and overlaps and is_here:
-                data = f"{used} {part}".rstrip()
-                lines.append(_VERDICTS[how].format(_name(record), corpus, who[how], data))
+            is_here = folder is None or _same_folder(folder, root)
+            sure = in_folder or _are_same(theirs, trials)
+            possible = sure or theirs is None or trials is None or theirs.get("official") != trials.get("official")
+            if used == corpus and overlaps and is_here and possible:
+                plain = f"{used} {part}".rstrip()
+                verdict = _VERDICTS[how].format(_name(record), corpus, who[how], plain)
+                words = _VERDICTS[how] if sure else _DOUBTS[how]
+                if sure or verdict not in lines:  # of one use, what is sure is said
+                    lines[verdict] = words.format(_name(record), corpus, who[how], _words(plain, theirs))
         starts = one.get(START_KEY)
         if isinstance(starts, list):
             records += [start for start in starts if isinstance(start, dict)][: _MOST_STARTS - len(records)]
-    return list(dict.fromkeys(lines))
+    return list(dict.fromkeys(lines.values()))
+
+
+def _same_folder(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    return bool(one and other) and os.path.realpath(one) == os.path.realpath(other)
+
+
+def _trials_of(record: Mapping[str, Any], part: str, corpus: str, split: str) -> Mapping[str, Any] | None:
+    """Which trials of a corpus a detector used for ``part``, as its record tells; None if it does not."""
+    described = record.get(TRIALS_KEY)
+    for one in described if isinstance(described, list) else []:
+        if isinstance(one, dict) and (one.get("part"), one.get("corpus"), one.get("split")) == (part, corpus, split):
+            return one
+    return None
+
+
+def _are_same(theirs: Mapping[str, Any] | None, scored: Mapping[str, Any] | None) -> bool:
+    """Whether these are the same trials of a part; without a description, its name alone counts."""
+    if theirs is None or scored is None or (theirs.get("official") and scored.get("official")):
+        return True
+    digest = theirs.get("ids_sha256")
+    return digest is not None and digest == scored.get("ids_sha256")
+
+
+def _words(part: str, trials: Mapping[str, Any] | None) -> str:
+    """Name ``part`` of a corpus; trials of another number than the official ones only have its layout."""
+    number = None if trials is None or trials.get("official") is not False else trials.get("trials")
+    return f"{number:,} trials in the layout of {part}" if isinstance(number, int) else part
 
 
 def card(record: Mapping[str, Any]) -> str:
     """Say in a line what a detector was trained on; empty if its record does not tell.
+
+    Of unknown weights, only the architecture is said.
 
     >>> card({"published_model": "AASIST"})
     'AASIST, trained on ASVspoof 2019 LA train, attacks until 2019; licence of its weights: MIT'
@@ -191,9 +240,11 @@ def card(record: Mapping[str, Any]) -> str:
         parts = [" ".join(filter(None, (_title(name), part))) for name, part in used]
         until = f", attacks until {model.until}" if model.until else ""
         facts = f"{until}; licence of its weights: {model.licence}"
+    elif "recipe" not in record and (alike := published_architecture(record)):
+        return architecture_words(alike[0])
     else:
         parts = [
-            f"{_title(name, str(entry.get('root') or ''))} {split}"
+            _words(f"{_title(name, str(entry.get('root') or ''))} {split}", _trials_of(record, "train", name, split))
             for name, entry in _corpora_of(record)
             if isinstance(split := entry.get("train_split", "train"), str)
         ]

@@ -23,7 +23,7 @@ from nes2net.errors import InputError, counted
 from nes2net.machine.files import make_folder, write_text
 from nes2net.machine.plain_data import first_problem
 from nes2net.machine.yaml_text import read_yaml_file, write_yaml
-from nes2net.published_models import PUBLISHED, published_model
+from nes2net.published_models import PUBLISHED, published_architecture, published_model
 from nes2net.scoring.kernel import check_takes_audio_alone, score_each
 from nes2net.scoring.waveforms import WaveformReader
 
@@ -264,10 +264,10 @@ def lacking(system: dict[str, Any]) -> list[str]:
 def paper_of(detector: Detector) -> str | None:
     """Number on arXiv of the paper of a published system with the detector's front-end and back-end.
 
-    For a detector that was loaded as a published system, only the paper of that system counts. None
-    if no paper is known.
+    For a detector that was loaded as a published system, or with the architecture of one, only the
+    paper of that system counts. None if no paper is known.
     """
-    named = published_model(detector.record)
+    named = published_architecture(detector.record)
     own = [detector.config[part]["name"] for part in ("frontend", "backend")]
     alike = [row for row in PUBLISHED.values() if [row.frontend, row.backend] == own]
     numbers = [re.search(rf"arXiv ({_ARXIV.pattern})", row.source) for row in ([named[1]] if named else alike)]

@@ -18,7 +18,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from nes2net.detector import Detector
 from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.machine.files import check_no_device, replacing, temporary_folder, writing
-from nes2net.published_models import start_of
+from nes2net.published_models import RECORD_KEY, START_KEY, start_of, without_weights
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__
 
@@ -131,7 +131,7 @@ def export_onnx(
         "scores": f"scores = {_SCORES[rule]}; higher means more bona fide; {NATURE[rule]}",
         "score_rule": rule,
         "quantize": None,
-        "training": start_of(detector.record, places=False),
+        "training": _training_of(detector.record),
         "external_data": f"{path.name}.data" if size > LARGEST_FILE else None,
     }
     with scoring_mode(detector), temporary_folder(path) as folder:
@@ -320,3 +320,12 @@ def _noise(batch: int, samples: int) -> Tensor:
     waveform = 0.1 * torch.randn(batch, samples, generator=torch.Generator().manual_seed(samples))
     waveform[-1, samples // 2 :] = 0
     return waveform
+
+
+def _training_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of the training: it starts from a published model's weights, which nobody can check in it."""
+    training = start_of(record, places=False)
+    if RECORD_KEY not in training:
+        return training
+    start = {RECORD_KEY: training[RECORD_KEY]}
+    return {**without_weights(training), START_KEY: [start, *training.get(START_KEY, [])]}

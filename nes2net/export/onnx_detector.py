@@ -14,6 +14,7 @@ from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
 from nes2net.errors import InputError, counted, first_line
 from nes2net.frontends.base import UsedSamples
 from nes2net.machine.this_process import is_out_of_memory
+from nes2net.published_models import without_weights
 
 
 class OnnxDetector(OnnxFile):
@@ -39,7 +40,7 @@ class OnnxDetector(OnnxFile):
 
     def __init__(self, path: str | Path, device: str = "auto") -> None:
         super().__init__(path, device)
-        self.record: dict[str, Any] = self.description["training"]
+        self.record: dict[str, Any] = without_weights(self.description["training"])
         self.score_rule: str = self.description["score_rule"]
 
     def __call__(self, waveform: Tensor) -> Tensor:

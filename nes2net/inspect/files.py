@@ -23,7 +23,13 @@ from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
-from nes2net.published_models import PUBLISHED_MODELS, START_KEY, published_model
+from nes2net.published_models import (
+    PUBLISHED_MODELS,
+    START_KEY,
+    architecture_words,
+    published_architecture,
+    published_model,
+)
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.registry import corpora
@@ -98,10 +104,12 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     weights = path / WEIGHTS if path.is_dir() else path
     compared = identity.parameters and (config or identity.models)
     loaded_as = published_model(identity.record)
-    rows = [
-        published_facts(name)
-        for name in ([loaded_as[0]] if loaded_as else identity.models if not identity.config else [])
-    ]
+    facts_of_model = published_facts(loaded_as[0]) if loaded_as else {}
+    notes = facts_of_model.pop("notes", [])
+    named = identity.models or [found[0] for found in [published_architecture(identity.record)] if found]
+    model = " or ".join(named)
+    if not loaded_as and not identity.misfit and not PUBLISHED_MODELS.keys().isdisjoint(named):
+        model = architecture_words(*named)
     # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
     adaptation: dict[str, str] = {}
     if isinstance(adapt := identity.config.get("frontend", {}).get("adapt"), dict):
@@ -111,19 +119,15 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         digest = f"SHA-256 of its tensors {shown(base.get('digest'))}"
         adaptation["base"] = f"{shown(base.get('file'))}, {digest}; not in this file"
     facts: dict[str, Any] = {
-        "model": " or ".join(identity.models),
-        **{
-            key: " or ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key)))
-            for key in (rows[0] if rows else ())
-            if key != "notes"
-        },
+        "model": model,
+        **facts_of_model,
         "names and shapes": str(identity.misfit) or "all there, none left over" if compared else "",
         "numbers": f"{identity.parameters:,} ({types})" if identity.parameters else "",
         "SHA-256": sha256_of(weights) if weights.is_file() else "",
         **adaptation,
         **_training_facts(identity.record),
         "not rebuilt": ", ".join(identity.records),
-        "notes": [*identity.notes, *dict.fromkeys(note for row in rows for note in row.get("notes", []))],
+        "notes": [*identity.notes, *notes],
         "published": [result.line for result in results if result.about.intersection(published)],
     }
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -169,8 +173,9 @@ def _training_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(starts := record.get(START_KEY), list):
         facts["started from"] = []
         for start in filter(lambda start: isinstance(start, dict), starts):
-            found, by = published_model(start), start.get("recipe")
-            named = str((isinstance(by, dict) and by.get("name")) or "another detector")
+            found, by, alike = published_model(start), start.get("recipe"), published_architecture(start)
+            unknown = architecture_words(alike[0]) if alike else "another detector"
+            named = str((isinstance(by, dict) and by.get("name")) or unknown)
             facts["started from"].append(f"{found[0]}; licence of its weights: {found[1].licence}" if found else named)
     if isinstance(average, dict):
         ids, of = (

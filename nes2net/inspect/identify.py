@@ -21,12 +21,20 @@ from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, not
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
 from nes2net.detector.fitting import changed_options
-from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
+from nes2net.detector.loading import (
+    checked_record,
+    fitting_models,
+    holds_weights_of,
+    leaves_out_frontend,
+    recognise,
+    sound_description,
+    without_wrapper,
+)
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of
 from nes2net.machine.plain_data import check_plain
-from nes2net.published_models import PUBLISHED_MODELS, RECORD_KEY, START_KEY
+from nes2net.published_models import ARCHITECTURE_KEY, PUBLISHED_MODELS, RECORD_KEY, START_KEY, without_weights
 from nes2net.registry import create_frontend
 
 _FIT_LEAST = 0.5  # with a smaller share of the names of a published model, a state dict is unknown
@@ -85,8 +93,8 @@ def identify(path: str | Path) -> Identity:
         notes = [f"takes {samples} samples at 16 kHz; `nes2net score … --engine onnx` scores with it"]
         if exported.precision != "float32":
             notes.append(f"weights of its front-end are quantised to {exported.precision}")
-        training = exported.description["training"]
-        record = {key: value for key, value in training.items() if key in (RECORD_KEY, START_KEY)}
+        training = without_weights(exported.description["training"])
+        record = {key: value for key, value in training.items() if key in (ARCHITECTURE_KEY, START_KEY)}
         return Identity(path, "detector exported to ONNX", config=exported.config, record=record, notes=notes)
     if path.suffix == ".safetensors":
         return _identify_state_dict(path, load_state_dict(path))
@@ -132,6 +140,7 @@ def identify(path: str | Path) -> Identity:
 def _identify_folder(folder: Path) -> Identity:
     if (folder / CONFIG).is_file():
         state_dict, description = read_folder(folder)
+        description = checked_record(description, state_dict)
         config = description["model"]
         facts = {key: value for key, value in description.items() if key != "model"}
         misfit, adapted = _misfit(state_dict, config, folder)
@@ -164,7 +173,7 @@ def _with_frontend(identity: Identity, frontend: Frontend) -> Identity:
 
 
 def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identity:
-    record, dtypes = read_record(state_dict), _dtypes(state_dict)
+    record, dtypes = checked_record(read_record(state_dict), state_dict), _dtypes(state_dict)
     if "model" not in record:
         state_dict = without_wrapper(state_dict, str(path))
     unwrapped = unwrap_frontend(dict(state_dict))
@@ -191,9 +200,11 @@ def _identify_state_dict(path: Path, state_dict: Mapping[str, Tensor]) -> Identi
                 config = Detector.from_config(its_config).config
         if leaves_out_frontend(unwrapped, fitting[0]):
             wrapped.append("its front-end, which was frozen, is not in it: name its pre-training file as `base`")
+        of_model = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        record = {RECORD_KEY: of_model[0]} if of_model else {}
         misfit = Misfit(values=not_finite(state_dict))
         kind = "detector checkpoint of the published code"
-        return Identity(path, kind, fitting, config, dtypes, misfit, notes=wrapped)
+        return Identity(path, kind, of_model or fitting, config, dtypes, misfit, record=record, notes=wrapped)
     nearest, misfit = next(iter(misfits.items()))
     known = len(unwrapped) - len(misfit.left_over) - len(misfit.shapes)
     if known < _FIT_LEAST * (known + len(misfit)):

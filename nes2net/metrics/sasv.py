@@ -159,5 +159,5 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     scores = scores[index]
     steps = last_of_ties(scores) if method == "distinct" else np.arange(scores.size)
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
-    alarms = [1 - count / of_class.size for of_class, count in zip(classes[1:], rejected[1:])]
-    return np.append(scores[0] - 0.001, scores[steps]), rejected[0] / classes[0].size, *alarms
+    targets, nontargets, spoofed = (count / of_class.size for of_class, count in zip(classes, rejected))
+    return np.append(scores[0] - 0.001, scores[steps]), targets, 1 - nontargets, 1 - spoofed

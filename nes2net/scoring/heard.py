@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES
-from nes2net.published_models import published_model
+from nes2net.published_models import RECORD_KEY, published_architecture
 
 #: Lengths of training with which authors score the corpus's own number of samples ('4sec'), or whole utterances.
 _USUAL = (ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES)
@@ -45,7 +45,7 @@ def samples_to_score(
 ) -> HeardPart:
     """How much of a recording to score with a detector of this ``record``.
 
-    What the user asks for comes first, then what the authors of a published detector do, then what
+    What the user asks for comes first, then what the authors of a published architecture do, then what
     the detector was trained on.
 
     Args:
@@ -63,8 +63,13 @@ def samples_to_score(
         return HeardPart(None)
     if asked != "auto":
         return HeardPart(asked)
-    if found := published_model(record):
-        samples, why = found[1].num_samples, "by the detector's authors"
+    if found := published_architecture(record):
+        authors = (
+            "the detector's authors"
+            if RECORD_KEY in record
+            else f"the authors of {found[0]}, whose architecture it has"
+        )
+        samples, why = found[1].num_samples, f"by {authors}"
     else:
         recipe, why = record.get("recipe"), "in training"
         data = recipe.get("data") if isinstance(recipe, dict) else None

@@ -20,7 +20,7 @@ from nes2net.errors import InputError, counted
 from nes2net.machine.devices import choose_device
 from nes2net.machine.files import check_writable, make_folder, sha256_of, writing
 from nes2net.machine.progress import ProgressDisplay
-from nes2net.published_models import RECORD_KEY, START_KEY
+from nes2net.published_models import ARCHITECTURE_KEY, START_KEY, TRIALS_KEY, without_weights
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training.augmentation import augmentation_stream
@@ -31,7 +31,7 @@ from nes2net.training.selection import saved_epochs
 from nes2net.training.tasks.task import create_task
 
 #: What the record of an average takes from the record of its first checkpoint.
-_KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, RECORD_KEY)
+_KEPT = ("model", "recipe", "score_ranges", "base", START_KEY, TRIALS_KEY, ARCHITECTURE_KEY)
 
 
 class RunAverage(NamedTuple):
@@ -126,7 +126,7 @@ def check_target(path: str | Path) -> None:
 
 def record_of_average(average: Mapping[str, Tensor], made: dict[str, Any]) -> dict[str, Any]:
     """Record model, training and base of the first checkpoint, and how the average was ``made``."""
-    record = read_record(average)
+    record = without_weights(read_record(average))
     return {
         **{key: record[key] for key in _KEPT if key in record},
         "average": made,

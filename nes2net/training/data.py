@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 from numpy.typing import NDArray
 
@@ -101,6 +101,18 @@ def read_trials(data: DataConfig, part: Literal["train", "dev"], classes: tuple[
             f"{missing[0].path}: complete the corpus or name its folder with `{data.key_of(of, 'root')}`"
         )
     return trials
+
+
+def describe_data(data: DataConfig, part: Literal["train", "dev"], trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    """Plain data that tells the ``trials`` of :func:`read_trials` from others in the same layout, for each corpus."""
+    described, parts = [], data.parts(part)
+    for chosen in parts:
+        prefix = f"{chosen.called}:" if len(parts) > 1 else ""
+        own = [replace(trial, id=trial.id.removeprefix(prefix)) for trial in trials if trial.id.startswith(prefix)]
+        split, phase = chosen.split(part), chosen.dev_phase if part == "dev" else None
+        facts = corpora.get(chosen.name).describe_trials(own, split, phase)
+        described.append({"part": part, "corpus": chosen.name, "split": split, **facts})
+    return described
 
 
 def eer_methods(data: DataConfig) -> dict[str, str]:

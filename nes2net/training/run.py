@@ -15,11 +15,13 @@ from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.errors import InputError, counted, worded
 from nes2net.machine.this_process import enough_memory
+from nes2net.published_models import TRIALS_KEY
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.augmentation import augmentation_stream
 from nes2net.training.data import (
     check_fills_a_batch,
     check_unseen,
+    describe_data,
     development_batches,
     eer_methods,
     examples,
@@ -126,6 +128,8 @@ class Run:
             detector = build_detector(recipe, self.folder, resume, self.task).to(accelerator.device)
         for trials in (train_trials, dev_trials):
             self.task.check(detector, trials)
+        described = describe_data(recipe.data, "train", train_trials)
+        detector.record[TRIALS_KEY] = described + describe_data(recipe.data, "dev", dev_trials)
         objective = self.objective(detector)
         decay = recipe.train.layer_decay
         trained = objective.trained_parameters() if decay == 1 else parameter_groups(detector, decay)

@@ -13,14 +13,14 @@ from nes2net.checkpoints.folder import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector
-from nes2net.detector.loading import recognise, without_wrapper
+from nes2net.detector.loading import checked_record, holds_weights_of, recognise, without_wrapper
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
 from nes2net.frontends.sizes import check_pretrained
 from nes2net.losses.by_name import checked_loss, with_head
 from nes2net.machine.terminal import print_note
-from nes2net.published_models import PUBLISHED, RECORD_KEY, START_KEY, start_of
+from nes2net.published_models import ARCHITECTURE_KEY, PUBLISHED, RECORD_KEY, START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import create_frontend, frontends, takes_checkpoint
 from nes2net.training.resume_file import REMEDY, RESUME_FILE
@@ -116,7 +116,7 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
         )
     # The whole model holds the pre-trained weights, and the options if this package wrote it.
     state_dict: Mapping[str, Tensor] = load_state_dict(recipe.train.init_from)
-    record = read_record(state_dict)
+    record = checked_record(read_record(state_dict), state_dict)
     if "model" not in record:
         state_dict = without_wrapper(state_dict, recipe.train.init_from, model)
     if recipe.ssl_checkpoint:
@@ -126,11 +126,13 @@ def build_detector(recipe: Recipe, folder: Path, resume: dict[str, Any] | None, 
     if "model" in record:
         starts = [start] if (start := start_of(record)) else []
     else:
-        # A checkpoint of other code may be any of the published models that it fits; if some of them
-        # have the front-end of the run, only these count.
+        # A checkpoint of other code may have the architecture of any published model that it fits; if some of them
+        # have the front-end of the run, only these count. A digest tells whether it has the weights of one.
         fitting = [name for name, misfit in recognise(state_dict).items() if not misfit]
         alike = [name for name in fitting if PUBLISHED[name].frontend == frontend.get("name", "")]
-        starts = [{RECORD_KEY: name} for name in alike or fitting]
+        path = Path(recipe.train.init_from)
+        known = [name for name in fitting if holds_weights_of(name, state_dict, path)]
+        starts = [{RECORD_KEY: name} for name in known] or [{ARCHITECTURE_KEY: name} for name in alike or fitting]
     if starts:
         detector.record[START_KEY] = starts
     return detector

@@ -14,6 +14,7 @@ from nes2net.decisions import ScoredBy
 from nes2net.evaluation.origin import Origin, read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page
 from nes2net.published_models import start_of
+from nes2net.registry import corpora
 from nes2net.scoring.corpus import score_trials
 
 
@@ -177,6 +178,21 @@ def test_what_a_detector_has_seen(record, scored, how):
     corpus, split, *phase = scored.split()
     lines = seen({"published_model": record} if isinstance(record, str) else record, corpus, split, "own", *phase)
     assert len(lines) == bool(how) and all(line.endswith(how) for line in lines)
+
+
+def test_a_corpus_is_its_trials_not_its_layout():
+    """What trained a published model was the official corpus; fewer trials may be a part of it."""
+    few = [Trial("a", label="bonafide"), Trial("b", label="spoof")]
+    described = corpora.get("asvspoof2019_la").describe_trials(few, "train")
+    assert (described["trials"], described["official"]) == (2, False)
+    (line,) = seen({"published_model": "AASIST"}, "asvspoof2019_la", "train", trials=described)
+    assert "AASIST on asvspoof2019_la may say nothing: it was trained on asvspoof2019_la train, which may" in line
+    (line,) = seen({"published_model": "AASIST"}, "asvspoof2019_la", "train", trials={"official": True})
+    assert "say nothing: it was trained on asvspoof2019_la train" in line and "may" not in line
+    assert seen({"architecture_of": "AASIST"}, "asvspoof2019_la", "train") == []
+    strange = trained_on(uses("asvspoof2019_la", "train"), trials=[3, {"part": "train"}])
+    assert len(seen(strange, "asvspoof2019_la", "train", trials=described)) == 1
+    assert corpora.get("generic").describe_trials(few, "train")["official"]
 
 
 def test_a_corpus_of_one_s_own_is_known_by_its_folder():

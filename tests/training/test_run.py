@@ -10,7 +10,10 @@ from builders.runs import refused, same, state_of, stop, weights_of
 
 from nes2net import Detector, InputError, create_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
+from nes2net.evaluation.origin import card, seen
+from nes2net.published_models import start_of
 from nes2net.recipes.reading import load_recipe
+from nes2net.registry import corpora
 from nes2net.training.averaging import average_run
 from nes2net.training.run import train
 from nes2net.training.start import without_needless_checkpoint
@@ -40,6 +43,26 @@ def test_a_run_writes_what_is_published(recipe, corpus, capsys, tmp_path):
     assert [e.step for e in events.Scalars("loss")] == [1, 2]
     for name in ("loss", "val_loss_w_aug"):
         assert events.Scalars(name)[0].value == pytest.approx(record[name])
+
+
+def test_a_run_says_which_trials_it_used(recipe, corpus):
+    """A small corpus has the layout of ASVspoof 2019 LA, and is not called that corpus."""
+    record = Detector.from_pretrained(train(recipe(train={"epochs": 1})) / "epoch_1.pth", "cpu").record
+    name, known = "asvspoof2019_la", corpora.get("asvspoof2019_la")
+    train_part, dev_part = (known.describe_trials(known.trials(corpus, part), part) for part in ("train", "dev"))
+    small = f"{train_part['trials']} trials in the layout of"
+    assert card(record).endswith(f"trained on {small} ASVspoof 2019 LA train")
+    (line,) = seen(record, name, "train", trials=train_part)
+    assert line.endswith(f"say nothing: it was trained on {small} {name} train")
+    (line,) = seen(record, name, "dev", trials=dev_part)
+    assert "are too good: its epoch was selected on" in line
+    (line,) = seen(record, name, "train", trials={"trials": 25380, "ids_sha256": "0", "official": True})
+    assert line.endswith(f"may say nothing: it was trained on {small} {name} train, which may share trials with these")
+    others = {**train_part, "ids_sha256": "0"}
+    assert seen(record, name, "train", trials=others) == []
+    assert len(seen(record, name, "train", corpus, trials=others)) == 1  # in the same folder
+    copy = start_of(record, places=False)
+    assert card(copy) == card(record) and len(seen({"started_from": [copy]}, name, "train", trials=train_part)) == 1
 
 
 def test_a_finished_run_is_not_done_again(recipe, drawn_curves, capsys):
