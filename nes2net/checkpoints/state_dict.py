@@ -108,16 +108,16 @@ def _state_dicts_in(content: Any) -> dict[tuple[str, ...], dict[str, Tensor]]:
     """The outermost state dicts in ``content``, by the keys that lead to them; one of the usual key alone, if there is."""
     level: list[tuple[tuple[str, ...], Any]] = [((), content)]
     for _ in range(_MOST_CONTAINERS + 1):
-        state_dicts = {keys: value for keys, value in level if _is_state_dict(value)}
+        distinct = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
+        state_dicts = {keys: value for keys, value in distinct.values() if _is_state_dict(value)}
         for key in _USUAL_KEYS:
             for keys, state_dict in state_dicts.items():
                 if keys[-1:] == (key,):
                     return {keys: state_dict}
         if state_dicts:
             return state_dicts
-        containers = {id(value): (keys, value) for keys, value in level if isinstance(value, dict)}
         level = []
-        for keys, container in containers.values():
+        for keys, container in distinct.values():
             level += [((*keys, key), value) for key, value in container.items() if isinstance(key, str)]
     return {}
 

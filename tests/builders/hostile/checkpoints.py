@@ -93,6 +93,14 @@ _RECORDS: dict[str, tuple[Any, str]] = {
 }
 
 
+def _one_dictionary_under_many_keys() -> dict[str, Any]:
+    """Of tensors without numbers, up to its last value."""
+    tensor = torch.zeros(0)
+    names: dict[str, Any] = {f"w{number}": tensor for number in range(40_000)}
+    names["epoch"] = 1
+    return {f"k{number}": names for number in range(40_000)}
+
+
 def _of_record(record: Any) -> Callable[[Path], Path]:
     """A state dict with this in its record, as it is: save_state_dict would make it plain."""
     return _of_content(lambda: with_metadata({"w": torch.ones(1)}, {"": {"version": 1, "nes2net": {"extra": record}}}))
@@ -118,6 +126,11 @@ _LONG_HEADER = (17 << 20).to_bytes(8, "little") + bytes(17 << 20)
 _DAMAGED = r"evil\.safetensors is not a safetensors file or is damaged \(its header would take"
 CASES: list[Case] = [
     *cases(_info, _PICKLES, make=_of_program),
+    *cases(
+        _info,
+        {"one dictionary under many keys": (_one_dictionary_under_many_keys, "holds no state dict")},
+        make=_of_content,
+    ),
     *cases(load_state_dict, {name: (_of_content(content), _EXPANDS) for name, content in _EXPANDED.items()}),
     *cases(load_state_dict, _RECORDS, make=_of_record),
     Case("17 MB of header", written("evil.safetensors", _LONG_HEADER), load_state_dict, _DAMAGED),
