@@ -312,8 +312,8 @@ PUBLISHED: dict[str, PublishedModel] = {
         scored_in="main.py, easy_inference_demo.py",
         by_hand="the README of github.com/Liu-Tianchi/Nes2Net_ASVspoof_ITW links it",
         notes=(
-            "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF: one output, so that "
-            "the published programs need --n_output_logits 1; here its shapes tell that",
+            "the released checkpoint with an EER of 1.65 % on ASVspoof 2021 DF has one output: the published programs "
+            "have to be told so, and here its shapes tell it",
         ),
         **_ON_2019,
     ),

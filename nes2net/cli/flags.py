@@ -221,7 +221,7 @@ class Architecture:
     """The detector.
 
     Args:
-        config: published model or recipe, if not recorded; NAME,backend.OPTION=VALUE sets an option
+        config: published model or recipe (,backend.OPTION=VALUE)
         base: the weights that an adapted checkpoint leaves out
     """
 
@@ -257,7 +257,7 @@ class Length:
     """How much of each recording.
 
     Args:
-        num_samples: the first N samples at 16 kHz, the first 4 s, or all; if not given, what suits the detector
+        num_samples: N samples, 4 s or all; else as it trained
     """
 
     num_samples: Annotated[str | None, Flag("N|4sec|full")] = None

@@ -45,7 +45,7 @@ def score(
     crop: Literal["head", "random"] = "head",
     crop_seed: FromZero = 0,
     padding: Literal["repeat", "zeros"] = "repeat",
-    peak_normalize: Literal["no", "recording", "cut"] = "no",
+    peak_normalize: Annotated[Literal["no", "recording", "cut"], Flag("PEAK")] = "no",
     segments: Annotated[float | None, Flag("MS", nargs="?", const=0.0)] = None,
     system_scores: Sequence[File] = (),
     score_range: Sequence[File] = (),
@@ -56,8 +56,8 @@ def score(
 ) -> int:
     """Score a corpus with a trained detector.
 
-    The same command resumes an interrupted run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit
-    status 1 means that files were left out.
+    The same command resumes a run. On several GPUs: torchrun --nproc-per-node N -m nes2net score …. Exit status 1 means
+    that files were left out.
 
     Example:
         nes2net score asvspoof2021_df DB --model detector.pth --out scores_DF.txt
@@ -77,7 +77,7 @@ def score(
         crop: where the samples are cut out
         crop_seed: seed of --crop random
         padding: what fills up shorter ones
-        peak_normalize: largest sample to 1, of all or of what is cut out
+        peak_normalize: peak to 1: no, recording or cut
         segments: score frames of MS milliseconds instead
 
     Scores of other systems, for a detector that fuses them:

@@ -121,7 +121,7 @@ _FILES: dict[str, tuple[Callable[[Path], Path], str | None, tuple[str, ...]]] = 
     "WAV of 0 Hz": (partial(_wav, rate=0, samples=10**6), "silence", ("score",)),
     "WAV of 999 Hz": (partial(_wav, rate=999, samples=10**6), "to 1,000,000 Hz are accepted", ("score",)),
     "WAV of 1,000,001 Hz": (partial(_wav, rate=1_000_001, samples=10**6), "Hz are accepted", ("score",)),
-    "WAV that announces 2 GB": (partial(_wav, announced=0x7FFFEFFF), "cut off", ("score", "stream")),
+    "WAV that announces 2 GB": (partial(_wav, announced=0x7FFFEF00), "cut off", ("score", "stream")),
     "RF64 that announces 2^60 bytes": (partial(_wav, announced=_HUGE, form="RF64"), "cut off", ("score", "stream")),
     "BW64 that announces 2^60 bytes": (partial(_wav, announced=_HUGE, form="BW64"), "cut off", ("score", "stream")),
     "AU that announces too much": (_patched("AU", 8, _TOO_MUCH), "cut off", ("score",)),

@@ -29,7 +29,7 @@ _MANY_SETS = [{**_SET, "name": f"s{number}"} for number in range(100)]
 _FILES: dict[str, tuple[dict[str, Any], str]] = {
     "an account of two lines": ({"slurm": {"more": {"account": _COMMAND}}}, "slurm.more.account.*should match"),
     "a partition of a command": ({"slurm": {"partition": "$(touch RAN)"}}, "slurm.partition: .*should match"),
-    "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "cannot be looked up|not found"),
+    "a corpus at 5,000 characters": ({"evaluate": [{**_SET, "root": "x" * 5000}]}, "File name too long|not found"),
     "a title with controls": ({"title": "\x1b[2J"}, "title: .*should match"),
     "a log of the job elsewhere": ({"slurm": {"more": {"output": "keys"}}}, "slurm.more.output.*should match"),
     "10^9 grid points": (
