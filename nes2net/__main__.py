@@ -2,7 +2,10 @@
 
 import sys
 
-from nes2net.cli.main import main
+from nes2net.machine.search_path import leave_out_current_folder
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave_out_current_folder()
+    from nes2net.cli.main import main
+
+    sys.exit(main(sys.argv[1:]))

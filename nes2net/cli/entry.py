@@ -26,6 +26,7 @@ from nes2net.errors import (
     worded,
 )
 from nes2net.machine.files import no_empty_folders
+from nes2net.machine.search_path import leave_out_current_folder
 from nes2net.machine.terminal import printable
 from nes2net.machine.this_process import is_first, is_out_of_memory
 
@@ -176,6 +177,8 @@ def run(
     An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
     names is removed if it was made for results that never came.
     """
+    if argv is None:
+        leave_out_current_folder()
     _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -72,6 +72,7 @@ def run(
     from nes2net.experiments.plan import plan_experiment
     from nes2net.experiments.running import do_here, do_in_processes
     from nes2net.machine.files import exclusive_lock
+    from nes2net.machine.search_path import python_command
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -91,7 +92,8 @@ def run(
         print(printable(worded("\n".join(lacking))), file=sys.stderr)
         if not allow_missing:
             return WRONG_INPUT
-    words = [sys.executable, "-m", "nes2net", "experiment", "run", file, *overrides]
+    words = python_command("from nes2net.cli.main import main; sys.exit(main())")
+    words += ["experiment", "run", file, *overrides]
     words += [word for pair in set_ for word in ("--set", pair)]
     words += ["--out", str(folder), "--device", device]
     for flag, value in (("--batch-size", batches.batch_size), ("--workers", batches.num_workers)):

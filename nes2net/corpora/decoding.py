@@ -17,6 +17,7 @@ from nes2net.audio.read import measure_audio
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
 from nes2net.machine.progress import ProgressDisplay
+from nes2net.machine.search_path import secure_multiprocessing
 from nes2net.machine.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
@@ -155,6 +156,7 @@ def decode_in_parallel(
 def _pool(workers: int) -> ProcessPoolExecutor:
     # Without fork, which would copy the locks of this process's threads (PyTorch's, the progress
     # bar's).
+    secure_multiprocessing()
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     return ProcessPoolExecutor(workers, mp_context=context)

@@ -8,12 +8,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import matplotlib
 import numpy as np
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
@@ -21,6 +17,7 @@ from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.evaluation.robustness import Robustness
 from nes2net.evaluation.transfer import Transfer
+from nes2net.machine.pictures import Axes, Figure, MaxNLocator, matplotlib
 
 
 class _Line(NamedTuple):

@@ -5,15 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colors import LinearSegmentedColormap, to_rgba
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.explanation.explain import Explanation
 from nes2net.explanation.faithfulness import in_words
+from nes2net.machine.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"

@@ -27,6 +27,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from tqdm import tqdm
 
 from nes2net.errors import InputError, Unfinished, first_line, readable_size, worded
+from nes2net.machine.search_path import secure_multiprocessing
 from nes2net.machine.this_process import usable_processors
 
 # Seconds without any batch after which waiting ends: hours of audio are decoded in less.
@@ -104,6 +105,7 @@ class Loader(DataLoader[Any]):
         setting: str = "num_workers",
     ) -> None:
         workers = reading_processes(num_workers)
+        secure_multiprocessing()
         super().__init__(
             dataset,
             batch_sampler=batches,

@@ -159,5 +159,12 @@ def _rates(classes: tuple[NDArray, NDArray, NDArray], method: str) -> tuple[NDAr
     scores = scores[index]
     steps = last_of_ties(scores) if method == "distinct" else np.arange(scores.size)
     rejected = [np.append(0, np.cumsum(label == i)[steps]) for i in range(3)]
-    targets, nontargets, spoofed = (count / of_class.size for of_class, count in zip(classes, rejected))
-    return np.append(scores[0] - 0.001, scores[steps]), targets, 1 - nontargets, 1 - spoofed
+    thresholds = np.append(scores[0] - 0.001, scores[steps])
+    misses, *shares = (count / of_class.size for of_class, count in zip(classes, rejected))
+    # Where thresholds are equally near, the last bit decides, and the package subtracts shares from one.
+    nontarget_alarm = 1 - shares[0]
+    spoof_alarm = 1 - shares[1]
+    if method == "distinct":
+        nontarget_alarm = (classes[1].size - rejected[1]) / classes[1].size
+        spoof_alarm = (classes[2].size - rejected[2]) / classes[2].size
+    return thresholds, misses, nontarget_alarm, spoof_alarm

@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import AutoLocator, FuncFormatter, MaxNLocator, MultipleLocator
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.errors import visible
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import drawn_places
 from nes2net.machine.files import replacing
+from nes2net.machine.pictures import (
+    AutoLocator,
+    Axes,
+    Figure,
+    FontProperties,
+    FuncFormatter,
+    MaxNLocator,
+    MultipleLocator,
+    findfont,
+    get_font,
+)
 from nes2net.machine.times import clock
 from nes2net.scoring.track import LEAST_SPAN, Track
 

@@ -20,6 +20,7 @@ from nes2net.audio.read import stated_length, stream_audio
 from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.errors import InputError
+from nes2net.machine.search_path import secure_multiprocessing
 from nes2net.machine.times import readable_duration
 
 _LOOK = 0.2  # seconds after which waiting looks whether it should end
@@ -55,6 +56,7 @@ def decode(
     Raises:
         NotDecoded: if the file is not a recording, is damaged or is too long.
     """
+    secure_multiprocessing()
     context = multiprocessing.get_context("spawn")
     answers, answer = context.Pipe(duplex=False)
     process = context.Process(target=_decode, args=(source, whole, heard, longest, Channels(most), answer), daemon=True)

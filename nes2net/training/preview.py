@@ -56,7 +56,7 @@ def augment(
 
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
-    from matplotlib.figure import Figure  # for start-up time: training draws nothing
+    from nes2net.machine.pictures import Figure  # for start-up time: training draws nothing
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")

@@ -1,0 +1,39 @@
+"""Matplotlib, imported without the ``matplotlibrc`` of the current folder, which may be a corpus of strangers.
+
+Every module takes it from here. With such a file, ``text.usetex`` would start LaTeX.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+
+def _import_matplotlib() -> None:
+    """Import Matplotlib, which looks for settings in the current folder first, and has no option against it."""
+    exists = os.path.exists
+    os.path.exists = lambda path: path != "matplotlibrc" and exists(path)
+    try:
+        import_module("matplotlib")
+    finally:
+        os.path.exists = exists
+
+
+_import_matplotlib()
+
+import matplotlib as matplotlib  # noqa: E402
+from matplotlib.axes import Axes as Axes  # noqa: E402
+from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvasAgg  # noqa: E402
+from matplotlib.collections import QuadMesh as QuadMesh  # noqa: E402
+from matplotlib.colors import LinearSegmentedColormap as LinearSegmentedColormap  # noqa: E402
+from matplotlib.colors import to_rgba as to_rgba  # noqa: E402
+from matplotlib.figure import Figure as Figure  # noqa: E402
+from matplotlib.font_manager import FontProperties as FontProperties  # noqa: E402
+from matplotlib.font_manager import findfont as findfont  # noqa: E402
+from matplotlib.font_manager import get_font as get_font  # noqa: E402
+from matplotlib.ticker import AutoLocator as AutoLocator  # noqa: E402
+from matplotlib.ticker import FuncFormatter as FuncFormatter  # noqa: E402
+from matplotlib.ticker import LogLocator as LogLocator  # noqa: E402
+from matplotlib.ticker import MaxNLocator as MaxNLocator  # noqa: E402
+from matplotlib.ticker import MultipleLocator as MultipleLocator  # noqa: E402
+from matplotlib.ticker import NullFormatter as NullFormatter  # noqa: E402
