@@ -88,12 +88,12 @@ class Shelf:
             path = path / self.file.name
         if not path.is_file():
             return False
-        seen, size = self.first_seen(), path.stat().st_size
-        known = {self.file.sha256: self.file.size}
-        if seen is not None and not self.file.sha256:
-            known = {seen.sha256: seen.size}
-        likely = [sha256 for sha256, its_size in known.items() if sha256 and its_size in (None, size)]
-        return bool(likely) and sha256_of(path) in likely
+        known: PublishedFile | FirstSeen | None = self.file
+        if not self.file.sha256:
+            known = self.first_seen()
+        if known is None or known.size not in (None, path.stat().st_size):
+            return False
+        return sha256_of(path) == known.sha256
 
     def here(self) -> Path | None:
         """The file, or the folder, if it is on this machine; no server is asked."""
