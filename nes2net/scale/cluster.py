@@ -90,6 +90,8 @@ def start_ray(resources: Resources) -> bool:
     if ray.is_initialized():
         return False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": True}
+    # As for a job of a client, so that Ray adds the current folder to no worker's search path.
+    quiet["job_config"] = library("ray.job_config").JobConfig(_client_job=True)
     try:
         if resources.address or os.environ.get("RAY_ADDRESS"):
             ray.init(address=resources.address, **quiet)

@@ -1,9 +1,11 @@
 """How many actors there are, and what each takes of a cluster."""
 
+import sys
+
 import pytest
 
 from nes2net import InputError
-from nes2net.scale.cluster import Resources
+from nes2net.scale.cluster import Resources, connected
 
 
 @pytest.mark.parametrize(
@@ -30,3 +32,15 @@ def test_resources_out_of_range():
         Resources(0)
     with pytest.raises(InputError, match="`cpus_per_actor`"):
         Resources(cpus_per_actor=float("nan"))
+
+
+def test_workers_search_no_modules_in_the_current_folder(tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray", reason="the extra 'scale' is not installed")
+    monkeypatch.chdir(tmp_path)
+
+    def search_path():
+        return sys.path
+
+    with connected(Resources()):
+        searched = ray.get(ray.remote(search_path).remote())
+    assert not {"", str(tmp_path)} & set(searched)
