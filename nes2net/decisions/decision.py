@@ -315,7 +315,7 @@ class Decider:
         >>> calibration = fit([2.0, 1.0, 0.5, -0.5], [-2.0, -1.0, 0.0, 0.7])
         >>> print(*Decider(calibration, operating_point=OperatingPoint.parse("cost:1,10,0.5")).described(), sep="\\n")
         decision: bona fide from an llr of 2.3025850929940455 on (a score of 1.7930494200697973), the operating point cost:1,10,0.5
-        probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the calibration's trials can support
+        probability: of bona fide, at a prior of 0.5; ratios shown are at most ±1.609, which the trials of the calibration can support
         calibration: on trials that it does not name
         """
         about, scored_by = self.calibration.trained_on, self.calibration.scored_by
@@ -332,7 +332,9 @@ class Decider:
         at = "" if self.threshold is None else f" (a score of {self.threshold!r})"
         bound = ""
         if self._largest_llr is not None:
-            bound = f"; ratios shown are at most ±{self._largest_llr:.4g}, which the calibration's trials can support"
+            bound = (
+                f"; ratios shown are at most ±{self._largest_llr:.4g}, which the trials of the calibration can support"
+            )
         point = self.point.name if self.operating_point else f"{self.point.name}, the Bayes threshold of the prior"
         lines = [
             f"decision: bona fide from an llr of {self.llr_threshold!r} on{at}, the operating point {point}",

@@ -114,7 +114,7 @@ _SCORES = {
     "denormal": (_scores("5e-324", "1e-323"), None),
     "infinite": (_scores("inf", "-inf"), "20 with a score that is not finite"),
     "one id 100,000 times": ("".join(f"0 {n}\n" for n in range(100_000)), "1 scored twice with different values: 0"),
-    "a line of 20 MB": (lambda: b"a " * 10_000_000, "line 1: expected 2 fields .* found 524288: 'a a"),
+    "a line of 20 MB": (lambda: b"a " * 10_000_000, r"line 1: expected 2 fields .* found \d+: 'a a"),
     "controls": ("\x1b[2J 1\n", r"line 1: the id '\\x1b\[2J' cannot be used: it holds control"),
 }
 _TO_CALIBRATE = {
