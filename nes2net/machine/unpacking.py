@@ -58,11 +58,15 @@ def unpack(archive: Path, folder: Path, title: str) -> int:
     it is, so an interrupted call can be repeated.
 
     Raises:
-        InputError: if the archive is damaged or encrypted, holds a path that leads out of
+        InputError: if the archive cannot be read, is damaged or encrypted, holds a path that leads out of
             ``folder``, a link or a device, or grows to more than a hundred times its size.
         Unfinished: if the disk is full.
     """
-    count, size = 0, archive.stat().st_size
+    count = 0
+    try:
+        size = archive.stat().st_size
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be read ({error.strerror}); give the path of an archive") from error
     budget = Budget(
         str(archive),
         max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),

@@ -170,3 +170,10 @@ def test_a_full_disk_that_gets_room_again(tmp_path):
     assert content_of(tmp_path / "out") == {"set/a": b"1"}
     assert unpack(archive, tmp_path / "out", "unpacking") == 2
     assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
+
+
+@pytest.mark.parametrize("leads_to", ["nowhere.tar", "link.tar"])
+def test_an_archive_that_is_a_link_to_nothing_is_named(tmp_path, leads_to):
+    (tmp_path / "link.tar").symlink_to(leads_to)
+    with pytest.raises(InputError, match=r"link\.tar: cannot be read"):
+        unpack(tmp_path / "link.tar", tmp_path / "folder", "unpacking")
