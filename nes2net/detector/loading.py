@@ -45,6 +45,7 @@ from nes2net.checkpoints.state_dict import (
 )
 from nes2net.detector.fitting import changed_options, fitted_config, share_of_other_kinds
 from nes2net.detector.network import Network
+from nes2net.detector.weights_known import TENSORS_KEY, checked_record, holds_weights_of
 from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
@@ -60,16 +61,12 @@ from nes2net.published_models import (
     PUBLISHED_MODELS,
     RECORD_KEY,
     start_of,
-    without_weights,
 )
 from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.registry import create_frontend
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-#: Key of a saved record that holds the digest of the tensors beside it, if these are a published model's.
-_TENSORS_KEY = "tensors_sha256"
 
 
 _MOST_WRAPPERS = 4  # modules around a detector
@@ -248,7 +245,7 @@ class SavedNetwork(Network):
         if self.base is not None:
             state_dict, record = self.trained_state_dict(), {**record, "base": self.base}
         if RECORD_KEY in record:
-            record[_TENSORS_KEY] = base_digest(state_dict)
+            record[TENSORS_KEY] = base_digest(state_dict)
         if path.suffix in (".pth", ".pt"):
             save_state_dict(state_dict, path, model=self.config, **record)
         else:
@@ -367,37 +364,6 @@ class SavedNetwork(Network):
         if precision is None:
             precision = named_precision(reduce(torch.promote_types, types))
         return detector.to(on, PRECISIONS[precision]).set_precision(precision).eval()
-
-
-def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, asked: str = "") -> bool:
-    """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes alone tell nothing.
-
-    Args:
-        path: the file or folder that it was read from.
-        asked: ``owner/name`` on the hub, if it was fetched from there.
-    """
-    model = PUBLISHED.get(name)
-    if model is None:
-        return False
-    if model.tensors_sha256 and base_digest(unwrap_frontend(state_dict)) == model.tensors_sha256:
-        return True
-    if model.file is None:
-        return False
-    hub = model.file.hub
-    if hub is not None and asked == hub["repository"] and not exists(asked):
-        return True
-    return Shelf(name, model.file).holds(path)
-
-
-def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The ``record`` that :meth:`SavedNetwork.save` wrote beside ``state_dict``.
-
-    It names a published model only if the tensors are those that were saved, and else its architecture.
-    """
-    rest = {key: value for key, value in record.items() if key != _TENSORS_KEY}
-    if RECORD_KEY not in record or record.get(_TENSORS_KEY) == base_digest(state_dict):
-        return rest
-    return without_weights(rest)
 
 
 def _tensors_of_base(path: Path, frontend: dict[str, Any]) -> dict[str, Tensor]:

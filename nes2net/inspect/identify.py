@@ -21,15 +21,8 @@ from nes2net.checkpoints.state_dict import Misfit, compare, load_state_dict, not
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.detector import Detector
 from nes2net.detector.fitting import changed_options
-from nes2net.detector.loading import (
-    checked_record,
-    fitting_models,
-    holds_weights_of,
-    leaves_out_frontend,
-    recognise,
-    sound_description,
-    without_wrapper,
-)
+from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
+from nes2net.detector.weights_known import checked_record, holds_weights_of
 from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of

@@ -13,7 +13,8 @@ from nes2net.checkpoints.folder import base_digest
 from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
 from nes2net.detector import Detector
-from nes2net.detector.loading import checked_record, holds_weights_of, recognise, without_wrapper
+from nes2net.detector.loading import recognise, without_wrapper
+from nes2net.detector.weights_known import checked_record, holds_weights_of
 from nes2net.errors import InputError, shown
 from nes2net.frontends.adaptation import adapt as adapt_frontend
 from nes2net.frontends.adaptation import check_adaptation
