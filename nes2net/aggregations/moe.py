@@ -130,8 +130,10 @@ class MixtureOfExperts(Aggregation):
             if noise is not None:
                 deviation = F.softplus(frames @ at_least_float32(self.w_noise)) + self.noise_epsilon
                 noisy = clean + at_least_float32(noise) * deviation
-            logits, experts = noisy.topk(self.top_k, dim=1)
-            return Choice(experts, torch.log_softmax(logits, dim=1), clean, noisy, deviation)
+            # Of equal logits the first: with its first gate, of zeros, all are equal, and top-k takes others on a GPU.
+            logits, experts = noisy.sort(dim=1, descending=True, stable=True)
+            log_gates = torch.log_softmax(logits[:, : self.top_k], dim=1)
+            return Choice(experts[:, : self.top_k], log_gates, clean, noisy, deviation)
 
     def layer_weights(self, hidden_states: Sequence[Tensor]) -> Tensor:
         """Mean over time of the gates of each layer's chosen experts, B×L; 0 for the last layer."""

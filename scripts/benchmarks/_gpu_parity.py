@@ -212,9 +212,9 @@ def too_little_memory(stage: Stage) -> None:
     stage.release()
     needed = stage.memory(lambda: score_batch(detector, waveforms)) or 0.0
     total, held = torch.cuda.get_device_properties(stage.device).total_memory, torch.cuda.memory_allocated()
-    for share in (
-        (0.4, 0.005) if stage.small else (0.4, 0.1, 0.005)
-    ):  # tiny models take more for weights than an utterance
+    # An utterance of a tiny model fits into what the allocator holds beside the weights.
+    shares = (0.4,) if stage.small else (0.4, 0.1, 0.005)
+    for share in shares:
         stage.release()
         torch.cuda.set_per_process_memory_fraction((held + share * needed * 2**30) / total)
         try:

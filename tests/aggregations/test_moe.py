@@ -188,3 +188,10 @@ def test_sizes_that_do_not_go_together_are_named():
         MixtureOfExperts(1, 8)
     with pytest.raises(InputError, match="aggregation 'moe': underflow is one of exact, floor"):
         create_aggregation("moe", 4, 8, underflow="flor")
+
+
+def test_of_equal_logits_the_first_experts_are_chosen():
+    """A new gate is of zeros, and ``topk`` takes other experts on a GPU than on a CPU."""
+    moe = create_aggregation("moe", num_layers=3, feature_dim=4, experts_per_layer=4, top_k=2)
+    choice = moe.choose(torch.randn(5, 4))
+    assert choice.experts.tolist() == [[0, 1]] * 5
