@@ -261,9 +261,9 @@ def _array(path: Path) -> NDArray:
 
 def _columns(path: Path, names: list[str]) -> Iterator[list[Any]]:
     """The columns ``names`` of a Parquet file of embeddings, some rows at a time."""
-    budget = Budget.of(str(path), path.stat().st_size, _REMEDY)
     pyarrow = pyarrow_module("pyarrow", path)
     try:
+        budget = Budget.of(str(path), path.stat().st_size, _REMEDY)
         table = ParquetTable(path, budget)
         columns = {field.name: field.type for field in table.schema}
         vectors: Any = columns.get("embedding")
@@ -294,6 +294,8 @@ def _rows(file: _File, chosen: NDArray) -> NDArray:
                 raise InputError(f"{file.path}: some embeddings are missing; {_REMEDY}")
             parts.append(numbers.reshape(len(column), -1)[here])
             first += len(column)
+        if first != len(file.ids):
+            raise InputError(f"{file.path} has {len(file.ids)} ids, but {counted(first, 'embedding')}; {_REMEDY}")
         rows = np.concatenate(parts).astype(np.float32)
     if not np.isfinite(rows).all():
         raise InputError(f"{file.path}: some embeddings are not finite; {_REMEDY}")

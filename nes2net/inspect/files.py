@@ -92,12 +92,18 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     return _detector_sheet(identify(path), results)
 
 
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The section ``name`` of a configuration from elsewhere; empty if it holds anything but keys and values."""
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
+
+
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     path, config = identity.path, identity.architecture
     types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
     published = identity.models
     if identity.config:
-        backend = config.get("backend", {}).get("name")
+        backend = _section(config, "backend").get("name")
         near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
         with torch.device("meta"):
             published = [name for name, model in near.items() if Detector.from_config(model).config == config]
@@ -112,7 +118,7 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         model = architecture_words(*named)
     # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
     adaptation: dict[str, str] = {}
-    if isinstance(adapt := identity.config.get("frontend", {}).get("adapt"), dict):
+    if isinstance(adapt := _section(identity.config, "frontend").get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.record.get("base"), dict):

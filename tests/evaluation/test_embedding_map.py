@@ -8,7 +8,7 @@ import pytest
 
 from nes2net.corpora.trial import Trial
 from nes2net.errors import InputError
-from nes2net.evaluation.embedding_map import map_embeddings
+from nes2net.evaluation.embedding_map import _listed, _rows, map_embeddings
 from nes2net.machine.templates import page_templates
 
 #: Attacks of groups of 15 utterances.
@@ -116,6 +116,8 @@ def test_damaged_tables_and_other_files_are_named(files, tmp_path):
     cut.write_bytes(files[1].read_bytes()[:100])
     other = write(tmp_path / "c.npy", vectors(size=9), ["spoof"] * 45)
     few = write(tmp_path / "d.npy", vectors()[:9], ["spoof"] * 9)
+    loop = tmp_path / "loop.parquet"
+    loop.symlink_to(loop)
     words = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(["x"] * 40), 2)
     lacks, no_numbers = tmp_path / "lacks.parquet", tmp_path / "no_numbers.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"id": ["a"], "embedding": [[1.0]]}), lacks)
@@ -127,6 +129,15 @@ def test_damaged_tables_and_other_files_are_named(files, tmp_path):
         ([files[0], other], "embeddings of 8 and 9 numbers"),
         ([tmp_path / "c.txt"], "ends in .npy or .parquet"),
         ([few], "9 embeddings are too few"),
+        ([loop], "loop.parquet: cannot be read as Parquet"),
     ):
         with pytest.raises(InputError, match=message):
             map_embeddings(paths)
+
+
+def test_fewer_embeddings_than_ids_are_told(files):
+    """A damaged Parquet file can hold columns of different lengths."""
+    listed = _listed(files[1])
+    longer = listed._replace(ids=[*listed.ids, "one_more"])
+    with pytest.raises(InputError, match="b.parquet has 16 ids, but 15 embeddings"):
+        _rows(longer, np.arange(16))

@@ -55,6 +55,11 @@ def test_a_run_and_what_is_in_it(run, tmp_path, info):
 def test_a_published_checkpoint_a_folder_and_an_onnx_file(spectral_detector, tmp_path, info):
     export(spectral_detector, "safetensors", tmp_path / "folder")
     assert "detector folder" in info(tmp_path / "folder")
+    config = tmp_path / "folder" / "config.yaml"
+    described = yaml.safe_load(config.read_text())
+    described["model"]["backend"] = described["model"]["backend"]["name"]
+    config.write_text(yaml.safe_dump(described))
+    assert "detector folder" in info(tmp_path / "folder")
     onnx = pytest.importorskip("onnx")
     onnx.save(onnx_files.good(), tmp_path / "d.onnx")
     found = info(tmp_path / "d.onnx", "--json")
