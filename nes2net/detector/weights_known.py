@@ -18,12 +18,12 @@ from nes2net.published_models import PUBLISHED, RECORD_KEY, without_weights
 TENSORS_KEY = "tensors_sha256"
 
 
-def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, asked: str = "") -> bool:
+def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, given_name: str = "") -> bool:
     """Whether ``state_dict`` has the weights of the published model ``name``; names and shapes alone tell nothing.
 
     Args:
         path: the file or folder that it was read from.
-        asked: ``owner/name`` on the hub, if it was fetched from there.
+        given_name: ``owner/name`` on the hub, if it was fetched from there.
     """
     model = PUBLISHED.get(name)
     if model is None:
@@ -33,7 +33,7 @@ def holds_weights_of(name: str, state_dict: Mapping[str, Tensor], path: Path, as
     if model.file is None:
         return False
     hub = model.file.hub
-    if hub is not None and asked == hub["repository"] and not exists(asked):
+    if hub is not None and given_name == hub["repository"] and not exists(given_name):
         return True
     return Shelf(name, model.file).holds(path)
 
@@ -43,7 +43,7 @@ def checked_record(record: Mapping[str, Any], state_dict: Mapping[str, Tensor]) 
 
     It names a published model only if the tensors are those that were saved, and else its architecture.
     """
-    rest = {key: value for key, value in record.items() if key != TENSORS_KEY}
+    facts = {key: value for key, value in record.items() if key != TENSORS_KEY}
     if RECORD_KEY not in record or record.get(TENSORS_KEY) == base_digest(state_dict):
-        return rest
-    return without_weights(rest)
+        return facts
+    return without_weights(facts)

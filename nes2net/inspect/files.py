@@ -23,6 +23,7 @@ from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.inspect.sheet import Sheet, shown
 from nes2net.machine.files import sha256_of
+from nes2net.options import name_and_options
 from nes2net.published_models import (
     PUBLISHED_MODELS,
     START_KEY,
@@ -92,18 +93,12 @@ def file_sheet(path: str | Path, results: Sequence[Result] = ()) -> Sheet:
     return _detector_sheet(identify(path), results)
 
 
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """The section ``name`` of a configuration from elsewhere; empty if it holds anything but keys and values."""
-    section = config.get(name)
-    return section if isinstance(section, Mapping) else {}
-
-
 def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
     path, config = identity.path, identity.architecture
     types = ", ".join(f"{count:,} {kind}" for kind, count in identity.dtypes.items())
     published = identity.models
     if identity.config:
-        backend = _section(config, "backend").get("name")
+        backend, _ = name_and_options(config, "backend", "")
         near = {name: model for name, model in PUBLISHED_MODELS.items() if backend and backend in str(model["backend"])}
         with torch.device("meta"):
             published = [name for name, model in near.items() if Detector.from_config(model).config == config]
@@ -118,7 +113,8 @@ def _detector_sheet(identity: Identity, results: Sequence[Result]) -> Sheet:
         model = architecture_words(*named)
     # What is trained in an adapted front-end, and the base that its checkpoint leaves out.
     adaptation: dict[str, str] = {}
-    if isinstance(adapt := _section(identity.config, "frontend").get("adapt"), dict):
+    _, of_frontend = name_and_options(identity.config, "frontend", "")
+    if isinstance(adapt := of_frontend.get("adapt"), dict):
         options = [f"{key} {shown(value)}" for key, value in adapt.items() if key != "kind"]
         adaptation["adapted"] = ", ".join([shown(adapt.get("kind")), *options])
     if isinstance(base := identity.record.get("base"), dict):

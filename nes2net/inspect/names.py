@@ -21,7 +21,7 @@ from nes2net.inspect.overview import COMMANDS
 from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
 from nes2net.metrics.eer import compute_eer
-from nes2net.options import PARTS
+from nes2net.options import PARTS, name_and_options
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe
@@ -166,11 +166,10 @@ def architecture(config: Mapping[str, Any]) -> str:
     """
     parts = []
     for part in PARTS:
-        value = config.get(part)
-        if value is not None:
-            options = {} if isinstance(value, str) else {k: v for k, v in value.items() if k != "name"}
+        if config.get(part) is not None:
+            name, options = name_and_options(config, part)
             given = ", ".join(f"{key} {shown(option)}" for key, option in options.items())
-            parts.append((value if isinstance(value, str) else value["name"]) + (f" ({given})" if given else ""))
+            parts.append(name + (f" ({given})" if given else ""))
     return " + ".join(parts)
 
 
@@ -178,11 +177,9 @@ def model_rows(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The options of a model's parts that differ from the defaults; one row without them for a part at its defaults."""
     rows = []
     for part, registry in REGISTRIES.items():
-        value = config.get(part)
-        if value is None:
+        if config.get(part) is None:
             continue
-        options = {"name": value} if isinstance(value, str) else dict(value)
-        name = options.pop("name")
+        name, options = name_and_options(config, part)
         known = option_rows(registry, name) + general_rows(registry, name) if name in registry.names() else []
         defaults = {row["option"]: row["default"] for row in known}
         changed = [(key, option) for key, option in options.items() if key not in defaults or option != defaults[key]]
