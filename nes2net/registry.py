@@ -80,7 +80,7 @@ class Registry(Generic[T]):
         module, _, attribute = self._table[name].partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever the module of another package raises
             if name in self._own:
                 raise
             raise InputError(

@@ -54,7 +54,8 @@ def texts() -> list[tuple[str, int, str]]:
 def messages(texts) -> list[tuple[str, str]]:
     """Place and text of what the library says; the command line and the page speak for themselves."""
     pages = ("part_options.py", "result_table.py", "space.py")
-    ours = [one for one in texts if not one[0].startswith(("cli/", "serve/")) and not one[0].endswith(pages)]
+    of_commands = ("cli/", "serve/", "actions/flags.py", "machine/command")
+    ours = [one for one in texts if not one[0].startswith(of_commands) and not one[0].endswith(pages)]
     return [(f"{name}, line {line}", text) for name, line, text in ours]
 
 

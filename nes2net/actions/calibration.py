@@ -63,7 +63,7 @@ class Recordings:
     model: str | Path | Detector | None = None
     """The detector of the scores; with it the embeddings of the recordings count as well."""
     device: str = "auto"
-    config: str | None = None
+    config: dict[str, Any] | str | None = None
     base: str | Path | None = None
     """The last three as for :meth:`nes2net.Detector.from_pretrained`; of no use to a detector that is loaded."""
     kept: str | Path = "calibration"

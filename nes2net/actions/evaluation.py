@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.errors import InputError
-from nes2net.evaluation.embedding_map import map_embeddings
 from nes2net.evaluation.evaluate import Report, evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_report, write_segment_report
 from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
 from nes2net.machine.files import check_writable
-from nes2net.registry import corpora
 from nes2net.scoring.score_file import holds_frames
 
 
@@ -103,8 +101,6 @@ class Pages:
     latex: str | Path | None = None
     markdown: str | Path | None = None
     """The tables of the page; those in LaTeX are for the package booktabs."""
-    embeddings: Sequence[str | Path] = ()
-    """Files of `nes2net embed`, which the page draws by class, attack and corpus."""
 
     @property
     def files(self) -> list[str | Path]:
@@ -129,11 +125,7 @@ class Pages:
             if os.path.realpath(path) in read:
                 raise InputError(f"{path} is {read[os.path.realpath(path)]}; name another file to write")
             check_writable(path, stream=True)
-        if self.embeddings and not self.html:
-            raise InputError("`embeddings` are drawn in the page: name it with `html`")
         for path in filter(holds_frames, scores):
-            if self.embeddings:
-                raise InputError(f"{path} holds scores of frames, whose page has no map: leave `embeddings` out")
             for name in ("latex", "markdown"):
                 if getattr(self, name) is not None:
                     raise InputError(
@@ -144,12 +136,9 @@ class Pages:
         """Write ``report``, which was made with ``labels``; each file is whole or not there.
 
         Raises:
-            InputError: if embeddings cannot be read, or a file cannot be written.
+            InputError: if a file cannot be written.
         """
         if isinstance(report, SegmentEvaluation):
             write_segment_report(report, self.html, self.json)
             return
-        found = None
-        if self.embeddings:
-            found = map_embeddings(self.embeddings, corpora.get(labels.corpus).keys(labels.keys))
-        write_report(report, self.html, self.json, self.latex, self.markdown, found)
+        write_report(report, self.html, self.json, self.latex, self.markdown)

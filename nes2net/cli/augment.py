@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nes2net.cli.flags import Count, Flag, Folder, FromZero, called
 from nes2net.errors import InputError
+from nes2net.machine.commands import Count, Flag, Folder, FromZero, called
 from nes2net.machine.files import replacing
 from nes2net.machine.terminal import say_written
 

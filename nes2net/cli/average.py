@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nes2net.cli.entry import WRONG_INPUT
-from nes2net.cli.flags import File, Flag, called
 from nes2net.cli.next_commands import after_averaging, print_next
 from nes2net.errors import InputError
+from nes2net.machine.command_line import WRONG_INPUT
+from nes2net.machine.commands import File, Flag, called
 from nes2net.machine.terminal import printable_name
 
 

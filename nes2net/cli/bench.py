@@ -8,8 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
-from nes2net.cli.flags import Count, File, Flag, FromZero, ModelName, Precision, called
+from nes2net.actions.flags import ModelName, Precision
 from nes2net.errors import InputError, counted
+from nes2net.machine.commands import Count, File, Flag, FromZero, called
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
@@ -52,6 +53,7 @@ def bench(
     import numpy as np
     import soundfile
 
+    from nes2net.actions.flags import architecture_in
     from nes2net.audio.files import with_folders_listed
     from nes2net.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
@@ -69,7 +71,8 @@ def bench(
     if model:
         detector = Detector.from_pretrained(model, device, dtype, base=base)
     else:
-        chosen, config = choose_device(device), dict(named_architecture(architecture or _DEFAULT))
+        chosen, config = choose_device(device), architecture_in(architecture or _DEFAULT)
+        config = dict(named_architecture(config) if isinstance(config, str) else config)
         if frontend:
             config["frontend"] = frontend
         print("building a detector of random weights; at full size this takes a while", file=sys.stderr)

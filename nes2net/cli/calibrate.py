@@ -9,22 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.entry import report_finished
-from nes2net.cli.flags import (
-    Architecture,
-    Batches,
-    CorpusName,
-    File,
-    Flag,
-    Folder,
-    FromZero,
-    Length,
-    Loading,
-    ModelName,
-    called,
-)
+from nes2net.actions.flags import Architecture, Batches, CorpusName, Length, Loading, ModelName, report_finished
 from nes2net.cli.next_commands import print_next
 from nes2net.errors import InputError, counted, listed
+from nes2net.machine.commands import File, Flag, Folder, FromZero, called
 from nes2net.machine.terminal import print_warnings, printable, say_written, table_line
 
 if TYPE_CHECKING:
@@ -138,7 +126,7 @@ def fit(
             raise InputError("what `root` measures goes into the calibration: name a file for it with `save`")
         make_folder(Path(save).parent)
         check_writable(save, stream=True)
-        recordings = Recordings(root, num_workers, model, device, architecture.config, architecture.base, kept=save)
+        recordings = Recordings(root, num_workers, model, device, architecture.described, architecture.base, kept=save)
     labels = Labels(corpus, keys or root or ".", phase)
     done = calibrate(
         labels,

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
-from nes2net.cli.entry import OneLineParser
+from nes2net.machine.command_line import OneLineParser
+from nes2net.machine.commands import called
 
 #: For a shell, a function that completes one of ``names`` or a file.
 _NAME_OR_FILE = {
     "bash": '_nes2net_{kind}_or_file() {{ compgen -W "{names}" -- "$1"; compgen -f -- "$1"; }}',
     "zsh": "_nes2net_{kind}_or_file() {{ _alternative '{kind}:{kind}:({names})' 'files:file:_files' }}",
 }
+
+
+@called(resumes=False)
+def completion(shell: Literal["bash", "zsh"]) -> None:
+    """Print the script with which a shell completes commands.
+
+    Write the script anew after an update of nes2net. docs/install.md has the lines for zsh.
+
+    Example:
+        nes2net completion bash > ~/.nes2net_completion
+        echo "source ~/.nes2net_completion" >> ~/.bashrc
+
+    Args:
+        shell: which shell
+    """
+    from nes2net.cli.main import build_parser
+
+    print(completion_script(build_parser(), shell))
 
 
 def completion_script(parser: OneLineParser, shell: str) -> str:

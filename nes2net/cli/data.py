@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE, Listed
-from nes2net.cli.flags import CorpusName, Flag, Folder, called, located
+from nes2net.actions.flags import CorpusName, located
 from nes2net.errors import InputError, counted, listed, readable_size, worded
+from nes2net.machine.command_line import INCOMPLETE, Listed
+from nes2net.machine.commands import Flag, Folder, called
 from nes2net.machine.terminal import printable, text_table
 from nes2net.registry import corpora
 

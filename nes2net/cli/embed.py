@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from nes2net.cli.entry import report_finished
-from nes2net.cli.flags import Batches, CorpusName, File, Flag, Folder, Length, Loading, ModelName, OnError, located
+from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, located, report_finished
 from nes2net.errors import InputError
+from nes2net.machine.commands import File, Flag, Folder
 
 
 def embed(

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from nes2net.cli.flags import CorpusName, File, Flag, Folder, called
+from nes2net.actions.flags import CorpusName
 from nes2net.errors import InputError
+from nes2net.machine.commands import File, Flag, Folder, called
 from nes2net.machine.terminal import print_warnings, printable, say_written
 from nes2net.registry import corpora
 
@@ -79,7 +80,6 @@ def evaluate(
     allow_partial: bool = False,
     exclude: Annotated[Sequence[str] | None, Flag("FIELD=VALUE", nargs="*")] = None,
     html: File | None = None,
-    embeddings: Sequence[File] = (),
     json: File | None = None,
     latex: File | None = None,
     markdown: File | None = None,
@@ -110,15 +110,12 @@ def evaluate(
     Scores of frames, from nes2net score --segments:
         threshold: frames of at most this score are spoof
         resolution_ms: length of a frame, if no record states it
-
-    A map of embeddings, in the page:
-        embeddings: files of nes2net embed, for --html
     """
     from nes2net.actions.evaluation import Pages
     from nes2net.actions.evaluation import evaluate as evaluated
     from nes2net.evaluation.key import Labels
 
-    pages = Pages(html, json, latex, markdown, embeddings)
+    pages = Pages(html, json, latex, markdown)
     further = [place[1] for place in elsewhere.also if place[1:]]
     pages.check(scores, [*elsewhere.threshold_from, *further], elsewhere.calibration)
     source = elsewhere.source()

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE, WRONG_INPUT
-from nes2net.cli.flags import Batches, Count, Flag, Folder, called
+from nes2net.actions.flags import Batches
 from nes2net.errors import InputError, worded
+from nes2net.machine.command_line import INCOMPLETE, WRONG_INPUT
+from nes2net.machine.commands import Count, Flag, Folder, called
 from nes2net.machine.terminal import printable, say_written, text_table
 from nes2net.machine.this_process import process_count
 

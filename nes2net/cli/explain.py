@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import Count, Flag, Folder, FromZero, Length, Loading, ModelName, called
-from nes2net.cli.predict_files import check_places, named_alike
+from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.errors import InputError, counted
+from nes2net.machine.command_line import INCOMPLETE
+from nes2net.machine.commands import Count, Flag, Folder, FromZero, called
 from nes2net.machine.files import json_text, replacing, write_output, writing
+from nes2net.machine.outputs import check_places, named_alike
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import print_note, printable_name, say_written
 

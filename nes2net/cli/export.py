@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.flags import Architecture, File, Flag, Length, ModelName, Precision, called, given
+from nes2net.actions.flags import Architecture, Length, ModelName, Precision
 from nes2net.errors import InputError
+from nes2net.machine.commands import File, Flag, called, given
 from nes2net.machine.terminal import printable_name, say_written
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def export(
         raise InputError("`calibration` goes with `to=space`")
     if out and Path(out).exists() and not overwrite:
         raise InputError(f"{out} exists: pass --overwrite or name another")
-    detector = Detector.from_pretrained(model, device="cpu", config=architecture.config, base=architecture.base)
+    detector = Detector.from_pretrained(model, device="cpu", config=architecture.described, base=architecture.base)
     if to == "arena" and out:
         on_hub = not Path(model).exists() and architecture == Architecture()
         arena.write(detector, out, model if on_hub else None)

@@ -6,8 +6,8 @@ import json
 from os.path import exists
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nes2net.cli.flags import Flag
 from nes2net.errors import InputError
+from nes2net.machine.commands import Flag
 from nes2net.machine.terminal import printable
 
 if TYPE_CHECKING:

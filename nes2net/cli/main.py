@@ -1,33 +1,19 @@
-"""The command line: `nes2net COMMAND`; each command is a function of a module beside this one."""
+"""The command line: `nes2net COMMAND`; each command is a function, which is found by name.
+
+Installed packages add commands by entry points of the group ``nes2net.commands`` (docs/extending.md).
+"""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, get_type_hints
 
-from nes2net.cli.augment import augment
-from nes2net.cli.average import average
-from nes2net.cli.bench import bench
-from nes2net.cli.calibrate import calibrate
-from nes2net.cli.completion import completion_script
-from nes2net.cli.data import data
-from nes2net.cli.embed import embed
-from nes2net.cli.entry import WRONG_INPUT, OneLineParser, run
-from nes2net.cli.evaluate import evaluate
-from nes2net.cli.experiment import experiment
-from nes2net.cli.explain import explain
-from nes2net.cli.export import export
-from nes2net.cli.flags import add_command, called
-from nes2net.cli.info import info
-from nes2net.cli.models import models
-from nes2net.cli.predict import predict
-from nes2net.cli.published.command import published
-from nes2net.cli.robustness import robustness
-from nes2net.cli.scale import scale
-from nes2net.cli.score import score
-from nes2net.cli.serve import serve
-from nes2net.cli.train import train
+from nes2net.errors import InputError
+from nes2net.machine.command_line import WRONG_INPUT, OneLineParser, run
+from nes2net.machine.commands import add_command
+from nes2net.registry import Registry
 from nes2net.version import __version__
 
 _EXAMPLE = """nes2net predict recording.wav --model detector.pth
@@ -46,31 +32,36 @@ class _Parser(OneLineParser):
         return namespace, left
 
 
-@called(resumes=False)
-def completion(shell: Literal["bash", "zsh"]) -> None:
-    """Print the script with which a shell completes commands.
-
-    Write the script anew after an update of nes2net. docs/install.md has the lines for zsh.
-
-    Example:
-        nes2net completion bash > ~/.nes2net_completion
-        echo "source ~/.nes2net_completion" >> ~/.bashrc
-
-    Args:
-        shell: which shell
-    """
-    print(completion_script(build_parser(), shell))
-
-
-#: The commands by task, as the help groups them.
-COMMANDS: dict[str, list[Callable[..., int | None]]] = {
-    "prepare": [data, augment],
-    "train": [train, average],
-    "score": [models, predict, explain, serve, score, scale, embed],
-    "evaluate": [evaluate, calibrate, robustness, experiment],
-    "inspect and share": [info, bench, export],
-    "more": [published, completion],
+#: The commands by task, as the help groups them: name → ``"module:attribute"``.
+COMMANDS: dict[str, dict[str, str]] = {
+    "prepare": {"data": "nes2net.cli.data:data", "augment": "nes2net.cli.augment:augment"},
+    "train": {"train": "nes2net.cli.train:train", "average": "nes2net.cli.average:average"},
+    "score": {
+        "models": "nes2net.cli.models:models",
+        "predict": "nes2net.cli.predict:predict",
+        "explain": "nes2net.cli.explain:explain",
+        "serve": "nes2net.cli.serve:serve",
+        "score": "nes2net.cli.score:score",
+        "scale": "nes2net.cli.scale:scale",
+        "embed": "nes2net.cli.embed:embed",
+    },
+    "evaluate": {
+        "evaluate": "nes2net.cli.evaluate:evaluate",
+        "calibrate": "nes2net.cli.calibrate:calibrate",
+        "robustness": "nes2net.cli.robustness:robustness",
+        "experiment": "nes2net.cli.experiment:experiment",
+    },
+    "inspect and share": {
+        "info": "nes2net.cli.info:info",
+        "bench": "nes2net.cli.bench:bench",
+        "export": "nes2net.cli.export:export",
+    },
+    "more": {"published": "nes2net.cli.published.command:published", "completion": "nes2net.cli.completion:completion"},
 }
+#: The same by name, with the commands of installed packages.
+commands: Registry[Callable[..., int | None]] = Registry(
+    "command", "nes2net.commands", {name: target for group in COMMANDS.values() for name, target in group.items()}
+)
 
 
 def build_parser() -> OneLineParser:
@@ -78,16 +69,49 @@ def build_parser() -> OneLineParser:
     parser = _Parser(prog="nes2net", description="Speech anti-spoofing with Nes2Net.", example=_EXAMPLE)
     parser.epilog = "nes2net COMMAND --help says more about a command."
     parser.add_argument("--version", action="version", version=f"nes2net {__version__}")
-    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
-    for task, functions in COMMANDS.items():
-        listed = len(commands._choices_actions)
-        for function in functions:
-            add_command(commands, function)
-        # The commands of a task are a group of the help, instead of one long list of all.
-        parser.add_argument_group(task)._group_actions += commands._choices_actions[listed:]
+    below = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    own = commands.names(installed=False)
+    installed = [name for name in commands.names() if name not in own]
+    for task, names in [*COMMANDS.items(), ("of other packages", installed)]:
+        listed = len(below._choices_actions)
+        for name in names:
+            function = _installed(name) if name in installed else _own(name)
+            if function is not None:
+                add_command(below, function, name)
+        if added := below._choices_actions[listed:]:
+            # The commands of a task are a group of the help, instead of one long list of all.
+            parser.add_argument_group(task)._group_actions += added
     others = [group for group in parser._action_groups if group not in (parser._subparsers, parser._optionals)]
     parser._action_groups = [*others, parser._optionals]
     return parser
+
+
+def _own(name: str) -> Callable[..., int | None] | None:
+    """A command of this package; None if the folder of its app was removed."""
+    try:
+        return commands.get(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{commands.module(name)}.".startswith(f"{error.name}."):
+            raise  # a library is missing
+        return None
+
+
+def _installed(name: str) -> Callable[..., int | None]:
+    """A command of another package; one that cannot be used is listed, and says why when it is called."""
+    try:
+        function = commands.get(name)
+        typed = get_type_hints(function)
+        if untyped := [key for key in inspect.signature(function).parameters if key not in typed]:
+            raise InputError(f"command '{name}' does not say of which type `{untyped[0]}` is: annotate its parameters")
+    except InputError as error:
+        reason = str(error)
+
+        def unusable() -> None:
+            """Cannot be used: see what it says when it is called."""
+            raise InputError(reason)
+
+        return unusable
+    return function
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import Count, Deciding, Flag, Folder, Length, Loading, ModelName, called, given
+from nes2net.actions.flags import Deciding, Length, Loading, ModelName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
 from nes2net.errors import InputError, counted, readable_size, worded
+from nes2net.machine.command_line import INCOMPLETE
+from nes2net.machine.commands import Count, Flag, Folder, called, given
 from nes2net.machine.progress import ProgressDisplay
 from nes2net.machine.terminal import printable_name, table_line, written_said_last
 from nes2net.machine.times import clock

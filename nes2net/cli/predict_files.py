@@ -1,15 +1,16 @@
-"""Files that `nes2net predict` and `explain` write for each recording: pictures, RTTM and labels for editors."""
+"""Files that `nes2net predict` writes for each recording: pictures, RTTM and labels for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nes2net.errors import InputError
-from nes2net.machine.files import check_writable, make_folder, writing
+from nes2net.machine.files import writing
+from nes2net.machine.outputs import check_places, named_alike
 from nes2net.machine.terminal import say_written
 
 if TYPE_CHECKING:
@@ -22,34 +23,6 @@ if TYPE_CHECKING:
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
     """Whether ``target`` is a file to write, by its suffix, not a folder for several."""
     return target.suffix.lower() in suffixes and not target.is_dir()
-
-
-def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
-    """Map each recording to a name for a file of its own, which ends in ``suffix``.
-
-    >>> [*named_alike([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
-    ['talk.png', 'talk_2.png']
-    """
-    names: dict[str, Path] = {}
-    for path in dict.fromkeys(files):
-        name, number = f"{path.stem}{suffix}", 1
-        while name in names:
-            number += 1
-            name = f"{path.stem}_{number}{suffix}"
-        names[name] = path
-    return {path: name for name, path in names.items()}
-
-
-def check_places(places: Iterable[Path], remedy: str) -> None:
-    """Make the folders of ``places``, and try whether files can be written there.
-
-    Raises:
-        InputError: if a file cannot be written there; its message ends with ``remedy``.
-    """
-    for place in {place.parent: place for place in places}.values():
-        with writing(place, remedy):
-            make_folder(place.parent)
-        check_writable(place, remedy)
 
 
 class FilesBeside:

@@ -6,21 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import (
-    CorpusName,
-    Count,
-    File,
-    Flag,
-    Folder,
-    FromZero,
-    Length,
-    Loading,
-    ModelName,
-    called,
-    located,
-)
+from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, located
 from nes2net.errors import InputError
+from nes2net.machine.command_line import INCOMPLETE
+from nes2net.machine.commands import Count, File, Flag, Folder, FromZero, called
 from nes2net.machine.terminal import print_warnings, printable, say_written
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Annotated
 
-from nes2net.cli.entry import INCOMPLETE
-from nes2net.cli.flags import File, Flag, Folder, Length, Loading, ModelName
+from nes2net.actions.flags import Length, Loading, ModelName
 from nes2net.errors import counted, listed
+from nes2net.machine.command_line import INCOMPLETE
+from nes2net.machine.commands import File, Flag, Folder
 from nes2net.machine.terminal import printable
 
 
@@ -57,7 +58,7 @@ def scale(
 
     outcome = score_collection(
         source,
-        Model(model, **vars(loading)),
+        Model(model, **vars(loading) | {"config": loading.described}),
         out,
         num_samples=length.of_files(),
         batch_size=batch_size,

@@ -6,24 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from nes2net.cli.entry import report_finished
-from nes2net.cli.flags import (
+from nes2net.actions.flags import (
     Batches,
     CorpusName,
     Deciding,
-    File,
-    Flag,
-    Folder,
-    FromZero,
     Length,
     Loading,
     ModelName,
     OnError,
-    called,
     located,
+    report_finished,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
 from nes2net.errors import InputError
+from nes2net.machine.commands import File, Flag, Folder, FromZero, called
 
 if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated
 
-from nes2net.cli.flags import Deciding, Flag, Loading, ModelName, called
+from nes2net.actions.flags import Deciding, Loading, ModelName
 from nes2net.errors import MissingLibrary
+from nes2net.machine.commands import Flag, called
 from nes2net.machine.installation import how_to_install
 
 
@@ -57,5 +58,5 @@ def serve(
         Address(host, port, allow_name),
         limits=Limits(max_size, max_duration, timeout, waiting),
         open_browser=open_,
-        **vars(loading),
+        **vars(loading) | {"config": loading.described},
     )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, reduce
-from os.path import exists, isfile
+from os.path import exists
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -46,13 +46,14 @@ from nes2net.checkpoints.state_dict import (
 from nes2net.detector.fitting import changed_options, fitted_config, share_of_other_kinds
 from nes2net.detector.network import Network
 from nes2net.detector.weights_known import TENSORS_KEY, checked_record, holds_weights_of
-from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest
+from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import SIZES, pretraining_file
 from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
 from nes2net.machine.terminal import print_note
 from nes2net.machine.without_memory import without_memory
+from nes2net.machine.yaml_text import set_value
 from nes2net.options import check_model, name_and_options
 from nes2net.published_models import (
     ARCHITECTURE_KEY,
@@ -62,7 +63,6 @@ from nes2net.published_models import (
     RECORD_KEY,
     start_of,
 )
-from nes2net.recipes.reading import apply_overrides, load_recipe
 from nes2net.registry import create_frontend
 
 if TYPE_CHECKING:
@@ -290,10 +290,10 @@ class SavedNetwork(Network):
             dtype: the precision of scores, see :meth:`set_precision`; ``"auto"`` keeps the file's
                 precision, or the type that holds all of its numbers if it has several.
             config: the architecture, for a checkpoint that does not contain it, such as the
-                published code's. It is given as for :meth:`from_config`, or as the file of a
-                recipe; options may follow a name, as in ``"Nes2Net-X,backend.dilation=1"``. None
-                for the published model with the keys of the checkpoint. What its shapes tell, such
-                as the number of logits, is read from them, and a note says so.
+                published code's. It is given as for :meth:`from_config`; options may follow a
+                name, as in ``"Nes2Net-X,backend.dilation=1"``. None for the published model with
+                the keys of the checkpoint. What its shapes tell, such as the number of logits, is
+                read from them, and a note says so.
             base: the file or folder with the frozen tensors of an adapted front-end, which its
                 checkpoint leaves out: a pre-training file, its name (``"xlsr_300m"``), a detector or
                 the ``base.pth`` of a run.
@@ -405,27 +405,36 @@ def fetched(name: str) -> Path:
 
 
 def named_architecture(name: str) -> dict[str, Any]:
-    """Architecture of the published model or of the recipe in the file ``name``, which options may follow.
+    """Architecture of the published model ``name``, which options may follow.
 
     Raises:
-        InputError: if ``name`` is neither, or an option is unknown.
+        InputError: if there is no such model, or an option is not of the form ``part.option=value``.
 
     >>> named_architecture("AASIST,backend.num_logits=1")["backend"]
     {'name': 'raw_aasist', 'num_logits': 1}
     """
-    if isfile(name):
-        return load_recipe(name).model
-    name, *options = re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
-    if name in PUBLISHED_MODELS:
-        config = PUBLISHED_MODELS[name]
-    elif options and isfile(name):
-        config = load_recipe(name).model
-    else:
+    name, *options = split_options(name)
+    if name not in PUBLISHED_MODELS:
         raise InputError(
             f"architecture '{name}' is neither a published model nor a recipe"
             f"{did_you_mean(name, PUBLISHED_MODELS, 'nes2net info')}"
         )
-    return apply_overrides({"model": config}, [f"model.{option}" for option in options])["model"] if options else config
+    described = {"model": PUBLISHED_MODELS[name]}
+    for option in options:
+        keys, equals, text = option.partition("=")
+        if not equals:
+            raise InputError(f"option {shown(option)} of the architecture is not of the form part.option=value")
+        set_value(described, ["model", *keys.split(".")], text, None, f"option {shown(option)}: the value")
+    return described["model"]
+
+
+def split_options(name: str) -> list[str]:
+    """Split ``NAME,backend.option=value,…`` into the name and its options.
+
+    >>> split_options("AASIST,backend.num_logits=1")
+    ['AASIST', 'backend.num_logits=1']
+    """
+    return re.split(r",\s*(?=(?:frontend|aggregation|backend)\.)", name)
 
 
 def _with_options_of(

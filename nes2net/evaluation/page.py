@@ -17,7 +17,6 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from nes2net.evaluation.breakdown import FEWEST
-from nes2net.evaluation.embedding_map import EmbeddingMap
 from nes2net.evaluation.evaluate import Report
 from nes2net.evaluation.experiment import ExperimentResult
 from nes2net.evaluation.glossary import terms_in
@@ -73,18 +72,14 @@ def write_report(
     data: str | Path | None = None,
     latex_tables: str | Path | None = None,
     markdown_tables: str | Path | None = None,
-    embedding_map: EmbeddingMap | None = None,
 ) -> None:
     """Write the page, the JSON and the tables of ``report``, each whole or not at all, or to a pipe.
-
-    Args:
-        embedding_map: a map of embeddings, for the page.
 
     Raises:
         InputError: if one of the files cannot be written.
     """
     write_forms(
-        (page, lambda: html_page(report, embedding_map)),
+        (page, lambda: html_page(report)),
         (data, lambda: json_of(report.to_dict())),
         (latex_tables, lambda: latex(paper_tables(report), report.notices)),
         (markdown_tables, lambda: markdown(paper_tables(report), report.notices)),
@@ -115,7 +110,7 @@ def page_of(template: str, title: str, **facts: Any) -> str:
     return environment.get_template(template).render(title=title, style=style, terms_in=terms_in, **facts)
 
 
-def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
+def html_page(report: Report) -> str:
     """Make the page of ``report``; the same report gives the same bytes."""
     systems, corpus = report.systems, corpora.get(report.corpus)
     tables = breakdowns(systems)
@@ -157,7 +152,6 @@ def html_page(report: Report, embedding_map: EmbeddingMap | None = None) -> str:
         distributions=distribution_svgs(systems) if systems else [],
         by_one_field=[breakdown for breakdown in tables if len(breakdown.fields) == 1],
         by_two_fields=[breakdown for breakdown in tables if len(breakdown.fields) == 2],
-        embedding_map=embedding_map,
         latex=latex(paper_tables(report), report.notices),
         markdown=markdown(paper_tables(report), report.notices),
     )

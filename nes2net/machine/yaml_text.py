@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,31 @@ def read_value(text: str, hint: Any, what: str) -> Any:
     if _has_text(hint) and not text.startswith(("'", '"')):
         return None if text in ("", "~", "null", "Null", "NULL") else text
     return read_yaml(text, hint, what)
+
+
+def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, what: str) -> None:
+    """Set the value at ``keys``, one key inside the other, to what ``text`` says, in mappings that are copied.
+
+    A name alone that is given options, or that is the default of its key, becomes a mapping with this name.
+
+    Args:
+        hint: the model of ``values``, or None.
+        what: the value in messages.
+
+    >>> values = {"model": {"backend": "aasist"}}
+    >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
+    >>> values
+    {'model': {'backend': {'name': 'aasist', 'num_logits': 1}}}
+    """
+    place = values
+    for parent in keys[:-1]:
+        default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
+        child = place.get(parent, default if isinstance(default, str) else None)
+        if isinstance(child, str) and place is not values:  # a bare name that is given options
+            child = {"name": child}
+        place[parent] = dict(child) if isinstance(child, dict) else {}
+        place, hint = place[parent], hint_of(hint, parent)
+    place[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
 
 
 def hint_of(hint: Any, key: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nes2net.errors import InputError, did_you_mean, shown
-from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.recipes.data import CorpusConfig, alias_of
 from nes2net.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 
@@ -131,13 +131,5 @@ def apply_overrides(values: dict[str, Any], overrides: Iterable[str]) -> dict[st
             corpora[called.index(name)][last] = read_value(text, hint_of(CorpusConfig, last), what)
             values["data"] = {**data, "corpora": corpora}
             continue
-        place, hint = values, Recipe
-        for parent in parents:
-            default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
-            child = place.get(parent, default if isinstance(default, str) else None)
-            if isinstance(child, str) and place is not values:  # a bare name that is given options
-                child = {"name": child}
-            place[parent] = dict(child) if isinstance(child, dict) else {}
-            place, hint = place[parent], hint_of(hint, parent)
-        place[last] = read_value(text, hint_of(hint, last), what)
+        set_value(values, [*parents, last], text, Recipe, what)
     return values

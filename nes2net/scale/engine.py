@@ -60,7 +60,7 @@ class Model:
     name: str
     device: str = "auto"
     dtype: str = "auto"
-    config: str | None = None
+    config: dict[str, Any] | str | None = None
     base: str | None = None
 
     @classmethod

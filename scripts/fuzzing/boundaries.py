@@ -42,7 +42,6 @@ from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
-from nes2net.evaluation.embedding_map import map_embeddings
 from nes2net.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.machine.unpacking import unpack
 from nes2net.recipes.reading import load_recipe
@@ -244,20 +243,6 @@ def _segments(folder: Path) -> None:
 def _ranges(folder: Path) -> list[float]:
     found = read_rttm(_only(folder)).values()
     return [range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer for segments in found]
-
-
-def _embeddings(folder: Path) -> None:
-    """Embeddings as ``nes2net embed`` writes them."""
-    numbers = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
-    ids, labels = [f"u{n}" for n in range(20)], [("bonafide", "spoof")[n % 2] for n in range(20)]
-    np.save(_make(folder, "npy/a.npy"), numbers)
-    (folder / "npy" / "a.npy.csv").write_text(
-        "".join(f"{i},{one}\n" for i, one in zip(["id", *ids], ["label", *labels]))
-    )
-    (folder / "npy" / "a.npy.json").write_text('{"corpus": {"name": "x"}, "run": {"embedding": "y"}}')
-    lists = shards.pa.FixedSizeListArray.from_arrays(shards.pa.array(numbers.ravel()), 4)
-    rows = shards.pa.table({"id": ids, "label": labels, "embedding": lists})
-    shards.write_parquet(_make(folder, "parquet/a.parquet"), rows, 8)
 
 
 def _lists(folder: Path) -> None:
@@ -474,14 +459,6 @@ BOUNDARIES = {
             "frames": lambda folder: list(read_segment_scores(_only(folder)).scores),
         },
         {"rttm": ("ranges",), "frames": ("frames",)},
-    ),
-    "embeddings": Boundary(
-        _embeddings,
-        {
-            "map": lambda folder: map_embeddings(
-                [path for path in folder.iterdir() if path.suffix in (".npy", ".parquet")]
-            )
-        },
     ),
     "list": Boundary(
         _lists,

@@ -5,10 +5,10 @@ import shlex
 
 import pytest
 
-from nes2net.cli.entry import command_of
 from nes2net.cli.main import build_parser
 from nes2net.cli.published import easy_inference_demo
 from nes2net.cli.published import main as published_main
+from nes2net.machine.command_line import command_of
 
 
 @pytest.fixture(scope="module")

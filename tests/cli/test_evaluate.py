@@ -25,7 +25,6 @@ def test_command_line(good, tmp_path, command, refused):
     refused(f"{good} --json good.txt", "is one of the score files")
     refused(f"{good} --seed -1", "seed must be 0 or more, got -1")
     refused(f"{good} --threshold 0.5", "--threshold and --resolution are for scores of frames")
-    refused(f"{good} --embeddings e.npy", "--embeddings are drawn in the page: name it with --html")
 
 
 def test_transferred_thresholds(good, tmp_path, command, refused):

@@ -13,7 +13,6 @@ from builders.interruption import journalled
 
 from nes2net import InputError
 from nes2net.corpora import asvspoof2021_la
-from nes2net.evaluation import embedding_map
 from nes2net.scoring import corpus as embedding
 from nes2net.scoring.corpus import embed_trials
 from nes2net.scoring.waveforms import WaveformReader
@@ -58,7 +57,6 @@ def test_an_id_that_a_spreadsheet_would_compute_is_quoted_in_the_list_and_read_b
     with open(tmp_path / "e.npy.csv", newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ["'=1+1", "'@a", "'-b", "'+c", "''=d", "'tis"]
     assert [id for id, _ in embedding.EmbeddingOutput(".npy").read(tmp_path / "e.npy")] == ids
-    assert embedding_map._listed(tmp_path / "e.npy").ids == ids
     assert embed(detector, trials, tmp_path / "e.npy", num_samples=4000).already_complete
 
 

@@ -56,6 +56,8 @@ def test_the_tests_of_a_fault_are_those_that_run_its_line(mutants, monkeypatch):
     assert mutants.tests_of(mutant) == [*own, shared, *others]
 
 
-def test_the_table_in_contributing_is_that_of_the_list(mutants):
+def test_the_table_in_the_manual_is_that_of_the_list(mutants):
     table = "\n".join(mutants.table())
-    assert table in (mutants.REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8"), "run scripts/mutants table"
+    assert table in (mutants.REPOSITORY / "tests" / "README.md").read_text(encoding="utf-8"), (
+        "run scripts/mutants table"
+    )

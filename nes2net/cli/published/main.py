@@ -8,8 +8,8 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nes2net.actions.flags import report_finished
 from nes2net.augment import RawBoostParameters
-from nes2net.cli.entry import OneLineParser, add_debug, command_of, report_finished, run
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -19,6 +19,7 @@ from nes2net.cli.published.lines import (
     say,
 )
 from nes2net.errors import InputError
+from nes2net.machine.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.machine.this_process import is_first
 
 if TYPE_CHECKING:

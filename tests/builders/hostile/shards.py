@@ -70,13 +70,6 @@ def _alike() -> dict[str, Any]:
     return {"audio": pa.array([b"A" * (1 << 20)] * 300, pa.binary()), "notes": ["{}"] * 300}
 
 
-def _embeddings() -> dict[str, Any]:
-    """Embeddings of 10,000 recordings that share an id of a million characters."""
-    numbers = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(20_000, np.float32)), 2)
-    ids, labels = _repeated("a" * 10**6, 10**4), _repeated("spoof", 10**4)
-    return {"id": ids, "label": labels, "embedding": numbers}
-
-
 def _footer(chunks: bytes) -> Callable[[Path], Path]:
     """A Parquet file whose footer ends in a list of column chunks."""
     footer = _SCHEMA + chunks
@@ -150,12 +143,6 @@ def _decoded(path: Path) -> int:
     return sum(len(load_audio(trial.audio_path())) for trial in CORPUS.trials(path))
 
 
-def _mapped(path: Path) -> Any:
-    from nes2net.evaluation.embedding_map import map_embeddings
-
-    return map_embeddings([path])
-
-
 def _first_row(path: Path) -> int:
     """Decode the first recording by its address, without a list of trials."""
     first = path / ("u0.flac" if path.suffix == ".tar" else "0")
@@ -206,7 +193,6 @@ _COLUMNS = {f"c{number}": range(6) for number in range(1100)}
 CASES: list[Case] = [
     *cases(_first_row, {name: (make, _REFUSED + says) for name, (make, says) in _ROWS.items()}),
     *cases(_listed, {name: (make, _REFUSED + says) for name, (make, says) in _LISTS.items()}),
-    Case("embeddings whose ids are 1 MB", _parquet(_embeddings, store_schema=True), _mapped, _REFUSED + ".* of rows"),
     Case("10^9 column chunks", _footer(b"\x19\xfc\x80\x94\xeb\xdc\x03"), _listed, "cut off or damaged"),
     Case("1,100 columns", partial(_table, **_COLUMNS), _listed, "test-0.* has 1,104 columns"),
     Case("offsets of audio beyond the data", _offsets("audio"), _first_row, "data-0.arrow"),

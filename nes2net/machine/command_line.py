@@ -10,15 +10,13 @@ import textwrap
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from nes2net.errors import (
     InputError,
     Unfinished,
-    counted,
     did_you_mean,
     first_line,
-    listed,
     nearest,
     one_line,
     settings_called,
@@ -27,11 +25,7 @@ from nes2net.errors import (
 )
 from nes2net.machine.files import no_empty_folders
 from nes2net.machine.search_path import leave_out_current_folder
-from nes2net.machine.terminal import printable
-from nes2net.machine.this_process import is_first, is_out_of_memory
-
-if TYPE_CHECKING:
-    from nes2net.scoring.engine import Finished
+from nes2net.machine.this_process import is_out_of_memory
 
 #: Exit status if the command finished, but its result is incomplete or cannot be compared.
 INCOMPLETE = 1
@@ -95,18 +89,6 @@ def _has_many_choices(action: argparse.Action) -> bool:
 
 class Listed(list[str]):
     """Names of corpora for the ``choices`` of an argument; they are too many for its help, and `nes2net info` has them."""
-
-
-class CorpusNames(Listed):
-    """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
-
-    def __init__(self) -> None:
-        from nes2net.registry import corpora
-
-        super().__init__(corpora.names())
-
-    def __contains__(self, name: object) -> bool:
-        return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -262,24 +244,3 @@ def command_of(prog: str) -> str:
 
 def add_debug(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-
-def report_finished(result: Finished, file: TextIO | None = None) -> int:
-    """Print what was written and, on standard error, what is missing; return the exit status.
-
-    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
-    """
-    if not is_first():
-        return 0
-    if result.already_complete:
-        print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
-        return 0
-    print(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
-    if not result.failures:
-        return 0
-    names = printable(listed(list(result.failures)))
-    print(
-        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
-        file=sys.stderr,
-    )
-    return INCOMPLETE

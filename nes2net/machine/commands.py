@@ -7,19 +7,13 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from operator import attrgetter
-from pathlib import Path
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from nes2net.cli.entry import CorpusNames, OneLineParser, add_debug
 from nes2net.errors import InputError
-
-if TYPE_CHECKING:
-    from nes2net.corpora.trial import Part
-    from nes2net.decisions.decision import Decider
-    from nes2net.detector import Detector
+from nes2net.machine.command_line import OneLineParser, add_debug
 
 
 class Flag(NamedTuple):
@@ -43,11 +37,6 @@ File = Annotated[str, Flag("FILE")]
 Folder = Annotated[str, Flag("DIR")]
 Count = Annotated[int, Flag("N", least=1)]
 FromZero = Annotated[int, Flag("N", least=0)]
-CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
-ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, or name (nes2net models), also OWNER/NAME of the hub")]
-OnError = Literal["skip", "raise"]
-Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
-
 #: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
 #: ``num_``.
 _FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
@@ -101,8 +90,10 @@ def called(
     return mark
 
 
-def add_command(commands: argparse._SubParsersAction, function: Callable[..., int | None]) -> OneLineParser:
-    """Add ``function`` as the command of its name.
+def add_command(
+    commands: argparse._SubParsersAction, function: Callable[..., int | None], name: str | None = None
+) -> OneLineParser:
+    """Add ``function`` as the command ``name``, by default that of the function.
 
     Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
     `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
@@ -111,7 +102,7 @@ def add_command(commands: argparse._SubParsersAction, function: Callable[..., in
     commands below it.
     """
     page = page_of(function.__doc__)
-    name = function.__name__.strip("_").replace("_", "-")
+    name = (name or function.__name__.strip("_")).replace("_", "-")
     parser: OneLineParser = commands.add_parser(
         name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
     )
@@ -202,152 +193,3 @@ def _options(hint: Any) -> dict[str, Any]:
 def given(settings: Any) -> list[str]:
     """The fields of ``settings``, a dataclass of flags, that are not at their defaults, as messages name them."""
     return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]
-
-
-def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
-    """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
-    from nes2net.corpora.trial import Part
-    from nes2net.registry import corpora
-
-    definition = corpora.get(corpus)
-    if root is None and definition.home is None:
-        raise InputError(f"where is {corpus}? name its folder after it")
-    place = definition.place(root)
-    return Part(corpus, place, split, protocols, None if root is not None and place == Path(root) else place.name)
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """The detector.
-
-    Args:
-        config: published model or recipe (,backend.OPTION=VALUE)
-        base: the weights that an adapted checkpoint leaves out
-    """
-
-    config: Annotated[str | None, Flag("NAME|FILE")] = None
-    base: File | None = None
-
-
-@dataclass(frozen=True)
-class Loading(Architecture):
-    """The detector.
-
-    Args:
-        device: auto, cpu, cuda or cuda:N
-        dtype: precision; auto: the checkpoint's
-    """
-
-    device: str = "auto"
-    dtype: Precision = "auto"
-
-    def load(self, model: str) -> Detector:
-        from nes2net.detector import Detector
-        from nes2net.machine.devices import own_device
-        from nes2net.machine.terminal import print_note
-        from nes2net.quantisation import emulation_note
-
-        detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.config, self.base)
-        print_note(emulation_note(detector.precision, detector.device))
-        return detector
-
-
-@dataclass(frozen=True)
-class Length:
-    """How much of each recording.
-
-    Args:
-        num_samples: N samples, 4 s or all; else as it trained
-    """
-
-    num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
-
-    def __post_init__(self) -> None:
-        self.asked()  # before a large model is read
-
-    def asked(self) -> int | Literal["auto", "4sec"] | None:
-        """The number of samples, None for all; ``"auto"`` if nothing is asked for."""
-        if self.num_samples is None:
-            return "auto"
-        if self.num_samples == "4sec":
-            return "4sec"
-        if self.num_samples == "full":
-            return None
-        try:
-            number = int(self.num_samples)
-        except ValueError:
-            number = 0
-        if number < 1:
-            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
-        return number
-
-    def of_files(self) -> int | Literal["auto"] | None:
-        """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
-        from nes2net.audio.waveform import ASVSPOOF_SAMPLES
-
-        return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
-
-    def chosen(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
-        """How many samples to score: what the flag says, else what suits the detector, which a note says."""
-        from nes2net.machine.terminal import print_note
-        from nes2net.scoring.heard import samples_to_score
-
-        asked = self.asked()
-        heard = samples_to_score(record, *(("auto", of_corpus, asked) if asked == "4sec" else (asked, of_corpus)))
-        print_note(heard.words and f"{heard.words}; --samples chooses another part")
-        return heard.num_samples
-
-
-@dataclass(frozen=True)
-class Batches:
-    """Computing.
-
-    Args:
-        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
-        num_workers: processes that read audio
-    """
-
-    batch_size: Count | None = None
-    num_workers: FromZero | None = None
-
-
-@dataclass(frozen=True)
-class Deciding:
-    """What the score means.
-
-    Args:
-        calibration: written by nes2net calibrate --save FILE
-        prior: prior of bona fide; 0.5 if not given
-        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
-        abstain: 'cannot tell' if so few are as unusual (0.01)
-        unbounded: do not bound ratios by the number of trials
-    """
-
-    calibration: File | None = None
-    prior: Annotated[float | None, Flag("P")] = None
-    operating_point: Annotated[str | None, Flag("POINT")] = None
-    abstain: Annotated[float | None, Flag("SHARE")] = None
-    unbounded: bool = False
-
-    def decider(self) -> Decider | None:
-        """The decider that the flags describe; None without a calibration.
-
-        Raises:
-            InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
-        """
-        from nes2net.decisions.calibration import load
-        from nes2net.decisions.decision import Decider, OperatingPoint
-
-        settings: dict[str, Any] = {
-            key: value
-            for key, value in vars(self).items()
-            if key != "calibration" and value is not None and value is not False
-        }
-        if self.calibration is None and settings:
-            flag = f"--{next(iter(settings)).replace('_', '-')}"
-            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
-        if self.calibration is None:
-            return None
-        if "operating_point" in settings:
-            settings["operating_point"] = OperatingPoint.parse(settings["operating_point"])
-        return Decider(load(self.calibration), **settings)

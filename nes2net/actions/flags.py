@@ -1,0 +1,224 @@
+"""Flags that several commands share: corpus, detector, length of a recording, batches, decisions; and what they print at the end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os.path import isfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+
+from nes2net.errors import InputError, counted, listed
+from nes2net.machine.command_line import INCOMPLETE, Listed
+from nes2net.machine.commands import Count, File, Flag, FromZero
+from nes2net.machine.terminal import print_note, printable
+from nes2net.machine.this_process import is_first
+from nes2net.registry import corpora
+
+if TYPE_CHECKING:
+    from nes2net.corpora.trial import Part
+    from nes2net.decisions.decision import Decider
+    from nes2net.detector import Detector
+    from nes2net.scoring.engine import Finished
+
+
+class CorpusNames(Listed):
+    """The names of all corpora, for an argument that may also be ``hub:OWNER/NAME``."""
+
+    def __init__(self) -> None:
+        super().__init__(corpora.names())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or (isinstance(name, str) and name.startswith("hub:"))
+
+
+CorpusName = Annotated[str, Flag(choices=CorpusNames, meaning="a corpus (nes2net info corpora), or hub:OWNER/NAME")]
+ModelName = Annotated[str, Flag("MODEL", meaning="file, folder, or name (nes2net models), also OWNER/NAME of the hub")]
+OnError = Literal["skip", "raise"]
+Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16", "int8"]
+
+
+def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
+    """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
+    from nes2net.corpora.trial import Part  # start-up: NumPy
+
+    definition = corpora.get(corpus)
+    if root is None and definition.home is None:
+        raise InputError(f"where is {corpus}? name its folder after it")
+    place = definition.place(root)
+    return Part(corpus, place, split, protocols, None if root is not None and place == Path(root) else place.name)
+
+
+def architecture_in(name: str) -> dict[str, Any] | str:
+    """The architecture of the recipe in the file ``name``, which options may follow; another name stays as it is.
+
+    Raises:
+        InputError: if the recipe cannot be read, or an option is wrong.
+    """
+    from nes2net.detector.loading import split_options  # start-up: torch
+    from nes2net.recipes.reading import load_recipe  # start-up: pydantic
+
+    file, *options = [name] if isfile(name) else split_options(name)
+    return load_recipe(file, [f"model.{option}" for option in options]).model if isfile(file) else name
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The detector.
+
+    Args:
+        config: published model or recipe (,backend.OPTION=VALUE)
+        base: the weights that an adapted checkpoint leaves out
+    """
+
+    config: Annotated[str | None, Flag("NAME|FILE")] = None
+    base: File | None = None
+
+    @property
+    def described(self) -> dict[str, Any] | str | None:
+        """The architecture that ``config`` names, see :func:`architecture_in`."""
+        return None if self.config is None else architecture_in(self.config)
+
+
+@dataclass(frozen=True)
+class Loading(Architecture):
+    """The detector.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N
+        dtype: precision; auto: the checkpoint's
+    """
+
+    device: str = "auto"
+    dtype: Precision = "auto"
+
+    def load(self, model: str) -> Detector:
+        from nes2net.detector import Detector  # start-up
+        from nes2net.machine.devices import own_device  # start-up
+        from nes2net.quantisation import emulation_note  # start-up
+
+        detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.described, self.base)
+        print_note(emulation_note(detector.precision, detector.device))
+        return detector
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much of each recording.
+
+    Args:
+        num_samples: N samples, 4 s or all; else as it trained
+    """
+
+    num_samples: Annotated[str | None, Flag("N|4sec|full")] = None
+
+    def __post_init__(self) -> None:
+        self.asked()  # before a large model is read
+
+    def asked(self) -> int | Literal["auto", "4sec"] | None:
+        """The number of samples, None for all; ``"auto"`` if nothing is asked for."""
+        if self.num_samples is None:
+            return "auto"
+        if self.num_samples == "4sec":
+            return "4sec"
+        if self.num_samples == "full":
+            return None
+        try:
+            number = int(self.num_samples)
+        except ValueError:
+            number = 0
+        if number < 1:
+            raise InputError(f"`num_samples` is at least 1, 4sec or full, not {self.num_samples[:100]}")
+        return number
+
+    def of_files(self) -> int | Literal["auto"] | None:
+        """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
+        from nes2net.audio.waveform import ASVSPOOF_SAMPLES  # start-up
+
+        return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
+
+    def chosen(self, of_corpus: int, record: Mapping[str, Any]) -> int | None:
+        """How many samples to score: what the flag says, else what suits the detector, which a note says."""
+        from nes2net.scoring.heard import samples_to_score  # start-up
+
+        asked = self.asked()
+        heard = samples_to_score(record, *(("auto", of_corpus, asked) if asked == "4sec" else (asked, of_corpus)))
+        print_note(heard.words and f"{heard.words}; --samples chooses another part")
+        return heard.num_samples
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Computing.
+
+    Args:
+        batch_size: utterances of 4 s per batch (8, or 64 on a GPU)
+        num_workers: processes that read audio
+    """
+
+    batch_size: Count | None = None
+    num_workers: FromZero | None = None
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """What the score means.
+
+    Args:
+        calibration: written by nes2net calibrate --save FILE
+        prior: prior of bona fide; 0.5 if not given
+        operating_point: eer, cost:CMISS,CFA,PRIOR, fa:RATE% or miss:RATE%; if not given, the Bayes threshold
+        abstain: 'cannot tell' if so few are as unusual (0.01)
+        unbounded: do not bound ratios by the number of trials
+    """
+
+    calibration: File | None = None
+    prior: Annotated[float | None, Flag("P")] = None
+    operating_point: Annotated[str | None, Flag("POINT")] = None
+    abstain: Annotated[float | None, Flag("SHARE")] = None
+    unbounded: bool = False
+
+    def decider(self) -> Decider | None:
+        """The decider that the flags describe; None without a calibration.
+
+        Raises:
+            InputError: if the file or a number cannot be used, or a flag needs ``calibration``.
+        """
+        from nes2net.decisions.calibration import load  # start-up
+        from nes2net.decisions.decision import Decider, OperatingPoint  # start-up
+
+        settings: dict[str, Any] = {
+            key: value
+            for key, value in vars(self).items()
+            if key != "calibration" and value is not None and value is not False
+        }
+        if self.calibration is None and settings:
+            flag = f"--{next(iter(settings)).replace('_', '-')}"
+            raise InputError(f"{flag} goes with a calibration: name one with --calibration, or leave it out")
+        if self.calibration is None:
+            return None
+        if "operating_point" in settings:
+            settings["operating_point"] = OperatingPoint.parse(settings["operating_point"])
+        return Decider(load(self.calibration), **settings)
+
+
+def report_finished(result: Finished, file: TextIO | None = None) -> int:
+    """Print what was written and, on standard error, what is missing; return the exit status.
+
+    Only the first of several processes prints, for all of them. ``file`` is standard output if not given.
+    """
+    if not is_first():
+        return 0
+    if result.already_complete:
+        print(f"{result.path} is complete already: {result.done:,} {result.what} of this same detector", file=file)
+        return 0
+    print(f"{result.done:,} of {result.total:,} {result.what} written to {result.path}", file=file)
+    if not result.failures:
+        return 0
+    names = printable(listed(list(result.failures)))
+    print(
+        f"{counted(len(result.failures), 'file was', 'files were')} left out: {names}; {result.record_path} says why for each",
+        file=sys.stderr,
+    )
+    return INCOMPLETE
