@@ -45,14 +45,14 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import load_state_dict
     from nes2net.detector import Detector
-    from nes2net.errors import InputError
     from nes2net.experiments.catalogue import list_models
+    from nes2net.lib.errors import InputError
     from nes2net.registry import create_aggregation, create_backend, create_frontend
 
 #: Public name → module that holds it; ``augment``, ``decisions``, ``localisation``, ``losses`` and ``metrics`` are modules.
 _MODULE_OF = {
     "Detector": "nes2net.detector",
-    "InputError": "nes2net.errors",
+    "InputError": "nes2net.lib.errors",
     "augment": "nes2net",
     "average_checkpoints": "nes2net.checkpoints.averaging",
     "create_aggregation": "nes2net.registry",

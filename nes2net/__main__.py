@@ -2,7 +2,7 @@
 
 import sys
 
-from nes2net.machine.search_path import leave_out_current_folder
+from nes2net.lib.search_path import leave_out_current_folder
 
 if __name__ == "__main__":
     leave_out_current_folder()

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
 from nes2net.backends.frame_backend import FrameBackend
-from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import Size, Takes, name_and_options
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size, Takes, name_and_options
 from nes2net.registry import create_backend, create_frontend
 
 PartOption = Annotated[

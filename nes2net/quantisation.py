@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from nes2net.errors import InputError
 from nes2net.frontends.attention import attend
-from nes2net.machine.devices import check_precision
+from nes2net.lib.devices import check_precision
+from nes2net.lib.errors import InputError
 
 _OFFSET = 128  # of activations: the fast products take unsigned activations and signed weights
 _LARGEST = 126  # of a quantised activation; rounding its scale to bfloat16 may turn 126 into 127

@@ -17,8 +17,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
-from nes2net.errors import InputError, MissingLibrary, check_known, one_line
 from nes2net.frontends.sizes import SIZES, check_exists, check_size, pretraining_file
+from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
@@ -95,7 +95,7 @@ class Registry(Generic[T]):
             InputError: if there is no such name or option, with the nearest one; or if an option has
                 another type or range than the factory declares.
         """
-        from nes2net.options import check_options  # start-up: names are listed without pydantic
+        from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
 
         factory, owner = self.get(name), f"{self.kind} '{name}'"
         parameters = inspect.signature(factory).parameters
@@ -110,7 +110,7 @@ class Registry(Generic[T]):
         Raises:
             InputError: as :meth:`checked`, or if the part is too large.
         """
-        from nes2net.machine.module_size import limited_size  # start-up: names are listed without torch
+        from nes2net.lib.module_size import limited_size  # start-up: names are listed without torch
 
         factory = self.checked(name, options)
         with limited_size(f"{self.kind} '{name}'"):
@@ -350,7 +350,7 @@ def create_backend(name: str, **options: Any) -> Backend:
     """
     from nes2net.backends.base import Backend, check_score_rule  # start-up: names are listed without torch
     from nes2net.backends.heads import GeneralOptions  # start-up, as above
-    from nes2net.options import check_options  # start-up: names are listed without pydantic
+    from nes2net.lib.options import check_options  # start-up: names are listed without pydantic
 
     own = inspect.signature(backends.get(name)).parameters
     general: dict[str, Any] = {k: options[k] for k in ("head", "score_rule") if k in options and k not in own}

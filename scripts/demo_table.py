@@ -17,7 +17,7 @@ from nes2net.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.evaluation.segments import evaluate_segments
-from nes2net.machine.terminal import markdown_table
+from nes2net.lib.terminal import markdown_table
 from nes2net.metrics import compute_eer
 
 SYSTEMS = {

@@ -22,7 +22,7 @@ from builders.runs import assert_same_run, state_of, stop
 from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector, create_frontend
-from nes2net.machine.cuda_graph import Replayed
+from nes2net.lib.cuda_graph import Replayed
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.scoring.corpus import score_trials
@@ -225,7 +225,7 @@ def test_training_goes_on_to_the_same_end(recipe, model_with_dropout, tmp_path, 
     assert all(torch.isfinite(p).all() for p in loaded.parameters())
 
 
-# What tests/machine/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
+# What tests/lib/test_cuda_graph.py asks of the CPU is only that nothing is recorded there.
 @needs_cuda
 @pytest.mark.parametrize("name", ["back-end nes2net_x", "back-end aasist", "front-end wavlm"])
 def test_a_cuda_graph_computes_the_same_scores(name):
@@ -248,7 +248,7 @@ def test_a_cuda_graph_computes_the_same_scores(name):
 def test_what_cannot_be_recorded_is_computed():
     """In a process of its own: after a failed recording, PyTorch's allocator believes that one is under way."""
     code = (
-        "import torch; from nes2net.machine.cuda_graph import Replayed\n"
+        "import torch; from nes2net.lib.cuda_graph import Replayed\n"
         "replayed, x = Replayed(lambda x: x * x.sum().item()), torch.ones(2, device='cuda')\n"
         "with torch.inference_mode(): print(replayed(x).tolist(), replayed(2 * x).tolist())\n"
         "assert torch.cuda.current_stream() == torch.cuda.default_stream()"

@@ -16,7 +16,7 @@ from nes2net.checkpoints.published_names import unwrap_frontend
 from nes2net.checkpoints.state_dict import save_state_dict
 from nes2net.detector.loading import named_architecture, recognise
 from nes2net.inspect.identify import identify
-from nes2net.machine.devices import choose_device
+from nes2net.lib.devices import choose_device
 from nes2net.published_models import PUBLISHED_MODELS
 
 

@@ -64,8 +64,6 @@ def module_of(name: str) -> str:
 
 def test_every_module_stands_in_a_room():
     assert {room(dotted(path)) for path in MODULES} - {FACE, DOOR} == set(FLOORS)
-    top = {"errors", "options", "quantisation", "registry", "version", "distillation", "published_models"}
-    assert {path.stem for path in PACKAGE.glob("*.py")} == {FACE, DOOR, *top}
 
 
 def test_no_arrow_runs_up():

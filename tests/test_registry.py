@@ -10,7 +10,7 @@ import torch
 
 from nes2net import InputError, create_backend, create_frontend
 from nes2net.frontends.sizes import SIZES
-from nes2net.options import check_options, declared
+from nes2net.lib.options import check_options, declared
 from nes2net.registry import Registry, backends, frontends, takes_checkpoint
 
 BACK, FRONT = "back-end", "front-end"
@@ -118,11 +118,11 @@ def test_values_that_are_wrong_or_do_not_go_together(kind, name, options, messag
         CREATE[kind](name, **options)
 
 
-@pytest.mark.parametrize("target", ["nowhere.at_all:Part", "nes2net.errors:Part"])
+@pytest.mark.parametrize("target", ["nowhere.at_all:Part", "nes2net.lib.errors:Part"])
 def test_what_an_installed_package_does_not_have(monkeypatch, target):
     point = EntryPoint("mine", target, "nes2net.backends")
     monkeypatch.setattr("nes2net.registry.entry_points", lambda group: [point])
-    registry = Registry(BACK, "nes2net.backends", {"own": "nes2net.errors:InputError"})
+    registry = Registry(BACK, "nes2net.backends", {"own": "nes2net.lib.errors:InputError"})
     assert registry.names() == ["mine", "own"] and registry.names(installed=False) == ["own"]
     with pytest.raises(InputError, match=f"back-end 'mine' cannot be imported from {target} .*: mend the entry point"):
         registry.get("mine")

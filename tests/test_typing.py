@@ -29,7 +29,7 @@ def score(checkpoint: Path) -> float:
     try:
         return detector.score("x.wav")
     except InputError as error:
-        reveal_type(error)  # nes2net.errors.InputError
+        reveal_type(error)  # nes2net.lib.errors.InputError
         return 0.0
 """
 

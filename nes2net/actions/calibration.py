@@ -34,14 +34,14 @@ from nes2net.decisions.calibration import (
 )
 from nes2net.decisions.population import Population
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.labelled_frames import labelled_frames
 from nes2net.evaluation.matching import labelled_trials, system_names, unlabelled_scores
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.machine.devices import own_device
-from nes2net.machine.files import sha256_of, write_output
-from nes2net.machine.terminal import print_note
+from nes2net.lib.devices import own_device
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import sha256_of, write_output
+from nes2net.lib.terminal import print_note
 from nes2net.registry import corpora
 from nes2net.scoring.engine import Finished
 from nes2net.scoring.heard import samples_to_score

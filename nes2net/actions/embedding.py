@@ -12,9 +12,9 @@ import torch
 from nes2net.audio.files import with_folders_listed
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
-from nes2net.machine.devices import choose_device, own_device
-from nes2net.machine.terminal import print_note
+from nes2net.lib.devices import choose_device, own_device
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_note
 from nes2net.scoring.corpus import EmbeddingResult, embed_trials
 from nes2net.scoring.heard import samples_to_score
 

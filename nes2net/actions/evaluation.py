@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import Report, evaluate_systems
 from nes2net.evaluation.key import Labels
 from nes2net.evaluation.page import write_report, write_segment_report
 from nes2net.evaluation.segments import SegmentEvaluation, evaluate_segments
 from nes2net.evaluation.transfer import ThresholdSource
-from nes2net.machine.files import check_writable
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import check_writable
 from nes2net.scoring.score_file import holds_frames
 
 

@@ -9,11 +9,11 @@ from os.path import isfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.command_line import INCOMPLETE, Listed
-from nes2net.machine.commands import Count, File, Flag, FromZero
-from nes2net.machine.terminal import print_note, printable
-from nes2net.machine.this_process import is_first
+from nes2net.lib.command_line import INCOMPLETE, Listed
+from nes2net.lib.commands import Count, File, Flag, FromZero
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.terminal import print_note, printable
+from nes2net.lib.this_process import is_first
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Loading(Architecture):
 
     def load(self, model: str) -> Detector:
         from nes2net.detector import Detector  # start-up
-        from nes2net.machine.devices import own_device  # start-up
+        from nes2net.lib.devices import own_device  # start-up
         from nes2net.quantisation import emulation_note  # start-up
 
         detector = Detector.from_pretrained(model, own_device(self.device), self.dtype, self.described, self.base)

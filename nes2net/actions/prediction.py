@@ -21,13 +21,13 @@ from nes2net.backends.base import NATURE
 from nes2net.decisions.decision import CANNOT_TELL, Decider
 from nes2net.decisions.population import Traits
 from nes2net.detector import Detector
-from nes2net.errors import InputError, one_line, worded
 from nes2net.evaluation.origin import card
+from nes2net.lib.errors import InputError, one_line, worded
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import printable_name
+from nes2net.lib.times import readable_duration
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name
-from nes2net.machine.times import readable_duration
 from nes2net.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files

@@ -13,11 +13,11 @@ from typing import Any, Literal, NamedTuple
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Part, Trial
 from nes2net.decisions.decision import Decider
-from nes2net.errors import InputError
 from nes2net.evaluation.origin import seen
-from nes2net.machine.files import sha256_of
-from nes2net.machine.terminal import print_note, print_warnings
-from nes2net.machine.this_process import is_first
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import sha256_of
+from nes2net.lib.terminal import print_note, print_warnings
+from nes2net.lib.this_process import is_first
 from nes2net.published_models import published_model
 from nes2net.registry import corpora
 from nes2net.scoring.calibrated import CorpusDecisions, decide_trials, notes_on

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 class Aggregation(nn.Module):

@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.aggregations.base import Aggregation
-from nes2net.errors import InputError
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import Size
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size
 
 _FLOOR = math.log(torch.finfo(torch.float64).eps)  # −36.0437, what the published code gives for log 0
 

@@ -18,8 +18,8 @@ import torch
 
 from nes2net.audio.packed import status_of
 from nes2net.audio.read import load_audio, load_head
-from nes2net.errors import InputError
-from nes2net.machine.files import replacing
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import replacing
 
 # To be raised when :func:`load_audio` changes the samples of a file: entries made before are then
 # not found.

@@ -42,7 +42,7 @@ from nes2net.audio.frames import (
     tag_fault,
 )
 from nes2net.audio.packed import AnyRecording, RecordingBytes, open_recording
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 #: Setting of the environment: read formats in which a cut cannot be noticed.
 UNCHECKED = "NES2NET_UNCHECKED_AUDIO"

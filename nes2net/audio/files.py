@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
-from nes2net.errors import InputError
-from nes2net.machine.terminal import print_note
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_note
 
 #: Suffixes of recordings, in lower case.
 AUDIO_SUFFIXES = frozenset(

@@ -26,10 +26,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
 from nes2net.audio.tables import open_table, pyarrow_module
-from nes2net.errors import InputError, MissingLibrary, first_line, readable_size, shown
-from nes2net.machine.files import Budget, check_arrived
-from nes2net.machine.this_process import is_out_of_memory
-from nes2net.machine.unpacking import open_tar, tar_headers
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, readable_size, shown
+from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.unpacking import open_tar, tar_headers
 
 #: Suffixes of shards, in lower case.
 SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")

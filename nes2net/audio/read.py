@@ -33,8 +33,8 @@ from nes2net.audio.frames import FlacHeader, md5_content, read_flac_header
 from nes2net.audio.packed import AnyRecording, RecordingBytes, fetched, open_recording
 from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE, blocks_at_16k, check_rate, fault_of, to_mono_16k
-from nes2net.errors import InputError
-from nes2net.machine.files import check_arrived
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import check_arrived
 
 # Samples of all channels, over two hours of one channel at 16 kHz. So many are searched for damage
 # where only the beginning is wanted.

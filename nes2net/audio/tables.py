@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeAlias
 
-from nes2net.errors import InputError, MissingLibrary
-from nes2net.machine.files import Budget, check_arrived
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.installation import how_to_install
 
 _ROWS_AT_ONCE, _BYTES_AT_ONCE = 128, 1 << 25
 _MOST_COLUMNS, _COLUMNS_OF_STEP = 1000, 8

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import soxr
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 #: Hz; every detector works at this rate.
 SAMPLE_RATE = 16000

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field
 
 from nes2net.audio.waveform import SAMPLE_RATE, padded
 from nes2net.augment.effect import Effect
-from nes2net.options import Settings, Takes, odd_or_zero
+from nes2net.lib.options import Settings, Takes, odd_or_zero
 
 _LINE_RATE = 8000  # Hz
 _LINE_TAPS = 255  # a transition of about 100 Hz

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nes2net.audio.decoders import samples_of
 from nes2net.audio.waveform import SAMPLE_RATE, padded
 from nes2net.augment.effect import Effect
-from nes2net.errors import MissingLibrary
+from nes2net.lib.errors import MissingLibrary
 
 
 class Codec(Effect):

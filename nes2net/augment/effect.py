@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.augment.sources import Sources
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 _NEEDED = {
     "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",

@@ -16,8 +16,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.options import Settings, Takes
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Settings, Takes
 
 Kind = Literal["noise", "affine", "mixup", "interpolation", "extrapolation"]
 _KINDS: tuple[Kind, ...] = ("noise", "affine", "mixup", "interpolation", "extrapolation")

@@ -21,7 +21,7 @@ from nes2net.audio.waveform import SAMPLE_RATE, head_crop
 from nes2net.augment.effect import Effect, OneOf
 from nes2net.augment.rooms import MeasuredRoom
 from nes2net.augment.sources import CATEGORIES, NoiseFile, Sources
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 _POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
 _TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from nes2net.augment.effect import Effect
 from nes2net.augment.sources import Sources
-from nes2net.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known
 
 if TYPE_CHECKING:
     from nes2net.augment.legacy import LegacyStream

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.augment.effect import Effect
 from nes2net.augment.sources import Sources
-from nes2net.errors import InputError, MissingLibrary
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.installation import how_to_install
 
 # Assumptions: from a small to a large living room, and nobody stands closer to a wall than half a metre.
 _SMALLEST, _LARGEST = (3.0, 3.0, 2.5), (8.0, 6.0, 3.5)  # m

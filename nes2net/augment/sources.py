@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nes2net.audio.files import recordings_below
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 class Category(NamedTuple):

@@ -17,8 +17,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.options import Settings
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Settings
 
 Bands = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

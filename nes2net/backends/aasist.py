@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.options import FeatureDim, Logits
+from nes2net.lib.options import FeatureDim, Logits
 
 PoolRatio = Annotated[float, Field(gt=0, le=1)]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.aasist import Aasist
 from nes2net.backends.heads import HeadOption, create_head
-from nes2net.options import FeatureDim, Logits
+from nes2net.lib.options import FeatureDim, Logits
 
 
 class Res2NetBlock(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from nes2net.backends.heads import HeadOption, create_head
 from nes2net.backends.layer_sum import LayerSum, LayerWeights
 from nes2net.backends.pooling import AttentiveStatisticsPooling
-from nes2net.options import FeatureDim, Logits, Probability, Size, at_most_states
+from nes2net.lib.options import FeatureDim, Logits, Probability, Size, at_most_states
 
 
 class AspCosine(LayerSum):

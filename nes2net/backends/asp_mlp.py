@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.pooling import AttentiveStatisticsPooling
-from nes2net.options import FeatureDim, Logits, Size
+from nes2net.lib.options import FeatureDim, Logits, Size
 
 
 class AspMlp(Backend):

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from nes2net.aggregations.attm import AttentiveMerging
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
 
 
 class SiLU(nn.Module):

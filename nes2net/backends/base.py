@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nes2net.errors import InputError, counted
-from nes2net.machine.devices import at_least_float32, without_autocast
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError, counted
 
 ScoreRule = Literal["logit", "difference", "probability", "cosine"]
 """How a score is made of logits, see :func:`scores_of`."""
@@ -242,7 +242,7 @@ def check_divides(option: str, divisor: int, what: str, number: int) -> None:
 
     >>> check_divides("num_heads", 4, "embed_dim", 150)
     Traceback (most recent call last):
-    nes2net.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
+    nes2net.lib.errors.InputError: embed_dim = 150 cannot be divided by num_heads = 4; it can be divided by 2, 3, 5, 6, 10, 15, 25, 30, 50
     """
     if number % divisor:
         divisors = ", ".join(str(n) for n in range(2, min(number, 64) + 1) if number % n == 0)

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer, check_divides
-from nes2net.options import FeatureDim, Logits, Probability
+from nes2net.lib.options import FeatureDim, Logits, Probability
 
 MAX_FRAMES = 10_000
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import LogitLayer
 from nes2net.backends.layer_sum import LayerSum
-from nes2net.errors import InputError
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import FeatureDim, Logits, Size, at_most_states
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import FeatureDim, Logits, Size, at_most_states
 
 _PERCEPTRON_DIM = 40
 

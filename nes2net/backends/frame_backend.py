@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nes2net.backends.base import Backend, ScoreRule, scores_of
 from nes2net.backends.pooling import POOLINGS, Pooling
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 Utterance = Literal["mean", "min", "attentive"]
 """How the embedding of an utterance is made from its frames' embeddings, see :class:`FrameBackend`."""

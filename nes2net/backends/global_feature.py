@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.options import FeatureDim, Logits, Size, Takes
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes
 
 Even = Annotated[int, Field(ge=2, le=65_536, multiple_of=2), Takes("an even number from 2 to 65536")]
 

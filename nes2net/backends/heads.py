@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer, ScoreRule, precise_linear
-from nes2net.errors import InputError, check_known
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import check_options
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError, check_known
+from nes2net.lib.options import check_options
 
 
 class Head(nn.Module):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
-from nes2net.machine.devices import at_least_float32, without_autocast
+from nes2net.lib.devices import at_least_float32, without_autocast
 
 LayerWeights = Literal["sum", "softmax", "plain"]
 """How the weights of the layers are normalised: divided by their plain sum, by a softmax, or not at all."""

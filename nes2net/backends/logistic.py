@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.options import FeatureDim, Logits
+from nes2net.lib.options import FeatureDim, Logits
 
 
 class Logistic(Backend):

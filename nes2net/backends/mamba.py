@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend, LogitLayer
 from nes2net.backends.selective_scan import selective_scan
-from nes2net.options import FeatureDim, Logits, Takes
+from nes2net.lib.options import FeatureDim, Logits, Takes
 
 STATE_DIM = 16
 CONV_KERNEL = 4

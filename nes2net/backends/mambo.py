@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from nes2net.backends.base import Backend, LogitLayer, check_divides
 from nes2net.backends.mamba import NORM_EPS, Mixer, draw_delta_bias
 from nes2net.backends.state_space_dual import state_space_dual
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import FeatureDim, Logits, Probability
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.options import FeatureDim, Logits, Probability
 
 CAUSAL_KERNEL = 4
 

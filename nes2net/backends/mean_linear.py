@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.frame_backend import FrameBackend, Utterance
 from nes2net.backends.heads import HeadOption, OneClassColumnHead, OneClassHead, create_head
-from nes2net.options import FeatureDim, Logits, Size, Takes
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes
 
 
 class MeanLinear(FrameBackend):

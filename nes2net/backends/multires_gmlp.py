@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from nes2net.aggregations.base import gated_sum
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import P2SGradHead
-from nes2net.errors import InputError
-from nes2net.options import Probability, Takes, at_most_states, multiple_of
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Takes, at_most_states, multiple_of
 
 Resolution = Literal[20, 40, 80, 160, 320, 640]
 #: Lengths in ms of the segments of the six scales, for frames of 20 ms.

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import LogitLayer, check_divides
 from nes2net.backends.frame_backend import FrameBackend, Utterance
-from nes2net.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or_zero
+from nes2net.lib.options import FeatureDim, Logits, Size, Takes, multiple_of, odd_or_zero
 
 Split = Annotated[int, Field(ge=2, le=64)]
 SplitDim = Annotated[FeatureDim, multiple_of(lambda options: prod(options["nes_ratio"]), usual=64)]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nes2net.aggregations.base import gated_sum
 from nes2net.backends.base import Backend, check_divides
 from nes2net.backends.conformer import MAX_FRAMES, ConformerBlock, Encoder, HeadTokenAttention
-from nes2net.options import FeatureDim, Logits, Probability, multiple_of
+from nes2net.lib.options import FeatureDim, Logits, Probability, multiple_of
 
 
 class Raptor(Backend):

@@ -19,8 +19,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nes2net.backends.aasist import SpectroTemporalGraph, residual_encoder
-from nes2net.errors import InputError
-from nes2net.options import Logits, Takes
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Logits, Takes
 
 
 def sinc_filters(num_filters: int, num_taps: int, sample_rate: int) -> Tensor:

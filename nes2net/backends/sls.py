@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from nes2net.aggregations.base import gated_sum
 from nes2net.backends.base import Backend, LogitLayer
-from nes2net.errors import InputError
-from nes2net.options import Follows, Takes, at_most_states
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Follows, Takes, at_most_states
 
 POOL = 3
 HIDDEN_DIM = 1024

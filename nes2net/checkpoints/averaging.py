@@ -20,7 +20,7 @@ from nes2net.checkpoints.state_dict import (
     read_record,
     with_metadata,
 )
-from nes2net.errors import InputError, listed
+from nes2net.lib.errors import InputError, listed
 
 MODES = ("mean", "legacy")
 

@@ -14,7 +14,7 @@ from nes2net.checkpoints.model_types import check_type, is_openai
 from nes2net.checkpoints.state_dict import state_dict_in, state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
 from nes2net.checkpoints.unpickling import Record, content_of, plain
-from nes2net.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown
 
 # fairseq's name and the transformers library's; {n} is a number, {rest} the end of the name.
 # Names that both share are not listed.

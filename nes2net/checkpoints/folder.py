@@ -18,10 +18,10 @@ from torch import Tensor
 from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read_huggingface_folder
 from nes2net.checkpoints.model_types import types_of
 from nes2net.checkpoints.state_dict import digest, load_state_dict
-from nes2net.errors import InputError, listed, shown
-from nes2net.machine.files import make_folder, replacing, temporary_folder, write_text, writing
-from nes2net.machine.hub_errors import hub_errors
-from nes2net.machine.yaml_text import read_yaml_file, write_yaml
+from nes2net.lib.errors import InputError, listed, shown
+from nes2net.lib.files import make_folder, replacing, temporary_folder, write_text, writing
+from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.yaml_text import read_yaml_file, write_yaml
 
 #: If there is a file of the head, the weights belong to the front-end alone, under the names of
 #: the transformers library.

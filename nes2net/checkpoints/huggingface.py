@@ -11,8 +11,8 @@ from torch import Tensor
 from nes2net.checkpoints.fairseq import to_fairseq
 from nes2net.checkpoints.model_types import MODEL_TYPES, check_type, from_transformers
 from nes2net.checkpoints.state_dict import load_state_dict
-from nes2net.errors import InputError, shown
-from nes2net.machine.plain_data import read_json
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import read_json
 
 CONFIG_FILE, PREPROCESSOR_FILE = "config.json", "preprocessor_config.json"
 _OUR_NORMALIZE = "nes2net_normalize"  # how an exported front-end normalises, if not as the library does

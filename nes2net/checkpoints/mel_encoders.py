@@ -20,8 +20,8 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE, PREPROCESSOR_FILE, read
 from nes2net.checkpoints.model_types import check_type, is_openai
 from nes2net.checkpoints.state_dict import state_dict_of
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.errors import InputError, shown
-from nes2net.machine.plain_data import read_json
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import read_json
 
 #: Where newer releases of the transformers library write the feature extractor of a processor.
 _PROCESSOR_FILE = "processor_config.json"

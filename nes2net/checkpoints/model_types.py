@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nes2net.errors import InputError, MissingLibrary, first_line, listed, shown
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, listed, shown
 
 
 class ModelType(NamedTuple):

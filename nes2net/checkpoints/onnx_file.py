@@ -11,12 +11,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from nes2net.checkpoints.onnx_format import damaged, foreign, read_onnx
-from nes2net.errors import InputError, MissingLibrary, first_line, shown
-from nes2net.machine.devices import named_device
-from nes2net.machine.files import sha256_of
-from nes2net.machine.installation import how_to_install
-from nes2net.machine.plain_data import validated_json
-from nes2net.options import ModelDescription
+from nes2net.lib.devices import named_device
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
+from nes2net.lib.files import sha256_of
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.options import ModelDescription
+from nes2net.lib.plain_data import validated_json
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

@@ -18,11 +18,11 @@ from pathlib import Path
 from pydantic import RootModel
 
 from nes2net.checkpoints.published_file import COMMIT, PublishedFile
-from nes2net.errors import InputError, Unfinished
-from nes2net.machine.files import sha256_of, write_text
-from nes2net.machine.hub_errors import hub_errors
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.terminal import print_note
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.files import sha256_of, write_text
+from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.terminal import print_note
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_RECORD = 10_000  # bytes
@@ -158,7 +158,7 @@ class Shelf:
         from huggingface_hub import constants  # start-up
         from huggingface_hub.utils import WeakFileLock  # start-up
 
-        from nes2net.machine.http_files import HttpFiles, RemoteFile  # start-up
+        from nes2net.lib.http_files import HttpFiles, RemoteFile  # start-up
 
         if constants.HF_HUB_OFFLINE:
             raise InputError("HF_HUB_OFFLINE is set")
@@ -172,7 +172,7 @@ class Shelf:
 
     def _check(self, found: Path, seen: FirstSeen | None) -> None:
         """Compare what was found with what is known of it, and record it."""
-        from nes2net.machine.http_files import digests_of  # start-up
+        from nes2net.lib.http_files import digests_of  # start-up
 
         sha256, size, revision = "", None, ""
         if self.file.hub is not None and found != self.place:

@@ -22,9 +22,9 @@ from torch import Tensor
 
 from nes2net.checkpoints.torch_file import check_file, read_torch_file
 from nes2net.checkpoints.unpickling import Record, plain
-from nes2net.errors import InputError, first_line, listed, shown
-from nes2net.machine.files import replacing, writing
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.errors import InputError, first_line, listed, shown
+from nes2net.lib.files import replacing, writing
+from nes2net.lib.this_process import usable_processors
 
 _METADATA = "nes2net"
 _MOST_TENSORS, _LONGEST_NAME = 50_000, 1000  # characters

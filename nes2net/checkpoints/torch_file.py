@@ -21,11 +21,11 @@ from typing import Any, BinaryIO, TypeAlias
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.guarded_pickle import Exceeded, Refused
 from nes2net.checkpoints.unpickling import Record, TensorUnpickler
-from nes2net.errors import InputError, first_line
-from nes2net.machine.files import Budget, check_arrived
-from nes2net.machine.this_process import is_out_of_memory
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.guarded_pickle import Exceeded, Refused
+from nes2net.lib.this_process import is_out_of_memory
 
 #: Gives a tensor's storage for its key and number of bytes.
 _StorageOf: TypeAlias = Callable[[str, int], torch.UntypedStorage]

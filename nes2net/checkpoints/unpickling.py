@@ -19,10 +19,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.errors import InputError, shown
-from nes2net.machine.files import Budget
-from nes2net.machine.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import Budget
+from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.plain_data import LONGEST_NUMBER, MOST_BYTES, MOST_DEPTH, MOST_VALUES
 
 _STORAGES = {
     "DoubleStorage": torch.float64,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from nes2net.errors import InputError
-from nes2net.machine.commands import Count, Flag, Folder, FromZero, called
-from nes2net.machine.files import replacing
-from nes2net.machine.terminal import say_written
+from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import replacing
+from nes2net.lib.terminal import say_written
 
 
 @dataclass(frozen=True)

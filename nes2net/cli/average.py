@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from nes2net.cli.next_commands import after_averaging, print_next
-from nes2net.errors import InputError
-from nes2net.machine.command_line import WRONG_INPUT
-from nes2net.machine.commands import File, Flag, called
-from nes2net.machine.terminal import printable_name
+from nes2net.lib.command_line import WRONG_INPUT
+from nes2net.lib.commands import File, Flag, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable_name
 
 
 @called(names={"folder": "checkpoints", "batch_norm_batches": "--update-bn"})

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import Annotated
 
 from nes2net.actions.flags import ModelName, Precision
-from nes2net.errors import InputError, counted
-from nes2net.machine.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.commands import Count, File, Flag, FromZero, called
+from nes2net.lib.errors import InputError, counted
 
 _DEFAULT = "wav2vec2_Nes2Net_X"
 
@@ -59,8 +59,8 @@ def bench(
     from nes2net.detector import Detector
     from nes2net.detector.loading import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table
-    from nes2net.machine.devices import choose_device
-    from nes2net.machine.terminal import print_note
+    from nes2net.lib.devices import choose_device
+    from nes2net.lib.terminal import print_note
     from nes2net.quantisation import emulation_note
     from nes2net.scoring.kernel import default_batch_size
 

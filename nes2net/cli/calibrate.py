@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from nes2net.actions.flags import Architecture, Batches, CorpusName, Length, Loading, ModelName, report_finished
 from nes2net.cli.next_commands import print_next
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.commands import File, Flag, Folder, FromZero, called
-from nes2net.machine.terminal import print_warnings, printable, say_written, table_line
+from nes2net.lib.commands import File, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.terminal import print_warnings, printable, say_written, table_line
 
 if TYPE_CHECKING:
     from nes2net.actions.calibration import Calibrated
@@ -102,7 +102,7 @@ def fit(
     """
     from nes2net.actions.calibration import Recordings, apply_calibration, calibrate
     from nes2net.evaluation.key import Labels
-    from nes2net.machine.files import check_writable, make_folder
+    from nes2net.lib.files import check_writable, make_folder
     from nes2net.scoring.measuring import forget_traits
     from nes2net.scoring.score_file import holds_frames
 
@@ -226,7 +226,7 @@ def recordings(
         allow_inverted: accept that higher scores mean spoofed
     """
     from nes2net.actions.calibration import calibrate_recordings
-    from nes2net.machine.files import check_writable, make_folder
+    from nes2net.lib.files import check_writable, make_folder
 
     make_folder(Path(save).parent)
     check_writable(save, stream=True)  # before a large model is read

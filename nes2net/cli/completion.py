@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from nes2net.machine.command_line import OneLineParser
-from nes2net.machine.commands import called
+from nes2net.lib.command_line import OneLineParser
+from nes2net.lib.commands import called
 
 #: For a shell, a function that completes one of ``names`` or a file.
 _NAME_OR_FILE = {

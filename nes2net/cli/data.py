@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import CorpusName, located
-from nes2net.errors import InputError, counted, listed, readable_size, worded
-from nes2net.machine.command_line import INCOMPLETE, Listed
-from nes2net.machine.commands import Flag, Folder, called
-from nes2net.machine.terminal import printable, text_table
+from nes2net.lib.command_line import INCOMPLETE, Listed
+from nes2net.lib.commands import Flag, Folder, called
+from nes2net.lib.errors import InputError, counted, listed, readable_size, worded
+from nes2net.lib.terminal import printable, text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def download(
     """
     from nes2net.corpora.check import check_corpus
     from nes2net.corpora.download import fetch_all, plan_downloads
-    from nes2net.machine.http_files import MOST_TRIES, HttpFiles
+    from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
     with HttpFiles(most_tries=1 if dry_run else MOST_TRIES) as client:

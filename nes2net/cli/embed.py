@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from nes2net.actions.flags import Batches, CorpusName, Length, Loading, ModelName, OnError, located, report_finished
-from nes2net.errors import InputError
-from nes2net.machine.commands import File, Flag, Folder
+from nes2net.lib.commands import File, Flag, Folder
+from nes2net.lib.errors import InputError
 
 
 def embed(
@@ -57,7 +57,7 @@ def embed(
         layer: hidden state of the front-end: last, all, or a number from 0
     """
     from nes2net.actions.embedding import check_layer, embed_recordings, frontend_alone, trials_of_files
-    from nes2net.machine.yaml_text import read_value
+    from nes2net.lib.yaml_text import read_value
     from nes2net.registry import corpora
 
     number: Any = int(layer) if layer.isdecimal() else layer

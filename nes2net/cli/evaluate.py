@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from nes2net.actions.flags import CorpusName
-from nes2net.errors import InputError
-from nes2net.machine.commands import File, Flag, Folder, called
-from nes2net.machine.terminal import print_warnings, printable, say_written
+from nes2net.lib.commands import File, Flag, Folder, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_warnings, printable, say_written
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:

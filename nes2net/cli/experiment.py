@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Batches
-from nes2net.errors import InputError, worded
-from nes2net.machine.command_line import INCOMPLETE, WRONG_INPUT
-from nes2net.machine.commands import Count, Flag, Folder, called
-from nes2net.machine.terminal import printable, say_written, text_table
-from nes2net.machine.this_process import process_count
+from nes2net.lib.command_line import INCOMPLETE, WRONG_INPUT
+from nes2net.lib.commands import Count, Flag, Folder, called
+from nes2net.lib.errors import InputError, worded
+from nes2net.lib.terminal import printable, say_written, text_table
+from nes2net.lib.this_process import process_count
 
 if TYPE_CHECKING:
     from nes2net.experiments.jobs import Machine
@@ -72,8 +72,8 @@ def run(
     from nes2net.experiments.jobs import Machine, unfinished
     from nes2net.experiments.plan import plan_experiment
     from nes2net.experiments.running import do_here, do_in_processes
-    from nes2net.machine.files import exclusive_lock
-    from nes2net.machine.search_path import python_command
+    from nes2net.lib.files import exclusive_lock
+    from nes2net.lib.search_path import python_command
 
     if process_count() > 1:
         raise InputError("an experiment starts its own processes: leave torchrun out, and give `jobs`")
@@ -226,10 +226,10 @@ def experiment() -> None:
 
 
 def _task(name: str, plan: Plan, machine: Machine) -> int:
-    from nes2net.errors import check_known
     from nes2net.experiments.jobs import unfinished
     from nes2net.experiments.running import do_here
     from nes2net.experiments.slurm import TABLE
+    from nes2net.lib.errors import check_known
 
     if name == TABLE:
         return _tables(plan, [])

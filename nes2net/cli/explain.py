@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Length, Loading, ModelName
-from nes2net.errors import InputError, counted
-from nes2net.machine.command_line import INCOMPLETE
-from nes2net.machine.commands import Count, Flag, Folder, FromZero, called
-from nes2net.machine.files import json_text, replacing, write_output, writing
-from nes2net.machine.outputs import check_places, named_alike
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import print_note, printable_name, say_written
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import Count, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import json_text, replacing, write_output, writing
+from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import print_note, printable_name, say_written
 
 if TYPE_CHECKING:
     from nes2net.explanation import Explanation

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from nes2net.actions.flags import Architecture, Length, ModelName, Precision
-from nes2net.errors import InputError
-from nes2net.machine.commands import File, Flag, called, given
-from nes2net.machine.terminal import printable_name, say_written
+from nes2net.lib.commands import File, Flag, called, given
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable_name, say_written
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector

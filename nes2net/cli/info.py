@@ -6,9 +6,9 @@ import json
 from os.path import exists
 from typing import TYPE_CHECKING, Annotated, Any
 
-from nes2net.errors import InputError
-from nes2net.machine.commands import Flag
-from nes2net.machine.terminal import printable
+from nes2net.lib.commands import Flag
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable
 
 if TYPE_CHECKING:
     from nes2net.inspect.names import Result

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, get_type_hints
 
-from nes2net.errors import InputError
-from nes2net.machine.command_line import WRONG_INPUT, OneLineParser, run
-from nes2net.machine.commands import add_command
+from nes2net.lib.command_line import WRONG_INPUT, OneLineParser, run
+from nes2net.lib.commands import add_command
+from nes2net.lib.errors import InputError
 from nes2net.registry import Registry
 from nes2net.version import __version__
 

@@ -6,8 +6,8 @@ import json
 import re
 from dataclasses import asdict
 
-from nes2net.errors import check_known
-from nes2net.machine.terminal import printable
+from nes2net.lib.errors import check_known
+from nes2net.lib.terminal import printable
 
 
 def models(name: str | None = None, *, json_: bool = False) -> None:

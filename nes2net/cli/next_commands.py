@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nes2net.machine.terminal import printable_name
-from nes2net.machine.this_process import is_first
+from nes2net.lib.terminal import printable_name
+from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.recipes.recipe import Recipe
@@ -31,7 +31,7 @@ def print_next(commands: Sequence[Words]) -> None:
 
 def after_training(folder: Path, recipe: Recipe) -> list[Words]:
     """Average the best epochs of ``folder`` if there are several, then score and evaluate."""
-    from nes2net.errors import InputError
+    from nes2net.lib.errors import InputError
     from nes2net.training.averaging import average_path
     from nes2net.training.selection import AVERAGES, best_epochs
 
@@ -52,7 +52,7 @@ def after_averaging(checkpoint: Path, recipe: Recipe) -> list[Words]:
     The part is the evaluation part if it is there, otherwise the development part, and never one that
     was trained on.
     """
-    from nes2net.errors import InputError
+    from nes2net.lib.errors import InputError
     from nes2net.registry import corpora
 
     commands: list[Words] = []

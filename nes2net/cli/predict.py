@@ -12,12 +12,12 @@ from typing import Annotated, Any, Literal
 from nes2net.actions.flags import Deciding, Length, Loading, ModelName
 from nes2net.cli.next_commands import command_line
 from nes2net.cli.predict_files import FilesBeside
-from nes2net.errors import InputError, counted, readable_size, worded
-from nes2net.machine.command_line import INCOMPLETE
-from nes2net.machine.commands import Count, Flag, Folder, called, given
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable_name, table_line, written_said_last
-from nes2net.machine.times import clock
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import Count, Flag, Folder, called, given
+from nes2net.lib.errors import InputError, counted, readable_size, worded
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import printable_name, table_line, written_said_last
+from nes2net.lib.times import clock
 
 #: Columns and their widths after the file's name, and the further columns of a calibration.
 _SCORES, _SEGMENTS = {"score": 10, "duration": 10}, {"start": 10, "end": 10, "score": 10}

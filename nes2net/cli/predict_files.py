@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nes2net.errors import InputError
-from nes2net.machine.files import writing
-from nes2net.machine.outputs import check_places, named_alike
-from nes2net.machine.terminal import say_written
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import writing
+from nes2net.lib.outputs import check_places, named_alike
+from nes2net.lib.terminal import say_written
 
 if TYPE_CHECKING:
     from nes2net.actions.prediction import Prediction

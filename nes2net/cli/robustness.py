@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from nes2net.actions.flags import CorpusName, Length, Loading, ModelName, located
-from nes2net.errors import InputError
-from nes2net.machine.command_line import INCOMPLETE
-from nes2net.machine.commands import Count, File, Flag, Folder, FromZero, called
-from nes2net.machine.terminal import print_warnings, printable, say_written
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import Count, File, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import print_warnings, printable, say_written
 
 
 @called(names={"augment.musan": "--musan", "augment.rir": "--rir"})

@@ -6,10 +6,10 @@ import sys
 from typing import Annotated
 
 from nes2net.actions.flags import Length, Loading, ModelName
-from nes2net.errors import counted, listed
-from nes2net.machine.command_line import INCOMPLETE
-from nes2net.machine.commands import File, Flag, Folder
-from nes2net.machine.terminal import printable
+from nes2net.lib.command_line import INCOMPLETE
+from nes2net.lib.commands import File, Flag, Folder
+from nes2net.lib.errors import counted, listed
+from nes2net.lib.terminal import printable
 
 
 def scale(

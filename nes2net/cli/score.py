@@ -18,8 +18,8 @@ from nes2net.actions.flags import (
     report_finished,
 )
 from nes2net.cli.next_commands import after_scoring, print_next
-from nes2net.errors import InputError
-from nes2net.machine.commands import File, Flag, Folder, FromZero, called
+from nes2net.lib.commands import File, Flag, Folder, FromZero, called
+from nes2net.lib.errors import InputError
 
 if TYPE_CHECKING:
     from nes2net.scoring.kernel import Scorer
@@ -84,7 +84,7 @@ def score(
         compile: compile the detector first (torch.compile)
     """
     from nes2net.actions.scoring import score_corpus
-    from nes2net.machine.devices import own_device
+    from nes2net.lib.devices import own_device
     from nes2net.registry import corpora
 
     decider, part = deciding.decider(), located(corpus, root, split, protocols)

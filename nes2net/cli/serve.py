@@ -7,9 +7,9 @@ from importlib.util import find_spec
 from typing import Annotated
 
 from nes2net.actions.flags import Deciding, Loading, ModelName
-from nes2net.errors import MissingLibrary
-from nes2net.machine.commands import Flag, called
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.commands import Flag, called
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
 
 
 @called(resumes=False)

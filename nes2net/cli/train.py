@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from nes2net.cli.next_commands import after_training, print_next
-from nes2net.machine.commands import Flag, called
+from nes2net.lib.commands import Flag, called
 
 
 @called(names={"root": "data.root", "protocols": "data.protocols"})

@@ -16,7 +16,7 @@ import numpy as np
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.machine.text_files import checked_float, read_rows
+from nes2net.lib.text_files import checked_float, read_rows
 
 # The first and third as in the published code's folder database/, the second as in the corpus.
 _PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")

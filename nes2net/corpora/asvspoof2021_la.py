@@ -18,8 +18,8 @@ import numpy as np
 from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import Columns, Files, ListedCorpus
-from nes2net.errors import InputError
-from nes2net.machine.text_files import checked_float, read_rows
+from nes2net.lib.errors import InputError
+from nes2net.lib.text_files import checked_float, read_rows
 
 # As in the keys; the published scripts call "hidden" "hidden_track".
 PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation.segments import Segment
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 
@@ -133,7 +133,7 @@ class Corpus(ABC):
     :class:`~nes2net.corpora.layout.ListedCorpus` and :class:`~nes2net.corpora.folders.FolderCorpus`
     derive the trials from a declaration of the files.
 
-    Methods raise :class:`~nes2net.errors.InputError` if a file is malformed or a part unknown, and
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown, and
     :class:`~nes2net.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
     They open no audio file.
     """
@@ -320,7 +320,7 @@ class Corpus(ABC):
         return ["as many trials, but other ids or labels"] if digest is not None and key_digest(key) != digest else []
 
     def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
-        """Raise :class:`~nes2net.errors.InputError` if there is no ``phase``.
+        """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
 
         Without this check, a key that names no phases would pass for any phase. ``key`` holds the
         labelled trials. If a user's own list names no parts, its only phases are ``eval`` and

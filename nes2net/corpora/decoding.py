@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 from nes2net.audio.read import measure_audio
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import InputError
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.search_path import secure_multiprocessing
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.errors import InputError
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.search_path import secure_multiprocessing
+from nes2net.lib.this_process import usable_processors
 
 _CHUNK = 32  # files that a process reads before it reports
 # Chunks handed out per process ahead of the results: no process waits, and memory does not grow

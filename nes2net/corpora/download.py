@@ -21,12 +21,12 @@ from urllib.parse import quote, unquote, urlsplit
 from pydantic import BaseModel, Field
 
 from nes2net.corpora.corpus import Corpus, Download
-from nes2net.errors import InputError, Unfinished, counted, listed, readable_size, shown
-from nes2net.machine.files import exclusive_lock, make_folder, write_text
-from nes2net.machine.http_files import HttpFiles, RemoteFile, digests_of
-from nes2net.machine.hub_errors import hub_errors
-from nes2net.machine.plain_data import read_json_as, validated_json
-from nes2net.machine.unpacking import is_archive, unpack
+from nes2net.lib.errors import InputError, Unfinished, counted, listed, readable_size, shown
+from nes2net.lib.files import exclusive_lock, make_folder, write_text
+from nes2net.lib.http_files import HttpFiles, RemoteFile, digests_of
+from nes2net.lib.hub_errors import hub_errors
+from nes2net.lib.plain_data import read_json_as, validated_json
+from nes2net.lib.unpacking import is_archive, unpack
 
 RECORD = "nes2net_download.json"
 _HUB, _SETS = "hub:", "https://huggingface.co/datasets/"

@@ -23,7 +23,7 @@ from pathlib import PurePosixPath
 from nes2net.corpora.corpus import Counts
 from nes2net.corpora.layout import Files, ListedCorpus, Table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
-from nes2net.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown
 
 _BONAFIDE = "Bonafide"
 

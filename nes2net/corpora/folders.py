@@ -26,7 +26,7 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.id_tables import read_labels
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,10 @@ from nes2net.corpora.id_tables import delimiter_of, first_line, unknown_label
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_of, read_segments
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, counted, listed, shown
+from nes2net.lib.errors import InputError, counted, listed, shown
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.localisation.label_files import read_reco2dur, read_rttm
 from nes2net.localisation.segments import Segment
-from nes2net.machine.progress import ProgressDisplay
 
 #: Word, in lower case → our label.
 LABELS = {

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.shards import CORPUS
-from nes2net.errors import InputError, shown
-from nes2net.machine.hub_errors import hub_errors
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.hub_errors import hub_errors
 
 #: What the names of such corpora begin with.
 PREFIX = "hub:"

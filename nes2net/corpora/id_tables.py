@@ -9,8 +9,8 @@ from typing import NamedTuple
 from nes2net.audio.files import AUDIO_SUFFIXES
 from nes2net.corpora.protocol import read_csv
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, shown
-from nes2net.machine.text_files import read_rows
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.text_files import read_rows
 
 #: Names of a column of ids or paths; case counts for nothing, and ``-`` and a space are ``_``.
 ID_COLUMNS = (

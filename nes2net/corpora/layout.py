@@ -23,8 +23,8 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.id_tables import labels_alone, read_labels
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, check_known, shown
-from nes2net.machine.text_files import read_rows
+from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.text_files import read_rows
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.machine.text_files import read_rows
+from nes2net.lib.text_files import read_rows
 
 _VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
 _LISTS = {"train": "train.txt", "dev": "dev.txt", "eval": "test.txt"}

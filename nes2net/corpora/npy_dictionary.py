@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.checkpoints.guarded_pickle import GuardedUnpickler, Refused
-from nes2net.errors import InputError, first_line, shown
-from nes2net.machine.files import Budget, read_bounded
-from nes2net.machine.text_files import MOST_BYTES
+from nes2net.lib.errors import InputError, first_line, shown
+from nes2net.lib.files import Budget, read_bounded
+from nes2net.lib.guarded_pickle import GuardedUnpickler, Refused
+from nes2net.lib.text_files import MOST_BYTES
 
 
 def read_npy_dictionary(path: str | Path) -> dict[str, NDArray]:

@@ -23,9 +23,9 @@ from nes2net.audio.packed import fetched, open_recording, pyarrow_module, status
 from nes2net.corpora.generic import FIELDS
 from nes2net.corpora.protocol import WHOLE
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.files import json_text, read_bounded, remove_left, replacing, write_text, writing
-from nes2net.machine.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import json_text, read_bounded, remove_left, replacing, write_text, writing
+from nes2net.lib.progress import ProgressDisplay
 
 Format = Literal["parquet", "tar"]
 FORMATS: tuple[Format, ...] = get_args(Format)

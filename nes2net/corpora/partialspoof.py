@@ -24,7 +24,7 @@ from nes2net.corpora.corpus import Counts, Download
 from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
-from nes2net.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.label_files import read_reco2dur
 from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment

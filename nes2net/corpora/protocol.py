@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, counted, listed, one_line, shown
-from nes2net.machine.text_files import decoded_text, has_control
+from nes2net.lib.errors import InputError, counted, listed, one_line, shown
+from nes2net.lib.text_files import decoded_text, has_control
 
 #: The whole corpus, requested like one of its parts.
 WHOLE = "all"

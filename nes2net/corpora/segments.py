@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.localisation.frames import RESOLUTIONS, pool_labels
 from nes2net.localisation.label_files import read_rttm
 from nes2net.localisation.segments import ROUNDING, Segment, frame_labels

@@ -48,10 +48,10 @@ from nes2net.corpora import protocol as files
 from nes2net.corpora.generic import FIELDS, LABELS, SPLIT_WORDS, UserCorpus
 from nes2net.corpora.protocol import WHOLE, NotFound
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
-from nes2net.errors import InputError, counted, first_line, listed, readable_size, shown
-from nes2net.machine.files import Budget
-from nes2net.machine.plain_data import parsed_json
-from nes2net.machine.this_process import is_out_of_memory
+from nes2net.lib.errors import InputError, counted, first_line, listed, readable_size, shown
+from nes2net.lib.files import Budget
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.this_process import is_out_of_memory
 
 #: Names of the id of a recording.
 IDS = ("utterance_id", "id", "utt_id", "__key__")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 

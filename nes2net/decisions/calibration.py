@@ -20,10 +20,10 @@ from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
 from nes2net.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.decisions.population import Population, as_saved
-from nes2net.errors import InputError, counted
-from nes2net.machine.files import json_text, write_output
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.terminal import printable
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import json_text, write_output
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.terminal import printable
 from nes2net.metrics import (
     compute_act_dcf,
     compute_cllr,

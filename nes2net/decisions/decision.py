@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from nes2net.decisions.calibration import LinearCalibration, Llrs
 from nes2net.decisions.population import Traits
-from nes2net.errors import InputError
-from nes2net.machine.terminal import printable_name
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import printable_name
 from nes2net.metrics.dcf import act_dcf_threshold
 
 

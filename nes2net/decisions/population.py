@@ -23,7 +23,7 @@ from pydantic import AfterValidator, Field, GetPydanticSchema
 from typing_extensions import TypedDict
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
 SCALARS = ("duration", "level", "bandwidth")

@@ -13,7 +13,7 @@ from torch import Tensor
 from nes2net.audio.waveform import Padding
 from nes2net.detector.loading import SavedNetwork
 from nes2net.detector.network import EmbeddingOf
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation.segments import Segment
 from nes2net.localisation.stretches import MIN_DURATION, fake_stretches
 from nes2net.scoring.calibrated import decide, stretch_rule

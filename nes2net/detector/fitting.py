@@ -16,10 +16,10 @@ from torch import Tensor
 from nes2net.checkpoints.published_names import of_frontend
 from nes2net.checkpoints.state_dict import Misfit, compare
 from nes2net.detector.network import Network
-from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend
-from nes2net.machine.without_memory import without_memory
-from nes2net.options import declared, name_and_options
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import declared, name_and_options
+from nes2net.lib.without_memory import without_memory
 from nes2net.registry import Registry, aggregations, backends
 
 _PARTS: dict[str, tuple[Registry[Any], str]] = {"aggregation": (aggregations, "last"), "backend": (backends, "")}

@@ -46,15 +46,15 @@ from nes2net.checkpoints.state_dict import (
 from nes2net.detector.fitting import changed_options, fitted_config, share_of_other_kinds
 from nes2net.detector.network import Network
 from nes2net.detector.weights_known import TENSORS_KEY, checked_record, holds_weights_of
-from nes2net.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import SIZES, pretraining_file
-from nes2net.machine.devices import PRECISIONS, check_precision, choose_device, named_precision
-from nes2net.machine.terminal import print_note
-from nes2net.machine.without_memory import without_memory
-from nes2net.machine.yaml_text import set_value
-from nes2net.options import check_model, name_and_options
+from nes2net.lib.devices import PRECISIONS, check_precision, choose_device, named_precision
+from nes2net.lib.errors import InputError, MissingLibrary, check_known, did_you_mean, first_line, nearest, shown
+from nes2net.lib.options import check_model, name_and_options
+from nes2net.lib.terminal import print_note
+from nes2net.lib.without_memory import without_memory
+from nes2net.lib.yaml_text import set_value
 from nes2net.published_models import (
     ARCHITECTURE_KEY,
     CODES,

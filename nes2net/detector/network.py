@@ -18,13 +18,13 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import digest
-from nes2net.errors import InputError
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
-from nes2net.machine.cuda_graph import Replayed
-from nes2net.machine.devices import PRECISIONS, at_least_float32, check_precision, named_precision
-from nes2net.machine.terminal import printable_name
-from nes2net.options import Input, declared, fitted, name_and_options
+from nes2net.lib.cuda_graph import Replayed
+from nes2net.lib.devices import PRECISIONS, at_least_float32, check_precision, named_precision
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, declared, fitted, name_and_options
+from nes2net.lib.terminal import printable_name
 from nes2net.published_models import PublishedModel, published_model
 from nes2net.quantisation import fastest_precision, quantise
 from nes2net.registry import backends, create_aggregation, create_backend
@@ -155,7 +155,7 @@ class Network(nn.Module):
         """Compute scores in ``precision`` from now on; return this detector.
 
         Args:
-            precision: one of :data:`nes2net.machine.devices.PRECISIONS`. ``"float32"`` keeps its
+            precision: one of :data:`nes2net.lib.devices.PRECISIONS`. ``"float32"`` keeps its
                 whole mantissa on a GPU too; ``"tf32"`` is faster there. ``"int8"`` quantises the
                 weights, see :mod:`nes2net.quantisation`, which cannot be undone. ``"fastest"`` is
                 one of them (:func:`nes2net.quantisation.fastest_precision`).

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.corpora.protocol import NotFound, canonical_phase
 from nes2net.corpora.trial import BONAFIDE
-from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import FEWEST, OFFICIAL, Parts, Row, speaker_groups, tables
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import Matched, contradicted_labels, system_names
@@ -27,7 +26,8 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import MOST_LINES, Measured, cost, format_p, in_this_process, percent, plain, points
 from nes2net.evaluation.transfer import ScoredSet, Threshold, ThresholdSource, TransferTable, thresholds, transfer_table
 from nes2net.evaluation.transfer_tables import text_of
-from nes2net.machine.text_files import recorded_digests
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.text_files import recorded_digests
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.metrics.intervals import Draws
 from nes2net.registry import corpora

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from nes2net.corpora.corpus import Corpus, key_digest
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, did_you_mean, listed
 from nes2net.evaluation.matching import Matched, match_file
-from nes2net.machine.text_files import recorded_digests
+from nes2net.lib.errors import InputError, did_you_mean, listed
+from nes2net.lib.text_files import recorded_digests
 from nes2net.registry import corpora
 
 # A message looks for no nearest value in a field with more values.

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, listed
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
+from nes2net.lib.errors import InputError, listed
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.metrics import Frames, ScoredUtterance, measured
 from nes2net.localisation.segments import segments_of_frames

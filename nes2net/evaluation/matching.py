@@ -10,7 +10,7 @@ The scores of several systems stand side by side, one column for each file and o
 >>> match(key, ["a", "b", "c"], [2.0, 1.0, -1.0])
 Traceback (most recent call last):
     ...
-nes2net.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (`allow_partial` evaluates the rest)
+nes2net.lib.errors.InputError: scores and key do not fit: 1 of 4 trials without a score: d (`allow_partial` evaluates the rest)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from nes2net.corpora.id_tables import possible_ids
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Trial
-from nes2net.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.score_file import read_own_labels, read_scores
 
 #: Sums of millions of scores up to here are finite.

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF
 from nes2net.decisions.decision import Decider
-from nes2net.errors import counted
 from nes2net.evaluation.breakdown import sorting_fields
 from nes2net.evaluation.matching import Matched
+from nes2net.lib.errors import counted
 from nes2net.metrics import wilson_interval
 
 #: Label of the trials → what they are called, and what the share of wrong decisions on them is called.

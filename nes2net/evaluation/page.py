@@ -54,11 +54,11 @@ from nes2net.evaluation.tables import (
 )
 from nes2net.evaluation.transfer import in_words
 from nes2net.evaluation.transfer_tables import tables_of
+from nes2net.lib.files import json_text, write_output, write_text
+from nes2net.lib.templates import page_templates
+from nes2net.lib.terminal import printable
 from nes2net.localisation.metrics import ScoredUtterance
 from nes2net.localisation.segments import BONAFIDE
-from nes2net.machine.files import json_text, write_output, write_text
-from nes2net.machine.templates import page_templates
-from nes2net.machine.terminal import printable
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
 from nes2net.registry import corpora, effects
 

@@ -17,7 +17,7 @@ from nes2net.evaluation.curves import RATES, det_range, reliability, thinned_det
 from nes2net.evaluation.evaluate import Evaluation
 from nes2net.evaluation.robustness import Robustness
 from nes2net.evaluation.transfer import Transfer
-from nes2net.machine.pictures import Axes, Figure, MaxNLocator, matplotlib
+from nes2net.lib.pictures import Axes, Figure, MaxNLocator, matplotlib
 
 
 class _Line(NamedTuple):

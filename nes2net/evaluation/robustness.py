@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 from nes2net import metrics
 from nes2net.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
-from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.key import score_input
 from nes2net.evaluation.matching import match_file
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Cell, Figure, Measured, Table, format_p, markdown, percent, points
-from nes2net.machine.files import sha256_of
-from nes2net.machine.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import sha256_of
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.metrics.intervals import two_sided_p
 from nes2net.registry import corpora, effects
 

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import canonical_phase
-from nes2net.errors import InputError, counted
 from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.labelled_frames import RTTM, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import sha256_of
 from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
 from nes2net.localisation.frames import RESOLUTIONS
 from nes2net.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
@@ -38,7 +39,6 @@ from nes2net.localisation.metrics import (
     timed_frames,
 )
 from nes2net.localisation.segments import segments_of_frames
-from nes2net.machine.files import sha256_of
 
 #: A boundary of the truth and one of the scores count as the same if they are at most so many
 #: seconds apart.

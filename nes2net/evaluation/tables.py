@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.machine.progress import bootstrap_progress
-from nes2net.machine.terminal import markdown_table, printable_name, text_table
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.progress import bootstrap_progress
+from nes2net.lib.terminal import markdown_table, printable_name, text_table
+from nes2net.lib.this_process import usable_processors
 from nes2net.metrics.intervals import Draws, trials_behind
 
 if TYPE_CHECKING:

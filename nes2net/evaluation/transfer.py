@@ -21,7 +21,6 @@ from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider, OperatingPoint
-from nes2net.errors import InputError, counted
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.curves import Bin, reliability
 from nes2net.evaluation.key import Key, score_input
@@ -29,8 +28,9 @@ from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.one_class import OneClass, judge_one_class
 from nes2net.evaluation.origin import read_scored_by
 from nes2net.evaluation.tables import Figure, Measured, plain, points
-from nes2net.machine.files import sha256_of
-from nes2net.machine.text_files import recorded_digests
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import sha256_of
+from nes2net.lib.text_files import recorded_digests
 from nes2net.registry import corpora
 
 # Lengths of recordings that count as the same: corpora say 64,000 or 64,600 samples for four seconds.

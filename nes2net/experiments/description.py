@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from nes2net.audio.waveform import LONGEST_CUT
-from nes2net.errors import InputError, check_known, did_you_mean, shown
-from nes2net.machine.files import json_text
-from nes2net.machine.plain_data import first_problem
-from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file
+from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
+from nes2net.lib.files import json_text
+from nes2net.lib.plain_data import first_problem
+from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file
 from nes2net.registry import corpora
 
 PACKAGED = Path(__file__).parent / "packaged"

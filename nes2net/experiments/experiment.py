@@ -13,16 +13,16 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
-from nes2net.errors import InputError, counted
 from nes2net.evaluation.experiment import ExperimentResult, ResultCell, ResultRow, comparability
 from nes2net.evaluation.page import write_experiment
 from nes2net.experiments.jobs import Job, Run, ScoreJob, TrainJob, unfinished
 from nes2net.experiments.missing import Missing, Search
 from nes2net.experiments.plan import Plan
-from nes2net.machine.files import write_text
-from nes2net.machine.terminal import text_table
-from nes2net.machine.times import readable_duration
-from nes2net.machine.yaml_text import write_yaml
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import write_text
+from nes2net.lib.terminal import text_table
+from nes2net.lib.times import readable_duration
+from nes2net.lib.yaml_text import write_yaml
 
 
 def missing_for(jobs: Sequence[Job]) -> list[Missing]:

@@ -20,15 +20,15 @@ from pydantic import BaseModel
 from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.experiment import Measured
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.description import Average, EvaluationSet
 from nes2net.experiments.missing import Missing, Search, missing_for_training
-from nes2net.machine.files import json_text, make_folder, sha256_of, write_text
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.terminal import printable
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import json_text, make_folder, sha256_of, write_text
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.terminal import printable
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora
 from nes2net.scoring.heard import samples_to_score

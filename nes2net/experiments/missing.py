@@ -12,8 +12,8 @@ from nes2net.audio.packed import is_there
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Part
-from nes2net.errors import InputError, counted, listed
 from nes2net.frontends.sizes import SIZES, obtain
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora, takes_checkpoint
 from nes2net.training.tasks.task import create_task

@@ -12,10 +12,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError
 from nes2net.experiments.description import Average, EvaluationSet, Experiment
 from nes2net.experiments.jobs import EvaluateJob, Job, Run, ScoreJob, TrainJob
-from nes2net.machine.files import Budget, json_text
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import Budget, json_text
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 

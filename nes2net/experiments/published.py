@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from nes2net.errors import InputError, check_known, shown
-from nes2net.machine.text_files import read_text
-from nes2net.options import Takes, check_options, declared
+from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.options import Takes, check_options, declared
+from nes2net.lib.text_files import read_text
 
 _PACKAGED = Path(__file__).with_name("published.yaml")
 

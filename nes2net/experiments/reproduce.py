@@ -14,11 +14,11 @@ from nes2net.actions.scoring import score_corpus
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Part
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted, listed
 from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
 from nes2net.evaluation.page import write_report
 from nes2net.experiments.missing import Missing, missing_for_training, missing_keys, missing_part
 from nes2net.experiments.published import PublishedRow
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import PACKAGED, load_recipe
 from nes2net.recipes.recipe import Recipe

@@ -18,12 +18,12 @@ from nes2net.augment import Effect, Sources
 from nes2net.corpora.protocol import select_phase
 from nes2net.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
-from nes2net.errors import InputError, counted, listed, one_line
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
-from nes2net.machine.files import exclusive_lock, json_text, write_text
-from nes2net.machine.plain_data import read_json
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import process_count, usable_processors
+from nes2net.lib.errors import InputError, counted, listed, one_line
+from nes2net.lib.files import exclusive_lock, json_text, write_text
+from nes2net.lib.plain_data import read_json
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.this_process import process_count, usable_processors
 from nes2net.registry import corpora, create_condition, default_conditions, effects
 from nes2net.scoring.engine import NothingDone
 from nes2net.scoring.kernel import Scorer, check_takes_audio_alone

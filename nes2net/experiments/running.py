@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from nes2net.errors import InputError, Unfinished, first_line, one_line
 from nes2net.experiments.jobs import Job, Machine, unfinished
 from nes2net.experiments.plan import Task
-from nes2net.machine.files import make_folder, never_linked, write_text, writing
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.errors import InputError, Unfinished, first_line, one_line
+from nes2net.lib.files import make_folder, never_linked, write_text, writing
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.this_process import usable_processors
 from nes2net.training.interruption import StopRequests
 
 _TAIL = 4096  # bytes at the end of a log, in which the reason of a failure is looked for

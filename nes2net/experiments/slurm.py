@@ -16,12 +16,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net.errors import InputError, MissingLibrary, first_line
 from nes2net.experiments.description import SlurmSettings
 from nes2net.experiments.plan import Task
-from nes2net.machine.files import json_text, write_text
-from nes2net.machine.installation import how_to_install
-from nes2net.machine.plain_data import read_json_as
+from nes2net.lib.errors import InputError, MissingLibrary, first_line
+from nes2net.lib.files import json_text, write_text
+from nes2net.lib.installation import how_to_install
+from nes2net.lib.plain_data import read_json_as
 
 #: Name of the task that makes the table.
 TABLE = "table"

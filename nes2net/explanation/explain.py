@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from nes2net.audio.read import SAMPLE_RATE, count_samples, load_excerpt
 from nes2net.audio.remarks import remark_of
 from nes2net.detector import Detector
-from nes2net.errors import InputError, check_known
 from nes2net.explanation.faithfulness import Check, check
 from nes2net.explanation.gradients import METHODS, attribute, num_gradients
 from nes2net.explanation.layers import Layers, weigh_layers
 from nes2net.explanation.occlusion import num_occlusions, occlude
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.subject import Fill, Removable, Subject
+from nes2net.lib.errors import InputError, check_known
 from nes2net.scoring.heard import length_of_training, samples_to_score
 from nes2net.scoring.waveforms import Audio, recording_of
 

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nes2net.errors import InputError, MissingLibrary
 from nes2net.explanation.relevance import Relevance
 from nes2net.explanation.subject import Removable, Subject
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import InputError, MissingLibrary
+from nes2net.lib.installation import how_to_install
 from nes2net.scoring.kernel import differentiable, scoring_mode
 
 #: Names of the methods.

@@ -9,7 +9,7 @@ import numpy as np
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.explanation.explain import Explanation
 from nes2net.explanation.faithfulness import in_words
-from nes2net.machine.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
+from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba
 from nes2net.scoring.track_plot import BONAFIDE, INK, SPOOF, drawable, name_picture, style
 
 _BAR = "#6b7785"

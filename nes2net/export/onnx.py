@@ -30,9 +30,9 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import NATURE, ScoreRule
 from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
 from nes2net.detector import Detector
-from nes2net.errors import InputError, first_line
 from nes2net.export.onnx_detector import OnnxDetector
-from nes2net.machine.files import check_no_device, replacing, temporary_folder, writing
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.files import check_no_device, replacing, temporary_folder, writing
 from nes2net.published_models import RECORD_KEY, START_KEY, start_of, without_weights
 from nes2net.scoring.kernel import check_takes_audio_alone, scoring_mode
 from nes2net.version import __version__

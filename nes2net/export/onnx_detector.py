@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.checkpoints.onnx_file import OnnxFile, accepted_lengths
-from nes2net.errors import InputError, counted, first_line
 from nes2net.frontends.base import UsedSamples
-from nes2net.machine.this_process import is_out_of_memory
+from nes2net.lib.errors import InputError, counted, first_line
+from nes2net.lib.this_process import is_out_of_memory
 from nes2net.published_models import without_weights
 
 

@@ -10,8 +10,8 @@ from nes2net.backends.base import NATURE
 from nes2net.decisions import calibration as calibrations
 from nes2net.decisions.decision import Decider
 from nes2net.detector import Detector
-from nes2net.machine.files import write_text
-from nes2net.machine.installation import requirement
+from nes2net.lib.files import write_text
+from nes2net.lib.installation import requirement
 from nes2net.scoring.calibrated import check_belongs
 from nes2net.version import __version__
 

@@ -18,9 +18,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.errors import InputError, check_known, shown
 from nes2net.frontends.base import Frontend
-from nes2net.options import Probability, Takes, check_options
+from nes2net.lib.errors import InputError, check_known, shown
+from nes2net.lib.options import Probability, Takes, check_options
 
 #: Options of each kind.
 KINDS: dict[str, tuple[str, ...]] = {
@@ -95,7 +95,7 @@ def check_adaptation(options: Any, owner: str) -> Adaptation:
     {'kind': 'lora', 'rank': 4, 'alpha': 16, 'targets': 'attention', 'dropout': 0.0}
     >>> check_adaptation({"kind": "bitfit", "rank": 4}, "`train.adapt`")
     Traceback (most recent call last):
-    nes2net.errors.InputError: `train.adapt` of kind bitfit has no option 'rank': it is of lora and dora
+    nes2net.lib.errors.InputError: `train.adapt` of kind bitfit has no option 'rank': it is of lora and dora
     """
     if not isinstance(options, Mapping):
         raise InputError(f"{owner} is a mapping such as {{kind: lora, rank: 8, alpha: 16}}, not {shown(options)}")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recomputed
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from nes2net.checkpoints.fairseq import to_fairseq
-from nes2net.errors import MissingLibrary
 from nes2net.frontends.base import Layers
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
 
 # Our options that fairseq's Wav2Vec2Config does not have, or that only its pre-training uses.
 _OTHERS = ("engine", "pretraining_heads", "final_dim", "latent_vars", "latent_groups")

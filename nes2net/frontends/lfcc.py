@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import InputError
 from nes2net.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
+from nes2net.lib.errors import InputError
 
 Filters = Annotated[int, Field(ge=1, le=1024)]
 

@@ -9,8 +9,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError
 from nes2net.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
+from nes2net.lib.errors import InputError
 
 _WINDOWS = {
     "blackman": torch.blackman_window,

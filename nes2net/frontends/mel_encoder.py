@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from nes2net.checkpoints.mel_encoders import Family, as_float32, read_mel_encoder
 from nes2net.checkpoints.state_dict import check_fit
-from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers
 from nes2net.frontends.onednn import with_onednn
-from nes2net.machine.devices import at_least_float32, without_autocast
-from nes2net.options import check_options
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import check_options
 
 
 class MelEncoder(Frontend):

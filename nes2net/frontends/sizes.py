@@ -30,7 +30,7 @@ from typing import Any
 
 from nes2net.checkpoints.model_types import MODEL_TYPES
 from nes2net.checkpoints.published_file import PublishedFile
-from nes2net.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.errors import InputError
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
-from nes2net.machine.devices import at_least_float32, without_autocast
+from nes2net.lib.devices import at_least_float32, without_autocast
+from nes2net.lib.errors import InputError
 
 WindowLength = Annotated[int, Field(ge=16, le=16_384)]
 HopLength = Annotated[int, Field(ge=32, le=16_384)]

@@ -24,14 +24,14 @@ from nes2net.checkpoints.huggingface import PREPROCESSOR_FILE, library_options, 
 from nes2net.checkpoints.mel_encoders import as_float32
 from nes2net.checkpoints.model_types import from_transformers, types_of
 from nes2net.checkpoints.state_dict import check_fit
-from nes2net.errors import InputError
 from nes2net.frontends import fairseq_engine
 from nes2net.frontends.attention import for_transformers
 from nes2net.frontends.base import Frontend, Layers, UsedSamples, check_hop_length
 from nes2net.frontends.feature_extractor import embed_positions, extract_features
 from nes2net.frontends.onednn import with_onednn
 from nes2net.frontends.relative_attention import GatedRelativeAttention
-from nes2net.options import Preset, Probability, Size, Takes, check_options
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Preset, Probability, Size, Takes, check_options
 
 #: Seven convolutions (channels, kernel, stride): 20 ms hop, 25 ms receptive field at 16 kHz.
 STANDARD_CONVOLUTIONS = ((512, 10, 5), *((512, 3, 2),) * 4, *((512, 2, 2),) * 2)

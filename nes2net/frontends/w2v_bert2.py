@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from nes2net.checkpoints.mel_encoders import W2V_BERT2
 from nes2net.checkpoints.model_types import from_transformers
-from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, WINDOW, kaldi_log_mel
 from nes2net.frontends.mel_encoder import MelEncoder
 from nes2net.frontends.relative_attention import RelativeKeyAttention
 from nes2net.frontends.ssl import EncoderLayers, Heads, Kernel
-from nes2net.options import Probability, Size
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Size
 
 Positions = Annotated[int, Field(ge=0, le=4096)]
 

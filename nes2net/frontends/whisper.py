@@ -19,12 +19,12 @@ from torch.nn import functional
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.checkpoints.model_types import from_transformers
-from nes2net.errors import InputError
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, whisper_log_mel
 from nes2net.frontends.mel_encoder import MelEncoder
 from nes2net.frontends.ssl import EncoderLayers, Heads
-from nes2net.options import Probability, Size
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Probability, Size
 
 Seconds = Annotated[int, Field(ge=1, le=30)]
 

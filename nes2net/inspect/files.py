@@ -17,13 +17,13 @@ from nes2net.checkpoints.huggingface import CONFIG_FILE
 from nes2net.decisions.calibration import load as load_calibration
 from nes2net.detector import Detector
 from nes2net.detector.loading import sound_description
-from nes2net.errors import InputError, counted
 from nes2net.inspect.identify import Identity, identify
 from nes2net.inspect.info import costs, describe_config
 from nes2net.inspect.names import Result, describe_recipe, model_rows, published_facts
 from nes2net.inspect.sheet import Sheet, shown
-from nes2net.machine.files import sha256_of
-from nes2net.options import name_and_options
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.files import sha256_of
+from nes2net.lib.options import name_and_options
 from nes2net.published_models import (
     PUBLISHED_MODELS,
     START_KEY,

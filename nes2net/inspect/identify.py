@@ -23,10 +23,10 @@ from nes2net.detector import Detector
 from nes2net.detector.fitting import changed_options
 from nes2net.detector.loading import fitting_models, leaves_out_frontend, recognise, sound_description, without_wrapper
 from nes2net.detector.weights_known import checked_record, holds_weights_of
-from nes2net.errors import InputError, shown
 from nes2net.frontends.base import Frontend
 from nes2net.frontends.sizes import sizes_of
-from nes2net.machine.plain_data import check_plain
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import check_plain
 from nes2net.published_models import ARCHITECTURE_KEY, PUBLISHED_MODELS, RECORD_KEY, START_KEY, without_weights
 from nes2net.registry import create_frontend
 

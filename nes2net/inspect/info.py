@@ -17,8 +17,8 @@ from nes2net.audio.read import SAMPLE_RATE
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted, did_you_mean
 from nes2net.frontends.base import Frontend
+from nes2net.lib.errors import InputError, counted, did_you_mean
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.registry import (
     Registry,

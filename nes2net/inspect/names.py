@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 from nes2net.checkpoints.shelf import Shelf
 from nes2net.corpora.corpus import Counts
 from nes2net.corpora.layout import ListedCorpus
-from nes2net.errors import InputError, MissingLibrary, counted, did_you_mean
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.overview import COMMANDS
 from nes2net.inspect.part_options import PLURALS, about, general_rows, option_rows, source, title, variant
 from nes2net.inspect.sheet import Sheet, plain, shown
+from nes2net.lib.errors import InputError, MissingLibrary, counted, did_you_mean
+from nes2net.lib.options import PARTS, name_and_options
 from nes2net.metrics.eer import compute_eer
-from nes2net.options import PARTS, name_and_options
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, PublishedModel
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes
 from nes2net.recipes.recipe import SECTIONS, Recipe

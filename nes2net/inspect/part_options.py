@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 from typing import Any
 
 from nes2net.inspect.sheet import plain, shown
-from nes2net.options import Preset, declared
+from nes2net.lib.options import Preset, declared
 from nes2net.registry import Registry, aggregations, backends, frontends, losses
 
 #: Parameters of constructors that are not options: what a detector gives to its parts.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from nes2net.machine.terminal import printable_name, table_line
+from nes2net.lib.terminal import printable_name, table_line
 
 WIDTH = 100
 _AS_WRITTEN = ("value", "default")  # columns whose values are shown as a recipe has them

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 #: Lengths of frames that are measured, in ms.
 RESOLUTIONS = (10, 20, 40, 80, 160, 320, 640)

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
+from nes2net.lib.progress import bootstrap_progress
+from nes2net.lib.this_process import usable_processors
 from nes2net.localisation.metrics import (
     ScoredUtterance,
     Tail,
@@ -26,8 +28,6 @@ from nes2net.localisation.metrics import (
     sorted_frames,
     timed_frames,
 )
-from nes2net.machine.progress import bootstrap_progress
-from nes2net.machine.this_process import usable_processors
 from nes2net.metrics.eer import compute_eer, last_of_ties
 from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric

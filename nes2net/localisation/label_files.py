@@ -17,11 +17,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from nes2net.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import write_text
+from nes2net.lib.terminal import printable
+from nes2net.lib.text_files import checked_float, read_rows
 from nes2net.localisation.segments import Segment, map_segments
-from nes2net.machine.files import write_text
-from nes2net.machine.terminal import printable
-from nes2net.machine.text_files import checked_float, read_rows
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _LONGEST = 1e7  # seconds: 115 days, which keeps frames within an array's reach

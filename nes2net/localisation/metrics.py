@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation.segments import ROUNDING, SPOOF, frame_labels
 from nes2net.metrics.eer import checked_scores, eer_of_sorted, last_of_ties
 

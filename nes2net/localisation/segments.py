@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known
 
 BONAFIDE, SPOOF = "bonafide", "spoof"
 #: Seconds by which times of files, which have three decimals, may differ.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nes2net.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known
 from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural

@@ -8,9 +8,9 @@ from typing import Any
 
 from nes2net.backends.base import Backend
 from nes2net.backends.heads import HEADS
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import name_and_options
 from nes2net.losses.criterion import Criterion
-from nes2net.options import name_and_options
 from nes2net.registry import losses
 
 

@@ -20,9 +20,9 @@ from nes2net.backends.heads import (
     nearest_cosines,
     renormed_cosines,
 )
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Size, Takes
 from nes2net.losses.criterion import ClassWeighted, ClassWeights, MeanOfSamples, NotNegative, Positive, shares_of
-from nes2net.options import Size, Takes
 
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 Margin = Annotated[

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import checked_classes, det_curve, last_of_ties, roc_points, walk
 
 # Evaluation plan of ASVspoof 5, track 1: prior of spoofing and costs of the two errors.

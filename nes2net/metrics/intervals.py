@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import checked_classes, compute_eer
 from nes2net.metrics.resampling import any_metric, quick_metric
 
@@ -50,7 +50,7 @@ class Draws(TypedDict, total=False):
     :class:`~concurrent.futures.ThreadPoolExecutor` chooses. The result does not depend on it."""
     progress: Callable[[Iterable[NDArray], int], Iterable[NDArray]] | None
     """Takes the draws and their number, and gives the draws back while it shows how many are done,
-    such as :func:`nes2net.machine.progress.bootstrap_progress`; by default nothing is shown."""
+    such as :func:`nes2net.lib.progress.bootstrap_progress`; by default nothing is shown."""
 
 
 class Comparison(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.dcf import compute_min_dcf
 from nes2net.metrics.eer import checked_scores, compute_eer
 

@@ -10,8 +10,8 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any
 
-from nes2net.errors import InputError, did_you_mean
-from nes2net.options import what_it_takes
+from nes2net.lib.errors import InputError, did_you_mean
+from nes2net.lib.options import what_it_takes
 from nes2net.recipes.reading import PACKAGED
 from nes2net.recipes.recipe import ITEMS, SECTIONS, Recipe
 from nes2net.recipes.section import Section, meant_key

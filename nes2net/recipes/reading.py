@@ -7,8 +7,8 @@ from os.path import isfile
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError, did_you_mean, shown
-from nes2net.machine.yaml_text import hint_of, read_value, read_yaml_file, set_value
+from nes2net.lib.errors import InputError, did_you_mean, shown
+from nes2net.lib.yaml_text import hint_of, read_value, read_yaml_file, set_value
 from nes2net.recipes.data import CorpusConfig, alias_of
 from nes2net.recipes.recipe import DEFAULT_MODEL, Recipe, recipe_from_dict
 

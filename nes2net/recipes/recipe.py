@@ -12,8 +12,8 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.errors import InputError, shown
-from nes2net.options import Takes, check_model
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.options import Takes, check_model
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.data import CorpusConfig, DataConfig
 from nes2net.recipes.section import AlsoCalled, FolderPart, Section, Source, Text, refuse, text_keys

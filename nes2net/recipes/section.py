@@ -22,8 +22,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, ErrorDetails
 
-from nes2net.errors import InputError, did_you_mean, nearest, shown, worded
-from nes2net.options import Takes, what_it_takes
+from nes2net.lib.errors import InputError, did_you_mean, nearest, shown, worded
+from nes2net.lib.options import Takes, what_it_takes
 
 
 def _not_boolean(value: Any) -> Any:
@@ -63,7 +63,7 @@ def refuse(*rules: tuple[Any, str]) -> None:
 
     >>> refuse((1 > 2, "1 is above 2"), (3 > 2, "3 is above 2"))
     Traceback (most recent call last):
-    nes2net.errors.InputError: 3 is above 2
+    nes2net.lib.errors.InputError: 3 is above 2
     """
     for wrong, message in rules:
         if wrong:

@@ -9,7 +9,7 @@ from pydantic import (
     model_validator,
 )
 
-from nes2net.options import Takes
+from nes2net.lib.options import Takes
 from nes2net.recipes.section import Count, NotNegative, Probability, Section, Source, Text, refuse
 
 #: Samples of a label of 10 ms.

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from nes2net.errors import InputError, first_line
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.this_process import usable_processors
 from nes2net.scale.libraries import library
 from nes2net.training.interruption import StopRequests
 

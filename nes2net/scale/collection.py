@@ -12,9 +12,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from nes2net.errors import InputError, Unfinished, counted, first_line, listed, worded
-from nes2net.machine.files import check_no_device, exclusive_lock
-from nes2net.machine.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, Unfinished, counted, first_line, listed, worded
+from nes2net.lib.files import check_no_device, exclusive_lock
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.scale.cluster import Resources, connected
 from nes2net.scale.engine import Facts, Model, checked_batch_size, facts_of, pieces_dataset, scored_pieces
 from nes2net.scale.libraries import library

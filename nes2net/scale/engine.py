@@ -18,7 +18,7 @@ from nes2net.audio.packed import AnyRecording, RecordingBytes
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError, one_line
+from nes2net.lib.errors import InputError, one_line
 from nes2net.scale.cluster import Resources, start_ray
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece, packed, unpacked

@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from nes2net.errors import MissingLibrary
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
 
 
 def library(name: str) -> Any:

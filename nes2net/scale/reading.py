@@ -14,10 +14,10 @@ from nes2net.audio.files import is_recording
 from nes2net.audio.packed import RecordingBytes, audio_column
 from nes2net.audio.tables import ArrowMessages, ParquetTable
 from nes2net.corpora.shards import IDS
-from nes2net.errors import InputError, first_line, one_line, readable_size
-from nes2net.machine.files import Budget
-from nes2net.machine.plain_data import parsed_json
-from nes2net.machine.unpacking import open_tar, tar_headers
+from nes2net.lib.errors import InputError, first_line, one_line, readable_size
+from nes2net.lib.files import Budget
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.unpacking import open_tar, tar_headers
 from nes2net.scale.libraries import library
 from nes2net.scale.pieces import Piece
 from nes2net.scale.sources import Shard, is_url, unreachable

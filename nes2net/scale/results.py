@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.audio.tables import ParquetTable
-from nes2net.errors import InputError, first_line
-from nes2net.machine.files import Budget, check_no_device, json_text, read_bounded, replacing, write_text, writing
-from nes2net.machine.plain_data import parsed_json, read_json_as, validated_json
+from nes2net.lib.errors import InputError, first_line
+from nes2net.lib.files import Budget, check_no_device, json_text, read_bounded, replacing, write_text, writing
+from nes2net.lib.plain_data import parsed_json, read_json_as, validated_json
 from nes2net.scale.libraries import library
 from nes2net.scale.sources import Shard
 from nes2net.scoring import score_file

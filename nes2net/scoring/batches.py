@@ -26,10 +26,10 @@ from nes2net.audio.packed import is_there, size_of
 from nes2net.audio.read import SAMPLE_RATE, stated_length
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, one_line
-from nes2net.machine.processes import ALONE, Processes
-from nes2net.machine.this_process import usable_processors
-from nes2net.machine.workers import Loader, stacked
+from nes2net.lib.errors import InputError, one_line
+from nes2net.lib.processes import ALONE, Processes
+from nes2net.lib.this_process import usable_processors
+from nes2net.lib.workers import Loader, stacked
 from nes2net.scoring.engine import Share
 from nes2net.scoring.journal import Row, stamp
 from nes2net.scoring.kernel import Scorer, SegmentScorer, start, start_rows
@@ -278,7 +278,7 @@ def read_batches(
     Neither trials nor batches pile up: a reading process gets an item only shortly before its turn.
 
     Raises:
-        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.machine.workers.Loader`.
+        InputError, Unfinished: if the reading processes fail, see :class:`nes2net.lib.workers.Loader`.
     """
     yield from Loader(Reading(partial(_waveform, reader)), batches, collate, num_workers, pin_memory=pin_memory)
 

@@ -20,9 +20,9 @@ from tqdm import tqdm
 from nes2net.audio.tables import pyarrow_module
 from nes2net.audio.waveform import Padding
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted
-from nes2net.machine.text_files import as_cell, of_cell
-from nes2net.machine.this_process import is_first
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.text_files import as_cell, of_cell
+from nes2net.lib.this_process import is_first
 from nes2net.scoring import score_file, segment_file
 from nes2net.scoring.batches import (
     Compute,
@@ -333,7 +333,7 @@ def embed_trials(
     cannot be used has no row.
 
     A ``.npy`` file is an array N×E, and ``{out}.csv`` names the id and label of each row; an apostrophe
-    comes before an id that a spreadsheet would compute (:func:`~nes2net.machine.text_files.as_cell`).
+    comes before an id that a spreadsheet would compute (:func:`~nes2net.lib.text_files.as_cell`).
     A ``.parquet`` file has the columns ``id``, ``label`` and ``embedding``, a list of E numbers.
 
     Args:

@@ -26,11 +26,11 @@ from typing_extensions import NamedTuple  # Python 3.10 has no generic one of it
 
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted, shown, worded
-from nes2net.machine.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
-from nes2net.machine.processes import ALONE, Processes, joined
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.terminal import printable
+from nes2net.lib.errors import InputError, counted, shown, worded
+from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
+from nes2net.lib.processes import ALONE, Processes, joined
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.terminal import printable
 from nes2net.scoring.journal import Journal, Row, journal_path, journals, open_journals, remove_journals, run_of, stamp
 from nes2net.scoring.record import audio_digest, plain, read_record
 

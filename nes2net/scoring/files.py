@@ -15,7 +15,7 @@ import torch
 
 from nes2net.audio.remarks import Channels, Remark, remark_of
 from nes2net.decisions.population import Traits
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (

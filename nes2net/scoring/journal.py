@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Generic, TypeVar
 from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
 from nes2net.audio.packed import status_of
-from nes2net.errors import InputError
-from nes2net.machine.files import make_folder, never_linked
-from nes2net.machine.plain_data import parsed_json
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import make_folder, never_linked
+from nes2net.lib.plain_data import parsed_json
 
 # Bytes; a longer line is damaged. Frames of 20 ms of an hour take 4 million.
 _LONGEST_LINE = 1 << 26

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
-from nes2net.errors import InputError, counted
 from nes2net.frontends.base import UsedSamples
-from nes2net.machine.devices import float32_products
-from nes2net.machine.this_process import is_out_of_memory
+from nes2net.lib.devices import float32_products
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.this_process import is_out_of_memory
 
 #: A score, or the reason why it is missing.
 Result: TypeAlias = float | str
@@ -48,7 +48,7 @@ class Scorer(Protocol):
 
     @property
     def precision(self) -> str:
-        """Precision of the computation, one of :data:`nes2net.machine.devices.PRECISIONS`."""
+        """Precision of the computation, one of :data:`nes2net.lib.devices.PRECISIONS`."""
 
     @property
     def config(self) -> dict[str, Any]:
@@ -306,7 +306,7 @@ def scoring_mode(scorer: Scorer, train: bool = False) -> Iterator[None]:
 
     Any number of threads may be inside: the first one makes the changes, the last one undoes them.
     A detector that is already in eval mode is not touched. Products are computed as
-    :func:`nes2net.machine.devices.float32_products` says.
+    :func:`nes2net.lib.devices.float32_products` says.
 
     Args:
         train: put it into train mode instead. Batch normalisation then changes its running

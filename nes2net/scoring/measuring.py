@@ -20,11 +20,11 @@ from nes2net.audio.remarks import Channels, Listener, Remark
 from nes2net.corpora.trial import Trial
 from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
-from nes2net.machine.files import json_text
-from nes2net.machine.plain_data import parsed_json
-from nes2net.machine.processes import Processes
-from nes2net.machine.this_process import usable_processors
-from nes2net.machine.workers import Loader
+from nes2net.lib.files import json_text
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.processes import Processes
+from nes2net.lib.this_process import usable_processors
+from nes2net.lib.workers import Loader
 from nes2net.scoring.batches import Item, Plan, Read, Reading
 from nes2net.scoring.corpus import EmbeddingOutput, embed_trials
 from nes2net.scoring.engine import NothingDone, Output, Share, Way, run_over

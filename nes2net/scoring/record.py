@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from nes2net.corpora.trial import Trial, trials_digest
-from nes2net.errors import InputError
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.this_process import processor_name
+from nes2net.lib.errors import InputError
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.this_process import processor_name
 from nes2net.version import __version__
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def circumstances(scorer: Scorer, batch_size: int) -> dict[str, Any]:
     """The software and hardware of a run; all of it may change the last digits of scores."""
     import torch  # for start-up time: what reads records needs no PyTorch
 
-    from nes2net.machine.devices import float32_settings  # for start-up time, too
+    from nes2net.lib.devices import float32_settings  # for start-up time, too
 
     packages = ("torch", "transformers", "onnxruntime", "numpy")
     versions = {name: sys.modules[name].__version__ for name in packages if name in sys.modules}

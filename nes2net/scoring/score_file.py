@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.id_tables import first_line, read_id_table
 from nes2net.corpora.trial import BONAFIDE, SPOOF
-from nes2net.errors import InputError, shown
-from nes2net.machine.files import write_output
-from nes2net.machine.text_files import checked_float, has_control
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import write_output
+from nes2net.lib.text_files import checked_float, has_control
 
 #: Names of the column of scores in a file with a header. Higher is bona fide, so no name of the
 #: other class is among them.

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import ConfigDict
 
-from nes2net.errors import InputError, shown
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.text_files import checked_float, has_control
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.text_files import checked_float, has_control
 from nes2net.scoring.record import Record
 from nes2net.scoring.score_file import CONTROL
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted, listed
-from nes2net.machine.files import sha256_of
-from nes2net.machine.plain_data import first_problem
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.lib.files import sha256_of
+from nes2net.lib.plain_data import first_problem
 from nes2net.scoring.score_file import read_scores
 
 Ranges = Sequence[Sequence[float]] | Literal["test"]

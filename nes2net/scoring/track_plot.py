@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 
 from nes2net.audio.read import SAMPLE_RATE, stream_audio
-from nes2net.errors import visible
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import drawn_places
-from nes2net.machine.files import replacing
-from nes2net.machine.pictures import (
+from nes2net.lib.errors import visible
+from nes2net.lib.files import replacing
+from nes2net.lib.pictures import (
     AutoLocator,
     Axes,
     Figure,
@@ -25,7 +23,9 @@ from nes2net.machine.pictures import (
     findfont,
     get_font,
 )
-from nes2net.machine.times import clock
+from nes2net.lib.times import clock
+from nes2net.localisation.segments import Segment
+from nes2net.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.

@@ -16,8 +16,8 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-from nes2net.errors import InputError, readable_size
-from nes2net.machine.terminal import printable
+from nes2net.lib.errors import InputError, readable_size
+from nes2net.lib.terminal import printable
 from nes2net.serve.desk import Busy, Closed, Desk, TooLarge, TooSlow, display_name, safe_suffix
 from nes2net.serve.drops import ASKED, DATA, HEARTBEAT
 from nes2net.serve.guard import Admit, Guard, Refused

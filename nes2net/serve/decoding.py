@@ -19,9 +19,9 @@ import soundfile
 from nes2net.audio.read import stated_length, stream_audio
 from nes2net.audio.remarks import Channels
 from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.errors import InputError
-from nes2net.machine.search_path import secure_multiprocessing
-from nes2net.machine.times import readable_duration
+from nes2net.lib.errors import InputError
+from nes2net.lib.search_path import secure_multiprocessing
+from nes2net.lib.times import readable_duration
 
 _LOOK = 0.2  # seconds after which waiting looks whether it should end
 _UNREADABLE = "was read by neither"

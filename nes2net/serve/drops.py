@@ -11,9 +11,9 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from starlette.requests import Request
 
-from nes2net.machine.plain_data import parsed_json
-from nes2net.machine.terminal import printable
-from nes2net.machine.text_files import has_control
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.terminal import printable
+from nes2net.lib.text_files import has_control
 from nes2net.serve.guard import Refused
 
 #: Where the page announces what was dropped.

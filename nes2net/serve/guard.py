@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from nes2net.errors import InputError, readable_size
+from nes2net.lib.errors import InputError, readable_size
 
 #: Seconds in which a request must have come as a whole.
 PATIENCE = 600.0

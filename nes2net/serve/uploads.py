@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from nes2net.errors import readable_size
+from nes2net.lib.errors import readable_size
 from nes2net.serve.desk import UPLOADS, Desk, safe_suffix
 from nes2net.serve.guard import PATIENCE, Refused
 

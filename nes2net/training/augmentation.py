@@ -14,7 +14,7 @@ from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoost
 from nes2net.augment.timing import DrawnSpeed
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, worded
+from nes2net.lib.errors import InputError, worded
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
 

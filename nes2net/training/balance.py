@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, listed
+from nes2net.lib.errors import InputError, listed
 from nes2net.recipes.data import DataConfig
 
 

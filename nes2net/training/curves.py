@@ -11,16 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nes2net.machine.files import replacing
-from nes2net.machine.pictures import (
-    Axes,
-    Figure,
-    FigureCanvasAgg,
-    FuncFormatter,
-    LogLocator,
-    MaxNLocator,
-    NullFormatter,
-)
+from nes2net.lib.files import replacing
+from nes2net.lib.pictures import Axes, Figure, FigureCanvasAgg, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from nes2net.training.selection import OF_CORPUS
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.

@@ -16,8 +16,8 @@ from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoost, RawBoostParameters
 from nes2net.corpora.protocol import canonical_phase
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, counted
-from nes2net.machine.progress import ProgressDisplay
+from nes2net.lib.errors import InputError, counted
+from nes2net.lib.progress import ProgressDisplay
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import LABEL_SAMPLES

@@ -18,8 +18,8 @@ from nes2net.audio.read import load_audio, load_excerpt, load_head
 from nes2net.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
 from nes2net.augment.effect import Effect, InOrder
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
-from nes2net.machine.workers import Loader, stacked
+from nes2net.lib.errors import InputError
+from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretched
 from nes2net.training.sampling import EpochBatches, stream_of_epoch
 

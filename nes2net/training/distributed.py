@@ -16,8 +16,8 @@ from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import GradientAccumulationPlugin, gather_object
 from torch import Tensor, nn
 
-from nes2net.errors import InputError
-from nes2net.machine.devices import check_precision, choose_device
+from nes2net.lib.devices import check_precision, choose_device
+from nes2net.lib.errors import InputError
 
 #: Names of precisions in a recipe → accelerate's names, and ours in scoring.
 PRECISIONS = {"fp32": "no", "tf32": "no", "bf16": "bf16", "fp16": "fp16"}

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nes2net.audio.waveform import head_crop, random_tiled_crop
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.segments import LABEL_SAMPLES
 
 #: Seconds by which labels and recording may differ; frames without a label are not trained on.

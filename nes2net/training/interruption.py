@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from nes2net.errors import InputError, Unfinished, readable_size
+from nes2net.lib.errors import InputError, Unfinished, readable_size
 
 # A full file system or quota, and a file larger than the process may write.
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -24,7 +24,7 @@ _FAILING = {errno.EIO, errno.EROFS, errno.EACCES, errno.EPERM, errno.ETIMEDOUT, 
 class StopRequests:
     """Turns SIGTERM and SIGINT into exceptions: at once, or at the end of :meth:`deferred`.
 
-    SIGTERM raises :class:`nes2net.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``. A
+    SIGTERM raises :class:`nes2net.lib.errors.Unfinished`, SIGINT (Ctrl-C) ``KeyboardInterrupt``. A
     second Ctrl-C no longer waits. Signals reach the main thread only; in other threads this context
     does nothing.
 
@@ -109,7 +109,7 @@ def stop_without_data(lost: Sequence[str], place: str) -> NoReturn:
 
 @contextmanager
 def failing_disk_is_temporary(folder: Path, needed: int) -> Iterator[None]:
-    """Turn errors of a full or failing disk into :class:`nes2net.errors.Unfinished`.
+    """Turn errors of a full or failing disk into :class:`nes2net.lib.errors.Unfinished`.
 
     Args:
         folder: folder of the run.

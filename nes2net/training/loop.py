@@ -12,8 +12,8 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from nes2net.errors import InputError
-from nes2net.machine.devices import float32_products
+from nes2net.lib.devices import float32_products
+from nes2net.lib.errors import InputError
 from nes2net.recipes.recipe import Recipe
 from nes2net.training.dataset import Batch, BatchLoader
 from nes2net.training.distributed import IN_SCORING, StepPlan, plan_step, write_once

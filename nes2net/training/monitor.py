@@ -21,7 +21,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted, first_line, one_line, worded
+from nes2net.lib.errors import InputError, counted, first_line, one_line, worded
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.curves import plot_curves

@@ -16,7 +16,7 @@ from nes2net.augment.latent import LatentAugmentation
 from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import Backend
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.losses import Criterion
 from nes2net.losses.by_name import create_loss
 from nes2net.recipes.recipe import Recipe

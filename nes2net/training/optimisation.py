@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.train import TrainConfig
 
 # Without gradients, `logistic` does no step of Adam: nes2net.training.tasks.logistic fits the last layer at once.

@@ -10,7 +10,7 @@ import numpy as np
 from nes2net.audio.files import with_folders_listed
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.training.augmentation import effects_of
 from nes2net.training.dataset import Examples, TrainingSet
@@ -56,7 +56,7 @@ def augment(
 
 def plot(file: Path, before: np.ndarray, after: np.ndarray, before_title: str, after_title: str) -> None:
     """Draw both waveforms (N,) with their spectrograms below them, on common scales, to the PNG ``file``."""
-    from nes2net.machine.pictures import Figure  # for start-up time: training draws nothing
+    from nes2net.lib.pictures import Figure  # for start-up time: training draws nothing
 
     figure = Figure(figsize=(12, 6.5), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")

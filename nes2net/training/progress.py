@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Generic, TypeVar
 
-from nes2net.errors import counted
-from nes2net.machine.progress import ProgressDisplay
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.errors import counted
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.this_process import usable_processors
 
 #: Share of a pass spent waiting for data above which :func:`advice` speaks, if it is seconds.
 WAIT_LIMIT = 0.2
@@ -109,7 +109,7 @@ def advice(
         waited: seconds of waiting; below one second there is no advice.
         cached: whether decoded audio is cached.
         most: largest possible number of reading processes; by default
-            :func:`nes2net.machine.this_process.usable_processors`.
+            :func:`nes2net.lib.this_process.usable_processors`.
 
     >>> advice(0.3, 1, most=4)
     'training waits for data for more than 20 % of its time with 1 reading process: try `data.num_workers=2`'

@@ -21,9 +21,9 @@ from pydantic import (
 from torch import Tensor
 
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.errors import InputError
-from nes2net.machine.plain_data import check_plain, first_problem
-from nes2net.options import ModelDescription
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import ModelDescription
+from nes2net.lib.plain_data import check_plain, first_problem
 from nes2net.training.selection import HistoryRow
 
 RESUME_FILE = "resume.pt"

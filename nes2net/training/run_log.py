@@ -14,18 +14,18 @@ from pathlib import Path
 
 import torch
 
-from nes2net.errors import InputError, one_line
-from nes2net.machine.files import never_linked
-from nes2net.machine.progress import LOGGER
-from nes2net.machine.terminal import printable_name
-from nes2net.machine.this_process import processor_name, usable_processors
+from nes2net.lib.errors import InputError, one_line
+from nes2net.lib.files import never_linked
+from nes2net.lib.progress import LOGGER
+from nes2net.lib.terminal import printable_name
+from nes2net.lib.this_process import processor_name, usable_processors
 from nes2net.version import __version__
 
 LOG_FILE = "train.log"
 
 
 class RunLog(logging.FileHandler):
-    """Appends what :data:`nes2net.machine.progress.LOGGER` is told to ``path``, from :meth:`open` to :meth:`close`.
+    """Appends what :data:`nes2net.lib.progress.LOGGER` is told to ``path``, from :meth:`open` to :meth:`close`.
 
     If that fails, one line on standard error says so. The run goes on.
     """

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from torch.utils.data import Sampler
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.training.balance import Balance
 
 T = TypeVar("T")

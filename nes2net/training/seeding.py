@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.utils.deterministic
 
-from nes2net.errors import InputError, first_line
+from nes2net.lib.errors import InputError, first_line
 from nes2net.training.sampling import stream_of_epoch
 
 # These keep the seeds apart from other streams of the same (seed, epoch, step).

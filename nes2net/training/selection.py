@@ -11,11 +11,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, RootModel, model_validator
 
-from nes2net.errors import InputError, check_known, counted
 from nes2net.evaluation.breakdown import OverCorpora
-from nes2net.machine.files import json_text, write_text
-from nes2net.machine.plain_data import read_json_as
-from nes2net.machine.terminal import text_table
+from nes2net.lib.errors import InputError, check_known, counted
+from nes2net.lib.files import json_text, write_text
+from nes2net.lib.plain_data import read_json_as
+from nes2net.lib.terminal import text_table
 from nes2net.recipes.train import TrainConfig
 from nes2net.recipes.validation import ValidationConfig
 

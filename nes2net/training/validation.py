@@ -14,11 +14,11 @@ from accelerate import Accelerator
 
 from nes2net import metrics
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import over_corpora, speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import in_this_process
-from nes2net.machine.devices import float32_products
+from nes2net.lib.devices import float32_products
+from nes2net.lib.errors import InputError
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig

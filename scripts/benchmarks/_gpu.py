@@ -18,7 +18,7 @@ from torch import Tensor
 
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
-from nes2net.errors import first_line
+from nes2net.lib.errors import first_line
 from nes2net.scoring.kernel import scoring_mode
 
 _SMALL = {

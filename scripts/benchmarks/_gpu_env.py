@@ -15,8 +15,8 @@ from _gpu import Run, Stage
 from torch import Tensor
 
 from nes2net import __version__
-from nes2net.machine.devices import float32_products
-from nes2net.machine.this_process import processor_name, usable_processors
+from nes2net.lib.devices import float32_products
+from nes2net.lib.this_process import processor_name, usable_processors
 
 
 def measure(stage: Stage) -> None:

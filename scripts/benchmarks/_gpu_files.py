@@ -20,7 +20,7 @@ from train import generated_trials
 from nes2net.audio.read import load_audio
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import first_line
+from nes2net.lib.errors import first_line
 from nes2net.scoring.batches import default_workers, plan_batches, read_batches
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import default_batch_size

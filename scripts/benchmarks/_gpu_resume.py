@@ -22,7 +22,7 @@ from _gpu_train import as_in_a_run, batch_size, make_trainer, precisions, traini
 from torch import Tensor
 from train import generated_trials
 
-from nes2net.errors import Unfinished
+from nes2net.lib.errors import Unfinished
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.training import loop
 from nes2net.training.loop import Trainer

@@ -12,7 +12,7 @@ from _gpu_parity import LOGITS
 from scoring import quietly
 from train import generated_trials
 
-from nes2net.machine.this_process import usable_processors
+from nes2net.lib.this_process import usable_processors
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores
 

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from nes2net.detector import Detector
 from nes2net.inspect.info import count_flops
-from nes2net.machine.cuda_graph import Replayed
+from nes2net.lib.cuda_graph import Replayed
 from nes2net.scoring.kernel import scoring_mode
 
 SECTION = "throughput"

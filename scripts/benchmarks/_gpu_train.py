@@ -16,7 +16,7 @@ from _gpu import Run, Stage, configuration
 from scoring import PublishedDetector
 from torch import nn
 
-from nes2net.machine.devices import float32_products
+from nes2net.lib.devices import float32_products
 from nes2net.recipes.recipe import recipe_from_dict
 from nes2net.recipes.train import TrainConfig
 from nes2net.training.dataset import Batch

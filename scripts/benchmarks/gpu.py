@@ -47,8 +47,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from nes2net.errors import InputError
-from nes2net.machine.terminal import markdown_table
+from nes2net.lib.errors import InputError
+from nes2net.lib.terminal import markdown_table
 
 #: Stages, each with its most seconds on an H200.
 STAGES = {
@@ -145,7 +145,7 @@ def run_stage(name: str, arguments: argparse.Namespace) -> None:
     import torch
     from _gpu import Stage
 
-    from nes2net.machine.devices import choose_device
+    from nes2net.lib.devices import choose_device
 
     if arguments.device.startswith("cuda:"):
         torch.cuda.set_device(choose_device(arguments.device))  # whose memory is measured

@@ -46,9 +46,9 @@ from torch import Tensor, nn
 from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
 from nes2net.inspect.info import count_flops
-from nes2net.machine.this_process import peak_bytes
+from nes2net.lib.errors import InputError
+from nes2net.lib.this_process import peak_bytes
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.kernel import score_batch
 from nes2net.scoring.score_file import read_scores

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 from . import channel, layout, verification
 from . import partial as partially_spoofed

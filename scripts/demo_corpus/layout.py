@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 from .channel import RATE
 from .plan import Clip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 from .channel import generator
 from .codecs import DF_CODECS, LA_CODECS, WILD_CODECS

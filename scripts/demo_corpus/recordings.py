@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 from .channel import RATE, generator
 from .codecs import decode

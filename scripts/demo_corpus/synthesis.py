@@ -20,8 +20,8 @@ import soxr
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
-from nes2net.errors import InputError
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import InputError
+from nes2net.lib.installation import how_to_install
 
 from . import voices
 from .channel import RATE, generator, speech_only

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nes2net.machine.cuda_graph import Replayed
+from nes2net.lib.cuda_graph import Replayed
 
 
 def _in_a_fork() -> None:

@@ -21,7 +21,7 @@ API = {
     "detector": (
         "Detector",
         "A detector takes a waveform and gives a score. [Python](/python.md) shows it at work.",
-        ["nes2net.detector.Detector", "nes2net.errors.InputError"],
+        ["nes2net.detector.Detector", "nes2net.lib.errors.InputError"],
     ),
     "parts": (
         "Parts",

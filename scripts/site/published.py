@@ -16,7 +16,7 @@ from marked import filled
 from nes2net.experiments.published import published_tables
 from nes2net.experiments.result_table import LEGEND, numbered_notes, system_rows, way_rows
 from nes2net.inspect.names import architecture
-from nes2net.machine.terminal import markdown_table
+from nes2net.lib.terminal import markdown_table
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS
 
 

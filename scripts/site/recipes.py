@@ -16,7 +16,7 @@ from nes2net.distillation import TeacherStudent
 from nes2net.experiments.published import PublishedRow, published_rows
 from nes2net.inspect.info import SPEED, count_flops
 from nes2net.inspect.training_memory import training_memory
-from nes2net.machine.terminal import markdown_table
+from nes2net.lib.terminal import markdown_table
 from nes2net.recipes.reading import load_recipe, packaged_recipes
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora

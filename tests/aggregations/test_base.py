@@ -10,7 +10,7 @@ from nes2net import registry
 from nes2net.aggregations.attm import AttentiveMerging
 from nes2net.aggregations.sea import SqueezeExcitationAggregation
 from nes2net.aggregations.weighted_sum import WeightedSum
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 #: reference file → aggregation. The SVDD2024 code keeps 30 weights and uses one for each layer;
 #: it also keeps weights that it does not use.

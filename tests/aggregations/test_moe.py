@@ -11,7 +11,7 @@ from torch import nn
 
 from nes2net import Detector
 from nes2net.aggregations.moe import MixtureOfExperts
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig
 from nes2net.registry import create_aggregation, create_backend

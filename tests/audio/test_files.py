@@ -12,7 +12,7 @@ from builders.recordings import encode, noise
 from nes2net.audio.files import AUDIO_SUFFIXES, recordings_below, with_folders_listed
 from nes2net.audio.read import load_audio
 from nes2net.corpora.shards import shards_below
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
            "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip

@@ -14,8 +14,8 @@ from nes2net.augment import NoiseAugmentation, Sources
 from nes2net.augment.channels import LowPass
 from nes2net.augment.latent import LatentAugmentation
 from nes2net.augment.specmix import Specmix
-from nes2net.errors import MissingLibrary
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
 from nes2net.registry import create_condition, default_conditions, effects
 
 NAMES = [

@@ -18,7 +18,7 @@ from nes2net.augment import NoiseAugmentation
 from nes2net.augment.noise import add_noise, draw_excerpt, level_db
 from nes2net.augment.rooms import reverberate
 from nes2net.augment.sources import NoiseFile, find_impulse_responses, find_noises
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -14,7 +14,7 @@ from nes2net import InputError
 from nes2net.augment import Sources, timing
 from nes2net.augment.effect import InOrder, OneOf
 from nes2net.augment.rooms import room_response
-from nes2net.errors import MissingLibrary
+from nes2net.lib.errors import MissingLibrary
 from nes2net.registry import create_condition, effects
 
 

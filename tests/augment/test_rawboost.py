@@ -13,7 +13,7 @@ from rawboost import PlainRawBoost  # of scripts/benchmarks
 
 from nes2net.augment import RawBoostParameters, rawboost
 from nes2net.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -11,7 +11,7 @@ from builders import golden_backends as gb
 from nes2net import Detector
 from nes2net.backends.aasist import Aasist
 from nes2net.backends.raw_aasist import RawAasist, raw_aasist_l
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 def test_eval_equals_published_code():

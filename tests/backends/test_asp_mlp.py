@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nes2net.backends.asp_mlp import AspMlp
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 def test_without_attention_it_reads_mean_and_standard_deviation():

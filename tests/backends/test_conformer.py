@@ -6,7 +6,7 @@ import torch
 from builders import golden_backends as gb
 
 from nes2net.backends.conformer import MAX_FRAMES, position_table, tcm
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 #: reference file → options
 PUBLISHED = {

@@ -7,8 +7,8 @@ from builders import golden_backends as gb
 
 from nes2net import Detector, create_backend
 from nes2net.backends.ensemble import Ensemble
-from nes2net.errors import InputError
 from nes2net.export.formats import export
+from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import score_batch
 
 TRAINED = ("ensemble_fusion_seed1", "ensemble_fusion_seed12", "ensemble_classification_seed1")

@@ -16,8 +16,8 @@ from builders.small_parts import BACKENDS
 from torch import nn
 
 from nes2net import registry
-from nes2net.errors import InputError
-from nes2net.options import Input, fitted
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, fitted
 
 LAYERS = 5
 WAVEFORM = {"raw_aasist", "raw_aasist_l"}

@@ -7,7 +7,7 @@ from torch import Tensor
 from nes2net import create_backend
 from nes2net.backends.base import scores_of
 from nes2net.backends.frame_backend import FrameBackend
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 OPTIONS = {
     **{name: {"nes_ratio": (4, 4)} for name in ("nes2net", "nes2net_x", "nes2net_x_selu", "nes2net_la")},

@@ -6,7 +6,7 @@ from builders import golden_backends as gb
 from builders import zoo
 
 from nes2net import create_backend
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.losses import P2SGrad
 
 NAME = "multires_gmlp_f128_l2"

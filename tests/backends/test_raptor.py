@@ -5,7 +5,7 @@ import torch
 from builders import zoo
 
 from nes2net import create_backend
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 POSITIONS = "conformer.positional_emb"
 

@@ -8,8 +8,8 @@ from builders import golden
 from builders import golden_backends as gb
 
 from nes2net.backends.sls import SLS
-from nes2net.errors import InputError
-from nes2net.options import Input, fitted
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import Input, fitted
 
 
 def states(layers, frames=9, dim=12):

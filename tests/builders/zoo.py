@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from builders import SHARED
 from builders import golden_backends as gb
-from nes2net.options import declared
+from nes2net.lib.options import declared
 from nes2net.registry import frontends
 
 #: Tolerances: float32 as the numbers were published, float64 and gradient norms far below.

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nes2net.checkpoints.onnx_file import device_in_use, providers
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -297,7 +297,7 @@ def test_what_is_uncertain_is_said(predict, rows, calibrations, detector):
 HOUR = """
 import sys
 from nes2net.cli.main import main
-from nes2net.machine.this_process import peak_bytes
+from nes2net.lib.this_process import peak_bytes
 
 for name in ("minutes.flac", "hour.flac"):
     assert main(["predict", name, *sys.argv[1:]]) == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nes2net.cli.main import build_parser, main
-from nes2net.machine.command_line import WRONG_INPUT, run
+from nes2net.lib.command_line import WRONG_INPUT, run
 
 EVALUATE = ["evaluate", "generic", "scores.txt", "--keys", "key.csv", "--phase", "all", "--resamples", "5"]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from nes2net.checkpoints.state_dict import load_state_dict, read_record
-from nes2net.machine.progress import SECONDS
+from nes2net.lib.progress import SECONDS
 
 LINE = r"\d\d:\d\d:\d\d epoch \d of 3: step \d of 3, loss \d\.\d{4}, .*\d+ s left( \(epoch \d+ s\))?"
 

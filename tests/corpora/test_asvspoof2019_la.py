@@ -6,7 +6,7 @@ from builders.files import folder, write
 from nes2net.corpora import asvspoof2019_la
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
 

@@ -5,7 +5,7 @@ from builders.files import folder, write
 
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
 KEY_LA = (

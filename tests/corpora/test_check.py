@@ -14,7 +14,7 @@ from nes2net.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import NotFound
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import write_rttm
 from nes2net.recipes.data import DataConfig
 from nes2net.registry import corpora

@@ -8,7 +8,7 @@ import pytest
 from nes2net.corpora import in_the_wild
 from nes2net.corpora.corpus import Corpus
 from nes2net.corpora.protocol import NotFound
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
 from nes2net.registry import corpora
 

@@ -14,7 +14,7 @@ from builders import recordings
 
 from nes2net.corpora import decoding
 from nes2net.corpora.decoding import Decoded, decode_all, decode_in_parallel
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 @pytest.fixture(scope="module")

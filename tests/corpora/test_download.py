@@ -16,8 +16,8 @@ from nes2net.cli.main import main
 from nes2net.corpora import in_the_wild
 from nes2net.corpora.corpus import Download
 from nes2net.corpora.download import RECORD, fetch_all, plan_downloads
-from nes2net.errors import InputError, Unfinished
-from nes2net.machine.http_files import HttpFiles
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.http_files import HttpFiles
 
 
 def zipped(members):

@@ -11,8 +11,8 @@ from nes2net.corpora import generic
 from nes2net.corpora.check import check_corpus
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate
+from nes2net.lib.errors import InputError
 from nes2net.localisation import Segment, write_rttm
 
 

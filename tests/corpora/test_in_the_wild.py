@@ -6,7 +6,7 @@ from builders.files import folder, write
 from nes2net.corpora import in_the_wild
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 ARRAYS = {
     "text": np.array(list("01101")),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nes2net.corpora.segments import any_spoof, check_labels, covering, labels_of, read_segments
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import Segment, pool_labels, rttm_text
 
 LABELS = {"bonafide": "bonafide", "spoof": "spoof", "fake": "spoof"}

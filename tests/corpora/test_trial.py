@@ -9,7 +9,7 @@ import pytest
 
 from nes2net.corpora.corpus import Counts, count
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset, trials_digest
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 _OTHERS = {"path": Path("a/b.flac"), "extra": (("room", "x"),), "system_scores": (0.5,)}
 FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dataclasses.fields(Trial)})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nes2net import metrics
 from nes2net.decisions import calibration
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 overlapping = st.lists(st.integers(-6, 6).map(float), min_size=2, max_size=30)
 

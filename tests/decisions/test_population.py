@@ -11,7 +11,7 @@ from nes2net.audio.read import load_audio, stream_audio
 from nes2net.audio.waveform import SAMPLE_RATE, to_mono_16k
 from nes2net.decisions import CANNOT_TELL, Decider, calibration
 from nes2net.decisions.population import SILENCE, EmbeddingModel, Population, Traits, measure, measure_blocks
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 def telephone(waveform):

@@ -7,7 +7,7 @@ import pytest
 from nes2net.detector.fitting import changed_options
 from nes2net.detector.loading import _meta_frontend, fitting_models, recognise
 from nes2net.detector.network import Network
-from nes2net.machine.without_memory import without_memory
+from nes2net.lib.without_memory import without_memory
 from nes2net.published_models import PUBLISHED_MODELS
 
 

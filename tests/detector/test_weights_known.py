@@ -14,7 +14,7 @@ from nes2net.checkpoints.state_dict import load_state_dict, read_record, save_st
 from nes2net.cli.main import main
 from nes2net.export.arena import paper_of
 from nes2net.inspect.files import file_sheet
-from nes2net.machine.files import sha256_of
+from nes2net.lib.files import sha256_of
 from nes2net.published_models import PUBLISHED
 from nes2net.training.averaging import average_files
 

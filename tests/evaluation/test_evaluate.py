@@ -13,13 +13,13 @@ from nes2net import metrics
 from nes2net.corpora import generic
 from nes2net.corpora.corpus import OfficialRow
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
 from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.page import html_page
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
+from nes2net.lib.errors import InputError
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 

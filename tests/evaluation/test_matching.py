@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError
 from nes2net.evaluation.matching import match
+from nes2net.lib.errors import InputError
 
 KEY = [
     Trial("b1", label="bonafide", phase="eval"),

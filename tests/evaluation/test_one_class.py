@@ -9,7 +9,6 @@ from builders.files import write
 
 from nes2net.corpora.trial import Trial
 from nes2net.decisions import Decider, LinearCalibration
-from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match
 from nes2net.evaluation.one_class import judge_one_class
@@ -18,6 +17,7 @@ from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
 from nes2net.evaluation.transfer import FurtherSet, ThresholdSource
 from nes2net.evaluation.transfer_tables import text_of
+from nes2net.lib.errors import InputError
 from nes2net.scoring.score_file import read_scores
 
 

@@ -15,11 +15,11 @@ from markupsafe import escape
 
 from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic
 from nes2net.corpora.corpus import Counts
-from nes2net.errors import InputError
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
+from nes2net.lib.errors import InputError
 from nes2net.localisation.metrics import ScoredUtterance
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"

@@ -5,7 +5,7 @@ import torch
 
 from nes2net import Detector
 from nes2net.experiments.catalogue import list_models
-from nes2net.machine.files import sha256_of
+from nes2net.lib.files import sha256_of
 from nes2net.published_models import PUBLISHED
 
 

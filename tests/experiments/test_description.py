@@ -9,9 +9,9 @@ from builders.experiments import experiment_file
 from builders.files import folder, write
 from conftest import REPOSITORY
 
-from nes2net.errors import InputError
 from nes2net.experiments.description import PACKAGED, load_experiment, packaged_experiments
 from nes2net.experiments.plan import plan_experiment
+from nes2net.lib.errors import InputError
 
 WILD = {"corpus": "in_the_wild"}
 

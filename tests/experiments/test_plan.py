@@ -4,10 +4,10 @@ import pytest
 from builders.experiments import experiment_file
 from builders.files import write
 
-from nes2net.errors import InputError
 from nes2net.experiments.description import load_experiment
 from nes2net.experiments.jobs import ScoreJob
 from nes2net.experiments.plan import plan_experiment
+from nes2net.lib.errors import InputError
 
 
 def planned(tmp_path, **changes):

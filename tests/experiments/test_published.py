@@ -8,9 +8,9 @@ from builders import golden
 from builders.experiments import ROW
 from builders.files import write
 
-from nes2net.errors import InputError
 from nes2net.experiments.published import published_rows, published_tables
 from nes2net.experiments.result_table import numbered_notes, system_rows
+from nes2net.lib.errors import InputError
 from nes2net.published_models import PUBLISHED_MODELS
 from nes2net.recipes.reading import packaged_recipes
 from nes2net.registry import backends

@@ -9,9 +9,9 @@ import time
 import pytest
 from builders import PATIENCE
 
-from nes2net.errors import InputError, Unfinished
 from nes2net.experiments.plan import Task
 from nes2net.experiments.running import do_in_processes
+from nes2net.lib.errors import InputError, Unfinished
 
 TASKS = [Task("a", []), Task("a_then", [], "a"), Task("b", []), Task("b_then", [], "b"), Task("c", [])]
 

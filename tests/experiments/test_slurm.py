@@ -11,10 +11,10 @@ from builders.experiments import experiment_file
 from builders.files import write
 from conftest import REPOSITORY
 
-from nes2net.errors import InputError
 from nes2net.experiments.description import SlurmSettings, load_experiment
 from nes2net.experiments.plan import plan_experiment
 from nes2net.experiments.slurm import TaskCommand, submit
+from nes2net.lib.errors import InputError
 
 submitit = pytest.importorskip("submitit")
 

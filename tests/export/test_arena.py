@@ -13,8 +13,8 @@ import yaml
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.errors import InputError
 from nes2net.export.arena import ArenaModel, check_meta, paper_of
+from nes2net.lib.errors import InputError
 from nes2net.scoring.score_file import read_scores
 
 LENGTHS = [16000, 9000, 16000, 30000, 9000, 70000, 12345]

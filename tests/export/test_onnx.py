@@ -19,7 +19,7 @@ from nes2net.checkpoints.onnx_file import device_in_use
 from nes2net.cli.main import main
 from nes2net.corpora import asvspoof2021_la
 from nes2net.export import onnx as onnx_engine
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.installation import how_to_install
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.record import run_identity
 from nes2net.scoring.score_file import read_scores

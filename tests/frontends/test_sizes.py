@@ -10,9 +10,9 @@ from builders import golden
 from nes2net import InputError, create_frontend
 from nes2net.checkpoints.fairseq import to_fairseq, to_transformers
 from nes2net.cli.main import main
-from nes2net.errors import one_line
 from nes2net.frontends.sizes import SIZES, obtain
 from nes2net.inspect.identify import identify
+from nes2net.lib.errors import one_line
 
 SMALL = {
     "encoder_layers": 2,

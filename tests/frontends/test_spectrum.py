@@ -8,7 +8,7 @@ import scipy.signal
 import torch
 
 from nes2net import Detector, InputError, create_frontend
-from nes2net.options import declared
+from nes2net.lib.options import declared
 from nes2net.registry import frontends
 
 SPECTRAL = ["lps", "lfcc"]

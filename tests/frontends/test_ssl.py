@@ -5,7 +5,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from nes2net import create_frontend
-from nes2net.options import declared
+from nes2net.lib.options import declared
 from nes2net.quantisation import quantise
 from nes2net.registry import frontends
 

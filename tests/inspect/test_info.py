@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from nes2net.cli.main import main
-from nes2net.errors import InputError
 from nes2net.inspect.info import SPEED, count_flops, describe, estimates
+from nes2net.lib.errors import InputError
 
 
 def test_the_papers_cost_and_size():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 

@@ -6,7 +6,7 @@ from builders import zoo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import frame_labels
 from nes2net.localisation.frames import RESOLUTIONS, align, coarsen_labels, coarsen_scores, pool_labels, refine_scores
 

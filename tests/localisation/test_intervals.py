@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import ScoredUtterance, point_eer, range_eer
 from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 

@@ -5,7 +5,7 @@ import pytest
 from builders import zoo
 from builders.files import write
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
 from nes2net.localisation.label_files import map_rttm, rttm_text, write_audacity
 

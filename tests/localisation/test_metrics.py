@@ -9,7 +9,7 @@ from builders import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)

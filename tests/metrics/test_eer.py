@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.eer import METHODS
 
 # Few distinct values, so that most scores are tied within and between the classes.

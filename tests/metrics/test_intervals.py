@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.metrics.intervals import two_sided_p
 
 scores = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=25)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import metrics
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 tied = st.lists(st.integers(-6, 6).map(float), min_size=1, max_size=15)
 

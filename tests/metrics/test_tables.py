@@ -3,7 +3,7 @@
 import pytest
 
 from nes2net import metrics
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 
 
 def test_a_row_without_a_class_has_no_figures():

@@ -9,7 +9,7 @@ import yaml
 
 from nes2net import InputError
 from nes2net.cli.main import main
-from nes2net.machine.yaml_text import read_yaml
+from nes2net.lib.yaml_text import read_yaml
 from nes2net.recipes.data import CorpusConfig, DataConfig
 from nes2net.recipes.documentation import SCHEMA, all_keys, describe, json_schema
 from nes2net.recipes.reading import PACKAGED, load_recipe, packaged_recipes

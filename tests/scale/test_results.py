@@ -8,7 +8,7 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.evaluation.origin import read_scored_by
-from nes2net.machine.files import sha256_of
+from nes2net.lib.files import sha256_of
 from nes2net.scale.results import finished, read_record, result_path, to_score_file, write_record, write_results
 from nes2net.scale.sources import Shard
 

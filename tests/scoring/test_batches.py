@@ -15,7 +15,7 @@ from nes2net import Detector, InputError, registry
 from nes2net.audio.read import load_audio
 from nes2net.audio.waveform import head_crop
 from nes2net.corpora.trial import Trial
-from nes2net.errors import Unfinished
+from nes2net.lib.errors import Unfinished
 from nes2net.scoring import batches as batching
 from nes2net.scoring.batches import filled_rows, header_length, plan_batches, read_batches
 from nes2net.scoring.corpus import score_trials

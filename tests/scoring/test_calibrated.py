@@ -13,7 +13,7 @@ from builders.unfit import LOUD, UNFIT, write_unfit
 from nes2net.corpora.trial import Trial
 from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
 from nes2net.decisions.population import measure
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.scoring.calibrated import calibrated_samples, check_belongs, decide_trials
 from nes2net.scoring.corpus import score_trials
 

@@ -19,7 +19,7 @@ from nes2net import Detector, InputError
 from nes2net.cli.main import main
 from nes2net.corpora import in_the_wild
 from nes2net.corpora.trial import Trial
-from nes2net.machine.devices import own_device
+from nes2net.lib.devices import own_device
 from nes2net.scoring.corpus import score_trials
 
 

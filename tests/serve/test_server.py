@@ -15,7 +15,7 @@ from builders.page_requests import send
 
 from nes2net.cli.main import build_parser, main
 from nes2net.decisions.calibration import LinearCalibration
-from nes2net.machine.installation import how_to_install
+from nes2net.lib.installation import how_to_install
 from nes2net.serve.desk import Limits
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs POSIX")

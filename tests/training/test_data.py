@@ -5,7 +5,7 @@ import shutil
 import pytest
 from builders import tiny_corpus
 
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.score_file import write_scores

@@ -25,7 +25,7 @@ from nes2net.augment.legacy import LegacyStream
 from nes2net.augment.rawboost import RawBoost
 from nes2net.augment.timing import DrawnSpeed
 from nes2net.corpora.trial import Trial
-from nes2net.machine.workers import reading_processes
+from nes2net.lib.workers import reading_processes
 from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module
 from nes2net.training.augmentation import training_effects

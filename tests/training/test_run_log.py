@@ -9,7 +9,7 @@ import pytest
 import torch
 from builders.runs import folder_of, refused
 
-from nes2net.machine.progress import LOGGER, SECONDS
+from nes2net.lib.progress import LOGGER, SECONDS
 from nes2net.training.run import train
 from nes2net.training.run_log import LOG_FILE, RunLog, circumstances
 from nes2net.training.validation import Validator

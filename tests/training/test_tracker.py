@@ -7,7 +7,7 @@ from unittest import mock
 import pytest
 from builders.runs import folder_of, history_of, refused
 
-from nes2net.errors import InputError, MissingLibrary
+from nes2net.lib.errors import InputError, MissingLibrary
 from nes2net.training import tracker
 from nes2net.training.monitor import Monitor
 from nes2net.training.run import train

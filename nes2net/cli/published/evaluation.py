@@ -20,10 +20,10 @@ from nes2net import metrics
 from nes2net.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
 from nes2net.corpora.protocol import first_file
 from nes2net.corpora.trial import Trial
-from nes2net.errors import InputError, settings_called, worded
 from nes2net.evaluation.matching import Matched, match
-from nes2net.machine.command_line import OneLineParser, command_of
-from nes2net.machine.text_files import read_text
+from nes2net.lib.command_line import OneLineParser, command_of
+from nes2net.lib.errors import InputError, settings_called, worded
+from nes2net.lib.text_files import read_text
 from nes2net.scoring.score_file import read_scores
 
 _PHASES = ("progress", "eval", "hidden_track", "hidden")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from nes2net.machine.this_process import is_first
+from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.detector import Detector
@@ -25,7 +25,7 @@ def say(line: str) -> None:
 
 def print_device(device: str) -> None:
     """Print the type of the device that ``--device`` asks for: ``cuda`` or ``cpu``."""
-    from nes2net.machine.devices import choose_device  # imports torch, which takes seconds
+    from nes2net.lib.devices import choose_device  # imports torch, which takes seconds
 
     say(f"Device: {choose_device(device).type}")
 

@@ -18,9 +18,9 @@ from nes2net.cli.published.lines import (
     print_parameters,
     say,
 )
-from nes2net.errors import InputError
-from nes2net.machine.command_line import OneLineParser, add_debug, command_of, run
-from nes2net.machine.this_process import is_first
+from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
+from nes2net.lib.errors import InputError
+from nes2net.lib.this_process import is_first
 
 if TYPE_CHECKING:
     from nes2net.recipes.recipe import Recipe
@@ -304,7 +304,7 @@ def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
     from nes2net.corpora.trial import Part
     from nes2net.detector import Detector
-    from nes2net.machine.devices import own_device
+    from nes2net.lib.devices import own_device
     from nes2net.registry import corpora
 
     if not args.eval_output:

@@ -15,9 +15,9 @@ from nes2net.checkpoints.state_dict import check_fit
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
-from nes2net.errors import InputError, shown
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.options import declared
 from nes2net.losses import Criterion
-from nes2net.options import declared
 from nes2net.published_models import START_KEY, start_of
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.train import TrainConfig

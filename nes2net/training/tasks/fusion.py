@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError
+from nes2net.lib.errors import InputError
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.system_scores import Ranges, ranges_of, with_system_scores

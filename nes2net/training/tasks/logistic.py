@@ -11,7 +11,7 @@ from torch import nn
 
 from nes2net.backends.base import LogitLayer
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted
+from nes2net.lib.errors import InputError, counted
 from nes2net.recipes.recipe import Recipe
 from nes2net.scoring.corpus import embed_trials
 from nes2net.training.distributed import write_once

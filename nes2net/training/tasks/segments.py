@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError, counted, listed
+from nes2net.lib.errors import InputError, counted, listed
 from nes2net.losses.by_name import create_loss
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import corpora

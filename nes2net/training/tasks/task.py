@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nes2net.corpora.trial import Trial
 from nes2net.detector import Detector
-from nes2net.errors import InputError, check_known
+from nes2net.lib.errors import InputError, check_known
 from nes2net.recipes.recipe import Recipe
 from nes2net.registry import Registry
 from nes2net.scoring.system_scores import check_system_scores

@@ -1,0 +1,246 @@
+"""Shared by every command line of the package: one-line errors, exit statuses and the answer to an interruption."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+import textwrap
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn
+
+from nes2net.lib.errors import (
+    InputError,
+    Unfinished,
+    did_you_mean,
+    first_line,
+    nearest,
+    one_line,
+    settings_called,
+    shown,
+    worded,
+)
+from nes2net.lib.files import no_empty_folders
+from nes2net.lib.search_path import leave_out_current_folder
+from nes2net.lib.this_process import is_out_of_memory
+
+#: Exit status if the command finished, but its result is incomplete or cannot be compared.
+INCOMPLETE = 1
+#: Exit status if an input is missing or wrong.
+WRONG_INPUT = 2
+#: Exit status after a signal or a full disk; the same command resumes (EX_TEMPFAIL of sysexits.h).
+TEMPORARY = 75
+#: Exit status after Ctrl-C.
+INTERRUPTED = 130
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Help whose usage line shows what has to be given, and which names the defaults that say something."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # Most flags stand on one line with what they mean.
+        super().__init__(*args, **{"max_help_position": 28, **options})
+
+    def add_usage(self, usage: str | None, actions: Iterable[argparse.Action], groups: Any, *prefix: Any) -> None:
+        actions = list(actions)
+        needed = [action for action in actions if action.required or not action.option_strings]
+        if len(needed) < len(actions):
+            needed.insert(0, argparse.Action([], "option", nargs="*", metavar="option"))
+        super().add_usage(usage, needed, (), *prefix)
+
+    def add_arguments(self, actions: Iterable[argparse.Action]) -> None:
+        """Add ``actions``, with the flags of every command at the end."""
+        super().add_arguments(sorted(actions, key=lambda action: action.dest in ("help", "debug")))
+
+    def _get_default_metavar_for_optional(self, action: argparse.Action) -> str:
+        short = {int: "N", float: "X"}.get(action.type)  # type: ignore[call-overload]
+        return short or super()._get_default_metavar_for_optional(action)
+
+    def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
+        if action.nargs == argparse.ONE_OR_MORE:
+            return "{} ...".format(*self._metavar_formatter(action, default_metavar)(1))
+        return super()._format_args(action, default_metavar)
+
+    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Callable[[int], tuple[str, ...]]:
+        if action.metavar is None and _has_many_choices(action):
+            return lambda size: (default_metavar,) * size  # the help names the choices
+        return super()._metavar_formatter(action, default_metavar)
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text, default = action.help or "", action.default
+        if _has_many_choices(action) and not isinstance(action.choices, Listed):
+            text = f"{text}; one of {', '.join(map(str, action.choices or ()))}"
+        if not action.option_strings or action.nargs == 0 or default in (None, argparse.SUPPRESS, []):
+            return text
+        return f"{text} (default: {' '.join(map(str, default)) if isinstance(default, list) else '%(default)s'})"
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:  # an example of several lines
+            return textwrap.indent(text, indent)
+        return super()._fill_text(text, width, indent)
+
+
+def _has_many_choices(action: argparse.Action) -> bool:
+    return not isinstance(action, argparse._SubParsersAction) and len(list(action.choices or ())) > 6
+
+
+class Listed(list[str]):
+    """Names of corpora for the ``choices`` of an argument; they are too many for its help, and `nes2net info` has them."""
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser with one-line errors that name the nearest choice.
+
+    Its help shows ``example``, a command to paste, before the arguments.
+
+    It also maps the library's settings to this program's flags: the ``dest`` of a flag is the name of
+    a setting, and ``names`` holds the remaining ones. The parsed arguments hold this parser as ``parser``.
+    """
+
+    def __init__(self, *args: Any, example: str = "", **options: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormatter, **options})
+        #: A command to paste, or several; a backslash ends a line that goes on in the next, which is indented.
+        self.example = example
+        if example:
+            self.add_argument_group("example", example)
+            self._action_groups.insert(0, self._action_groups.pop())
+        self.names: dict[str, str] = {}
+        #: Whether the same command resumes an interrupted run.
+        self.resumes = True
+        self.set_defaults(parser=self)
+
+    def commands(self) -> dict[str, OneLineParser]:
+        """The parsers of the commands below this one and of their ways, by what is typed for each: ``data check``."""
+        found: dict[str, OneLineParser] = {}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, parser in action.choices.items():
+                    found |= {name: parser} | {f"{name} {way}": inner for way, inner in parser.commands().items()}
+        return found
+
+    def flags(self) -> Mapping[str, str]:
+        """Map settings of the library to this program's flags; later changes of ``names`` show."""
+        return ChainMap(self.names, {a.dest: a.option_strings[-1] for a in self._actions if a.option_strings})
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        words = list(sys.argv[1:] if args is None else args)
+        if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
+            # All flags are this parser's: argparse would report the value of an unknown one as missing.
+            known = self._option_string_actions
+            for word in words[: words.index("--")] if "--" in words else words:
+                flag = word.partition("=")[0]
+                if flag.startswith("--") and " " not in word and not any(name.startswith(flag) for name in known):
+                    self.error(f"unrecognized arguments: {flag}{nearest(flag, known, cutoff=0.7)}")
+        return super().parse_known_args(words, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            is_command = isinstance(action, argparse._SubParsersAction)
+            is_listed = isinstance(action.choices, Listed)
+            where = "nes2net info corpora" if is_listed else f"{command_of(self.prog)} --help"
+            known = did_you_mean(str(value), map(str, action.choices), where, cutoff=0.5)
+            what = "unknown command" if is_command else "invalid choice:"
+            raise argparse.ArgumentError(None if is_command else action, f"{what} '{value}'{known}")
+
+    def error(self, message: str) -> NoReturn:
+        named = "did you mean" in message or "; known: " in message
+        advice = "" if named else " (--help lists what is accepted)"
+        self.exit(WRONG_INPUT, f"{self.prog}: error: {one_line(message)}{advice}\n")
+
+
+def run(
+    command: Callable[[argparse.Namespace], int | None], parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> int:
+    """Parse the arguments, run ``command`` and return the exit status.
+
+    An :class:`InputError` becomes one line on standard error unless ``--debug`` is given. A folder that an argument
+    names is removed if it was made for results that never came.
+    """
+    if argv is None:
+        leave_out_current_folder()
+    _open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal without UTF-8 cannot show '–' nor every file name.
+            stream.reconfigure(errors="backslashreplace")
+    args = parser.parse_args(argv)
+    places = [value for value in vars(args).values() if isinstance(value, str)]
+    with settings_called(args.parser.flags()), no_empty_folders(*places):
+        try:
+            status = command(args) or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+        except InputError as error:
+            if args.debug:
+                raise
+            _say(f"{parser.prog}: error: {worded(str(error))}")
+            return WRONG_INPUT
+        except Unfinished as error:
+            _say(f"{parser.prog}: {one_line(worded(str(error)))}")
+            return TEMPORARY
+        except BrokenPipeError:
+            _drop_what_cannot_be_printed()
+            return INCOMPLETE
+        except (MemoryError, RuntimeError, OSError) as error:
+            if args.debug or not (is_out_of_memory(error) or getattr(error, "errno", None)):
+                raise
+            text = f"memory ran out ({first_line(error)})"
+            if isinstance(error, OSError):
+                text = _of_path(error)
+            _drop_what_cannot_be_printed()
+            _say(f"{parser.prog}: error: {one_line(text)}")
+            return WRONG_INPUT
+        except KeyboardInterrupt:
+            resumes = "; the same command resumes from what is done" if args.parser.resumes else ""
+            _say(f"\n{parser.prog}: interrupted{resumes}")
+            return INTERRUPTED
+
+
+def _say(text: str) -> None:
+    """Print ``text`` on standard error, unless that takes nothing more: the exit status still says what happened."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def _of_path(error: OSError) -> str:
+    """Say which path the system refused, and why."""
+    if error.filename is None:
+        return f"a file or the standard output cannot be read or written: {error.strerror} (--debug shows where)"
+    return f"{shown(os.fsdecode(error.filename))} cannot be read or written: {error.strerror}; name another path"
+
+
+def _open_closed_streams() -> None:
+    """Lead closed standard streams nowhere; the next file opened would take their numbers, and what is printed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+
+
+def _drop_what_cannot_be_printed() -> None:
+    """Lead standard output nowhere if it takes nothing more; Python would print a traceback at its end."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):  # a stream without a number, such as that of a notebook
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def command_of(prog: str) -> str:
+    """What to type for the program ``prog``.
+
+    >>> command_of("main.py"), command_of("nes2net published main")
+    ('python main.py', 'nes2net published main')
+    """
+    return f"python {prog}" if prog.endswith(".py") else prog
+
+
+def add_debug(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")

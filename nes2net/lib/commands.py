@@ -1,0 +1,195 @@
+"""Commands from functions: a signature says which flags there are, and its docstring what they mean."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from operator import attrgetter
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from nes2net.lib.command_line import OneLineParser, add_debug
+from nes2net.lib.errors import InputError
+
+
+class Flag(NamedTuple):
+    """What is said beside the type of a parameter, in ``Annotated``."""
+
+    metavar: str | tuple[str, ...] | None = None
+    """What stands for the value in the help."""
+    least: int | None = None
+    """The least number that is allowed."""
+    choices: Callable[[], Sequence[str]] | None = None
+    nargs: str | int | None = None
+    const: Any = None
+    """The value of the flag alone, with ``nargs="?"``."""
+    repeated: bool = False
+    """Whether the flag is given again for each further value."""
+    meaning: str | None = None
+    """What the help says if no docstring explains the parameter."""
+
+
+File = Annotated[str, Flag("FILE")]
+Folder = Annotated[str, Flag("DIR")]
+Count = Annotated[int, Flag("N", least=1)]
+FromZero = Annotated[int, Flag("N", least=0)]
+#: Flags that are named differently from their parameters. Flags of numbers, such as ``num_samples``, leave out
+#: ``num_``.
+_FLAGS = {"bin_seconds": "bin", "config": "architecture", "resolution_ms": "resolution"}
+_ARGUMENT = re.compile(r"^(\w+): (.*(?:\n +.*)*)", re.MULTILINE)
+
+
+class Page(NamedTuple):
+    """What a docstring says for the help."""
+
+    title: str
+    """Its first line, without the full stop."""
+    example: str
+    """The block below `Example:`."""
+    prose: str
+    """The paragraphs that are not in a section."""
+    arguments: dict[str, tuple[str, str]]
+    """Name of an argument → title of its section, and what the argument means."""
+
+
+def page_of(docstring: str | None) -> Page:
+    """Read a docstring. A section is a line that ends with a colon, with indented lines below it."""
+    title, *blocks = inspect.cleandoc(docstring or "").split("\n\n")
+    example, prose, arguments = "", [], {}
+    for block in blocks:
+        head, _, rest = block.partition("\n")
+        if not (head.endswith(":") and rest.startswith("    ")):
+            prose.append(" ".join(block.split()))
+        elif head == "Example:":
+            example = textwrap.dedent(rest)
+        else:
+            for name, text in _ARGUMENT.findall(textwrap.dedent(rest)):
+                arguments[name] = head[0].lower() + head[1:-1], " ".join(text.split()).rstrip(".")
+    return Page(title.rstrip("."), example, " ".join(prose), arguments)
+
+
+def called(
+    *, resumes: bool = True, names: Mapping[str, str] | None = None, ways: Sequence[Callable[..., int | None]] = ()
+) -> Callable[[Any], Any]:
+    """Say of a command what its signature and docstring do not.
+
+    Args:
+        resumes: whether the same command resumes an interrupted run.
+        names: further settings of the library → their flags.
+        ways: commands below this one, which is then only their common name and page of help.
+    """
+
+    def mark(function: Any) -> Any:
+        function.resumes, function.names, function.ways = resumes, names or {}, ways
+        return function
+
+    return mark
+
+
+def add_command(
+    commands: argparse._SubParsersAction, function: Callable[..., int | None], name: str | None = None
+) -> OneLineParser:
+    """Add ``function`` as the command ``name``, by default that of the function.
+
+    Parameters before the star are positional arguments, and the others are flags. Arguments of the docstring's section
+    `Args:` have no group in the help; every other section is a group. The fields of a dataclass parameter are flags
+    too. Their group has the title of the dataclass's docstring, unless the function's docstring explains them. The help
+    leaves out what neither a docstring nor the type explains. A function with ways (:func:`called`) is a command with
+    commands below it.
+    """
+    page = page_of(function.__doc__)
+    name = (name or function.__name__.strip("_")).replace("_", "-")
+    parser: OneLineParser = commands.add_parser(
+        name, help=page.title, description=f"{page.title}.", epilog=page.prose, example=page.example
+    )
+    if ways := getattr(function, "ways", ()):
+        below = parser.add_subparsers(title="ways", dest="way", required=True, metavar="WAY")
+        for way in ways:
+            add_command(below, way)
+        return parser
+    parser.resumes = getattr(function, "resumes", True)
+    least: dict[str, int] = {}
+    call = _add_arguments(parser, function, page.arguments, least)
+    parser.names |= getattr(function, "names", {})
+    add_debug(parser)
+
+    def run(args: argparse.Namespace) -> int | None:
+        for key, smallest in least.items():
+            found = getattr(args, key)
+            for value in found if isinstance(found, list) else [found]:
+                if value is not None and value < smallest:
+                    raise InputError(f"`{key}` is at least {smallest}, not {value}")
+        return call(args)
+
+    parser.set_defaults(function=run)
+    return parser
+
+
+def _add_arguments(
+    parser: OneLineParser, owner: Any, meanings: Mapping[str, tuple[str, str]], least: dict[str, int]
+) -> Callable[[argparse.Namespace], Any]:
+    """Add what ``owner`` takes; return a call of it with the values of a parsed line."""
+    hints = get_type_hints(owner, include_extras=True)
+    values: dict[str, Callable[[argparse.Namespace], Any]] = {}
+    for key, parameter in inspect.signature(owner).parameters.items():
+        if is_dataclass(hints[key]):
+            parts = [page_of(base.__doc__) for base in reversed(hints[key].__mro__) if is_dataclass(base)]
+            title = parts[-1].title[0].lower() + parts[-1].title[1:]
+            inner = {name: (title, text) for part in parts for name, (_, text) in part.arguments.items()}
+            values[key] = _add_arguments(parser, hints[key], inner | dict(meanings), least)
+            continue
+        values[key] = attrgetter(key)
+        options = _options(hints[key])
+        if "least" in options:
+            least[key] = options.pop("least")
+        flag = _FLAGS.get(key, key.removeprefix("num_").rstrip("_"))
+        has_default = parameter.default is not parameter.empty
+        if has_default:
+            options["default"] = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+        meaning = options.pop("meaning", "")
+        title, text = meanings.get(key, ("args", meaning))
+        options["help"] = text.replace("%", "%%") or argparse.SUPPRESS
+        groups = {group.title: group for group in parser._action_groups}
+        group = parser if title == "args" else groups.get(title) or parser.add_argument_group(title)
+        if parameter.kind is parameter.KEYWORD_ONLY or is_dataclass(owner):
+            group.add_argument(f"--{flag.replace('_', '-')}", dest=key, required=not has_default, **options)
+            parser.names[flag] = f"--{flag.replace('_', '-')}"
+        else:
+            if has_default:
+                options["nargs"] = "*" if "nargs" in options else "?"
+            group.add_argument(key, **options)
+    return lambda args: owner(**{key: value(args) for key, value in values.items()})
+
+
+def _options(hint: Any) -> dict[str, Any]:
+    """What argparse is told of a type.
+
+    >>> _options(Sequence[Count] | None)
+    {'type': <class 'int'>, 'metavar': 'N', 'least': 1, 'nargs': '+'}
+    >>> _options(Literal["head", "random"]), _options(bool)
+    ({'choices': ['head', 'random']}, {'action': 'store_true'})
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        said = {name: value for name, value in inner[1]._asdict().items() if value is not None and value is not False}
+        options = _options(inner[0]) | said
+        if options.pop("repeated", False):
+            options |= {"action": "append", "nargs": None}
+        return options | {"choices": options["choices"]()} if callable(options.get("choices")) else options
+    if origin in (Union, UnionType):
+        return {key: value for part in inner if part is not NoneType for key, value in _options(part).items()}
+    if origin is Literal:
+        return {"choices": list(inner)}
+    if origin is not None:  # a sequence, or one of sequences
+        options = _options(inner[0])
+        return options | ({"action": "append"} if "nargs" in options else {"nargs": "+"})
+    return {"action": "store_true"} if hint is bool else {} if hint is str else {"type": hint}
+
+
+def given(settings: Any) -> list[str]:
+    """The fields of ``settings``, a dataclass of flags, that are not at their defaults, as messages name them."""
+    return [f"`{field.name}`" for field in fields(settings) if getattr(settings, field.name) != field.default]

@@ -1,0 +1,76 @@
+"""CUDA graphs: the kernels of a computation, recorded once and launched all at once."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import first_line
+
+
+class Replayed:
+    """``compute`` of one tensor on a GPU, recorded for each shape and type and replayed.
+
+    A GPU computes a batch of some milliseconds faster than Python launches its hundreds of kernels.
+    ``compute`` must be the same computation each time: no random numbers, no value that the CPU
+    reads, and weights that stay where they are in memory. Only inference is recorded
+    (``torch.inference_mode``). What cannot be recorded is computed in the ordinary way, after a
+    warning. Inputs of at most ``most`` shapes are recorded, because each recording keeps its memory.
+    Any number of threads may call. A copy has no recordings.
+
+    >>> Replayed(torch.square)(torch.tensor([3.0]))  # on a CPU there is nothing to record
+    tensor([9.])
+    """
+
+    def __init__(self, compute: Callable[[Tensor], Tensor], most: int = 4) -> None:
+        self.compute, self.most = compute, most
+        self._lock = threading.Lock()
+        self._recorded: dict[tuple, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+
+    def __call__(self, x: Tensor) -> Tensor:
+        if not (x.is_cuda and torch.is_inference_mode_enabled()):
+            return self.compute(x)
+        key = (x.device, x.dtype, *x.shape)
+        with self._lock:
+            if key not in self._recorded and len(self._recorded) < self.most:
+                try:
+                    self._recorded[key] = _record(self.compute, x)
+                except torch.OutOfMemoryError:  # the memory of recordings stays theirs
+                    self.most = len(self._recorded)
+                except RuntimeError as error:
+                    reason = first_line(error.__context__ or error)
+                    warnings.warn(f"no CUDA graph can be recorded ({reason})", stacklevel=2)
+                    self.most = len(self._recorded)
+            if key not in self._recorded:
+                return self.compute(x)
+            graph, given, result = self._recorded[key]
+            given.copy_(x)
+            graph.replay()
+            return result.clone()  # the next replay writes over it
+
+    def __reduce__(self) -> tuple:
+        return Replayed, (self.compute, self.most)
+
+
+_recording = threading.Lock()  # CUDA records one graph at a time in a process
+
+
+def _record(compute: Callable[[Tensor], Tensor], x: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    """Record ``compute`` of tensors like ``x``: the graph, its input and its output."""
+    current = torch.cuda.current_stream(x.device)
+    # The outer stream is entered again at the end, also after an error, where PyTorch does not.
+    with _recording, torch.cuda.device(x.device), torch.cuda.stream(current):
+        given, graph, stream = x.clone(), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        stream.wait_stream(current)
+        with torch.cuda.stream(stream):
+            for _ in range(3):  # in which libraries choose their kernels and take their memory
+                compute(given)
+        current.wait_stream(stream)
+        # Reading threads may pin memory meanwhile, which the recording of this thread may ignore.
+        with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+            result = compute(given)
+        return graph, given, result

@@ -1,0 +1,222 @@
+"""The device that computes, and how exactly it computes: types, TF32, and float32 within autocast."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nes2net.lib.errors import InputError, nearest
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """Choose the device of that name; ``"auto"`` is CUDA if it is there, otherwise the CPU.
+
+    Raises:
+        InputError: if the name is unknown, or this machine does not have the device.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = named_device(device)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = ["cpu", *(f"cuda:{number}" for number in range(count))]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        devices += [f"xpu:{number}" for number in range(torch.xpu.device_count())]
+    # A device without a number is the first of its kind.
+    if chosen.type != "cpu" and not {str(chosen), f"{chosen.type}:{chosen.index or 0}"} & set(devices):
+        there = ", ".join(devices)
+        raise InputError(f"device '{device}' is not there: PyTorch {torch.__version__} finds {there}")
+    return chosen
+
+
+def named_device(device: str) -> torch.device:
+    """Make the device of that name, whether or not this machine has it."""
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"unknown device '{device}': auto, cpu, cuda or cuda:N is expected") from error
+
+
+def own_device(device: str) -> str:
+    """Name the device of this process: its own GPU if ``torchrun`` started it and GPUs are there.
+
+    For ``auto`` and ``cuda``, a process gets the GPU with its number on the machine; processes
+    beyond the last GPU share GPUs. Every other ``device`` stays as it is.
+
+    >>> own_device("cpu")
+    'cpu'
+    """
+    if device in ("auto", "cuda") and "LOCAL_RANK" in os.environ and torch.cuda.is_available():
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return device
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Return ``tensor`` in float32, or as it is in float32 and float64.
+
+    >>> at_least_float32(torch.zeros(2, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Compute in the types of the tensors, even if autocast is on for ``device``.
+
+    If it is off, nothing is entered, so that an exported graph has no trace of it.
+    """
+    if not torch.amp.is_autocast_available(device.type) or not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
+#: Names of precisions → the type of the weights. The weights of ``int8`` are
+#: quantised (:mod:`nes2net.quantisation`), which the type does not show.
+PRECISIONS = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+    "int8": torch.float32,
+}
+
+
+def named_precision(precision: str | torch.dtype) -> str:
+    """Return the name of a precision, which may be given as a type of torch.
+
+    Raises:
+        InputError: if it is unknown; the message gives the nearest one.
+
+    >>> named_precision(torch.bfloat16), named_precision("tf32")
+    ('bfloat16', 'tf32')
+    """
+    name = str(precision).removeprefix("torch.")
+    if name in PRECISIONS and not (name == "int8" and isinstance(precision, torch.dtype)):
+        return name
+    meant = nearest(name.replace("fp", "float"), PRECISIONS, cutoff=0.5)  # low enough for "bf16"
+    raise InputError(f"unknown dtype '{precision}': auto, fastest, {', '.join(PRECISIONS)} are known{meant}")
+
+
+def check_precision(precision: str, device: torch.device, instead: str = "float16 or float32") -> None:
+    """Refuse a precision that ``device`` does not compute, or emulates slowly.
+
+    Args:
+        instead: what to take on a GPU that is too old.
+
+    Raises:
+        InputError: if the device does not compute it; the message names what to take instead.
+    """
+    if precision == "tf32" and device.type != "cuda":
+        raise InputError(f"`dtype=tf32` is a precision of NVIDIA GPUs, not of {device}: take float32 or bfloat16")
+    if precision == "int8" and device.type != "cpu":
+        raise InputError(f"`dtype=int8` is for the CPU, not for {device}: take bfloat16")
+    if device.type != "cuda" or precision not in ("tf32", "bfloat16"):
+        return
+    major, minor = torch.cuda.get_device_capability(device)
+    if major < 8 and torch.version.hip is None:
+        name = torch.cuda.get_device_name(device)
+        raise InputError(
+            f"{name} (compute capability {major}.{minor}) does not compute {precision}, which needs 8.0 or more: take "
+            f"{instead}"
+        )
+
+
+@contextmanager
+def float32_products(precision: str = "float32") -> Iterator[None]:
+    """Compute products, convolutions and recurrent layers of float32 with its whole mantissa inside.
+
+    By default PyTorch computes convolutions on a GPU in TF32, which keeps 10 of the 23 bits.
+    Settings of a program or container (``torch.set_float32_matmul_precision``,
+    ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE``) extend that to products, and on a CPU to bfloat16, which
+    keeps 7.
+
+    Any number of threads may be inside: the first one changes PyTorch's settings, which hold for
+    the process, and the last one puts them back.
+
+    Args:
+        precision: ``"tf32"`` computes them in TF32 on a GPU, unless a thread inside asks for
+            another precision. All others mean the whole mantissa.
+    """
+    exact = precision != "tf32"
+    with _lock:
+        if not _inside:
+            _before.clear()
+            _before.update(_settings())
+        _inside.append(exact)
+        _set(any(_inside))
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.remove(exact)
+            if _inside:
+                _set(any(_inside))
+            else:
+                _restore(_before)
+
+
+def float32_settings() -> dict[str, str]:
+    """Return PyTorch's settings for products of float32 at present, as plain data.
+
+    >>> with float32_products():
+    ...     set(float32_settings().values()) <= {"ieee", "highest", "False"}
+    True
+    """
+    return {name: str(value) for name, value in _settings().items()}
+
+
+_lock = threading.Lock()
+# For each thread inside, whether it asks for the whole mantissa; and the settings outside.
+_inside: list[bool] = []
+_before: dict[str, Any] = {}
+
+# PyTorch's settings from torch 2.9 on, whose kernels read only these. torch.compile reads the two old
+# ones too, "matmul" and "cudnn" below, and refuses contradictions.
+_NEW = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+
+
+def _set(exact: bool) -> None:
+    new = dict.fromkeys(_NEW, "ieee") if exact else dict.fromkeys(_NEW[:3], "tf32")
+    _restore({"matmul": "highest" if exact else "high", "cudnn": not exact, **new})
+
+
+def _settings() -> dict[str, Any]:
+    """Read the settings of this version of PyTorch; settings that it calls contradictory are left out."""
+    found: dict[str, Any] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the old ones are old
+        with suppress(RuntimeError):
+            found["matmul"] = torch.get_float32_matmul_precision()
+        with suppress(RuntimeError):
+            found["cudnn"] = torch.backends.cudnn.allow_tf32
+    return found | {name: owner.fp32_precision for name, owner in _new_settings().items()}
+
+
+def _restore(settings: Mapping[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if "matmul" in settings:
+            torch.set_float32_matmul_precision(settings["matmul"])
+        if "cudnn" in settings:
+            torch.backends.cudnn.allow_tf32 = settings["cudnn"]
+    for name, owner in _new_settings().items():
+        if name in settings:
+            owner.fp32_precision = settings[name]
+
+
+def _new_settings() -> dict[str, Any]:
+    """The objects with ``fp32_precision``, by name; none before torch 2.9."""
+    backends: Any = torch.backends
+    if not hasattr(backends, "fp32_precision"):
+        return {}
+    return {name: attrgetter(name)(backends) for name in _NEW}

@@ -1,0 +1,472 @@
+"""Files read within limits, written whole or not at all, and locked for one process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import Any
+
+from nes2net.lib.errors import InputError, readable_size
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class Budget:
+    """Limits on what one file may grow to. All code that expands a part of the file takes from them first.
+
+    Args:
+        name: begins the message, such as ``shard FILE``.
+        most_bytes: what the content may take where it is expanded to, usually in memory.
+        most_steps: how many parts it may have that cost time one by one: rows, values, members.
+        size: bytes of the file, for the message; None if the limits do not depend on it.
+        remedy: ends the message with what to do.
+
+    >>> budget = Budget("a file", most_bytes=1000, most_steps=10)
+    >>> budget.take("rows", steps=9)
+    >>> budget.take("text", bytes=2000)
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: a file was refused to save memory and time: it grows to 2.0 kB of text, and at most 1.0 kB are accepted
+    """
+
+    def __init__(
+        self, name: str, most_bytes: int, most_steps: int, size: int | None = None, remedy: str | None = None
+    ) -> None:
+        self.name, self.size, self.remedy = name, size, remedy
+        self.most_bytes, self.most_steps = most_bytes, most_steps
+        self.bytes = self.steps = 0
+
+    @classmethod
+    def of(cls, name: str, size: int, remedy: str | None = None) -> Budget:
+        """The budget of a file that is read into memory.
+
+        A file of ``size`` bytes may take 16 times as many, and a step for every 64. A small file may
+        take 128 MB (2²⁷ bytes) and 100,000 steps.
+        """
+        return cls(name, max(1 << 27, 16 * size), max(100_000, size // 64), size, remedy)
+
+    def take(self, what: str, *, bytes: int = 0, steps: int = 0) -> None:
+        """Count what ``what`` is about to take.
+
+        Raises:
+            InputError: if that is more than is left.
+        """
+        self.bytes += bytes
+        self.steps += steps
+        if self.bytes > self.most_bytes:
+            raise self._exceeded(f"{readable_size(self.bytes)} of {what}", readable_size(self.most_bytes))
+        if self.steps > self.most_steps:
+            raise self._exceeded(f"{self.steps:,} {what}", f"{self.most_steps:,}")
+
+    def _exceeded(self, amount: str, limit: str) -> InputError:
+        of_size = "" if self.size is None else f" of a file of {readable_size(self.size)}"
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return InputError(
+            f"{self.name} was refused to save memory and time: it grows to {amount}, and at most {limit} are "
+            f"accepted{of_size}{remedy}"
+        )
+
+
+@contextmanager
+def replacing(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a temporary file to write to, which replaces ``path`` at the end of this context.
+
+    An interruption leaves the old file, or none. The file gets the permissions that the umask gives
+    to new files. A symbolic link is replaced, and the file that it leads to stays: in a folder from
+    elsewhere, a link may lead anywhere.
+
+    Args:
+        durable: whether this holds after a power cut too. The data is then on the disk before the
+            file is renamed, and the new name before this returns. What ended processes left of
+            ``path`` is removed first. Both take too long for many small files that can be made
+            again.
+
+    Raises:
+        InputError: if ``path`` is a device, a pipe or a socket, which a file must not replace.
+
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "scores.txt"
+    >>> with replacing(target) as temporary:
+    ...     _ = temporary.write_text("a 0.5")
+    >>> target.read_text(), [file.name for file in target.parent.iterdir()]
+    ('a 0.5', ['scores.txt'])
+    """
+    path = Path(path)
+    check_no_device(path)
+    make_folder(path.parent)
+    if durable:
+        remove_left(path.parent, path.name)
+    temporary, held = _temporary_beside(path)
+    try:
+        mode = temporary.stat().st_mode
+        yield temporary
+        if temporary.stat().st_mode != mode:  # safetensors replaces the file by one for its owner alone
+            temporary.chmod(stat.S_IMODE(mode))
+        if durable:
+            _to_disk(temporary)
+        os.replace(temporary, path)
+        if durable and os.name == "posix":
+            with suppress(OSError):  # some file systems cannot sync a folder
+                _to_disk(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _temporary_beside(path: Path) -> tuple[Path, int | None]:
+    """Make a temporary file for ``path``, and open it with the lock that tells that this process lives.
+
+    Its name cannot be guessed, and is not that of a link or of another file.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        opened = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if sys.platform == "win32":  # an open file cannot be renamed
+            os.close(opened)
+            return temporary, None
+        _show_alive(opened)
+        if temporary.exists():
+            return temporary, opened
+        os.close(opened)  # it was removed as a left one before it was locked
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside the file ``path``; what ended processes left of ``path`` is removed first."""
+    make_folder(path.parent)
+    remove_left(path.parent, path.name)
+    with TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent) as folder:
+        if sys.platform == "win32":
+            yield Path(folder)
+            return
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            _show_alive(opened)
+            yield Path(folder)
+        finally:
+            os.close(opened)
+
+
+def _show_alive(opened: int) -> None:
+    """Lock a temporary file or folder until this process, and those that it forks meanwhile, close it."""
+    if sys.platform != "win32":
+        with suppress(OSError):  # the file system has no locks, and nothing is taken for left
+            fcntl.flock(opened, fcntl.LOCK_EX)
+
+
+_LEFT = re.compile(r"\.(.+)\.\w+\.tmp")
+
+
+def remove_left(folder: Path, name: str | None = None) -> None:
+    """Remove the temporary files that ended processes left in ``folder``: all, or those for the file ``name``.
+
+    Those of living processes are locked and stay. Where there are no locks, all stay.
+    """
+    if sys.platform == "win32":
+        return
+    try:
+        entries = os.listdir(folder)
+    except OSError:  # nothing is there, or writing will say what is wrong
+        return
+    found = [match for entry in entries if (match := _LEFT.fullmatch(entry))]
+    for left in (folder / match[0] for match in found if name is None or match[1] == name):
+        with suppress(OSError):  # it is another's, or a link
+            mode = left.lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                continue
+            # Some file systems lock only what is open for writing.
+            opened = os.open(left, (os.O_RDONLY if stat.S_ISDIR(mode) else os.O_RDWR) | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISDIR(mode):
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
+            finally:
+                os.close(opened)
+
+
+def never_linked(path: str | Path, flags: int) -> int:
+    """Open a file, as ``opener`` of :func:`open`, but not through a symbolic link.
+
+    In a folder from elsewhere, a link may lead to any file, which would be changed.
+
+    Raises:
+        InputError: if ``path`` is a link.
+    """
+    try:
+        return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError:
+        if os.path.islink(path):
+            raise InputError(f"{path}: is a link, and a file in another place would be changed: remove it") from None
+        raise
+
+
+#: Folders that :func:`make_folder` has made, by their absolute paths.
+_MADE_HERE: set[str] = set()
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and the folders above it, so that :func:`no_empty_folders` may remove them again."""
+    missing = [os.path.abspath(place) for place in (folder, *folder.parents) if not os.path.lexists(place)]
+    folder.mkdir(parents=True, exist_ok=True)
+    _MADE_HERE.update(missing)
+
+
+@contextmanager
+def no_empty_folders(*paths: str | Path) -> Iterator[None]:
+    """Remove at the end whatever of ``paths`` and the folders above them :func:`make_folder` made and is empty.
+
+    Folders are made before the long work whose results go into them, and the work may fail. A folder
+    that somebody else makes meanwhile stays.
+    """
+    above = (folder for path in map(Path, paths) for folder in (path, *path.parents))
+    new = [folder for folder in dict.fromkeys(above) if not os.path.lexists(folder)]
+    try:
+        yield
+    finally:
+        made = [folder for folder in new if os.path.abspath(folder) in _MADE_HERE]
+        for folder in sorted(made, key=lambda folder: len(folder.parts), reverse=True):
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
+
+
+@contextmanager
+def writing(path: str | Path, remedy: str = "name a file in a folder of yours") -> Iterator[None]:
+    """Turn an :class:`OSError` in this context into an :class:`InputError` that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+
+
+def check_no_device(path: str | Path) -> None:
+    """Raise :class:`InputError` if ``path`` is, or leads to, anything but a file or a folder."""
+    with suppress(OSError):  # nothing is there, or writing will say what is wrong
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise InputError(f"{path}: is a device or a pipe, which cannot hold this output; name a file")
+
+
+def check_writable(
+    path: str | Path, remedy: str = "name a file in a folder that exists", *, stream: bool = False
+) -> None:
+    """Try whether a file can be written at ``path``, before hours are spent on what goes into it.
+
+    Args:
+        stream: whether it is written by :func:`write_output`, also to a device or a pipe.
+
+    Raises:
+        InputError: if ``path`` is a folder, or lies in none that can be written to.
+    """
+    if not str(path):
+        raise InputError(f"an output has an empty name; {remedy}")
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file to write")
+    if stream and _is_stream(path):
+        return
+    check_no_device(path)
+    folder = Path(os.path.realpath(path)).parent if stream else path.parent
+    with writing(path, remedy), TemporaryFile(dir=folder):
+        pass
+
+
+def _to_disk(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
+def sha256_of(*paths: str | Path) -> str:
+    """Return the SHA-256 of the content of files, one after the other, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8, as a whole or not at all, even in a power cut; make its folders.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    with writing(path), replacing(path, durable=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_output(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to what a person has named as output, as a shell's ``>`` does.
+
+    A file appears as by :func:`write_text`, and a symbolic link to it stays. A device or a pipe
+    gets the text itself. So does the standard output of this process, ``/dev/stdout``, even if it
+    is a file.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    if not _is_stream(path):
+        write_text(os.path.realpath(path) if os.path.islink(path) else path, text)
+        return
+    with writing(path):
+        own = _own_stream(os.stat(path))
+        # Opened anew, a file behind /dev/stdout would be written from its start.
+        with open(os.open(path, os.O_WRONLY) if own is None else os.dup(own), "w", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def _is_stream(path: str | Path) -> bool:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode) or _own_stream(status) is not None
+
+
+def _own_stream(status: os.stat_result) -> int | None:
+    """Find the descriptor of this process's output that ``status`` belongs to, and flush it."""
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with suppress(OSError):  # closed
+            if os.path.samestat(status, os.fstat(number)):
+                if stream is not None:
+                    stream.flush()
+                return number
+    return None
+
+
+def json_text(content: Any, *, indent: int | None = None, ensure_ascii: bool = True) -> str:
+    """Write ``content`` as JSON, in which a number that is not finite becomes null.
+
+    >>> json_text({"loss": float("nan"), "seconds": 1.5})
+    '{"loss": null, "seconds": 1.5}'
+    """
+    try:
+        return json.dumps(content, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+    except ValueError:
+        plain = json.loads(json.dumps(content), parse_constant=lambda _: None)
+        return json.dumps(plain, indent=indent, ensure_ascii=ensure_ascii, allow_nan=False)
+
+
+_START = 512  # bytes that tell a pointer or a web page
+_CHUNK = 1 << 24  # bytes read at once from what may not end
+
+
+def read_bounded(path: str | Path, most: int, remedy: str = "give the path of a file") -> bytes:
+    """Read a file of at most ``most`` bytes.
+
+    Args:
+        remedy: ends the message with what to do.
+
+    Raises:
+        InputError: if the file cannot be read or is longer, or if it is a named pipe, in which a
+            reader would wait for ever. A pipe of the shell, such as ``<(command)``, is read.
+    """
+    if "\0" in str(path):
+        raise InputError(f"{path}: no file has a null byte in its name; {remedy}")
+    chunks: list[bytes] = []
+    left = most + 1
+    try:
+        status = os.stat(path)
+        if stat.S_ISFIFO(status.st_mode) and not os.path.realpath(path).startswith(("/proc/", "/dev/fd/")):
+            raise InputError(f"{path}: is a named pipe, not a file or /dev/stdin; {remedy}")
+        if status.st_size > most:
+            left = 0
+        with open(path, "rb", buffering=0) as file:
+            while left > 0 and (chunk := file.read(min(left, _CHUNK))):
+                chunks.append(chunk)
+                left -= len(chunk)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {remedy}") from error
+    if left <= 0:
+        raise InputError(f"{path}: is longer than {readable_size(most)}; {remedy}")
+    content = b"".join(chunks)
+    check_arrived(path, content[:_START])
+    return content
+
+
+def check_arrived(path: str | Path, start: bytes | None = None) -> None:
+    """Raise :class:`InputError` if a file holds a Git LFS pointer or a web page in place of its content.
+
+    Args:
+        start: the first bytes of the file; None reads them, and leaves a file that cannot be read to
+            its reader.
+    """
+    if start is None:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return
+            with open(path, "rb") as file:
+                start = file.read(_START)
+        except (OSError, ValueError):
+            return
+    if start.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise InputError(f"{path}: is a Git LFS pointer, not the file itself: run `git lfs pull`, or download the file")
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        raise InputError(f"{path}: is a web page (HTML), not the file itself: open its address, and download the file")
+
+
+@contextmanager
+def exclusive_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold an exclusive lock on the file ``path``; it is released even if the process is killed.
+
+    The file is made for the lock and removed with it. So is a folder that was made for it, if it is
+    empty then. Processes forked meanwhile do not hold the lock. Nothing is locked if the file system
+    has no locks, or if the file cannot be made: then nothing else can be written there either.
+
+    Raises:
+        InputError: if another process holds the lock; ``refusal`` is the message. Also if ``path``
+            is a link.
+    """
+    with no_empty_folders(path.parent):
+        held = _acquire(path, refusal)
+        try:
+            yield
+        finally:
+            if held is not None:
+                path.unlink(missing_ok=True)
+                os.close(held)
+
+
+def _acquire(path: Path, refusal: str) -> int | None:
+    if sys.platform == "win32":  # without this kind of lock
+        return None
+    while True:
+        try:
+            make_folder(path.parent)
+        except OSError:
+            return None
+        try:
+            file = never_linked(path, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            if not path.parent.exists():
+                continue  # the last holder removed the empty folder meanwhile
+            return None
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            os.close(file)
+            raise InputError(refusal) from None
+        except OSError:
+            os.close(file)
+            path.unlink(missing_ok=True)
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.lstat(path)):
+                return file
+        os.close(file)  # the last holder removed the file after it was opened here: make a new one

@@ -1,0 +1,182 @@
+"""The common part of our unpicklers of untrusted files.
+
+A pickle is a program. Each unpickler decides in ``find_class`` which names it may ask for. In every
+case, state and items are set only on permitted classes, and memory and time are limited: there are
+limits on the number of steps and the length of lines and names, and all keys are quick to hash.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, ClassVar
+
+from nes2net.lib.files import Budget
+from nes2net.lib.plain_data import LONGEST_NUMBER
+
+# Written in Python, where a huge memo index costs no memory. The types of the library do not
+# declare its stack and its load_… methods.
+_Unpickler: Any = pickle._Unpickler
+
+#: Keys that are numbers, in all dictionaries and sets of a pickle: their hashes can be made to collide.
+MOST_NUMBERS_AS_KEYS = 100_000
+_LONGEST_LINE = 1 << 24  # bytes
+#: Instructions that make an object or keep one in the memo, and the steps that its memory counts as.
+_MAKING = frozenset(
+    getattr(pickle, name)[0]
+    for name in (
+        *("MARK", "EMPTY_LIST", "EMPTY_DICT", "EMPTY_SET", "LIST", "DICT", "FROZENSET"),
+        *("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3", "BYTEARRAY8", "INT", "BININT", "BININT2", "LONG", "LONG1", "LONG4"),
+        *("FLOAT", "BINFLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+        *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"),
+    )
+)
+_OBJECT = 5
+
+
+class Refused(pickle.UnpicklingError):
+    """The pickle asks for something that has no place in the file."""
+
+
+class Exceeded(ValueError):
+    """The pickle has other keys than files of its kind, and they may be slow to hash."""
+
+
+def _checked(check: Callable[[Any], None], load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """``load``, the method of an instruction, with ``check`` of the stack before it."""
+
+    def checked(self: Any) -> None:
+        check(self)
+        load(self)
+
+    return checked
+
+
+class GuardedUnpickler(_Unpickler):
+    """Reads one pickle of ``stream``, which has ``size`` bytes.
+
+    Args:
+        budget: its steps are the instructions, the objects that they make and the elements that they
+            copy.
+    """
+
+    #: Classes whose objects a pickle may give state and items.
+    keeps_state: ClassVar[tuple[type, ...]] = ()
+    keeps_items: ClassVar[tuple[type, ...]] = (dict,)
+    #: Classes of keys beside text and numbers; each is equal to itself alone.
+    keys: ClassVar[tuple[type, ...]] = ()
+
+    def __init__(self, stream: Any, size: int, encoding: str, budget: Budget) -> None:
+        super().__init__(_Bounded(stream, size), encoding=encoding)
+        self.budget, self.dispatch = budget, _Instructions(self.instructions, budget)
+        self.numbers = 0
+        self.encoded: dict[int, tuple[str, bytes]] = {}
+
+    def load(self) -> Any:
+        try:
+            return super().load()
+        finally:  # the tensors there would stay in memory, because functions there refer to this object
+            self.memo.clear()
+
+    def copied(self, items: Collection) -> Any:
+        """Return ``items``, which are about to be copied, and count them as steps."""
+        self.budget.take("steps", steps=len(items))
+        return items
+
+    def check_keys(self, keys: Iterable) -> None:
+        """Refuse keys that are slow to hash or to compare: tuples and long numbers, or very many numbers."""
+        for key in keys:
+            if isinstance(key, (str, bytes, *self.keys)) or type(key).__hash__ is object.__hash__:
+                continue
+            number = isinstance(key, (int, float, type(None)))
+            if not number or (isinstance(key, int) and key.bit_length() > LONGEST_NUMBER):
+                raise Exceeded(f"a key has the type {type(key).__name__}: it is not text or a number of 64 bits")
+            self.numbers += 1
+        if self.numbers > MOST_NUMBERS_AS_KEYS:
+            raise Exceeded(f"more than {MOST_NUMBERS_AS_KEYS:,} of its keys are numbers")
+
+    def encode(self, text: Any, encoding: Any) -> bytes:
+        """Do what ``_codecs.encode`` does where protocol 2 writes bytes, once for each text."""
+        if encoding != "latin1" or not isinstance(text, str):
+            raise ValueError("bytes are encoded in an unknown way")
+        if id(text) not in self.encoded:
+            self.encoded[id(text)] = text, text.encode("latin1")
+        return self.encoded[id(text)][1]
+
+    def get_extension(self, code: int) -> Any:
+        raise Refused(f"it asks for the registered extension {code}")
+
+    def load_build(self) -> None:
+        if not isinstance(self.stack[-2], self.keeps_state):
+            raise Refused(f"it sets the state of a {type(self.stack[-2]).__name__}")
+        super().load_build()
+
+    def load_bytearray8(self) -> None:
+        (length,) = struct.unpack("<Q", self.read(8))
+        data = self.read(length)  # the library's own reserves the claimed length before it reads
+        if len(data) < length:
+            raise EOFError("it ends too early")
+        self.append(bytearray(data))
+
+    def _check_items(self, target: Any, keys: list) -> None:
+        if not isinstance(target, self.keeps_items):
+            raise ValueError(f"it sets items of a {type(target).__name__}")
+        self.check_keys(keys)
+
+    def _check_arguments(self, arguments: Any) -> None:
+        if not isinstance(arguments, tuple):
+            raise ValueError(f"a call has a {type(arguments).__name__} instead of arguments")
+        self.budget.take("steps", steps=len(arguments) + _OBJECT)
+
+    instructions: ClassVar = {
+        **_Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+        **{
+            getattr(pickle, name)[0]: _checked(check, _Unpickler.dispatch[getattr(pickle, name)[0]])
+            for name, check in {
+                "SETITEM": lambda self: self._check_items(self.stack[-3], self.stack[-2:-1]),
+                "SETITEMS": lambda self: self._check_items(self.metastack[-1][-1], self.stack[::2]),
+                "DICT": lambda self: self.check_keys(self.stack[::2]),
+                "ADDITEMS": lambda self: self.check_keys(self.stack),
+                "FROZENSET": lambda self: self.check_keys(self.stack),
+                "REDUCE": lambda self: self._check_arguments(self.stack[-1]),
+                "NEWOBJ": lambda self: self._check_arguments(self.stack[-1]),
+                "NEWOBJ_EX": lambda self: self._check_arguments(self.stack[-2]),
+            }.items()
+        },
+    }
+
+
+class _Instructions(dict):
+    """The methods of the instructions; looking one up is a step, or several if it makes an object."""
+
+    def __init__(self, methods: dict[int, Any], budget: Budget) -> None:
+        super().__init__(methods)
+        self.budget = budget
+
+    def __getitem__(self, instruction: int) -> Any:
+        budget = self.budget
+        budget.steps += _OBJECT if instruction in _MAKING else 1  # millions of times, so without a call
+        if budget.steps > budget.most_steps:
+            budget.take("steps")
+        return dict.__getitem__(self, instruction)
+
+
+class _Bounded:
+    """A stream of ``size`` bytes, which reserves no memory for more."""
+
+    def __init__(self, stream: Any, size: int) -> None:
+        self.stream, self.size = stream, size
+
+    def read(self, length: int) -> bytes:
+        if length > self.size:
+            raise EOFError(f"it ends too early for the {length} bytes that it claims to hold in one piece")
+        return self.stream.read(length)
+
+    def readline(self) -> bytes:
+        line = self.stream.readline(_LONGEST_LINE)
+        if len(line) == _LONGEST_LINE:
+            raise ValueError(f"it has a line of more than {_LONGEST_LINE:,} bytes")
+        return line

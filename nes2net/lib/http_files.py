@@ -1,0 +1,359 @@
+"""Files from HTTP servers: resumed where they stopped, of the announced size, whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from nes2net.lib.errors import InputError, Unfinished, readable_size, shown
+from nes2net.lib.files import never_linked, read_bounded, write_text
+from nes2net.lib.plain_data import parsed_json
+from nes2net.lib.progress import ProgressDisplay
+
+_CHUNK = 1 << 20
+_MB = 1_000_000
+_MOST_REDIRECTS = 10
+MOST_TRIES, _LEAST_BETWEEN = 6, 100_000  # tries that bring fewer bytes than this, each
+# Seconds in which a server has to send as many bytes, at least: about 300 a second.
+_SLOWEST = 300.0
+_BUSY = (408, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """An address, and what its publisher says of the file behind it.
+
+    ``size`` is in bytes, None if unknown; ``digests`` are hexadecimal, by the names of
+    :mod:`hashlib`.
+    """
+
+    url: str
+    size: int | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Busy(Exception):
+    """The server asks to come back later, in ``pause`` seconds if it says so."""
+
+    def __init__(self, problem: str, pause: float | None) -> None:
+        super().__init__(problem)
+        self.pause = pause
+
+
+class HttpFiles:
+    """A client that trusts no HTTP server.
+
+    A redirection from HTTPS to HTTP, or to anything else, is refused. A server that is busy, breaks
+    off or stalls is asked again, up to six times with hardly a byte in between, after 1, 2, 4 … seconds.
+
+    Args:
+        sleep: Waits for a number of seconds.
+        most_tries: How often a server is asked without a byte in between.
+    """
+
+    def __init__(self, sleep: Callable[[float], object] = time.sleep, most_tries: int = MOST_TRIES) -> None:
+        self.sleep, self.most_tries = sleep, most_tries
+        timeout = httpx.Timeout(60.0, connect=30.0)
+        # identity: a compressed answer would have neither the announced size nor the file's checksum
+        headers = {"User-Agent": "nes2net", "Accept-Encoding": "identity"}
+        self.client = httpx.Client(follow_redirects=False, timeout=timeout, headers=headers)
+
+    def __enter__(self) -> HttpFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    def read(self, url: str, most: int) -> bytes:
+        """The content of a short answer, at most ``most`` bytes.
+
+        Raises:
+            InputError: if there is no such page, or it is longer.
+            Unfinished: if the server cannot be reached.
+        """
+
+        def once() -> bytes:
+            content = bytearray()
+            with self._answer("GET", url) as answer:
+                _check_found(answer, url)
+                for chunk in answer.iter_raw():
+                    content += chunk
+                    if len(content) > most:
+                        raise InputError(f"{url}: the answer is longer than {readable_size(most)}")
+            return bytes(content)
+
+        return self._patiently(once, url, lambda: 0)
+
+    def described(self, file: RemoteFile) -> RemoteFile:
+        """``file`` with the size that its server announces, and the SHA-256 that the hub states.
+
+        What the server does not say is left out.
+
+        Raises:
+            InputError: if there is no such file.
+            Unfinished: if the server cannot be reached.
+        """
+
+        def once() -> RemoteFile:
+            # of all answers: the hub says it in the one that redirects to its store
+            headers: dict[str, str] = {}
+            with self._answer("HEAD", file.url, headers) as answer:
+                if answer.status_code in (404, 410, *_BUSY):  # others do not know HEAD
+                    _check_found(answer, file.url)
+                size = headers.get("x-linked-size") or (headers.get("content-length") if answer.is_success else None)
+            known = re.fullmatch(r'"?([0-9a-f]{64})"?', headers.get("x-linked-etag", ""))
+            stated = {"sha256": known[1]} if known else {}
+            return RemoteFile(file.url, file.size or _whole_number(size), {**stated, **file.digests})
+
+        return self._patiently(once, file.url, lambda: 0)
+
+    def fetch(self, file: RemoteFile, path: Path, title: str) -> dict[str, str]:
+        """Fetch ``file`` to ``path`` and return the digests that are published, or else its SHA-256.
+
+        What has come stays in ``path`` with ``.part`` behind it, and the next call goes on from
+        there unless the file has changed meanwhile.
+
+        Raises:
+            InputError: if there is no such file, the disk is too small for it, or it has another
+                size or checksum than published; it is then removed.
+            Unfinished: if the server breaks off again and again, or the disk is full.
+        """
+        part = path.with_name(f"{path.name}.part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        total = None if file.size is None else max(1, file.size // _MB)
+        with ProgressDisplay[Any](title=title, unit="MB", total=total, start=_size(part) // _MB) as display:
+            self._patiently(lambda: self._go_on(file, part, display), file.url, lambda: _size(part))
+        found = digests_of(part, file.digests or ("sha256",), f"checking {path.name}")
+        for name, published in file.digests.items():
+            if found[name] != published.lower():
+                _remove(part)
+                raise InputError(
+                    f"{file.url}: the {name.upper()} of what came is {found[name]}, not {published}; it was damaged on its way "
+                    "or replaced by its publisher, and is removed: run the same command again"
+                )
+        os.replace(part, path)
+        _remove(part)
+        return found
+
+    def _go_on(self, file: RemoteFile, part: Path, display: ProgressDisplay[Any]) -> None:
+        """Fetch what is missing in ``part``."""
+        known: dict[str, str] = {}  # the validator of the file that ``part`` came from; empty if from elsewhere
+        with suppress(InputError, ValueError, AttributeError):
+            state = parsed_json(read_bounded(_state_of(part), 10_000), "the state")
+            if state.pop("url") == file.url:
+                known = {name: value for name, value in state.items() if isinstance(value, str)}
+        start = _size(part)
+        if start and not known and not file.digests:
+            start = 0  # nothing would tell whether the file is still the same
+        if file.size is not None and start >= file.size:
+            if start == file.size:
+                return
+            start = 0
+        headers = {}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if validator := known.get("etag") or known.get("modified"):
+                headers["If-Range"] = validator
+        with self._answer("GET", file.url, headers=headers) as answer:
+            if answer.status_code == 416:  # there is no such range: all has come, or the file has changed
+                if _length(answer) != start:
+                    _remove(part)
+                    raise _Busy("the file has changed: begun anew", 0.0)
+                return
+            _check_found(answer, file.url)
+            if answer.status_code != 206:  # a server without ranges, or whose file has changed, sends all of it
+                start = 0
+            elif not (sent := answer.headers.get("content-range", "")).startswith(f"bytes {start}-"):
+                raise InputError(f"{file.url}: asked for the bytes from {start:,}, the server sends {shown(sent)}")
+            whole = _length(answer)
+            if whole is not None and file.size is not None and whole != file.size:
+                raise InputError(
+                    f"{file.url}: the server announces {whole:,} bytes, but {file.size:,} were published; look on "
+                    "its publisher's page whether the file was replaced"
+                )
+            whole = file.size if whole is None else whole
+            # What tells later whether the file is still the same. Weak tags cannot tell (RFC 9110, 13.1.5).
+            tag, modified, told = answer.headers.get("etag", ""), answer.headers.get("last-modified", ""), {}
+            if tag.startswith('"') and len(tag) < 1000:
+                told = {"etag": tag}
+            elif 0 < len(modified) < 100:
+                told = {"modified": modified}
+            if start and any(told.get(name, value) != value for name, value in known.items()):
+                _remove(part)  # no matter how the server treated If-Range
+                raise _Busy("the file has changed: begun anew", 0.0)
+            if start == 0:
+                write_text(_state_of(part), json.dumps({"url": file.url, **told}))
+            self._receive(answer, file, part, start, whole, display)
+
+    def _receive(
+        self,
+        answer: httpx.Response,
+        file: RemoteFile,
+        part: Path,
+        start: int,
+        whole: int | None,
+        display: ProgressDisplay[Any],
+    ) -> None:
+        free = shutil.disk_usage(part.parent).free
+        if whole is not None and whole - start > free:
+            raise InputError(
+                f"{part.parent}: {file.url} needs {readable_size(whole - start)}, and {readable_size(free)} are free; make room "
+                "and run the same command again"
+            )
+        most = start + free // 2 if whole is None else whole  # an endless file must not fill the disk
+        done, began = start, time.monotonic()
+        mark, at_mark = began, start
+        display.update(start // _MB - display.done)
+        try:
+            with open(part, "r+b" if start else "wb", opener=never_linked) as out:
+                out.seek(start)
+                out.truncate()
+                for chunk in answer.iter_raw():
+                    done += len(chunk)
+                    if done > most:
+                        _remove(part)
+                        raise InputError(
+                            f"{file.url}: the server sends more than the {most:,} bytes announced or possible"
+                        )
+                    out.write(chunk)
+                    now = time.monotonic()
+                    if now - mark > _SLOWEST:
+                        if done - at_mark < _LEAST_BETWEEN:
+                            raise _Busy(f"the server sent only {done - at_mark:,} bytes in {now - mark:.0f} s", None)
+                        mark, at_mark = now, done
+                    display.facts = [f"{readable_size((done - start) / max(now - began, 0.1))}/s"]
+                    display.update(done // _MB - display.done)
+                out.flush()
+                os.fsync(out.fileno())
+        except OSError as error:
+            raise Unfinished(
+                f"{part}: cannot be written ({error.strerror}); make room, and run the same command again"
+            ) from error
+        if whole is not None and done < whole:
+            raise _Busy(f"the connection ended after {done:,} of {whole:,} bytes", None)
+
+    @contextmanager
+    def _answer(
+        self, method: str, url: str, seen: dict[str, str] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[httpx.Response]:
+        """The answer to a request, after redirections; ``seen`` gets the headers of all answers."""
+        try:
+            address = httpx.URL(url)
+        except httpx.InvalidURL as error:
+            raise InputError(f"{shown(url)}: not an address ({error})") from error
+        if address.scheme not in ("http", "https") or not address.host:
+            raise InputError(f"{shown(url)}: not an address of HTTP or HTTPS")
+        for _ in range(_MOST_REDIRECTS):
+            answer = self.client.send(self.client.build_request(method, address, headers=headers), stream=True)
+            try:
+                if seen is not None:
+                    seen |= {
+                        name: value for name, value in answer.headers.items() if name not in seen or answer.is_success
+                    }
+                if answer.next_request is None:
+                    if answer.headers.get("content-encoding", "identity") != "identity":
+                        raise InputError(f"{url}: the server compresses the file, although it was asked not to")
+                    yield answer
+                    return
+                target = answer.next_request.url
+            finally:
+                answer.close()
+            if target.scheme not in {"https", address.scheme}:
+                raise InputError(f"{url}: the server redirects to {shown(str(target))}, which is not HTTPS: refused")
+            address = target
+        raise InputError(f"{url}: the server redirects more than {_MOST_REDIRECTS} times")
+
+    def _patiently(self, once: Callable[[], Any], url: str, bytes_so_far: Callable[[], int]) -> Any:
+        """Call ``once`` until it succeeds; tries that brought many bytes do not count."""
+        tries, before = 0, bytes_so_far()
+        while True:
+            try:
+                return once()
+            except httpx.UnsupportedProtocol as error:
+                raise InputError(f"{url}: not an address of HTTP or HTTPS") from error
+            except (httpx.TransportError, _Busy) as error:
+                tries = tries + 1 if bytes_so_far() < before + _LEAST_BETWEEN else 1
+                if tries >= self.most_tries:
+                    problem = f"{str(error) or type(error).__name__}{f', {tries} times' if tries > 1 else ''}"
+                    if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+                        problem += "; check the network connection"
+                    raise Unfinished(
+                        f"{url}: {problem}; what has come is kept, and the same command goes on from there"
+                    ) from error
+                pause = error.pause if isinstance(error, _Busy) and error.pause is not None else 2.0 ** (tries - 1)
+                before = bytes_so_far()
+                self.sleep(min(pause, 120.0))
+
+
+def digests_of(path: Path, names: Mapping[str, str] | tuple[str, ...], title: str) -> dict[str, str]:
+    """The digests of a file by their names in :mod:`hashlib`, hexadecimal.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "a.txt"
+    >>> _ = file.write_text("hello")
+    >>> digests_of(file, ("md5",), "checking a.txt")
+    {'md5': '5d41402abc4b2a76b9719d911017c592'}
+    """
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in names}
+    total = max(1, _size(path) // _MB)
+    with ProgressDisplay[Any](title=title, unit="MB", total=total, delay=2.0) as display, open(path, "rb") as file:
+        while block := file.read(_CHUNK):
+            for each in hashes.values():
+                each.update(block)
+            display.update(file.tell() // _MB - display.done)
+    return {name: each.hexdigest() for name, each in hashes.items()}
+
+
+def _check_found(answer: httpx.Response, url: str) -> None:
+    code = answer.status_code
+    if code in _BUSY:
+        raise _Busy(
+            f"the server answers {code} {answer.reason_phrase}", _whole_number(answer.headers.get("retry-after"))
+        )
+    if code in (401, 403):
+        raise InputError(
+            f"{url}: the server refuses it ({code} {answer.reason_phrase}); it may ask for a login or an agreement: get it with a "
+            "browser"
+        )
+    if not answer.is_success:
+        raise InputError(
+            f"{url}: the server answers {code} {answer.reason_phrase}; look on its publisher's page where it is now"
+        )
+
+
+def _length(answer: httpx.Response) -> int | None:
+    """Bytes of the whole file."""
+    if answer.status_code in (206, 416):
+        return _whole_number(answer.headers.get("content-range", "").rpartition("/")[2])
+    return _whole_number(answer.headers.get("content-length"))
+
+
+def _state_of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _remove(part: Path) -> None:
+    for path in (part, _state_of(part)):
+        path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _whole_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) < 19 else None

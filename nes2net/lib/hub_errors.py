@@ -1,0 +1,58 @@
+"""What went wrong with the Hugging Face hub, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nes2net.lib.errors import InputError, Unfinished, first_line
+
+
+@contextmanager
+def hub_errors(failed: str, page: str, kept: str = "") -> Iterator[None]:
+    """Say that something ``failed``, the reason, and what to do.
+
+    Args:
+        failed: such as ``'owner/name' was not fetched``.
+        page: page of the model or data set on the hub.
+        kept: what is kept if the connection breaks; the work then counts as unfinished.
+
+    Raises:
+        InputError: if the hub refuses, or there is no such thing; without ``kept``, on any error.
+        Unfinished: if the connection breaks.
+    """
+    from huggingface_hub.errors import (  # start-up
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        yield
+    except GatedRepoError as error:
+        raise InputError(
+            f"{failed}: {page} is gated: accept its conditions there, log in by `hf auth login` or set HF_TOKEN, and run the "
+            "same command again"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise InputError(f"{failed}: it has no such revision; {page}/commits/main lists them") from error
+    except RepositoryNotFoundError as error:
+        raise InputError(
+            f"{failed}: there is no {page}, or it is private ({first_line(error)}): check the name; for a private one, log in "
+            "by `hf auth login` or set HF_TOKEN"
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise InputError(
+            f"{failed}: the hub cannot be reached ({first_line(error)}): check the network connection, and that "
+            "HF_HUB_OFFLINE is not set"
+        ) from error
+    except HFValidationError as error:
+        raise InputError(f"{failed}: {first_line(error)}") from error
+    except Exception as error:  # from the HTTP library, which changes from release to release of huggingface_hub
+        reason = f"{failed}: {first_line(error)}; check the network connection"
+        if kept:
+            raise Unfinished(f"{reason}; {kept} is kept, and the same command goes on from there") from error
+        raise InputError(reason) from error

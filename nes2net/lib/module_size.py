@@ -1,0 +1,70 @@
+"""A limit on the size of a network while it is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_buffer_registration_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.this_process import enough_memory
+
+MOST_NUMBERS, MOST_MODULES = 5 * 10**9, 3_000  # the largest XLS-R has 2·10^9 weights in 1,000 modules
+
+
+@contextmanager
+def limited_size(owner: str) -> Iterator[None]:
+    """Stop building a network in this context that has too many weights or modules.
+
+    A few options can describe a network that takes hours to build or all memory. Here building
+    stops before a weight beyond the limit is filled, on the meta device and on others.
+
+    Args:
+        owner: names the network in messages.
+
+    Raises:
+        InputError: if the network has more than 5·10^9 weights or 3,000 modules, or does not fit
+            into memory.
+
+    >>> with limited_size("this"):
+    ...     _ = nn.Linear(10**5, 10**5, device="meta")
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: this has more than 5,000,000,000 weights: give smaller options
+    """
+    thread, numbers, modules = get_ident(), 0, 0
+    counted: dict[tuple[int, str], int] = {}  # a tensor may take the place of another
+
+    def count_tensor(module: nn.Module, name: str, tensor: Tensor | None) -> None:
+        nonlocal numbers
+        if tensor is not None and get_ident() == thread:
+            numbers += tensor.numel() - counted.get((id(module), name), 0)
+            counted[id(module), name] = tensor.numel()
+            if numbers > MOST_NUMBERS:
+                raise InputError(f"{owner} has more than {MOST_NUMBERS:,} weights: give smaller options")
+
+    def count_module(*_: Any) -> None:
+        nonlocal modules
+        modules += get_ident() == thread
+        if modules > MOST_MODULES:
+            raise InputError(f"{owner} has more than {MOST_MODULES:,} modules: give smaller options")
+
+    hooks = [
+        register_module_parameter_registration_hook(count_tensor),
+        register_module_buffer_registration_hook(count_tensor),
+        register_module_module_registration_hook(count_module),
+    ]
+    too_large = f"{owner} does not fit into the memory of this machine: give smaller options"
+    try:
+        with enough_memory(lambda: too_large):
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()

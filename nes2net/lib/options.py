@@ -1,0 +1,357 @@
+"""Options of parts: the types and ranges that constructors declare, their check, and their words.
+
+A constructor declares its options by annotations, such as ``dilation: Annotated[int, Field(ge=1,
+le=64)]``. The registry checks the options that a caller or a file gives before it calls the
+constructor, which can then trust them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import CoreSchema
+
+from nes2net.lib.errors import InputError, check_known, nearest, shown
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What an option takes, in words, if its type and bounds do not tell."""
+
+    text: str
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(core), "takes": self.text}
+
+
+class Input(NamedTuple):
+    """What a front-end gives to a back-end."""
+
+    dim: int
+    """Size of a hidden state."""
+    states: int
+    """Number of hidden states."""
+    frames: int
+    """Frames of 64,600 samples."""
+
+
+@dataclass(frozen=True)
+class Follows:
+    """How an option follows the front-end if it is not given.
+
+    Args:
+        choose: computes the value from what the front-end gives, the default and the other options.
+    """
+
+    choose: Callable[[Input, Any, Mapping[str, Any]], Any]
+
+
+def at_most_states(unread: int = 0, least: int = 1) -> Follows:
+    """The default, or the number of hidden states after the first ``unread`` of the front-end, at least ``least``."""
+    return Follows(lambda given, default, _: max(least, min(default, given.states - unread)))
+
+
+def multiple_of(number: Callable[[Mapping[str, Any]], int], usual: int) -> Follows:
+    """The size of a hidden state, rounded up to a multiple of ``number`` of the options: zeros fill it up.
+
+    A multiple of ``usual`` stays as it is, because options that do not divide it are a mistake. The waveform itself, of
+    size 1, stays too.
+    """
+
+    def choose(given: Input, _: int, options: Mapping[str, Any]) -> int:
+        step = number(options)
+        return given.dim if given.dim == 1 or given.dim % usual == 0 else -(-given.dim // step) * step
+
+    return Follows(choose)
+
+
+# Limits are far above every published system. They keep a file of a few bytes from describing a
+# model that takes hours to build or all memory to run.
+Size = Annotated[int, Field(ge=1, le=65_536)]
+"""Size of a vector or of a hidden layer."""
+FeatureDim = Annotated[int, Field(ge=2, le=65_536)]
+"""D of a back-end that reads hidden states; the waveform itself, D = 1, has other back-ends."""
+Logits = Annotated[int, Field(ge=1, le=1000)]
+"""Number of logits."""
+Probability = Annotated[float, Field(ge=0, lt=1)]
+"""Chance of dropping something."""
+
+
+def odd_or_zero(number: int) -> int:
+    """Check a whole number, for ``pydantic.AfterValidator``; a range says whether 0 is possible."""
+    if number and number % 2 == 0:
+        raise ValueError("even")
+    return number
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option that a constructor declares."""
+
+    adapter: TypeAdapter
+    takes: str
+    """The values that it takes, in words."""
+    choices: tuple[str, ...]
+    """The names that it takes, if it takes only these, or also null or the like."""
+    default: Any
+    """``inspect.Parameter.empty`` if it has to be given."""
+    follows: Follows | None = None
+    """How it follows the front-end; None if it does not."""
+
+    def fits(self, value: Any) -> bool:
+        """Whether it takes ``value``. A list stands for a tuple, which YAML does not have."""
+        for form in (value, _tuples(value)):
+            try:
+                self.adapter.validate_python(form)
+            except ValidationError:
+                continue
+            return True
+        return False
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+class Preset(partial):
+    """A constructor with other defaults, without the options that a variant does not have.
+
+    Args:
+        about: begins its docstring; the constructor's docstring says what the options mean.
+        without: names of the options that are left out of its signature.
+    """
+
+    __signature__: inspect.Signature
+
+    def __new__(
+        cls, constructor: Callable[..., Any], *given: Any, about: str, without: Iterable[str] = (), **defaults: Any
+    ) -> Self:
+        self = super().__new__(cls, constructor, *given, **defaults)
+        parameters = inspect.signature(partial(constructor, *given, **defaults)).parameters.values()
+        self.__signature__ = inspect.Signature([one for one in parameters if one.name not in without])
+        meanings = (inspect.getdoc(constructor) or "").partition("\nArgs:\n")
+        self.__doc__ = "".join((inspect.cleandoc(about), "\n", *meanings[1:]))
+        return self
+
+
+@cache
+def declared(factory: Callable[..., Any]) -> dict[str, Option]:
+    """The options that ``factory``, a class, a function or a partial of one, declares.
+
+    Options without an annotation, or whose annotation says nothing about plain data, are left out.
+    """
+    function = factory
+    while isinstance(function, partial):
+        function = function.func
+    if inspect.isclass(function):
+        function = function.__init__
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except NameError:  # a part of another package may import its types for type checkers alone
+        hints = {}
+    options = {}
+    for name, parameter in inspect.signature(factory).parameters.items():
+        if name not in hints:
+            continue
+        try:
+            adapter = TypeAdapter(hints[name], config=ConfigDict(strict=True, allow_inf_nan=False))
+            schema = adapter.json_schema()
+        except (PydanticUserError, NameError):
+            continue
+        names = tuple(choice for kind in schema.get("anyOf", [schema]) for choice in kind.get("enum", ()))
+        follows = next((fact for fact in getattr(hints[name], "__metadata__", ()) if isinstance(fact, Follows)), None)
+        options[name] = Option(adapter, what_it_takes(schema), names, parameter.default, follows)
+    return options
+
+
+def fitted(factory: Callable[..., Any], options: Mapping[str, Any], given: Input) -> dict[str, Any]:
+    """``options`` for ``factory``, completed by options that follow the front-end if their default does not fit.
+
+    If the result has no ``feature_dim``, it is ``given.dim``.
+    Options that are wrong are left as they are, for :func:`check_options`.
+
+    >>> def part(layers: Annotated[int, at_most_states()] = 24): ...
+    >>> fitted(part, {}, Input(128, 4, 251)), fitted(part, {"layers": 2}, Input(128, 4, 251))
+    ({'layers': 4}, {'layers': 2})
+    """
+    known, fit = declared(factory), dict(options)
+    values = {name: option.default for name, option in known.items()} | {"feature_dim": given.dim} | fit
+    if all(known[name].fits(value) for name, value in fit.items() if name in known):
+        for name, option in known.items():
+            if option.follows and name not in fit:
+                value = option.follows.choose(given, option.default, values)
+                fit |= {name: value} if value != values[name] else {}
+    return fit
+
+
+def check_options(factory: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
+    """Check ``options`` against the types and ranges that ``factory`` declares.
+
+    Args:
+        owner: begins the message, such as ``"back-end 'nes2net'"``.
+
+    Raises:
+        InputError: if an option has the wrong type or is out of its range.
+
+    >>> def part(scale: Size, *, pool: typing.Literal["mean", "astp"] = "mean"): ...
+    >>> check_options(part, {"scale": 0}, "part")
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: part: scale is a whole number from 1 to 65536, not 0
+    """
+    known = declared(factory)
+    for name, value in options.items():
+        if name in known and not known[name].fits(value):
+            option = known[name]
+            meant = nearest(value[:100], option.choices) if isinstance(value, str) else ""
+            raise InputError(f"{owner}: {name} is {option.takes}, not {shown(value)}{meant}")
+
+
+class Settings:
+    """Settings with declared types and ranges: the fields of a frozen dataclass that inherits from this class.
+
+    Raises:
+        InputError: if a setting has another type or is out of its range.
+    """
+
+    owner: ClassVar[str]
+    """Begins the messages, such as ``"Specmix"``."""
+
+    def __post_init__(self) -> None:
+        check_options(type(self), vars(self), self.owner)
+
+    @classmethod
+    def of(cls, **settings: Any) -> Self:
+        """Build it from settings by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value out of range.
+        """
+        check_known(settings, [field.name for field in fields(cls)], f"{cls.owner} has no setting")  # type: ignore[arg-type]
+        return cls(**settings)
+
+
+PARTS = ("frontend", "aggregation", "backend")
+
+
+def check_model(model: Any) -> Any:
+    """Check that ``model`` is a mapping of parts, each a name or a mapping of ``name`` and options.
+
+    Raises:
+        InputError: if it is not such a mapping.
+    """
+    if not isinstance(model, dict):
+        raise InputError(f"a model is a mapping of {', '.join(PARTS)}, not {shown(model)}")
+    check_known((key if isinstance(key, str) else shown(key) for key in model), PARTS, "a model has no part")
+    for part, value in model.items():
+        options = {"name": value} if isinstance(value, str) else value
+        if not isinstance(options, dict) or not isinstance(options.get("name"), str):
+            raise InputError(f"the model's {part} has no name: write '{part}: {{name: …}}', not {shown(value)}")
+        if wrong := [key for key in options if not isinstance(key, str)]:
+            raise InputError(f"the model's {part} has an option {shown(wrong[0])}: its name is text")
+    return model
+
+
+def name_and_options(
+    config: Mapping[str, Any], part: str, default: str | None = None, given: Sequence[str] = (), owner: str = ""
+) -> tuple[str, dict[str, Any]]:
+    """Name and options of a part in ``config``, which may be the name alone.
+
+    Args:
+        given: what the part is given besides its options.
+        owner: the part's name in messages; empty for a part of a model.
+
+    Raises:
+        InputError: if it has no name, or an option that it is given.
+    """
+    value, owner = config.get(part, default), owner or f"the model's {part}"
+    options = {"name": value} if isinstance(value, str) else dict(value or {})
+    name = options.pop("name", None)
+    if not isinstance(name, str):
+        raise InputError(f"{owner} has no name: write '{part}: {{name: …}}'")
+    check_known([key for key in options if key in given], (), f"{owner} has no option")
+    return name, options
+
+
+class PartDescription(BaseModel):
+    """A part of a detector: its name and options."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    name: str
+
+    @model_validator(mode="after")
+    def _is_finite(self) -> PartDescription:
+        json.dumps(self.model_extra, allow_nan=False)
+        return self
+
+
+class ModelDescription(BaseModel):
+    """The configuration of a detector, whole: each part with its name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    frontend: PartDescription
+    aggregation: PartDescription
+    backend: PartDescription
+
+
+_WORDS = {
+    "integer": "a whole number",
+    "number": "a number",
+    "string": "text",
+    "boolean": "true or false",
+    "object": "a mapping of keys",
+    "array": "a list",
+}
+
+
+def what_it_takes(schema: Mapping[str, Any]) -> str:
+    """The values that a JSON schema allows, in words.
+
+    >>> what_it_takes({"type": "integer", "minimum": 1})
+    'a whole number of at least 1'
+    >>> what_it_takes({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]})
+    'a number above 0, or null'
+    >>> pair = {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2}
+    >>> what_it_takes(pair), what_it_takes({**pair, "minItems": 1})
+    ('a list of two numbers', 'a list of 1 to 2 numbers')
+    """
+    if "takes" in schema:
+        return schema["takes"]
+    if "anyOf" in schema:
+        return ", or ".join(what_it_takes(option) for option in schema["anyOf"])
+    if "enum" in schema:
+        return f"one of {', '.join(map(str, schema['enum']))}"
+    if schema.get("type") == "array" and "maxItems" in schema and "items" in schema:
+        least, most = schema.get("minItems", 0), schema["maxItems"]
+        items = what_it_takes(schema["items"]).removeprefix("a ").replace("number", "numbers")
+        return f"a list of {'two' if least == most == 2 else most if least == most else f'{least} to {most}'} {items}"
+    words = _WORDS.get(schema.get("type", ""), schema.get("type", "anything"))
+    least, above = schema.get("minimum"), schema.get("exclusiveMinimum")
+    most, below = schema.get("maximum"), schema.get("exclusiveMaximum")
+    if above is not None:
+        return f"{words} above {above:.12g}" + ("" if most is None else f" and at most {most:.12g}")
+    if least is None:
+        return words
+    if below is not None:
+        return f"{words} from {least:.12g} to below {below:.12g}"
+    return f"{words} of at least {least:.12g}" if most is None else f"{words} from {least:.12g} to {most:.12g}"

@@ -1,0 +1,36 @@
+"""Names and folders of files that are written for each of several inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from nes2net.lib.files import check_writable, make_folder, writing
+
+
+def named_alike(files: Iterable[Path], suffix: str) -> dict[Path, str]:
+    """Map each recording to a name for a file of its own, which ends in ``suffix``.
+
+    >>> [*named_alike([Path("a/talk.mp3"), Path("b/talk.wav")], ".png").values()]
+    ['talk.png', 'talk_2.png']
+    """
+    names: dict[str, Path] = {}
+    for path in dict.fromkeys(files):
+        name, number = f"{path.stem}{suffix}", 1
+        while name in names:
+            number += 1
+            name = f"{path.stem}_{number}{suffix}"
+        names[name] = path
+    return {path: name for name, path in names.items()}
+
+
+def check_places(places: Iterable[Path], remedy: str) -> None:
+    """Make the folders of ``places``, and try whether files can be written there.
+
+    Raises:
+        InputError: if a file cannot be written there; its message ends with ``remedy``.
+    """
+    for place in {place.parent: place for place in places}.values():
+        with writing(place, remedy):
+            make_folder(place.parent)
+        check_writable(place, remedy)

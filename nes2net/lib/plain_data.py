@@ -1,0 +1,212 @@
+"""Plain data from files of others: small text files, JSON, and limits on what data expands to."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from nes2net.lib.errors import InputError, first_line, shown
+from nes2net.lib.files import Budget, read_bounded
+
+MOST_BYTES = 1_000_000  # of a configuration's file
+MOST_VALUES, MOST_DEPTH = 100_000, 32  # of the data in it
+LONGEST_NUMBER = 64  # bits
+_MOST_KEYS = 10_000  # of one mapping
+_DEEPEST_JSON = 100  # lists and mappings within each other
+# Bytes that a parser holds, besides text, for each mark that begins a value or ends a text; and in all.
+_HELD, _MOST_HELD = {"[": 320, "{": 512, ",": 48, ":": 80, '"': 64}, 1 << 29
+_BLOCK = 1 << 20
+
+
+def read_small_text(path: Path, most: int = MOST_BYTES) -> str:
+    """Read a text file in UTF-8 that has at most ``most`` bytes.
+
+    Raises:
+        InputError: as :func:`nes2net.lib.files.read_bounded`, or if the file is not UTF-8.
+    """
+    content = read_bounded(path, most, "give the path of a text file")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is encoded as UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path} is not a text file: byte {error.start} is not UTF-8; save text of another encoding as UTF-8"
+        ) from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a small JSON file that holds a mapping.
+
+    Raises:
+        InputError: if it is not such a file, or :func:`check_plain` refuses its data.
+    """
+    try:
+        content = parsed_json(read_small_text(path), str(path), unique_keys=True)
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is damaged: it is not valid JSON ({first_line(error)})") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is damaged: a mapping is expected")
+    check_plain(content, str(path))
+    return content
+
+
+def parsed_json(text: str | bytes, what: str, *, unique_keys: bool = False) -> Any:
+    """Parse JSON from outside, after :func:`check_json`.
+
+    Args:
+        what: names the text in messages.
+        unique_keys: refuse a mapping that has a key twice.
+
+    Raises:
+        InputError: as :func:`check_json`.
+        ValueError: if it is not valid JSON.
+    """
+    check_json(text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text, what)
+    return json.loads(text, object_pairs_hook=_without_repeated_keys if unique_keys else None)
+
+
+def check_json(content: bytes, what: str) -> None:
+    """Refuse JSON that no parser should see, because some end the process if memory or the stack runs out.
+
+    Raises:
+        InputError: if a parser would hold more than 512 MB (2²⁹ bytes) besides the text, or values
+            are nested deeper than 100.
+
+    >>> check_json(b"[" * 5000, "this")
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: this: lists and mappings are nested more than 100 deep
+    """
+    # A thousand bytes are not worth an estimate.
+    if len(content) <= 1000 and content.count(b"[") + content.count(b"{") <= _DEEPEST_JSON:
+        return
+    import numpy as np  # start-up: most JSON is short
+
+    budget = Budget(what, _MOST_HELD, len(content), len(content))
+    held, steps = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    held[[ord(mark) for mark in _HELD]] = list(_HELD.values())
+    steps[[*b"[{"]], steps[[*b"]}"]] = 1, -1
+    bare = content.replace(rb"\\", b"").replace(rb"\"", b"")  # the quotation marks left are ends of texts
+    in_text, level = False, 0
+    for start in range(0, len(bare), _BLOCK):
+        block = np.frombuffer(bare, np.uint8, min(_BLOCK, len(bare) - start), start)
+        marks = block[(held + abs(steps)).astype(bool)[block]]
+        if not len(marks):
+            continue
+        is_text = np.logical_xor.accumulate(marks == ord('"')) ^ in_text
+        levels = level + np.cumsum(steps[marks] * ~is_text)
+        in_text, level = bool(is_text[-1]), int(levels[-1])
+        if levels.max() > _DEEPEST_JSON:
+            raise InputError(f"{what}: lists and mappings are nested more than {_DEEPEST_JSON} deep")
+        budget.take("values", bytes=int(held[marks[~is_text]].sum()))
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_json_as(model: type[_Model], path: str | Path, most: int, kind: str, remedy: str) -> _Model:
+    """Read a JSON file of at most ``most`` bytes as ``model`` describes it.
+
+    Args:
+        kind: what the file should be, such as ``"a calibration"``.
+        remedy: ends the message with what to do.
+
+    Raises:
+        InputError: as :func:`nes2net.lib.files.read_bounded`, or if ``model`` does not describe its content.
+    """
+    content = read_bounded(path, most, remedy)
+    try:
+        return validated_json(model, content)
+    except ValueError as error:
+        raise InputError(f"{path}: not {kind} ({error}); {remedy}") from error
+
+
+def validated_json(model: type[_Model], content: bytes) -> _Model:
+    """Read JSON from outside as ``model`` describes it, after :func:`check_json`.
+
+    Raises:
+        ValueError: if ``model`` does not describe it; the message says what is wrong with it.
+    """
+    check_json(content, "it")
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError(first_problem(error)) from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say where the first problem is, what was expected there, and what stands there."""
+    problem = error.errors(include_url=False)[0]
+    place = "".join(f"{str(key)[:50]}." for key in problem["loc"]).removesuffix(".")
+    if problem["type"] == "value_error":  # raised by a model, which says it all
+        text = str(problem["ctx"]["error"])
+    else:
+        text = f"{problem['msg']}, not {shown(problem['input'])}"
+    return f"{place}: {text}" if place else text
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {shown(twice)} stands there twice")
+    return content
+
+
+def check_plain(
+    value: Any,
+    what: str,
+    *,
+    values: int = MOST_VALUES,
+    characters: int = MOST_BYTES,
+    depth: int = MOST_DEPTH,
+    also: tuple[type, ...] = (),
+) -> None:
+    """Check that ``value`` is plain data, and not too much of it when it is written out.
+
+    A value that stands in several places counts in each: a list that is doubled 40 times is small
+    in memory and in a file, but endless for a reader.
+
+    Args:
+        what: names the data in messages.
+        values, characters, depth: how much of it there may be.
+        also: further types that may be in it.
+
+    Raises:
+        InputError: if there are other objects than mappings, lists, text, numbers, true, false and
+            null in it, too many of them, too many characters, a mapping or list too deep or a
+            mapping of more than 10,000 keys, or a number of more than 64 bits.
+
+    >>> double = []
+    >>> for _ in range(40):
+    ...     double = [double, double]
+    >>> check_plain(double, "this", depth=50)
+    Traceback (most recent call last):
+    nes2net.lib.errors.InputError: this was refused to save memory and time: it grows to 100,002 values, and at most 100,000 are accepted
+    """
+    budget = Budget(what, characters, values)
+    pending = [(value, 0)]
+    while pending:
+        item, level = pending.pop()
+        if level > depth:
+            raise InputError(f"{what} is nested more than {depth} deep")
+        if isinstance(item, dict):
+            if len(item) > _MOST_KEYS:
+                raise InputError(f"{what} has a mapping of more than {_MOST_KEYS:,} keys")
+            budget.take("values", steps=2 * len(item))
+            pending += [(part, level + 1) for pair in item.items() for part in pair]
+        elif isinstance(item, (list, tuple)):
+            budget.take("values", steps=len(item))
+            pending += [(part, level + 1) for part in item]
+        elif isinstance(item, str):
+            budget.take("text", bytes=len(item))
+        elif isinstance(item, int) and item.bit_length() > LONGEST_NUMBER:
+            raise InputError(f"{what} has the number {shown(item)}: numbers of at most 64 bits are expected")
+        elif item is not None and not isinstance(item, (int, float, *also)):
+            raise InputError(f"{what} has a value of type {type(item).__name__}: plain data is expected")

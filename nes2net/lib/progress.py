@@ -1,0 +1,179 @@
+"""Progress of long work: a bar on a terminal, otherwise a line every minute."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from tqdm import tqdm
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.errors import shown as quoted
+from nes2net.lib.this_process import is_first
+from nes2net.lib.times import readable_duration
+
+#: Environment variable with the seconds from one line to the next; 0 for no lines.
+SECONDS = "NES2NET_PROGRESS_SECONDS"
+#: Gets every line, with a terminal too; :mod:`nes2net.training.run_log` keeps the lines of a run.
+LOGGER = logging.getLogger("nes2net")
+_SECONDS, _FIRST = 60.0, 10.0  # a first line soon, so that one sees that the work goes on
+_NARROWEST = 10  # columns of a bar
+
+T = TypeVar("T")
+
+
+class ProgressDisplay(Generic[T]):
+    """Counts steps and shows how many are done, what else is known, and the time left.
+
+    >>> display = ProgressDisplay([3, 4], title="epoch 3 of 9", unit="step", shown=False)
+    >>> for step in display:
+    ...     display.facts = ["loss 0.5"]
+    >>> display.line()
+    'epoch 3 of 9: step 2 of 2, loss 0.5'
+
+    On a terminal, a bar fits its width: what has no room is left out, the last facts first.
+    Elsewhere, standard error gets a line every :data:`SECONDS`.
+
+    Attributes:
+        facts: what to show besides, the most important first.
+        later_steps: number of steps that follow in later epochs.
+        later_seconds: other work that follows.
+
+    Args:
+        steps: what iterating over this object gives.
+        total: number of all steps; by default ``len(steps)``, if they have a length.
+        start: number of steps done before.
+        shown: False for a display that counts only.
+        leave: whether a bar stays on the terminal.
+        delay: seconds before the bar appears.
+        clock: gives the time in seconds.
+    """
+
+    def __init__(
+        self,
+        steps: Iterable[T] = (),
+        *,
+        title: str,
+        unit: str,
+        total: int | None = None,
+        start: int = 0,
+        shown: bool = True,
+        leave: bool = False,
+        delay: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.steps, self.title, self.unit, self.shown, self.clock = steps, title, unit, shown, clock
+        self.total = len(steps) if total is None and isinstance(steps, Sized) else total
+        self.later_steps, self.later_seconds = 0, 0.0
+        self.done, self.facts = start, list[str]()
+        self._first: tuple[float, int] | None = None  # time of the first step, and the steps done then
+        given = os.environ.get(SECONDS) or str(_SECONDS)
+        try:
+            self._seconds = float(given) if shown else 0.0
+        except ValueError:
+            self._seconds = -1.0
+        if not self._seconds >= 0:
+            raise InputError(f"{SECONDS} is a number of seconds, 0 for no lines, not {quoted(given)}")
+        self._due = clock() + min(self._seconds, _FIRST)
+        # None disables a bar if standard error is not a terminal.
+        self.bar = _Bar(self, initial=start, leave=leave, delay=delay, disable=None if shown else True)
+
+    def __iter__(self) -> Iterator[T]:
+        with self:
+            for step in self.steps:
+                yield step
+                self.update()
+
+    def __enter__(self) -> ProgressDisplay[T]:
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.bar.close()
+
+    def update(self, steps: int = 1) -> None:
+        """Count ``steps``, and show or print what is due."""
+        now = self.clock()
+        self.done += steps
+        if self._first is None:
+            self._first = now, self.done
+        self.bar.update(steps)
+        if self._seconds and now >= self._due:
+            self._due = now + self._seconds
+            line = self.line()
+            LOGGER.info(line)
+            if self.bar.disable:
+                with suppress(OSError):  # nobody reads it, or the disk is full: no reason to stop
+                    tqdm.write(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr)
+
+    def line(self) -> str:
+        """What is known, as one line."""
+        counts = f"{self.unit} {self.done}" + (f" of {self.total}" if self.total else "")
+        parts = [f"{self.title}: {counts}", *self.facts]
+        left, per_step = self.seconds_left(), self.seconds_per_step()
+        if left is not None and per_step is not None:
+            later = self.later_seconds + self.later_steps * per_step
+            of_epoch = f" (epoch {readable_duration(left)})" if later else ""
+            parts.append(f"{readable_duration(left + later)} left{of_epoch}")
+        return ", ".join(parts)
+
+    def seconds_left(self) -> float | None:
+        """Seconds to the last step, by the speed since the first one; None if that is not known, or no step is left."""
+        seconds = self.seconds_per_step()
+        return (
+            None if seconds is None or not self.total or self.done >= self.total else (self.total - self.done) * seconds
+        )
+
+    def seconds_per_step(self) -> float | None:
+        """Seconds of a step; None before the second, because preparations go with the first."""
+        if self._first is None or self.done <= self._first[1]:
+            return None
+        return (self.clock() - self._first[0]) / (self.done - self._first[1])
+
+
+def bootstrap_progress(draws: Iterable[T], total: int) -> Iterable[T]:
+    """Show the progress of a bootstrap of ``total`` draws that takes over 3 s; the first process shows it."""
+    return ProgressDisplay(draws, title="bootstrap", unit="draw", total=total, delay=3.0, shown=is_first())
+
+
+class _Bar(tqdm):
+    """A bar of ``display`` that fits the terminal."""
+
+    def __init__(self, display: ProgressDisplay, **options: Any) -> None:
+        self.display_of = display
+        super().__init__(total=display.total, ncols=80, nrows=20, **options)
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        """What tqdm makes the bar of: its format is what there is room for."""
+        values, display = super().format_dict, self.display_of
+        columns = _columns()
+        left = display.seconds_left()
+        head = f"{display.title}: {display.done}" + (f"/{display.total}" if display.total else "")
+        facts = [*([] if left is None else [f"{readable_duration(left)} left"]), *display.facts]
+        text, room = "", columns - 1 - len(f"{head} || ")
+        for place, fact in enumerate(facts):
+            longer = f"{text}, {fact}" if text else fact
+            if len(longer) > room - (_NARROWEST if place else 0):
+                break
+            text = longer
+        with_bar = room - len(text) >= _NARROWEST
+        if not with_bar:
+            head, text = f"{head}, {text}"[: columns - 1], ""
+        head, text = (part.replace("{", "{{").replace("}", "}}") for part in (head, text))
+        return {**values, "ncols": columns - 1, "bar_format": f"{head} |{{bar}}| {text}" if with_bar else head}
+
+
+def _columns() -> int:
+    """Columns of the terminal of standard error; 80 if it does not tell, as in some containers."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    return 80

@@ -1,0 +1,130 @@
+"""Text for a terminal: tables in columns, names that can be printed, and what was written."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TextIO
+from unicodedata import category
+
+from nes2net.lib.errors import visible, worded
+from nes2net.lib.this_process import is_first
+
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def print_note(text: str) -> None:
+    """Print what a user should know on standard error; of several processes, the first one prints."""
+    if text and is_first():
+        print(f"note: {printable(worded(text))}", file=sys.stderr)
+
+
+def print_warnings(lines: Iterable[str]) -> None:
+    """Print what makes results doubtful on standard error; of several processes, the first one prints."""
+    for line in lines if is_first() else ():
+        print(f"warning: {printable(line)}", file=sys.stderr)
+
+
+def table_line(cells: Sequence[str], widths: Sequence[int], align: str = "lr", gap: int = 2) -> str:
+    """Pad ``cells`` to columns and join them, without spaces at the end.
+
+    The last width and the last letter of ``align`` stand for all further columns.
+
+    Args:
+        widths: Characters of each column; a longer cell keeps its length.
+        align: A letter for each column: ``l`` for left, ``r`` for right.
+        gap: Spaces between columns.
+
+    >>> table_line(["a.wav", "0.5", "3 s"], [8, 6], "lr")
+    'a.wav        0.5     3 s'
+    """
+    cells = [printable(cell).replace("\n", "\\n") for cell in cells]
+    padded = [
+        f"{cell:{'<' if align[min(i, len(align) - 1)] == 'l' else '>'}{widths[min(i, len(widths) - 1)]}}"
+        for i, cell in enumerate(cells)
+    ]
+    return (" " * gap).join(padded).rstrip()
+
+
+def text_table(rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
+    """Lay out ``rows`` of as many cells each as lines, every column as wide as its longest cell.
+
+    ``align`` is explained at :func:`table_line`.
+
+    >>> print(*text_table([["attack", "EER %"], ["A07", "0.5"], ["A08", "12.25"]]), sep="\\n")
+    attack  EER %
+    A07       0.5
+    A08     12.25
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [table_line(row, widths, align) for row in rows]
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Write a Markdown table with the first column to the left and the others to the right.
+
+    >>> print(markdown_table(["system", "EER in %"], [["Nes2Net-X", "1.65"]]))
+    | system | EER in % |
+    | --- | ---: |
+    | Nes2Net-X | 1.65 |
+    """
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def printable_name(name: object) -> str:
+    r"""Like :func:`printable`, with control characters written out as well.
+
+    A file name may hold line breaks, and sequences that a terminal obeys.
+
+    >>> printable_name("a\x1b[2J\n.wav")
+    'a\\x1b[2J\\n.wav'
+    """
+    return "".join(c if category(c) == "Zs" else visible(c) for c in str(name))
+
+
+def printable(text: object) -> str:
+    r"""Escape what a terminal obeys, and the bytes of a file name that are not UTF-8, as ``\udcff``.
+
+    Ends of lines and tabs stay. JSON has the same escapes.
+
+    >>> printable(b"take\xff.wav".decode("utf-8", "surrogateescape")), printable("\x1b[2J")
+    ('take\\udcff.wav', '\\u001b[2J')
+    """
+    return str(text).translate(_ESCAPES).encode("utf-8", "backslashreplace").decode()
+
+
+_held: ContextVar[list[tuple[str, TextIO]] | None] = ContextVar("held", default=None)
+
+
+def say_written(path: object, *, beside_data: bool = False) -> None:
+    """Say on the terminal that ``path`` was written: every command does so for each of its files.
+
+    Args:
+        beside_data: whether standard output holds a table or other data, which stays by itself; the
+            line then goes to standard error.
+
+    >>> say_written("scores.txt")
+    wrote scores.txt
+    """
+    line, place = f"wrote {printable_name(path)}", sys.stderr if beside_data else sys.stdout
+    held = _held.get()
+    if held is None:
+        print(line, file=place)
+    else:
+        held.append((line, place))
+
+
+@contextmanager
+def written_said_last() -> Iterator[None]:
+    """Hold back the lines of :func:`say_written` until the end of this context, so that they follow its table."""
+    held: list[tuple[str, TextIO]] = []
+    token = _held.set(held)
+    try:
+        yield
+    finally:
+        _held.reset(token)
+        for line, place in held:
+            print(line, file=place)

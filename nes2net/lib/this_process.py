@@ -1,0 +1,98 @@
+"""What this process has: its share of the processors, its memory, and its place among ``torchrun``'s processes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from nes2net.lib.errors import InputError
+
+
+def usable_processors() -> int:
+    """Count the processors for this process: its share among the processes on this machine."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Set by torchrun and accelerate.
+    return max(1, processors // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def processor_name() -> str:
+    """Name the processor as the system does."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def process_count() -> int:
+    """The number of processes that were started together; 1 for a process alone."""
+    # All four must be set, because schedulers set some of them too.
+    started = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+    return int(os.environ["WORLD_SIZE"]) if started else 1
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that reports: number 0, or alone."""
+    return process_count() == 1 or os.environ["RANK"] == "0"
+
+
+if sys.platform != "win32":
+    import resource
+
+# Of torch on the CPU and on CUDA, cuBLAS, cuDNN, onnxruntime and the operating system.
+_WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "failed to allocate memory",
+    "_alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Say whether ``error`` of torch, onnxruntime or the system means that memory ran out.
+
+    >>> is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"))
+    True
+    """
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in _WORDS)
+
+
+@contextmanager
+def enough_memory(problem: Callable[[], str]) -> Iterator[None]:
+    """Turn running out of memory in this context into an :class:`InputError`.
+
+    Args:
+        problem: gives the message; it is called when memory has run out.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError(problem()) from error
+
+
+def peak_bytes() -> int | None:
+    """The most memory, in bytes, that this process has held so far; None if the system keeps no count.
+
+    Linux counts it in ``/proc/self/status``; there ``ru_maxrss`` may be the
+    parent's, if the parent held more when it started this process.
+
+    >>> peak = peak_bytes()
+    >>> peak is None or peak > 2**20
+    True
+    """
+    if sys.platform == "win32":
+        return None
+    try:
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:")) * 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

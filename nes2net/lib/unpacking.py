@@ -1,0 +1,242 @@
+"""ZIP and tar archives from outside, unpacked into one folder within a budget."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import re
+import tarfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from stat import S_IFMT, S_ISLNK
+from typing import IO, Any, NamedTuple, cast
+
+from nes2net.lib.errors import InputError, Unfinished, counted, first_line, shown
+from nes2net.lib.files import Budget, check_arrived, replacing
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.this_process import is_out_of_memory
+
+#: Suffixes of the archives that :func:`unpack` reads.
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_CHUNK = 1 << 20
+_MB = 1_000_000
+# An archive of recordings grows a little; one that grows a hundredfold is a trap. Even an empty file
+# or a folder takes a block of the disk, and some bytes of the archive.
+_MOST_GROWTH, _ALWAYS_ALLOWED = 100, 1_000_000_000  # bytes
+_BLOCK, _MEMBERS_ALWAYS_ALLOWED, _BYTES_OF_MEMBER = 4096, 10_000, 256
+_LONGEST_HEADER = 1 << 16  # bytes of a member of a tar file, its long name included
+_COMPRESSION: dict[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+
+
+class _Member(NamedTuple):
+    """``open`` gives its content; None if it is a folder."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]] | None
+
+
+def is_archive(name: str) -> bool:
+    """Whether a file of this name is an archive that can be unpacked here.
+
+    >>> is_archive("flac_T_aa.tar"), is_archive("LA.ZIP"), is_archive("habla.rar")
+    (True, True, False)
+    """
+    return name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def unpack(archive: Path, folder: Path, title: str) -> int:
+    """Unpack ``archive`` into ``folder`` and return the number of its files.
+
+    Each file appears whole or not at all. One that is there already with the same size is left as
+    it is, so an interrupted call can be repeated.
+
+    Raises:
+        InputError: if the archive cannot be read, is damaged or encrypted, holds a path that leads out of
+            ``folder``, a link or a device, or grows to more than a hundred times its size.
+        Unfinished: if the disk is full.
+    """
+    count = 0
+    try:
+        size = archive.stat().st_size
+    except OSError as error:
+        raise InputError(f"{archive}: cannot be read ({error.strerror}); give the path of an archive") from error
+    budget = Budget(
+        str(archive),
+        max(_ALWAYS_ALLOWED, _MOST_GROWTH * size),
+        max(_MEMBERS_ALWAYS_ALLOWED, size // _BYTES_OF_MEMBER),
+        size,
+        "no archive of recordings grows like that; unpack it by hand if you trust it",
+    )
+    check_arrived(archive)
+    try:
+        with open(archive, "rb") as file:
+            with ProgressDisplay[Any](title=title, unit="MB", total=max(1, size // _MB)) as display:
+                for member in (_of_zip if zipfile.is_zipfile(archive) else _of_tar)(file, archive, budget):
+                    target = _place(member.name, folder, archive)
+                    if member.open is None:
+                        with _room_for(target, archive):
+                            target.mkdir(parents=True, exist_ok=True)
+                        continue
+                    count += 1
+                    if not (target.is_file() and target.stat().st_size == member.size):
+                        _write(member, target, archive)
+                    display.facts = [counted(count, "file")]
+                    display.update(max(0, file.tell() // _MB - display.done))
+    except (InputError, Unfinished):
+        raise
+    except Exception as error:  # a damaged archive can cause any
+        if is_out_of_memory(error):
+            raise InputError(
+                f"{archive}: needs more memory than there is ({first_line(error)}); unpack it by hand if you trust it"
+            ) from error
+        raise InputError(
+            f"{archive}: cannot be unpacked ({first_line(error)}); remove it and run the same command again"
+        ) from error
+    return count
+
+
+def _of_zip(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    with zipfile.ZipFile(file) as opened:
+        members = opened.infolist()
+        for info in members:  # all names and sizes, before the first file is written
+            _place(info.filename, Path(), archive)
+            budget.take("members", bytes=info.file_size + _BLOCK, steps=1)
+            kind = info.external_attr >> 16
+            if S_ISLNK(kind) or (S_IFMT(kind) and not (info.is_dir() or S_IFMT(kind) == 0o100000)):
+                raise _refused(archive, info.filename, "a link or a device")
+            if info.flag_bits & 1:
+                raise InputError(f"{archive}: is encrypted; unpack it by hand with its password")
+        for info in members:
+            yield _Member(info.filename, info.file_size, None if info.is_dir() else partial(opened.open, info))
+
+
+def _of_tar(file: IO[bytes], archive: Path, budget: Budget) -> Iterator[_Member]:
+    beginning = file.read(8)
+    file.seek(0)
+    for magic, opener in _COMPRESSION.items():
+        if beginning.startswith(magic):
+            file = opener(file)
+    with open_tar(file, str(archive)) as opened:
+        for info in tar_headers(opened):
+            budget.take("members", bytes=max(info.size, 0) + _BLOCK, steps=1)
+            if info.isdir():
+                yield _Member(info.name, 0, None)
+            elif info.isfile() and not info.issparse():
+                yield _Member(
+                    info.name, info.size, cast(Any, partial(opened.extractfile, info))
+                )  # None only of a folder
+            else:
+                raise _refused(archive, info.name, "a link or a device")
+
+
+def open_tar(file: Any, name: str) -> tarfile.TarFile:
+    """Open a tar file that is not compressed; :func:`tar_headers` gives its members.
+
+    Args:
+        name: name of the file, for messages.
+
+    Raises:
+        tarfile.TarError: if it is of another kind.
+        InputError: as :func:`tar_headers`.
+    """
+    source: Any = _TarSource(file, name)
+    return tarfile.open(fileobj=source, mode="r:")
+
+
+def tar_headers(opened: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """The headers of a tar file one after the other; none of them is kept.
+
+    Raises:
+        tarfile.TarError: if it is damaged.
+        InputError: if a header is longer than 64 kB: tarfile would read a name of gigabytes.
+    """
+    source: Any = opened.fileobj
+    while True:
+        source.left = _LONGEST_HEADER
+        entry = opened.next()
+        source.left = None
+        if entry is None:
+            return
+        yield entry
+        opened.members = []  # type: ignore[attr-defined]  # they would pile up
+
+
+class _TarSource:
+    """A file whose reads are limited while tarfile reads a header."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self._name = file, name
+        self.seek, self.tell = file.seek, file.tell
+        self.left: int | None = _LONGEST_HEADER
+
+    def read(self, size: int = -1) -> bytes:
+        if self.left is None:
+            return self._file.read(size)  # type: ignore[no-any-return]
+        self.left -= size if size >= 0 else _LONGEST_HEADER
+        content = b"" if self.left < 0 else self._file.read(size)
+        # Some versions of Python search for numbers in a time that is quadratic in their digits.
+        if self.left < 0 or re.search(rb"\d{100}", content):
+            raise InputError(
+                f"{self._name}: the header of a member has more than {_LONGEST_HEADER:,} bytes, or numbers of 100 digits: "
+                "it is damaged or hostile"
+            )
+        return content
+
+
+def _place(name: str, folder: Path, archive: Path) -> Path:
+    """Where a member goes, in ``folder`` or below."""
+    parts = name.replace("\\", "/").split("/")
+    if name.startswith(("/", "\\")) or ".." in parts or ":" in parts[0] or "\0" in name or not any(parts):
+        raise _refused(archive, name, "a path that leads out of the folder")
+    return folder.joinpath(*(part for part in parts if part not in ("", ".")))
+
+
+def _refused(archive: Path, name: str, what: str) -> InputError:
+    return InputError(f"{archive}: {shown(name)} is {what}: refused; unpack it by hand if you trust it")
+
+
+def _write(member: _Member, target: Path, archive: Path) -> None:
+    assert member.open is not None
+    with (
+        _room_for(target, archive),
+        member.open() as source,
+        replacing(target) as temporary,
+        open(temporary, "wb") as out,
+    ):
+        left = member.size
+        while block := source.read(min(_CHUNK, left + 1)):
+            left -= len(block)
+            if left < 0:
+                raise zipfile.BadZipFile(f"{member.name} is longer than it says")
+            out.write(block)
+        if left:
+            raise zipfile.BadZipFile(f"{member.name} is shorter than it says")
+
+
+@contextmanager
+def _room_for(target: Path, archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # of the archive: gzip says so by an OSError
+            raise
+        reason = os.strerror(error.errno)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise Unfinished(
+                f"{target}: cannot be written ({reason}); make room, and run the same command again"
+            ) from error
+        if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+            raise InputError(
+                f"{target}: cannot be written ({reason}): a file stands where a folder is needed, or the other way round. "
+                f"Remove it; if {archive} holds both, it is damaged or hostile"
+            ) from error
+        raise InputError(
+            f"{target}: cannot be written ({reason}); mend that, and run the same command again"
+        ) from error

@@ -1,0 +1,311 @@
+"""Processes that read data for the process that computes."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import get_start_method, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from multiprocessing.queues import Queue
+from multiprocessing.util import Finalize, is_exiting
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from tqdm import tqdm
+
+from nes2net.lib.errors import InputError, Unfinished, first_line, readable_size, worded
+from nes2net.lib.search_path import secure_multiprocessing
+from nes2net.lib.this_process import usable_processors
+
+# Seconds without any batch after which waiting ends: hours of audio are decoded in less.
+_PATIENCE = 1800.0
+# Seconds from a signal whose handler waits for the end of a step to the end of waiting.
+_GRACE = 5.0
+# Seconds after which waiting looks at the readers and at signals.
+_LOOK = 1.0
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def reading_processes(num_workers: int) -> int:
+    """How many of ``num_workers`` processes read: at most one per processor."""
+    return max(0, min(num_workers, usable_processors()))
+
+
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """``torch.stack``; in a reading process in shared memory, where the main process takes it from.
+
+    If there is no room, the tensor goes through a pipe instead. PyTorch would move it later, in a
+    thread whose errors lose the batch, and the main process would wait for it for ever.
+    """
+    if get_worker_info() is None:
+        return torch.stack(tuple(rows))
+    try:
+        storage = torch.UntypedStorage._new_shared(len(rows) * rows[0].nbytes)  # as PyTorch's default_collate
+    except (OSError, RuntimeError) as error:
+        if left := re.search(r"/(torch_\w+)", str(error)):  # PyTorch leaves the name of the file that failed
+            (_SHARED_MEMORY / left[1]).unlink(missing_ok=True)
+        return cast(Tensor, _Piped(torch.stack(tuple(rows)).numpy()))
+    shared = torch.empty(0, dtype=rows[0].dtype).set_(storage).view(len(rows), *rows[0].shape)
+    return torch.stack(tuple(rows), out=shared)
+
+
+class _Piped:
+    """A tensor of a reading process that its pickle holds whole, and that arrives as a tensor."""
+
+    arrived = False
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __reduce__(self) -> tuple:
+        return _arrived, (self.array,)
+
+
+def _arrived(array: np.ndarray) -> Tensor:
+    _Piped.arrived = True
+    return torch.from_numpy(array)
+
+
+class Loader(DataLoader[Any]):
+    """A ``DataLoader`` whose reading processes may fail: waiting for them then ends with an error.
+
+    Args:
+        collate: makes a batch; it makes each tensor by :func:`stacked`.
+        num_workers: processes that read; 0 for reading in this process.
+        setting: name of the setting for the number of processes, for messages.
+
+    Iterating raises:
+        InputError: if the machine cannot start the processes, or open more files.
+        Unfinished: if a reading process ended or hangs, or SIGTERM came and no batch afterwards.
+    """
+
+    _told = False
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batches: Iterable[list[Any]],
+        collate: Callable[[list[Any]], Any],
+        num_workers: int,
+        *,
+        pin_memory: bool = False,
+        setting: str = "num_workers",
+    ) -> None:
+        workers = reading_processes(num_workers)
+        secure_multiprocessing()
+        super().__init__(
+            dataset,
+            batch_sampler=batches,
+            collate_fn=collate,
+            pin_memory=pin_memory,
+            num_workers=workers,
+            # Up to 8 readers hold or read 8 batches all together. A batch of 64 utterances of 4 s has 16 MB, and beside a
+            # GPU its memory is pinned.
+            prefetch_factor=max(1, min(2, 8 // workers)) if workers else None,
+            persistent_workers=workers > 0,
+            worker_init_fn=_begin_reading if workers else None,
+            timeout=_PATIENCE if workers else 0,
+            # So that starting readers draws nothing from the global generator, which dropout uses.
+            generator=torch.Generator().manual_seed(0),
+        )
+        self.setting = setting
+        self.readers: list[BaseProcess] = []
+
+    def __iter__(self) -> Any:
+        if not self.num_workers:
+            return super().__iter__()
+        with _attentive(self._check_readers) as early:
+            self._check_readers()
+            try:
+                if not self.readers:
+                    _check_locks(self.num_workers)
+                batches = super().__iter__()
+            except (OSError, RuntimeError) as error:
+                raise self._refusal("the reading processes cannot be started", first_line(error)) from None
+        if not self.readers:
+            self.readers = batches._workers  # type: ignore[attr-defined]
+            # At the program's end with a priority, so before multiprocessing waits for the readers.
+            Finalize(self, _end, args=(self.readers,), exitpriority=0)
+        return self._read(batches, early)
+
+    def _read(self, batches: Any, early: list[tuple[int, float]]) -> Iterator[Any]:
+        while True:
+            try:
+                batch = self._next(batches, early)
+            except StopIteration:
+                return
+            if _Piped.arrived and not Loader._told:
+                Loader._told = True
+                text = f"warning: shared memory is full, so reading is slower: {self._remedy()}"
+                tqdm.write(worded(text), file=sys.stderr)
+            early = []
+            yield batch
+
+    def _next(self, batches: Any, early: list[tuple[int, float]]) -> Any:
+        """Wait for the next batch; ``early`` are signals that came while the readers were started."""
+        began = time.monotonic()
+        with _attentive(self._check_readers) as signals:
+            signals += early
+            while True:
+                self._check_readers()
+                # A time-out of PyTorch's iterator leaves it as it was. The public setting would also
+                # hold for the start of a pass, where it does not.
+                batches._timeout = _LOOK
+                try:
+                    return next(batches)
+                except StopIteration:
+                    raise
+                except Exception as error:
+                    if isinstance(error, (OSError, EOFError)):  # a connection to a reader that is dying
+                        dying = wait([reader.sentinel for reader in self.readers], timeout=_LOOK)
+                        for reader in self.readers:
+                            if reader.sentinel in dying:
+                                reader.join()
+                    self._check_readers()
+                    if "Too many open files" in str(error):
+                        raise self._refusal("too many files are open for more batches", "see ulimit -n") from None
+                    if not str(error).startswith("DataLoader timed out"):
+                        raise
+                finally:
+                    batches._timeout = _PATIENCE
+                now = time.monotonic()
+                if signals and now - signals[0][1] >= _GRACE:
+                    if signals[0][0] == signal.SIGINT:
+                        raise KeyboardInterrupt
+                    raise Unfinished(
+                        "stopped by SIGTERM while waiting for audio; the same command goes on from the work done"
+                    )
+                if now - began >= _PATIENCE:
+                    raise Unfinished(
+                        f"the processes that read audio have delivered nothing for {_PATIENCE / 60:.0f} minutes, most "
+                        "likely because a disk or a network hangs; the same command goes on from the work done"
+                    )
+
+    def _check_readers(self) -> None:
+        """Raise :class:`Unfinished` if a reading process has ended."""
+        status = next((reader.exitcode for reader in self.readers if reader.exitcode is not None), None)
+        if status is None:
+            return
+        name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        if name == "SIGKILL":
+            why = f"was killed ({name}), most likely because memory ran out: {self._remedy()}"
+        elif name == "SIGBUS":
+            why = f"was killed ({name}), most likely because shared memory is full: {self._remedy()}"
+        else:
+            why = f"ended ({name}): see its message above, or try `{self.setting}=0`"
+        raise Unfinished(f"a process that reads audio {why}; the same command goes on from the work done")
+
+    def _refusal(self, problem: str, reason: str) -> InputError:
+        return InputError(f"{problem} ({reason}): {self._remedy()}; the same command goes on from the work done")
+
+    def _remedy(self) -> str:
+        fewer = f"lower `{self.setting}` (now {self.num_workers})"
+        try:
+            size = readable_size(shutil.disk_usage(_SHARED_MEMORY).total)
+        except OSError:  # another system
+            return fewer
+        return f"{fewer}, or enlarge {_SHARED_MEMORY} (now {size}; docker run --shm-size=8g)"
+
+
+def _check_locks(num_workers: int) -> None:
+    """Raise :class:`OSError` if the locks of so many processes have no room in shared memory.
+
+    PyTorch's iterator would raise it too, and print a traceback later because it is half made.
+    """
+    locks = [torch.multiprocessing.Lock() for _ in range(3 * num_workers + 8)]
+    locks.clear()
+
+
+@contextmanager
+def _attentive(check: Callable[[], None]) -> Iterator[list[tuple[int, float]]]:
+    """Call ``check`` when a process of this one ends, and list signals whose handler only notes them.
+
+    PyTorch's own handler may raise in the middle of a step; this context replaces it. The list has the
+    numbers of the signals, and the time of each. A signal that came before, and that the owner of its
+    handler still defers (its ``requested``), counts from now on.
+    """
+    noted: list[tuple[int, float]] = []
+    watching = True
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+
+    def child_ended(number: int, frame: FrameType | None) -> None:
+        if watching:
+            check()
+        call(number, frame)
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append((number, time.monotonic()))
+        call(number, frame)  # this may raise, and Python ignores what is raised while it forks
+
+    def call(number: int, frame: FrameType | None) -> None:
+        handler = before[number]
+        if callable(handler):
+            handler(number, frame)
+
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: note for number, handler in before.items() if callable(handler)}
+    if sys.platform != "win32":
+        before[signal.SIGCHLD], handlers[signal.SIGCHLD] = signal.getsignal(signal.SIGCHLD), child_ended
+    try:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if not noted and getattr(getattr(before[number], "__self__", None), "requested", 0) == number:
+                noted.append((number, time.monotonic()))
+        try:
+            yield noted
+        finally:  # a second reader that ends now must not keep the handlers from being put back
+            watching = False
+    finally:
+        for number in handlers:
+            signal.signal(number, before[number])
+
+
+def _begin_reading(_worker: int) -> None:
+    """Set up a reading process.
+
+    It ignores a signal to all processes: the main process finishes its step and ends its readers.
+    """
+
+    def cannot_hand_over(error: Exception, _batch: Any) -> None:
+        print(f"a batch could not be handed over: {first_line(error)}", file=sys.stderr, flush=True)
+        os._exit(1)  # the main process would wait for the lost batch for ever
+
+    parent = parent_process()
+    if get_start_method() == "fork" and parent is not None and os.getppid() != parent.pid:
+        os._exit(0)  # PyTorch would not notice that the main process was killed so early
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Queue._on_queue_feeder_error = staticmethod(cannot_hand_over)  # type: ignore[attr-defined]
+    # At its end, before it waits to hand over batches that nobody takes if the main process was killed.
+    Finalize(None, os._exit, args=(0,), exitpriority=100)
+
+
+def _end(readers: list[BaseProcess]) -> None:
+    """End ``readers``: at once at the program's end; otherwise readers that hang, after a second."""
+
+    def kill() -> None:
+        for reader in readers:
+            reader.kill()
+
+    if is_exiting():
+        kill()
+    else:  # killing a reader while it ends could leave a lock that PyTorch waits for
+        timer = threading.Timer(_LOOK, kill)
+        timer.daemon = True
+        timer.start()

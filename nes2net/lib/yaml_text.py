@@ -1,0 +1,200 @@
+"""YAML of recipes and detector folders, read within limits; what is written reads the same again."""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.files import Budget
+from nes2net.lib.plain_data import check_plain, read_small_text
+
+_TAG = "tag:yaml.org,2002:"
+_MAX_DEPTH = 20
+_MAX_VALUES = 10_000
+_MAX_BYTES = 200_000
+
+
+class _Loader(yaml.SafeLoader):
+    """Read numbers as they look, which PyYAML does not.
+
+    1e-6 is a number, as in YAML 1.2. The octal numbers, base-60 numbers and dates of YAML 1.1 are
+    text. No number has more digits than numbers of its kind can have.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in (f"{_TAG}bool", f"{_TAG}null")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    f"{_TAG}int",
+    re.compile(r"[-+]?(?:0|[1-9][0-9_]{0,18}|0x[0-9a-fA-F]{1,16}|0b[01]{1,64})$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    f"{_TAG}float",
+    re.compile(
+        r"""[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$
+        |[-+]?\.(?:inf|Inf|INF)$|\.(?:nan|NaN|NAN)$""",
+        re.VERBOSE,
+    ),
+    list("-+0123456789."),
+)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write text that :class:`_Loader` reads as text, and no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.yaml_implicit_resolvers = {
+    first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + _Loader.yaml_implicit_resolvers.get(first, [])
+    for first in yaml.SafeDumper.yaml_implicit_resolvers.keys() | _Loader.yaml_implicit_resolvers.keys()
+}
+
+
+def write_yaml(values: dict[str, Any]) -> str:
+    """Write plain data as YAML.
+
+    >>> shared = [8, 8]
+    >>> print(write_yaml({"date": "1e-6", "one": shared, "other": shared}), end="")
+    date: '1e-6'
+    one:
+    - 8
+    - 8
+    other:
+    - 8
+    - 8
+    """
+    return yaml.dump(values, Dumper=_Dumper, sort_keys=False)
+
+
+def read_yaml_file(path: Path, hint: Any, what: str) -> Any:
+    """Read a small YAML file, as :func:`read_yaml`."""
+    return read_yaml(read_small_text(path, _MAX_BYTES), hint, what)
+
+
+def read_yaml(text: str, hint: Any, what: str) -> Any:
+    """Read ``text`` as plain data. Where ``hint`` has text, a scalar stays as written: ``date: 0520``.
+
+    Args:
+        hint: the model or the type that the data is for.
+        what: names the text in messages.
+
+    Raises:
+        InputError: if the text is not valid YAML, has tags or aliases, has too many values, is nested
+            too deep, or names a key twice.
+
+    >>> read_yaml("{lr: 1e-6, layers: [0x10, 12:30, 2026-02-30]}", None, "this")
+    {'lr': 1e-06, 'layers': [16, '12:30', '2026-02-30']}
+    """
+    try:
+        budget, depth = Budget(what, _MAX_BYTES, 2 * _MAX_VALUES), 0
+        for event in yaml.parse(text, yaml.SafeLoader):  # before anything is built
+            budget.take("values", steps=1)
+            has_tag = isinstance(event, (yaml.ScalarEvent, yaml.CollectionStartEvent)) and event.tag is not None
+            if has_tag or isinstance(event, yaml.AliasEvent):
+                _refuse("no aliases and no tags are read here", event)
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:
+                _refuse(f"nested more than {_MAX_DEPTH} deep", event)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _prepare(node, hint)
+        values = loader.construct_document(node)
+    except InputError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"{what} is not valid YAML: {error}") from error
+    check_plain(values, what, values=_MAX_VALUES, depth=_MAX_DEPTH)
+    return values
+
+
+def read_value(text: str, hint: Any, what: str) -> Any:
+    """Read the value of an override ``key=text``: as it stands if ``hint`` has text, else as YAML.
+
+    A quoted value is always YAML.
+
+    >>> read_value("0520", str, "date"), read_value("'#1: a'", str, "comment"), read_value("#1: a", str, "comment")
+    ('0520', '#1: a', '#1: a')
+    >>> read_value("null", str | None, "comment") is None, read_value("[0.1, 1e-3]", None, "weights")
+    (True, [0.1, 0.001])
+    """
+    text = text.strip()
+    if _has_text(hint) and not text.startswith(("'", '"')):
+        return None if text in ("", "~", "null", "Null", "NULL") else text
+    return read_yaml(text, hint, what)
+
+
+def set_value(values: dict[str, Any], keys: Sequence[str], text: str, hint: Any, what: str) -> None:
+    """Set the value at ``keys``, one key inside the other, to what ``text`` says, in mappings that are copied.
+
+    A name alone that is given options, or that is the default of its key, becomes a mapping with this name.
+
+    Args:
+        hint: the model of ``values``, or None.
+        what: the value in messages.
+
+    >>> values = {"model": {"backend": "aasist"}}
+    >>> set_value(values, ["model", "backend", "num_logits"], "1", None, "num_logits")
+    >>> values
+    {'model': {'backend': {'name': 'aasist', 'num_logits': 1}}}
+    """
+    place = values
+    for parent in keys[:-1]:
+        default = getattr(getattr(hint, "model_fields", {}).get(parent), "default", None)
+        child = place.get(parent, default if isinstance(default, str) else None)
+        if isinstance(child, str) and place is not values:  # a bare name that is given options
+            child = {"name": child}
+        place[parent] = dict(child) if isinstance(child, dict) else {}
+        place, hint = place[parent], hint_of(hint, parent)
+    place[keys[-1]] = read_value(text, hint_of(hint, keys[-1]), what)
+
+
+def hint_of(hint: Any, key: str) -> Any:
+    """The type of ``key`` in the model ``hint``; None if there is no such model or key."""
+    fields = hint.model_fields if isinstance(hint, type(BaseModel)) else {}
+    return fields[key].annotation if key in fields else None
+
+
+def _has_text(hint: Any) -> bool:
+    if typing.get_origin(hint) in (typing.Annotated, typing.Union, types.UnionType):
+        return any(_has_text(option) for option in typing.get_args(hint))
+    return hint is str
+
+
+def _prepare(node: yaml.Node, hint: Any) -> None:
+    """Mark as text the scalars that ``hint`` says are text, and refuse a key that stands twice."""
+    if isinstance(node, yaml.ScalarNode) and _has_text(hint) and node.tag != f"{_TAG}null":
+        node.tag = f"{_TAG}str"
+    elif isinstance(node, yaml.SequenceNode):
+        items = typing.get_args(hint) if typing.get_origin(hint) is list else ()
+        model = items[0] if items and isinstance(items[0], type(BaseModel)) else None
+        for item in node.value:
+            _prepare(item, model)
+    elif isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue  # a list or a mapping as a key, which PyYAML refuses when it builds the data
+            if key.value in seen:
+                _refuse(f"the key {shown(key.value)} stands there twice", key)
+            seen.add(key.value)
+            _prepare(value, hint_of(hint, key.value))
+
+
+def _refuse(problem: str, place: yaml.Event | yaml.Node) -> typing.NoReturn:
+    mark: Any = place.start_mark
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

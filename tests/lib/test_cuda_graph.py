@@ -1,0 +1,31 @@
+"""What a CPU shows of CUDA graphs; tests/test_cuda.py has the rest."""
+
+import copy
+
+import torch
+
+from nes2net.lib.cuda_graph import Replayed
+
+
+def test_a_compiled_detector_can_be_copied(spectral_detector):
+    """Its recordings stay behind, and the copy computes with its own weights."""
+    spectral_detector._replayed = Replayed(spectral_detector._scores)
+    twin = copy.deepcopy(spectral_detector)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert twin._replayed.compute.__self__ is twin
+    assert twin.scores(torch.zeros(1, 16000)).item() != spectral_detector.scores(torch.zeros(1, 16000)).item()
+
+
+def test_recordings_are_dropped_with_the_weights(spectral_detector):
+    """They know where in memory the weights were."""
+    changes = [
+        lambda: spectral_detector.to(torch.float64),
+        lambda: spectral_detector.load_state_dict(spectral_detector.state_dict(), assign=True),
+        lambda: spectral_detector.load_published(spectral_detector.state_dict(), "weights"),
+    ]
+    for change in changes:
+        spectral_detector._replayed = before = Replayed(spectral_detector._scores)
+        change()
+        assert spectral_detector._replayed is not before

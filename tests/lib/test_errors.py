@@ -1,0 +1,162 @@
+"""Messages name a setting by its flag or key in the program that prints them."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from builders.files import write
+from conftest import REPOSITORY
+
+from nes2net import InputError
+from nes2net.cli.main import build_parser, main
+from nes2net.cli.published import easy_inference_demo as demo
+from nes2net.cli.published import main as legacy
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.lib.errors import settings_called, worded
+from nes2net.recipes.data import CorpusConfig
+from nes2net.recipes.recipe import Recipe
+from nes2net.scoring.score_file import write_scores
+
+PACKAGE = REPOSITORY / "nes2net"
+# Double backticks are those of a docstring.
+SETTING = re.compile(r"(?<!`)`([\w.]+)(?:=[^`\s]+)?`(?!`)")
+# Whole commands may stand in a message: their flags are those of the program that they name.
+COMMAND = re.compile(
+    r"(nes2net (augment|average|calibrate|evaluate|experiment|export|predict|score) |torchrun |pip install |"
+    r"docker run |speech-spoof-bench |main\.py |CtrSVDD program )[^`(),]*"
+)
+FLAG = re.compile(r"(?<![\w-])(?<!var\()(?<!style=\")--[a-z]")
+
+
+def literals(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield line and text of each string of a module except docstrings; ``{}`` marks f-string values."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    alone = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    alone |= {part for node in joined for part in node.values}
+    for node in joined:
+        yield node.lineno, "".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in alone:
+            yield node.lineno, node.value
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, int, str]]:
+    """Module, line and text of every string of the package."""
+    paths = [(path, path.relative_to(PACKAGE).as_posix()) for path in sorted(PACKAGE.rglob("*.py"))]
+    return [(name, line, text) for path, name in paths for line, text in literals(path)]
+
+
+@pytest.fixture(scope="module")
+def messages(texts) -> list[tuple[str, str]]:
+    """Place and text of what the library says; the command line and the page speak for themselves."""
+    pages = ("part_options.py", "result_table.py", "space.py")
+    of_commands = ("cli/", "serve/", "actions/flags.py", "lib/command")
+    ours = [one for one in texts if not one[0].startswith(of_commands) and not one[0].endswith(pages)]
+    return [(f"{name}, line {line}", text) for name, line, text in ours]
+
+
+def test_the_library_names_no_flags(messages):
+    assert [place for place, text in messages if FLAG.search(COMMAND.sub("", text))] == []
+
+
+def test_every_setting_in_a_message_exists(messages):
+    """Each name in backticks is a flag of a program or a key of recipes."""
+    commands = build_parser().commands().values()
+    known = {name for parser in (*commands, legacy.build_parser(), demo.build_parser()) for name in parser.flags()}
+    known |= {"on_error"}  # an argument of Python that has several values
+    known |= {"slope", "intercept", *CorpusConfig.model_fields}  # keys of mappings
+    # An option of a part is a key of recipes, whose parts have options of their own.
+    used = {
+        (place, re.sub(r"^(model\.\w+|train\.(?:loss|task)|segments\.loss)\..+", r"\1", name))
+        for place, text in messages
+        for name in SETTING.findall(text)
+    }
+    assert len(used) > 60 and {(place, name) for place, name in used if name not in known} == set()
+
+
+def test_no_message_says_by_hand_how_an_extra_is_installed(texts):
+    """``how_to_install`` does: the form depends on the installation, and an index may have a stranger's nes2net."""
+    project = (PACKAGE.parent / "pyproject.toml").read_text(encoding="utf-8")
+    declared = project.partition("[project.optional-dependencies]")[2].partition("\n[")[0]
+    of_extras = set(re.findall(r'"([\w-]+)(?:\[\w+\])?[<>=]', declared))
+    assert {"ray", "gradio", "pyroomacoustics"} <= of_extras
+    by_hand = re.compile(rf"nes2net\[|\.\[|pip install (-\S+ )*['\"]?({'|'.join(of_extras)}|nes2net)\b")
+    found = [(name, text) for name, _, text in texts if "pip install" in text or "nes2net[" in text]
+    assert {name for name, text in found if by_hand.search(text)} == {"lib/installation.py"}
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("`data.root` is not set", "--database_path is not set"),
+        ("give `data.root=…`", "give --database_path …"),
+        ("pass `overwrite=True`", "pass --overwrite"),
+        ("`train.schedule=cosine` and `train.t_max`", "--set train.schedule=cosine and --set train.t_max"),
+        ("`data.root` in `data.rooted`, 'data.root', data.root and `nes2net score`", None),
+        ("take `model.frontend=wav2vec2_small`", "take --ssl_config small"),
+    ],
+)
+def test_settings_in_the_words_of_main_py(text, expected):
+    with settings_called(legacy.build_parser().flags()):
+        said = worded(text)
+    assert said == (expected or text.replace("`data.root`", "--database_path"))
+    assert worded(text) == text
+
+
+def test_every_key_of_a_recipe_has_a_name_in_main_py():
+    flags = legacy.build_parser().flags()
+    for section, values in Recipe().to_dict().items():
+        names = [f"{section}.{key}" for key in values] if isinstance(values, dict) else [section]
+        assert all(flags[name].startswith("--") for name in names)
+
+
+@pytest.fixture
+def said(tmp_path, monkeypatch, capsys):
+    """A function that returns the error of a program, which ends with status 2, in a folder with a recipe and a list."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "recipe.yaml", "name: tiny\n")
+    write(tmp_path / "list.csv", "path,label\na.wav,bonafide\nb.wav,spoof\n")
+    write_scores(tmp_path / "scores.txt", ["a"], [1.0])
+
+    def run(words):
+        program = legacy.main if words.startswith("--") else main
+        named = "--model_name wav2vec2_Nes2Net_X " if words.startswith("--") else ""
+        assert program(f"{named}{words}".split()) == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+IN_THE_WILD = "--eval --eval_output s --model_path m --track in_the_wild --in_the_wild_path ."
+NO_FOLDER = "error: where is the corpus? name its folder with "
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [  # the first ones of the corpus's module
+        ("score asvspoof2019_la nowhere --model m --out s", "give `root` the folder"),
+        ("score asvspoof2019_la . --model m --out s", "give --protocols the folder"),
+        ("train recipe.yaml data.root=nowhere", "give `data.root` the folder"),
+        ("train recipe.yaml data.root=.", "give `data.protocols` the folder"),
+        ("--database_path nowhere", "give --database_path the"),
+        ("--database_path .", "give --protocols_path the"),
+        ("evaluate asvspoof2019_la s --keys .", "give --keys the folder"),
+        ("train recipe.yaml", f"nes2net: {NO_FOLDER}`data.root`\n"),
+        ("--num_epochs 1", f"main.py: {NO_FOLDER}--database_path\n"),
+        (IN_THE_WILD, "give --in_the_wild_path the folder release_in_the_wild"),
+        ("--num_epochs 0", "main.py: error: --num_epochs is a whole number of at least 1, not 0\n"),
+        ("--set train.t_max=0", "main.py: error: --set train.t_max is a whole number of at least 1, not 0\n"),
+        ("evaluate generic scores.txt --keys list.csv", "without a score: b (--allow-partial evaluates the rest)\n"),
+    ],
+)
+def test_flags_in_messages(said, words, message):
+    assert message in said(words)
+
+
+def test_settings_in_messages_of_python(said):
+    with pytest.raises(InputError, match=r"1 of 2 trials without a score: b \(`allow_partial` evaluates the rest\)"):
+        evaluate("generic", "scores.txt", "list.csv")

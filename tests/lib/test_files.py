@@ -1,0 +1,204 @@
+"""Files read within limits, and written whole or not at all, or through a device or a pipe."""
+
+import json
+import os
+import signal
+import socket
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+from builders import PATIENCE
+
+from nes2net.lib import files
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import (
+    check_writable,
+    exclusive_lock,
+    json_text,
+    never_linked,
+    read_bounded,
+    remove_left,
+    replacing,
+    temporary_folder,
+    write_output,
+    write_text,
+)
+
+
+def device(path):
+    """Make a device like /dev/null; only root may."""
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        path.write_text("")  # a file system may hold devices, but not open them
+    except PermissionError:
+        pytest.skip("this user or file system cannot make devices")
+    return path
+
+
+def pipe(path):
+    os.mkfifo(path)
+    return path
+
+
+def bound_socket(path):
+    socket.socket(socket.AF_UNIX).bind(str(path))
+    return path
+
+
+def test_what_is_durable_is_on_the_disk_in_order(tmp_path, monkeypatch):
+    """The bytes come before the name, and the name before the return.
+
+    Files that can be made again do not wait for the disk.
+    """
+    done, replace = [], os.replace
+    monkeypatch.setattr(os, "fsync", lambda opened: done.append(os.path.realpath(f"/dev/fd/{opened}")))
+    monkeypatch.setattr(os, "replace", lambda source, target: done.append("replaced") or replace(source, target))
+    write_text(tmp_path / "history.json", "[]")
+    assert (tmp_path / "history.json").read_text() == "[]" and ".history.json." in done[0]
+    assert done[1:] == ["replaced", str(tmp_path.resolve())]
+    done.clear()
+    with replacing(tmp_path / "entry.npy") as temporary:
+        temporary.write_bytes(b"1")
+    assert done == ["replaced"]
+
+
+def test_where_a_file_can_be_written_is_known_before(tmp_path):
+    check_writable(tmp_path / "report.html")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(InputError, match=r"is a folder; name a file to write"):
+        check_writable(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be written \(No such file or directory\); name a file in a folder"):
+        check_writable(tmp_path / "none" / "report.html")
+
+
+@pytest.mark.parametrize("special, linked", [(device, False), (pipe, True), (bound_socket, False)])
+def test_a_file_does_not_replace_a_device(tmp_path, monkeypatch, special, linked):
+    monkeypatch.chdir(tmp_path)  # the name of a socket is short
+    place = special(Path("special"))
+    path = tmp_path / "link" if linked else tmp_path / "special"
+    if linked:
+        path.symlink_to("special")
+    before = os.stat(place)
+    for write in (lambda path: write_text(path, "[]"), files.check_no_device, check_writable):
+        with pytest.raises(InputError, match="is a device or a pipe, which cannot hold this output; name a file"):
+            write(path)
+    with pytest.raises(InputError, match="is a device"), replacing(path, durable=True):
+        raise AssertionError("nothing is written")
+    assert os.path.samestat(before, os.stat(place)) and os.path.islink(path) == linked
+    assert set(os.listdir(tmp_path)) <= {"special", "link"}
+
+
+def test_text_goes_through_devices_and_pipes(tmp_path):
+    path = device(tmp_path / "null")
+    before = os.stat(path)
+    check_writable(path, stream=True)
+    write_output(path, "text")
+    assert os.path.samestat(before, os.stat(path)) and os.listdir(tmp_path) == ["null"]
+    path, read = pipe(tmp_path / "pipe"), []
+    reader = threading.Thread(target=lambda: read.append(path.read_text(encoding="utf-8")))
+    reader.start()
+    check_writable(path, stream=True)
+    write_output(path, "ä" * 100_000)
+    reader.join(PATIENCE)
+    assert read == ["ä" * 100_000] and stat.S_ISFIFO(os.stat(path).st_mode)
+
+
+@pytest.mark.parametrize("target", ["file", "missing"])
+def test_a_link_to_a_file_stays_where_a_person_names_it(tmp_path, target):
+    """In a folder, which may come from elsewhere, the link is replaced and its target untouched."""
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "link").symlink_to(target)
+    check_writable(tmp_path / "link", stream=True)
+    write_output(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    write_text(tmp_path / "link", "newer")
+    assert not (tmp_path / "link").is_symlink() and (tmp_path / target).read_text() == "new"
+    assert (tmp_path / "link").read_text() == "newer"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_no_link_is_followed(tmp_path, monkeypatch, there):
+    """Whether it leads to a file or to none: a lock, a log and a temporary file change nothing elsewhere."""
+    elsewhere, link = tmp_path / "elsewhere", tmp_path / "link"
+    if there:
+        elsewhere.write_text("old")
+    link.symlink_to(elsewhere)
+    for mode in ("ab", "wb"):
+        with pytest.raises(InputError, match=r"link: is a link, and a file in another place .*: remove it"):
+            open(link, mode, opener=never_linked)
+    with pytest.raises(InputError, match="link: is a link"), exclusive_lock(link, ""):
+        raise AssertionError("nothing is locked")
+    names = iter(["guessed", "other"])
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: next(names))
+    (tmp_path / ".a.guessed.tmp").symlink_to(elsewhere)
+    with pytest.raises(FileExistsError), replacing(tmp_path / "a"):
+        raise AssertionError("nothing is written")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new" and os.path.islink(tmp_path / ".a.guessed.tmp")
+    assert elsewhere.exists() == there and (not there or elsewhere.read_text() == "old")
+
+
+def write_a_file(path):
+    with replacing(path, durable=True) as temporary:
+        temporary.write_text("new")
+        yield
+
+
+def write_in_a_folder(path):
+    with temporary_folder(path) as folder:
+        (folder / "part").write_text("new")
+        yield
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize("write", [write_a_file, write_in_a_folder])
+def test_what_a_killed_process_left_is_removed_by_the_next_that_writes_the_file(tmp_path, write):
+    """What a living process writes stays, and so does what belongs to other files, or is a link."""
+    target, link = tmp_path / "a.[1].pth", tmp_path / ".a.[1].pth.12ab.tmp"
+    for path in (target, tmp_path / "a"):
+        child = os.fork()
+        if not child:
+            killed = write(path)
+            next(killed)
+            os.kill(os.getpid(), signal.SIGKILL)
+        os.waitpid(child, 0)
+    link.symlink_to("a")
+    others = {path for path in tmp_path.iterdir() if path == link or path.name.count(".") == 3}
+    assert len(others) == 2 and len(os.listdir(tmp_path)) == 3
+    living = write(target)
+    next(living)
+    (own,) = set(tmp_path.iterdir()) - others
+    list(write(target))
+    assert own.exists()
+    list(living)
+    assert {path for path in tmp_path.iterdir() if path != target} == others
+    remove_left(tmp_path)
+    assert {path for path in tmp_path.iterdir() if path != target} == {link}
+
+
+def test_json_holds_no_number_that_json_does_not_have():
+    content = {"a": [float("nan"), {"b": float("-inf")}], "c": 1 / 3, "d": None, "ä": True}
+    assert json.loads(json_text(content)) == {"a": [None, {"b": None}], "c": 1 / 3, "d": None, "ä": True}
+    assert json_text({"ä": [1.0]}, indent=1, ensure_ascii=False) == '{\n "ä": [\n  1.0\n ]\n}'
+
+
+def test_a_file_is_read_up_to_a_length(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(1000))
+    assert read_bounded(path, 1000) == bytes(1000)
+    with pytest.raises(InputError, match=r"file: is longer than 999 bytes; give the path of a list"):
+        read_bounded(path, 999, "give the path of a list")
+    for wrong, message in ((tmp_path, "cannot be read"), ("a\0b", "null byte"), (tmp_path / "none", "No such file")):
+        with pytest.raises(InputError, match=message):
+            read_bounded(wrong, 100)
+    with pytest.raises(InputError, match="is longer than 100 bytes"):
+        read_bounded("/dev/zero", 100)
+    with pytest.raises(InputError, match="is a named pipe, not a file or /dev/stdin"):
+        read_bounded(pipe(tmp_path / "pipe"), 100)
+    receiving, sending = os.pipe()  # of the shell
+    os.write(sending, b"text")
+    os.close(sending)
+    assert read_bounded(f"/dev/fd/{receiving}", 10) == b"text"
+    os.close(receiving)

@@ -1,0 +1,194 @@
+"""Fetching from a real local server that breaks off, changes its file, is busy, or lies."""
+
+import hashlib
+import random
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from builders.http_server import running
+
+from nes2net.lib import http_files
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.http_files import HttpFiles, RemoteFile
+
+CONTENT = random.Random(1).randbytes(3_000_000)
+MD5 = hashlib.md5(CONTENT).hexdigest()
+
+
+@pytest.fixture
+def server():
+    with running(CONTENT) as server:
+        server.url = f"{server.address}/a.bin"
+        yield server
+
+
+@pytest.fixture
+def pauses():
+    return []
+
+
+@pytest.fixture
+def client(pauses):
+    with HttpFiles(pauses.append) as client:
+        yield client
+
+
+@pytest.fixture
+def fetch(server, client, tmp_path):
+    """A function that fetches the server's file, of which something is published."""
+    return lambda size=None, url=server.url, **digests: client.fetch(
+        RemoteFile(url, size, digests), tmp_path / "a.bin", "downloading"
+    )
+
+
+def ranges(server):
+    return [headers.get("range") for method, _, headers in server.requests if method == "GET"]
+
+
+def only_file(folder):
+    (path,) = folder.iterdir()
+    return path.name, path.read_bytes()
+
+
+def test_a_whole_file(fetch, tmp_path):
+    for size, digests in ((len(CONTENT), {"md5": MD5.upper()}), (None, {})):
+        found = fetch(size, **digests)
+        assert found == ({"md5": MD5} if digests else {"sha256": hashlib.sha256(CONTENT).hexdigest()})
+        assert only_file(tmp_path) == ("a.bin", CONTENT)
+
+
+def test_a_connection_that_breaks_is_resumed(server, fetch, pauses, tmp_path):
+    server.broken_after = [2_200_000, 300_000]
+    fetch()
+    assert only_file(tmp_path) == ("a.bin", CONTENT)
+    begun = ranges(server)
+    assert begun[0] is None and all(begun[1:]) and len(begun) == 3
+    assert {headers.get("if-range") for *_, headers in server.requests[1:]} == {'"one"'} and pauses == [1.0, 1.0]
+
+
+def test_nothing_is_written_through_a_link(fetch, tmp_path):
+    (tmp_path / "elsewhere").write_bytes(b"old")
+    (tmp_path / "a.bin.part").symlink_to("elsewhere")
+    with pytest.raises(InputError, match=r"a\.bin\.part: is a link"):
+        fetch()
+    assert (tmp_path / "elsewhere").read_bytes() == b"old"
+
+
+def test_an_interrupted_call_goes_on(server, client, fetch, tmp_path, monkeypatch):
+    """Ctrl-C in the middle; the next call fetches the rest only."""
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    server.broken_after = [2_500_000]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(client, "sleep", interrupt)
+        fetch(len(CONTENT))
+    there = (tmp_path / "a.bin.part").stat().st_size
+    assert 1_000_000 < there < len(CONTENT) and not (tmp_path / "a.bin").exists()
+    fetch(len(CONTENT))
+    assert only_file(tmp_path) == ("a.bin", CONTENT) and ranges(server) == [None, f"bytes={there}-"]
+
+
+@pytest.mark.parametrize(
+    "before, after",
+    [
+        ({}, {"content": CONTENT[::-1][:2_000_000], "tag": '"two"'}),
+        ({}, {"content": CONTENT[::-1][:2_000_000], "tag": '"two"', "trusting": True}),  # it ignores If-Range
+        ({}, {"ranges": False}),
+        ({"tag": None}, {}),  # nothing tells whether it is the same file
+        ({"name": "b.bin"}, {}),
+    ],
+)
+def test_what_cannot_go_on_is_begun_anew(server, fetch, tmp_path, before, after):
+    vars(server).update(broken_after=[1_500_000] * 6, ranges=False, **before)  # each try begins anew, so none gets on
+    with pytest.raises(Unfinished, match=r"6 times; what has come is kept, and the same command goes on from there"):
+        fetch(url=f"{server.address}/{before.get('name', 'a.bin')}")
+    vars(server).update({"ranges": True, **after})
+    fetch()
+    assert only_file(tmp_path) == ("a.bin", server.content)
+    assert not before or ranges(server)[-1] is None  # what had come is not asked about
+
+
+def test_all_had_come_already(server, fetch, tmp_path):
+    """An interruption after the last byte: 416 with the size, or no request at all. More than all cannot be."""
+    for size, there in ((None, CONTENT), (len(CONTENT), CONTENT), (None, bytes(4_000_000))):
+        (tmp_path / "a.bin.part").write_bytes(there)
+        fetch(size, md5=MD5)
+        assert only_file(tmp_path) == ("a.bin", CONTENT)
+    assert ranges(server) == [f"bytes={len(CONTENT)}-", "bytes=4000000-", None]
+
+
+def test_a_wrong_checksum_is_named_and_the_file_removed(fetch, tmp_path):
+    with pytest.raises(InputError, match=rf"the MD5 of what came is {MD5}, not 0000.*is removed: run the same command"):
+        fetch(md5="0" * 32)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.bin.part").write_bytes(b"x" * 1000)  # damaged in another way than on its way
+    with pytest.raises(InputError, match="was damaged on its way"):
+        fetch(md5=MD5)
+    fetch(md5=MD5)
+    assert only_file(tmp_path) == ("a.bin", CONTENT)
+
+
+@pytest.mark.parametrize(
+    "fault, size, message",
+    [
+        ({"statuses": [404]}, None, r"answers 404 Not Found; look on its publisher's page"),
+        ({"statuses": [403]}, None, r"refuses it \(403 Forbidden\); it may ask for a login"),
+        ({"statuses": [401]}, None, r"refuses it \(401 Unauthorized\)"),
+        ({"redirect": "ftp://127.0.0.1/a.bin"}, None, "which is not HTTPS: refused"),
+        ({}, 2_000_000, r"announces 3,000,000 bytes, but 2,000,000 were published"),
+        ({"announced": 10**17}, None, r"needs 100000\.0 TB, and .* are free; make room"),
+        ({"extra_headers": {"Content-Encoding": "gzip"}}, None, "the server compresses the file"),
+        # A file without end.
+        ({"extra_headers": {"Content-Length": ""}}, None, "sends more than the 2,000,000 bytes announced or possible"),
+    ],
+)
+def test_refused_at_once(server, fetch, pauses, tmp_path, monkeypatch, fault, size, message):
+    if message.startswith("sends"):  # and leaves room on the disk
+        monkeypatch.setattr(http_files.shutil, "disk_usage", lambda _: SimpleNamespace(free=4_000_000))
+    vars(server).update(fault)
+    with pytest.raises(InputError, match=message):
+        fetch(size)
+    assert pauses == [] and {path.name for path in tmp_path.iterdir()} <= {"a.bin.part.json"}
+
+
+def test_a_busy_server_is_asked_again_as_late_as_it_says_and_redirections_are_followed(server, fetch, pauses, tmp_path):
+    server.statuses, server.redirect = [500, 503, 429], "/elsewhere.bin"
+    fetch()
+    assert only_file(tmp_path) == ("a.bin", CONTENT) and pauses == [7, 7, 7]
+
+
+def test_a_server_that_does_not_answer(fetch, pauses):
+    with pytest.raises(Unfinished, match=r"127.0.0.1:9/a: .*6 times; check the network connection; what"):
+        fetch(url="http://127.0.0.1:9/a")
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_https_does_not_lead_to_http(server, client, monkeypatch):
+    """The first answer cannot come over TLS here, so the address only claims to be one of HTTPS."""
+    server.redirect = server.url
+    monkeypatch.setattr(httpx, "URL", type("Https", (httpx.URL,), {"scheme": "https"}))
+    with pytest.raises(InputError, match="redirects to 'http://127.0.0.1"):
+        client.read(server.url, 100)
+
+
+def test_what_a_server_says_of_a_file(server, client):
+    assert client.described(RemoteFile(server.url)) == RemoteFile(server.url, len(CONTENT))
+    server.redirect, server.extra_headers = "/store", {"X-Linked-Etag": f'"{"a" * 64}"', "X-Linked-Size": "123"}
+    assert client.described(RemoteFile(server.url)) == RemoteFile(server.url, 123, {"sha256": "a" * 64})
+    server.statuses, server.extra_headers = [405], {}
+    assert client.described(RemoteFile(server.url, 5)) == RemoteFile(server.url, 5)
+    server.statuses = [404]
+    with pytest.raises(InputError, match="404"):
+        client.described(RemoteFile(server.url))
+
+
+def test_short_answers_are_limited_and_other_addresses_refused(server, client):
+    assert client.read(server.url, len(CONTENT)) == CONTENT
+    with pytest.raises(InputError, match="longer than 1.0 MB"):
+        client.read(server.url, 1_000_000)
+    for url in ("ftp://a/b", "file:///etc/passwd", "a.bin", "http://[::1", "https://"):
+        with pytest.raises(InputError, match="not an address"):
+            client.read(url, 100)

@@ -1,0 +1,24 @@
+"""Running out of memory is told apart from other errors."""
+
+from mmap import mmap
+
+import pytest
+import torch
+
+from nes2net import InputError
+from nes2net.lib.this_process import enough_memory, is_out_of_memory
+
+
+def test_memory_that_ran_out_is_one_line_and_other_errors_stay():
+    for take in (
+        lambda: torch.empty(1 << 60, dtype=torch.uint8),
+        lambda: bytearray(1 << 62),
+        lambda: mmap(-1, 1 << 60),
+    ):
+        with pytest.raises(InputError, match="too large for it") as caught, enough_memory(lambda: "too large for it"):
+            take()
+        assert is_out_of_memory(caught.value.__cause__)
+    for error in (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), FileNotFoundError("a")):
+        with pytest.raises(type(error)) as caught, enough_memory(lambda: "too large for it"):
+            raise error
+        assert caught.value is error

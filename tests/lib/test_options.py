@@ -1,0 +1,53 @@
+"""The declared types and ranges of options, and their check."""
+
+import functools
+from typing import Annotated
+
+import pytest
+from pydantic import Field
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.options import check_model, check_options, declared
+
+
+class Declared:
+    def __init__(self, undeclared, *, size: Annotated[int, Field(ge=1, le=8)], pair: tuple[int, int] = (1, 2)) -> None:
+        pass
+
+
+def unresolved(*, size: Annotated[int, Field(ge=1, le=8)] = 1, unknown: "NotImportedHere" = None) -> None:  # noqa: F821
+    """A part one of whose annotations cannot be resolved."""
+
+
+@pytest.mark.parametrize(
+    "factory", [Declared, functools.partial(Declared, 1), functools.partial(Declared, pair=(1, 1))]
+)
+def test_a_class_and_its_partials_are_checked(factory):
+    check_options(factory, {"size": 8, "pair": [3, 4]}, "part")  # a list stands for a tuple
+    with pytest.raises(InputError, match="^part: size is a whole number from 1 to 8, not 9$"):
+        check_options(factory, {"size": 9}, "part")
+    with pytest.raises(InputError, match="^part: pair is "):
+        check_options(factory, {"pair": [3, 4, 5]}, "part")
+
+
+def test_what_is_not_declared_is_not_checked():
+    assert list(declared(Declared)) == ["size", "pair"]
+    check_options(Declared, {"undeclared": object()}, "part")
+    assert declared(unresolved) == {}
+    check_options(unresolved, {"size": "large"}, "part")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ([], "a model is a mapping of frontend, aggregation, backend, not \\[\\]"),
+        ({"back_end": "sls"}, "no part 'back_end'; did you mean 'backend'"),
+        ({1: "sls"}, "no part '1'"),
+        ({"backend": None}, "the model's backend has no name.*, not None"),
+        ({"backend": {"name": ["sls"]}}, "the model's backend has no name.*, not {'name': \\['sls'\\]}"),
+        ({"backend": {"name": "sls", 1: 2}}, "the model's backend has an option 1: its name is text"),
+    ],
+)
+def test_a_model_of_another_shape(model, message):
+    with pytest.raises(InputError, match=message):
+        check_model(model)

@@ -1,0 +1,49 @@
+"""Limits on plain data; tests/builders/hostile/folders.py tries the files."""
+
+import math
+
+import pytest
+
+from nes2net import InputError
+from nes2net.lib.plain_data import check_plain, read_json
+
+_REFUSED = "refused to save memory and time: it grows to "
+_ITSELF: list = []
+_ITSELF.append(_ITSELF)
+
+
+def doubled(times: int, pair=lambda value: [value, value]):
+    value = 1
+    for _ in range(times + 1):
+        value = pair(value)
+    return value
+
+
+def test_plain_data_passes():
+    check_plain({"a": [1, -1.5, math.nan, True, None, "text", (2, 3)], 5: {}, "big": 2**64 - 1}, "this")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (doubled(25), _REFUSED + "100,002 values"),
+        (doubled(25, lambda value: (value, value)), _REFUSED + "100,002 values"),
+        (doubled(25, lambda value: {"a": value, "b": value}), _REFUSED + "100,004 values"),
+        (doubled(10**5), "nested more than 32 deep"),
+        (_ITSELF, "nested more than 32 deep"),
+        ([0] * 200_000, _REFUSED + "200,000 values, and at most 100,000 are accepted"),
+        (["x" * 500_000] * 3, _REFUSED + "1.5 MB of text"),
+        ({"x" * 2_000_000: 1}, _REFUSED + "2.0 MB of text"),
+        ([10**5000], "the number <a number of 16610 bits>: numbers of at most 64 bits"),
+        ({1, 2}, "a value of type set: plain data is expected"),
+        ([object()], "a value of type object"),
+    ],
+)
+def test_what_is_not_plain_or_too_much_is_named(value, message):
+    with pytest.raises(InputError, match=f"^this (has|is|was) {message}"):
+        check_plain(value, "this")
+
+
+def test_json_is_read_as_it_stands(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a": [1, 2.5, "x", null, true]}')
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, "x", None, True]}

@@ -1,0 +1,83 @@
+"""Names of precisions, and products of float32 that keep the whole mantissa whatever was set before."""
+
+import threading
+
+import pytest
+import torch
+from builders import PATIENCE
+
+from nes2net.lib.devices import check_precision, float32_products, float32_settings, named_precision
+from nes2net.lib.errors import InputError
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def settings():
+    """Restores what a test sets by hand."""
+    precision, allow_tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    yield
+    torch.set_float32_matmul_precision(precision)
+    torch.backends.cudnn.allow_tf32 = allow_tf32
+    if hasattr(torch.backends, "fp32_precision"):
+        torch.backends.mkldnn.matmul.fp32_precision = torch.backends.mkldnn.conv.fp32_precision = "none"
+
+
+@pytest.mark.parametrize("given", ["medium", "high"])
+def test_the_whole_mantissa_is_kept_and_settings_return(settings, given):
+    """On processors with bfloat16 products a program may have allowed them for float32."""
+    x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+    exact = x @ x
+    torch.set_float32_matmul_precision(given)
+    rounded, before = x @ x, float32_settings()
+    with pytest.raises(InputError), float32_products():
+        assert torch.equal(x @ x, exact)
+        raise InputError("enough")
+    assert float32_settings() == before and torch.get_float32_matmul_precision() == given
+    assert torch.equal(x @ x, rounded)
+    # torch.compile reads the old settings, kernels the new ones; PyTorch raises where they contradict each other.
+    for precision, matmul in (("float32", "highest"), ("bfloat16", "highest"), ("tf32", "high")):
+        with float32_products(precision):
+            assert torch.get_float32_matmul_precision() == matmul
+            assert torch.backends.cudnn.allow_tf32 == torch.backends.cuda.matmul.allow_tf32 == (precision == "tf32")
+
+
+def test_the_last_thread_puts_them_back_and_the_exact_one_prevails():
+    before = float32_settings()
+    entered, leave = threading.Event(), threading.Event()
+
+    def compute() -> None:
+        with float32_products("tf32"):
+            entered.set()
+            leave.wait(PATIENCE)
+
+    with float32_products("float32"):
+        thread = threading.Thread(target=compute)
+        thread.start()
+        assert entered.wait(PATIENCE)
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 and torch.get_float32_matmul_precision() == "high"  # one thread is inside
+    leave.set()
+    thread.join()
+    assert float32_settings() == before
+
+
+def test_names_and_what_a_processor_does_not_compute(monkeypatch):
+    """A GPU of that age need not be there: only what PyTorch says of it is replaced."""
+    assert [named_precision(name) for name in ("int8", torch.float16)] == ["int8", "float16"]
+    for wrong in ("fp16", torch.int8, None):
+        with pytest.raises(InputError, match="unknown dtype"):
+            named_precision(wrong)
+    gpu = torch.device("cuda:0")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: (7, 5))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    check_precision("int8", CPU)
+    check_precision("float16", gpu)
+    for precision, device, message in (
+        ("tf32", CPU, "precision of NVIDIA GPUs, not of cpu: take float32 or bfloat16"),
+        ("int8", gpu, "int8` is for the CPU, not for cuda:0: take bfloat16"),
+        ("bfloat16", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
+        ("tf32", gpu, "Tesla T4 .compute capability 7.5. does not compute .*: take float16"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_precision(precision, device)

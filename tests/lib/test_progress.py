@@ -1,0 +1,73 @@
+"""Progress: lines without a terminal, and a bar that fits its terminal."""
+
+import io
+import re
+import sys
+
+import pytest
+
+from nes2net.lib.errors import InputError
+from nes2net.lib.progress import LOGGER, SECONDS, ProgressDisplay
+
+
+class Clock:
+    """Time that passes only when told to."""
+
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def lines_of(capsys, seconds, monkeypatch):
+    """Lines of a pass of 30 steps of 5 seconds each."""
+    monkeypatch.setenv(SECONDS, seconds)
+    clock = Clock()
+    display = ProgressDisplay(range(30), title="scoring", unit="file", clock=clock)
+    for _ in display:
+        clock.now += 5.0
+        display.facts = ["0.2 files/s"]
+    return capsys.readouterr().err.splitlines()
+
+
+def test_lines_where_there_is_no_terminal(capsys, caplog, monkeypatch):
+    """The first one after ten seconds, then one a minute; the logger gets the same."""
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level("INFO", LOGGER.name):
+        lines = lines_of(capsys, "", monkeypatch)
+    assert caplog.messages == [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in lines]
+    assert caplog.messages == [
+        "scoring: file 2 of 30, 0.2 files/s, 2 min left",
+        "scoring: file 14 of 30, 0.2 files/s, 1 min left",
+        "scoring: file 26 of 30, 0.2 files/s, 20 s left",
+    ]
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in lines)
+
+
+def test_the_interval_is_set(capsys, monkeypatch):
+    assert [len(lines_of(capsys, seconds, monkeypatch)) for seconds in ("5", "1e9", "0")] == [30, 1, 0]
+    for seconds in ("-1", "nan", "a minute"):
+        monkeypatch.setenv(SECONDS, seconds)
+        with pytest.raises(InputError, match=f"{SECONDS} is a number of seconds, 0 for no lines, not '{seconds}'"):
+            ProgressDisplay(title="scoring", unit="file")
+
+
+def test_a_reader_that_went_away_ends_nothing(monkeypatch):
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setenv(SECONDS, "1e-9")
+    assert list(ProgressDisplay(range(3), title="scoring", unit="file")) == [0, 1, 2]
+
+
+def test_time_left_of_the_run_and_of_the_epoch():
+    clock = Clock()
+    display = ProgressDisplay(title="epoch 3 of 12", unit="step", total=10, start=4, shown=False, clock=clock)
+    display.later_steps, display.later_seconds = 90, 1800.0
+    display.update()
+    assert display.line() == "epoch 3 of 12: step 5 of 10"  # the speed is not known yet
+    clock.now = 60.0
+    display.update()
+    assert display.line() == "epoch 3 of 12: step 6 of 10, 2 h 4 min left (epoch 4 min)"

@@ -1,0 +1,119 @@
+"""Code and settings that lie in the current folder are not used."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from builders.files import write
+from conftest import REPOSITORY
+
+import nes2net
+from nes2net.lib.search_path import python_command
+
+PLANTED = "open('ran_{}', 'w').close(); raise SystemExit('code of the current folder runs')"
+MAIN = "import sys; from nes2net.cli.main import main; sys.exit(main())"
+CHECK = ["data", "check", "generic", "list.csv", "--audio", "--workers", "2"]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """A folder with two recordings, their list, and modules and settings that nobody asked for."""
+    folder = tmp_path / "corpus"
+    write(folder / "list.csv", "path,label\n0.wav,bonafide\n1.wav,spoof\n")
+    for number in range(2):
+        noise = np.random.default_rng(number).standard_normal(16000)
+        soundfile.write(folder / f"{number}.wav", 0.1 * noise, 16000)
+    for module in ("multiprocessing", "nes2net", "soundfile"):
+        write(folder / f"{module}.py", PLANTED.format(module))
+    write(folder / "matplotlibrc", "text.usetex: True\n")
+    return folder
+
+
+def run(command, folder, **variables):
+    """Run a command in ``folder``; what it prints, after no code of the folder ran."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"} | variables
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert [path.name for path in folder.glob("ran_*")] == [], done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def script(folder, text):
+    """A program in another folder, as the console script is: Python searches its folder, not the current one."""
+    return [sys.executable, str(write(folder / "programs" / "program.py", text))]
+
+
+def test_processes_that_decode(corpus, tmp_path):
+    assert "2 files" in run([*script(tmp_path, f"if __name__ == '__main__':\n    {MAIN}\n"), *CHECK], corpus)
+    text = """
+    from pathlib import Path
+    from nes2net.serve.decoding import decode
+    if __name__ == "__main__":
+        print(decode(Path("0.wav"), Path("whole.wav"), None, longest=60, check=lambda: None)[0])
+    """
+    assert run(script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE)), corpus) == "1.0\n"
+
+
+def test_workers_of_a_loader_under_spawn(corpus, tmp_path):
+    text = """
+    import torch
+    from nes2net.lib.workers import Loader
+    if __name__ == "__main__":
+        torch.multiprocessing.set_start_method("spawn")
+        print([batch for batch in Loader([1, 2], [[0], [1]], list, 1)])
+    """
+    assert run(script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE)), corpus) == "[[1], [2]]\n"
+
+
+def test_processes_of_an_experiment(corpus, tmp_path):
+    """They have the arguments, this nes2net, and the folders of PYTHONPATH."""
+    write(tmp_path / "modules" / "of_the_user.py", "NAME = 'mine'")
+    code = "import nes2net, of_the_user, multiprocessing; print(sys.argv[1:], of_the_user.NAME, nes2net.__file__)"
+    words = [*python_command(code), "run", "--jobs", "2"]
+    expected = f"['run', '--jobs', '2'] mine {nes2net.__file__}\n"
+    assert run(words, corpus, PYTHONPATH=str(tmp_path / "modules")) == expected
+
+
+@pytest.mark.parametrize("start", [["-m", "nes2net"], ["-c", MAIN]])
+def test_a_program_that_python_starts_in_the_folder_imports_no_more_from_there(corpus, start):
+    for module in ("multiprocessing", "nes2net"):  # Python itself imports these from there, before nes2net can object
+        (corpus / f"{module}.py").unlink()
+    assert "2 files" in run([sys.executable, *start, *CHECK], corpus)
+
+
+def test_settings_of_matplotlib(corpus, tmp_path):
+    text = """
+    import numpy
+    from pathlib import Path
+    from nes2net.training.preview import plot
+    from nes2net.lib.pictures import matplotlib
+    plot(Path("plot.png"), numpy.ones(16000), numpy.ones(16000), "before", "after")
+    print(matplotlib.rcParams["text.usetex"], matplotlib.rcParams["font.size"])
+    """
+    (tmp_path / "settings").mkdir()
+    write(tmp_path / "settings" / "matplotlibrc", "font.size: 11\n")  # the user's own settings hold
+    words = script(tmp_path, re.sub("^    ", "", text, flags=re.MULTILINE))
+    assert run(words, corpus, MATPLOTLIBRC=str(tmp_path / "settings")) == "False 11.0\n"
+
+
+def test_every_place_that_starts_processes_or_draws_goes_this_way():
+    starts = {"ProcessPoolExecutor", "get_context", "DataLoader", "Pool"}
+    for path in sorted((REPOSITORY / "nes2net").rglob("*.py")):
+        module = str(path.relative_to(REPOSITORY / "nes2net"))
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        used = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        used |= {node.id for node in nodes if isinstance(node, ast.Name)}
+        imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+        imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        if used & starts:
+            assert "secure_multiprocessing" in used, module
+        if module != "lib/search_path.py":
+            assert "executable" not in used, f"{module}: start Python by `python_command`"
+        if module != "lib/pictures.py":
+            drawing = {name for name in imported if name and name.partition(".")[0] == "matplotlib"}
+            assert not drawing, f"{module}: import Matplotlib from nes2net.lib.pictures"

@@ -1,0 +1,179 @@
+"""Unpacking into one folder: what is refused, what is repeated, what is damaged."""
+
+import gzip
+import io
+import os
+import resource
+import signal
+import struct
+import tarfile
+import zipfile
+
+import pytest
+
+from nes2net.lib import unpacking
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.unpacking import unpack
+
+FILES = {"set/flac/a.flac": b"a" * 5000, "set/list.txt": b"a bonafide\n", "set/empty": b""}
+
+
+def make_zip(path, files=FILES, mode=0o100644):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("set/flac/"), b"")
+        for name, content in files.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return path
+
+
+def make_tar(path, files=FILES, kind=tarfile.REGTYPE, mode="w:gz"):
+    with tarfile.open(path, mode) as archive:
+        folder = tarfile.TarInfo("set/flac")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.size, info.linkname = kind, len(content), "/etc/passwd"
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def content_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("make, options", [(make_zip, {}), (make_tar, {"mode": "w:gz"}), (make_tar, {"mode": "w"})])
+def test_unpacked_twice(tmp_path, make, options):
+    archive, out = make(tmp_path / "a.archive", **options), tmp_path / "out"
+    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    stamp = (out / "set/list.txt").stat().st_mtime_ns
+    (out / "set/flac/a.flac").write_bytes(b"cut off")
+    assert unpack(archive, out, "unpacking") == 3 and content_of(out) == FILES
+    assert (out / "set/list.txt").stat().st_mtime_ns == stamp  # what is there is left
+
+
+LEADING_OUT = ("../a.txt", "set/../../a.txt", "/a.txt", "..\\a.txt", "C:/a.txt", "\\\\host\\a.txt")
+GROWS = r"refused to save .*{}, .*no archive of recordings grows like that"
+
+
+@pytest.mark.parametrize("make", [make_zip, make_tar])
+@pytest.mark.parametrize(
+    "files, said",
+    [
+        *(({name: b"2"}, "is a path that leads out of the folder: refused") for name in LEADING_OUT),
+        ({str(n): bytes(3_000_000) for n in range(3)}, GROWS.format("of members")),
+        ({str(n): b"" for n in range(200)}, GROWS.format("101 members")),
+    ],
+)
+def test_paths_that_lead_out_and_archives_that_grow_too_much(tmp_path, make, files, said, monkeypatch):
+    monkeypatch.setattr(unpacking, "_ALWAYS_ALLOWED", 1_000_000)
+    monkeypatch.setattr(unpacking, "_MEMBERS_ALWAYS_ALLOWED", 100)
+    archive = make(tmp_path / "a.archive", {"ok": b"1", **files})
+    with pytest.raises(InputError, match=said):
+        unpack(archive, tmp_path / "out", "unpacking")
+    assert set(content_of(tmp_path)) <= {"a.archive", "out/ok", *(f"out/{name}" for name in files if name.isdigit())}
+
+
+@pytest.mark.parametrize(
+    "make, options",
+    [(make_tar, {"kind": kind}) for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE)]
+    + [(make_zip, {"mode": mode}) for mode in (0o120777, 0o020600)],
+)
+def test_links_and_devices_are_refused(tmp_path, make, options):
+    with pytest.raises(InputError, match="'a' is a link or a device: refused"):
+        unpack(make(tmp_path / "archive", {"a": b""}, **options), tmp_path / "out", "unpacking")
+    assert content_of(tmp_path / "out") == {}
+
+
+def test_a_zip_whose_members_overlap_is_refused(tmp_path):
+    """One member of 100 MB of zeros, named a thousand times in the directory."""
+    path = make_zip(tmp_path / "a.zip", {"a": bytes(100_000_000)})
+    content = path.read_bytes()
+    at = content.rindex(b"PK\1\2")
+    directory = content[at : content.index(b"PK\5\6")] * 1000
+    last = struct.pack("<4sHHHHIIH", b"PK\5\6", 0, 0, 1000, 1000, len(directory), at, 0)
+    path.write_bytes(content[:at] + directory + last)
+    with pytest.raises(InputError, match=r"1\.\d GB of members"):
+        unpack(path, tmp_path / "out", "unpacking")
+
+
+def header(name, kind=tarfile.REGTYPE, size=0):
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size = kind, size
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+def long_name(size):
+    return [header("././@LongLink", tarfile.GNUTYPE_LONGNAME, size), b"a" * size, bytes(-size % 512), header("a")]
+
+
+TOO_LONG = "the header of a member has more than 65,536 bytes, or numbers of 100 digits"
+
+
+@pytest.mark.parametrize(
+    "parts, said",
+    [
+        (long_name(70_000), TOO_LONG),  # of gigabytes, which would be read
+        # Some versions of Python take a time for them that is quadratic in their number.
+        ([header("pax", tarfile.XHDTYPE, 60_000), (b"1" * 60_000).ljust(60_416, b"\0"), header("a")], TOO_LONG),
+        (long_name(5000), "File name too long"),
+        ([header("a", size=(8 << 30) - 1)], r"8\.6 GB of members"),
+        ([header("a"), header("a/b")], "a file stands where a folder is needed.*Remove it; if .*a.tar.gz holds both"),
+        ([header("a/b"), header("a")], "a file stands where a folder is needed, or the other way round"),
+    ],
+)
+def test_tar_files_made_to_do_harm(tmp_path, parts, said):
+    with gzip.open(tmp_path / "a.tar.gz", "wb") as file:
+        file.writelines([*parts, bytes(1024)])
+    with pytest.raises(InputError, match=said):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out", "unpacking")
+
+
+@pytest.mark.parametrize(
+    "make, options",
+    [(make_zip, {}), (make_zip, None), *((make_tar, {"mode": mode}) for mode in ("w", "w:gz", "w:bz2", "w:xz"))],
+)
+def test_a_damaged_archive_is_named(tmp_path, make, options):
+    """It was cut off, or holds another byte in a member, of which no file is left."""
+    archive = make(tmp_path / "a.archive", {name: os.urandom(200_000) for name in ("b.bin", "a.bin")}, **options or {})
+    content = bytearray(archive.read_bytes())
+    content[300_000] ^= options is None
+    archive.write_bytes(content if options is None else content[:250_000])
+    with pytest.raises(InputError, match=r"a.archive: cannot be unpacked .*; remove it and run the same command again"):
+        unpack(archive, tmp_path / "out", "unpacking")
+    assert set(content_of(tmp_path / "out")) <= {"b.bin"}
+
+
+def test_an_encrypted_zip_is_named(tmp_path):
+    archive = make_zip(tmp_path / "a.zip", {"a": b"secret"})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # the flag in the directory
+    archive.write_bytes(content)
+    with pytest.raises(InputError, match="is encrypted; unpack it by hand with its password"):
+        unpack(archive, tmp_path / "out", "unpacking")
+
+
+def test_a_full_disk_that_gets_room_again(tmp_path):
+    """A limit on the size of files stands in for the disk."""
+    archive = make_zip(tmp_path / "a.zip", {"set/a": b"1", "set/b": bytes(10_000)})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5000, limits[1]))
+    try:
+        with pytest.raises(Unfinished, match=r"set/b: cannot be written \(.*\); make room, and run the same command"):
+            unpack(archive, tmp_path / "out", "unpacking")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert content_of(tmp_path / "out") == {"set/a": b"1"}
+    assert unpack(archive, tmp_path / "out", "unpacking") == 2
+    assert content_of(tmp_path / "out") == {"set/a": b"1", "set/b": bytes(10_000)}
+
+
+@pytest.mark.parametrize("leads_to", ["nowhere.tar", "link.tar"])
+def test_an_archive_that_is_a_link_to_nothing_is_named(tmp_path, leads_to):
+    (tmp_path / "link.tar").symlink_to(leads_to)
+    with pytest.raises(InputError, match=r"link\.tar: cannot be read"):
+        unpack(tmp_path / "link.tar", tmp_path / "folder", "unpacking")

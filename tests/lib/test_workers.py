@@ -1,0 +1,215 @@
+"""Reading processes: full shared memory, deaths, hangs and signals while a batch is waited for."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+import torch
+from builders import PATIENCE
+from builders.shared_memory import with_shared_memory
+from torch.utils.data import Dataset
+
+from nes2net.lib import workers
+from nes2net.lib.errors import Unfinished
+from nes2net.lib.workers import Loader, stacked
+from nes2net.training.interruption import StopRequests
+
+NUM_BATCHES = 12
+
+
+class Numbers(Dataset):
+    """Tensors of 0.5 MB; reading number ``at`` calls ``what``."""
+
+    def __init__(self, at=-1, what=None):
+        self.at, self.what = at, what
+
+    def __getitem__(self, number):
+        if number == self.at:
+            self.what()
+        return torch.full((1 << 17,), number)
+
+
+def collate(rows):
+    return stacked(rows), [len(row) for row in rows]
+
+
+def loader(dataset, num_workers=2, collate=collate):
+    return Loader(dataset, [[2 * n, 2 * n + 1] for n in range(NUM_BATCHES)], collate, num_workers)
+
+
+def numbers(batches):
+    return [tensor[:, -1].tolist() for tensor, _ in batches]
+
+
+EXPECTED = [[2 * n, 2 * n + 1] for n in range(NUM_BATCHES)]
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang():
+    while True:
+        time.sleep(0.1)
+
+
+def signal_and(number, then):
+    """In a reader: signal the main process, which has started all of them."""
+    os.kill(os.getppid(), number)
+    then()
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Looks at the readers often, and waits little after a signal."""
+    monkeypatch.setattr(workers, "_LOOK", 0.1)
+    monkeypatch.setattr(workers, "_GRACE", 0.3)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_in_order_in_every_pass(num_workers):
+    batches = loader(Numbers(), num_workers)
+    assert numbers(batches) == numbers(batches) == EXPECTED
+    assert len(batches.readers) == batches.num_workers
+
+
+PROGRAM = f"""
+import os, pathlib, signal, subprocess, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_workers import EXPECTED, Numbers, loader, numbers
+"""
+
+
+def with_shm(size, program):
+    """A process that runs ``program`` with a /dev/shm of ``size``."""
+    command = with_shared_memory(size, [sys.executable, "-c", PROGRAM + program])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+SMALL_AND_SMALLER = """
+assert numbers(loader(Numbers())) == EXPECTED, "the batches differ"
+left = list(pathlib.Path("/dev/shm").iterdir())
+assert not left, left
+subprocess.run(["mount", "-o", "remount,size=8k", "/dev/shm"], check=True)
+numbers(loader(Numbers()))
+"""
+
+
+@pytest.mark.slow
+def test_little_shared_memory():
+    """The batches are the same, and no file is left; with hardly any no process can be started."""
+    said = with_shm("512k", SMALL_AND_SMALLER).communicate(timeout=PATIENCE)[1]
+    warning, error = [line for line in said.splitlines() if "warning: " in line or "Error: " in line]
+    assert "warning: shared memory is full" in warning
+    assert "lower `num_workers` (now 2)" in warning and "--shm-size" in warning
+    assert "InputError: the reading processes cannot be started ([Errno 28] No space left" in error
+    assert "--shm-size" in error and "Exception ignored" not in said
+
+
+@pytest.mark.parametrize("at", [0, 9])
+def test_a_reader_that_is_killed(at):
+    with pytest.raises(Unfinished, match=r"was killed \(SIGKILL\).*memory ran out: lower `num_workers` \(now 2\)"):
+        numbers(loader(Numbers(at, kill)))
+
+
+@pytest.mark.parametrize("when", ["in a step", "between two passes"])
+def test_a_reader_that_dies_while_nobody_waits(when):
+    """The main process finishes its step; PyTorch's handler would raise amid it."""
+    batches = loader(Numbers())
+    waiting = iter(batches)
+    for _ in range(1 if when == "in a step" else NUM_BATCHES + 1):
+        next(waiting, None)
+    before = signal.getsignal(signal.SIGCHLD)
+    batches.readers[1].kill()
+    batches.readers[1].join()
+    for _ in range(1000):
+        torch.zeros(10).sum()  # a step
+    assert signal.getsignal(signal.SIGCHLD) is before
+    with pytest.raises(Unfinished, match="was killed"):
+        numbers(waiting if when == "in a step" else batches)
+
+
+@pytest.mark.parametrize("when", ["before", "starting", "reading"])
+def test_a_signal_while_readers_hang(soon, monkeypatch, when):
+    """Training defers signals to the end of a step, which never comes; one may come before the readers are waited for."""
+    batches = loader(Numbers(0, partial(signal_and, signal.SIGTERM, hang) if when == "reading" else hang))
+    if when == "starting":
+        monkeypatch.setattr(workers, "_check_locks", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    with StopRequests() as stop, pytest.raises(Unfinished, match="stopped by SIGTERM while waiting"), stop.deferred():
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGTERM)
+        numbers(batches)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    readers = batches.readers
+    del batches  # which kills readers that hang
+    for reader in readers:
+        reader.join(PATIENCE)
+    assert not set(readers) & set(active_children())
+
+
+def test_a_reader_that_ends_while_handlers_are_put_back(monkeypatch):
+    """A handler that stayed would raise whenever any process of this one ends."""
+    before, put = signal.getsignal(signal.SIGCHLD), signal.signal
+    with workers._attentive(lambda: pytest.fail("it is watched no more")):
+        monkeypatch.setattr(signal, "signal", lambda *what: (os.kill(os.getpid(), signal.SIGCHLD), put(*what)))
+    assert signal.getsignal(signal.SIGCHLD) is before
+
+
+def test_a_deferred_signal_waits_for_a_batch_that_comes(soon, monkeypatch):
+    monkeypatch.setattr(workers, "_GRACE", PATIENCE)
+    with StopRequests() as stop:
+        stop._deferred = True
+        assert numbers(loader(Numbers(5, partial(signal_and, signal.SIGTERM, partial(time.sleep, 0.5))))) == EXPECTED
+        assert stop.requested == signal.SIGTERM
+
+
+def test_an_interruption_ends_waiting_at_once():
+    """Without the patience for a disk that hangs."""
+    with pytest.raises(KeyboardInterrupt):
+        numbers(loader(Numbers(5, partial(signal_and, signal.SIGINT, hang))))
+
+
+def test_patience_ends(monkeypatch, soon):
+    monkeypatch.setattr(workers, "_PATIENCE", 0.5)
+    with pytest.raises(Unfinished, match="have delivered nothing for .* minutes.*a disk or a network hangs"):
+        numbers(loader(Numbers(5, hang)))
+
+
+ORPHANS = """
+batches = loader(Numbers())
+next(iter(batches))
+print(*(reader.pid for reader in batches.readers), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_readers_end_when_the_main_process_is_killed():
+    """Also those with a batch in a pipe that nobody reads."""
+    process = with_shm("512k", ORPHANS)
+    numbers = process.communicate(timeout=PATIENCE)[0].split()
+    assert process.returncode == -signal.SIGKILL and len(numbers) == 2
+    end = time.monotonic() + PATIENCE
+    while any(Path("/proc", number).is_dir() for number in numbers):  # PyTorch's readers look every 5 s
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_waiting_outside_the_main_thread():
+    """An error of the data is raised as it is, and a reader that was killed is noticed."""
+
+    def fail():
+        raise RuntimeError("something else")
+
+    with ThreadPoolExecutor(1) as pool:
+        for what, error, message in ((kill, Unfinished, "was killed"), (fail, RuntimeError, "something else")):
+            with pytest.raises(error, match=message):
+                pool.submit(lambda what=what: numbers(loader(Numbers(9, what)))).result(PATIENCE)
