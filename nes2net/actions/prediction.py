@@ -26,8 +26,8 @@ from nes2net.lib.errors import InputError, one_line, worded
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.lib.terminal import printable_name
 from nes2net.lib.times import readable_duration
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule, fake_stretches
 from nes2net.published_models import published_model
 from nes2net.scoring.calibrated import calibrated_samples, notes_on, stretch_rule
 from nes2net.scoring.files import score_files
@@ -72,7 +72,7 @@ class Stretches:
     threshold: float | None = None
     hysteresis: float | None = None
     min_duration: float = MIN_DURATION
-    """The last three as for :meth:`nes2net.localisation.stretches.StretchRule.of`."""
+    """The last three as for :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`."""
 
 
 @dataclass(frozen=True)

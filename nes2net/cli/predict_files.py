@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nes2net.actions.prediction import Prediction
     from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
-    from nes2net.localisation.segments import Segment
+    from nes2net.metrics.localisation.segments import Segment
 
 
 def is_one_file(target: Path, suffixes: Sequence[str]) -> bool:
@@ -74,8 +74,8 @@ class FilesBeside:
 
         That file is also written after an interruption, which would otherwise lose hours of work.
         """
-        from nes2net.localisation.label_files import write_audacity
-        from nes2net.localisation.stretches import with_bonafide
+        from nes2net.metrics.localisation.label_files import write_audacity
+        from nes2net.metrics.localisation.stretches import with_bonafide
 
         found: dict[str, list[Segment]] = {}
 
@@ -103,7 +103,7 @@ class FilesBeside:
                 self._write_rttm(self.one_rttm, found)
 
     def _write_rttm(self, place: Path, segments: dict[str, list[Segment]]) -> None:
-        from nes2net.localisation.label_files import write_rttm
+        from nes2net.metrics.localisation.label_files import write_rttm
 
         with writing(place, "name another file or folder with --rttm"):
             write_rttm(place, segments)

@@ -18,7 +18,7 @@ from nes2net.corpora.protocol import WHOLE, NotFound, corpus_root, known_split
 from nes2net.corpora.segments import any_spoof, check_labels
 from nes2net.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 
 @dataclass

@@ -19,8 +19,8 @@ from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
 from nes2net.lib.errors import InputError
-from nes2net.localisation.segments import Segment
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.metrics.localisation.segments import Segment
 
 #: Fields whose values are counted if a corpus has them.
 COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")

@@ -55,8 +55,8 @@ from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, labels_
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed, shown
 from nes2net.lib.progress import ProgressDisplay
-from nes2net.localisation.label_files import read_reco2dur, read_rttm
-from nes2net.localisation.segments import Segment
+from nes2net.metrics.localisation.label_files import read_reco2dur, read_rttm
+from nes2net.metrics.localisation.segments import Segment
 
 #: Word, in lower case → our label.
 LABELS = {

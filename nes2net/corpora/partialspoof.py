@@ -25,9 +25,9 @@ from nes2net.corpora.layout import Files, ListedCorpus
 from nes2net.corpora.npy_dictionary import read_npy_dictionary
 from nes2net.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.localisation.frames import RESOLUTIONS
-from nes2net.localisation.label_files import read_reco2dur
-from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
+from nes2net.metrics.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation.label_files import read_reco2dur
+from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 _INNER = "PartialSpoof_LA_cm_protocols"
 _PROTOCOL_FOLDERS = (
@@ -51,7 +51,7 @@ def segment_labels(
         path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
         split: ``"train"``, ``"dev"`` or ``"eval"``.
         resolution: Length of a segment in ms, one of
-            :data:`~nes2net.localisation.frames.RESOLUTIONS`.
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
         protocols: The folder of the protocols, if they are not in the corpus's; labels may also
             stand there.
 

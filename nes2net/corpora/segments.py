@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from nes2net.corpora.trial import BONAFIDE, SPOOF, Trial
 from nes2net.lib.errors import InputError, counted, listed
-from nes2net.localisation.frames import RESOLUTIONS, pool_labels
-from nes2net.localisation.label_files import read_rttm
-from nes2net.localisation.segments import ROUNDING, Segment, frame_labels
+from nes2net.metrics.localisation.frames import RESOLUTIONS, pool_labels
+from nes2net.metrics.localisation.label_files import read_rttm
+from nes2net.metrics.localisation.segments import ROUNDING, Segment, frame_labels
 
 #: The class of time that no segment covers. None: only a file that lists nothing but spoof may
 #: leave time out, and this time is bona fide.
@@ -37,7 +37,7 @@ def read_segments(
     words = {segment.label for segments in listed_segments.values() for segment in segments}
     if unknown := sorted(word for word in words if word.lower() not in labels):
         raise InputError(
-            f"{path}: unknown labels {listed(unknown)}; expected {', '.join(labels)} (nes2net.localisation.map_rttm renames)"
+            f"{path}: unknown labels {listed(unknown)}; expected {', '.join(labels)} (nes2net.metrics.localisation.map_rttm renames)"
         )
     if uncovered is None and BONAFIDE not in {labels[word.lower()] for word in words}:
         uncovered = "bonafide"

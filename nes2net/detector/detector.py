@@ -14,8 +14,8 @@ from nes2net.audio.waveform import Padding
 from nes2net.detector.loading import SavedNetwork
 from nes2net.detector.network import EmbeddingOf
 from nes2net.lib.errors import InputError
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import MIN_DURATION, fake_stretches
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import MIN_DURATION, fake_stretches
 from nes2net.scoring.calibrated import decide, stretch_rule
 from nes2net.scoring.files import OnError, score_files
 from nes2net.scoring.heard import samples_to_score
@@ -255,7 +255,7 @@ class Detector(SavedNetwork):
         Args:
             audio, sample_rate, resolution_ms, batch_size: as for :meth:`frame_scores`.
             threshold, hysteresis, min_duration: as for
-                :meth:`nes2net.localisation.stretches.StretchRule.of`.
+                :meth:`nes2net.metrics.localisation.stretches.StretchRule.of`.
             calibration: a calibration of frame scores of this detector, whose operating point then
                 gives the threshold, and whose resolution is taken.
 

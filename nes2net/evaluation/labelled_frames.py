@@ -14,9 +14,9 @@ from nes2net.corpora.trial import Trial
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.lib.errors import InputError, listed
-from nes2net.localisation.frames import RESOLUTIONS
-from nes2net.localisation.metrics import Frames, ScoredUtterance, measured
-from nes2net.localisation.segments import segments_of_frames
+from nes2net.metrics.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation.metrics import Frames, ScoredUtterance, measured
+from nes2net.metrics.localisation.segments import segments_of_frames
 from nes2net.registry import corpora
 from nes2net.scoring.segment_file import read_segment_scores
 

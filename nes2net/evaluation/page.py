@@ -57,9 +57,9 @@ from nes2net.evaluation.transfer_tables import tables_of
 from nes2net.lib.files import json_text, write_output, write_text
 from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable
-from nes2net.localisation.metrics import ScoredUtterance
-from nes2net.localisation.segments import BONAFIDE
 from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.metrics.localisation.metrics import ScoredUtterance
+from nes2net.metrics.localisation.segments import BONAFIDE
 from nes2net.registry import corpora, effects
 
 # Tables of more rows start folded, and so do matrices of more than ten times as many cells.

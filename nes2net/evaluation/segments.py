@@ -25,10 +25,10 @@ from nes2net.evaluation.origin import Origin, read_origin
 from nes2net.evaluation.tables import Table, percent, percent_interval, plain
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import sha256_of
-from nes2net.localisation.detection import detection, match_boundaries, overlap_of_segments
-from nes2net.localisation.frames import RESOLUTIONS
-from nes2net.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
-from nes2net.localisation.metrics import (
+from nes2net.metrics.localisation.detection import detection, match_boundaries, overlap_of_segments
+from nes2net.metrics.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation.intervals import interval_of_sums, point_interval_of, range_interval_of
+from nes2net.metrics.localisation.metrics import (
     Frames,
     ScoredUtterance,
     TimedFrames,
@@ -38,7 +38,7 @@ from nes2net.localisation.metrics import (
     sorted_frames,
     timed_frames,
 )
-from nes2net.localisation.segments import segments_of_frames
+from nes2net.metrics.localisation.segments import segments_of_frames
 
 #: A boundary of the truth and one of the scores count as the same if they are at most so many
 #: seconds apart.
@@ -216,7 +216,7 @@ def evaluate_segments(
 
     Raises:
         InputError: if a file is missing or malformed, the resolution is unknown or not one of
-            :data:`~nes2net.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`, the corpus has no labels of segments or
             no such phase, scores and labels do not fit, a class has no frames, or the threshold is
             not finite.
     """

@@ -27,7 +27,7 @@ from nes2net.lib.errors import InputError
 from nes2net.lib.files import json_text, read_bounded, sha256_of, write_text
 from nes2net.lib.plain_data import parsed_json
 from nes2net.lib.text_files import as_cell
-from nes2net.localisation.stretches import MIN_DURATION, StretchRule
+from nes2net.metrics.localisation.stretches import MIN_DURATION, StretchRule
 from nes2net.scoring.heard import HeardPart, length_of_training, samples_to_score
 from nes2net.scoring.kernel import Scorer, SegmentScorer, check_takes_audio_alone, score_or_raise
 from nes2net.scoring.measuring import Measurer, forget_traits, measure_trials

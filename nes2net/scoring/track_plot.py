@@ -24,8 +24,8 @@ from nes2net.lib.pictures import (
     get_font,
 )
 from nes2net.lib.times import clock
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import drawn_places
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 
 #: Colours of the two classes, as on the report page in its light style.

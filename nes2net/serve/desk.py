@@ -25,8 +25,8 @@ from nes2net.audio.remarks import remark_of
 from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
-from nes2net.localisation.segments import Segment
-from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.metrics.localisation.segments import Segment
+from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 from nes2net.scoring.calibrated import calibrated_samples, notes_on
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import score_or_raise

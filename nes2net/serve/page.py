@@ -22,7 +22,7 @@ from nes2net.lib.templates import page_templates
 from nes2net.lib.terminal import printable, printable_name
 from nes2net.lib.text_files import as_cell
 from nes2net.lib.times import clock, readable_duration
-from nes2net.localisation.stretches import drawn_places
+from nes2net.metrics.localisation.stretches import drawn_places
 from nes2net.scoring.track import LEAST_SPAN, Track
 from nes2net.serve.desk import Closed, Desk, Scored, display_name
 from nes2net.serve.drops import Understood

@@ -142,7 +142,7 @@ def drawn_start(
 def pooled_targets(labels: Tensor, factor: int) -> Tensor:
     """Labels B×T' of frames ``factor`` times as long as the frames of ``labels`` B×T.
 
-    Each row is pooled as by :func:`nes2net.localisation.pool_labels` up to its first −1, and the
+    Each row is pooled as by :func:`nes2net.metrics.localisation.pool_labels` up to its first −1, and the
     remaining frames are −1. If fewer than ``factor`` frames have a label, the first frame gets
     their minimum.
 

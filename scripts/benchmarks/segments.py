@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.localisation.label_files import rttm_text
-from nes2net.localisation.segments import Segment, segments_of_frames
+from nes2net.metrics.localisation.label_files import rttm_text
+from nes2net.metrics.localisation.segments import Segment, segments_of_frames
 from nes2net.scoring.segment_file import lines
 
 UTTERANCES = 71237

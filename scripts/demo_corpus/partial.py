@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from nes2net.localisation import Segment, frame_labels, pool_labels, write_rttm
-from nes2net.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation import Segment, frame_labels, pool_labels, write_rttm
+from nes2net.metrics.localisation.frames import RESOLUTIONS
 
 from . import channel, layout, plan, splice, splice_cues, synthesis
 from .prepared import candidates, load, prepare

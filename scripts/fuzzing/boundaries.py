@@ -43,7 +43,7 @@ from nes2net.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
 from nes2net.lib.unpacking import unpack
-from nes2net.localisation import ScoredUtterance, range_eer, read_rttm
+from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 from nes2net.recipes.reading import load_recipe
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scale.reading import pieces_of

@@ -70,7 +70,7 @@ API = {
         "Arrays in, numbers out; then score files against keys. See [Evaluate](/evaluate.md).",
         [
             "nes2net.metrics",
-            "nes2net.localisation",
+            "nes2net.metrics.localisation",
             "nes2net.decisions",
             "nes2net.evaluation.evaluate.evaluate",
             "nes2net.evaluation.evaluate.Evaluation",

@@ -15,7 +15,7 @@ from nes2net.corpora.check import check_corpus
 from nes2net.corpora.corpus import key_digest
 from nes2net.corpora.protocol import NotFound
 from nes2net.lib.errors import InputError
-from nes2net.localisation import write_rttm
+from nes2net.metrics.localisation import write_rttm
 from nes2net.recipes.data import DataConfig
 from nes2net.registry import corpora
 from nes2net.training.data import check_unseen, read_trials

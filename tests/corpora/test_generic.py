@@ -13,7 +13,7 @@ from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.lib.errors import InputError
-from nes2net.localisation import Segment, write_rttm
+from nes2net.metrics.localisation import Segment, write_rttm
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from nes2net.corpora import partialspoof
 from nes2net.corpora.protocol import NotFound
 from nes2net.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.localisation import Segment, write_rttm
+from nes2net.metrics.localisation import Segment, write_rttm
 
 PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
 

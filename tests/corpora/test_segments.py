@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nes2net.corpora.segments import any_spoof, check_labels, covering, labels_of, read_segments
 from nes2net.corpora.trial import Trial
 from nes2net.lib.errors import InputError
-from nes2net.localisation import Segment, pool_labels, rttm_text
+from nes2net.metrics.localisation import Segment, pool_labels, rttm_text
 
 LABELS = {"bonafide": "bonafide", "spoof": "spoof", "fake": "spoof"}
 
@@ -53,7 +53,10 @@ def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
         ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
         ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
         ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
-        ([("A07", 0.0, 1.0)], "unknown labels A07; expected bonafide, spoof, fake .nes2net.localisation.map_rttm ren"),
+        (
+            [("A07", 0.0, 1.0)],
+            "unknown labels A07; expected bonafide, spoof, fake .nes2net.metrics.localisation.map_rttm ren",
+        ),
     ],
 )
 def test_segments_that_are_wrong(tmp_path, segments, message):

@@ -20,7 +20,7 @@ from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
 from nes2net.evaluation.report_tables import paper_tables
 from nes2net.evaluation.tables import latex, markdown
 from nes2net.lib.errors import InputError
-from nes2net.localisation.metrics import ScoredUtterance
+from nes2net.metrics.localisation.metrics import ScoredUtterance
 
 HOSTILE = "<script>alert('x')</script>&\"$\\alpha$"
 

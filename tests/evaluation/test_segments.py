@@ -14,7 +14,7 @@ from nes2net.cli.main import main
 from nes2net.corpora import partialspoof
 from nes2net.evaluation.page import segment_page
 from nes2net.evaluation.segments import RTTM, evaluate_segments
-from nes2net.localisation.segments import Segment
+from nes2net.metrics.localisation.segments import Segment
 from nes2net.scoring.segment_file import lines
 
 NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")

@@ -63,7 +63,7 @@ def _applied(path: Path) -> Any:
 
 
 def _rttm_of(path: Path) -> Any:
-    from nes2net.localisation import ScoredUtterance, range_eer, read_rttm
+    from nes2net.metrics.localisation import ScoredUtterance, range_eer, read_rttm
 
     for segments in read_rttm(path).values():
         return range_eer([ScoredUtterance([1.0, -1.0], segments, 4.0)], 1000).eer

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
+from nes2net.metrics.localisation import ScoredUtterance, align, measured_frames, point_eer, pool_labels, range_eer
 
 exactly = partial(pytest.approx, rel=0, abs=1e-12)
 NAMES = ("a20", "b40", "c80", "d160", "e320", "f640", "g20_ties", "h20_poor")

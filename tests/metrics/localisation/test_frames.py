@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import frame_labels
-from nes2net.localisation.frames import RESOLUTIONS, align, coarsen_labels, coarsen_scores, pool_labels, refine_scores
+from nes2net.metrics.localisation import frame_labels
+from nes2net.metrics.localisation.frames import (
+    RESOLUTIONS,
+    align,
+    coarsen_labels,
+    coarsen_scores,
+    pool_labels,
+    refine_scores,
+)
 
 PLAIN = {"min": min, "mean": lambda values: sum(values) / len(values), "max": max}
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net import InputError
-from nes2net.localisation.stretches import StretchRule, fake_stretches
+from nes2net.metrics.localisation.stretches import StretchRule, fake_stretches
 
 SCORES = st.lists(st.integers(-3, 3).map(float), max_size=40)
 RULES = st.builds(

@@ -4,14 +4,14 @@ Everywhere a label is 1 for bona fide and 0 for spoof, a score is higher for bon
 are in seconds. Arrays of one utterance are NumPy arrays.
 """
 
-from nes2net.localisation.detection import (
+from nes2net.metrics.localisation.detection import (
     Boundaries,
     Detection,
     detection,
     match_boundaries,
     overlap_of_segments,
 )
-from nes2net.localisation.frames import (
+from nes2net.metrics.localisation.frames import (
     RESOLUTIONS,
     align,
     coarsen_labels,
@@ -19,8 +19,8 @@ from nes2net.localisation.frames import (
     pool_labels,
     refine_scores,
 )
-from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
-from nes2net.localisation.label_files import (
+from nes2net.metrics.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
+from nes2net.metrics.localisation.label_files import (
     audacity_text,
     map_rttm,
     read_reco2dur,
@@ -29,7 +29,7 @@ from nes2net.localisation.label_files import (
     write_audacity,
     write_rttm,
 )
-from nes2net.localisation.metrics import (
+from nes2net.metrics.localisation.metrics import (
     PointEer,
     RangeEer,
     ScoredUtterance,
@@ -37,12 +37,7 @@ from nes2net.localisation.metrics import (
     point_eer,
     range_eer,
 )
-from nes2net.localisation.segments import (
-    Segment,
-    frame_labels,
-    map_segments,
-    segments_of_frames,
-)
+from nes2net.metrics.localisation.segments import Segment, frame_labels, map_segments, segments_of_frames
 
 __all__ = [
     "RESOLUTIONS",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import RESOLUTIONS, Segment, frame_labels, map_segments, segments_of_frames
+from nes2net.metrics.localisation import RESOLUTIONS, Segment, frame_labels, map_segments, segments_of_frames
 
 ROUNDING = {"partialspoof": "floor", "wedefense": "round"}
 

@@ -20,7 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from nes2net.lib.errors import InputError
 from nes2net.lib.progress import bootstrap_progress
 from nes2net.lib.this_process import usable_processors
-from nes2net.localisation.metrics import (
+from nes2net.metrics.eer import compute_eer, last_of_ties
+from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
+from nes2net.metrics.localisation.metrics import (
     ScoredUtterance,
     Tail,
     TimedFrames,
@@ -28,8 +30,6 @@ from nes2net.localisation.metrics import (
     sorted_frames,
     timed_frames,
 )
-from nes2net.metrics.eer import compute_eer, last_of_ties
-from nes2net.metrics.intervals import check_draws, draw_counts, percentiles
 from nes2net.metrics.resampling import Resampled, quick_metric
 
 _CHUNK = 64  # resamples whose bins are summed at once
@@ -47,7 +47,7 @@ def range_eer_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of :func:`~nes2net.localisation.metrics.range_eer`.
+    """Compute the percentile bootstrap interval of :func:`~nes2net.metrics.localisation.metrics.range_eer`.
 
     Args:
         utterances, resolution_ms, tail: as for the metric.
@@ -92,7 +92,7 @@ def point_eer_interval(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Compute the percentile bootstrap interval of :func:`~nes2net.localisation.metrics.point_eer`.
+    """Compute the percentile bootstrap interval of :func:`~nes2net.metrics.localisation.metrics.point_eer`.
 
     Args:
         scores, labels: as for the metric.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nes2net.lib.errors import InputError, check_known
-from nes2net.localisation.segments import BONAFIDE, SPOOF, Segment
+from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
 
 #: Threshold and hysteresis by the rule that makes a score of logits. The threshold is the natural
 #: point of the rule: even odds, or the middle of the range. For ``cosine`` it is the middle of the

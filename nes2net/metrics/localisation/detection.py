@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation.metrics import spoofed_time
+from nes2net.metrics.localisation.metrics import spoofed_time
 
 
 class Detection(NamedTuple):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
+from nes2net.metrics.localisation import detection, interval_of_sums, match_boundaries, overlap_of_segments
 
 
 def test_figures():

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation.segments import ROUNDING, SPOOF, frame_labels
 from nes2net.metrics.eer import checked_scores, eer_of_sorted, last_of_ties
+from nes2net.metrics.localisation.segments import ROUNDING, SPOOF, frame_labels
 
 Tail = Literal["bonafide", "last"]
 
@@ -128,7 +128,7 @@ def joined_frames(scores: Sequence[ArrayLike], labels: Sequence[ArrayLike]) -> F
         if of_scores.ndim != 1 or of_scores.shape != of_labels.shape:
             raise InputError(
                 f"utterance {number} has scores of shape {of_scores.shape} and labels of shape {of_labels.shape}; "
-                "cut both to the shorter, by nes2net.localisation.align"
+                "cut both to the shorter, by nes2net.metrics.localisation.align"
             )
     if not rows:
         raise InputError("there are no utterances, so there is no error rate")
@@ -228,7 +228,7 @@ def _cut(values: NDArray, counts: NDArray, kept: NDArray) -> NDArray:
 
 
 def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray, NDArray]:
-    """:func:`~nes2net.localisation.frames.pool_labels` of all utterances, joined."""
+    """:func:`~nes2net.metrics.localisation.frames.pool_labels` of all utterances, joined."""
     labels, counts = _joined([_labels_10ms(one) for one in utterances])
     if not counts.all():
         raise InputError(f"{utterances[int(counts.argmin())].name} has no labels")
@@ -239,7 +239,7 @@ def _pooled(utterances: Sequence[ScoredUtterance], factor: int) -> tuple[NDArray
 
 
 def _aligned(scores: NDArray, score_counts: NDArray, labels: NDArray, label_counts: NDArray) -> Frames:
-    """:func:`~nes2net.localisation.frames.align` of all utterances, joined."""
+    """:func:`~nes2net.metrics.localisation.frames.align` of all utterances, joined."""
     counts = np.minimum(score_counts, label_counts)
     return Frames(_cut(scores, score_counts, counts), _cut(labels, label_counts, counts), counts)
 

@@ -21,7 +21,7 @@ from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_text
 from nes2net.lib.terminal import printable
 from nes2net.lib.text_files import checked_float, read_rows
-from nes2net.localisation.segments import Segment, map_segments
+from nes2net.metrics.localisation.segments import Segment, map_segments
 
 _FIELDS = "SPEAKER, utterance, channel, start, duration, <NA>, <NA>, label, <NA>, <NA>"
 _LONGEST = 1e7  # seconds: 115 days, which keeps frames within an array's reach
@@ -69,7 +69,7 @@ def rttm_text(segments: Mapping[str, Iterable[tuple]], width: int = 0) -> str:
 def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width: int = 0) -> None:
     """Write utterance → segments as an RTTM file, whole or not at all; see :func:`rttm_text`.
 
-    :func:`~nes2net.localisation.segments.segments_of_frames` makes segments of logits or labels.
+    :func:`~nes2net.metrics.localisation.segments.segments_of_frames` makes segments of logits or labels.
 
     Raises:
         InputError: if the file cannot be written.
@@ -80,7 +80,7 @@ def write_rttm(path: str | Path, segments: Mapping[str, Iterable[tuple]], width:
 def map_rttm(path: str | Path, to: str | Path, labels: Mapping[str, str]) -> None:
     """Write the segments of an RTTM file under other labels; neighbours of one label are merged.
 
-    See :func:`~nes2net.localisation.segments.map_segments`. Times are written in fields of width 7.
+    See :func:`~nes2net.metrics.localisation.segments.map_segments`. Times are written in fields of width 7.
 
     Args:
         to: the file to write.

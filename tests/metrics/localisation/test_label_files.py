@@ -6,8 +6,8 @@ from builders import zoo
 from builders.files import write
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
-from nes2net.localisation.label_files import map_rttm, rttm_text, write_audacity
+from nes2net.metrics.localisation import Segment, read_reco2dur, read_rttm, segments_of_frames, write_rttm
+from nes2net.metrics.localisation.label_files import map_rttm, rttm_text, write_audacity
 
 
 def test_frames_and_mapping_become_the_published_text(tmp_path):

@@ -1,6 +1,6 @@
 """Labels and scores of frames, from one time axis to another.
 
-The sources are the same as for :mod:`nes2net.localisation.segments`.
+The sources are the same as for :mod:`nes2net.metrics.localisation.segments`.
 """
 
 from __future__ import annotations

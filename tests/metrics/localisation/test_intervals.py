@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from nes2net.lib.errors import InputError
-from nes2net.localisation import ScoredUtterance, point_eer, range_eer
-from nes2net.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
+from nes2net.metrics.localisation import ScoredUtterance, point_eer, range_eer
+from nes2net.metrics.localisation.intervals import interval_of_sums, point_eer_interval, range_eer_interval
 
 
 def drawn(count, frames, seed, digits):
