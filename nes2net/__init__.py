@@ -41,9 +41,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
-    from nes2net import augment, decisions, losses, metrics
+    from nes2net import decisions, losses, metrics
     from nes2net.checkpoints.averaging import average_checkpoints
     from nes2net.checkpoints.state_dict import load_state_dict
+    from nes2net.data import augment
     from nes2net.detector import Detector
     from nes2net.experiments.catalogue import list_models
     from nes2net.lib.errors import InputError

@@ -3,7 +3,7 @@
 The command line and the recipes use the same names. Each name stands for ``"module:attribute"``,
 which is imported when it is first needed, so that listing the names costs nothing. Installed
 packages add names of their own by entry points of the groups ``nes2net.frontends``,
-``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.corpora`` and
+``nes2net.aggregations``, ``nes2net.backends``, ``nes2net.losses``, ``nes2net.data.corpora`` and
 ``nes2net.effects`` (see CONTRIBUTING.md).
 """
 
@@ -22,9 +22,9 @@ from nes2net.lib.errors import InputError, MissingLibrary, check_known, one_line
 
 if TYPE_CHECKING:
     from nes2net.aggregations.base import Aggregation
-    from nes2net.augment import Effect, Sources
     from nes2net.backends.base import Backend
-    from nes2net.corpora.corpus import Corpus
+    from nes2net.data.augment import Effect, Sources
+    from nes2net.data.corpora.corpus import Corpus
     from nes2net.frontends.base import Frontend
 
 T = TypeVar("T")
@@ -124,13 +124,13 @@ class CorpusRegistry(Registry["Corpus"]):
         """As :meth:`Registry.get`; for a data set of the hub, the corpus that downloads it when asked."""
         if not name.startswith("hub:"):
             return super().get(name)
-        from nes2net.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
+        from nes2net.data.corpora.hub import hub_corpus  # start-up: names are listed without NumPy
 
         return hub_corpus(name)
 
     def module(self, name: str) -> str:
         """As :meth:`Registry.module`."""
-        return "nes2net.corpora.hub" if name.startswith("hub:") else super().module(name)
+        return "nes2net.data.corpora.hub" if name.startswith("hub:") else super().module(name)
 
 
 frontends: Registry[Frontend] = Registry(
@@ -212,59 +212,59 @@ corpora = CorpusRegistry(
     "corpus",
     "nes2net.corpora",
     {
-        "asvspoof2019_la": "nes2net.corpora.asvspoof2019_la:CORPUS",
-        "asvspoof2021_la": "nes2net.corpora.asvspoof2021_la:CORPUS",
-        "asvspoof2021_df": "nes2net.corpora.asvspoof2021_df:CORPUS",
-        "asvspoof5": "nes2net.corpora.asvspoof5:CORPUS",
-        "in_the_wild": "nes2net.corpora.in_the_wild:CORPUS",
-        "ctrsvdd": "nes2net.corpora.ctrsvdd:CORPUS",
-        "partialspoof": "nes2net.corpora.partialspoof:CORPUS",
-        "mlaad": "nes2net.corpora.mlaad:CORPUS",
-        "spoofceleb": "nes2net.corpora.spoofceleb:CORPUS",
-        "deepfake_eval_2024": "nes2net.corpora.deepfake_eval_2024:CORPUS",
-        "codecfake": "nes2net.corpora.codecfake:CORPUS",
-        "wavefake": "nes2net.corpora.wavefake:CORPUS",
-        "fake_or_real": "nes2net.corpora.fake_or_real:CORPUS",
-        "dfadd": "nes2net.corpora.dfadd:CORPUS",
-        "add2022": "nes2net.corpora.add2022:CORPUS",
-        "add2023": "nes2net.corpora.add2023:CORPUS",
-        "librisevoc": "nes2net.corpora.librisevoc:CORPUS",
-        "habla": "nes2net.corpora.habla:CORPUS",
-        "asvspoof_laundered": "nes2net.corpora.asvspoof_laundered:CORPUS",
-        "famous_figures": "nes2net.corpora.famous_figures:CORPUS",
-        "generic": "nes2net.corpora.generic:CORPUS",
-        "shards": "nes2net.corpora.shards:CORPUS",
+        "asvspoof2019_la": "nes2net.data.corpora.asvspoof2019_la:CORPUS",
+        "asvspoof2021_la": "nes2net.data.corpora.asvspoof2021_la:CORPUS",
+        "asvspoof2021_df": "nes2net.data.corpora.asvspoof2021_df:CORPUS",
+        "asvspoof5": "nes2net.data.corpora.asvspoof5:CORPUS",
+        "in_the_wild": "nes2net.data.corpora.in_the_wild:CORPUS",
+        "ctrsvdd": "nes2net.data.corpora.ctrsvdd:CORPUS",
+        "partialspoof": "nes2net.data.corpora.partialspoof:CORPUS",
+        "mlaad": "nes2net.data.corpora.mlaad:CORPUS",
+        "spoofceleb": "nes2net.data.corpora.spoofceleb:CORPUS",
+        "deepfake_eval_2024": "nes2net.data.corpora.deepfake_eval_2024:CORPUS",
+        "codecfake": "nes2net.data.corpora.codecfake:CORPUS",
+        "wavefake": "nes2net.data.corpora.wavefake:CORPUS",
+        "fake_or_real": "nes2net.data.corpora.fake_or_real:CORPUS",
+        "dfadd": "nes2net.data.corpora.dfadd:CORPUS",
+        "add2022": "nes2net.data.corpora.add2022:CORPUS",
+        "add2023": "nes2net.data.corpora.add2023:CORPUS",
+        "librisevoc": "nes2net.data.corpora.librisevoc:CORPUS",
+        "habla": "nes2net.data.corpora.habla:CORPUS",
+        "asvspoof_laundered": "nes2net.data.corpora.asvspoof_laundered:CORPUS",
+        "famous_figures": "nes2net.data.corpora.famous_figures:CORPUS",
+        "generic": "nes2net.data.corpora.generic:CORPUS",
+        "shards": "nes2net.data.corpora.shards:CORPUS",
     },
 )
 effects: Registry[type[Effect]] = Registry(
     "condition",
     "nes2net.effects",
     {
-        "mp3": "nes2net.augment.codecs:Mp3",
-        "aac": "nes2net.augment.codecs:Aac",
-        "opus": "nes2net.augment.codecs:Opus",
-        "g722": "nes2net.augment.codecs:G722",
-        "alaw": "nes2net.augment.codecs:ALaw",
-        "ulaw": "nes2net.augment.codecs:MuLaw",
-        "gsm": "nes2net.augment.codecs:Gsm",
-        "amr_nb": "nes2net.augment.codecs:AmrNb",
-        "telephone": "nes2net.augment.channels:Telephone",
-        "resample": "nes2net.augment.channels:Resample",
-        "white": "nes2net.augment.noise:White",
-        "pink": "nes2net.augment.noise:Pink",
-        "babble": "nes2net.augment.noise:Babble",
-        "noise": "nes2net.augment.noise:MusanNoise",
-        "music": "nes2net.augment.noise:MusanMusic",
-        "speech": "nes2net.augment.noise:MusanSpeech",
-        "room": "nes2net.augment.rooms:Room",
-        "rir": "nes2net.augment.rooms:MeasuredRoom",
-        "gain": "nes2net.augment.channels:Gain",
-        "clip": "nes2net.augment.channels:Clip",
-        "trim": "nes2net.augment.timing:Trim",
-        "cut": "nes2net.augment.timing:Cut",
-        "speed": "nes2net.augment.timing:Speed",
-        "pitch": "nes2net.augment.timing:Pitch",
-        "rawboost": "nes2net.augment.rawboost:RawBoost",
+        "mp3": "nes2net.data.augment.codecs:Mp3",
+        "aac": "nes2net.data.augment.codecs:Aac",
+        "opus": "nes2net.data.augment.codecs:Opus",
+        "g722": "nes2net.data.augment.codecs:G722",
+        "alaw": "nes2net.data.augment.codecs:ALaw",
+        "ulaw": "nes2net.data.augment.codecs:MuLaw",
+        "gsm": "nes2net.data.augment.codecs:Gsm",
+        "amr_nb": "nes2net.data.augment.codecs:AmrNb",
+        "telephone": "nes2net.data.augment.channels:Telephone",
+        "resample": "nes2net.data.augment.channels:Resample",
+        "white": "nes2net.data.augment.noise:White",
+        "pink": "nes2net.data.augment.noise:Pink",
+        "babble": "nes2net.data.augment.noise:Babble",
+        "noise": "nes2net.data.augment.noise:MusanNoise",
+        "music": "nes2net.data.augment.noise:MusanMusic",
+        "speech": "nes2net.data.augment.noise:MusanSpeech",
+        "room": "nes2net.data.augment.rooms:Room",
+        "rir": "nes2net.data.augment.rooms:MeasuredRoom",
+        "gain": "nes2net.data.augment.channels:Gain",
+        "clip": "nes2net.data.augment.channels:Clip",
+        "trim": "nes2net.data.augment.timing:Trim",
+        "cut": "nes2net.data.augment.timing:Cut",
+        "speed": "nes2net.data.augment.timing:Speed",
+        "pitch": "nes2net.data.augment.timing:Pitch",
+        "rawboost": "nes2net.data.augment.rawboost:RawBoost",
     },
 )
 
@@ -396,7 +396,7 @@ def default_conditions(sources: Sources | None = None) -> ConditionSuite:
     Raises:
         InputError: if a folder of ``sources`` cannot be used.
     """
-    from nes2net.augment import Sources  # start-up: names are listed without NumPy
+    from nes2net.data.augment import Sources  # start-up: names are listed without NumPy
 
     sources = sources or Sources()
     suite = ConditionSuite([], {})

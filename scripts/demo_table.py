@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from demo_corpus.synthesis import METHODS
 
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.breakdown import breakdown
 from nes2net.evaluation.evaluate import Evaluation, evaluate
 from nes2net.evaluation.segments import evaluate_segments

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.corpora.protocol import canonical_phase
+from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.inspect.identify import identify
 from nes2net.published_models import PUBLISHED, PUBLISHED_MODELS, published_model
 from nes2net.registry import corpora, create_frontend

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.audio.files import with_folders_listed
-from nes2net.corpora.corpus import key_digest
-from nes2net.corpora.protocol import WHOLE, canonical_phase
-from nes2net.corpora.trial import BONAFIDE, SPOOF, Part, Trial
+from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.corpora.corpus import key_digest
+from nes2net.data.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Part, Trial
 from nes2net.decisions.calibration import (
     LinearCalibration,
     ScoredBy,

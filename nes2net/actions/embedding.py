@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 
-from nes2net.audio.files import with_folders_listed
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.devices import choose_device, own_device
 from nes2net.lib.errors import InputError

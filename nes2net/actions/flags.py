@@ -17,7 +17,7 @@ from nes2net.lib.this_process import is_first
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.corpora.trial import Part
+    from nes2net.data.corpora.trial import Part
     from nes2net.decisions.decision import Decider
     from nes2net.detector import Detector
     from nes2net.scoring.engine import Finished
@@ -41,7 +41,7 @@ Precision = Literal["auto", "fastest", "float32", "tf32", "bfloat16", "float16",
 
 def located(corpus: str, root: str | None, split: str = "eval", protocols: str | None = None) -> Part:
     """A part of a corpus in its folder; a data set of the hub is downloaded if no folder is given."""
-    from nes2net.corpora.trial import Part  # start-up: NumPy
+    from nes2net.data.corpora.trial import Part  # start-up: NumPy
 
     definition = corpora.get(corpus)
     if root is None and definition.home is None:
@@ -134,7 +134,7 @@ class Length:
 
     def of_files(self) -> int | Literal["auto"] | None:
         """The same for recordings that are of no corpus, whose first 4 s are 64,600 samples."""
-        from nes2net.audio.waveform import ASVSPOOF_SAMPLES  # start-up
+        from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES  # start-up
 
         return ASVSPOOF_SAMPLES if (asked := self.asked()) == "4sec" else asked
 

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from nes2net.audio.files import with_folders_listed
-from nes2net.audio.read import LongAudio, count_samples
-from nes2net.audio.remarks import Remark
-from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.backends.base import NATURE
+from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.read import LongAudio, count_samples
+from nes2net.data.audio.remarks import Remark
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.decisions.decision import CANNOT_TELL, Decider
 from nes2net.decisions.population import Traits
 from nes2net.detector import Detector

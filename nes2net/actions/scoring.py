@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.trial import Part, Trial
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import Part, Trial
 from nes2net.decisions.decision import Decider
 from nes2net.evaluation.origin import seen
 from nes2net.lib.errors import InputError

@@ -83,8 +83,8 @@ def augment(
     import numpy as np
     import soundfile
 
-    from nes2net.audio.read import load_audio
-    from nes2net.audio.waveform import SAMPLE_RATE
+    from nes2net.data.audio.read import load_audio
+    from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.recipes.augment import AugmentConfig
     from nes2net.training.preview import augment as augmented
     from nes2net.training.preview import plot as draw

@@ -54,8 +54,8 @@ def bench(
     import soundfile
 
     from nes2net.actions.flags import architecture_in
-    from nes2net.audio.files import with_folders_listed
-    from nes2net.audio.waveform import SAMPLE_RATE
+    from nes2net.data.audio.files import with_folders_listed
+    from nes2net.data.audio.waveform import SAMPLE_RATE
     from nes2net.detector import Detector
     from nes2net.detector.loading import named_architecture
     from nes2net.inspect.benchmark import environment, measure, table

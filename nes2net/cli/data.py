@@ -17,9 +17,9 @@ from nes2net.lib.terminal import printable, text_table
 from nes2net.registry import corpora
 
 if TYPE_CHECKING:
-    from nes2net.corpora.check import CorpusCheck
-    from nes2net.corpora.corpus import Corpus, Counts
-    from nes2net.corpora.trial import Part, Trial
+    from nes2net.data.corpora.check import CorpusCheck
+    from nes2net.data.corpora.corpus import Corpus, Counts
+    from nes2net.data.corpora.trial import Part, Trial
 
 # Fields with more values, such as the attacks of ASVspoof 2021 DF, are summed up in a line.
 _MOST_VALUES = 40
@@ -52,8 +52,8 @@ def download(
         no_unpack: leave archives packed
         remove_archives: remove each archive after it was unpacked
     """
-    from nes2net.corpora.check import check_corpus
-    from nes2net.corpora.download import fetch_all, plan_downloads
+    from nes2net.data.corpora.check import check_corpus
+    from nes2net.data.corpora.download import fetch_all, plan_downloads
     from nes2net.lib.http_files import MOST_TRIES, HttpFiles
 
     definition: Corpus = corpora.get(corpus)
@@ -127,7 +127,7 @@ def check(
         audio: decode every file as well
         num_workers: processes that decode; one per processor if not given
     """
-    from nes2net.corpora.check import check_corpus
+    from nes2net.data.corpora.check import check_corpus
 
     found = check_corpus(
         corpora.get(corpus),
@@ -170,7 +170,7 @@ def pack(
         format: as the hub has it, or WebDataset
         shard_size: audio in a shard
     """
-    from nes2net.corpora.pack import pack as packed
+    from nes2net.data.corpora.pack import pack as packed
 
     parts = _parts(located(corpus, root, protocols=protocols), split, keys)
     number = shard_size.upper().rstrip("BKMG")
@@ -290,7 +290,7 @@ def _wrapped(text: str, first: str, further: str) -> list[str]:
 
 def _parts(place: Part, asked: Sequence[str], keys: str | None) -> dict[str, list[Trial]]:
     """Split → its trials, with the labels of the keys; the splits asked for, or all that are there."""
-    from nes2net.corpora.protocol import NotFound, canonical_phase
+    from nes2net.data.corpora.protocol import NotFound, canonical_phase
 
     corpus = corpora.get(place.corpus)
     labelled = {}

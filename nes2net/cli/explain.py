@@ -81,7 +81,7 @@ def explain(
         duration: seconds to explain; all if not given
     """
     from nes2net.actions.prediction import reason
-    from nes2net.audio.files import with_folders_listed
+    from nes2net.data.audio.files import with_folders_listed
     from nes2net.explanation import How
     from nes2net.explanation import explain as explained
     from nes2net.scoring.heard import samples_to_score

@@ -42,7 +42,7 @@ class Arena(Length):
 
     def write(self, detector: Detector, out: str, hub_name: str | None) -> None:
         """Write the adapter of ``detector``, and say what its description lacks."""
-        from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+        from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
         from nes2net.export.arena import ADAPTER, META, About, lacking, write_arena
 
         folder = Path(out)

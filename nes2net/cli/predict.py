@@ -102,7 +102,7 @@ def predict(
     """
     from nes2net.actions.prediction import Along, Once, Stretches
     from nes2net.actions.prediction import predict as predicted
-    from nes2net.audio.files import with_folders_listed
+    from nes2net.data.audio.files import with_folders_listed
     from nes2net.metrics.localisation.stretches import MIN_DURATION
 
     if model is None:

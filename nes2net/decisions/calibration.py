@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, RootModel
 
-from nes2net.audio.waveform import LONGEST_CUT, SAMPLE_RATE
+from nes2net.data.audio.waveform import LONGEST_CUT, SAMPLE_RATE
 from nes2net.decisions.population import Population, as_saved
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import json_text, write_output

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, GetPydanticSchema
 from typing_extensions import TypedDict
 
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
 
 #: Names of the scalar traits, in the order of :class:`Traits`.
@@ -93,7 +93,7 @@ def measure(waveform: ArrayLike, num_samples: int | None = None) -> Traits:
 
 
 def measure_blocks(blocks: Iterable[NDArray], num_samples: int | None = None) -> Traits:
-    """Measure a recording that comes in blocks, as of :func:`nes2net.audio.read.stream_audio`.
+    """Measure a recording that comes in blocks, as of :func:`nes2net.data.audio.read.stream_audio`.
 
     The result equals :func:`measure` for the whole recording, to the last bit. It takes 10 MB of
     memory, and 15 MB more for each day.

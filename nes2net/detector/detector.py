@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes2net.audio.waveform import Padding
+from nes2net.data.audio.waveform import Padding
 from nes2net.detector.loading import SavedNetwork
 from nes2net.detector.network import EmbeddingOf
 from nes2net.lib.errors import InputError

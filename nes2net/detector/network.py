@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.read import SAMPLE_RATE
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.published_names import read_published_names, write_published_names
 from nes2net.checkpoints.state_dict import digest
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.frontends.adaptation import merge
 from nes2net.frontends.base import Frontend, Layers, UsedSamples
 from nes2net.lib.cuda_graph import Replayed

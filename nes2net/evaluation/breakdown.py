@@ -1,6 +1,6 @@
 """Error rates of parts of a corpus, by one or two of attack, codec, source, vocoder and so on; and over corpora.
 
->>> from nes2net.corpora.trial import Trial
+>>> from nes2net.data.corpora.trial import Trial
 >>> from nes2net.evaluation.matching import match
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07"), Trial("c", label="spoof", attack="A08")]
 >>> [(row.group, row.eer) for row in breakdown(match(key, ["a", "b", "c"], [1.0, 0.0, 2.0]), "attack")]
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.evaluation.matching import Matched
 from nes2net.evaluation.tables import Measured, Table, cost, percent, percent_interval
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.corpora.protocol import NotFound, canonical_phase
-from nes2net.corpora.trial import BONAFIDE
+from nes2net.data.corpora.protocol import NotFound, canonical_phase
+from nes2net.data.corpora.trial import BONAFIDE
 from nes2net.evaluation.breakdown import FEWEST, OFFICIAL, Parts, Row, speaker_groups, tables
 from nes2net.evaluation.key import Key, describe_excluded, score_input
 from nes2net.evaluation.matching import Matched, contradicted_labels, system_names
@@ -167,7 +167,7 @@ def evaluate(
         phase: A phase or split of the corpus. A corpus without phases has ``"eval"``; your own
             corpus has ``"all"`` as well.
         allow_partial: As in :func:`~nes2net.evaluation.matching.match`.
-        exclude: Field of :class:`~nes2net.corpora.trial.Trial` → values whose trials are left out
+        exclude: Field of :class:`~nes2net.data.corpora.trial.Trial` → values whose trials are left out
             of the result; these trials still need scores. If None, the trials that the published
             figures of the corpus leave out.
         num_resamples, seed: Draws and seed of the bootstrap. Speakers are drawn if every trial has

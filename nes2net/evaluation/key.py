@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from nes2net.corpora.corpus import Corpus, key_digest
-from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.corpus import Corpus, key_digest
+from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match_file
 from nes2net.lib.errors import InputError, did_you_mean, listed
 from nes2net.lib.text_files import recorded_digests

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.protocol import NotFound, canonical_phase, select_phase
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.protocol import NotFound, canonical_phase, select_phase
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.key import Key
 from nes2net.evaluation.matching import LARGEST, match
 from nes2net.lib.errors import InputError, listed

@@ -2,7 +2,7 @@
 
 The scores of several systems stand side by side, one column for each file and one row for each trial.
 
->>> from nes2net.corpora.trial import Trial
+>>> from nes2net.data.corpora.trial import Trial
 >>> key = [Trial("a", label="bonafide"), Trial("b", label="bonafide"), Trial("c", label="spoof"), Trial("d", label="spoof")]
 >>> matched = match(key, ["a", "b", "c", "d"], [2.0, 1.0, -1.0, 0.5])
 >>> matched.bonafide, matched.spoof
@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.id_tables import possible_ids
-from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.id_tables import possible_ids
+from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.scoring.score_file import read_own_labels, read_scores
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from nes2net.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.decisions.decision import Decider
 from nes2net.evaluation.breakdown import sorting_fields
 from nes2net.evaluation.matching import Matched

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import ScoredBy
 from nes2net.lib.errors import InputError, listed
 from nes2net.published_models import START_KEY, TRIALS_KEY, architecture_words, published_architecture, published_model
@@ -146,7 +146,7 @@ def seen(
         corpus, split: what is scored.
         root: its folder, which tells a user's own corpora apart.
         phase: phase of its labels, to which an evaluation is restricted; None for all trials.
-        trials: which trials are scored, :meth:`nes2net.corpora.corpus.Corpus.describe_trials`; None
+        trials: which trials are scored, :meth:`nes2net.data.corpora.corpus.Corpus.describe_trials`; None
             if only their corpus is known.
 
     >>> seen({"published_model": "multiapi_nes2net_la"}, "in_the_wild", "eval")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nes2net import metrics
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.decisions import Decider, Llrs, OperatingPoint
 from nes2net.evaluation.breakdown import speaker_groups
 from nes2net.evaluation.evaluate import versions

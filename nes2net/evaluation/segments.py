@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.corpus import key_digest
-from nes2net.corpora.protocol import canonical_phase
+from nes2net.data.corpora.corpus import key_digest
+from nes2net.data.corpora.protocol import canonical_phase
 from nes2net.evaluation.evaluate import versions
 from nes2net.evaluation.labelled_frames import RTTM, LabelledFrames, labelled_frames
 from nes2net.evaluation.origin import Origin, read_origin

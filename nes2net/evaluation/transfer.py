@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nes2net import metrics
-from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.protocol import WHOLE, canonical_phase
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.protocol import WHOLE, canonical_phase
 from nes2net.decisions.calibration import LinearCalibration, Llrs, few_trials, fit, load
 from nes2net.decisions.decision import INVERTED, Decider, OperatingPoint
 from nes2net.evaluation.breakdown import speaker_groups

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 
-from nes2net.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.evaluation.one_class import MEASURES, WORDS, Errors
 from nes2net.evaluation.tables import MOST_LINES, Cell, Figure, Table, cost, percent, points, words
 from nes2net.evaluation.transfer import TransferTable, in_words

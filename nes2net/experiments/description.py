@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from nes2net.audio.waveform import LONGEST_CUT
+from nes2net.data.audio.waveform import LONGEST_CUT
 from nes2net.lib.errors import InputError, check_known, did_you_mean, shown
 from nes2net.lib.files import json_text
 from nes2net.lib.plain_data import first_problem

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.trial import Part
+from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.experiment import Measured

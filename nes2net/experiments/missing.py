@@ -7,11 +7,11 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from nes2net.audio.files import is_recording
-from nes2net.audio.packed import is_there
-from nes2net.corpora.corpus import Corpus
-from nes2net.corpora.protocol import NotFound
-from nes2net.corpora.trial import Part
+from nes2net.data.audio.files import is_recording
+from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Part
 from nes2net.frontends.sizes import SIZES, obtain
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.recipes.recipe import Recipe

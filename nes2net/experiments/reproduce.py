@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.corpora.protocol import canonical_phase
-from nes2net.corpora.trial import Part
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.corpora.trial import Part
 from nes2net.detector import Detector
 from nes2net.evaluation.evaluate import Evaluation, Report, evaluate_systems
 from nes2net.evaluation.page import write_report

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from nes2net.actions.scoring import score_corpus
-from nes2net.augment import Effect, Sources
-from nes2net.corpora.protocol import select_phase
-from nes2net.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
+from nes2net.data.augment import Effect, Sources
+from nes2net.data.corpora.protocol import select_phase
+from nes2net.data.corpora.trial import BONAFIDE, Part, Trial, stratified_subset, trials_digest
 from nes2net.decisions import Decider, OperatingPoint
 from nes2net.evaluation.robustness import CLEAN, EER_OF_CLEAN, Robustness, evaluate_robustness, find_threshold
 from nes2net.lib.errors import InputError, counted, listed, one_line

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.audio.read import SAMPLE_RATE, count_samples, load_excerpt
-from nes2net.audio.remarks import remark_of
+from nes2net.data.audio.read import SAMPLE_RATE, count_samples, load_excerpt
+from nes2net.data.audio.remarks import remark_of
 from nes2net.detector import Detector
 from nes2net.explanation.faithfulness import Check, check
 from nes2net.explanation.gradients import METHODS, attribute, num_gradients
@@ -53,7 +53,7 @@ class Explanation:
     waveform: NDArray = field(repr=False, default_factory=lambda: np.zeros(0, np.float32))
     """(N,) the explained samples at 16 kHz."""
     remark: str = ""
-    """What is remarkable about them (:mod:`nes2net.audio.remarks`); empty if nothing is."""
+    """What is remarkable about them (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
 
     @property
     def unexplained(self) -> float | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.explanation.explain import Explanation
 from nes2net.explanation.faithfulness import in_words
 from nes2net.lib.pictures import Axes, Figure, LinearSegmentedColormap, MaxNLocator, QuadMesh, to_rgba

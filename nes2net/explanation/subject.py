@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.audio.read import SAMPLE_RATE
+from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import check_takes_audio_alone, default_batch_size, depends_on_batch, score_or_raise

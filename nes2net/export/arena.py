@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.files import make_folder, write_text

@@ -25,10 +25,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nes2net.audio.read import SAMPLE_RATE
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import NATURE, ScoreRule
 from nes2net.checkpoints.onnx_file import METADATA, accepted_lengths, require
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.export.onnx_detector import OnnxDetector
 from nes2net.lib.errors import InputError, first_line

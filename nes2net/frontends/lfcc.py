@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.frontends.spectrum import HopLength, LeadingSamples, PreEmphasis, SpectralFrontend, WindowLength
 from nes2net.lib.errors import InputError
 

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.waveform import SAMPLE_RATE
 
 #: Window and hop of both, in samples: 25 ms every 10 ms.
 WINDOW, HOP = 400, 160

@@ -16,9 +16,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nes2net.audio.waveform import SAMPLE_RATE
 from nes2net.checkpoints.mel_encoders import FRAMES_PER_SECOND, WHISPER
 from nes2net.checkpoints.model_types import from_transformers
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.frontends.base import UsedSamples
 from nes2net.frontends.log_mel import HOP, whisper_log_mel
 from nes2net.frontends.mel_encoder import MelEncoder

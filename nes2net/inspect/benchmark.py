@@ -20,8 +20,8 @@ import torch
 import transformers
 from torch import nn
 
-from nes2net.audio.read import SAMPLE_RATE, load_audio
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.read import SAMPLE_RATE, load_audio
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.frontends.onednn import OneDNNLinear
 from nes2net.inspect.info import count_flops

@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from nes2net.aggregations.base import Aggregation
-from nes2net.audio.read import SAMPLE_RATE
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.backends.base import Backend
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.frontends.base import Frontend
 from nes2net.lib.errors import InputError, counted, did_you_mean

@@ -12,8 +12,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from nes2net.checkpoints.shelf import Shelf
-from nes2net.corpora.corpus import Counts
-from nes2net.corpora.layout import ListedCorpus
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.layout import ListedCorpus
 from nes2net.frontends.sizes import SIZES
 from nes2net.inspect.info import costs, describe, estimates
 from nes2net.inspect.overview import COMMANDS

@@ -24,10 +24,10 @@ _GIVEN = {
 }
 #: Key of a recipe whose value is a mapping → what declares its options; some of these modules load torch.
 _DECLARED_BY = {
-    "augment.fir": "nes2net.augment.channels:LowPass",
-    "augment.latent": "nes2net.augment.latent:LatentAugmentation",
-    "augment.parameters": "nes2net.augment.rawboost:RawBoostParameters",
-    "augment.specmix": "nes2net.augment.specmix:Specmix",
+    "augment.fir": "nes2net.data.augment.channels:LowPass",
+    "augment.latent": "nes2net.data.augment.latent:LatentAugmentation",
+    "augment.parameters": "nes2net.data.augment.rawboost:RawBoostParameters",
+    "augment.specmix": "nes2net.data.augment.specmix:Specmix",
     "train.adapt": "nes2net.frontends.adaptation:Adaptation",
 }
 #: Kind of parts → its plural, if that is not the kind with an s.

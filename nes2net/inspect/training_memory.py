@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.losses.by_name import with_head
 from nes2net.recipes.recipe import Recipe

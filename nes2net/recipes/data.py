@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, LONGEST_CUT
 from nes2net.lib.errors import InputError
 from nes2net.lib.options import Takes
 from nes2net.recipes.section import (

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from nes2net.audio.packed import AnyRecording, RecordingBytes
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES, SAMPLE_RATE
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, one_line
 from nes2net.scale.cluster import Resources, start_ray

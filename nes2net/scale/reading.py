@@ -10,10 +10,10 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from nes2net.audio.files import is_recording
-from nes2net.audio.packed import RecordingBytes, audio_column
-from nes2net.audio.tables import ArrowMessages, ParquetTable
-from nes2net.corpora.shards import IDS
+from nes2net.data.audio.files import is_recording
+from nes2net.data.audio.packed import RecordingBytes, audio_column
+from nes2net.data.audio.tables import ArrowMessages, ParquetTable
+from nes2net.data.corpora.shards import IDS
 from nes2net.lib.errors import InputError, first_line, one_line, readable_size
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import parsed_json

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net.audio.tables import ParquetTable
+from nes2net.data.audio.tables import ParquetTable
 from nes2net.lib.errors import InputError, first_line
 from nes2net.lib.files import Budget, check_no_device, json_text, read_bounded, replacing, write_text, writing
 from nes2net.lib.plain_data import parsed_json, read_json_as, validated_json

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeAlias
 
-from nes2net.audio.files import recordings_listed
-from nes2net.audio.packed import SHARD_SUFFIXES
-from nes2net.corpora.shards import is_shard
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.files import recordings_listed
+from nes2net.data.audio.packed import SHARD_SUFFIXES
+from nes2net.data.corpora.shards import is_shard
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, MissingLibrary, first_line, shown
 from nes2net.lib.text_files import read_text
 from nes2net.scale.libraries import library

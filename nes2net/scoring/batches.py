@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nes2net.audio.packed import is_there, size_of
-from nes2net.audio.read import SAMPLE_RATE, stated_length
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.packed import is_there, size_of
+from nes2net.data.audio.read import SAMPLE_RATE, stated_length
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, one_line
 from nes2net.lib.processes import ALONE, Processes
 from nes2net.lib.this_process import usable_processors

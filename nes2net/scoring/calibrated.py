@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from nes2net.audio.remarks import Channels, remark_of
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.remarks import Channels, remark_of
+from nes2net.data.corpora.trial import Trial
 from nes2net.decisions.calibration import LinearCalibration, ScoredBy
 from nes2net.decisions.decision import CANNOT_TELL, Decider, Decision
 from nes2net.lib.errors import InputError

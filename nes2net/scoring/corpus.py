@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from nes2net.audio.tables import pyarrow_module
-from nes2net.audio.waveform import Padding
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.tables import pyarrow_module
+from nes2net.data.audio.waveform import Padding
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.text_files import as_cell, of_cell
 from nes2net.lib.this_process import is_first

@@ -24,8 +24,8 @@ from typing import Any, Generic, Literal, TypeAlias, TypeVar
 from tqdm import tqdm
 from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
-from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, shown, worded
 from nes2net.lib.files import check_no_device, exclusive_lock, json_text, replacing, sha256_of
 from nes2net.lib.processes import ALONE, Processes, joined

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import torch
 
-from nes2net.audio.remarks import Channels, Remark, remark_of
+from nes2net.data.audio.remarks import Channels, Remark, remark_of
 from nes2net.decisions.population import Traits
 from nes2net.lib.errors import InputError
 from nes2net.scoring.batches import default_workers
@@ -80,7 +80,7 @@ def score_files(
             the files before it. A function is called with the path and the error, and the file is
             skipped.
         longest: samples at 16 kHz; a longer whole recording fails with
-            :class:`~nes2net.audio.read.LongAudio`, without being read to its end.
+            :class:`~nes2net.data.audio.read.LongAudio`, without being read to its end.
         measurer: measures the recordings too, in the reading threads and batches.
 
     Raises:

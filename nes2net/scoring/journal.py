@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from typing_extensions import NamedTuple  # Python 3.10 has no generic one of its own
 
-from nes2net.audio.packed import status_of
+from nes2net.data.audio.packed import status_of
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import make_folder, never_linked
 from nes2net.lib.plain_data import parsed_json

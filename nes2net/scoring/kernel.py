@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.audio.read import SAMPLE_RATE
 from nes2net.backends.base import Backend
+from nes2net.data.audio.read import SAMPLE_RATE
 from nes2net.frontends.base import UsedSamples
 from nes2net.lib.devices import float32_products
 from nes2net.lib.errors import InputError, counted

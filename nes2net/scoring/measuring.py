@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat, TypeAdapter
 from torch import Tensor
 
-from nes2net.audio.read import load_head_and_length, stream_audio
-from nes2net.audio.remarks import Channels, Listener, Remark
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.read import load_head_and_length, stream_audio
+from nes2net.data.audio.remarks import Channels, Listener, Remark
+from nes2net.data.corpora.trial import Trial
 from nes2net.decisions.decision import Decider
 from nes2net.decisions.population import SCALARS, Traits, measure, measure_blocks
 from nes2net.lib.files import json_text

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from nes2net.corpora.trial import Trial, trials_digest
+from nes2net.data.corpora.trial import Trial, trials_digest
 from nes2net.lib.errors import InputError
 from nes2net.lib.plain_data import read_json_as
 from nes2net.lib.this_process import processor_name

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nes2net.corpora.id_tables import first_line, read_id_table
-from nes2net.corpora.trial import BONAFIDE, SPOOF
+from nes2net.data.corpora.id_tables import first_line, read_id_table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
 from nes2net.lib.errors import InputError, shown
 from nes2net.lib.files import write_output
 from nes2net.lib.text_files import checked_float, has_control
@@ -51,7 +51,7 @@ def read_scores(path: str | Path) -> tuple[list[str], NDArray]:
 
     Blank lines are skipped. ``nan`` and ``inf`` are numbers here; ``1_0`` is not. Fields may also be
     separated by tabs, commas, semicolons or vertical bars, and a header may name the columns
-    (:mod:`nes2net.corpora.id_tables`). The baselines of ASVspoof 2019 write ``utterance attack label
+    (:mod:`nes2net.data.corpora.id_tables`). The baselines of ASVspoof 2019 write ``utterance attack label
     score``: attack and label are left to the keys.
 
     Raises:

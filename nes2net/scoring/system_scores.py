@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import FiniteFloat, TypeAdapter, ValidationError
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted, listed
 from nes2net.lib.files import sha256_of
 from nes2net.lib.plain_data import first_problem

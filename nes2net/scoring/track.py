@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from nes2net.audio.read import SAMPLE_RATE
-from nes2net.audio.remarks import Channels, Listener, Remark
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.audio.read import SAMPLE_RATE
+from nes2net.data.audio.remarks import Channels, Listener, Remark
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.lib.errors import InputError, listed
 from nes2net.scoring.heard import length_of_training
 from nes2net.scoring.kernel import (

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nes2net.audio.read import SAMPLE_RATE, stream_audio
+from nes2net.data.audio.read import SAMPLE_RATE, stream_audio
 from nes2net.lib.errors import visible
 from nes2net.lib.files import replacing
 from nes2net.lib.pictures import (

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nes2net.audio.packed import AnyRecording, RecordingBytes
-from nes2net.audio.read import load_audio, load_head_and_length, stream_audio
-from nes2net.audio.remarks import Channels
-from nes2net.audio.waveform import Padding, fault_of, head_crop, peak_normalized, random_crop, to_mono_16k
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes
+from nes2net.data.audio.read import load_audio, load_head_and_length, stream_audio
+from nes2net.data.audio.remarks import Channels
+from nes2net.data.audio.waveform import Padding, fault_of, head_crop, peak_normalized, random_crop, to_mono_16k
 from nes2net.frontends.base import UsedSamples
 from nes2net.lib.errors import InputError
 from nes2net.scoring.kernel import Scorer
@@ -72,7 +72,7 @@ class WaveformReader:
         min_samples: a shorter whole recording is repeated up to this length.
         used: how many leading samples the detector's scores depend on; the others are cut off.
         longest: a whole file of more samples is refused with
-            :class:`~nes2net.audio.read.LongAudio`; None for no limit.
+            :class:`~nes2net.data.audio.read.LongAudio`; None for no limit.
         crop: ``"random"`` takes ``num_samples`` from a start that is drawn for each recording.
         seed: seed of those starts, which depend only on it and on the name of the recording's file.
         transform: changes the whole recording first.

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from nes2net.audio.read import stated_length, stream_audio
-from nes2net.audio.remarks import Channels
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.read import stated_length, stream_audio
+from nes2net.data.audio.remarks import Channels
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError
 from nes2net.lib.search_path import secure_multiprocessing
 from nes2net.lib.times import readable_duration

@@ -21,8 +21,8 @@ import soundfile
 import torch
 from PIL import Image
 
-from nes2net.audio.remarks import remark_of
-from nes2net.audio.waveform import SAMPLE_RATE
+from nes2net.data.audio.remarks import remark_of
+from nes2net.data.audio.waveform import SAMPLE_RATE
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.times import clock, readable_duration
 from nes2net.metrics.localisation.segments import Segment
@@ -155,7 +155,7 @@ class Scored:
     fakes: Fakes | None = None
     """None if the detector was not trained on segments."""
     remark: str = ""
-    """What is remarkable about what was scored (:mod:`nes2net.audio.remarks`); empty if nothing is."""
+    """What is remarkable about what was scored (:mod:`nes2net.data.audio.remarks`); empty if nothing is."""
 
     def row(self) -> dict[str, Any]:
         """Plain data with the keys of `nes2net predict --track --json`.

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nes2net import registry
-from nes2net.augment import NoiseAugmentation, RawBoostParameters, Sources
-from nes2net.augment.channels import LowPass
-from nes2net.augment.effect import Effect, OneOf
-from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.rawboost import RawBoost
-from nes2net.augment.timing import DrawnSpeed
-from nes2net.corpora.trial import Trial
+from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.effect import Effect, OneOf
+from nes2net.data.augment.legacy import LegacyStream
+from nes2net.data.augment.rawboost import RawBoost
+from nes2net.data.augment.timing import DrawnSpeed
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, worded
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.recipe import Recipe

@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from nes2net.audio.cache import AudioCache
-from nes2net.audio.packed import is_there
-from nes2net.audio.read import count_samples
-from nes2net.audio.waveform import pieces
-from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.rawboost import RawBoost, RawBoostParameters
-from nes2net.corpora.protocol import canonical_phase
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.packed import is_there
+from nes2net.data.audio.read import count_samples
+from nes2net.data.audio.waveform import pieces
+from nes2net.data.augment.legacy import LegacyStream
+from nes2net.data.augment.rawboost import RawBoost, RawBoostParameters
+from nes2net.data.corpora.protocol import canonical_phase
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError, counted
 from nes2net.lib.progress import ProgressDisplay
 from nes2net.recipes.data import DataConfig

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from nes2net.audio.cache import AudioCache
-from nes2net.audio.packed import is_there, open_recording, size_of
-from nes2net.audio.read import load_audio, load_excerpt, load_head
-from nes2net.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
-from nes2net.augment.effect import Effect, InOrder
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.packed import is_there, open_recording, size_of
+from nes2net.data.audio.read import load_audio, load_excerpt, load_head
+from nes2net.data.audio.waveform import head_crop, padded, random_crop, random_tiled_crop
+from nes2net.data.augment.effect import Effect, InOrder
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.lib.workers import Loader, stacked
 from nes2net.training.frame_labels import FrameLabels, labels_of_frames, stretched

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nes2net.audio.waveform import head_crop, random_tiled_crop
+from nes2net.data.audio.waveform import head_crop, random_tiled_crop
 from nes2net.lib.errors import InputError
 from nes2net.recipes.segments import LABEL_SAMPLES
 

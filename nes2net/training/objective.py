@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.augment.latent import LatentAugmentation
-from nes2net.augment.specmix import Specmix
 from nes2net.backends.base import Backend
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.augment.latent import LatentAugmentation
+from nes2net.data.augment.specmix import Specmix
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError
 from nes2net.losses import Criterion

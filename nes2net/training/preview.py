@@ -7,9 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from nes2net.audio.files import with_folders_listed
-from nes2net.audio.waveform import SAMPLE_RATE
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.files import with_folders_listed
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.training.augmentation import effects_of

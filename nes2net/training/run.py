@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from accelerate import Accelerator
 
-from nes2net.corpora.trial import BONAFIDE, Trial
+from nes2net.data.corpora.trial import BONAFIDE, Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, counted, worded
 from nes2net.lib.this_process import enough_memory

@@ -13,7 +13,7 @@ import torch
 from accelerate import Accelerator
 
 from nes2net import metrics
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.breakdown import over_corpora, speaker_groups
 from nes2net.evaluation.matching import Matched, Mismatch
 from nes2net.evaluation.tables import in_this_process

@@ -16,7 +16,7 @@ import torch
 from scoring import by_turns
 from torch import Tensor
 
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.lib.errors import first_line
 from nes2net.scoring.kernel import scoring_mode

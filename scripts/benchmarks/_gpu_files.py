@@ -17,8 +17,8 @@ from scoring import PUBLISHED_BATCH, PublishedDetector, by_turns, difference, qu
 from torch import Tensor, nn
 from train import generated_trials
 
-from nes2net.audio.read import load_audio
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import first_line
 from nes2net.scoring.batches import default_workers, plan_batches, read_batches

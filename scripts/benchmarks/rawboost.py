@@ -14,13 +14,13 @@ import numpy as np
 import scipy
 from scipy import signal
 
-from nes2net.augment import RawBoostParameters, rawboost
+from nes2net.data.augment import RawBoostParameters, rawboost
 
 
 class PlainRawBoost:
     """RawBoost word for word: one draw per call, one ``firwin`` per band, one ``lfilter`` per power.
 
-    It is slow and shares no code with :mod:`nes2net.augment.rawboost`; the tests compare the two on new inputs.
+    It is slow and shares no code with :mod:`nes2net.data.augment.rawboost`; the tests compare the two on new inputs.
     """
 
     def __init__(self, rng: np.random.RandomState, parameters: RawBoostParameters, sample_rate: float = 16000) -> None:

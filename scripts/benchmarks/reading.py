@@ -21,8 +21,8 @@ from scipy.signal import lfilter
 from torch.utils.data import DataLoader, Dataset
 
 from nes2net import Detector
-from nes2net.audio.read import load_audio
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 
 SAMPLES = 64600

@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 import soundfile
 import torch
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.scale.cluster import Resources, connected
 from nes2net.scale.collection import score_collection

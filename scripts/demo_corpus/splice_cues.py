@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 from scipy.ndimage import maximum_filter1d
 
-from nes2net.corpora import partialspoof
+from nes2net.data.corpora import partialspoof
 from nes2net.metrics import compute_eer
 
 from .channel import FRAME, RATE

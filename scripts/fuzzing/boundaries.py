@@ -34,12 +34,12 @@ from transformers import (
 
 from fuzzing import FIXED, Boundary
 from nes2net import Detector, InputError, create_frontend, registry
-from nes2net.audio import read
-from nes2net.audio.packed import is_there
 from nes2net.checkpoints.averaging import average_checkpoints
 from nes2net.checkpoints.folder import write_tensors
 from nes2net.checkpoints.state_dict import save_state_dict
-from nes2net.corpora import asvspoof2021_la
+from nes2net.data.audio import read
+from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora import asvspoof2021_la
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, Traits
 from nes2net.lib.unpacking import unpack

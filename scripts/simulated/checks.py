@@ -25,7 +25,7 @@ from train import generated_trials  # of scripts/benchmarks
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import Unfinished
 from nes2net.recipes.recipe import Recipe, recipe_from_dict
 from nes2net.scoring.corpus import score_trials

@@ -84,11 +84,11 @@ API = {
         "What may happen to a waveform, in training and under `nes2net robustness`. `nes2net augment` makes it heard; "
         "[how to add an effect](/reference/CONTRIBUTING.md#an-effect).",
         [
-            "nes2net.augment.effect",
-            "nes2net.augment.sources.Sources",
-            "nes2net.augment.rawboost.rawboost",
-            "nes2net.augment.rawboost.RawBoostParameters",
-            "nes2net.augment.noise.NoiseAugmentation",
+            "nes2net.data.augment.effect",
+            "nes2net.data.augment.sources.Sources",
+            "nes2net.data.augment.rawboost.rawboost",
+            "nes2net.data.augment.rawboost.RawBoostParameters",
+            "nes2net.data.augment.noise.NoiseAugmentation",
         ],
     ),
     "training": (
@@ -104,7 +104,12 @@ API = {
     "corpora": (
         "Corpora",
         "What a corpus is to this package; [how to add one](/reference/CONTRIBUTING.md#a-corpus).",
-        ["nes2net.corpora.corpus", "nes2net.corpora.layout", "nes2net.corpora.folders", "nes2net.corpora.trial"],
+        [
+            "nes2net.data.corpora.corpus",
+            "nes2net.data.corpora.layout",
+            "nes2net.data.corpora.folders",
+            "nes2net.data.corpora.trial",
+        ],
     ),
     "scale": (
         "Many machines",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from marked import filled
 
-from nes2net.corpora.corpus import Corpus
+from nes2net.data.corpora.corpus import Corpus
 from nes2net.registry import corpora
 
 HEAD = ("name", "corpus", "parts and trials", "licence", "where from")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from nes2net.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
 from nes2net.detector import Detector
 from nes2net.distillation import TeacherStudent
 from nes2net.experiments.published import PublishedRow, published_rows

@@ -14,8 +14,8 @@ from nes2net.actions.embedding import embed_recordings
 from nes2net.actions.prediction import Along, Once, Stretches, predict
 from nes2net.actions.scoring import score_corpus
 from nes2net.cli.main import main
-from nes2net.corpora import asvspoof2019_la
-from nes2net.corpora.trial import Part
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.trial import Part
 
 LA = "asvspoof2019_la"
 

@@ -38,7 +38,7 @@ def use_cache(monkeypatch: pytest.MonkeyPatch, home: Path, *, offline: bool) -> 
     """Let huggingface_hub keep its files in ``home``, and those of other servers in ``home/assets``."""
     from huggingface_hub import constants
 
-    from nes2net.corpora import hub
+    from nes2net.data.corpora import hub
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(home))
     monkeypatch.setattr(constants, "HF_ASSETS_CACHE", str(home / "assets"))

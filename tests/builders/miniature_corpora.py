@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from builders.files import write
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 from av.audio.plane import AudioPlane
 
 from nes2net import InputError
-from nes2net.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
+from nes2net.data.audio.read import count_samples, load_audio, load_excerpt, load_head, stream_audio
 
 #: Each reads a file in another way.
 READERS = (

@@ -35,7 +35,7 @@ def generated_clips(label: str, count: int) -> list[np.ndarray]:
 
 def real_clips(folder: Path, label: str, count: int) -> list[np.ndarray]:
     """``count`` FLAC recordings of ``folder/metadata.csv`` with this label, cut to 4 s."""
-    from nes2net.audio.read import load_audio
+    from nes2net.data.audio.read import load_audio
 
     with open(folder / "metadata.csv") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] == label and row["file"].endswith(".flac")]

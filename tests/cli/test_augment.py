@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from builders import noise_folders
 
-from nes2net.audio.files import recordings_below
-from nes2net.augment import NoiseAugmentation, RawBoostParameters, Sources
-from nes2net.augment.rawboost import RawBoost
-from nes2net.augment.timing import DrawnSpeed
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.audio.files import recordings_below
+from nes2net.data.augment import NoiseAugmentation, RawBoostParameters, Sources
+from nes2net.data.augment.rawboost import RawBoost
+from nes2net.data.augment.timing import DrawnSpeed
+from nes2net.data.corpora import asvspoof2019_la
 from nes2net.registry import create_condition
 from nes2net.training.dataset import Examples, TrainingSet
 from nes2net.training.preview import spectrogram_db

@@ -16,8 +16,8 @@ import torch
 from builders.tiny_corpus import generated_clips, make_partialspoof
 
 from nes2net import Detector, metrics
-from nes2net.audio.read import load_head_and_length
 from nes2net.cli.main import main
+from nes2net.data.audio.read import load_head_and_length
 from nes2net.decisions import calibration
 from nes2net.decisions.population import Population, measure
 from nes2net.scoring.segment_file import lines

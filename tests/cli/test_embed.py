@@ -9,8 +9,8 @@ import torch
 from builders import genuine_checkpoint
 
 from nes2net import create_frontend
-from nes2net.audio.read import load_audio
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora import asvspoof2019_la
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nes2net.cli.main import build_parser
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.corpora import asvspoof2019_la
 from nes2net.decisions import CANNOT_TELL, Decider, OperatingPoint, Population, ScoredBy, fit, load
 from nes2net.scoring.calibrated import COLUMNS
 from nes2net.scoring.corpus import ScoringWay

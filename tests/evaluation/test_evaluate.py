@@ -10,9 +10,9 @@ from builders import golden_metrics
 from builders.files import write
 
 from nes2net import metrics
-from nes2net.corpora import generic
-from nes2net.corpora.corpus import OfficialRow
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora import generic
+from nes2net.data.corpora.corpus import OfficialRow
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.breakdown import FEWEST, OverCorpora, Row, breakdown, over_corpora, tables
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import match
 from nes2net.lib.errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from builders.files import write
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.decisions import Decider, LinearCalibration
 from nes2net.evaluation.evaluate import evaluate, evaluate_systems
 from nes2net.evaluation.matching import match

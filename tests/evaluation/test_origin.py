@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from builders.report_case import make_case, report_of
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.decisions import ScoredBy
 from nes2net.evaluation.origin import Origin, read_origin, read_scored_by, seen
 from nes2net.evaluation.page import html_page

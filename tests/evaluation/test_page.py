@@ -13,8 +13,8 @@ from builders.files import write
 from builders.report_case import make_case, report_of
 from markupsafe import escape
 
-from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic
-from nes2net.corpora.corpus import Counts
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic
+from nes2net.data.corpora.corpus import Counts
 from nes2net.evaluation.evaluate import evaluate_systems
 from nes2net.evaluation.page import FILTERS, html_page, strip, write_report
 from nes2net.evaluation.report_tables import paper_tables

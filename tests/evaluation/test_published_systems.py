@@ -9,7 +9,7 @@ from builders.files import write
 
 from nes2net import metrics
 from nes2net.cli.main import main
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.corpora import asvspoof2019_la
 from nes2net.evaluation.evaluate import evaluate
 
 

@@ -11,7 +11,7 @@ from builders.files import write
 
 from nes2net import InputError
 from nes2net.cli.main import main
-from nes2net.corpora import partialspoof
+from nes2net.data.corpora import partialspoof
 from nes2net.evaluation.page import segment_page
 from nes2net.evaluation.segments import RTTM, evaluate_segments
 from nes2net.metrics.localisation.segments import Segment

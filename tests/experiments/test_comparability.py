@@ -11,8 +11,8 @@ from builders.files import write
 from conftest import REPOSITORY
 
 from nes2net import Detector
-from nes2net.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
-from nes2net.corpora.corpus import Counts, key_digest
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.data.corpora.corpus import Counts, key_digest
 from nes2net.evaluation.evaluate import evaluate
 from nes2net.experiments.published import PublishedRow, published_rows
 from nes2net.experiments.reproduce import compare_conditions, published_architecture

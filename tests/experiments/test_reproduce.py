@@ -14,9 +14,9 @@ from conftest import REPOSITORY
 
 from nes2net import Detector
 from nes2net.cli.main import main
-from nes2net.corpora import asvspoof2021_la, in_the_wild
-from nes2net.corpora.corpus import Counts
-from nes2net.corpora.trial import Part
+from nes2net.data.corpora import asvspoof2021_la, in_the_wild
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.trial import Part
 from nes2net.experiments.missing import missing_for_training, missing_part
 from nes2net.experiments.published import find_row, published_rows
 from nes2net.experiments.reproduce import Places, find_missing, judge

@@ -10,9 +10,9 @@ import pytest
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.audio.read import load_audio
-from nes2net.augment import Sources
-from nes2net.corpora.trial import BONAFIDE, Part
+from nes2net.data.audio.read import load_audio
+from nes2net.data.augment import Sources
+from nes2net.data.corpora.trial import BONAFIDE, Part
 from nes2net.evaluation.page import write_robustness
 from nes2net.experiments import robustness
 from nes2net.scoring.journal import Journal

@@ -17,7 +17,7 @@ import nes2net
 from nes2net import Detector, InputError, registry
 from nes2net.checkpoints.onnx_file import device_in_use
 from nes2net.cli.main import main
-from nes2net.corpora import asvspoof2021_la
+from nes2net.data.corpora import asvspoof2021_la
 from nes2net.export import onnx as onnx_engine
 from nes2net.lib.installation import how_to_install
 from nes2net.scoring.corpus import score_trials

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from nes2net.audio.read import load_audio
-from nes2net.audio.tables import open_table
 from nes2net.checkpoints.torch_file import read_torch_file
-from nes2net.corpora import generic
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.tables import open_table
+from nes2net.data.corpora import generic
 from nes2net.lib.errors import InputError
 from nes2net.lib.files import Budget
 from nes2net.lib.plain_data import read_json

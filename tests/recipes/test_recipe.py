@@ -8,8 +8,8 @@ import yaml
 from builders import golden
 
 from nes2net import InputError
-from nes2net.augment.rawboost import ALGORITHMS
-from nes2net.augment.specmix import Specmix
+from nes2net.data.augment.rawboost import ALGORITHMS
+from nes2net.data.augment.specmix import Specmix
 from nes2net.recipes.augment import AugmentConfig
 from nes2net.recipes.data import DataConfig
 from nes2net.recipes.documentation import all_keys

@@ -14,7 +14,7 @@ from builders.collection import flac, write_shard
 
 from nes2net import InputError
 from nes2net.cli.main import main
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.installation import how_to_install
 from nes2net.scale.collection import _check_run, _check_source, _complete, _left, _remove_outdated, _stamps
 from nes2net.scale.engine import Facts

@@ -9,7 +9,7 @@ from builders.collection import flac, write_shard
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.scale.engine import Model, decoded, results_of, waveforms_of, with_recordings
 from nes2net.scale.engine import _facts as facts_here
 from nes2net.scale.reading import pieces_of

@@ -7,8 +7,8 @@ import pytest
 from builders.collection import flac, write_shard
 
 from nes2net import InputError
-from nes2net.audio import packed
-from nes2net.corpora import shards
+from nes2net.data.audio import packed
+from nes2net.data.corpora import shards
 from nes2net.scale.pieces import packed as to_ray
 from nes2net.scale.pieces import unpacked
 from nes2net.scale.reading import fetched, pieces_of

@@ -8,7 +8,7 @@ import pytest
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.scale.sources import Shard, shards_of
 
 

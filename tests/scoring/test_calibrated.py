@@ -10,7 +10,7 @@ import torch
 from builders import loud_is_fake
 from builders.unfit import LOUD, UNFIT, write_unfit
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.decisions import CANNOT_TELL, Decider, LinearCalibration, OperatingPoint, Population, ScoredBy, fit
 from nes2net.decisions.population import measure
 from nes2net.lib.errors import InputError

@@ -11,9 +11,9 @@ from builders.files import write
 from builders.interruption import journalled
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import load_audio
-from nes2net.audio.waveform import head_crop
-from nes2net.corpora import asvspoof2021_la
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.waveform import head_crop
+from nes2net.data.corpora import asvspoof2021_la
 from nes2net.lib import files as atomic
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.journal import stamp

@@ -17,8 +17,8 @@ from builders import PATIENCE
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.corpora import in_the_wild
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.devices import own_device
 from nes2net.scoring.corpus import score_trials
 

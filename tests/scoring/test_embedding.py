@@ -12,7 +12,7 @@ import torch
 from builders.interruption import journalled
 
 from nes2net import InputError
-from nes2net.corpora import asvspoof2021_la
+from nes2net.data.corpora import asvspoof2021_la
 from nes2net.scoring import corpus as embedding
 from nes2net.scoring.corpus import embed_trials
 from nes2net.scoring.waveforms import WaveformReader

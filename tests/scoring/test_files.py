@@ -13,7 +13,7 @@ import torch
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.audio.read import LongAudio
+from nes2net.data.audio.read import LongAudio
 from nes2net.scoring.files import score_files
 
 

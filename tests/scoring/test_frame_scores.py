@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import load_audio
 from nes2net.backends.mean_linear import MeanLinear
 from nes2net.cli.main import main
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.segment_file import read_segment_scores
 from nes2net.scoring.track import frame_scores, windows
@@ -106,7 +106,7 @@ def test_what_is_kept_does_not_depend_on_blocks_batches_or_mode(small_model, rec
     soundfile.write(path, recording, 16000)
     expected = detector.frame_scores(load_audio(path), 16000, batch_size=1)
     assert detector.training and len(expected) == (len(recording) - detector.min_samples) // 256 + 1
-    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 30_001)
+    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 30_001)
     found = frame_scores(detector.eval(), path, batch_size=3, progress=told.append)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     assert found.duration == expected.duration == told[-1] and told == sorted(told) and len(told) == 3

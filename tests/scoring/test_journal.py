@@ -15,7 +15,7 @@ from builders import slow
 from builders.files import write
 
 from nes2net import InputError
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.files import exclusive_lock
 from nes2net.scoring.corpus import ScoreOutput, score_trials
 from nes2net.scoring.journal import Journal, Row, journal_path, open_journals, stamp

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.errors import InputError
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import check_ids, line, read_scores, write_scores

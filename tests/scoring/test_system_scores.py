@@ -9,8 +9,8 @@ from builders import SHARED, small_parts, tiny_corpus
 
 from nes2net import Detector, InputError
 from nes2net.cli.main import main
-from nes2net.corpora.asvspoof2021_la import CORPUS
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.asvspoof2021_la import CORPUS
+from nes2net.data.corpora.trial import Trial
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.score_file import read_scores, write_scores
 from nes2net.scoring.system_scores import normalised, ranges_of, with_system_scores

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import load_audio, stream_audio
+from nes2net.data.audio.read import load_audio, stream_audio
 from nes2net.scoring.track import score_track, sliding_windows
 
 
@@ -82,7 +82,7 @@ def test_a_short_recording_has_one_score(detector, waveform, length):
 @pytest.mark.parametrize("rate", [8000, 16000, 44100])
 @pytest.mark.parametrize("suffix, subtype", [("wav", "PCM_16"), ("flac", "PCM_24"), ("ogg", "VORBIS"), ("mp3", None)])
 def test_files_are_read_in_pieces(tmp_path, rate, suffix, subtype, monkeypatch):
-    monkeypatch.setattr("nes2net.audio.decoders.BLOCK_VALUES", 6002)
+    monkeypatch.setattr("nes2net.data.audio.decoders.BLOCK_VALUES", 6002)
     path = tmp_path / f"recording.{suffix}"
     samples = 0.1 * np.random.default_rng(2).standard_normal((2 * rate, 2))
     soundfile.write(path, samples, rate, subtype=subtype)

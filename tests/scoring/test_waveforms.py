@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from nes2net import InputError
-from nes2net.audio.read import load_audio
-from nes2net.corpora import asvspoof2019_la
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora import asvspoof2019_la
 from nes2net.scoring.corpus import score_trials
 from nes2net.scoring.waveforms import WaveformReader
 

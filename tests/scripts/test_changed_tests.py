@@ -11,7 +11,7 @@ from changed_tests import REPOSITORY, concerned
         # batches import the kernel
         ("nes2net/scoring/kernel.py", "tests/scoring/test_batches.py", "tests/metrics/test_eer.py"),
         ("tests/metrics/test_eer.py", "tests/metrics/test_eer.py", "tests/metrics/test_rates.py"),
-        ("tests/builders/voices.py", "tests/augment/test_physics.py", "tests/test_house.py"),
+        ("tests/builders/voices.py", "tests/data/augment/test_physics.py", "tests/test_house.py"),
         ("docs/score.md", "tests/test_documentation.py", "tests/test_house.py"),
         ("scripts/mutants", "tests/scripts/test_mutants.py", "tests/test_house.py"),
     ],

@@ -13,7 +13,7 @@ from builders.files import write
 from demo_corpus import build, channel, codecs, cues, plan, recordings, synthesis, voices
 
 from nes2net import InputError
-from nes2net.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la, in_the_wild
 
 RATE = channel.RATE
 SIZES = plan.Sizes(train=8, dev=8, evaluation=8, spoofs_in_training=0.25, spoofs_in_evaluation=0.125)

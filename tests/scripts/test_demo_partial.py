@@ -11,7 +11,7 @@ from scripts.test_demo_corpus import RATE, contents, recording, speech_like
 from scripts.test_demo_corpus import SIZES as HUMAN
 
 from nes2net import InputError
-from nes2net.corpora import partialspoof
+from nes2net.data.corpora import partialspoof
 from nes2net.metrics.localisation import frame_labels, pool_labels, read_rttm
 
 SIZES = partial.Sizes(train=9, dev=2, eval=6, talk=20)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from nes2net.audio.read import load_audio
+from nes2net.data.audio.read import load_audio
 from nes2net.serve import decoding
 from nes2net.serve.decoding import NotDecoded, decode
 

@@ -8,8 +8,8 @@ import soundfile
 from builders import tiny_corpus
 from builders.recipes import short_run
 
-from nes2net.corpora import asvspoof2019_la
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.trial import Trial
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nes2net import InputError
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.recipes.data import DataConfig
 from nes2net.training.balance import Balance, Level, balance_of
 

@@ -15,16 +15,16 @@ from builders import PATIENCE, noise_folders
 from builders.runs import refused, same
 
 from nes2net import InputError
-from nes2net.audio.cache import AudioCache
-from nes2net.audio.read import load_audio
-from nes2net.audio.waveform import head_crop, random_crop
-from nes2net.augment import NoiseAugmentation, Sources, rawboost
-from nes2net.augment.channels import LowPass
-from nes2net.augment.effect import OneOf
-from nes2net.augment.legacy import LegacyStream
-from nes2net.augment.rawboost import RawBoost
-from nes2net.augment.timing import DrawnSpeed
-from nes2net.corpora.trial import Trial
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.waveform import head_crop, random_crop
+from nes2net.data.augment import NoiseAugmentation, Sources, rawboost
+from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.effect import OneOf
+from nes2net.data.augment.legacy import LegacyStream
+from nes2net.data.augment.rawboost import RawBoost
+from nes2net.data.augment.timing import DrawnSpeed
+from nes2net.data.corpora.trial import Trial
 from nes2net.lib.workers import reading_processes
 from nes2net.registry import create_condition
 from nes2net.training import dataset as dataset_module

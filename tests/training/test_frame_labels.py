@@ -5,8 +5,8 @@ import pytest
 import soundfile
 import torch
 
-from nes2net.augment.timing import DrawnSpeed
-from nes2net.corpora.trial import Trial
+from nes2net.data.augment.timing import DrawnSpeed
+from nes2net.data.corpora.trial import Trial
 from nes2net.metrics.localisation import pool_labels
 from nes2net.training.dataset import FRAMES, Examples, TrainingSet, collate
 from nes2net.training.frame_labels import FrameLabels, drawn_start, pooled_targets

@@ -8,7 +8,7 @@ import torch
 from builders.runs import folder_of, history_of, same
 
 from nes2net import Detector, InputError
-from nes2net.audio.read import load_audio
+from nes2net.data.audio.read import load_audio
 from nes2net.training.run import train
 from nes2net.training.seeding import seed_everything
 from nes2net.training.tasks import logistic

@@ -9,9 +9,9 @@ from builders.runs import assert_same_run, history_of, state_of, stop, weights_o
 from torch.nn.functional import cross_entropy, one_hot
 
 from nes2net import Detector, InputError, create_backend, metrics
-from nes2net.audio.read import load_audio
-from nes2net.audio.waveform import head_crop
-from nes2net.corpora import partialspoof
+from nes2net.data.audio.read import load_audio
+from nes2net.data.audio.waveform import head_crop
+from nes2net.data.corpora import partialspoof
 from nes2net.recipes.recipe import Recipe
 from nes2net.recipes.segments import SegmentsConfig
 from nes2net.training.data import examples

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from nes2net import metrics
-from nes2net.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
-from nes2net.corpora.protocol import first_file
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora import asvspoof2021_df, asvspoof2021_la, in_the_wild
+from nes2net.data.corpora.protocol import first_file
+from nes2net.data.corpora.trial import Trial
 from nes2net.evaluation.matching import Matched, match
 from nes2net.lib.command_line import OneLineParser, command_of
 from nes2net.lib.errors import InputError, settings_called, worded

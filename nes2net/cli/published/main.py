@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nes2net.actions.flags import report_finished
-from nes2net.augment import RawBoostParameters
 from nes2net.cli.published.lines import (
     TrainingLines,
     print_average,
@@ -18,6 +17,7 @@ from nes2net.cli.published.lines import (
     print_parameters,
     say,
 )
+from nes2net.data.augment import RawBoostParameters
 from nes2net.lib.command_line import OneLineParser, add_debug, command_of, run
 from nes2net.lib.errors import InputError
 from nes2net.lib.this_process import is_first
@@ -302,7 +302,7 @@ def recipe_from_flags(args: argparse.Namespace) -> Recipe:
 
 def _score(args: argparse.Namespace) -> int:
     from nes2net.actions.scoring import score_corpus
-    from nes2net.corpora.trial import Part
+    from nes2net.data.corpora.trial import Part
     from nes2net.detector import Detector
     from nes2net.lib.devices import own_device
     from nes2net.registry import corpora

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nes2net.backends.base import Backend
 from nes2net.checkpoints.state_dict import check_fit
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.distillation import HALVES, OneClassDistillation, Similarity, TeacherStudent
 from nes2net.lib.errors import InputError, shown

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from nes2net.corpora.trial import Trial
+from nes2net.data.corpora.trial import Trial
 from nes2net.detector import Detector
 from nes2net.lib.errors import InputError, check_known
 from nes2net.recipes.recipe import Recipe

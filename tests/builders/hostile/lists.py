@@ -19,19 +19,19 @@ _CALIBRATION = {
 
 
 def _keys_of(path: Path) -> Any:
-    from nes2net.corpora import generic
+    from nes2net.data.corpora import generic
 
     return generic.CORPUS.trials(path)
 
 
 def _protocol_of(path: Path) -> Any:
-    from nes2net.corpora import asvspoof5
+    from nes2net.data.corpora import asvspoof5
 
     return len(asvspoof5.CORPUS.keys(path))
 
 
 def _arrays_of(path: Path) -> Any:
-    from nes2net.corpora.npy_dictionary import read_npy_dictionary
+    from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
 
     return read_npy_dictionary(path).keys()
 

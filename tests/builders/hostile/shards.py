@@ -20,9 +20,9 @@ from builders import shards
 from builders.hostile import Case, cases, nes2net
 from builders.hostile.making import maker, written
 from builders.recordings import noise
-from nes2net.audio.packed import is_there
-from nes2net.audio.read import load_audio
-from nes2net.corpora.shards import CORPUS
+from nes2net.data.audio.packed import is_there
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.shards import CORPUS
 
 
 def _flac() -> bytes:

@@ -1,0 +1,172 @@
+"""Decoded audio on disk: from the second epoch on, utterances are read instead of decoded again."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import sys
+import time
+import zlib
+from contextlib import suppress
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import numpy as np
+import torch
+
+from nes2net.data.audio.packed import status_of
+from nes2net.data.audio.read import load_audio, load_head
+from nes2net.lib.errors import InputError
+from nes2net.lib.files import replacing
+
+# To be raised when :func:`load_audio` changes the samples of a file: entries made before are then
+# not found.
+_DECODING = 1
+_HEADER_BYTES, _CHECKSUM_BYTES = 128, 4
+_TYPES = (np.dtype(np.int16), np.dtype(np.float32))
+_FULL_SCALE = np.float32(32768)  # of 16-bit samples
+_LONGEST = 1 << 24  # samples; more would take hundreds of megabytes to turn into an entry
+# Folder in use in this process → whether nothing more is written to it.
+_FULL: WeakValueDictionary[str, torch.Tensor] = WeakValueDictionary()
+
+
+class AudioCache:
+    """The results of :func:`load_audio` in ``folder``, to the last bit, for many processes at once.
+
+    An entry is a ``.npy`` file with the CRC-32 of its samples at the end. The samples are int16 if
+    all are multiples of 1/32768, as in files of 16 bits, 16 kHz and one channel; otherwise float32.
+    The name is a digest of the recording's resolved path, size and time of modification, so a file
+    that has changed is decoded again. Entries of files that are gone stay until the folder is
+    removed.
+
+    A damaged entry is replaced. An entry that cannot be written is decoded every time, and so is a
+    recording of more than 17 minutes. If the disk is full or the folder may not be written to, one
+    line says so and nothing more is cached. Files that killed processes left unfinished are removed
+    an hour later.
+
+    Raises:
+        InputError: if the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"cache folder {folder} cannot be made ({error.strerror}): name a folder of yours with `data.cache`"
+            ) from error
+        # Shared by all caches of a folder, also in workers of a DataLoader, so that one warns for all.
+        name = os.path.realpath(folder)
+        full = _FULL.get(name)
+        if full is None:
+            _FULL[name] = full = torch.zeros(1, dtype=torch.uint8)
+            with suppress(RuntimeError):  # shared memory is full: then each process warns for itself
+                full.share_memory_()
+            with suppress(OSError):  # another process may be doing the same
+                for temporary in self.folder.glob("??/.*.npy.*.tmp"):  # of processes that were killed
+                    if time.time() - temporary.stat().st_mtime > 3600:  # no file takes so long to write
+                        temporary.unlink()
+        self._full = full
+
+    def load(self, path: str | Path, num_samples: int | None = None) -> np.ndarray:
+        """``load_audio(path)``, or ``load_head(path, num_samples)``, with their errors."""
+        entry = self.entry(path)
+        waveform = _read(entry, num_samples)
+        if waveform is not None:
+            return waveform
+        try:
+            waveform = load_head(path, _LONGEST + 1)
+        except InputError:
+            if num_samples is None:
+                raise
+            return load_head(path, num_samples)  # the damage may lie behind the head
+        if len(waveform) > _LONGEST:
+            del waveform
+            return load_audio(path) if num_samples is None else load_head(path, num_samples)
+        self._write(entry, waveform)
+        return waveform[:num_samples]
+
+    def entry(self, path: str | Path) -> Path:
+        """Name the file for the samples of ``path``.
+
+        Raises:
+            InputError: if ``path`` does not exist.
+        """
+        try:
+            status = status_of(path)
+        except OSError as error:
+            raise InputError(f"audio file {path} not found") from error
+        key = f"{_DECODING}\0{os.path.realpath(path)}\0{status.size}\0{status.modified}"
+        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:40]
+        return self.folder / digest[:2] / f"{digest[2:]}.npy"
+
+    def _write(self, entry: Path, waveform: np.ndarray) -> None:
+        if self._full[0]:
+            return
+        steps = np.rint(np.clip(waveform * _FULL_SCALE, -32768, 32767)).astype(np.int16)
+        again = steps.astype(np.float32) / _FULL_SCALE
+        # int16 if no bit is lost; compared as bits, because −0 is not 0
+        samples = steps if np.array_equal(again.view(np.uint32), waveform.view(np.uint32)) else waveform
+        try:
+            with replacing(entry) as temporary, open(temporary, "wb") as file:
+                file.write(_header(samples.dtype, len(samples)))
+                file.write(samples.data)  # numpy's own writing does not say why it failed
+                file.write(_checksum(samples))
+        except InputError:  # a pipe stands in the place of the entry
+            return
+        except OSError as error:
+            # A single entry may belong to somebody else or, on Windows, be in use: the error of
+            # replacing has two names.
+            one_entry = isinstance(error, PermissionError) and error.filename2 is not None
+            # After other errors the next file may be written.
+            if one_entry or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+                return
+            self._full[0] = 1
+            print(
+                f"warning: nothing more is cached in {self.folder} ({error.strerror}); "
+                "recordings not yet in it are decoded every time",
+                file=sys.stderr,
+            )
+
+
+def _header(dtype: np.dtype, length: int) -> bytes:
+    """The header of a ``.npy`` file of (``length``,) samples, as :func:`numpy.save` writes it."""
+    text = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({length},), }}"
+    return (
+        b"\x93NUMPY\x01\x00"
+        + (_HEADER_BYTES - 10).to_bytes(2, "little")
+        + text.ljust(_HEADER_BYTES - 11).encode()
+        + b"\n"
+    )
+
+
+def _checksum(samples: np.ndarray) -> bytes:
+    return zlib.crc32(samples.data).to_bytes(_CHECKSUM_BYTES, "little")
+
+
+def _read(entry: Path, num_samples: int | None) -> np.ndarray | None:
+    """The first ``num_samples`` of an entry as float32; None if it is missing or damaged."""
+    try:
+        if not stat.S_ISREG(os.stat(entry).st_mode):  # opening a pipe would wait for ever
+            return None
+        with open(entry, "rb") as file:
+            header, size = file.read(_HEADER_BYTES), os.fstat(file.fileno()).st_size
+            for dtype in _TYPES:
+                length, rest = divmod(size - _HEADER_BYTES - _CHECKSUM_BYTES, dtype.itemsize)
+                if length > 0 and not rest and header == _header(dtype, length):
+                    break
+            else:  # no header that the cache writes for a file of this size
+                return None
+            samples = np.memmap(file, dtype, "r", _HEADER_BYTES, (length,))
+            file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
+            if file.read() != _checksum(samples):
+                return None
+    except (OSError, ValueError):
+        return None
+    head = np.array(samples[:num_samples], np.float32)
+    if samples.dtype == np.int16:
+        return head / _FULL_SCALE
+    return head if np.isfinite(samples).all() else None

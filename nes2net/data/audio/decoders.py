@@ -1,0 +1,378 @@
+"""Decoding by libsndfile (soundfile) and, for what it does not read, by FFmpeg (PyAV).
+
+Decoders are lenient: libsndfile reads a WAV file that was cut off as a shorter one and stops at the
+length that it assumes, and both leave out the damaged pages of an Ogg file. The score would then be
+of other audio than the file held. So header and checksums are compared with the file before it is
+decoded, and with the samples afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Generator, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+import soundfile
+from av.audio.plane import AudioPlane
+
+from nes2net.data.audio.containers import (
+    RIFF_FORMATS,
+    is_placeholder,
+    lacks_length,
+    matroska_fault,
+    missing_audio,
+    missing_bytes,
+    mp4_fault,
+    states_duration,
+)
+from nes2net.data.audio.frames import (
+    FlacHeader,
+    exceeds_length,
+    link_starts,
+    missing_of_last_frame,
+    ogg_fault,
+    parse_stream_info,
+    read_flac_header,
+    states_length,
+    tag_fault,
+)
+from nes2net.data.audio.packed import AnyRecording, RecordingBytes, open_recording
+from nes2net.lib.errors import InputError
+
+#: Setting of the environment: read formats in which a cut cannot be noticed.
+UNCHECKED = "NES2NET_UNCHECKED_AUDIO"
+# Names that libsndfile and FFmpeg give to formats that state their length, or consist of pages or
+# frames of stated length, so that a cut is noticed.
+_CHECKED = frozenset(
+    "WAV WAVEX RF64 AIFF AU CAF W64 NIST FLAC OGG MP3 MPEG HTK "
+    "wav w64 aiff au caf nistsphere flac ogg mp3 aac mov matroska avi flv asf wv tta ape amr ac3 eac3 dts loas".split()
+)
+
+
+class DamagedAudio(ValueError):
+    """A decoder read other audio than the file announces; the other decoder may do better."""
+
+
+def check_whole(path: Path | RecordingBytes) -> FlacHeader | None:
+    """The header of a FLAC file, None for other formats.
+
+    Raises:
+        InputError: if the file contradicts its own header or a checksum of its pages is wrong.
+    """
+    try:
+        with open_recording(path) as file:
+            kind = file.read(4)
+            if kind in RIFF_FORMATS:
+                if cut := missing_audio(file):
+                    raise cut_off(path, *cut)
+                return None
+            if kind != b"fLaC":  # the check of each other container begins by looking for its own first bytes
+                _check_container(path, file, kind)
+            if header := read_flac_header(file):
+                header = header._replace(exceeded=exceeds_length(file, header))
+            elif not states_length(file) and (missing := missing_of_last_frame(file)):
+                raise InputError(f"audio file {path} is cut off: its last frame lacks at least {missing:,} bytes")
+    except OSError as error:
+        raise InputError(f"audio file {path} cannot be opened ({error.strerror})") from None
+    if header and header.first_frame_rate not in (None, header.sample_rate):
+        raise InputError(
+            f"audio file {path} is damaged: its header says {header.sample_rate} Hz, "
+            f"its first frame {header.first_frame_rate} Hz"
+        )
+    return header
+
+
+def _check_container(path: Path | RecordingBytes, file: BinaryIO, kind: bytes) -> None:
+    fault = ogg_fault(file) or matroska_fault(file) or mp4_fault(file) or (kind[:3] == b"ID3" and tag_fault(file))
+    if fault:
+        raise InputError(f"audio file {path} {fault}")
+    if missing := missing_bytes(file):
+        raise InputError(f"audio file {path} is cut off: {missing:,} bytes are missing at its end")
+
+
+def cut_off(path: Path | RecordingBytes, announced: int, present: int, unit: str) -> InputError:
+    """The error of a file with less audio than its header announces."""
+    return InputError(f"audio file {path} is cut off: its header announces {announced:,} {unit}, {present:,} are there")
+
+
+def check_format(path: Path | RecordingBytes, name: str) -> None:
+    """Refuse a format, by the name that a decoder gives it, in which a cut cannot be noticed.
+
+    Raises:
+        InputError: unless the environment variable ``NES2NET_UNCHECKED_AUDIO`` is 1.
+    """
+    if name.split(",")[0] not in _CHECKED and os.environ.get(UNCHECKED) != "1":
+        raise InputError(
+            f"audio file {path} is of the format {name}, in which a file that was cut off looks like a whole one: "
+            f"convert it to WAV or FLAC, or set the environment variable {UNCHECKED}=1 to read it as it is"
+        )
+
+
+#: libsndfile's own are RuntimeErrors. The last two come from damaged headers with more samples than
+#: there is memory for.
+LIBSNDFILE_ERRORS = (RuntimeError, OSError, ValueError, MemoryError)
+#: What ``SoundFile.format`` may say of an MP3 file.
+MP3 = ("MP3", "MPEG")
+
+#: Samples of all channels together that are decoded at a time.
+BLOCK_VALUES = 1 << 20
+# libsndfile's log alone says that a file of these formats was cut off.
+_LOGGING_CUTS = ("AU", "CAF", "W64")
+_UNKNOWN_LONG_SIZE = 1 << 62  # so many or more, of a program that does not know the length
+
+
+class _InOrder(soundfile.SoundFile):
+    """A file that is read from its beginning on, without going back.
+
+    soundfile seeks after each block; MP3 would then be decoded to other bits than in one piece.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+def open_with_libsndfile(
+    path: AnyRecording, kind: type[soundfile.SoundFile] = soundfile.SoundFile
+) -> soundfile.SoundFile:
+    """``kind(path)``, with one of :data:`LIBSNDFILE_ERRORS` if it cannot be opened."""
+    in_memory = open_recording(path) if isinstance(path, RecordingBytes) else None
+    name: str | Path | bytes = "" if isinstance(path, RecordingBytes) else path
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # soundfile would refuse the name, but takes its bytes
+        name = os.fsencode(name)
+    try:
+        return kind(in_memory or name)
+    except TypeError as error:  # soundfile looks at the name only
+        if Path(in_memory.name if in_memory else str(path)).suffix.lower() != ".raw":
+            raise
+        raise ValueError("a file whose name ends in .raw is taken for samples without a header") from error
+
+
+def is_chain(path: Path | RecordingBytes) -> bool:
+    """Whether several complete streams of Ogg or FLAC follow each other in the file."""
+    with open_recording(path) as file:
+        return len(link_starts(file)) > 1
+
+
+def _links(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Iterator[tuple[Path | RecordingBytes, FlacHeader | None]]:
+    """The links of a chain and their headers, each in memory; or ``path`` and ``header``, if it is no chain."""
+    with open_recording(path) as file:
+        starts = link_starts(file)
+        if len(starts) == 1:
+            yield path, header
+            return
+        suffix = path.suffix if isinstance(path, RecordingBytes) else None
+        for start, end in pairwise([*starts, file.seek(0, 2)]):
+            file.seek(start)
+            link = RecordingBytes(str(path), file.read(end - start), suffix)
+            yield link, check_whole(link)
+
+
+def libsndfile_blocks(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The samples in blocks (channels, N) float32, with their rate in Hz; at least one block.
+
+    The links of a chain follow each other; their rates and numbers of channels may differ.
+
+    Args:
+        header: the header of a FLAC file; None for other formats.
+
+    Raises:
+        DamagedAudio: if the file holds other audio than announced; maybe only after the last block.
+        InputError: if the file was cut off.
+    """
+    for link, header_of_link in _links(path, header):
+        yield from _libsndfile_link(link, header_of_link)
+
+
+def _libsndfile_link(
+    path: Path | RecordingBytes, header: FlacHeader | None
+) -> Generator[tuple[np.ndarray, int], None, None]:
+    with open_with_libsndfile(path, _InOrder) as file:
+        check_length(file, path, header)
+        length = max(1, BLOCK_VALUES // file.channels)
+        count = 0
+        while True:
+            samples = file.read(min(length, file.frames - count), dtype="float32", always_2d=True)
+            count += len(samples)
+            if len(samples) or not count:
+                yield samples.T, file.samplerate
+            if len(samples) < length:
+                break
+        if file.format in MP3:
+            # Encoders count their own delay in different ways, up to two frames. FFmpeg would not notice a cut.
+            if count < file.frames - 2 * 1152:
+                raise cut_off(path, file.frames, count, "samples")
+        elif count < file.frames:
+            raise DamagedAudio(f"its header announces {file.frames:,} samples, {count:,} could be decoded")
+
+
+def check_length(file: soundfile.SoundFile, path: Path | RecordingBytes, header: FlacHeader | None) -> None:
+    """Compare the length at which libsndfile stops reading with what the file holds.
+
+    Raises:
+        DamagedAudio: if libsndfile would stop too early.
+        InputError: if the file was cut off, or is of a format in which that cannot be noticed.
+    """
+    if header is not None:
+        if header.exceeded:
+            raise DamagedAudio(f"it holds more than the {header.num_samples:,} samples that its header announces")
+        return
+    check_format(path, file.format)
+    if file.format in _LOGGING_CUTS and (sizes := re.search(r": (\d+) \(should be (\d+)\)", file.extra_info)):
+        announced, present = map(int, sizes.groups())
+        is_unknown = is_placeholder(announced) if file.format == "AU" else announced >= _UNKNOWN_LONG_SIZE
+        if present < announced and not is_unknown:
+            raise cut_off(path, announced, present, "bytes")
+    if file.format == "NIST":
+        raise DamagedAudio("libsndfile reads SPHERE files that were cut off as shorter ones")
+    if file.format not in MP3 and file.frames:
+        return
+    with open_recording(path) as raw:
+        if file.format in MP3 and not states_length(raw):
+            raise DamagedAudio("libsndfile guesses the length of MP3 files that do not state it, and stops there")
+        if file.format in ("WAV", "WAVEX") and not file.frames and lacks_length(raw):
+            raise DamagedAudio("its header announces no samples, but was never filled in")
+
+
+# Formats whose headers state how long the longest stream is, or each one.
+_DURATION_OF_ALL = ("matroska,webm", "flv")
+_DURATION_OF_STREAM = ("mov", "avi", "wv", "tta", "ape")
+_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}  # of samples
+
+
+def ffmpeg_blocks(path: Path | RecordingBytes, *, strict: bool = True) -> Generator[tuple[np.ndarray, int], None, None]:
+    """The samples in blocks (channels, N) float32, with their rate in Hz; a frame or more in each.
+
+    The links of a chain follow each other, as in :func:`libsndfile_blocks`.
+
+    Args:
+        strict: stop at a FLAC frame whose checksum is wrong.
+
+    Raises:
+        DamagedAudio: if a frame is damaged or the file holds less than its header announces.
+        ValueError: if there is no audio in the file.
+        av.FFmpegError: if FFmpeg does not read the file.
+    """
+    for link, _ in _links(path, None):
+        yield from _ffmpeg_link(link, strict)
+
+
+def _ffmpeg_link(path: Path | RecordingBytes, strict: bool) -> Generator[tuple[np.ndarray, int], None, None]:
+    count, kind, channels = 0, None, 0
+    frames: list[np.ndarray] = []
+    held = 0  # samples in ``frames``
+    begin = end = latest = 0.0  # seconds of the frames, and of the gaps beside them
+    with open_recording(path) as file:
+        has_duration = states_duration(file) or states_length(file)
+    # An open file and no protocols: otherwise FFmpeg would open the files that a playlist called
+    # .flac names.
+    with open_recording(path) as file, av.open(file, options={"protocol_whitelist": ""}) as container:
+        if not container.streams.audio:
+            raise ValueError("no audio stream")
+        check_format(path, container.format.name)
+        stream = container.streams.audio[0]
+        seconds = _stated_seconds(container, stream, has_duration)
+        if strict and stream.codec_context.name == "flac":
+            # A wrong checksum is then an error. Other codecs find no more damage so.
+            stream.codec_context.options = {"err_detect": "crccheck+bitstream+buffer+explode"}
+        stream_info = stream.codec_context.extradata if stream.codec_context.name == "flac" else None
+        announced = parse_stream_info(stream_info).num_samples if stream_info else 0
+        if container.format.name == "nistsphere":
+            announced = stream.duration or 0  # in samples
+        try:
+            for packet in container.demux(*(() if container.format.name in _DURATION_OF_ALL else (stream,))):
+                if packet.stream.index != stream.index:
+                    latest = max(latest, float((packet.pts or 0) * packet.time_base))
+                    continue
+                for frame in packet.decode():
+                    if frame.is_corrupt:
+                        raise DamagedAudio("a frame is damaged")
+                    if frame.time is not None:
+                        begin = begin if count else frame.time
+                        end = frame.time + frame.samples / frame.sample_rate
+                    if kind is None:
+                        kind, channels = (frame.sample_rate, frame.layout.name), len(frame.layout.channels)
+                    elif kind != (frame.sample_rate, frame.layout.name):
+                        raise DamagedAudio("its rate or channels change")
+                    count += frame.samples
+                    frames.append(samples_of(frame, channels))
+                    held += frame.samples
+                    if held * channels >= BLOCK_VALUES:
+                        yield np.concatenate(frames, axis=1), stream.rate
+                        frames, held = [], 0
+            if frames:
+                yield np.concatenate(frames, axis=1), stream.rate
+        except (av.FFmpegError, DamagedAudio) as error:
+            if announced:
+                raise _incomplete(announced, count, error) from error
+            raise
+        if announced and count != announced:
+            raise _incomplete(announced, count)
+        if container.format.name == "caf" and count < stream.frames:  # each has a sample or more
+            raise _incomplete(stream.frames, count)
+        # Recorders that lose packets leave out their time; it is in the duration and in the time
+        # stamps alike.
+        found = max(count / stream.rate, end - begin, latest)
+        # Matroska counts the samples that the encoder put before the first one, which are left out.
+        if found < 0.998 * seconds - max(0.1, 4096 / stream.rate if container.format.name in _DURATION_OF_ALL else 0.0):
+            raise DamagedAudio(f"cut off: its header announces {seconds:.2f} s, {found:.2f} s could be decoded")
+        if not count:
+            raise ValueError("no audio frames")
+
+
+def _stated_seconds(container: av.container.InputContainer, stream: av.AudioStream, has_duration: bool) -> float:
+    """The duration that the header states; 0 if FFmpeg only guesses a duration from the bit rate.
+
+    Args:
+        has_duration: whether a Matroska or MP3 file states one.
+    """
+    name = container.format.name
+    if name in _DURATION_OF_ALL:
+        return (container.duration or 0) / av.time_base if has_duration or name == "flv" else 0.0
+    if (
+        (name.split(",")[0] in _DURATION_OF_STREAM or (name == "mp3" and has_duration))
+        and stream.duration
+        and stream.time_base
+    ):
+        return float(stream.duration * stream.time_base)
+    return 0.0
+
+
+def samples_of(frame: av.AudioFrame, channels: int) -> np.ndarray:
+    """The samples of a frame, (channels, N) float32 in [−1, 1].
+
+    PyAV's own conversions are not safe. ``AudioResampler`` has filters with threads: in a process
+    forked later, such as a worker of a DataLoader, the garbage collector would wait for these
+    threads for ever. ``frame.to_ndarray`` ends the process at 8 planes and more (PyAV 18) or raises
+    an error (PyAV 19).
+    """
+    name = frame.format.name
+    dtype = np.dtype(_TYPES[name.removesuffix("p")])
+    planar = name.endswith("p")
+    planes: list[np.ndarray] = [
+        np.frombuffer(AudioPlane(frame, i), dtype, frame.samples * (1 if planar else channels))  # type: ignore[call-overload]  # a buffer
+        for i in range(channels if planar else 1)
+    ]
+    samples = np.array(planes if planar else planes[0].reshape(-1, channels).T, np.float32, order="C")
+    if dtype == np.uint8:
+        samples -= 128
+    if dtype.kind != "f":
+        samples *= np.float32(2.0 ** (1 - 8 * dtype.itemsize))
+    return samples
+
+
+def _incomplete(announced: int, count: int, reason: Exception | None = None) -> DamagedAudio:
+    suffix = f": {reason}" if reason else ""
+    return DamagedAudio(
+        f"cut off or damaged: its header announces {announced:,} samples, {count:,} could be decoded{suffix}"
+    )

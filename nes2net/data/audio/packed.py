@@ -1,0 +1,393 @@
+"""Recordings in files, in memory, and in shards: Parquet, Arrow and tar files of many recordings.
+
+A recording in a shard has an address: the path of the shard, then a row (counted from 0) or the name
+of a member, as in ``data/test-00000.parquet/17``, ``data-00000-of-00002.arrow/3``,
+``shard-000.tar/utt1.flac``. Everything that reads audio takes such a path. Nothing is unpacked to
+files; a name in a tar is never used as the name of a file.
+
+Each process keeps some shards open, and the row groups of Parquet files that it read last.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import tarfile
+import threading
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, NamedTuple, TypeAlias
+
+from nes2net.data.audio.tables import open_table, pyarrow_module
+from nes2net.lib.errors import InputError, MissingLibrary, first_line, readable_size, shown
+from nes2net.lib.files import Budget, check_arrived
+from nes2net.lib.this_process import is_out_of_memory
+from nes2net.lib.unpacking import open_tar, tar_headers
+
+#: Suffixes of shards, in lower case.
+SHARD_SUFFIXES = (".parquet", ".arrow", ".tar")
+
+_SHARD = re.compile(rf"(?:{'|'.join(map(re.escape, SHARD_SUFFIXES))})(?=[/\\].)", re.IGNORECASE)
+_AUDIO_COLUMNS = ("audio", "wav", "flac", "mp3", "speech")
+# Bytes of row groups that a process keeps; the last one is kept even if it is larger.
+_KEPT_BYTES = 256 << 20
+_MOST_BYTES = 2 << 30  # of a recording
+_TAR_BLOCK = 512  # bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RecordingBytes:
+    """A recording in memory: the content of an audio file, and its name for messages."""
+
+    name: str
+    content: bytes
+    suffix: str | None = None
+    """The suffix of a file, such as ``.flac``; by default the suffix of ``name``."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+#: A file, an address in a shard, or the content of a file.
+AnyRecording: TypeAlias = str | Path | RecordingBytes
+
+
+class Status(NamedTuple):
+    """Size and time of the last change of a file, or of the shard of a recording."""
+
+    size: int
+    """Bytes."""
+    modified: int
+    """Nanoseconds since 1970."""
+
+
+class _InMemory(io.BytesIO):
+    """A file in memory whose name has a suffix, by which decoders recognise some formats."""
+
+    def __init__(self, content: bytes, suffix: str) -> None:
+        super().__init__(content)
+        self.name = f"recording{suffix}"
+
+    def __repr__(self) -> str:  # as libsndfile's messages have it, which records keep
+        return repr(self.name)
+
+
+def shard_of(path: str | Path) -> tuple[Path, str] | None:
+    """The shard of an address and the row or member in it; None for the path of a file.
+
+    The shard may lack this row or member.
+    """
+    text = os.fspath(path)
+    for match in _SHARD.finditer(text):
+        shard, inner = text[: match.end()], text[match.end() + 1 :]
+        if os.path.isfile(shard):
+            return Path(shard), inner if os.sep == "/" else inner.replace(os.sep, "/")
+    return None
+
+
+def fetched(recording: AnyRecording) -> Path | RecordingBytes:
+    """The bytes of a recording in a shard, from which it can be opened again and again.
+
+    Files, and recordings in memory, stay as they are.
+
+    Raises:
+        InputError: if the shard cannot be read or has no such recording.
+        MissingLibrary: if it needs pyarrow.
+    """
+    if isinstance(recording, RecordingBytes):
+        return recording
+    found = shard_of(recording)
+    if found is None:
+        return Path(recording)
+    shard, inner = found
+    with _turn(shard, inner) as state:
+        content, suffix = state.opened(shard).content(inner)
+    return RecordingBytes(str(recording), content, suffix)
+
+
+def open_recording(recording: AnyRecording) -> BinaryIO:
+    """Open a recording for reading in binary.
+
+    Raises:
+        InputError: as :func:`fetched`.
+        OSError: if a file cannot be opened.
+    """
+    found = fetched(recording)
+    if isinstance(found, Path):
+        return open(found, "rb")
+    suffix = Path(found.name).suffix if found.suffix is None else found.suffix
+    return _InMemory(found.content, suffix if re.fullmatch(r"\.[A-Za-z0-9]{1,8}", suffix) else "")
+
+
+def is_there(path: str | Path) -> bool:
+    """Whether ``path`` is a regular file, or the address of a row or member that a shard has.
+
+    Raises:
+        InputError: if a shard cannot be read.
+        MissingLibrary: if it needs pyarrow.
+    """
+    found = shard_of(path)
+    if found is None:
+        return os.path.isfile(path)
+    with _turn(*found) as state:
+        return state.opened(found[0]).has(found[1])
+
+
+def size_of(path: str | Path) -> int:
+    """Bytes of a recording. In a Parquet file, its whole row group is read for this.
+
+    Raises:
+        InputError: as :func:`fetched`.
+        OSError: if there is no such file.
+    """
+    found = shard_of(path)
+    if found is None:
+        return os.path.getsize(path)
+    with _turn(*found) as state:
+        return state.opened(found[0]).size(found[1])
+
+
+def status_of(path: str | Path) -> Status:
+    """Size and time of the last change of a file, or of the shard that holds a recording.
+
+    Raises:
+        OSError: if there is no such file.
+        ValueError: if no file can have that name.
+    """
+    found = shard_of(path)
+    status = os.stat(path if found is None else found[0])
+    return Status(status.st_size, status.st_mtime_ns)
+
+
+def audio_column(schema: Any, shard: Path) -> str:
+    """The column of ``shard`` that holds the content of audio files.
+
+    It is declared as audio by ``datasets``, or has a usual name. Its values are bytes, or have a
+    field ``bytes``.
+
+    Args:
+        schema: a :class:`pyarrow.Schema`.
+
+    Raises:
+        InputError: if it does not exist.
+    """
+    types = pyarrow_module("pyarrow.types", shard)
+
+    def holds_bytes(kind: Any) -> bool:
+        return types.is_binary(kind) or types.is_large_binary(kind) or kind == "binary_view"
+
+    declared = re.findall(rb'"([^"]+)":\s*\{[^{}]*"_type":\s*"Audio"', (schema.metadata or {}).get(b"huggingface", b""))
+    for name in (*(name.decode(errors="replace") for name in declared), *_AUDIO_COLUMNS):
+        if (place := schema.get_field_index(name)) < 0:
+            continue
+        kind = schema.field(place).type
+        inner = [field.type for field in kind if field.name == "bytes"] if types.is_struct(kind) else [kind]
+        if any(map(holds_bytes, inner)):
+            return name
+    raise InputError(
+        f"{shard}: expected a column 'audio' with the content of audio files (struct<bytes, path>), found "
+        f"{shown(', '.join(schema.names))}"
+    )
+
+
+def _is_row(inner: str, count: int) -> bool:
+    return inner.isascii() and inner.isdecimal() and len(inner) < 16 and int(inner) < count
+
+
+def _row(inner: str, count: int) -> int:
+    if not _is_row(inner, count):
+        raise InputError(f"there is no row {shown(inner)}; it has {count:,}, counted from 0")
+    return int(inner)
+
+
+def _content_of(value: Any) -> tuple[bytes, str]:
+    """The bytes and suffix of a value of an audio column, :class:`pyarrow.Scalar`."""
+    if "bytes" not in getattr(value.type, "names", ()):
+        content, suffix = value.as_py(), ""
+    else:
+        content = value["bytes"].as_py() if value.is_valid else None
+        name = value["path"].as_py() if value.is_valid and "path" in value.type.names else None
+        suffix = PurePosixPath(str(name or "")).suffix
+        if content is None and name:
+            raise InputError(f"it has no audio bytes, only the path {shown(str(name))}: write the shard with its audio")
+    if content is None:
+        raise InputError("it has no audio bytes")
+    _check_size(len(content))
+    return content, suffix
+
+
+def _check_size(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise InputError(f"it has {readable_size(size)}; at most {readable_size(_MOST_BYTES)} are accepted")
+
+
+class _Table:
+    """A Parquet or Arrow file; one row group or record batch of its audio is read at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.key = path, object()
+        self.table = open_table(path, self._budget())
+        self.column = audio_column(self.table.schema, path)
+        self.ends = [0, *accumulate(self.table.counts)]
+
+    def has(self, inner: str) -> bool:
+        return _is_row(inner, self.ends[-1])
+
+    def size(self, inner: str) -> int:
+        return len(self.content(inner)[0])
+
+    def content(self, inner: str) -> tuple[bytes, str]:
+        row = _row(inner, self.ends[-1])
+        group = bisect_right(self.ends, row) - 1
+        return _content_of(_state.group((self.key, group), lambda: self._read(group))[row - self.ends[group]])
+
+    def _read(self, group: int) -> Any:
+        batches = self.table.batches([self.column], self._budget(), [group])
+        return pyarrow_module("pyarrow", self.path).chunked_array(
+            [batch.column(0) for batch in batches], type=self.table.schema.field(self.column).type
+        )
+
+    def _budget(self) -> Budget:
+        return Budget.of(str(self.path), self.path.stat().st_size, "if it can be trusted, write it uncompressed")
+
+
+class Member(NamedTuple):
+    """A file in a tar file."""
+
+    name: str
+    """Without ``.`` and doubled ``/``."""
+    offset: int
+    """Where its content begins."""
+    size: int
+    """Bytes."""
+
+
+def tar_members(path: Path) -> list[Member]:
+    """The files in an uncompressed tar file.
+
+    Raises:
+        tarfile.TarError: if it is cut off or of another kind, such as a compressed one.
+        InputError: if it has an endless header, or an absolute name, whose address would be another file.
+    """
+    check_arrived(path)
+    members: list[Member] = []
+    with open(path, "rb") as file, open_tar(file, str(path)) as archive:
+        for entry in tar_headers(archive):
+            if entry.isreg() and not entry.issparse():
+                name = entry.name
+                if name.startswith("/"):
+                    raise InputError(
+                        f"{path} has a member with an absolute name, {shown(name)}: write it with relative names"
+                    )
+                members.append(Member(str(PurePosixPath(name)), entry.offset_data, entry.size))
+        # tarfile stops at anything that cannot be a member; zeros mark the end.
+        file.seek(archive.offset)
+        if file.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
+            raise tarfile.ReadError("its end is missing")
+    return members
+
+
+class _Tar:
+    """A tar file; the places of its members are read once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.members = {member.name: member for member in tar_members(path)}
+
+    def has(self, inner: str) -> bool:
+        return inner in self.members
+
+    def size(self, inner: str) -> int:
+        return self._member(inner).size
+
+    def content(self, inner: str) -> tuple[bytes, str]:
+        member = self._member(inner)
+        _check_size(member.size)
+        with open(self.path, "rb") as file:
+            file.seek(member.offset)
+            content = file.read(member.size)
+        if len(content) < member.size:
+            raise InputError(f"it is cut off: {member.size:,} bytes are announced, {len(content):,} are there")
+        return content, PurePosixPath(member.name).suffix
+
+    def _member(self, inner: str) -> Member:
+        if inner not in self.members:
+            raise InputError("there is no such member")
+        return self.members[inner]
+
+
+#: An open shard. Its recordings are called by their row or the name of their member.
+_Open: TypeAlias = _Table | _Tar
+
+
+class _State:
+    """What this process has open. Threads take turns."""
+
+    def __init__(self) -> None:
+        self.turn = threading.RLock()
+        self.shards: OrderedDict[str, tuple[Status, _Open]] = OrderedDict()
+        self.groups: OrderedDict[tuple[object, int], Any] = OrderedDict()
+
+    def opened(self, shard: Path) -> _Open:
+        """``shard``, opened anew if it has changed."""
+        status = os.stat(shard)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise InputError("the shard is not a regular file")
+        now, name = Status(status.st_size, status.st_mtime_ns), os.path.abspath(shard)
+        known = self.shards.get(name)
+        if known is None or known[0] != now:
+            self.shards[name] = (now, _KINDS[shard.suffix.lower()](shard))
+            while len(self.shards) > 64:
+                self.shards.popitem(last=False)
+        self.shards.move_to_end(name)
+        return self.shards[name][1]
+
+    def group(self, key: tuple[object, int], read: Callable[[], Any]) -> Any:
+        """The audio of a row group, which ``read`` gives if it is not kept."""
+        if key not in self.groups:
+            self.groups[key] = read()
+            while len(self.groups) > 1 and sum(values.nbytes for values in self.groups.values()) > _KEPT_BYTES:
+                self.groups.popitem(last=False)
+        self.groups.move_to_end(key)
+        return self.groups[key]
+
+
+_state = _State()
+_KINDS: dict[str, Callable[[Path], _Open]] = {".parquet": _Table, ".arrow": _Table, ".tar": _Tar}
+
+
+def _forget() -> None:
+    global _state
+    _state = _State()
+
+
+if hasattr(os, "register_at_fork"):
+    # Another thread may have had its turn, and open files share their position with the parent's.
+    os.register_at_fork(after_in_child=_forget)
+
+
+@contextmanager
+def _turn(shard: Path, inner: str) -> Iterator[_State]:
+    """Have the turn of this process; errors name the shard and the row or member."""
+    state = _state
+    with state.turn:
+        try:
+            yield state
+        except MissingLibrary:
+            raise
+        except Exception as error:  # a damaged shard can cause any
+            what = "row" if inner.isdecimal() and shard.suffix.lower() != ".tar" else "member"
+            if isinstance(error, InputError):
+                reason = str(error)
+            elif is_out_of_memory(error):
+                reason = f"it needs more memory than there is ({first_line(error)})"
+            else:
+                reason = f"{error or type(error).__name__}: the shard is cut off or damaged?"
+            raise InputError(f"{what} {inner} of {shard} cannot be read: {reason}") from error

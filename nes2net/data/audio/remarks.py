@@ -1,0 +1,217 @@
+"""What a listener should know of a recording before its score is believed: silence, a tone, clipping, its channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.audio.waveform import SAMPLE_RATE
+
+# Steps of 16 bits up to full scale. What stays below one step would be zeros in such a file.
+_STEPS = 32767
+# Share of the samples that make a recording silent or constant: a click does not change that.
+_NEARLY_ALL = 0.99
+# Clipping. The rule is an assumption: it named none of 607 clips of real and synthetic speech, and
+# 98 % of them after the loudest 0.3 % of their samples were clipped (91 % after clipping at full
+# scale at 44.1 kHz and resampling). At least 0.2 % of the samples, and 10, lie within 1 % of the
+# largest one; the next 1 % holds less than 0.3 of that number, as not at the top of a sine; and at
+# least a tenth of them have a neighbour like them. Below a level of 1 %, steps look alike.
+_AT_TOP, _BELOW_TOP, _SHARE, _FEWEST, _RATIO, _NEIGHBOURS, _QUIET = 0.99, 0.98, 0.002, 10, 0.3, 0.1, 0.01
+
+
+# The rest are assumptions, too. Frames of 20 ms have a level in dB of full scale. A recording whose
+# loud frames (the 95th percentile) stay below -60 dB has no speech to judge. If the frames within 20 dB
+# of the loudest one, half a second of them at least, hardly differ in level, and nine tenths of the
+# energy lie in a few bands of 50 Hz, it is a tone: levels of speech differ by 10 dB and more.
+_FRAME, _LOUD, _LEAST_LEVEL, _LOWEST, _LEVELS_A_DB = 320, 0.95, -60.0, -120, 10
+_AUDIBLE, _FEWEST_FRAMES, _SPREAD, _BANDS, _ENERGY = 20, 25, 3.0, 6, 0.9
+_WINDOW = np.hanning(_FRAME + 2)[1:-1]
+# Channels: energies of a silent one and of the mean of channels that cancel, relative to the others,
+# and the correlation below which two channels differ.
+_SILENT, _CANCELLED, _ALIKE = 1e-6, 0.01, 0.5
+
+
+class Remark(NamedTuple):
+    """What is remarkable about a recording."""
+
+    text: str = ""
+    """All of it, in words; empty if nothing is remarkable."""
+    unfit: str = ""
+    """Why no decision can rest on its score; empty if one can."""
+
+
+class Channels:
+    """Compares the channels of a recording while it is read, because detectors get only their mean.
+
+    Args:
+        num_samples: leading samples at 16 kHz that are compared; None for all.
+    """
+
+    def __init__(self, num_samples: int | None = None) -> None:
+        self._num_samples = num_samples
+        self._products = np.zeros((1, 1))  # sums of the products of each two channels
+
+    def heard(self, blocks: Iterable[tuple[NDArray, int]]) -> Iterator[tuple[NDArray, int]]:
+        """Yield ``blocks`` of one recording, samples (channels, N) and their rate in Hz, which are compared."""
+        self._products = np.zeros((1, 1))  # another decoder may have failed
+        measured = 0
+        for samples, rate in blocks:
+            most = math.inf if self._num_samples is None else math.ceil(self._num_samples * rate / SAMPLE_RATE)
+            if samples.ndim == 2 and len(samples) > 1 and measured < most:
+                part = np.nan_to_num(samples[:, : int(min(most - measured, samples.shape[1]))].astype(np.float64))
+                self._products = self._products + part @ part.T
+                measured += part.shape[1]
+            yield samples, rate
+
+    @property
+    def cancel(self) -> bool:
+        """Whether next to nothing is left in the mean of the channels."""
+        energy = float(np.trace(self._products)) / len(self._products)
+        return energy > 0 and self._products.mean() < _CANCELLED * energy
+
+    def remark(self) -> str:
+        """Say which channels are silent, or that they differ; empty if they are alike."""
+        energies = np.diag(self._products)
+        number = len(energies)
+        is_silent = energies <= _SILENT * energies.max()
+        if number < 2 or is_silent.all() or self.cancel:
+            return ""
+        if is_silent.any():
+            names = ", ".join(str(channel + 1) for channel in np.flatnonzero(is_silent))
+            which = f"channel {names} of {number} is" if is_silent.sum() == 1 else f"channels {names} of {number} are"
+            return f"{which} silent; the mean of all was scored"
+        amplitudes = np.sqrt(energies)
+        if (self._products / np.outer(amplitudes, amplitudes)).min() < _ALIKE:
+            return f"its {number} channels differ; their mean was scored"
+        return ""
+
+
+class Listener:
+    """Measures a recording while it is read, for :meth:`remark`; it takes half a megabyte.
+
+    Args:
+        channels: compared its channels, if there are several.
+    """
+
+    def __init__(self, channels: Channels | None = None) -> None:
+        self.channels = channels or Channels()
+        self.num_samples, self._sum = 0, 0  # the sum in steps
+        self._rest: NDArray = np.zeros(0)  # samples after the last whole frame
+        self._frame_levels = np.zeros(-_LOWEST * _LEVELS_A_DB + 1, np.int64)  # frames of each level up to 0 dB
+        self._power = np.zeros(_FRAME // 2 + 1)
+        self._levels = np.zeros(_STEPS + 1, np.int64)  # how many samples have each absolute value
+        self._pairs = np.zeros(_STEPS + 1, np.int64)  # how many neighbours of one sign both reach it
+
+    def heard(self, blocks: Iterable[NDArray]) -> Iterator[NDArray]:
+        """Yield ``blocks`` (N,) of a recording in [−1, 1], which are measured."""
+        for block in blocks:
+            x = (np.clip(block, -1, 1) * _STEPS).astype(np.int64)
+            reached = np.minimum(np.abs(x[:-1]), np.abs(x[1:]))
+            self.num_samples += len(x)
+            self._sum += int(x.sum())
+            self._levels += np.bincount(np.abs(x), minlength=_STEPS + 1)
+            self._pairs += np.bincount(reached[(x[:-1] > 0) == (x[1:] > 0)], minlength=_STEPS + 1)
+            self._measure_frames(block)
+            yield block
+
+    def _measure_frames(self, block: NDArray) -> None:
+        samples = np.concatenate([self._rest, block])
+        number = len(samples) // _FRAME
+        self._rest = samples[number * _FRAME :]
+        frames = np.clip(samples[: number * _FRAME].reshape(number, _FRAME), -1, 1)
+        levels = 10 * np.log10(np.square(frames).mean(1) + 10 ** (_LOWEST / 10))
+        steps = np.clip((levels - _LOWEST) * _LEVELS_A_DB, 0, len(self._frame_levels) - 1).astype(np.int64)
+        self._frame_levels += np.bincount(steps, minlength=len(self._frame_levels))
+        self._power += np.square(np.abs(np.fft.rfft(frames * _WINDOW))).sum(0)
+
+    def _level(self, share: float, above: float = _LOWEST) -> float:
+        """The level in dB below which ``share`` of the frames ``above`` a level lie."""
+        counts = self._frame_levels.copy()
+        counts[: max(0, int((above - _LOWEST) * _LEVELS_A_DB))] = 0
+        step = int(np.searchsorted(np.cumsum(counts), share * counts.sum()))
+        return step / _LEVELS_A_DB + _LOWEST
+
+    @property
+    def _is_tone(self) -> bool:
+        audible = self._level(1.0) - _AUDIBLE
+        first = max(0, int((audible - _LOWEST) * _LEVELS_A_DB))
+        if self._frame_levels[first:].sum() < _FEWEST_FRAMES:
+            return False
+        spread = self._level(0.9, audible) - self._level(0.1, audible)
+        power = np.sort(self._power[1:])  # an offset is not sound
+        return bool(spread < _SPREAD and power[-_BANDS:].sum() > _ENERGY * power.sum())
+
+    def unfit(self) -> str:
+        """Why no decision can rest on the score of the recording; empty if one can."""
+        if not self.num_samples:
+            return ""
+        if self.channels.cancel:
+            return "its channels cancel each other (opposite phase): next to nothing is left in their mean"
+        nearly_all = _NEARLY_ALL * self.num_samples
+        most = int(self._levels.argmax())
+        if self._levels[0] >= nearly_all:
+            return "digital silence"
+        one_sign = abs(self._sum) >= _NEARLY_ALL * (most - 1) * self.num_samples
+        if one_sign and self._levels[max(0, most - 1) : most + 2].sum() >= nearly_all:
+            return "constant: its samples do not change"
+        if self._frame_levels.any() and self._level(_LOUD) < _LEAST_LEVEL:
+            return f"next to silence: its loud parts have {self._level(_LOUD):.0f} dB of full scale"
+        if self._is_tone:
+            return "a steady tone: neither its level nor its pitch changes as those of speech do"
+        return ""
+
+    def _clipping(self) -> str:
+        """Say what share of the samples is clipped; empty if none is."""
+        largest = int(np.flatnonzero(self._levels)[-1])
+        top = math.ceil(_AT_TOP * largest)
+        below = math.ceil(_BELOW_TOP * largest)
+        at_top = int(self._levels[top:].sum())
+        clipped = (
+            largest >= _QUIET * _STEPS
+            and at_top >= max(_FEWEST, _SHARE * self.num_samples)
+            and self._levels[below:top].sum() < _RATIO * at_top
+            and self._pairs[top:].sum() >= _NEIGHBOURS * at_top
+        )
+        return f"clipped: {at_top / self.num_samples:.1%} of its samples are at its limit" if clipped else ""
+
+    def remark(self, trained_on: int, repeated_to: int = 0, length: int | None = None) -> Remark:
+        """What is remarkable about the recording.
+
+        Args:
+            trained_on: samples that the detector hears at a time in training.
+            repeated_to: samples that it gets, if the recording has fewer.
+            length: samples of the whole recording, if not all of it was measured.
+        """
+        unfit = self.unfit()
+        remarks = [unfit, self.channels.remark()]
+        if self.num_samples and not unfit:
+            remarks.insert(0, self._clipping())
+        length = self.num_samples if length is None else length
+        # An assumption: utterances that training has to repeat more than four times hardly occur in it.
+        if length < trained_on / 4:
+            lasts = f"lasts {length / SAMPLE_RATE:.2f} s"
+            lasts += f", repeated to {repeated_to / SAMPLE_RATE:.2f} s" if repeated_to > length else ""
+            remarks.append(f"{lasts}; in training the detector hears {trained_on / SAMPLE_RATE:.2f} s at a time")
+        return Remark("; ".join(filter(None, remarks)), unfit)
+
+
+def remark_of(waveform: NDArray, num_samples: int, channels: Channels | None, trained_on: int) -> Remark:
+    """What is remarkable about ``waveform`` (N,), 16 kHz in [−1, 1], as :meth:`Listener.remark`.
+
+    Args:
+        num_samples: samples of the whole recording, which was cut or repeated to N.
+        channels: compared the channels of the recording, if there are several.
+        trained_on: samples that the detector hears at a time in training.
+
+    >>> remark_of(np.zeros(16000), 16000, None, 64600)
+    Remark(text='digital silence; lasts 1.00 s; in training the detector hears 4.04 s at a time', \
+unfit='digital silence')
+    """
+    listener = Listener(channels)
+    for _ in listener.heard([waveform[:num_samples]]):
+        pass
+    return listener.remark(trained_on, len(waveform), num_samples)

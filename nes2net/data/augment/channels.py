@@ -1,0 +1,114 @@
+"""Effects of a line: its band and filters, its sampling rate, its gain and clipping.
+
+Low-pass filters in training: J. M. Martín-Doñas, A. Álvarez, "The Vicomtech audio deepfake detection
+system based on wav2vec2 for the 2022 ADD challenge", ICASSP 2022 (arXiv 2203.01573): FIR filters as
+augmentation, for a narrow-band (FIR-NB) and a wideband system (FIR-WB). No code is published: window,
+taps, cut-off frequencies and probability are assumptions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+from pydantic import AfterValidator, Field
+
+from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.augment.effect import Effect
+from nes2net.lib.options import Settings, Takes, odd_or_zero
+
+_LINE_RATE = 8000  # Hz
+_LINE_TAPS = 255  # a transition of about 100 Hz
+Band = Literal["telephone", "wide"]
+#: Lowest and highest cut-off frequency in Hz.
+CUTOFFS: dict[str, tuple[float, float]] = {"telephone": (3400.0, 4000.0), "wide": (6500.0, 7500.0)}
+
+
+class Telephone(Effect):
+    """The band of a telephone line, 300 to 3400 Hz at 8 kHz, without a codec."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
+
+        taps = firwin(_LINE_TAPS, (300.0, 3400.0), pass_zero=False, fs=_LINE_RATE).astype(np.float32)  # ITU-T G.712
+        line = soxr.resample(x, SAMPLE_RATE, _LINE_RATE)
+        if len(line):
+            line = oaconvolve(line, taps)[_LINE_TAPS // 2 :][: len(line)]
+        return padded(soxr.resample(line, _LINE_RATE, SAMPLE_RATE), len(x))
+
+
+class Resample(Effect):
+    """A lower sampling rate and back to 16 kHz: nothing is left above half of the lower rate."""
+
+    unit = "kHz"
+    strengths = (12.0, 8.0, 6.0, 4.0)
+    limits = (1.0, 16.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        rate = 1000 * self.strength
+        return padded(soxr.resample(soxr.resample(x, SAMPLE_RATE, rate), rate, SAMPLE_RATE), len(x))
+
+
+class Gain(Effect):
+    """All samples louder or softer."""
+
+    unit = "dB"
+    strengths = (-10.0, -20.0, -30.0)
+    limits = (-100.0, 40.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return x * np.float32(10 ** (self.strength / 20))
+
+
+class Clip(Effect):
+    """Clipping: the loudest samples, this share of all, are cut to the level of the softest of them."""
+
+    unit = "%"
+    strengths = (1.0, 5.0, 10.0)
+    limits = (0.0, 99.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        limit = np.quantile(np.abs(x), 1 - self.strength / 100).astype(np.float32)
+        return np.clip(x, -limit, limit) if limit else x.copy()  # mostly digital silence stays
+
+
+@dataclass(frozen=True)
+class LowPass(Settings, Effect):
+    """A low-pass filter over some utterances, with a Hamming window.
+
+    At the cut-off frequency half of the amplitude passes. It is drawn anew for each utterance,
+    uniformly within the range of the band: 3.4 to 4 kHz for ``telephone``, 6.5 to 7.5 kHz for
+    ``wide``. The filter delays nothing, and treats everything before and after the utterance as
+    silence.
+
+    >>> LowPass("wide", probability=1.0)(np.zeros(16000, np.float32), np.random.default_rng(0)).shape
+    (16000,)
+    """
+
+    owner: ClassVar[str] = "low-pass filter"
+
+    band: Band = "telephone"
+    """Band that the cut-off frequency is drawn for."""
+    probability: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Chance that an utterance is filtered."""
+    taps: Annotated[
+        int, Field(ge=3, le=10_001), AfterValidator(odd_or_zero), Takes("an odd number from 3 to 10001")
+    ] = 101
+    """Length of the filter in samples."""
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Filter ``x`` (N,), or return ``x`` itself; all draws come from ``rng``."""
+        if rng.random() >= self.probability:
+            return x
+        return low_pass(x, rng.uniform(*CUTOFFS[self.band]), self.taps)
+
+
+def low_pass(x: NDArray[np.float32], cutoff: float, taps: int = 101) -> NDArray[np.float32]:
+    """Filter ``x`` (N,) with a cut-off frequency in Hz; shape and type stay."""
+    from scipy.signal import firwin, oaconvolve  # start-up: scipy.signal takes long to import
+
+    filtered = oaconvolve(x, firwin(taps, cutoff, window="hamming", fs=SAMPLE_RATE), mode="full")
+    return filtered[taps // 2 : taps // 2 + len(x)].astype(x.dtype, copy=False)

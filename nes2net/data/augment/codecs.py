@@ -1,0 +1,156 @@
+"""Lossy codecs: real encoders and decoders, through FFmpeg (PyAV) and libsndfile, in memory.
+
+The length stays, and the delay of encoder and decoder is taken out: either the container states it,
+or it is measured (``Codec.delay``).
+"""
+
+from __future__ import annotations
+
+import io
+from fractions import Fraction
+from typing import ClassVar
+
+import av
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from nes2net.data.audio.decoders import samples_of
+from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.augment.effect import Effect
+from nes2net.lib.errors import MissingLibrary
+
+
+class Codec(Effect):
+    """An encoder of FFmpeg, whose file a decoder of FFmpeg reads.
+
+    Raises:
+        MissingLibrary: if this build of FFmpeg has no such encoder.
+    """
+
+    unit = "kbit/s"
+    encoder: ClassVar[str]
+    """Its name in FFmpeg."""
+    container: ClassVar[str]
+    """The file format between encoder and decoder, by FFmpeg's name."""
+    sample_rate: ClassVar[int] = SAMPLE_RATE
+    """Sampling rate of the encoder in Hz."""
+    delay: ClassVar[int] = 0
+    """Samples at ``sample_rate`` by which the result is late, if the container does not state them."""
+
+    def prepare(self) -> None:
+        try:
+            av.Codec(self.encoder, "w")
+        except av.codec.codec.UnknownCodecError:
+            raise MissingLibrary(
+                f"the FFmpeg that PyAV brings has no encoder '{self.encoder}': install PyAV with another FFmpeg, or leave "
+                "the condition out"
+            ) from None
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        # A quarter of a second of silence behind it: more than any of the delays, so that its end comes through.
+        sent = np.pad(np.clip(x, -1, 1), (0, SAMPLE_RATE // 4))
+        if self.sample_rate != SAMPLE_RATE:
+            sent = soxr.resample(sent, SAMPLE_RATE, self.sample_rate)
+        received, rate = self.transmit(sent)
+        received = received[self.delay :]
+        if rate != SAMPLE_RATE:
+            received = soxr.resample(received, rate, SAMPLE_RATE)
+        return np.clip(padded(received, len(x)), -1, 1)
+
+    def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        """Encode and decode ``x`` (N,) at ``sample_rate``; return the samples and their rate in Hz.
+
+        PyAV converts to the encoder's format by filters with threads. They end with this call, so that
+        a process can be forked later (:func:`nes2net.data.audio.decoders.samples_of`).
+        """
+        file = io.BytesIO()
+        with av.open(file, "w", format=self.container) as container:
+            stream = container.add_stream(self.encoder, rate=self.sample_rate, layout="mono")
+            stream.codec_context.thread_count = 1
+            if self.strengths:
+                stream.bit_rate = round(1000 * self.strength)
+            frame = av.AudioFrame.from_ndarray(x[None], format="flt", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = self.sample_rate, 0, Fraction(1, self.sample_rate)
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        file.seek(0)
+        with av.open(file, format=self.container.replace("ipod", "mov")) as opened:
+            frames = [samples_of(frame, 1)[0] for frame in opened.decode(audio=0)]
+            return np.concatenate(frames), opened.streams.audio[0].rate
+
+
+class Mp3(Codec):
+    """MP3 by LAME, at a constant bit rate."""
+
+    strengths = (64.0, 32.0, 16.0, 8.0)
+    choices = (8.0, 16.0, 24.0, 32.0, 40.0, 48.0, 56.0, 64.0, 80.0, 96.0, 112.0, 128.0, 144.0, 160.0)
+    encoder, container = "libmp3lame", "mp3"
+
+
+class Aac(Codec):
+    """AAC-LC by FFmpeg's own encoder, as in M4A files."""
+
+    strengths = (64.0, 32.0, 16.0)
+    limits = (8.0, 96.0)
+    encoder, container = "aac", "ipod"
+
+
+class Opus(Codec):
+    """Opus by libopus, the codec of calls over the internet."""
+
+    strengths = (32.0, 16.0, 8.0)
+    limits = (6.0, 256.0)
+    encoder, container = "libopus", "ogg"
+
+
+class G722(Codec):
+    """G.722, the wideband codec of internet telephones, at 64 kbit/s."""
+
+    unit = ""
+    encoder, container = "g722", "g722"
+    delay = 22  # of its filters that split the band
+
+
+class ALaw(Codec):
+    """G.711 A-law, the codec of European telephones: 8 kHz at 64 kbit/s."""
+
+    unit = ""
+    encoder, container = "pcm_alaw", "wav"
+    sample_rate = 8000
+
+
+class MuLaw(Codec):
+    """G.711 µ-law, the codec of American telephones: 8 kHz at 64 kbit/s."""
+
+    unit = ""
+    encoder, container = "pcm_mulaw", "wav"
+    sample_rate = 8000
+
+
+class AmrNb(Codec):
+    """AMR narrow-band, the codec of mobile telephones, at 8 kHz."""
+
+    strengths = (12.2, 7.4, 4.75)
+    choices = (4.75, 5.15, 5.9, 6.7, 7.4, 7.95, 10.2, 12.2)
+    encoder, container = "libopencore_amrnb", "amr"
+    sample_rate = 8000
+    delay = 40  # its look-ahead of 5 ms
+
+
+class Gsm(Codec):
+    """GSM 06.10 full rate by libsndfile, the first codec of mobile telephones: 8 kHz at 13 kbit/s."""
+
+    unit = ""
+    sample_rate = 8000
+
+    def prepare(self) -> None:
+        if "GSM610" not in soundfile.available_subtypes("WAV"):
+            raise MissingLibrary("this libsndfile was built without GSM 06.10: `pip install -U soundfile` brings one")
+
+    def transmit(self, x: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+        file = io.BytesIO()
+        soundfile.write(file, x, self.sample_rate, format="WAV", subtype="GSM610")
+        file.seek(0)
+        return soundfile.read(file, dtype="float32")

@@ -1,0 +1,147 @@
+"""The contract of an effect, a change of a waveform, and effects by chance or one after the other."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.augment.sources import Sources
+from nes2net.lib.errors import InputError
+
+_NEEDED = {
+    "musan": "MUSAN (openslr.org/17): name its folder with `augment.musan`",
+    "rir": "impulse responses (openslr.org/28): name their folder with `augment.rir`",
+    "speech": "recordings to make babble of: name their folder with `sources.speech`",
+}
+
+
+class Effect(ABC):
+    """A change of a waveform, pickled to the processes that read audio.
+
+    A subclass states its class variables and defines ``__call__``, and :meth:`prepare` if it needs a
+    library. ``nes2net info`` and the manual show the first line of its docstring.
+
+    Args:
+        strength: in ``unit``; None for an effect without strengths.
+        sources: what it may mix in.
+
+    Raises:
+        InputError: if the strength is missing, superfluous or out of its range, or a source or a
+            library that it needs is not there.
+    """
+
+    unit: ClassVar[str] = ""
+    """Unit of the strength, such as ``"dB"``; empty if the strength is a pure number, or there is no strength."""
+    strengths: ClassVar[tuple[float, ...]] = ()
+    """The default strengths of ``nes2net robustness``, from mild to hard; empty without strengths."""
+    limits: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Lowest and highest strength that is possible."""
+    choices: ClassVar[tuple[float, ...]] = ()
+    """The only strengths that are possible, if not all between the limits are."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Names of the :class:`Sources` that it cannot do without."""
+    time_moves: bool = False
+    """Whether the length changes or sounds move in time, so that labels of frames no longer fit."""
+    in_turn: bool = False
+    """Whether it draws in the order of reading, so that one process has to read all utterances."""
+    strength: float = math.nan
+    sources: Sources = Sources()
+
+    def __init__(self, strength: float | None = None, sources: Sources | None = None) -> None:
+        self.check_strength(strength)
+        if strength is not None:
+            self.strength = strength
+        self.sources = sources or Sources()
+        for name in self.needs:
+            if not self.sources.recordings(name):
+                raise InputError(f"needs {_NEEDED[name]}")
+        self.prepare()
+
+    def prepare(self) -> None:  # noqa: B027  # most effects need nothing
+        """Get what it needs beside strength and sources, or raise :class:`InputError` if that is missing."""
+
+    @classmethod
+    def check_strength(cls, strength: float | None) -> None:
+        """Raise :class:`InputError` if there is no such strength."""
+        if not cls.strengths:
+            if strength is not None:
+                raise InputError("it has no strength: leave out what follows the colon")
+            return
+        if strength is None:
+            raise InputError(
+                f"it needs a strength, {cls.takes()}: write it behind a colon, such as :{cls.strengths[0]:g}"
+            )
+        fits = cls.limits[0] <= strength <= cls.limits[1] and math.isfinite(strength)
+        if not fits or (cls.choices and strength not in cls.choices):
+            raise InputError(f"its strength is {cls.takes()}, not {strength:g}")
+
+    @classmethod
+    def takes(cls) -> str:
+        """The strengths that are possible, in words; empty without strengths."""
+        if not cls.strengths:
+            return ""
+        low, high = (f"{limit:g}" for limit in cls.limits)
+        numbers = f"one of {', '.join(f'{value:g}' for value in cls.choices)}" if cls.choices else f"{low} to {high}"
+        return f"{numbers} {cls.unit}".rstrip()
+
+    @property
+    def recordings(self) -> Sequence[Path]:
+        """The files that it may mix in."""
+        return [path for name in self.needs for path in self.sources.recordings(name)]
+
+    @abstractmethod
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Change ``x`` (N,), 16 kHz in [−1, 1], N ≥ 1, to (M,), M ≥ 1; ``x`` itself stays as it is.
+
+        Everything random comes from ``rng``. The samples may leave [−1, 1] only if this is the
+        purpose of the effect; codecs clip as real ones do.
+
+        Raises:
+            InputError: if a recording cannot be used; the message names it.
+        """
+
+
+class OneOf(Effect):
+    """One of the ``effects``, all equally likely, or none of them.
+
+    Args:
+        probability: chance that an utterance meets one of them.
+    """
+
+    def __init__(self, effects: Sequence[Effect], probability: float = 0.5) -> None:
+        self.effects, self.probability = effects, probability
+        self.time_moves = any(effect.time_moves for effect in effects)
+        self.in_turn = any(effect.in_turn for effect in effects)
+
+    def __bool__(self) -> bool:
+        """Whether it can change anything."""
+        return bool(self.effects)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        """Change ``x`` (N,), or return ``x`` itself."""
+        if not self.effects or rng.random() >= self.probability:
+            return x
+        return self.effects[int(rng.integers(len(self.effects)))](x, rng)
+
+    @property
+    def recordings(self) -> list[Path]:
+        """The recordings that the effects mix in, each once."""
+        return list(dict.fromkeys(path for effect in self.effects for path in effect.recordings))
+
+
+class InOrder(OneOf):
+    """All ``effects`` that can change anything, one after the other."""
+
+    def __init__(self, effects: Sequence[Effect]) -> None:
+        super().__init__([effect for effect in effects if effect], 1.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        for effect in self.effects:
+            x = effect(x, rng)
+        return x

@@ -1,0 +1,192 @@
+"""Additive noise at a signal-to-noise ratio: generated, or made from the corpus or MUSAN.
+
+The ratio of a condition compares the mean powers of all samples of utterance and noise. Nothing is
+added to digital silence, because there is no ratio. The ASVspoof 5 recipe
+(:class:`NoiseAugmentation`) adds a floor to both powers instead. Only the excerpts of MUSAN that
+are used are read.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.audio.waveform import SAMPLE_RATE, head_crop
+from nes2net.data.augment.effect import Effect, OneOf
+from nes2net.data.augment.rooms import MeasuredRoom
+from nes2net.data.augment.sources import CATEGORIES, NoiseFile, Sources
+from nes2net.lib.errors import InputError
+
+_POWER_FLOOR = 1e-4  # keeps the published level of silence finite, at −40 dB
+_TALKERS = (3, 8)  # as in MUSAN's babble in Kaldi's recipes
+
+
+class NoiseAugmentation(OneOf):
+    """Add noise of MUSAN to a training utterance, or reverberate it, or leave it unchanged.
+
+    If both folders are given, noise and reverberation are equally likely.
+
+    Args:
+        musan: folder of MUSAN, see :class:`nes2net.data.augment.Sources`; None for no noise.
+        rir: folder of impulse responses; None for no reverberation.
+        probability: chance that an utterance is changed.
+        aligned: reverberate without the delay of the direct sound, so that labels of frames stay
+            true (:func:`nes2net.data.augment.rooms.reverberate`).
+
+    Raises:
+        InputError: if a folder or category is missing or too small, or a file has no samples.
+    """
+
+    def __init__(
+        self,
+        musan: str | Path | None = None,
+        rir: str | Path | None = None,
+        probability: float = 0.5,
+        *,
+        aligned: bool = False,
+    ) -> None:
+        if not 0 <= probability <= 1:
+            raise InputError(f"`noise_probability={probability}` must be a probability from 0 to 1")
+        sources = Sources(musan, rir)
+        effects: list[Effect] = [] if musan is None else [AnyMusan(sources=sources)]
+        super().__init__(
+            effects if rir is None else [*effects, MeasuredRoom(sources=sources, aligned=aligned)], probability
+        )
+
+
+class AnyMusan(Effect):
+    """Noise, speech or music of MUSAN, at a ratio drawn from the range of the ASVspoof 5 recipe."""
+
+    needs = ("musan",)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        category = list(CATEGORIES)[rng.integers(len(CATEGORIES))]
+        noise = draw_noise(self.sources.noises[category], category, len(x), rng)
+        return add_noise(x, noise, rng.uniform(*CATEGORIES[category].snr))
+
+
+class Noise(Effect):
+    """Noise at a signal-to-noise ratio."""
+
+    unit = "dB"
+    strengths = (20.0, 10.0, 5.0, 0.0)
+    limits = (-50.0, 100.0)
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return add_noise(x, self.draw(x, rng), self.strength, floor=0.0)
+
+    @abstractmethod
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        """Noise for ``x`` (N,), of any level: (N,)."""
+
+
+class White(Noise):
+    """White Gaussian noise."""
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        return rng.standard_normal(len(x), np.float32)
+
+
+class Pink(Noise):
+    """Pink noise: equal power in each octave, from 20 Hz up."""
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        spectrum = np.fft.rfft(rng.standard_normal(len(x)))
+        return np.fft.irfft(spectrum / np.sqrt(np.maximum(np.fft.rfftfreq(len(x), 1 / SAMPLE_RATE), 20.0)), len(x))
+
+
+class Babble(Noise):
+    """Babble: three to eight other recordings of the corpus at once, all at one level."""
+
+    needs = ("speech",)
+
+    def prepare(self) -> None:
+        if len(self.sources.speech) <= _TALKERS[0]:
+            raise InputError(f"needs more than {_TALKERS[0]} recordings, not {len(self.sources.speech)}")
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        from nes2net.data.audio.read import load_audio  # start-up: `nes2net.data.augment` is imported for --help
+
+        files = self.sources.speech
+        talkers = int(rng.integers(_TALKERS[0], min(_TALKERS[1], len(files) - 1) + 1))
+        total, mixed = np.zeros(len(x)), 0
+        for index in rng.permutation(len(files)) if len(files) < 100 else rng.choice(len(files), 2 * talkers, False):
+            voice = load_audio(files[index])
+            if np.array_equal(voice, x):
+                continue
+            power = float(np.mean(np.square(voice, dtype=np.float64)))
+            start = int(rng.integers(len(voice)))
+            if power:
+                total += np.resize(np.roll(voice, -start), len(x)) / np.sqrt(power)
+                mixed += 1
+            if mixed == talkers:
+                break
+        return total
+
+
+class MusanNoise(Noise):
+    """Noises of MUSAN: machines, weather, animals."""
+
+    needs = ("musan",)
+    category: ClassVar[str] = "noise"
+
+    def draw(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.floating]:
+        return draw_noise(self.sources.noises[self.category], self.category, len(x), rng)
+
+
+class MusanMusic(MusanNoise):
+    """Music of MUSAN."""
+
+    category = "music"
+
+
+class MusanSpeech(MusanNoise):
+    """Babble of three to eight speakers of MUSAN."""
+
+    category = "speech"
+
+
+def draw_noise(files: Sequence[NoiseFile], category: str, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Average excerpts (``num_samples``,) of as many ``files`` as noise of this ``category`` takes."""
+    fewest, most = CATEGORIES[category].num_files
+    chosen = rng.choice(len(files), rng.integers(fewest, most + 1), replace=False)
+    return np.mean([draw_excerpt(files[i], num_samples, rng) for i in chosen], axis=0)
+
+
+def draw_excerpt(file: NoiseFile, num_samples: int, rng: np.random.Generator) -> np.ndarray:
+    """Read ``num_samples`` of ``file`` from a random place; a shorter file is repeated."""
+    from nes2net.data.audio.read import load_excerpt  # start-up: `nes2net.data.augment` is imported for --help
+
+    spare = file.num_samples - num_samples
+    start = int(rng.integers(spare + 1)) if spare > 0 else 0
+    return head_crop(load_excerpt(file.path, start, num_samples), num_samples, str(file.path))
+
+
+def level_db(x: np.ndarray, floor: float = _POWER_FLOOR) -> float:
+    """Level of ``x`` in dB, 10·log10(mean(x²) + ``floor``); the ASVspoof 5 recipe has the floor 10⁻⁴.
+
+    >>> level_db(np.zeros(3)), level_db(np.zeros(3), floor=0)
+    (-40.0, -inf)
+    """
+    power = float(np.mean(np.square(x, dtype=np.float64))) + floor
+    return 10 * math.log10(power) if power else -math.inf
+
+
+def add_noise(x: np.ndarray, noise: np.ndarray, snr: float, floor: float = _POWER_FLOOR) -> np.ndarray:
+    """Add ``noise`` to ``x``, both (N,), at a signal-to-noise ratio of ``snr`` dB.
+
+    The ratio is the difference of their levels (:func:`level_db`); if one of them has no level,
+    ``x`` stays.
+
+    The result has the type of ``x``. It is not normalised and may exceed 1.
+    """
+    decibels = level_db(x, floor) - level_db(noise, floor) - snr
+    if not math.isfinite(decibels):
+        return x.copy()
+    return x + 10 ** (decibels / 20) * noise.astype(x.dtype, copy=False)

@@ -1,0 +1,403 @@
+"""RawBoost: raw data boosting for anti-spoofing, with its published draws.
+
+H. Tak et al., ICASSP 2022 (arXiv 2111.04433).
+
+It adds three kinds of noise, as telephony does: linear and non-linear convolutive noise (LnL,
+algorithm 1), impulsive signal-dependent noise (ISD, 2) and stationary signal-independent noise
+(SSI, 3). The other algorithms combine them.
+
+The results equal the published code's. The computation differs, because ``firwin`` and ``lfilter``
+take more than 20 ms for four seconds of audio (``scripts/bench rawboost``):
+
+- all scalars of an algorithm come from one ``random`` call, which reads the generator as single
+  calls would;
+- the windowed-sinc filters are designed in closed form, all bands of all filters at once;
+- the filters are symmetric, so their zero-phase spectra are real, and a cascade is their product;
+- the convolutions are overlap-save, and the spectra of the filtered powers are summed before a
+  single inverse FFT.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass, fields
+from itertools import accumulate, repeat
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.augment.effect import Effect
+from nes2net.data.augment.sources import Sources
+from nes2net.lib.errors import InputError, check_known
+
+if TYPE_CHECKING:
+    from nes2net.data.augment.legacy import LegacyStream
+
+#: NumPy's generators: today's, and the one whose order of draws the published code has.
+NumPyRandom: TypeAlias = np.random.Generator | np.random.RandomState
+#: Kinds of noise by number: 1 LnL, 2 ISD, 3 SSI.
+Kinds: TypeAlias = tuple[int, ...]
+
+ALGORITHMS = range(12)
+_SERIES: dict[int, Kinds] = {1: (1,), 2: (2,), 3: (3,), 4: (1, 2, 3), 5: (1, 2), 6: (1, 3), 7: (2, 3)}
+_PARALLEL: dict[int, Kinds] = {8: (1, 2), 9: (1, 2, 3)}
+
+_EDGE_MARGIN = 0.001  # Hz: smallest distance of a band's edge from 0 and from half the rate in the published code
+_GAIN_GRID = 1024  # the published gain is read from a spectrum sampled at k·fs/1024, k = 0 … 511
+
+
+@dataclass(frozen=True)
+class RawBoostParameters:
+    """Parameters of RawBoost under their published names, with the published defaults.
+
+    A pair ``min…`` and ``max…`` holds the ends of a uniform draw.
+
+    Raises:
+        InputError: if a value is impossible.
+    """
+
+    N_f: int = 5
+    """Highest power of the waveform in LnL noise."""
+    nBands: int = 5
+    """Notches in each filter."""
+    minF: float = 20
+    maxF: float = 8000
+    """Centre of a notch in Hz."""
+    minBW: float = 100
+    maxBW: float = 1000
+    """Width of a notch in Hz."""
+    minCoeff: float = 10
+    maxCoeff: float = 100
+    """Coefficients of a notch; the number drawn is truncated and made odd."""
+    minG: float = 0
+    maxG: float = 0
+    """Gain of a filter in dB."""
+    minBiasLinNonLin: float = 5
+    maxBiasLinNonLin: float = 20
+    """Reduction of the gains of the non-linear powers in dB, applied to ``minG`` and ``maxG``."""
+    P: float = 10
+    """Largest share of samples that ISD noise changes, in percent."""
+    g_sd: float = 2
+    """Gain of ISD noise."""
+    SNRmin: float = 10
+    SNRmax: float = 40
+    """Signal-to-noise ratio of SSI noise in dB."""
+    LnL_ratio: float = 1.0
+    ISD_ratio: float = 1.0
+    SSI_ratio: float = 1.0
+    """Probabilities of the three kinds of noise in algorithms 10 (LnL and ISD) and 11."""
+
+    def __post_init__(self) -> None:
+        values: dict[str, Any] = vars(self)
+        for name, value in values.items():
+            if not isinstance(value, Real) or not math.isfinite(value):
+                raise InputError(f"RawBoost parameter {name}={value!r} is not a finite number")
+        pairs = ((low, low.replace("min", "max")) for low in values if "min" in low)
+        required = (
+            *((n, isinstance(values[n], Integral) and values[n] >= 1, "an integer ≥ 1") for n in ("N_f", "nBands")),
+            ("minF", self.minF >= 0, "≥ 0 Hz"),
+            ("minBW", self.minBW > 0, "> 0 Hz"),
+            ("minCoeff", self.minCoeff >= 1, "≥ 1"),
+            ("P", 0 <= self.P <= 100, "a percentage from 0 to 100"),
+            ("g_sd", self.g_sd >= 0, "≥ 0"),
+            *((n, 0 <= values[n] <= 1, "a probability from 0 to 1") for n in values if n.endswith("_ratio")),
+            *((low, values[low] <= values[high], f"at most {high}={values[high]}") for low, high in pairs),
+        )
+        for name, holds, expected in required:
+            if not holds:
+                raise InputError(f"RawBoost parameter {name}={values[name]} must be {expected}")
+
+    @classmethod
+    def of(cls, **parameters: Any) -> RawBoostParameters:
+        """Build parameters by name.
+
+        Raises:
+            InputError: if a name is unknown (the message has the nearest one), or a value
+                impossible.
+        """
+        check_known(parameters, [field.name for field in fields(cls)], "RawBoost has no parameter")
+        return cls(**parameters)
+
+
+class RawBoost(Effect):
+    """RawBoost, the augmentation that many detectors were trained with, by the number of its algorithm.
+
+    Args:
+        parameters: the published ones if not given.
+        stream: what it draws from, in the order of reading (``augment.rng: legacy``).
+    """
+
+    strengths = tuple(map(float, range(1, 9)))
+    choices = tuple(map(float, ALGORITHMS[1:]))
+
+    def __init__(
+        self,
+        strength: float | None = None,
+        sources: Sources | None = None,
+        *,
+        parameters: RawBoostParameters | None = None,
+        stream: LegacyStream | None = None,
+    ) -> None:
+        super().__init__(strength, sources)
+        self.parameters, self.stream, self.in_turn = parameters, stream, stream is not None
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        draws, gates = (rng, None) if self.stream is None else (self.stream.rng, self.stream.gates)
+        parameters = vars(self.parameters) if self.parameters else {}
+        return rawboost(x, int(self.strength), draws, gate_rng=gates, **parameters).astype(np.float32)
+
+
+def rawboost(
+    x: np.ndarray,
+    algo: int,
+    rng: NumPyRandom,
+    *,
+    gate_rng: random.Random | None = None,
+    sample_rate: float = 16000,
+    **parameters: float,
+) -> np.ndarray:
+    """Augment one whole waveform with RawBoost, before it is cropped or padded.
+
+    Algorithms: 0 leaves it unchanged; 1 LnL; 2 ISD; 3 SSI. In series: 4 LnL, ISD, SSI; 5 LnL, ISD;
+    6 LnL, SSI; 7 ISD, SSI. In parallel: 8 LnL + ISD; 9 LnL + ISD + SSI. 10 is as 8 and 11 as 4, but
+    each kind of noise occurs with its own probability.
+
+    Args:
+        x: samples in [−1, 1], shape (N,), N ≥ 1, float32 or float64; not modified.
+        algo: number of the algorithm, 0 to 11.
+        rng: the source of every draw. A ``RandomState`` is read exactly as the published code reads
+            NumPy's global one.
+        gate_rng: the source of the probabilities in algorithms 10 and 11, Python's ``random`` in
+            the published code. The default is ``rng`` if that is a ``Generator``; with a
+            ``RandomState`` it must be given.
+        sample_rate: in Hz.
+        parameters: fields of :class:`RawBoostParameters`.
+
+    Returns:
+        Shape (N,); float64 after LnL or SSI noise, else the type of ``x``.
+
+    Raises:
+        InputError: if the waveform is empty, has NaN or infinite samples, or another type or shape;
+            or if a parameter is unknown or impossible.
+
+    >>> x = np.sin(np.arange(16000) / 10).astype(np.float32) / 2
+    >>> y = rawboost(x, 5, np.random.default_rng(0), N_f=3)
+    >>> y.shape, y.dtype
+    ((16000,), dtype('float64'))
+    """
+    p = RawBoostParameters.of(**parameters)
+    for name, value in (("maxF", p.maxF), ("maxBW", p.maxBW)):
+        if not value <= sample_rate / 2:
+            limit = f"half the sampling rate of {sample_rate} Hz; at most {sample_rate / 2:g} is possible"
+            raise InputError(f"RawBoost parameter {name}={value} lies above {limit}")
+    if algo not in ALGORITHMS:
+        raise InputError(f"RawBoost algorithm must be an integer from 0 to 11, not {algo!r}")
+    if not isinstance(rng, (np.random.Generator, np.random.RandomState)):
+        raise InputError(f"rng must be a numpy.random.Generator or RandomState, not {type(rng).__name__}")
+    if gate_rng is not None and not isinstance(gate_rng, random.Random):
+        raise InputError(f"gate_rng must be a random.Random, not {type(gate_rng).__name__}")
+    if algo in (10, 11) and gate_rng is None and isinstance(rng, np.random.RandomState):
+        raise InputError(f"RawBoost algorithm {algo} with a RandomState needs gate_rng, for example random.Random(0)")
+    x = np.asarray(x)
+    if x.ndim != 1:
+        raise InputError(f"the waveform has shape {x.shape}; RawBoost takes one channel, shape (N,)")
+    if x.dtype not in (np.float32, np.float64):
+        raise InputError(f"the waveform is {x.dtype}; RawBoost takes float32 or float64 samples in [-1, 1]")
+    if len(x) == 0:
+        raise InputError("the waveform is empty; RawBoost needs at least one sample")
+    peak = float(_peak(x))
+    if not math.isfinite(peak):
+        raise InputError("the waveform has NaN or infinite samples; repair or leave out its audio file")
+    # Leave room for the highest power (or a squared norm) and for the sums of an FFT.
+    if peak > (float(np.finfo(x.dtype).max) / 2**20) ** (1 / max(p.N_f, 2)):
+        raise InputError(f"the waveform has peak {peak:g}, whose powers overflow; scale it to [-1, 1]")
+
+    def apply(kind: int, wave: np.ndarray) -> np.ndarray:
+        if kind == 1:
+            return convolutive_noise(wave, rng, p, sample_rate)
+        return impulsive_noise(wave, rng, p) if kind == 2 else stationary_noise(wave, rng, p, sample_rate)
+
+    in_series, in_parallel = _SERIES.get(algo, ()), _PARALLEL.get(algo, ())
+    gates = rng if gate_rng is None else gate_rng
+    if algo == 10:  # the published code has ≤ here and < in algorithm 11
+        in_parallel = tuple(kind for kind, ratio in enumerate((p.LnL_ratio, p.ISD_ratio), 1) if gates.random() <= ratio)
+    if algo == 11:
+        ratios = p.LnL_ratio, p.ISD_ratio, p.SSI_ratio
+        in_series = tuple(kind for kind, ratio in enumerate(ratios, 1) if gates.random() < ratio)
+    if in_parallel:
+        total = apply(in_parallel[0], x)
+        for kind in in_parallel[1:]:
+            total += apply(kind, x)
+        return _limit_peak(total)
+    for kind in in_series:
+        x = apply(kind, x)
+    return x if in_series else x.copy()
+
+
+def convolutive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+    """LnL noise: add up ``N_f`` powers of ``x``, each through a notch filter; (N,) float64."""
+    bias = np.array([[0.0, 0.0]] + [[p.minBiasLinNonLin, p.maxBiasLinNonLin]] * (p.N_f - 1))
+    draws = rng.random((p.N_f, 3 * p.nBands + 1))
+    filters, gains = design_notch_filters(draws, np.array([p.minG, p.maxG]) - bias, p, sample_rate)
+
+    level = float(np.sum(gains * float(_peak(x)) ** np.arange(1, p.N_f + 1)))
+    # Measured errors of float32 FFTs, relative to this level: 8.3e-7 on square waves, the hardest signal, and 2e-7 on
+    # noise. They are used for float32 waveforms if errors stay below 1e-6.
+    y = filter_powers(x, filters, np.float32 if x.dtype == np.float32 and level <= 1 else np.float64)
+    y -= y.mean()
+    return _limit_peak(y)
+
+
+def impulsive_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters) -> np.ndarray:
+    """ISD noise: change a random share of the samples, each in proportion to itself.
+
+    The result is (N,), of the type of ``x``.
+    """
+    count = int(len(x) * (p.P * rng.random() / 100))
+    if isinstance(rng, np.random.RandomState):
+        positions = rng.permutation(len(x))[:count]
+    else:  # the same distribution in a tenth of the time
+        positions = rng.choice(len(x), count, replace=False, shuffle=False)
+    factor = (2 * rng.random(count) - 1) * (2 * rng.random(count) - 1)
+    y = x.copy()
+    y[positions] += float(p.g_sd) * x[positions] * factor
+    return _limit_peak(y)
+
+
+def stationary_noise(x: np.ndarray, rng: NumPyRandom, p: RawBoostParameters, sample_rate: float) -> np.ndarray:
+    """SSI noise: add white noise through a notch filter, at a random ratio; (N,) float64."""
+    noise = rng.standard_normal(len(x))
+    draws = rng.random(3 * p.nBands + 2)
+    filters, _ = design_notch_filters(draws[None, :-1], np.array([[p.minG, p.maxG]]), p, sample_rate)
+    snr = _uniform(draws[-1], p.SNRmin, p.SNRmax)
+
+    # In the precision of the waveform: an error of 2e-7 of the noise, which is weaker than the waveform.
+    noise = filter_powers(noise, filters, np.float32 if x.dtype == np.float32 else np.float64)
+    # The published code scales the noise to peak 1 before it scales it to this norm; that changes
+    # nothing.
+    norm = np.linalg.norm(noise)
+    if norm > 0:
+        noise *= np.linalg.norm(x.astype(np.float64)) / norm / 10 ** (snr / 20)
+    noise += x
+    return noise
+
+
+def design_notch_filters(
+    draws: np.ndarray, gain_range: np.ndarray, p: RawBoostParameters, sample_rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn uniform draws into K notch filters, each a cascade of ``nBands`` band-stop filters.
+
+    Args:
+        draws: (K, 3·nBands + 1) from [0, 1): the centre, width and number of coefficients of each
+            band, then the gain.
+        gain_range: (K, 2), lower and upper end of the gain in dB.
+
+    Returns:
+        The right halves of the symmetric filters, (K, M + 1) from the centre outwards, and their
+        linear gains, (K,).
+    """
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
+    bands = draws[:, :-1].reshape(len(draws), p.nBands, 3)
+    centre = _uniform(bands[..., 0], p.minF, p.maxF)
+    width = _uniform(bands[..., 1], p.minBW, p.maxBW)
+    half_length = _uniform(bands[..., 2], p.minCoeff, p.maxCoeff).astype(np.int64) // 2  # 2·half + 1: made odd
+    low = np.maximum(centre - width / 2, _EDGE_MARGIN)
+    high = np.minimum(centre + width / 2, sample_rate / 2 - _EDGE_MARGIN)
+    gains = 10 ** (_uniform(draws[:, -1], gain_range[:, 0], gain_range[:, 1]) / 20)
+
+    cascade_half = int(half_length.sum(axis=1).max())
+    size = max(_GAIN_GRID, 1 << (2 * cascade_half).bit_length())  # a power of two that holds every cascade
+    responses = _zero_phase_response(_band_stop(low / sample_rate, high / sample_rate, half_length), size)
+    cascade = responses.prod(axis=1)
+    cascade *= (gains / np.abs(cascade[:, : size // 2 : size // _GAIN_GRID]).max(axis=1))[:, None]
+    return fft.irfft(cascade, size)[:, : cascade_half + 1], gains
+
+
+def _band_stop(low: np.ndarray, high: np.ndarray, half_length: np.ndarray) -> np.ndarray:
+    """Right halves of ``firwin(2·half_length + 1, [low, high], window="hamming")``, in closed form.
+
+    ``low`` and ``high`` are in cycles per sample. Shapes (…,) → (…, M + 1) with M the largest half
+    length; shorter filters end in zeros.
+    """
+    low, high, half_length = low[..., None], high[..., None], half_length[..., None]
+    m = np.arange(1, int(half_length.max()) + 1)
+    window = 0.54 + 0.46 * np.cos(np.pi * m / np.maximum(half_length, 1))
+    side = (np.sin(2 * np.pi * low * m) - np.sin(2 * np.pi * high * m)) / (np.pi * m) * window
+    side[m > half_length] = 0
+    taps = np.concatenate([1 - 2 * (high - low), side], axis=-1)
+    return taps / (taps[..., :1] + 2 * side.sum(axis=-1, keepdims=True))  # unit gain at 0 Hz
+
+
+def _zero_phase_response(right_half: np.ndarray, size: int) -> np.ndarray:
+    """Real spectrum (…, size/2 + 1) of symmetric filters with these right halves."""
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
+    one_sided = 2 * right_half
+    one_sided[..., 0] = right_half[..., 0]
+    return fft.rfft(one_sided, size).real
+
+
+def filter_powers(x: np.ndarray, right_halves: np.ndarray, dtype: type) -> np.ndarray:
+    """Filter x, x², …, x^K, each with its own symmetric filter, and add them up.
+
+    The published filtering drops one sample more at the start than the delay of the filters, so
+    out[n] is the zero-phase output at n + 1. This is overlap-save: a block reads ``size`` samples
+    and keeps the ``hop`` of them that are free of wrap-around. A few blocks are filtered at a time,
+    because allocating memory for all of them would cost as much as the FFTs.
+
+    Args:
+        x: (N,). Its powers are computed in its own type, as in the published code, even if
+            ``dtype`` is wider.
+        right_halves: (K, M + 1), as from :func:`design_notch_filters`.
+        dtype: type of the FFTs, float32 or float64.
+
+    Returns:
+        (N,), float64.
+    """
+    from scipy import fft  # start-up: the published program's --help reads the parameters from this module
+
+    margin = max(right_halves.shape[1] - 1, 1)
+    size = 4 * max(_GAIN_GRID, 1 << (2 * margin).bit_length())
+    hop = size - 2 * margin
+    blocks = -(-len(x) // hop)
+    at_once = max(1, 2**17 // (size * np.dtype(dtype).itemsize))
+    # Each real factor twice, so that complex spectra can be multiplied as pairs of real numbers.
+    responses: np.ndarray = np.repeat(_zero_phase_response(right_halves, size).astype(dtype), 2, axis=1)
+
+    padded = np.zeros(blocks * hop + 2 * margin, x.dtype)
+    padded[margin - 1 :][: len(x)] = x
+    filtered = np.empty((blocks, hop))
+    for first in range(0, blocks, at_once):
+        rows = filtered[first : first + at_once]
+        segment = padded[first * hop : (first + len(rows)) * hop + 2 * margin]
+        total = np.zeros((len(rows), size + 2), dtype)
+        for response, power in zip(responses, accumulate(repeat(segment), np.multiply)):
+            samples = power.astype(dtype, copy=False)  # contiguous; the frames (B, size) overlap in it
+            strides = (hop * samples.itemsize, samples.itemsize)
+            spectrum = fft.rfft(np.ndarray((len(rows), size), dtype, samples, strides=strides)).view(dtype)
+            spectrum *= response
+            total += spectrum
+        wrapped = fft.irfft(total.view(np.result_type(dtype, np.complex64)), size)
+        rows[:] = wrapped[:, margin : margin + hop]
+    return filtered.reshape(-1)[: len(x)]
+
+
+def _uniform(draw: np.ndarray, low: float | np.ndarray, high: float | np.ndarray) -> np.ndarray:
+    """Map draws from [0, 1) to [low, high) as NumPy's ``uniform`` does; low may exceed high."""
+    return low + (high - low) * draw
+
+
+def _peak(x: np.ndarray) -> np.floating:
+    return max(x.max(), -x.min())  # twice as fast as abs(x).max(), which copies
+
+
+def _limit_peak(y: np.ndarray) -> np.ndarray:
+    """Divide ``y`` in place by its peak if that exceeds 1."""
+    peak = _peak(y)
+    if peak > 1:
+        y /= peak
+    return y

@@ -1,0 +1,138 @@
+"""Recordings that effects mix in: noise, room impulse responses, and other speech.
+
+The user provides the folders: MUSAN (Snyder et al., 2015, arXiv 1510.08484, openslr.org/17) and
+impulse responses, such as RIRS_NOISES (Ko et al., ICASSP 2017, openslr.org/28). Each folder is listed
+once, when the first effect that needs it is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.data.audio.files import recordings_below
+from nes2net.lib.errors import InputError
+
+
+class Category(NamedTuple):
+    """How the ASVspoof 5 recipe mixes in noise of one category of MUSAN; ranges include both ends."""
+
+    num_files: tuple[int, int]
+    """How many files are averaged to make the noise."""
+    snr: tuple[float, float]
+    """Signal-to-noise ratio in dB."""
+
+
+CATEGORIES = {
+    "noise": Category((1, 1), (0, 15)),
+    "speech": Category((3, 8), (13, 20)),
+    "music": Category((1, 1), (5, 25)),
+}
+
+
+class NoiseFile(NamedTuple):
+    """A recording and its length in samples at 16 kHz."""
+
+    path: Path
+    num_samples: int
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Recordings that effects mix in. A missing source is None or empty."""
+
+    musan: str | Path | None = None
+    """Folder of MUSAN, with ``noise``, ``speech`` and ``music`` in it or in its subfolder ``musan``."""
+    rir: str | Path | None = None
+    """Folder of impulse responses, see :func:`find_impulse_responses`."""
+    speech: Sequence[Path] = ()
+    """Recordings of the corpus itself, to make babble of."""
+
+    @cached_property
+    def noises(self) -> dict[str, list[NoiseFile]]:
+        """The recordings of each category of MUSAN; empty without its folder."""
+        return {} if self.musan is None else find_noises(self.musan)
+
+    @cached_property
+    def impulse_responses(self) -> list[Path]:
+        """The impulse responses; empty without their folder."""
+        return [] if self.rir is None else find_impulse_responses(self.rir)
+
+    def recordings(self, name: str) -> Sequence[Path]:
+        """All files of the source ``name``: ``"musan"``, ``"rir"`` or ``"speech"``.
+
+        Raises:
+            InputError: if its folder cannot be used.
+        """
+        if name == "musan":
+            return [file.path for files in self.noises.values() for file in files]
+        return self.impulse_responses if name == "rir" else self.speech
+
+
+def find_noises(root: str | Path) -> dict[str, list[NoiseFile]]:
+    """Find the recordings of each category of MUSAN, sorted by their path below ``root``.
+
+    Raises:
+        InputError: if the folder or a category is missing or has too few files, or a file has no
+            samples.
+    """
+    root = _folder(root, "MUSAN", "openslr.org/17: it has noise, speech and music in it")
+    if (root / "musan").is_dir():
+        root = root / "musan"
+    found = {name: recordings_below(root / name) for name in CATEGORIES}
+    if missing := [name for name, paths in found.items() if not paths]:
+        raise InputError(
+            f"MUSAN folder {root} has no audio in {', '.join(missing)}; expected {root}/{missing[0]}/**/*.wav "
+            "and so on: unpack the whole corpus (openslr.org/17)"
+        )
+    for name, paths in found.items():
+        most = CATEGORIES[name].num_files[1]
+        if len(paths) < most:
+            raise InputError(
+                f"{root / name} has {len(paths)} audio files, at least {most} are needed: complete the corpus"
+            )
+    return {name: [NoiseFile(path, _checked_length(path)) for path in paths] for name, paths in found.items()}
+
+
+def find_impulse_responses(root: str | Path) -> list[Path]:
+    """Find the audio files at any depth below ``root``, sorted by their path.
+
+    The whole of RIRS_NOISES can be given: its noises are left out. They are the files in
+    ``pointsource_noises`` and those with ``_noise_`` in their name, such as
+    ``RVB2014_type1_noise_largeroom1_1.wav``. If a file has several channels, the first one is used.
+
+    Raises:
+        InputError: if the folder is missing or has no audio, or a file has no samples.
+    """
+    root = _folder(root, "impulse response", "for example RIRS_NOISES/simulated_rirs of openslr.org/28")
+    paths = [
+        path
+        for path in recordings_below(root)
+        if "pointsource_noises" not in path.relative_to(root).parts and "_noise_" not in path.name
+    ]
+    if not paths:
+        raise InputError(
+            f"impulse response folder {root} has no audio files of impulse responses, not even in subfolders"
+        )
+    for path in paths:
+        _checked_length(path)
+    return paths
+
+
+def _folder(root: str | Path, what: str, example: str) -> Path:
+    root = Path(root)
+    if not root.is_dir():
+        raise InputError(f"{what} folder {root} not found; give the unpacked corpus ({example})")
+    return root
+
+
+def _checked_length(path: Path) -> int:
+    from nes2net.data.audio.read import count_samples  # start-up: `nes2net.data.augment` is imported for --help
+
+    num_samples = count_samples(path)
+    if num_samples == 0:
+        raise InputError(f"audio file {path} has no samples; take it out of its folder")
+    return num_samples

@@ -1,0 +1,126 @@
+"""Effects that change the length or move sounds: silence trimmed away, cuts, speed and pitch.
+
+Speed perturbation in training: T. Ko, V. Peddinti, D. Povey, S. Khudanpur, "Audio augmentation for
+speech recognition", Interspeech 2015. There the speeds are 0.9, 1 and 1.1; here they are drawn from a
+range. For the pitch, WSOLA changes the time scale: W. Verhelst, M. Roelands, "An overlap-add technique
+based on waveform similarity (WSOLA) for high quality time-scale modification of speech", ICASSP 1993.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from nes2net.data.audio.waveform import SAMPLE_RATE, padded
+from nes2net.data.augment.effect import Effect
+
+_FRAME = 160  # samples: 10 ms
+_HOP = 256  # samples: 16 ms, half a window
+_SEARCH = 160  # samples: 10 ms to either side, together more than a period of a low voice
+
+
+class Trim(Effect):
+    """Silence at both ends is cut off: the frames of 10 ms that are softer than the loudest by this much."""
+
+    unit = "dB"
+    strengths = (50.0, 40.0, 30.0)
+    limits = (1.0, 120.0)
+    time_moves = True
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        powers = np.square(np.pad(x.astype(np.float64), (0, -len(x) % _FRAME)).reshape(-1, _FRAME)).mean(1)
+        (loud,) = np.nonzero(powers >= powers.max() * 10 ** (-self.strength / 10))
+        return x[loud[0] * _FRAME : (loud[-1] + 1) * _FRAME].copy()
+
+
+class Cut(Effect):
+    """The beginning alone: so many seconds. A shorter recording stays."""
+
+    unit = "s"
+    strengths = (8.0, 4.0, 2.0, 1.0, 0.5)
+    limits = (0.01, 86_400.0)
+    time_moves = True
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return x[: round(self.strength * SAMPLE_RATE)].copy()
+
+
+class Speed(Effect):
+    """Played slower (below 1) or faster: tempo, pitch and formants move together."""
+
+    strengths = (0.95, 1.05)
+    limits = (0.5, 2.0)
+    time_moves = True
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return change_speed(x, self.strength)
+
+
+class DrawnSpeed(Effect):
+    """A speed between ``low`` and ``high``, equally likely on a logarithmic scale."""
+
+    time_moves = True
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return change_speed(x, math.exp(rng.uniform(math.log(self.low), math.log(self.high))))
+
+
+class Pitch(Effect):
+    """The pitch lower (below 1) or higher, and formants with it. The length stays; sounds move by 10 ms at most."""
+
+    strengths = (0.95, 1.05)
+    limits = (0.5, 2.0)
+    time_moves = True
+
+    def __call__(self, x: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        return padded(stretch(change_speed(x, self.strength), 1 / self.strength), len(x))
+
+
+def change_speed(x: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
+    """Play ``x`` (N,) at ``speed``: all frequencies times ``speed``, and about N / ``speed`` samples.
+
+    Below speed 1 the highest frequencies are empty afterwards, above 1 they are cut off. If no sample
+    would be left, ``x`` stays.
+
+    >>> change_speed(np.zeros(16000, np.float32), 1.25).shape
+    (12800,)
+    """
+    y = soxr.resample(x, speed, 1.0) if speed != 1 else x
+    return y if len(y) and y is not x else x.copy()
+
+
+def stretch(x: NDArray[np.float32], tempo: float) -> NDArray[np.float32]:
+    """Play ``x`` (N,) at ``tempo`` without changing its frequencies: (M,), M = N / ``tempo`` rounded up.
+
+    Windows of 32 ms are overlapped by half. Each is taken from within 10 ms of its place, where it
+    is most similar to the natural continuation of the window before.
+    """
+    window = np.hanning(2 * _HOP + 1)[:-1]
+    length = int(np.ceil(len(x) / tempo))
+    count = length // _HOP + 2
+    before = _HOP + _SEARCH
+    samples = np.pad(x.astype(np.float64), (before, int(_HOP * tempo) * 3 + 4 * _HOP + 2 * _SEARCH))
+    y = np.zeros((count + 1) * _HOP)
+    follower = before - _HOP  # the first window, centred on the first sample, stays where it is
+    for k in range(count):
+        place = before - _HOP + round(k * _HOP * tempo)
+        first = place - _SEARCH
+        region = samples[first : first + 2 * (_HOP + _SEARCH)]
+        expected = samples[follower : follower + 2 * _HOP]
+        chosen = place
+        if k:  # where a piece of the region correlates most with the continuation, relative to its energy
+            products = np.correlate(region, expected)
+            energy = np.concatenate([[0.0], np.cumsum(region**2)])
+            energies = np.maximum(energy[len(expected) :] - energy[: -len(expected)], 0)
+            most = energies.max()
+            alike = np.argmax(products / np.sqrt(energies + 1e-9 * most)) if most > 0 else len(products) // 2
+            chosen = first + int(alike)
+        y[k * _HOP : (k + 2) * _HOP] += window * samples[chosen : chosen + 2 * _HOP]
+        follower = chosen + _HOP
+    return y[_HOP : _HOP + length].astype(np.float32)

@@ -1,0 +1,77 @@
+"""ADD 2022, Audio Deep Synthesis Detection: tracks 1 (low quality) and 3.2 (detection in the game).
+
+Yi et al., "ADD 2022: the First Audio Deep Synthesis Detection Challenge", ICASSP 2022.
+
+Layout: a list per part, of lines ``ADD_E1_00000000.wav genuine`` (or ``fake``), and the WAV files. The
+lists are ``ADD_train_dev/label/{train,dev}_label.txt`` beside ``ADD_train_dev/{train,dev}``, then
+``track1_label.txt`` (audio in ``track1test``), ``track3_R1_label.txt`` and ``track3_R2_label.txt``.
+We have not seen how the archives of the two rounds of track 3.2 name their folders. The first
+folder with recordings in ``track3_r1`` or ``track3_r2`` is taken, where ``nes2net data download``
+unpacks them.
+
+The splits are ``train``, ``dev``, ``track1``, ``track3_r1`` and ``track3_r2``; there is no ``eval``. An id
+is the file's name without suffix. Lists of the second round have a third field, a number whose
+meaning was not checked; it is not read. Track 2 (partly fake) and the adaptation sets are left out.
+"""
+
+from __future__ import annotations
+
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+LABELS = {"genuine": BONAFIDE, "fake": SPOOF}
+TABLE = Table("file", {"label": "label"}, labels=LABELS, names="file, label")
+_TEAM = Table("file", {"label": "label"}, labels=LABELS, names="file, label, number")
+_REMEDY = "give `root` the folder into which the archives were unpacked"
+
+
+def _evaluation(split: str, lists: str, folder: str) -> Files:
+    return Files(
+        protocols=(lists,),
+        # Archives unpacked into a folder of their own name give track1test/track1test.
+        audio=(*(f"{place}{folder}" for place in (f"{split}/{folder}/", f"{folder}/")), f"{split}/**", f"{folder}/**"),
+        folders=(f"{split}/**", ".", folder, "label"),
+        remedy=_REMEDY,
+    )
+
+
+CORPUS = ListedCorpus(
+    title="ADD 2022",
+    rows=TABLE,
+    variants=(_TEAM,),
+    parts={
+        **{
+            split: Files(
+                protocols=(f"{split}_label.txt",),
+                audio=(f"ADD_train_dev/{split}/**", f"{split}/**"),
+                folders=("ADD_train_dev/**", "label", ".", split, "train_dev"),
+                remedy=_REMEDY,
+            )
+            for split in ("train", "dev")
+        },
+        "track1": _evaluation("track1", "track1_label.txt", "track1test"),
+        "track3_r1": _evaluation("track3_r1", "track3_R1_label.txt", "track3test"),
+        "track3_r2": _evaluation("track3_r2", "track3_R2_label.txt", "track3R2test"),
+    },
+    counts={
+        "train": Counts(27084, 3012, 24072),
+        "dev": Counts(28324, 2307, 26017),
+        "track1": Counts(109199),
+        "track3_r2": Counts(126861),
+    },
+    counts_from="what participants (train, dev) and benchmarks (track1, track3_r2) report",
+    obtain={
+        "audio": "https://zenodo.org/records/12188127 (train, dev), https://zenodo.org/records/10843991 (track 1), "
+        "https://zenodo.org/records/12188035 and https://zenodo.org/records/12188055 (track 3.2, rounds 1 and 2)",
+        "protocol": "the lists *_label.txt in the same records",
+    },
+    downloads=(
+        Download(url="https://zenodo.org/records/12188127", what="train, dev", name="train_dev", unpack="."),
+        Download(url="https://zenodo.org/records/10843991", what="track1", name="track1", unpack="track1"),
+        Download(url="https://zenodo.org/records/12188035", what="track3_r1", name="track3_r1", unpack="track3_r1"),
+        Download(url="https://zenodo.org/records/12188055", what="track3_r2", name="track3_r2", unpack="track3_r2"),
+    ),
+    licence="CC BY-NC-ND 4.0",
+    source="https://arxiv.org/abs/2202.08433",
+)

@@ -1,0 +1,44 @@
+"""ADD 2023, Audio Deepfake Detection: track 1.2, detection in the game, in two rounds.
+
+Yi et al., "ADD 2023: the Second Audio Deepfake Detection Challenge", DADA 2023.
+
+Layout: ``<root>/Track1.2/{train,dev,testR1,testR2}``, in each ``label.txt`` with lines
+``ADD2023_T1.2R2_E_00000003.wav genuine`` (or ``fake``) and the WAV files in ``wav``. The splits are
+``train``, ``dev``, ``round1`` and ``round2``; there is no ``eval``. An id is the file's name without
+suffix. If an archive was unpacked into ``testR1`` or ``testR2``, as by ``nes2net data download``,
+the names of its own folders do not matter.
+"""
+
+from nes2net.data.corpora.add2022 import TABLE
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files, ListedCorpus
+
+_FOLDERS = {"train": "train", "dev": "dev", "round1": "testR1", "round2": "testR2"}
+
+CORPUS = ListedCorpus(
+    title="ADD 2023",
+    rows=TABLE,
+    parts={
+        split: Files(
+            protocols=("label.txt",),
+            audio=(f"Track1.2/{folder}/wav", f"Track1.2/{folder}/**", f"{folder}/**"),
+            folders=(f"Track1.2/{folder}", f"{folder}/**"),
+            remedy=f"give `root` the folder that holds Track1.2 or {folder}",
+        )
+        for split, folder in _FOLDERS.items()
+    },
+    counts={"round1": Counts(111976), "round2": Counts(118477)},
+    counts_from="what benchmarks report",
+    obtain={
+        "audio": "https://zenodo.org/records/12151404 (train, dev), https://zenodo.org/records/12175884 (round 1), "
+        "https://zenodo.org/records/12176326 (round 2)",
+        "protocol": "label.txt in the same records",
+    },
+    downloads=(
+        Download(url="https://zenodo.org/records/12151404", what="train, dev", name="train_dev", unpack="."),
+        Download(url="https://zenodo.org/records/12175884", what="round1", name="testR1", unpack="testR1"),
+        Download(url="https://zenodo.org/records/12176326", what="round2", name="testR2", unpack="testR2"),
+    ),
+    licence="CC BY-NC-ND 4.0",
+    source="https://arxiv.org/abs/2305.13774",
+)

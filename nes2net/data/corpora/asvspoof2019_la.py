@@ -1,0 +1,90 @@
+"""ASVspoof 2019 LA.
+
+Wang et al., "ASVspoof 2019: A large-scale public database", Computer Speech & Language 64, 2020.
+
+Layout: ``<root>/ASVspoof2019_LA_{train,dev,eval}/flac/ID.flac`` and one protocol per split with
+five fields a line: speaker, utterance, ``-``, attack (``-`` or A01–A19), ``bonafide`` or ``spoof``.
+25,380 / 24,844 / 71,237 trials.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+from nes2net.lib.text_files import checked_float, read_rows
+
+# The first and third as in the published code's folder database/, the second as in the corpus.
+_PROTOCOL_FOLDERS = ("ASVspoof_LA_cm_protocols", "ASVspoof2019_LA_cm_protocols", "ASVspoof_DF_cm_protocols", ".")
+COLUMNS = Columns("speaker, utterance, -, attack, label")
+
+
+def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+
+    Args:
+        path: The file (three fields a line: bona fide or attack, target/nontarget/spoof, score),
+            the folder of the corpus, or a protocol or folder of protocols beside
+            ``ASVspoof2019_LA_asv_scores``.
+        phase: ``"dev"`` or ``"eval"``.
+
+    Raises:
+        NotFound: if there are no scores; it lists where they were sought.
+        InputError: if a line is malformed.
+    """
+    path = Path(path)
+    name, inner = f"ASVspoof2019.LA.asv.{phase}.gi.trl.scores.txt", "ASVspoof2019_LA_asv_scores"
+    base = path.parent if path.is_file() else path
+    own = [path] if ".asv." in path.name else []
+    file = files.first_file(
+        [*own, *(folder / name for folder in (base, base / inner, base / "LA" / inner, base.parent / inner))],
+        what=f"ASV scores of ASVspoof 2019 LA {phase}",
+        remedy=f"put {name} beside the protocols",
+    )
+    scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
+    for line, (_, key, score) in read_rows(file, 3, "attack, target/nontarget/spoof, score"):
+        scores[files.checked_word(key, tuple(scores), "ASV key", file, line)].append(checked_float(score, file, line))
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
+
+
+CORPUS = ListedCorpus(
+    title="ASVspoof 2019 LA",
+    rows=COLUMNS,
+    parts={
+        split: Files(
+            protocols=(f"ASVspoof2019.LA.cm.{kind}.txt",),
+            folders=(*_PROTOCOL_FOLDERS, *(f"LA/{folder}" for folder in _PROTOCOL_FOLDERS)),
+            audio=(f"ASVspoof2019_LA_{split}/flac", f"LA/ASVspoof2019_LA_{split}/flac"),
+            remedy=f"give `root` the folder that holds ASVspoof2019_LA_{split}",
+        )
+        for split, kind in (("train", "train.trn"), ("dev", "dev.trl"), ("eval", "eval.trl"))
+    },
+    asv_scores=asv_scores,
+    tdcf_version=2019,
+    # As in the published protocols.
+    counts={
+        "train": Counts(25380, 2580, 22800, {"attack": {f"A{n:02}": 3800 for n in range(1, 7)}}),
+        "dev": Counts(24844, 2548, 22296, {"attack": {f"A{n:02}": 3716 for n in range(1, 7)}}),
+        "eval": Counts(71237, 7355, 63882, {"attack": {f"A{n:02}": 4914 for n in range(7, 20)}}),
+    },
+    # As in the published score files.
+    asv_counts={"dev": (1484, 5768, 22296), "eval": (5370, 33327, 63882)},
+    licence="ODC-By 1.0",
+    source="https://arxiv.org/abs/1911.01601",
+    downloads=(
+        Download(
+            url="https://datashare.ed.ac.uk/bitstream/handle/10283/3336/LA.zip",
+            what="audio, protocols and ASV scores",
+            unpack=".",
+        ),
+    ),
+    obtain={
+        "audio": "LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+        "protocol": "ASVspoof2019_LA_cm_protocols in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+        "asv": "ASVspoof2019_LA_asv_scores in LA.zip from https://datashare.ed.ac.uk/handle/10283/3336",
+    },
+)

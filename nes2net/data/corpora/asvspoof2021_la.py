@@ -1,0 +1,128 @@
+"""ASVspoof 2021 LA.
+
+Liu et al., "ASVspoof 2021: Towards Spoofed and Deepfake Speech Detection in the Wild", TASLP 31,
+2023.
+
+Layout: ``<root>/ASVspoof2021_LA_eval/flac/ID.flac`` and a protocol of ids. The labels come in an
+archive of their own, the keys: ``LA/CM/trial_metadata.txt`` for the countermeasure, ``LA/ASV`` for
+the speaker-verification system of the t-DCF. 181,566 trials, 148,176 of them in phase ``eval``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+from nes2net.lib.errors import InputError
+from nes2net.lib.text_files import checked_float, read_rows
+
+# As in the keys; the published scripts call "hidden" "hidden_track".
+PHASES = {"progress": "progress", "eval": "eval", "hidden": "hidden", "hidden_track": "hidden"}
+
+
+def layout(track: str, key: Columns) -> dict[str, Any]:
+    """The layout of the track ``"LA"`` or ``"DF"``, as arguments of its corpus."""
+    folder = f"ASVspoof2021_{track}_eval"
+    return {
+        "title": f"ASVspoof 2021 {track}",
+        "rows": Columns("utterance"),
+        "parts": {
+            "eval": Files(
+                protocols=(f"ASVspoof2021.{track}.cm.eval.trl.txt",),
+                folders=(f"ASVspoof_{track}_cm_protocols", folder, "."),
+                audio=(f"{folder}/flac", "flac"),
+                remedy=f"give `root` the folder that holds {folder}",
+            )
+        },
+        "key": key,
+        "key_files": [
+            f"{place}/trial_metadata.txt" for place in (f"{track}/CM", f"keys/{track}/CM", "CM", "keys/CM", ".")
+        ],
+        "phases": ("progress", "eval", "hidden"),
+    }
+
+
+def asv_scores(path: str | Path, phase: str = "eval") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of the organisers' speaker-verification system: ``(target, nontarget, spoof)``.
+
+    They are the scores of the ASV trials of ``phase``. Line by line, one file holds the key and
+    another the scores; ``path`` is the same as for ``CORPUS.keys``.
+
+    Raises:
+        NotFound: if one of the files is missing; it lists where it was sought.
+        InputError: if a line is malformed or the two files do not belong together.
+    """
+    CORPUS.check_known_phase(phase)
+    path = Path(path)
+    places = [path / "LA", path / "keys" / "LA", path, path / "keys", *([path.parent] if path.name == "CM" else [])]
+    folders = [place / "ASV" for place in ([path.parent.parent] if path.is_file() else places)]
+    remedy = "give the key folder that holds LA/ASV"
+    key_file = files.first_file(
+        [f / "trial_metadata.txt" for f in folders], what="ASV key of ASVspoof 2021 LA", remedy=remedy
+    )
+    score_file = files.first_file(
+        [key_file.parent / system / "score.txt" for system in ("ASVTorch_Kaldi", "ASVtorch_kaldi")],
+        what="ASV scores of ASVspoof 2021 LA",
+        remedy=remedy,
+    )
+    names = "speaker, utterance, codec, transmission, attack, target/nontarget/spoof, trim, phase"
+    key_rows = list(read_rows(key_file, 8, names))
+    score_rows = list(read_rows(score_file, 3, "speaker, utterance, score"))
+    if len(key_rows) != len(score_rows):
+        raise InputError(
+            f"{score_file}: {len(score_rows)} scores for the {len(key_rows)} trials of {key_file}; get both again"
+        )
+    scores: dict[str, list[float]] = {"target": [], "nontarget": [], "spoof": []}
+    for (line, row), (score_line, (_, utterance, score)) in zip(key_rows, score_rows):
+        # An id may carry its channel in one of the two files: LA_E_1234567-alaw-ita_tx.
+        if row[1].partition("-")[0] != utterance.partition("-")[0]:
+            raise InputError(
+                f"{score_file}, line {score_line}: a score of {utterance}, but the key has {row[1]} (line {line})"
+            )
+        values = scores[files.checked_word(row[5], tuple(scores), "ASV key", key_file, line)]
+        if files.canonical_phase(row[7]) == files.canonical_phase(phase):
+            values.append(checked_float(score, score_file, score_line))
+    return np.array(scores["target"]), np.array(scores["nontarget"]), np.array(scores["spoof"])
+
+
+CORPUS = ListedCorpus(
+    **layout(
+        "LA",
+        Columns(
+            "speaker, utterance, codec, transmission, attack, label, trim, phase",
+            phases=PHASES,
+            words={"attack": {"bonafide": None}},
+        ),
+    ),
+    asv_scores=asv_scores,
+    tdcf_version=2021,
+    counts={"eval": Counts(181566)},
+    # As in the paper.
+    key_counts={
+        "progress": Counts(16464, 1676, 14788),
+        "eval": Counts(148176, 14816, 133360),
+        "hidden": Counts(16926, 1960, 14966),
+    },
+    licence="ODC-By 1.0",
+    source="https://arxiv.org/abs/2210.02437",
+    downloads=(
+        Download(url="https://zenodo.org/records/4837263", what="audio and protocol", unpack="."),
+        Download(
+            url="https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+            what="keys and ASV scores",
+            md5="037592a0515971bbd0fa3bff2bad4abc",
+            unpack=".",
+        ),
+    ),
+    obtain={
+        "audio": "https://zenodo.org/records/4837263",
+        "protocol": "ASVspoof2021.LA.cm.eval.trl.txt in the archive of the audio, https://zenodo.org/records/4837263",
+        "keys": "https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+        "asv": "LA/ASV of https://www.asvspoof.org/asvspoof2021/LA-keys-full.tar.gz",
+    },
+)

@@ -1,0 +1,58 @@
+"""ASVspoof Laundered: the evaluation set of ASVspoof 2019 LA through noise, rooms and codecs.
+
+Ali et al., "Is Audio Spoof Detection Robust to Laundering Attacks?", IH&MMSec 2024.
+
+Layout: ``<root>/protocols/ASVspoofLauneredDatabase_TYPE.txt`` (spelt like this), one list for each of
+``Noise_Addition``, ``Reverberation``, ``Recompression``, ``Resampling`` and ``Filtering``, with six fields a
+line: speaker, utterance, attack (``-`` or A07–A19), ``bonafide`` or ``spoof``, the type, its setting
+(``babble_0``). The audio is in ``<root>/flac``, as its Readme.txt says, or in ``<root>/TYPE/flac``. An
+utterance is called after its original and the setting, ``LA_E_2834763_babble_0``.
+
+``transmission`` of a trial is the type, ``codec`` the setting; the paper gives a figure for each
+setting (``--by codec``). All 29 settings hold the whole evaluation set, 71,237 trials each. A
+folder with some of the lists (``protocols``) is an evaluation on these. The copy on the Hugging
+Face hub (hashim19/ASVspoofLD) is in Parquet with other columns, and is not read here.
+"""
+
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+
+_TYPES = {"Noise_Addition": 15, "Reverberation": 3, "Recompression": 6, "Resampling": 4, "Filtering": 1}
+_LIST = "ASVspoofLauneredDatabase_"
+_FOLDERS = (".", "ASVspoofLauneredDatabase", "ASVspoofLD")
+
+
+CORPUS = ListedCorpus(
+    title="ASVspoof Laundered",
+    rows=Columns(
+        "speaker, utterance, attack, label, type, setting", fields={"type": "transmission", "setting": "codec"}
+    ),
+    folders_of=lambda stem: (f"{stem.removeprefix(_LIST)}/flac", "flac"),
+    parts={
+        "eval": Files(
+            protocols=[f"{_LIST}{type}.txt" for type in _TYPES],
+            folders=[f"{folder}/{place}" for folder in _FOLDERS for place in ("protocols", ".")],
+            together=True,
+            audio=_FOLDERS,
+            holds=("flac", *(f"{type}/flac" for type in _TYPES)),
+            remedy="give `root` the folder that holds flac or Noise_Addition",
+        )
+    },
+    # Readme.txt has 2,065,873 files, 29 times the trials of ASVspoof 2019 LA.
+    counts={
+        "eval": Counts(
+            2065873,
+            29 * 7355,
+            29 * 63882,
+            {"transmission": {type: settings * 71237 for type, settings in _TYPES.items()}},
+        )
+    },
+    counts_from="Readme.txt and the settings that it lists",
+    obtain={
+        "audio": "the database from Deep Blue Data of the University of Michigan, linked from "
+        "https://datasets.issflab.net/ASVSpoof_Laundered.html",
+        "protocol": "the folder protocols beside the audio, from the same page",
+    },
+    licence="MIT (the card on the Hugging Face hub); ODC-By 1.0 for ASVspoof 2019",
+    source="https://arxiv.org/abs/2408.14712",
+)

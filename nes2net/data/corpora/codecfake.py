@@ -1,0 +1,104 @@
+"""Codecfake: speech that neural codecs made anew.
+
+Xie et al., "The Codecfake Dataset and Countermeasures for the Universally Detection of Deepfake
+Audio", 2024. Not the CodecFake of Wu et al. (Interspeech 2024) or its successor CodecFake+, which
+have other recordings and another layout.
+
+Layout, as the authors' page asks for it: ``<root>/label/{train,dev,C1,…,C7,A1,A2,A3}.txt`` with
+three fields a line (file, ``real`` or ``fake``, number of the codec, 0 for real), and the files
+in the folders ``train``, ``dev`` and, for the ten conditions of the evaluation, ``test/C1`` (or
+only ``C1``) and so on; ``A3_fake`` in the archive. C1 to C6 are the codecs of training, C7 is an
+unseen one, A1 to A3 are systems with audio language models. The ``source`` of a trial of the
+evaluation is its condition; an ``attack`` is ``F01`` and so on, as in the file names.
+
+The bona fide recordings are the same in several conditions, so an id of the evaluation begins
+with its condition (``C1/F01_SSB13650058``). Figures are published for each condition (on the page
+by ``--html``), not for all conditions together. A folder of labels with some of the lists
+(``protocols``) is an evaluation on these conditions. Two editions of the archives exist, of May and
+September 2024; benchmarks name the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+
+_CODECS = tuple(f"C{n}" for n in range(1, 8))
+_CONDITIONS = (*_CODECS, "A1", "A2", "A3")
+_LISTS = {"train": ("train",), "dev": ("dev",), "eval": _CONDITIONS}
+_TABLE = Table(
+    "file",
+    {"label": "label", "attack": "codec"},
+    labels={"real": BONAFIDE, "fake": SPOOF},
+    names="file, label, codec",
+    words={"attack": {"0": None, **{str(n): f"F{n:02}" for n in range(1, 100)}}},
+)
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    """Folders below the root in which the audio of a list may be."""
+    return (name,) if name in ("train", "dev") else (f"test/{name}", name, f"test/{name}_fake", f"{name}_fake")
+
+
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    name = path.stem
+    phase = name if name in ("train", "dev") else "eval"
+    for trial in _TABLE(path, phase, audio):
+        yield trial if phase != "eval" else replace(trial, id=f"{name}/{trial.id}", source=name)
+
+
+CORPUS = ListedCorpus(
+    title="Codecfake",
+    rows=_rows,
+    folders_of=lambda name: (*_folders(name), _folders(name)[0]),
+    parts={
+        split: Files(
+            protocols=[f"{name}.txt" for name in lists],
+            folders=("label", "."),
+            together=True,
+            audio=(".",),
+            holds=[folder for name in lists for folder in _folders(name)],
+            remedy=f"give `root` the folder that holds {'test' if split == 'eval' else split}",
+        )
+        for split, lists in _LISTS.items()
+    },
+    counts={
+        "train": Counts(740747),
+        "dev": Counts(92596),
+        "eval": Counts(
+            421157,
+            by={
+                "source": {
+                    **dict.fromkeys(_CODECS[:6], 26456),
+                    **{"C7": 145505, "A1": 8902, "A2": 8902, "A3": 99112},
+                }
+            },
+        ),
+    },
+    counts_from="the authors' page",
+    obtain={
+        "audio": "the archives of the six Zenodo records that https://github.com/xieyuankun/Codecfake lists; those of training and "
+        "development are zip archives in volumes (`zip -s 0 train_split.zip -O train.zip`)",
+        "protocol": "label.zip from https://zenodo.org/records/13838106",
+    },
+    downloads=(
+        Download(url="https://zenodo.org/records/13838106/files/label.zip", what="all lists", unpack="."),
+        *(
+            Download(
+                url=f"https://zenodo.org/records/13838823/files/{name}.zip",
+                what=f"evaluation, condition {name}",
+                unpack=".",
+            )
+            for name in _CONDITIONS
+            if name != "C7"
+        ),
+        Download(url="https://zenodo.org/records/11125029/files/C7.zip", what="evaluation, condition C7", unpack="."),
+    ),
+    licence="CC BY-NC-ND 4.0",
+    source="https://arxiv.org/abs/2405.04880",
+)

@@ -1,0 +1,348 @@
+"""The facts and methods that the package takes from a corpus, and counts of its trials.
+
+A corpus is a module that declares ``CORPUS``, mostly a :class:`~nes2net.data.corpora.layout.ListedCorpus`. A corpus of another package is
+registered by ``nes2net.registry.corpora.add("mine", "my_module:CORPUS")``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from nes2net.data.audio.waveform import ASVSPOOF_SAMPLES
+from nes2net.data.corpora.protocol import WHOLE, canonical_phase, corpus_root, first_file, known_split
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, trials_digest
+from nes2net.lib.errors import InputError
+from nes2net.metrics.dcf import ASVSPOOF5_COSTS
+from nes2net.metrics.localisation.segments import Segment
+
+#: Fields whose values are counted if a corpus has them.
+COUNTED = ("attack", "codec", "transmission", "source", "vocoder", "quality")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Numbers of trials in a part of a corpus; ``by``: field → value → number. None: unknown."""
+
+    trials: int
+    bonafide: int | None = None
+    spoof: int | None = None
+    by: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there are labelled trials of both classes."""
+        return bool(self.bonafide and self.spoof)
+
+    def differences(self, official: Counts) -> list[str]:
+        """The differences from ``official``, one text each. Numbers unknown to either are left out.
+
+        >>> Counts(3, 1, 2, {"attack": {"A07": 2}}).differences(Counts(3, 2, 1, {"attack": {"A07": 1, "A08": 1}}))
+        ['1 bona fide instead of 2', '2 spoofed instead of 1', 'attack A07: 2 instead of 1', 'attack A08: 0 instead of 1']
+        """
+        pairs = [
+            ("{} trials instead of {}", self.trials, official.trials),
+            ("{} bona fide instead of {}", self.bonafide, official.bonafide),
+            ("{} spoofed instead of {}", self.spoof, official.spoof),
+        ]
+        for name, expected in official.by.items():
+            found = self.by.get(name, {})
+            if found:
+                pairs += [
+                    (f"{name} {value}: {{}} instead of {{}}", found.get(value, 0), expected.get(value, 0))
+                    for value in sorted({*found, *expected})
+                ]
+        return [
+            text.format(f"{found:,}", f"{expected:,}")
+            for text, found, expected in pairs
+            if None not in (found, expected) and found != expected
+        ]
+
+
+def count(trials: Iterable[Trial]) -> Counts:
+    """Count ``trials``. The numbers of the classes are None if no trial is labelled.
+
+    >>> count([Trial("a", label="bonafide"), Trial("b", label="spoof", attack="A07")])
+    Counts(trials=2, bonafide=1, spoof=1, by={'attack': {'A07': 1}})
+    """
+    trials = list(trials)
+    labels = Counter(trial.label for trial in trials)
+    known = labels[BONAFIDE] + labels[SPOOF] > 0
+    by = {}
+    for name in COUNTED:
+        values = Counter(getattr(trial, name) for trial in trials)
+        values.pop(None, None)
+        if values:
+            by[name] = dict(sorted(values.items()))
+    return Counts(len(trials), labels[BONAFIDE] if known else None, labels[SPOOF] if known else None, by)
+
+
+def key_digest(trials: Sequence[Trial]) -> str:
+    """SHA-256 of a key's sorted lines ``id label phase``, independent of how its files are arranged.
+
+    >>> key_digest([Trial("b", label="spoof"), Trial("a", label="bonafide")])[:16]
+    '6e6414d2c27ce533'
+    """
+    return trials_digest(trials, lambda trial: f"{trial.id} {trial.label} {trial.phase or '-'}", in_order=False)
+
+
+class OfficialRow(NamedTuple):
+    """A row of an official table; ``eer`` and ``min_dcf`` are fractions, None without trials."""
+
+    part: str
+    num_bonafide: int
+    num_spoof: int
+    eer: float | None
+    min_dcf: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """A file of a corpus that anybody may fetch."""
+
+    url: str
+    """Its address. The page of a Zenodo record stands for all files of the record, and
+    ``hub:OWNER/NAME[@REVISION]`` for a whole data set of the Hugging Face hub."""
+    name: str = ""
+    """The name to keep it under, below the folder; by default the last part of the address. The
+    files of a record are kept in a folder of this name."""
+    what: str = ""
+    """What it holds, as in ``training audio``."""
+    size: int | None = None
+    """Bytes, if published."""
+    md5: str = ""
+    """Published checksum, hexadecimal; empty if there is none."""
+    sha256: str = ""
+    """Published checksum, hexadecimal; empty if there is none."""
+    unpack: str | None = None
+    """The folder below the corpus's folder into which the archive is unpacked; None keeps it packed."""
+    licence: str = ""
+    """Its licence, if it differs from the corpus's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(ABC):
+    """The facts of a corpus, and its trials.
+
+    :class:`~nes2net.data.corpora.layout.ListedCorpus` and :class:`~nes2net.data.corpora.folders.FolderCorpus`
+    derive the trials from a declaration of the files.
+
+    Methods raise :class:`~nes2net.lib.errors.InputError` if a file is malformed or a part unknown, and
+    :class:`~nes2net.data.corpora.protocol.NotFound`, which names every path tried, if a file is missing.
+    They open no audio file.
+    """
+
+    title: str
+    """Its usual name."""
+    segments: Callable[..., dict[str, list[Segment]]] | None = None
+    """``segments(root, split, protocols=None)``: utterance → its bona fide and spoofed segments, which
+    cover it from 0 to its duration; None if there are no such labels, or they are of frames only."""
+    segment_labels: Callable[..., dict[str, NDArray]] | None = None
+    """``segment_labels(root, split, resolution, protocols=None)``: utterance → labels (T,) of frames
+    of ``resolution`` ms, 1 bona fide, 0 spoof; None if only whole utterances are labelled."""
+    asv_scores: Callable[..., tuple[NDArray, NDArray, NDArray]] | None = None
+    """``asv_scores(path, phase)``: target, nontarget and spoof scores of the organisers' system of
+    speaker verification; None if there is no such system, and therefore no min t-DCF."""
+    official_table: Callable[[Sequence[Trial], NDArray], list[OfficialRow]] | None = None
+    """``official_table(trials, scores)``: the rows published for a system, from labelled trials and
+    their scores, shape (N,), in the order of the score file; None if there is no such table."""
+
+    phases: tuple[str, ...] = ()
+    """The parts that its labels name; the ``splits`` if empty."""
+    key_files: Sequence[str] = ()
+    """Where the key, the file of the labels, may be below its folder; empty if the lists hold the labels."""
+    user_defined: bool = False
+    """Whether it is a user's own: ``root`` may be a list, and ``"all"`` is a part."""
+    about: str = ""
+    """What it holds, for the list of all corpora; needed only if it has no official ``counts``."""
+    takes: str = "FOLDER"
+    """What ``root`` may be, in an example of a command."""
+    home: Callable[[], Path] | None = None
+    """``home()``: its folder, for a corpus that is fetched; None if users say where it is."""
+    test_samples: int = ASVSPOOF_SAMPLES
+    """Samples of an utterance in '4sec' scoring."""
+
+    eer_method: str = "asvspoof"
+    """Rule of the published EER, see :func:`nes2net.metrics.compute_eer`."""
+    min_dcf_options: Mapping[str, Any] = field(default_factory=dict)
+    """Costs of the published minDCF, as options of :func:`nes2net.metrics.compute_min_dcf`."""
+    min_dcf_costs: str = ASVSPOOF5_COSTS
+    """The name of these costs."""
+    tdcf_version: int = 2021
+    """Form of the published min t-DCF, see :func:`nes2net.metrics.compute_min_tdcf`."""
+    excluded: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """Field of a trial → its values that the published figures leave out."""
+
+    counts: Mapping[str, Counts] = field(default_factory=dict)
+    """Split → the official numbers of its protocol."""
+    key_counts: Mapping[str, Counts] = field(default_factory=dict)
+    """Phase → the official numbers of its labels; if empty, ``counts`` holds them."""
+    key_digests: Mapping[str, str] = field(default_factory=dict)
+    """Phase → :func:`key_digest` of its official labelled trials, if known."""
+    asv_counts: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    """Phase → the official numbers of target, nontarget and spoof scores, if known."""
+    editions: Mapping[str, Mapping[str, Counts]] = field(default_factory=dict)
+    """Name of a further edition → its numbers, as in ``counts``."""
+    counts_from: str = ""
+    """Where ``counts`` come from, such as ``the paper, Table 2``, if no official file was counted;
+    a copy may then differ from them without an error."""
+    obtain: Mapping[str, str] = field(default_factory=dict)
+    """``audio``, ``protocol``, ``keys`` or ``asv`` → where to get it."""
+    downloads: Sequence[Download] = ()
+    """The files that ``nes2net data download`` fetches; empty if somebody has to be asked."""
+    by_hand: Sequence[str] = ()
+    """What a person has to do for the rest, one step each; by default what ``obtain`` says if there
+    are no ``downloads``, otherwise nothing."""
+    licence: str = ""
+    """The licence of the recordings; empty if it is not known. If sources disagree, the publisher's page decides."""
+    source: str = ""
+    """The page or paper that describes it."""
+    beside: str | None = None
+    """Pattern (:mod:`re`) of names, without suffix, of recordings that are not trials."""
+
+    @property
+    @abstractmethod
+    def splits(self) -> tuple[str, ...]:
+        """Its parts."""
+
+    @abstractmethod
+    def find_protocol(self, root: str | Path | None, split: str = "eval", protocols: str | Path | None = None) -> Path:
+        """The file, or folder of files, that lists the trials of ``split``.
+
+        Args:
+            root: The folder of the corpus; None for a corpus that is fetched.
+            protocols: The folder of the protocols, or a protocol, if it is not in ``root``.
+        """
+
+    @abstractmethod
+    def find_audio(self, root: str | Path | None, split: str = "eval") -> Path:
+        """The folder of the audio of ``split``."""
+
+    @abstractmethod
+    def read_protocol(self, path: Path, split: str | None = None, audio: Path | None = None) -> list[Trial]:
+        """The trials of a protocol, with paths below ``audio`` if it is given."""
+
+    @abstractmethod
+    def keys(self, path: str | Path | None, phase: str | None = None) -> list[Trial]:
+        """The labelled trials of ``phase`` without audio, for evaluation.
+
+        Args:
+            path: A key or protocol, or a folder in which it is sought.
+            phase: None for all phases, or for all splits that have a protocol.
+        """
+
+    def trials(
+        self, root: str | Path | None, split: str = "eval", *, protocols: str | Path | None = None
+    ) -> list[Trial]:
+        """The trials of ``split`` in the order of the protocol, with the paths of their audio.
+
+        It takes the arguments of :meth:`find_protocol`.
+        """
+        split = known_split(split, self.accepted_splits, self.title)
+        root = corpus_root(self.place(root))
+        return self.read_protocol(self.find_protocol(root, split, protocols), split, self.find_audio(root, split))
+
+    def find_splits(self, root: str | Path | None, protocols: str | Path | None = None) -> tuple[str, ...]:
+        """The parts that a copy should have; for a user's own corpus, the parts that are there."""
+        return self.splits
+
+    def find_key(self, path: str | Path) -> Path:
+        """The key, ``path`` itself or one of ``key_files`` below it."""
+        path = Path(path)
+        if path.is_file():
+            return path
+        return first_file(
+            [path / file for file in self.key_files],
+            what=f"key of {self.title}",
+            remedy=f"give the folder of keys that holds {self.key_files[0]}",
+        )
+
+    @property
+    def accepted_splits(self) -> tuple[str, ...]:
+        """The parts that may be asked for."""
+        return (*self.splits, WHOLE) if self.user_defined else self.splits
+
+    def place(self, root: str | Path | None) -> Path:
+        """``root``; if it is None or ``"."``, the folder of a corpus that is fetched.
+
+        Raises:
+            InputError: if there is no ``root`` and the corpus is not fetched, or cannot be.
+        """
+        if self.home is not None and (root is None or str(root) in ("", ".")):
+            return self.home()
+        if root is None:
+            raise InputError(f"where is {self.title}? name its folder with `root`")
+        return Path(root)
+
+    def labelled_counts(self, phase: str) -> Counts | None:
+        """The official numbers of labelled trials of ``phase``; None if they are not known."""
+        return (self.key_counts or self.counts).get(canonical_phase(phase))
+
+    def official_counts(self, split: str, found: Counts) -> Counts | None:
+        """The official numbers of ``split``, in the edition that ``found`` equals or else in the first one.
+
+        None if they are not known.
+        """
+        known = [counts[split] for counts in (self.counts, *self.editions.values()) if split in counts]
+        return next((counts for counts in known if not found.differences(counts)), known[0] if known else None)
+
+    def describe_trials(self, trials: Sequence[Trial], split: str, phase: str | None = None) -> dict[str, Any]:
+        """Plain data that tells ``trials`` from others in the same layout: their number, a digest of their ids.
+
+        ``official`` is whether there are as many as in the official part; true if that is not known.
+        """
+        found, part = count(trials), canonical_phase(phase or split)
+        official = self.labelled_counts(part) if phase else self.official_counts(part, found)
+        unlike = official is not None and not self.counts_from and bool(found.differences(official))
+        ids = trials_digest(trials, lambda trial: trial.id, in_order=False)
+        return {"trials": len(trials), "ids_sha256": ids, "official": not unlike}
+
+    def differences_from_official(self, key: Sequence[Trial], phase: str) -> list[str] | None:
+        """The differences of the labelled trials ``key`` of ``phase`` from the official ones.
+
+        Each is one text. None if the official numbers are not known, or if they differ but come
+        only from a paper.
+        """
+        found, digest = count(key), self.key_digests.get(canonical_phase(phase))
+        official = self.labelled_counts(phase)
+        if official is not None and not self.key_counts:
+            official = self.official_counts(canonical_phase(phase), found)
+        if official is None:
+            return None
+        if differences := found.differences(official):
+            return None if self.counts_from else differences
+        return ["as many trials, but other ids or labels"] if digest is not None and key_digest(key) != digest else []
+
+    def check_phase(self, phase: str, key: Sequence[Trial]) -> None:
+        """Raise :class:`~nes2net.lib.errors.InputError` if there is no ``phase``.
+
+        Without this check, a key that names no phases would pass for any phase. ``key`` holds the
+        labelled trials. If a user's own list names no parts, its only phases are ``eval`` and
+        ``all``, which are the same.
+        """
+        phase = canonical_phase(phase)
+        known = self.phases or self.splits
+        if self.user_defined:
+            known = tuple(dict.fromkeys([*known, *sorted({trial.phase for trial in key if trial.phase}), WHOLE]))
+        if phase not in known:
+            raise InputError(f"{self.title} has no phase '{phase}'; it has {', '.join(known)}")
+        if self.user_defined and phase not in ("eval", WHOLE) and all(trial.phase is None for trial in key):
+            raise InputError(
+                f"the list names no parts, so there is no phase '{phase}'; fill its column 'split', or ask for '{WHOLE}'"
+            )
+        if not self.user_defined and all(trial.phase is None for trial in key):
+            # Labels without phases may belong to another phase, which their numbers tell.
+            found = count(key)
+            known_counts = {name: n for name, n in (self.key_counts or self.counts).items() if n.labelled}
+            fits = [name for name, n in known_counts.items() if (found.bonafide, found.spoof) == (n.bonafide, n.spoof)]
+            if fits and phase not in fits:
+                raise InputError(
+                    f"the labels name no phases, and their numbers ({found.bonafide:,} bona fide, {found.spoof:,} "
+                    f"spoofed) belong to phase {fits[0]} of {self.title}, not to {phase}; ask for `phase={fits[0]}`"
+                )

@@ -1,0 +1,98 @@
+"""CtrSVDD, singing voice deepfakes.
+
+Zang et al., "CtrSVDD: A Benchmark Dataset and Baseline Analysis for Controlled Singing Voice
+Deepfake Detection", Interspeech 2024.
+
+Layout: ``<root>/{train,dev,test}_set/ID.flac`` and ``{train,dev,test}.txt`` with six fields a line:
+source set, singer, utterance, ``-``, attack (``-`` or A01–A14), ``bonafide`` or ``deepfake``.
+84,404 / 43,625 / 92,769 trials. The evaluation set was first published without labels; without them
+its files are unlabelled trials, sorted by name. Reading a missing file that a list names
+is an error; the published code trains on four seconds of silence instead (deviation 16). The
+published results leave out attack A14, and the results "w/o ACE" also leave out the source set
+``acesinger``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numpy.typing import NDArray
+
+from nes2net.data.audio.waveform import IN_THE_WILD_SAMPLES
+from nes2net.data.corpora.corpus import Counts, Download, OfficialRow
+from nes2net.data.corpora.layout import Columns, Files, ListedCorpus
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.metrics.tables import CTRSVDD_DCF, ctrsvdd_rows
+
+_BONAFIDE = (
+    "the recordings of Oniku Kurumi, Ofuton P, Kiritan and JVS-MuSiC are not in the archives: get them from their owners and cut "
+    "them with segment.py of https://github.com/SVDDChallenge/CtrSVDD_Utils"
+)
+_PARTS = {"source": "source {} (with A14)", "subset": "all without {}", "attack": "attack {} (without acesinger)"}
+
+
+def _part(protocols: Sequence[str], audio: Sequence[str], unlisted: str = "") -> Files:
+    # Archives unpacked into a folder of their own name give train_set/train_set.
+    folders = [place for folder in audio for place in (f"{folder}/{folder}", folder)]
+    return Files(protocols, folders, (".", *audio), f"give the folder that holds {audio[0]}", unlisted=unlisted)
+
+
+def official_table(trials: Sequence[Trial], scores: NDArray) -> list[OfficialRow]:
+    """The table that ``EER_minDCF.py`` prints, from labelled trials and their scores, shape (N,).
+
+    Sources stand in the order of their first trials, which is the order of the score file.
+    """
+    rows = ctrsvdd_rows(
+        scores,
+        [trial.label == BONAFIDE for trial in trials],
+        [str(trial.source) for trial in trials],
+        [trial.attack for trial in trials],
+    )
+    return [
+        OfficialRow(_PARTS[row.kind].format(row.name), row.num_bonafide, row.num_spoof, row.eer, row.min_dcf)
+        for row in rows
+    ]
+
+
+CORPUS = ListedCorpus(
+    title="CtrSVDD",
+    rows=Columns(
+        "source set, singer, utterance, -, attack, label",
+        labels={"bonafide": BONAFIDE, "deepfake": SPOOF},
+        fields={"source set": "source", "singer": "speaker"},
+    ),
+    parts={
+        "train": _part(["train.txt"], ["train_set", "train"]),
+        "dev": _part(["dev.txt"], ["dev_set", "dev"]),
+        "eval": _part(
+            ["test.txt", "test_labels.txt", "test_set.txt", "eval.txt"],
+            ["test_set", "test", "eval_set", "eval"],
+            unlisted=".flac",
+        ),
+    },
+    official_table=official_table,
+    test_samples=IN_THE_WILD_SAMPLES,
+    eer_method="sklearn",
+    min_dcf_options=CTRSVDD_DCF,
+    min_dcf_costs="CtrSVDD, ½ FRR + ½ FAR",
+    excluded={"attack": ("A14",)},
+    # Table 1 of the challenge's evaluation plan (train, dev) and the paper (eval).
+    counts={
+        "train": Counts(84404, 12169, 72235),
+        "dev": Counts(43625, 6547, 37078),
+        "eval": Counts(92769, 13596, 79173),
+    },
+    licence="CC BY-NC-ND 4.0; some bona fide recordings under stricter ones of their owners",
+    source="https://arxiv.org/abs/2406.02438",
+    downloads=(
+        Download(url="https://zenodo.org/records/10467648", what="training and development", unpack="."),
+        Download(url="https://zenodo.org/records/10742049", what="evaluation, audio", unpack="."),
+        Download(url="https://zenodo.org/records/12703261", what="evaluation, labels", unpack="."),
+    ),
+    by_hand=(_BONAFIDE,),
+    obtain={
+        "audio": f"https://zenodo.org/records/10467648 (train, dev), https://zenodo.org/records/10742049 (test); {_BONAFIDE}",
+        "protocol": "train.txt and dev.txt from https://zenodo.org/records/10467648; the labels of the test set, as test.txt, from "
+        "https://zenodo.org/records/12703261",
+    },
+)

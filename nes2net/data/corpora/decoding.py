@@ -1,0 +1,162 @@
+"""Decoding all files of a corpus in parallel, for their lengths, rates and faults."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.data.audio.read import measure_audio
+from nes2net.data.audio.waveform import SAMPLE_RATE
+from nes2net.lib.errors import InputError
+from nes2net.lib.progress import ProgressDisplay
+from nes2net.lib.search_path import secure_multiprocessing
+from nes2net.lib.this_process import usable_processors
+
+_CHUNK = 32  # files that a process reads before it reports
+# Chunks handed out per process ahead of the results: no process waits, and memory does not grow
+# with the corpus.
+_AHEAD = 4
+
+
+class Decoded(NamedTuple):
+    """A file's rate in Hz, channels, length and decoder (FFmpeg is the second), or its fault."""
+
+    path: Path
+    sample_rate: int = 0
+    channels: int = 0
+    seconds: float = 0.0
+    second_decoder: bool = False
+    error: str | None = None
+
+
+@dataclass
+class Decoding:
+    """Statistics of the files of a corpus.
+
+    Names are paths below the folder of audio; ``unreadable`` holds name → reason.
+    """
+
+    files: int = 0
+    seconds: float = 0.0
+    shortest: tuple[float, str] = (float("inf"), "")
+    longest: tuple[float, str] = (0.0, "")
+    rates: Counter[int] = field(default_factory=Counter)
+    channels: Counter[int] = field(default_factory=Counter)
+    second_decoder: list[str] = field(default_factory=list)
+    other_rate: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, decoded: Decoded, name: str) -> None:
+        """Count one file."""
+        self.files += 1
+        if decoded.error is not None:
+            self.unreadable[name] = decoded.error
+            return
+        self.seconds += decoded.seconds
+        self.shortest = min(self.shortest, (decoded.seconds, name))
+        self.longest = max(self.longest, (decoded.seconds, name))
+        self.rates[decoded.sample_rate] += 1
+        self.channels[decoded.channels] += 1
+        if decoded.sample_rate != SAMPLE_RATE:
+            self.other_rate.append(name)
+        if decoded.second_decoder:
+            self.second_decoder.append(name)
+
+
+def decode_all(paths: Sequence[Path], folder: Path, workers: int | None = None, title: str = "decoding") -> Decoding:
+    """Decode the files below ``folder`` whole, and show the progress under ``title``.
+
+    A file that cannot be decoded, or that makes a decoder crash, is named in the result; the other
+    files are still decoded.
+
+    Args:
+        workers: Processes that decode; None for one per processor, 0 to decode in this process.
+
+    Raises:
+        InputError: if ``workers`` is negative.
+    """
+    if workers is None:
+        workers = usable_processors()
+    if workers < 0:
+        raise InputError(f"{workers} processes cannot decode; give 0 (this one) or more")
+    chunks = [paths[start : start + _CHUNK] for start in range(0, len(paths), _CHUNK)]
+    results = map(_decode_each, chunks) if workers == 0 else decode_in_parallel(chunks, workers)
+    decoding = Decoding()
+    with ProgressDisplay[None](title=title, unit="file", total=len(paths), leave=True) as display:
+        for chunk in results:
+            for decoded in chunk:
+                decoding.add(decoded, os.path.relpath(decoded.path, folder))
+            display.update(len(chunk))
+    return decoding
+
+
+def decode(path: Path) -> Decoded:
+    """Decode a file as :func:`nes2net.data.audio.read.load_audio`, and verify the MD5 sum of FLAC."""
+    try:
+        sample_rate, channels, length, second_decoder = measure_audio(path)
+    except InputError as error:
+        return Decoded(path, error=str(error).removeprefix(f"audio file {path} "))
+    return Decoded(path, sample_rate, channels, length / sample_rate, second_decoder)
+
+
+def _decode_each(paths: Sequence[Path], decode: Callable[[Path], Decoded] = decode) -> list[Decoded]:
+    return [decode(path) for path in paths]
+
+
+def decode_in_parallel(
+    chunks: Sequence[Sequence[Path]], workers: int, decode: Callable[[Path], Decoded] = decode
+) -> Iterator[list[Decoded]]:
+    """Decode one chunk after another in ``workers`` processes.
+
+    If a file kills its process, no other file is lost.
+    """
+    waiting = deque(chunks)
+    while waiting:
+        handed_out: deque[tuple[Sequence[Path], Future]] = deque()
+        unfinished: list[Sequence[Path]] = []
+        pool = _pool(workers)
+        try:
+            while handed_out or (waiting and not unfinished):
+                while waiting and not unfinished and len(handed_out) < _AHEAD * workers:
+                    chunk = waiting.popleft()
+                    try:
+                        future = pool.submit(_decode_each, chunk, decode)
+                    except BrokenProcessPool as error:  # an earlier file killed a process
+                        future = Future()
+                        future.set_exception(error)
+                    handed_out.append((chunk, future))
+                chunk, future = handed_out.popleft()
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    unfinished.append(chunk)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        # The file that killed a process is in a chunk that a process had taken or was about to
+        # take: one of the first.
+        suspects, others = unfinished[: 2 * workers + 1], unfinished[2 * workers + 1 :]
+        waiting.extendleft(reversed(others))
+        for path in itertools.chain.from_iterable(suspects):
+            with _pool(1) as pool:
+                try:
+                    decoded = pool.submit(decode, path).result()
+                except BrokenProcessPool:
+                    decoded = Decoded(path, error="the process that decoded it crashed")
+            yield [decoded]
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Without fork, which would copy the locks of this process's threads (PyTorch's, the progress
+    # bar's).
+    secure_multiprocessing()
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    return ProcessPoolExecutor(workers, mp_context=context)

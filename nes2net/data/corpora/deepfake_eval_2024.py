@@ -1,0 +1,41 @@
+"""Deepfake-Eval-2024, its audio.
+
+Chandra et al., "Deepfake-Eval-2024: A Multi-Modal In-the-Wild Benchmark of Deepfakes Circulated
+in 2024", 2025.
+
+Layout: ``<root>/audio-metadata-publish.csv`` (also ``audio-metadata.csv``, ``metadata.csv``),
+which has the columns ``Filename``, ``Ground Truth`` (``Real`` or ``Fake``) and ``Finetuning Set``
+(``Train`` or ``Test``) among others, and the files of many formats in ``<root>/audio-data``. The
+published figures rest on ``Test``, here ``eval``. Rows without a part or with another truth are
+left out, as other people's preparations do.
+
+Recordings are up to many minutes long. The paper's detectors, and detectors compared with them
+since, score windows and take the mean; ``--samples full`` or ``--track`` scores more than the first
+four seconds. The paper does not state the numbers of trials, and a copy is behind an agreement, so
+no numbers are given here.
+"""
+
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+_FILES = ("audio-metadata-publish.csv", "audio-metadata.csv", "metadata.csv")
+
+CORPUS = ListedCorpus(
+    title="Deepfake-Eval-2024",
+    rows=Table(
+        "Filename",
+        {"label": "Ground Truth", "phase": "Finetuning Set"},
+        labels={"Real": BONAFIDE, "Fake": SPOOF, "Unknown": None, "": None},
+        phases={"Train": "train", "Test": "eval", "": None},
+    ),
+    parts={
+        split: Files(_FILES, ("audio-data",), remedy="give `root` the folder that holds audio-data")
+        for split in ("train", "eval")
+    },
+    obtain={
+        "audio": "audio-data of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024, after agreeing to its terms",
+        "protocol": "audio-metadata-publish.csv of https://huggingface.co/datasets/nuriachandra/Deepfake-Eval-2024",
+    },
+    licence="CC BY-SA 4.0, and not for what may harm; access on request",
+    source="https://arxiv.org/abs/2503.02857",
+)

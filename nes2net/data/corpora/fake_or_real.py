@@ -1,0 +1,46 @@
+"""Fake-or-Real (FoR).
+
+Reimao and Tzerpos, "FoR: A Dataset for Synthetic Speech Detection", SpeD 2019.
+
+Layout: four editions, each ``<edition>/{training,validation,testing}/{real,fake}/*`` (WAV, and
+MP3 in the first): ``for-original`` as collected; ``for-norm`` in one rate, loudness and number of
+channels, balanced in class and gender; ``for-2seconds``, cut to two seconds; ``for-rerecorded``,
+played and recorded again. The folder of one edition is the corpus. No file says which system made a
+recording, or who speaks.
+
+The numbers are in circulation for the editions on the publishers' server; we did not count files.
+The paper judges by accuracy; the EER follows ASVspoof's rule.
+"""
+
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.folders import FolderCorpus, Place
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+CORPUS = FolderCorpus(
+    title="Fake-or-Real",
+    places=(Place("{phase}/{label}/*"),),
+    split_folders={"training": "train", "validation": "dev", "testing": "eval"},
+    labels={"real": BONAFIDE, "fake": SPOOF},
+    # Copies on Kaggle have a folder of each edition in another.
+    roots=(
+        *(".", "for-norm", "for-norm/for-norm", "for-original", "for-original/for-original"),
+        *("for-2seconds", "for-2sec", "for-2sec/for-2seconds"),
+        *("for-rerecorded", "for-rerec", "for-rerec/for-rerecorded"),
+    ),
+    remedy="give `root` the folder of one edition, which holds training, validation and testing",
+    counts={"train": Counts(53868), "dev": Counts(10798), "eval": Counts(4634)},
+    editions={
+        "for-2seconds": {"train": Counts(13956), "dev": Counts(2826), "eval": Counts(1088)},
+        "for-rerecorded": {"train": Counts(10208), "dev": Counts(2244), "eval": Counts(816)},
+    },
+    counts_from="what others report of for-norm",
+    obtain={
+        "audio": "for-norm.tar.gz (or for-original, for-2sec, for-rerec) from https://bil.eecs.yorku.ca/datasets/",
+        "protocol": "the audio alone, whose folders are the labels",
+    },
+    downloads=(
+        Download(url="https://bil.eecs.yorku.ca/share/for-norm.tar.gz", what="the edition for-norm", unpack="."),
+    ),
+    licence="not stated where it is published; see https://bil.eecs.yorku.ca/datasets/",
+    source="https://bil.eecs.yorku.ca/datasets/",
+)

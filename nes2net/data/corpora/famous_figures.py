@@ -1,0 +1,74 @@
+"""Famous Figures: public figures and their deepfakes.
+
+Ali et al., "Collecting, Curating, and Annotating Good Quality Speech deepfake dataset for Famous
+Figures: Process and Challenges", Interspeech 2025.
+
+Layout: ``<root>/protocol.txt``, separated by tabs, with the columns ``AudioName``, ``Speaker``,
+``Source`` (the system, ``-`` for bona fide), ``Label`` and ``AudioPath``, and the files in
+``<root>/SPEAKER/SOURCE/NAME.wav``. Bona fide files are in ``SPEAKER/Bonafide``.
+In an ``AudioPath``, which is absolute on the authors' machine, only the last three parts count. An
+id is ``SPEAKER/SOURCE/NAME``, because names are not unique without speaker and source. The corpus
+has no parts; everything is ``eval``. Rates differ between systems (16, 24 and 44.1 kHz), which
+tells classes apart; audio is scored at 16 kHz.
+
+The layout was inferred from other people's programs, not from the corpus. Its copy on the Hugging
+Face hub (issf/famousfigures, on request) is in Parquet by speaker with columns of its own, which is
+not read here. People who evaluate on it report 348,135 trials.
+"""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+from nes2net.lib.errors import InputError, shown
+
+_BONAFIDE = "Bonafide"
+
+
+def _inner(place: str) -> str:
+    """The path of an ``AudioPath`` below the folder of the speakers."""
+    parts = PurePosixPath(place).parts[-3:]
+    if len(parts) < 3 or ".." in parts or parts[0] == "/":
+        raise InputError(f"expected a path SPEAKER/SOURCE/NAME.wav, found {shown(place)}")
+    return "/".join([parts[0], _BONAFIDE if parts[1] == "-" else parts[1], parts[2]])
+
+
+CORPUS = ListedCorpus(
+    title="Famous Figures",
+    rows=Table(
+        "AudioPath",
+        {"speaker": "Speaker", "attack": "Source", "label": "Label"},
+        labels={
+            form(word): label
+            for word, label in (("bonafide", BONAFIDE), ("bona-fide", BONAFIDE), ("spoof", SPOOF))
+            for form in (str.lower, str.capitalize, str.title, str.upper)
+        },
+        words={"attack": {_BONAFIDE: None}},
+        delimiter="\t",
+        inner=_inner,
+    ),
+    parts={
+        "eval": Files(
+            protocols=["protocol.txt"],
+            folders=(".", "famousfigures"),
+            audio=("famousfigures", "."),
+            remedy="give `root` the folder of the speakers",
+        )
+    },
+    counts={"eval": Counts(348135)},
+    counts_from="those who evaluate on it",
+    obtain={
+        "audio": "https://huggingface.co/datasets/issf/famousfigures (on request), or from its authors",
+        "protocol": "protocol.txt beside the audio",
+    },
+    by_hand=(
+        "ask for access on https://huggingface.co/datasets/issf/famousfigures",
+        "there it is in Parquet files by speaker; write each row as SPEAKER/SOURCE/NAME.wav, and the list protocol.txt, as "
+        "`nes2net info famous_figures` says, or ask its authors for the files",
+    ),
+    licence="see https://huggingface.co/datasets/issf/famousfigures",
+    source="https://arxiv.org/abs/2507.00324",
+)

@@ -1,0 +1,183 @@
+"""Tables of ids: lines or CSV rows that give each utterance one value, such as a score or a label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nes2net.data.audio.files import AUDIO_SUFFIXES
+from nes2net.data.corpora.protocol import read_csv
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError, shown
+from nes2net.lib.text_files import read_rows
+
+#: Names of a column of ids or paths; case counts for nothing, and ``-`` and a space are ``_``.
+ID_COLUMNS = (
+    *("utterance", "utterance_id", "utt", "utt_id", "uttid", "id", "trial", "trial_id"),
+    *("path", "file", "filename", "file_name", "file_path", "filepath", "audio", "audio_path", "name"),
+)
+#: Names of a column of labels.
+LABEL_COLUMNS = ("label", "cm_label", "key", "class")
+#: What may separate the fields of a row, apart from white space, and its name.
+DELIMITERS = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "vertical bars"}
+
+
+def column_name(name: str) -> str:
+    """The name of a column as it is compared.
+
+    >>> column_name(" CM-Score ")
+    'cm_score'
+    """
+    return name.strip().strip('"').lower().replace("-", "_").replace(" ", "_")
+
+
+def first_line(path: Path) -> str:
+    """The first line that is not blank; empty if ``path`` is not a regular file or cannot be read."""
+    if not path.is_file():  # opening a pipe would wait for ever
+        return ""
+    try:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            lines = file.read(4096).split("\n")
+    except OSError:
+        return ""
+    return next((line for line in lines if line.strip()), "")
+
+
+def delimiter_of(line: str) -> str | None:
+    """What separates the fields of ``line``; None for white space.
+
+    >>> delimiter_of("path;label"), delimiter_of("LA_E_1 0.5")
+    (';', None)
+    """
+    counts = {delimiter: line.count(delimiter) for delimiter in DELIMITERS}
+    most = max(counts, key=counts.__getitem__)
+    return most if counts[most] else None
+
+
+class IdTable(NamedTuple):
+    """The rows of a table of ids, with the numbers of their lines, and where id and value stand in a row."""
+
+    rows: Iterator[tuple[int, list[str]]]
+    id_column: int
+    value_column: int
+
+
+def read_id_table(
+    path: Path, what: str, names: Sequence[str], is_value: Callable[[str], bool], between: Sequence[str] = ()
+) -> IdTable:
+    """Open a table that gives each utterance one value.
+
+    A header is recognised by a column of one of ``names``. Without a header the first column holds
+    the id and the last one the value; one of at most two columns between them holds a word of ``between``.
+
+    Args:
+        what: the value, such as ``"score"``.
+        names: names of its column, as :func:`column_name` writes them.
+        is_value: whether a field may be a value.
+
+    Raises:
+        InputError: if no column of ids or of values is found, or a row has another number of fields.
+    """
+    line = first_line(path)
+    words = line.split()
+    by_words = [column_name(word) for word in words]
+    delimiter = delimiter_of(line)
+    if len(words) > 1 and (is_value(words[-1]) or (delimiter != "\t" and set(names) & set(by_words))):
+        delimiter = None
+    fields = words if delimiter is None else line.split(delimiter)
+    header = [column_name(field) for field in fields]
+    values = [header.index(name) for name in names if name in header]
+    ids = [header.index(name) for name in ID_COLUMNS if name in header]
+    if values and not ids:
+        raise InputError(
+            f"{path}: no column of ids in the header {shown(line.strip())} (separated by {_separated(delimiter)}); "
+            f"call it one of {', '.join(ID_COLUMNS)}"
+        )
+    inner = {field.strip() for field in fields[1:-1]}
+    if not values and len(fields) > 2 and (len(fields) > 4 or not inner & set(between)):
+        raise InputError(
+            f"{path}, line 1: expected 2 fields (utterance {what}), found {len(fields)}: {shown(line.strip())} (separated "
+            f"by {_separated(delimiter)}); keep these two columns, or add a header that names them ({', '.join(names)})"
+        )
+    num_fields = max(len(fields), 2)
+    if delimiter is not None:
+        rows = _rows_of_csv(path, delimiter, ids[0] if values else 0)
+    else:
+        expected = f"utterance {what}" if len(fields) <= 2 else f"as in line 1: {' '.join(words)}"
+        rows = read_rows(path, num_fields, expected)
+    if not values:
+        return IdTable(rows, 0, num_fields - 1)
+    next(rows, None)
+    return IdTable(rows, ids[0], values[0])
+
+
+def _rows_of_csv(path: Path, delimiter: str, id_column: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV file, without spaces in the ids."""
+    for line, row in read_csv(path, delimiter):
+        row = [field.strip() for field in row]
+        row[id_column] = "%20".join(row[id_column].split())
+        if not row[id_column]:
+            raise InputError(f"{path}, line {line}: names no utterance: {shown(delimiter.join(row))}")
+        yield line, row
+
+
+def read_labels(path: Path, labels: Mapping[str, str]) -> Iterator[Trial]:
+    """The labelled trials of a file of labels alone, by their ids without suffixes of audio.
+
+    Args:
+        labels: word, in lower case → our label.
+
+    Raises:
+        InputError: as :func:`read_id_table`, or if a label is unknown. 0 and 1 are unknown too,
+            because some corpora call bona fide 0, others 1.
+    """
+    rows, id_column, label_column = read_id_table(path, "label", LABEL_COLUMNS, lambda word: word.lower() in labels)
+    for line, row in rows:
+        word = row[label_column].lower()
+        if word not in labels:
+            raise InputError(f"{path}, line {line}: {unknown_label(row[label_column], labels)}")
+        yield Trial(next(possible_ids(row[id_column])), label=labels[word])
+
+
+def unknown_label(word: str, labels: Iterable[str]) -> str:
+    """The message that ``word`` is none of ``labels``.
+
+    >>> unknown_label("x", ["bonafide", "spoof"])
+    "unknown label 'x'; expected one of bonafide, spoof"
+    """
+    message = f"unknown label {shown(word)}; expected one of {', '.join(labels)}"
+    if word in ("0", "1"):
+        return f"{message}: numbers do not say which class is bona fide, so write the words"
+    return message
+
+
+def labels_alone(path: Path) -> bool:
+    """Whether ``path`` looks like a file with an id and a label in each row, and nothing else."""
+    line = first_line(path)
+    delimiter = delimiter_of(line)
+    words = line.split()
+    fields = words if len(words) == 2 or delimiter is None else line.split(delimiter)
+    header = [column_name(field) for field in fields]
+    names = {name for name in header if name}
+    return len(names) == 2 and (len(fields) == 2 or bool(names & set(LABEL_COLUMNS)))
+
+
+def _separated(delimiter: str | None) -> str:
+    return "white space" if delimiter is None else DELIMITERS[delimiter]
+
+
+def possible_ids(id: str) -> Iterator[str]:
+    """The ids that ``id`` may mean: without the suffix of audio, then without the folders before it.
+
+    >>> list(possible_ids("D:\\\\data\\\\eval\\\\a.mp3"))
+    ['D:/data/eval/a', 'data/eval/a', 'eval/a', 'a']
+    """
+    name = id.replace("\\", "/")
+    stem, dot, suffix = name.rpartition(".")
+    if stem and f"{dot}{suffix.lower()}" in AUDIO_SUFFIXES:
+        name = stem
+    yield name
+    while "/" in name:
+        name = name.partition("/")[2]
+        yield name

@@ -1,0 +1,81 @@
+"""LibriSeVoc: LibriTTS through six vocoders.
+
+Sun et al., "AI-Synthesized Voice Detection Using Neural Vocoder Artifacts", CVPR Workshops 2023.
+
+Layout of the archive: ``<root>/gt/27_123349_000006_000000.wav`` and, for each vocoder, files such
+as ``<root>/diffwave/27_123349_000006_000000_gen.wav``. The authors' repository has the lists
+``train.txt``, ``dev.txt`` and ``test.txt`` of recordings of ``gt``, one a line; each gives seven
+trials. The authors' own program takes the first 7,920 of each folder as the file system lists them,
+which cannot be repeated. The lists have as many trials, and so has the set of the Speech
+Anti-Spoofing Arena (18,487, as ``eval`` here). Benchmarks that report 92,407 trials take all parts
+together.
+
+An id is the path below the root without suffix; ``attack`` is the vocoder, and the speaker is the
+first field of a name. The rate is 24 kHz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files, ListedCorpus
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+from nes2net.lib.text_files import read_rows
+
+_VOCODERS = ("diffwave", "melgan", "parallel_wave_gan", "wavegrad", "wavenet", "wavernn")
+_LISTS = {"train": "train.txt", "dev": "dev.txt", "eval": "test.txt"}
+_REPOSITORY = "https://github.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
+_RAW = "https://raw.githubusercontent.com/csun22/Synthetic-Voice-Detection-Vocoder-Artifacts"
+_COMMIT = "ede7d073aca8b7612ccd08d8d5103d9c3c66a063"  # which added the lists
+
+
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    for line, (file,) in read_rows(path, 1, "file"):
+        name = files.checked_id(file, path, line).removesuffix(".wav")
+        speaker = name.partition("_")[0]
+        for folder in ("gt", *_VOCODERS):
+            inner = f"{folder}/{name}" if folder == "gt" else f"{folder}/{name}_gen"
+            yield Trial(
+                inner,
+                None if audio is None else audio / f"{inner}.wav",
+                BONAFIDE if folder == "gt" else SPOOF,
+                speaker,
+                attack=None if folder == "gt" else folder,
+                phase=phase,
+            )
+
+
+def _counts(number: int) -> Counts:
+    spoofed = len(_VOCODERS) * number
+    return Counts(number + spoofed, number, spoofed, {"attack": dict.fromkeys(_VOCODERS, number)})
+
+
+CORPUS = ListedCorpus(
+    title="LibriSeVoc",
+    rows=_rows,
+    parts={
+        split: Files(
+            protocols=[name],
+            folders=(".", "LibriSeVoc", "lists"),
+            audio=(".", "LibriSeVoc"),
+            holds=["gt"],
+            remedy="give `root` the folder that holds gt",
+        )
+        for split, name in _LISTS.items()
+    },
+    counts={"train": _counts(7920), "dev": _counts(2640), "eval": _counts(2641)},
+    counts_from="the authors' program",
+    obtain={
+        "audio": "https://zenodo.org/records/15127251",
+        "protocol": f"train.txt, dev.txt and test.txt from {_REPOSITORY}",
+    },
+    downloads=(
+        Download(url="https://zenodo.org/records/15127251", what="audio", unpack="."),
+        *(Download(url=f"{_RAW}/{_COMMIT}/{name}", what="list") for name in _LISTS.values()),
+    ),
+    licence="CC BY-SA 4.0 (the card on the Hugging Face hub)",
+    source="https://arxiv.org/abs/2304.13085",
+)

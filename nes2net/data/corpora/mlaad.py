@@ -1,0 +1,80 @@
+"""MLAAD, with M-AILABS as its bona fide part.
+
+Müller et al., "MLAAD: The Multi-Language Audio Anti-Spoofing Dataset", IJCNN 2024.
+
+Layout: ``<root>/fake/LANGUAGE/MODEL/*.wav`` and in each of these folders ``meta.csv``, its fields
+separated by ``|``: ``path`` (below the root), ``original_file`` (a recording of M-AILABS, below
+its folder), ``language``, ``model_name``, ``architecture`` and others. The bona fide trials are
+the recordings of M-AILABS that the lists name, each once, if its folder is there: ``real``,
+or ``M-AILABS`` or ``m-ailabs``, beside ``fake``, holding ``en_US/by_book/…``. Without it all
+trials are spoofed. An ``attack`` is a model, and its ``attack_type`` is the architecture. The
+language of a bona fide trial is its folder's, such as ``en_US``.
+
+The corpus has no parts; everything is ``eval``. It grows with each edition, so there are no numbers
+here, and a figure on it means something only together with its edition. Protocols for source
+tracing that others publish are not read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Download
+from nes2net.data.corpora.layout import Files, ListedCorpus, Table
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial
+
+_BONAFIDE = ("real", "M-AILABS", "m-ailabs")
+_REMEDY = "give `root` the folder that holds fake"
+# The path of the original is read as the speaker first, because a trial has no field for it.
+_TABLE = Table(
+    "path",
+    {"speaker": "original_file", "language": "language", "attack": "model_name", "attack_type": "architecture"},
+    delimiter="|",
+)
+
+
+def _rows(path: Path, phase: str | None, audio: Path | None) -> Iterator[Trial]:
+    """The trials of one ``meta.csv``, all spoofed, or of every ``meta.csv`` below the folder ``path`` (``fake``)."""
+    lists = [path] if path.is_file() else sorted(path.glob("*/*/meta.csv"))
+    if not lists:
+        raise files.NotFound(f"{path}: holds no LANGUAGE/MODEL/meta.csv; {_REMEDY}", [path])
+    folders = [] if path.is_file() else [path.parent / name for name in _BONAFIDE]
+    bonafide = next((folder for folder in folders if folder.is_dir()), None)
+    originals: dict[str, None] = {}
+    for file in lists:
+        for line, trial in enumerate(_TABLE(file, "eval", audio), start=2):
+            if trial.speaker is not None:
+                files.checked_path(trial.speaker, file, line)
+                originals[trial.speaker] = None
+            yield replace(trial, label=SPOOF, speaker=None)
+    if bonafide is not None:
+        for original in originals:
+            parts = PurePosixPath(original).parts
+            yield Trial(
+                files.id_of(PurePosixPath("real", *parts)),
+                None if audio is None else bonafide.joinpath(*parts),
+                BONAFIDE,
+                # en_US/by_book/female/SPEAKER/BOOK/wavs/NAME.wav
+                speaker=parts[3] if len(parts) > 4 else None,
+                language=parts[0],
+                phase="eval",
+            )
+
+
+CORPUS = ListedCorpus(
+    title="MLAAD",
+    rows=_rows,
+    # The folder fake stands for the lists in it.
+    parts={"eval": Files(["fake"], (".", "MLAAD"), (".", "MLAAD"), _REMEDY, holds=["fake"])},
+    obtain={
+        "audio": "https://huggingface.co/datasets/mueller91/MLAAD; M-AILABS, unpacked into the folder real beside fake, from "
+        "https://github.com/i-celeste-aurora/m-ailabs-dataset",
+        "protocol": "meta.csv in each folder of the audio, https://huggingface.co/datasets/mueller91/MLAAD",
+    },
+    downloads=(Download(url="hub:mueller91/MLAAD", what="the spoofed recordings and their lists"),),
+    licence="CC BY-NC 4.0; M-AILABS has terms of its own, which allow any use",
+    source="https://arxiv.org/abs/2401.09512",
+)

@@ -1,0 +1,160 @@
+"""PartialSpoof.
+
+Zhang et al., "The PartialSpoof Database and Countermeasures for the Detection of Short Fake Speech
+Segments Embedded in an Utterance", IEEE/ACM TASLP 31, 2023.
+
+Layout: ``<root>/database/{train,dev,eval}/con_wav/ID.wav``, one protocol per split with the five
+fields of ASVspoof 2019 LA (the attack of a spoofed utterance is ``CON``), labels of segments of 10
+to 640 ms as ``.npy`` files, and ``<split>/con_data/`` with segments as RTTM (``rttm_2cls_0sil``; its
+variant ``rttm_2cls_0sil_spoof`` lists the spoofed ones only) and their durations (``reco2dur``).
+25,380 / 24,844 / 71,237 trials. Nes2Net is evaluated on whole utterances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora import protocol as files
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.layout import Files, ListedCorpus
+from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
+from nes2net.data.corpora.segments import Uncovered, any_spoof, check_labels, read_segments
+from nes2net.lib.errors import InputError, counted, listed
+from nes2net.metrics.localisation.frames import RESOLUTIONS
+from nes2net.metrics.localisation.label_files import read_reco2dur
+from nes2net.metrics.localisation.segments import BONAFIDE, SPOOF, Segment
+
+_INNER = "PartialSpoof_LA_cm_protocols"
+_PROTOCOL_FOLDERS = (
+    f"database/protocols/{_INNER}",
+    f"protocols/{_INNER}",
+    _INNER,
+    "database/protocols",
+    "protocols",
+    ".",
+)
+
+
+def segment_labels(
+    path: str | Path, split: str, resolution: int = 20, *, protocols: str | Path | None = None
+) -> dict[str, NDArray[np.uint8]]:
+    """Utterance of ``split`` → labels of its segments: (segments,) uint8, 1 bona fide, 0 spoofed.
+
+    The files are pickled dictionaries; reading them runs no code.
+
+    Args:
+        path: The folder of the corpus, the folder ``segment_labels``, or a file of it.
+        split: ``"train"``, ``"dev"`` or ``"eval"``.
+        resolution: Length of a segment in ms, one of
+            :data:`~nes2net.metrics.localisation.frames.RESOLUTIONS`.
+        protocols: The folder of the protocols, if they are not in the corpus's; labels may also
+            stand there.
+
+    Raises:
+        InputError: if the split or resolution is unknown, or the file is missing, damaged or does
+            not hold labels.
+    """
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
+    if resolution not in RESOLUTIONS:
+        raise InputError(f"PartialSpoof has no segments of {resolution} ms; it has {', '.join(map(str, RESOLUTIONS))}")
+    path, name = Path(path), f"{split}_seglab_{resolution / 1000:g}.npy"
+    if not path.is_file():
+        path = files.first_file(
+            [
+                place / inner / name
+                for place in (path, *([] if protocols is None else [Path(protocols)]))
+                for inner in ("database/segment_labels", "segment_labels", ".")
+            ],
+            what=f"segment labels of PartialSpoof {split}",
+            remedy="get the archive of segment labels from https://zenodo.org/records/5766198",
+        )
+    labels = {}
+    for utterance, values in read_npy_dictionary(path).items():
+        text = values if values.dtype.kind == "U" else values.astype("U8")
+        bonafide = text == "1"
+        if values.ndim != 1 or not (bonafide | (text == "0")).all():
+            raise InputError(f"{path}: the labels of {utterance} are not a row of '0' and '1'; get the file again")
+        labels[utterance] = bonafide.astype(np.uint8)
+    return labels
+
+
+_RTTM, _SPOOF_ALONE = "rttm_2cls_0sil", "rttm_2cls_0sil_spoof"
+_REMEDY = "get the archive of the database from https://zenodo.org/records/5766198"
+
+
+def segments(
+    root: str | Path, split: str, *, protocols: str | Path | None = None, uncovered: Uncovered = None
+) -> dict[str, list[Segment]]:
+    """Utterance of ``split`` → its segments, which cover it from 0 to its duration.
+
+    They are read from the RTTM of all segments, or from the one of spoofed segments if there is no
+    other. If the protocol is found, its labels are compared with them.
+
+    Args:
+        root: The folder of the corpus, or the folder ``con_data`` of the split.
+        protocols: The folder of the protocols, if they are not in the corpus's.
+        uncovered: The class of time that no segment covers: ``"bonafide"`` or ``"spoof"`` (as in
+            the published labels of frames). By default more than a millisecond is an error, unless
+            the RTTM lists the spoofed segments only; all other time is then bona fide.
+
+    Raises:
+        InputError: if the split is unknown, a file is malformed, an utterance of ``reco2dur`` has
+            no segments, segments lie outside of their utterance or leave out time, or a label of
+            the protocol contradicts them.
+        NotFound: if there is no RTTM or no ``reco2dur``.
+    """
+    split = files.known_split(split, CORPUS.splits, CORPUS.title)
+    folders = [Path(root) / inner / "con_data" for inner in (f"database/{split}", split)] + [Path(root)]
+    what = f"of PartialSpoof {split}"
+    path = files.first_file(
+        [folder / name for name in (_RTTM, _SPOOF_ALONE) for folder in folders], what=f"RTTM {what}", remedy=_REMEDY
+    )
+    reco2dur = files.first_file([path.with_name("reco2dur")], what=f"durations {what}", remedy=_REMEDY)
+    durations = read_reco2dur(reco2dur)
+    found = read_segments(path, durations, {BONAFIDE: BONAFIDE, SPOOF: SPOOF}, uncovered)
+    if path.name == _SPOOF_ALONE:
+        found = {name: found.get(name, [Segment(BONAFIDE, 0.0, end)]) for name, end in durations.items() if end > 0}
+    elif missing := [name for name in durations if name not in found]:
+        raise InputError(
+            f"{path}: {counted(len(missing), 'utterance')} of {reco2dur.name} without segments: {listed(missing)}"
+        )
+    try:
+        protocol = CORPUS.find_protocol(root, split, protocols)
+    except files.NotFound:
+        return found
+    check_labels(any_spoof(found), CORPUS.read_protocol(protocol, split), path)
+    return found
+
+
+CORPUS = ListedCorpus(
+    title="PartialSpoof",
+    rows=replace(asvspoof2019_la.COLUMNS, suffix=".wav"),
+    parts={
+        split: Files(
+            protocols=(f"PartialSpoof.LA.cm.{split}.trl.txt",),
+            folders=_PROTOCOL_FOLDERS,
+            audio=(f"database/{split}/con_wav", f"{split}/con_wav"),
+        )
+        for split in ("train", "dev", "eval")
+    },
+    segments=segments,
+    segment_labels=segment_labels,
+    # As many utterances as ASVspoof 2019 LA, from which the corpus was made.
+    counts={
+        "train": Counts(25380, 2580, 22800, {"attack": {"CON": 22800}}),
+        "dev": Counts(24844, 2548, 22296, {"attack": {"CON": 22296}}),
+        "eval": Counts(71237, 7355, 63882, {"attack": {"CON": 63882}}),
+    },
+    licence="CC BY 4.0",
+    source="https://arxiv.org/abs/2204.05177",
+    downloads=(Download(url="https://zenodo.org/records/5766198", what="audio, protocols and segments", unpack="."),),
+    obtain={
+        "audio": "the archives of the audio from https://zenodo.org/records/5766198",
+        "protocol": "the archive of the protocols from https://zenodo.org/records/5766198",
+    },
+)

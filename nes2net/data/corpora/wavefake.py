@@ -1,0 +1,61 @@
+"""WaveFake, with LJSpeech and JSUT as its bona fide part.
+
+Frank and Schönherr, "WaveFake: A Data Set to Facilitate Audio Deepfake Detection", NeurIPS 2021.
+
+Layout: ``<root>/generated_audio/CORPUS_SYSTEM/*.wav``, where CORPUS is ``ljspeech`` or ``jsut``,
+and a folder ``common_voices_prompts_from_conformer_fastspeech2_pwg_ljspeech`` with other texts.
+All of them are spoofed. The bona fide recordings are the originals of the vocoders, from their own
+publishers, ``<root>/LJSpeech-1.1/wavs`` and ``<root>/jsut_ver1.1/basic5000/wav``, or both below
+``real_audio``. A trial's ``source`` is the corpus that the recording, or its voice, is from.
+
+The corpus has no official parts: each paper has its own split, so everything is ``eval``. Use a
+list of your own (corpus ``generic``) to divide it. The paper counts 117,985 generated recordings, a
+later list of the archive 134,266. Its EER is an average over systems (aEER); here it is the EER of
+all trials by ASVspoof's rule, and the page by ``--html`` has the EERs of the systems.
+"""
+
+from nes2net.data.corpora.corpus import Counts, Download
+from nes2net.data.corpora.folders import FolderCorpus, Place
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF
+
+_LJSPEECH = {"source": "ljspeech", "speaker": "LJ"}
+_JSUT = {"source": "jsut", "speaker": "JSUT"}
+
+CORPUS = FolderCorpus(
+    title="WaveFake",
+    places=(
+        Place("generated_audio/common_voices_prompts_from_{attack}_ljspeech/*", SPOOF, _LJSPEECH),
+        Place("generated_audio/ljspeech_{attack}/*", SPOOF, _LJSPEECH),
+        Place("generated_audio/jsut_{attack}/*", SPOOF, _JSUT),
+        *(Place(f"{folder}LJSpeech-1.1/wavs/*", BONAFIDE, _LJSPEECH) for folder in ("", "real_audio/")),
+        *(Place(f"{folder}jsut_ver1.1/basic5000/wav/*", BONAFIDE, _JSUT) for folder in ("", "real_audio/")),
+    ),
+    roots=(".", "WaveFake"),
+    remedy="give `root` the folder that holds generated_audio and, for the bona fide part, LJSpeech-1.1 and jsut_ver1.1",
+    # LJSpeech has 13,100 recordings, basic5000 of JSUT 5,000.
+    counts={"eval": Counts(152366, 18100, 134266)},
+    editions={"the paper": {"eval": Counts(136085, 18100, 117985)}},
+    counts_from="a published list of the archive, with all of LJSpeech and of JSUT's basic5000",
+    obtain={
+        "audio": "generated_audio.zip from https://zenodo.org/records/5642694; LJSpeech-1.1 from "
+        "https://keithito.com/LJ-Speech-Dataset/; JSUT 1.1 from https://sites.google.com/site/shinnosuketakamichi/publication/jsut",
+        "protocol": "the audio alone, whose folders are the labels",
+    },
+    downloads=(
+        Download(
+            url="https://zenodo.org/records/5642694/files/generated_audio.zip",
+            what="the spoofed recordings",
+            unpack=".",
+        ),
+        Download(
+            url="https://data.keithito.com/data/speech/LJSpeech-1.1.tar.bz2",
+            what="bona fide recordings, LJSpeech",
+            size=2748572632,
+            sha256="be1a30453f28eb8dd26af4101ae40cbf2c50413b1bb21936cbcdc6fae3de8aa5",
+            unpack=".",
+            licence="public domain",
+        ),
+    ),
+    licence="CC BY-SA 4.0; LJSpeech is in the public domain, JSUT has terms of its own",
+    source="https://arxiv.org/abs/2111.02813",
+)

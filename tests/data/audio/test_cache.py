@@ -1,0 +1,194 @@
+"""The cache of decoded audio gives the same bits as decoding, whatever happens to its folder."""
+
+import errno
+import io
+import multiprocessing
+import os
+import shutil
+import time
+import zlib
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+
+from nes2net import InputError
+from nes2net.data.audio import cache as cache_module
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.read import load_audio, load_head
+
+SAMPLES = 0.3 * np.random.default_rng(0).standard_normal((9000, 3))
+# Name: rate, channels, subtype, bytes of a sample in the cache (None for lossy coding).
+FILES = {
+    "16bit.wav": (16000, 1, "PCM_16", 2),
+    "16bit.flac": (16000, 1, "PCM_16", 2),
+    "24bit.flac": (16000, 1, "PCM_24", 4),
+    "stereo.wav": (16000, 2, "PCM_16", 4),
+    "8khz.wav": (8000, 1, "PCM_16", 4),
+    "opus.ogg": (16000, 1, "OPUS", None),
+}
+
+
+@pytest.fixture(scope="module")
+def audio(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("audio")
+    for name, (rate, channels, subtype, _) in FILES.items():
+        soundfile.write(folder / name, SAMPLES[:, :channels].clip(-1, 1), rate, subtype=subtype)
+    return folder
+
+
+def same_bits(a, b):
+    return a.dtype == b.dtype == np.float32 and np.array_equal(a.view(np.uint32), b.view(np.uint32))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_same_bits_first_and_later(audio, tmp_path, monkeypatch, name):
+    path, cache = audio / name, AudioCache(tmp_path / "cache")
+    expected = load_audio(path)
+    for num_samples in (None, 500, len(expected), len(expected) + 1):
+        assert same_bits(load_head(path, num_samples or 10**9), expected[:num_samples])
+    assert same_bits(cache.load(path, 700), expected[:700])
+    if width := FILES[name][3]:
+        assert cache.entry(path).stat().st_size == 128 + width * len(expected) + 4  # header, samples, checksum
+    monkeypatch.setattr(cache_module, "load_head", None)  # nothing is decoded again
+    for num_samples in (None, 500, len(expected) + 1):
+        later = cache.load(path, num_samples)
+        assert same_bits(later, expected[:num_samples])
+        later[:] = 0  # a copy: what is on disk stays
+    assert same_bits(cache.load(path), expected)
+
+
+def test_minus_zero_and_samples_beyond_1_are_kept(tmp_path, audio, monkeypatch):
+    for waveform in ([-0.0, 0.5], [1.0, 0.0], [-1.5, 0.0], [2.0**-16, 0.0], [-1.0, 32767 / 32768]):
+        waveform = np.array(waveform, np.float32)
+        monkeypatch.setattr(cache_module, "load_head", lambda *_, waveform=waveform: waveform)
+        cache = AudioCache(tmp_path / str(waveform))
+        cache.load(audio / "16bit.wav")
+        monkeypatch.setattr(cache_module, "load_head", None)
+        assert same_bits(cache.load(audio / "16bit.wav"), waveform)
+    assert np.load(cache.entry(audio / "16bit.wav")).tolist() == [-32768, 32767]
+
+
+def test_a_recording_that_changes_is_decoded_again(audio, tmp_path):
+    path, cache = tmp_path / "a.wav", AudioCache(tmp_path / "cache")
+    shutil.copy(audio / "16bit.wav", path)
+    before, changed = cache.load(path), path.stat().st_mtime_ns + 1
+    for samples in (SAMPLES[::-1, 0], SAMPLES[:5000, 0]):  # at another time, then of another length at the same time
+        soundfile.write(path, samples.clip(-1, 1), 16000, subtype="PCM_16")
+        os.utime(path, ns=(1, changed))
+        assert not same_bits(cache.load(path), before) and same_bits(cache.load(path), load_audio(path))
+    (tmp_path / "link.wav").symlink_to(path)
+    assert cache.entry(tmp_path / "link.wav") == cache.entry(path)
+
+
+def entry_of(samples):
+    """The bytes of an entry with the right checksum."""
+    file = io.BytesIO()
+    np.save(file, samples)
+    return file.getvalue() + zlib.crc32(samples).to_bytes(4, "little")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: data[:5000] + bytes(100) + data[5100:],  # as after a crash of the machine
+        lambda data: data.replace(b"'<i2'", b"'<f2'"),
+        lambda data: entry_of(np.zeros(0, np.int16)),
+        lambda data: entry_of(np.zeros((3, 3), np.int16)),
+        lambda data: entry_of(np.array([0.5, np.nan], np.float32)),
+    ],
+)
+def test_a_damaged_entry_is_made_anew(audio, tmp_path, damage):
+    path, cache = audio / "16bit.flac", AudioCache(tmp_path)
+    expected = cache.load(path)
+    whole = cache.entry(path).read_bytes()
+    assert whole == entry_of((expected * 32768).astype(np.int16))  # a header as numpy writes it
+    cache.entry(path).write_bytes(damage(whole))
+    assert same_bits(cache.load(path, 1), expected[:1])
+    assert cache.entry(path).read_bytes() == whole and same_bits(cache.load(path), expected)
+    assert [p.name for p in cache.entry(path).parent.iterdir()] == [cache.entry(path).name]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO])
+def test_lasting_errors_are_reported_once_and_end_the_writing_of_this_run(audio, tmp_path, monkeypatch, capsys, number):
+    def failing(path, mode):
+        if mode == "wb":
+            raise OSError(number, os.strerror(number), str(path))
+        return open(path, mode)
+
+    lasting, names = number != errno.EIO, ("16bit.flac", "24bit.flac", "16bit.flac")
+    cache, other = AudioCache(tmp_path), AudioCache(f"{tmp_path}/.")  # as for training and for development
+    cache.load(audio / "16bit.wav")
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "open", failing, raising=False)
+        for name in names:
+            for used in (cache, other):
+                assert same_bits(used.load(audio / name), load_audio(audio / name))
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == [cache.entry(audio / "16bit.wav")]
+    other.load(audio / "16bit.flac")
+    assert cache.entry(audio / "16bit.flac").exists() != lasting
+    error = capsys.readouterr().err
+    assert error.count("warning: nothing more is cached") == error.count(f"({os.strerror(number)})") == lasting
+    del cache, other, used
+    cache = AudioCache(tmp_path)
+    cache.load(audio / "24bit.flac")
+    assert cache.entry(audio / "24bit.flac").exists()
+
+
+def test_files_left_by_killed_processes_are_removed_an_hour_later(audio, tmp_path):
+    cache = AudioCache(tmp_path)
+    cache.load(audio / "16bit.wav")
+    entry = cache.entry(audio / "16bit.wav")
+    left, new, others = (entry.with_name(name) for name in (f".{entry.name}.12.tmp", f".{entry.name}.13.tmp", ".tmp"))
+    for path, age in ((entry, 4000), (left, 4000), (new, 3000), (others, 4000)):
+        path.touch()
+        os.utime(path, (time.time() - age, time.time() - age))
+    AudioCache(tmp_path)
+    assert left.exists()  # sought once per run
+    del cache
+    AudioCache(tmp_path)
+    assert sorted(entry.parent.iterdir()) == sorted([entry, new, others])
+
+
+def test_what_cannot_be_read_or_made_is_an_error(audio, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cache folder .*file/cache cannot be made \(Not a directory\).*data\.cache"):
+        AudioCache(tmp_path / "file" / "cache")
+    cache, damaged = AudioCache(tmp_path / "cache"), tmp_path / "damaged.flac"
+    with pytest.raises(InputError, match=r"none\.wav not found"):
+        cache.load(tmp_path / "none.wav")
+    data = (audio / "16bit.flac").read_bytes()
+    damaged.write_bytes(data[: len(data) * 3 // 4] + bytes(2000))
+    # Where only the head is heard, damage after it does not matter.
+    assert same_bits(cache.load(damaged, 1000), load_audio(audio / "16bit.flac")[:1000])
+    damaged.write_bytes(b"no audio")
+    for num_samples in (None, 1000):
+        with pytest.raises(InputError, match=r"damaged\.flac was read by neither"):
+            cache.load(damaged, num_samples)
+
+
+def _load_all(folder, names):
+    cache = AudioCache(folder)
+    return [float(np.abs(cache.load(name)).sum()) for name in names for _ in range(3)]
+
+
+def test_many_processes_share_a_folder(audio, tmp_path):
+    names = [audio / name for name in FILES]
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        found = pool.starmap_async(_load_all, [(tmp_path, names)] * 4, chunksize=1).get(PATIENCE)
+    assert found == [[float(np.abs(load_audio(name)).sum()) for name in names for _ in range(3)]] * 4
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == len(FILES) and all(path.suffix == ".npy" for path in files)
+
+
+def test_long_recordings_are_not_kept(tmp_path, audio, monkeypatch):
+    """To make an entry of hours would take gigabytes."""
+    cache, path = AudioCache(tmp_path), audio / "16bit.wav"
+    for longest in (8999, 9000):  # the files have 9,000 samples
+        monkeypatch.setattr(cache_module, "_LONGEST", longest)
+        assert same_bits(cache.load(path), load_audio(path)) and same_bits(cache.load(path, 100), load_head(path, 100))
+        assert cache.entry(path).exists() == (longest == 9000)

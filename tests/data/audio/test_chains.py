@@ -1,0 +1,93 @@
+"""Chains: complete Ogg or FLAC streams or AU files one behind another, all of which players play."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import noise
+
+from nes2net import InputError
+from nes2net.data.audio.frames import link_starts
+from nes2net.data.audio.packed import RecordingBytes
+from nes2net.data.audio.read import (
+    count_samples,
+    load_audio,
+    load_excerpt,
+    load_head,
+    load_head_and_length,
+    measure_audio,
+    stated_length,
+    stream_audio,
+)
+
+
+def link(file_format, subtype, *, rate=16000, channels=1, loudness=1.0):
+    file = io.BytesIO()
+    samples = np.repeat(loudness * noise(2 * rate)[:, None], channels, axis=1)
+    soundfile.write(file, samples, rate, format=file_format, subtype=subtype)
+    return file.getvalue()
+
+
+FORMATS = [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", "PCM_16")]
+
+
+@pytest.mark.parametrize("file_format, subtype", [*FORMATS, ("AU", "PCM_16")])
+@pytest.mark.parametrize("second", [{}, {"rate": 48000}, {"channels": 2}])
+def test_every_way_of_reading_gives_all_links(tmp_path, file_format, subtype, second):
+    """Each as it is read by itself, also at another rate or with more channels."""
+    links = [link(file_format, subtype), link(file_format, subtype, loudness=0.3, **second)]
+    path = tmp_path / f"chain.{file_format.lower()}"
+    path.write_bytes(b"".join(links))
+    expected = np.concatenate([load_audio(RecordingBytes(path.name, content)) for content in links])
+    assert len(expected) == 64000
+    for recording in (path, RecordingBytes(path.name, path.read_bytes())):
+        np.testing.assert_array_equal(load_audio(recording), expected)
+        np.testing.assert_array_equal(np.concatenate(list(stream_audio(recording))), expected)
+        np.testing.assert_array_equal(load_head(recording, 40000), expected[:40000])
+        np.testing.assert_array_equal(load_excerpt(recording, 31000, 2000), expected[31000:33000])
+        assert load_head_and_length(recording, 10)[1] == count_samples(recording) == 64000
+        assert stated_length(recording) is None
+        measured = measure_audio(recording)
+        assert (measured.sample_rate, measured.num_samples) == (16000, 64000)
+        assert measured.channels == second.get("channels", 1)
+
+
+@pytest.mark.parametrize("file_format, subtype", FORMATS)
+def test_a_cut_in_any_link_is_noticed(tmp_path, file_format, subtype):
+    first = link(file_format, subtype)
+    path = tmp_path / "chain"
+    for content in (first + first[:-2000], first[:-2000] + first):
+        path.write_bytes(content)
+        with pytest.raises(Exception, match="chain"):
+            load_audio(path)
+
+
+def test_au_files_follow_each_other_where_their_headers_say(tmp_path):
+    first = link("AU", "PCM_16")
+    assert link_starts(io.BytesIO(first + first)) == [0, len(first)]
+    little = b"dns." + b"".join(first[start : start + 4][::-1] for start in range(4, 24, 4)) + first[24:]
+    assert link_starts(io.BytesIO(little + first)) == [0, len(first)]
+    piped = first[:8] + b"\xff" * 4 + first[12:]
+    for single in (first, first + bytes(100), piped + first):
+        assert link_starts(io.BytesIO(single)) == [0]
+    with pytest.raises(InputError, match="is cut off: its header announces 64,000 bytes"):
+        load_audio(RecordingBytes("chain.au", first + first[:-2000]))
+    assert link_starts(io.BytesIO(b".snd" + bytes(20) + b".snd" + bytes(20))) == [0, 24]
+
+
+def test_streams_that_begin_together_are_one_link():
+    """RFC 3533, Sec. 4: the first pages of multiplexed streams come before all others."""
+
+    def page(flags):
+        return b"OggS\0" + bytes([flags]) + bytes(20) + b"\1\3abc"
+
+    content = page(2) + page(2) + page(0) + page(4) + page(2) + page(4)
+    assert link_starts(io.BytesIO(content)) == [0, 4 * len(page(0))]
+
+
+def test_the_start_of_a_stream_is_found_where_the_search_is_cut(monkeypatch):
+    content = b"fLaC\0\0\0\x22" + bytes(50) + b"fLaC\x80\0\0\x22" + bytes(50)
+    for size in range(1, 70):
+        monkeypatch.setattr("nes2net.data.audio.frames._SEARCHED_BYTES", size)
+        assert link_starts(io.BytesIO(content)) == [0, 58]

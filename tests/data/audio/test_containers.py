@@ -1,0 +1,217 @@
+"""WAV, MP4, Matroska, FLV and ASF: files that are whole in spite of odd headers, and files that were cut off or damaged."""
+
+import io
+import os
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone, wav
+
+from nes2net.data.audio import containers
+from nes2net.data.audio.containers import matroska_fault, missing_audio, missing_bytes, mp4_fault, states_duration
+from nes2net.data.audio.frames import read_flac_header
+from nes2net.data.audio.read import count_samples, load_audio, stream_audio
+
+LIST = b"LIST" + struct.pack("<I", 12) + b"INFOISFT" + bytes(4)
+TAG = b"TAG" + bytes(125)
+TONE = (tone() * 32767).astype("<i2")
+SAID = {
+    **dict.fromkeys(("flv", "asf"), r"cut off( or damaged)?: [\d,]+ bytes are missing"),
+    **{"avi": "cut off: its header announces", "matroska": r"cut off: its element at byte [\d,]+ lacks"},
+    **dict.fromkeys(("wv", "tta"), "was read by neither"),  # decoding alone shows the cut
+}
+
+
+def found(function, path):
+    with open(path, "rb") as file:
+        return function(file)
+
+
+def write(path, kind):
+    """Noise by libsndfile (format and subtype) or by FFmpeg (container, codec, sample format, option)."""
+    container, subtype, *more = kind.split()
+    if container.isupper():
+        soundfile.write(path, np.stack([noise(6000), -0.5 * noise(6000)], axis=1), 16000, subtype, format=container)
+    else:
+        encode(path, noise(), subtype, more[0], format=container, options=dict.fromkeys(more[1:], "1"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("WAV PCM_16", "WAV PCM_24", "WAV FLOAT", "WAV ULAW", "WAV IMA_ADPCM", "RF64 PCM_16", "AIFF PCM_16"),
+        *("AU PCM_16", "NIST PCM_16", "FLAC PCM_16", "FLAC PCM_24", "W64 PCM_16", "CAF PCM_16", "CAF ALAC_16"),
+        *("flv aac fltp", "asf aac fltp", "avi pcm_s16le s16", "avi libmp3lame fltp", "matroska libopus flt"),
+        # Without the sizes and the duration, as to a pipe.
+        *("matroska aac fltp live", "matroska pcm_s16le s16 live", "wv wavpack s16p", "tta tta s16"),
+    ],
+)
+def test_no_cut_goes_unnoticed(tmp_path, kind):
+    """Whether in the header, one byte from the end, or anywhere between."""
+    path, container = tmp_path / "noise", kind.split()[0]
+    write(path, kind)
+    content, whole = path.read_bytes(), read_every_way(path)
+    states = container == "matroska" and "live" not in kind
+    assert found(matroska_fault, path) is None and found(states_duration, path) == states
+    if states:
+        path.write_bytes(content + TAG)
+        assert len(load_audio(path)) == len(whole)
+    places = np.random.default_rng(1).integers(0, len(content), 12).tolist()
+    # Behind a tag stands its size; one may count itself.
+    last = len(content) - {"flv": 5, "avi": 9, "tta": 1000}.get(container, 1)
+    for place in (0, 1, 11, 12, 40, 42, 44, *places, len(content) - 1000, last):
+        refused(path, "noise", content[:place], [load_audio])
+        if place > 1100 and container != "FLAC":  # whose head may be read before the cut
+            refused(path, f"noise .*{SAID.get(container, 'cut off( or damaged)?: ')}")
+
+
+# ---- WAV
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"data": 32000 + 8},  # with the chunk's own header
+        {"data": 32000 + 36},  # what RIFF's size is
+        {"data": 32000 + 44},  # that of the file
+        {"data": 32000 + 1},  # with a byte of padding, or of nothing
+        {"data": 0, "riff": 0},  # by a recorder that was killed
+        {"data": 0},
+        {"riff": 0},
+        {"riff": 0xFFFFFFFF, "data": 0xFFFFFFFF},  # to a pipe, by FFmpeg
+        {"riff": 0x7FFFF024, "data": 0x7FFFF000},  # by SoX
+        {"riff": 0x80000024, "data": 0x80000000},  # by arecord
+        {"behind": LIST},
+        {"before": LIST},
+    ],
+)
+def test_whole_wav_files_with_wrong_sizes(tmp_path, sizes):
+    (tmp_path / "tone.wav").write_bytes(wav(TONE.tobytes(), **sizes))
+    np.testing.assert_array_equal(read_every_way(tmp_path / "tone.wav"), TONE / np.float32(32768))
+
+
+def test_wav_files_without_samples_and_with_too_few(tmp_path):
+    """BW64 is read by FFmpeg, which would read as much as there is."""
+    path = tmp_path / "tone.wav"
+    # Truly empty: the chunk behind is not audio.
+    refused(path, r"tone\.wav has no samples", wav(b"", behind=LIST), (load_audio, lambda path: [*stream_audio(path)]))
+    assert count_samples(path) == 0
+    path.write_bytes(bw64(TONE.tobytes(), 16000))
+    assert len(read_every_way(path)) == 16000
+    for content, announced in (
+        *((wav(TONE.tobytes(), data=32000 + 2 * missing), f"{16000 + missing:,}") for missing in (1, 5, 50)),
+        (wav(TONE.tobytes(), data=2_764_800_000), "1,382,400,000 samples, 16,000 are there"),  # 24 h
+        (wav(TONE.tobytes())[:20044], "16,000 samples, 10,000 are there"),
+        (path.read_bytes()[:20000], "16,000"),
+    ):
+        refused(path, f"cut off: its header announces {announced}", content, [load_audio])
+
+
+def test_a_file_of_zeros_is_not_read_as_an_endless_list_of_chunks():
+    reads = []
+
+    class Zeros(io.BytesIO):
+        def read(self, *size):
+            reads.append(size)
+            return super().read(*size)
+
+    assert missing_audio(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + bytes(1 << 20))) is None
+    assert missing_audio(Zeros(b"RIFF\xff\xff\xff\xffWAVE" + b"JUNK\0\0\0\0" * 50_000)) is None
+    assert read_flac_header(Zeros(b"fLaC\0\0\0\x22" + bytes(34) + bytes(1 << 20))) is not None
+    assert len(reads) < 25_000
+
+
+# ---- FLV
+
+
+def test_a_cut_behind_many_tags_is_noticed(tmp_path):
+    path = tmp_path / "long.flv"
+    tags = b"FLV\1\5\0\0\0\x09\0\0\0\0" + (b"\x08\0\0\1" + bytes(8) + b"\0\0\0\x0c") * 110_000
+    path.write_bytes(tags)
+    for size, missing in ((len(tags), None), (len(tags) - 7, 2), (1 << 40, None)):
+        os.truncate(path, size)
+        assert found(missing_bytes, path) == missing
+
+
+# ---- MP4
+
+
+@pytest.mark.parametrize("codec, sample_format", [("pcm_s16le", "s16"), ("pcm_u8", "u8")])
+def test_samples_of_pcm_are_no_frames(tmp_path, monkeypatch, codec, sample_format):
+    """The table counts each sample, but FFmpeg lists blocks of them."""
+    path = tmp_path / "noise.mov"
+    encode(path, np.zeros(40000, np.float32), codec, sample_format)
+    with monkeypatch.context() as patch:
+        patch.setattr(containers, "_MOST_ENTRIES", 30000)
+        assert found(mp4_fault, path) is None and len(read_every_way(path)) == 40000
+    content = bytearray(path.read_bytes())
+    durations, chunks = content.index(b"stts"), content.index(b"stsc")
+    for place, value, message in (
+        (chunks + 16, 0xF0000000, "announces 25,165,824 blocks of PCM in"),
+        (durations + 16, 2, None),
+        (content.index(b"stsz") + 12, 1 << 24, "announces 16,777,219 frames in"),
+    ):
+        content[place : place + 4] = struct.pack(">I", value)
+        path.write_bytes(content)
+        assert (found(mp4_fault, path) or "").startswith(message or "")
+
+
+def test_no_cut_of_a_fragmented_file_goes_unnoticed_but_between_fragments(tmp_path):
+    path = tmp_path / "noise.m4a"
+    options = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "300000"}
+    encode(path, noise(), "aac", options=options)
+    content = path.read_bytes()
+    whole = len(read_every_way(path))
+    for behind in (bytes(3), bytes(100), b"\0\0\0\x10free" + bytes(8), b"TAGtitle" + bytes(120)):
+        path.write_bytes(content + behind)
+        assert found(mp4_fault, path) is None and len(load_audio(path)) == whole
+    fragment = content.rindex(b"moof") - 4
+    data = content.rindex(b"mdat") - 4
+    for place in (*range(fragment + 4, data), *range(data, content.rindex(b"mfra") - 4, 97)):
+        readers = (load_audio, count_samples) if place % 10 == 0 else (load_audio,)
+        refused(path, r"noise\.m4a is cut off: its (box|fragment) at byte [\d,]+ lacks", content[:place], readers)
+
+
+# ---- Matroska
+
+HEAD = b"\x1a\x45\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7
+CLUSTER, BLOCK = b"\x1f\x43\xb6\x75\x01" + b"\xff" * 7, b"\xa3\x85\x81\0\0\x80\0"
+
+
+def test_damage_between_the_blocks_is_noticed(tmp_path):
+    """FFmpeg goes on with the next cluster that it finds."""
+    path = tmp_path / "noise.webm"
+    encode(path, noise(160000), "libopus", "flt", format="webm", options={"cluster_time_limit": "500"})
+    content = path.read_bytes()
+    start = content.index(b"\x1f\x43\xb6\x75")
+    for place in np.random.default_rng(0).integers(start, len(content) - 400, 10).tolist():
+        refused(path, r"noise\.webm is (damaged|cut off)", content[:place] + bytes(400) + content[place + 400 :])
+
+
+@pytest.mark.parametrize(
+    "content, fault",
+    [
+        (HEAD + b"\xec\x80" * 10, None),
+        (b"\xff\xfd\x84\x04" + bytes(100), None),  # MP2, whose bytes would be a size beyond that of any file
+        # As of hours of Opus in blocks of 20 ms, which are more than a million.
+        (HEAD + CLUSTER + BLOCK * 1100 + BLOCK[:4], "is cut off: its element at byte 7,729 lacks 3 bytes"),
+        (HEAD + CLUSTER + b"\xec\x80" * 2000, "has more than 1,576 elements in 4,029 bytes"),
+    ],
+)
+def test_many_elements_are_followed_to_a_limit(tmp_path, monkeypatch, content, fault):
+    monkeypatch.setattr(containers, "_MANY_ELEMENTS", 1000)
+    (tmp_path / "long.webm").write_bytes(content)
+    assert found(matroska_fault, tmp_path / "long.webm") == fault
+    assert not found(states_duration, tmp_path / "long.webm")
+
+
+def test_a_recording_shorter_than_its_header_says_is_cut_off(tmp_path):
+    """As left by a recorder that stops between two blocks, of which every element is whole."""
+    path = tmp_path / "short.mka"
+    encode(path, np.zeros(40000, np.float32), "pcm_s16le", "s16", format="matroska")
+    content, duration = path.read_bytes(), b"\x44\x89\x88"
+    assert content.count(duration + struct.pack(">d", 2500)) == 1
+    content = content.replace(duration + struct.pack(">d", 2500), duration + struct.pack(">d", 3000))
+    refused(path, r"cut off: its header announces 3\.00 s, 2\.50 s could be decoded", content, READERS[:2])

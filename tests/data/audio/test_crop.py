@@ -1,0 +1,106 @@
+"""Crop and pad against the published index arrays."""
+
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from builders import golden
+
+from nes2net import InputError
+from nes2net.data.audio.waveform import (
+    ASVSPOOF_SAMPLES,
+    IN_THE_WILD_SAMPLES,
+    head_crop,
+    padded,
+    pieces,
+    random_crop,
+    random_tiled_crop,
+)
+
+
+@pytest.mark.parametrize("num_samples", [ASVSPOOF_SAMPLES, IN_THE_WILD_SAMPLES])
+def test_every_sample_is_where_the_published_code_puts_it(num_samples):
+    reference = golden.read("pad_indices")
+    cases = [name for name in reference if name.startswith(f"pad{num_samples}_")]
+    assert len(cases) > 3
+    for name in cases:
+        length = int(name.rsplit("_", 1)[1])
+        np.testing.assert_array_equal(head_crop(np.arange(length), num_samples), np.cumsum(reference[name]))
+
+
+def test_an_empty_utterance_is_named():
+    rng = np.random.default_rng(0)
+    for crop in (head_crop, *(partial(crop, rng=rng) for crop in (random_crop, random_tiled_crop))):
+        with pytest.raises(InputError, match="LA_T_1 has no samples"):
+            crop(np.zeros(0), 7, utterance="LA_T_1")
+
+
+@pytest.mark.parametrize("length", [1, 3, 6, 7])
+def test_random_crops_of_a_short_utterance_repeat_it(length):
+    """At exactly the length asked for the published ASVspoof 5 code fails (deviation 15)."""
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        np.testing.assert_array_equal(random_crop(np.arange(length), 7, rng), head_crop(np.arange(length), 7))
+        crop = random_tiled_crop(np.arange(length), 7, rng)
+        assert len(crop) == 7 and (np.diff(crop) % length == 1 % length).all()
+
+
+def golden_cases(reference, kind):
+    for name in reference:
+        if name.startswith(kind) and not name.endswith("_next"):
+            length, seed = name.removeprefix(f"{kind}_").split("_seed")
+            yield name, int(length), int(seed)
+
+
+def test_ctrsvdd_crops_are_the_published():
+    """Every sample, and the number of draws."""
+    reference = golden.read("pad_indices")
+    cases = list(golden_cases(reference, "svrand"))
+    assert {length for _, length, _ in cases} == {100, 64000, 64599, 64600, 64601, 130000}
+    for name, length, seed in cases:
+        published = np.random.RandomState(seed)
+        rng = SimpleNamespace(integers=published.randint)
+        crop = random_tiled_crop(np.arange(length), IN_THE_WILD_SAMPLES, rng)
+        np.testing.assert_array_equal(crop, np.cumsum(reference[name]))
+        assert published.rand() == reference[f"{name}_next"]
+
+
+def test_asvspoof5_crops_are_the_published_but_for_the_last_start():
+    """The same draw gives the same crop; here one more start can be drawn."""
+    reference = golden.read("pad_indices")
+    for name, length, _ in golden_cases(reference, "a5rand"):
+        published = np.cumsum(reference[name])
+        start = SimpleNamespace(integers=lambda high, start=int(published[0]): start)
+        np.testing.assert_array_equal(random_crop(np.arange(length), ASVSPOOF_SAMPLES, start), published)
+
+
+@pytest.mark.parametrize(
+    "crop, length, number, least",
+    [
+        (random_crop, 10, 4, 129),  # of 175 expected, standard deviation 11.5
+        (random_tiled_crop, 7, 7, 65),  # rotated; 100 expected
+        (random_tiled_crop, 10, 3, 180),  # 0, 1, 2 of 0 to 3
+        (random_tiled_crop, 8, 1, 699),
+    ],
+)
+def test_all_starts_are_equally_likely_but_the_last_of_a_tiled_crop(crop, length, number, least):
+    starts = np.bincount([crop(np.arange(length), 7, np.random.default_rng(seed))[0] for seed in range(700)])
+    assert len(starts) == number and starts.min() > least
+
+
+@pytest.mark.parametrize("length", [1, 7999, 8000, 63999, 64000, 64001, 71999, 72000, 128000, 300000])
+def test_pieces_lie_side_by_side_and_leave_out_a_short_rest(length):
+    cut = pieces(length, 64000, 8000)
+    assert [start for start, _ in cut] == [64000 * number for number in range(len(cut))]
+    assert all(size == 64000 for _, size in cut[:-1])
+    rest = length - sum(size for _, size in cut)
+    assert rest == 0 or (rest < 8000 and cut[-1][1] == 64000)
+    assert len(cut) == 1 or cut[-1][1] >= 8000
+
+
+def test_padded_keeps_what_there_is():
+    waveform = np.arange(1, 6, dtype=np.float32)
+    np.testing.assert_array_equal(padded(waveform, 7), [1, 2, 3, 4, 5, 0, 0])
+    np.testing.assert_array_equal(padded(waveform, 4), [1, 2, 3, 4])
+    assert padded(waveform, 7).dtype == np.float32

@@ -1,0 +1,80 @@
+"""Decoding by libsndfile and by FFmpeg: gaps, many channels, sample formats, seeking, and what is not checked."""
+
+import gc
+import multiprocessing
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE
+from builders.recordings import READERS, bw64, encode, noise, read_every_way, refused, tone
+
+from nes2net.data.audio.decoders import ffmpeg_blocks
+from nes2net.data.audio.read import load_audio, measure_audio
+
+
+@pytest.mark.parametrize("suffix", ["m4a", "mov"])
+def test_mp4_files_with_gaps_are_whole_and_cut_ones_are_not(tmp_path, suffix):
+    path = tmp_path / f"noise.{suffix}"
+    for options in ({"spread": 8000}, {"options": {"movflags": "faststart"}}):
+        encode(path, noise(48000), "aac", **options)
+        assert 47000 < len(read_every_way(path)) < 50000
+    refused(path, rf"noise\.{suffix}", path.read_bytes()[:-6000], [load_audio])
+
+
+def test_any_number_of_channels(tmp_path):
+    """On eight planes PyAV's own conversion to an array ends the process (18) or raises an error (19)."""
+    for channels in (1, 7, 8, 12):
+        samples = np.random.default_rng(0).integers(-9999, 9999, (1000, channels)).astype("<i2")
+        path = tmp_path / "array.wav"
+        path.write_bytes(bw64(samples.tobytes(), 1000, channels))
+        assert measure_audio(path) == (16000, channels, 1000, True)
+        for channel in range(channels):
+            np.testing.assert_array_equal(load_audio(path, channel=channel), samples[:, channel] / np.float32(32768))
+    path = tmp_path / "array.mka"
+    encode(path, noise(38400).reshape(8, 4800), "aac", format="matroska", layout="7.1")
+    measured = measure_audio(path)
+    assert measured.second_decoder and measured.channels == 8 and measured.num_samples >= 4800
+
+
+@pytest.mark.parametrize(
+    "codec, sample_format, tolerance",
+    [("pcm_u8", "u8", 2**-7), ("pcm_s16le", "s16", 0), ("pcm_s32le", "s32", 0), ("pcm_f32le", "flt", 0),
+     ("pcm_f64le", "dbl", 0), ("alac", "s16p", 0)],
+)  # fmt: skip
+def test_every_sample_format_comes_out_in_the_same_range(tmp_path, codec, sample_format, tolerance):
+    expected = (tone() * 32767).round() / np.float32(32768)
+    encode(tmp_path / "tone.mka", expected, codec, sample_format, format="matroska")
+    found = np.concatenate([samples for samples, _ in ffmpeg_blocks(tmp_path / "tone.mka")], axis=1)
+    assert found.dtype == np.float32 and found.shape[0] == 1
+    np.testing.assert_allclose(found[0, :16000], expected, rtol=0, atol=tolerance)
+
+
+def test_a_process_forked_later_does_not_wait_for_ffmpegs_threads(tmp_path):
+    """PyAV's resampler leaves filters with threads to the garbage collector; a forked process would wait for them."""
+    encode(tmp_path / "tone.m4a", tone(), "aac")
+    gc.collect()  # PyAV's encoder has such filters too
+    gc.disable()
+    try:
+        load_audio(tmp_path / "tone.m4a")
+        process = multiprocessing.get_context("fork").Process(target=gc.collect, daemon=True)
+        process.start()
+    finally:
+        gc.enable()
+    process.join(PATIENCE)
+    process.kill()
+    process.join()
+    assert process.exitcode == 0
+
+
+@pytest.mark.parametrize("name", ["noise.voc", "noise.ircam", "noise.nut", "noise.mpegts"])
+def test_formats_in_which_a_cut_cannot_be_noticed_are_read_only_when_asked_for(tmp_path, monkeypatch, name):
+    path, kind = tmp_path / name, name[6:]
+    if kind in ("nut", "mpegts"):
+        encode(path, noise(), "aac", format=kind)
+    else:
+        soundfile.write(path, noise(), 16000, format=kind.upper())
+    said = rf"{name} is of the format .*WAV or FLAC, or set .*NES2NET_UNCHECKED_AUDIO=1"
+    refused(path, said, readers=(*READERS, measure_audio))
+    monkeypatch.setenv("NES2NET_UNCHECKED_AUDIO", "1")
+    assert len(read_every_way(path)) == pytest.approx(40000, abs=2100)

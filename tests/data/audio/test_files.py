@@ -1,0 +1,60 @@
+"""Which files of a folder are recordings, and what is said of the others."""
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import encode, noise
+
+from nes2net.data.audio.files import AUDIO_SUFFIXES, recordings_below, with_folders_listed
+from nes2net.data.audio.read import load_audio
+from nes2net.data.corpora.shards import shards_below
+from nes2net.lib.errors import InputError
+
+ENCODED = {"mp4": "aac", "mov": "aac", "3gp": "aac", "mkv": "flac", "mka": "flac", "avi": "pcm_s16le", "flv": "aac",
+           "mp2": "mp2", "tta": "tta", "wv": "wavpack"}  # fmt: skip
+WRITTEN = {"oga": "OGG", "caf": "CAF", "w64": "W64", "rf64": "RF64", "wave": "WAV", "aifc": "AIFF", "snd": "AU"}
+
+
+@pytest.mark.parametrize("suffix", [*ENCODED, *WRITTEN])
+def test_what_is_read_singly_is_found_in_folders(tmp_path, suffix):
+    path = tmp_path / f"noise.{suffix}"
+    if suffix in WRITTEN:
+        soundfile.write(path, noise(), 16000, format=WRITTEN[suffix])
+    else:
+        sample_format = {"flac": "s16", "pcm_s16le": "s16", "mp2": "s16", "tta": "s16"}.get(ENCODED[suffix], "fltp")
+        encode(path, noise(), ENCODED[suffix], sample_format)
+    assert np.abs(load_audio(path)).max() > 0.1
+    assert recordings_below(tmp_path) == with_folders_listed([str(tmp_path)]) == [path]
+
+
+def test_a_line_says_what_is_passed_over(tmp_path, capsys):
+    for name in ("a.wav", "b.AMR", "notes.txt", "a.dat", "b.dat", "unnamed", ".hidden"):
+        (tmp_path / name).touch()
+    assert [path.name for path in with_folders_listed([str(tmp_path)])] == ["a.wav", "b.AMR"]
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "passed over in" in error and ": 2 .dat, 1 no suffix; name" in error
+    with_folders_listed([str(tmp_path / "notes.txt"), str(tmp_path / "a.wav")])
+    assert not capsys.readouterr().err
+
+
+def test_suffixes_are_in_lower_case_with_a_dot():
+    assert all(suffix == suffix.lower() and suffix.startswith(".") for suffix in AUDIO_SUFFIXES)
+
+
+@pytest.mark.parametrize("listed", [recordings_below, shards_below])
+def test_a_folder_without_permission_is_not_called_empty(listed):
+    user = os.geteuid()
+    with TemporaryDirectory() as folder:  # every user may look up the folder above, other than that of pytest
+        os.chmod(folder, 0)
+        if user == 0:  # whom no permission stops
+            os.seteuid(65534)
+        try:
+            with pytest.raises(InputError, match=r"cannot be listed \(Permission denied\)"):
+                listed(Path(folder))
+        finally:
+            os.seteuid(user)
+            os.chmod(folder, 0o700)

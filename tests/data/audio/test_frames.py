@@ -1,0 +1,178 @@
+"""FLAC, MP3, MPEG and AAC streams, and Ogg: what headers and checksums tell of damage, and tags around the stream."""
+
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import encode, noise, read_every_way, refused
+
+from nes2net.data.audio.frames import exceeds_length, missing_of_last_frame, read_flac_header
+from nes2net.data.audio.read import count_samples, load_audio, measure_audio
+from nes2net.data.corpora.decoding import decode
+
+TAG = b"ID3\4\0\0\0\0\0\x0a" + bytes(10)
+
+
+# ---- FLAC
+
+
+@pytest.fixture
+def flac(tmp_path):
+    """A FLAC file of 12,000 samples, and its bytes."""
+    path = tmp_path / "noise.flac"
+    soundfile.write(path, noise(12_000), 16000)
+    return path, bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("announced, before", [(1, b""), (3000, TAG), (4096, b""), (8192, TAG), (11_999, b"")])
+def test_a_header_that_announces_too_few_samples_is_noticed(flac, announced, before):
+    """libsndfile stops there without a word."""
+    path, content = flac
+    content[22:26] = announced.to_bytes(4, "big")
+    path.write_bytes(content)
+    assert len(soundfile.read(path)[0]) == announced
+    refused(path, f"noise.flac .*announces {announced:,} samples, 12,000 could be decoded", before + content)
+
+
+def test_the_last_frame_of_whole_files_ends_where_the_header_says(tmp_path):
+    """For all lengths and ways to write the size of a block and the rate."""
+    path = tmp_path / "noise.flac"
+    for length in (1, 191, 192, 256, 576, 1152, 4095, 4096, 4097, 65_536):
+        for rate in (8000, 11_025, 12_345, 16_000, 192_000):
+            soundfile.write(path, noise(length), rate)
+            assert not measure_audio(path).second_decoder
+            content = bytearray(path.read_bytes())
+            content[22:26] = (length - 1 or length + 1).to_bytes(4, "big")
+            path.write_bytes(content)
+            with open(path, "rb") as file:
+                assert exceeds_length(file, read_flac_header(file)) == (length > 1)
+
+
+def test_the_md5_sum_is_compared_when_a_file_is_measured(flac):
+    path, content = flac
+    assert not measure_audio(path).second_decoder
+    content[30] ^= 1
+    path.write_bytes(content)
+    assert measure_audio(path).second_decoder and decode(path).second_decoder
+
+
+# ---- streams of frames, which state no length
+
+
+@pytest.mark.parametrize(
+    "codec, container, sample_format", [("libmp3lame", "mp3", "fltp"), ("mp2", "mp2", "s16"), ("aac", "adts", "fltp")]
+)
+def test_an_incomplete_last_frame_is_a_cut(tmp_path, codec, container, sample_format):
+    path = tmp_path / "noise"
+    options = {"write_xing": "0"} if container == "mp3" else {}
+    encode(path, noise(), codec, sample_format, format=container, options=options)
+    content = path.read_bytes()
+    for whole in (content, TAG + content, content + b"TAG" + bytes(125), bytes(500) + content):
+        path.write_bytes(whole)
+        with open(path, "rb") as file:
+            assert missing_of_last_frame(file) is None
+    path.write_bytes(content)
+    assert len(read_every_way(path)) == pytest.approx(40000, abs=3000)
+    cuts = (content[:-1], content[: round(0.03 * len(content))], content + b"\xff\xf3")
+    for cut in (*cuts, bytes(500) + content[:-20], TAG + bytes(500) + content[:-20]):
+        refused(path, "noise is cut off: its last frame lacks", cut)
+
+
+# ---- MP3 files that state their length
+
+
+@pytest.fixture
+def variable_mp3(tmp_path):
+    """An MP3 file of variable bit rate with a Xing header, and where the header is."""
+    samples = np.concatenate([noise(16000), np.zeros(32000, np.float32), noise(16000), noise(16000)])
+    encode(tmp_path / "clean.mp3", samples, "libmp3lame", quality=4, options={"id3v2_version": "0"})
+    content = (tmp_path / "clean.mp3").read_bytes()
+    return content, content.index(b"Xing")
+
+
+def test_files_with_and_without_a_stated_length(variable_mp3, tmp_path):
+    """All samples are read: without a number of frames, with VBRI (unknown to libsndfile), with tags."""
+    content, at = variable_mp3
+    no_number, vbri = bytearray(content), bytearray(content)
+    no_number[at + 4 : at + 8] = bytes(4)
+    frames = int.from_bytes(content[at + 8 : at + 12], "big")
+    vbri[at:200] = bytes(200 - at)
+    vbri[36 : 36 + 26] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), frames, 0, 1, 2, 9)
+    tag = b"ID3\3\0\0\0\0\x10\0" + bytes(2048)
+    ape = b"APETAGEX" + struct.pack("<IIII", 2000, 1032, 0, 0) + bytes(8)
+    for name, changed, second_decoder in (
+        ("no_number", no_number, True),  # libsndfile would stop at the length that it guesses, a fifth of the file
+        ("vbri", vbri, True),
+        ("tags", tag + tag + content, False),
+        ("behind", content + bytes(1000) + ape + b"TAG" + bytes(125), False),
+        ("clean", content, False),
+        ("twice", content * 2, True),  # libsndfile would stop at the end of the first one
+    ):
+        path, length = tmp_path / f"{name}.mp3", 160_000 if name == "twice" else 80_000
+        path.write_bytes(changed)
+        waveform = read_every_way(path)
+        assert len(waveform) == pytest.approx(length, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1, name
+        assert measure_audio(path).second_decoder == second_decoder, name
+
+
+@pytest.mark.parametrize("stated_frames", [0, 10, 60])
+@pytest.mark.parametrize("kind", ["Xing", "Xing without bytes", "Info", "VBRI"])
+def test_frames_behind_the_stated_number_are_read(variable_mp3, tmp_path, kind, stated_frames):
+    """libsndfile would stop there: fakes could hide behind it."""
+    content, at = bytearray(variable_mp3[0]), variable_mp3[1]
+    if kind == "VBRI":
+        content[at:200] = bytes(200 - at)
+        content[36:62] = struct.pack(">4sHHHIIHHHH", b"VBRI", 1, 0, 50, len(content), stated_frames, 0, 1, 2, 9)
+    else:
+        content[at : at + 4] = kind[:4].encode()
+        content[at + 8 : at + 12] = stated_frames.to_bytes(4, "big")
+        content[at + 7] &= 0xFF if "without" not in kind else ~2
+    path = tmp_path / "noise.mp3"
+    path.write_bytes(content)
+    waveform = read_every_way(path)
+    assert len(waveform) == pytest.approx(80000, abs=3000) and np.abs(waveform[-14000:]).max() > 0.1
+
+
+def test_a_cut_that_libsndfile_does_not_read_is_noticed(variable_mp3, tmp_path):
+    """FFmpeg reads what is left of the first frames."""
+    content, at = variable_mp3
+    path = tmp_path / "cut.mp3"
+    for length in (*range(at + 120, at + 700, 40), len(content) // 2):
+        refused(path, r"cut\.mp3 (was read by neither|is cut off)", content[:length], (load_audio, count_samples))
+    refused(path, r"cut\.mp3 is cut off: its header announces 80,\d+ samples")
+
+
+def test_a_file_that_begins_with_many_tags_is_refused(variable_mp3, tmp_path, capfd):
+    """libmpg123 would write a line about each empty one."""
+    path = tmp_path / "tags.mp3"
+    tag = b"ID3\3\0\0\0\0\0\0"
+    path.write_bytes(tag * 16 + variable_mp3[0])
+    assert len(load_audio(path)) == pytest.approx(80000, abs=3000)
+    capfd.readouterr()
+    refused(path, r"tags\.mp3 begins with more than 16 ID3v2 tags", tag * 100_000 + variable_mp3[0], [load_audio])
+    assert not capfd.readouterr().err
+
+
+# ---- Ogg
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_no_damage_of_ogg_goes_unnoticed(tmp_path, subtype):
+    """Both decoders leave out a page with a wrong checksum, up to a second of audio."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "noise.ogg"
+    soundfile.write(path, noise(48000), 16000, format="OGG", subtype=subtype)
+    content = path.read_bytes()
+    whole = read_every_way(path)
+    path.write_bytes(content + b"TAG" + bytes(125))
+    np.testing.assert_array_equal(load_audio(path), whole)
+    last_page = content.rindex(b"OggS")
+    path.write_bytes(content[:last_page])  # as of a recorder that was stopped
+    assert len(load_audio(path)) < len(whole)
+    for place in rng.integers(0, len(content), 40).tolist():
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        for changed in (damaged, content[:place]):
+            if place and changed not in (content[: content.index(b"OggS", 1)], content[:last_page]):
+                refused(path, r"noise\.ogg", changed)

@@ -1,0 +1,161 @@
+"""Audio files of many kinds and with many faults: each gives its samples or a named failure."""
+
+import numpy as np
+import pytest
+import soundfile
+from builders.recordings import encode, noise
+
+from nes2net import InputError
+from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stream_audio, to_mono_16k
+
+RATE = 16000
+SAMPLES = noise(12000)
+
+
+def read(path):
+    """The samples, or the error, that both readers agree on."""
+    results = []
+    for reader in (load_audio, lambda path: np.concatenate(list(stream_audio(path)))):
+        try:
+            results.append(reader(path))
+        except InputError as error:
+            assert path.name in str(error)
+            results.append(error)
+    first, second = results
+    assert isinstance(first, InputError) == isinstance(second, InputError), results
+    if not isinstance(first, InputError):
+        np.testing.assert_allclose(second, first, rtol=0, atol=1e-7)
+    return first
+
+
+# ---- whole files
+
+
+def test_whole_files_of_many_kinds(tmp_path):
+    """Rates, channels, sample types and containers, compared with the resampled samples themselves."""
+    for rate, channels, file_format, subtype, tolerance in (
+        *((rate, 1, "FLAC", "PCM_16", 2**-15) for rate in (8000, 44100, 192000)),
+        *((RATE, channels, "WAV", "PCM_16", 2**-15) for channels in (1, 2, 5, 8)),
+        (RATE, 2, "FLAC", "PCM_24", 2**-23),
+        (RATE, 3, "WAV", "PCM_24", 2**-23),
+        (RATE, 1, "WAV", "FLOAT", 0),
+        (RATE, 1, "WAV", "DOUBLE", 1e-7),
+        (RATE, 1, "WAV", "ULAW", 0.01),
+        (RATE, 1, "WAV", "ALAW", 0.01),
+        *((RATE, 1, name, "PCM_16", 2**-15) for name in ("RF64", "AIFF", "W64", "AU", "NIST")),
+        (RATE, 1, "MP3", "MPEG_LAYER_III", 9),
+        (RATE, 1, "OGG", "VORBIS", 9),
+    ):
+        path = tmp_path / f"{file_format}_{subtype}_{rate}_{channels}"
+        data = np.stack([np.roll(SAMPLES, 100 * c) for c in range(channels)], axis=1)
+        soundfile.write(path, data, rate, format=file_format, subtype=subtype)
+        clean, waveform = to_mono_16k(data.T, rate), read(path)
+        assert waveform.shape == clean.shape, path.name
+        np.testing.assert_allclose(waveform, clean, rtol=0, atol=2 * tolerance + 1e-7, err_msg=path.name)
+
+
+def test_flac_of_a_pipe_and_flac_with_other_data_around(tmp_path):
+    """No length or MD5 sum in the header, a tag before or behind the stream: all samples are read."""
+    soundfile.write(tmp_path / "clean.flac", SAMPLES, RATE)
+    data = (tmp_path / "clean.flac").read_bytes()
+    expected = load_audio(tmp_path / "clean.flac")
+    for name, content in (
+        ("pipe", data[:21] + bytes([data[21] & 0xF0]) + bytes(20) + data[42:]),
+        ("tag_before", b"ID3\x04\0\0\0\0\0\x0a" + bytes(10) + data),
+        ("tag_behind", data + b"TAG" + bytes(125)),
+        ("no_md5", data[:26] + bytes(16) + data[42:]),
+    ):
+        path = tmp_path / f"{name}.flac"
+        path.write_bytes(content)
+        np.testing.assert_array_equal(read(path), expected, err_msg=name)
+        assert count_samples(path) == len(expected), name
+
+
+def test_flac_that_libsndfile_refuses(tmp_path):
+    """Samples beyond 16 bits: encoders before libFLAC 1.4 wrote them, later decoders refuse them.
+
+    FFmpeg wraps them round. The files are whole and are read in spite of the MD5 sum in their header,
+    which is often wrong.
+    """
+    sine, path = np.sin(2 * np.pi * np.arange(4096) / 100), tmp_path / "speech.flac"
+    for height, refused in ((30000, False), (34000, True)):
+        values = np.round(height * sine).astype(int)
+        for md5 in (bytes(16), bytes(range(16))):
+            content = one_frame_of_flac(values, md5)
+            path.write_bytes(content)
+            if refused:
+                with pytest.raises(RuntimeError):
+                    soundfile.read(path)
+            assert measure_audio(path).second_decoder == (refused or any(md5))
+            wrapped = (values + 32768) % 65536 - 32768
+            np.testing.assert_array_equal(read(path), wrapped / np.float32(32768))
+            for damaged in (content[:-100], content[:3000] + b"\0" + content[3001:]):
+                path.write_bytes(damaged)
+                assert isinstance(read(path), InputError)
+
+
+def one_frame_of_flac(values, md5):
+    """A FLAC file of 4,096 samples at 16 kHz, with one frame of differences (RFC 9639) of any size."""
+    header = bytes([0xFF, 0xF8, 0b1100_0101, 0b0000_1000, 0])
+    header += bytes([cyclic_redundancy(header, 0x07, 8)])
+    # predictor of order 1, its first sample, one Rice partition
+    bits = f"00010010{values[0] & 0xFFFF:016b}000000{12:04b}"
+    for difference in np.diff(values).tolist():
+        folded = 2 * difference if difference >= 0 else -2 * difference - 1
+        bits += "0" * (folded >> 12) + f"1{folded & 0xFFF:012b}"
+    bits += "0" * (-len(bits) % 8)
+    frame = header + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    frame += cyclic_redundancy(frame, 0x8005, 16).to_bytes(2, "big")
+    sizes = (4096).to_bytes(2, "big") * 2 + bytes(6)
+    info = sizes + (RATE << 44 | 15 << 36 | 4096).to_bytes(8, "big") + md5
+    return b"fLaC\x80" + len(info).to_bytes(3, "big") + info + frame
+
+
+def cyclic_redundancy(data, polynomial, width):
+    value = 0
+    for byte in data:
+        value ^= byte << (width - 8)
+        for _ in range(8):
+            value = ((value << 1) ^ (polynomial if value >> (width - 1) else 0)) & (1 << width) - 1
+    return value
+
+
+# ---- damaged files
+
+
+@pytest.mark.parametrize(
+    "kind, first, most", [("flac", 0, 200), ("flac of 24 bits", 0, 200), ("ogg", 2000, 8000), ("matroska", 2000, 8000)]
+)
+def test_no_flipped_byte_of_flac_goes_unnoticed(tmp_path, kind, first, most):
+    """A lenient FFmpeg decodes a third of them to other samples without a word."""
+    path, rng = tmp_path / "flipped.audio", np.random.default_rng(1)
+    if "flac" in kind:
+        subtype = "PCM_16" if kind == "flac" else "PCM_24"
+        soundfile.write(path, np.c_[SAMPLES, -SAMPLES], 32000, format="FLAC", subtype=subtype)
+    else:
+        encode(path, SAMPLES, "flac", "s16", format=kind)
+    expected, content, refused = load_audio(path), path.read_bytes(), 0
+    random_places = rng.integers(200, len(content), 60).tolist()
+    for place in (*range(first, first + 46), *range(46, most, most // 30), *random_places):
+        damaged = bytearray(content)
+        damaged[place] ^= int(rng.choice([1 << rng.integers(8), rng.integers(1, 256)]))
+        path.write_bytes(damaged)
+        waveform = read(path)
+        if isinstance(waveform, InputError):
+            refused += 1
+        else:  # harmless, as in a comment
+            np.testing.assert_array_equal(waveform, expected, err_msg=str(place))
+    assert refused > 60
+
+
+def test_a_wrong_checksum_over_right_samples(tmp_path):
+    """Both decoders refuse the last frame. If the header has an MD5 sum, it shows that the samples are right."""
+    path = tmp_path / "damaged.flac"
+    soundfile.write(path, SAMPLES, RATE)
+    expected, content = load_audio(path), bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    np.testing.assert_array_equal(read(path), expected)
+    content[26:42] = bytes(16)
+    path.write_bytes(content)
+    assert isinstance(read(path), InputError)

@@ -1,0 +1,153 @@
+"""Recordings in shards and in memory are read as those in files, to the last bit."""
+
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from builders import PATIENCE, shards
+from builders.recordings import encode, noise, read_every_way
+
+from nes2net import InputError
+from nes2net.data.audio import packed
+from nes2net.data.audio.cache import AudioCache
+from nes2net.data.audio.packed import RecordingBytes, is_there, open_recording, shard_of, size_of, status_of
+from nes2net.data.audio.read import count_samples, load_audio, measure_audio, stated_length
+from nes2net.scoring.journal import stamp
+from nes2net.training.dataset import LostFile, check_readable
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Recordings that libsndfile reads, with or without seeking, and one that FFmpeg alone reads."""
+    folder = tmp_path_factory.mktemp("files")
+    soundfile.write(folder / "a.flac", noise(9000), 16000)
+    soundfile.write(folder / "b.wav", np.stack([noise(24000), noise(24000)[::-1]], 1), 44100)
+    soundfile.write(folder / "c.mp3", noise(24000), 16000)
+    soundfile.write(folder / "d.ogg", noise(20000), 16000)
+    encode(folder / "e.m4a", noise(24000), "aac")
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def addresses(files, tmp_path_factory):
+    """Of each kind of shard: the addresses of ``files``, in order."""
+    folder = tmp_path_factory.mktemp("shards.tar")  # a folder may be called so
+    rows = shards.table({"audio": [(file.read_bytes(), file.name) for file in files]})
+    shards.write_parquet(folder / "x.parquet", rows)
+    shards.write_arrow(folder / "stream.arrow", rows)
+    shards.write_arrow(folder / "file.arrow", rows, stream=False)
+    shards.write_tar(folder / "x.tar", {f"inner.tar/{file.name}": file.read_bytes() for file in files})
+    tables = ("x.parquet", "stream.arrow", "file.arrow")
+    found = {name: [folder / name / str(i) for i in range(len(files))] for name in tables}
+    return found | {"x.tar": [folder / "x.tar" / "inner.tar" / file.name for file in files]}
+
+
+@pytest.mark.parametrize("kind", ["x.parquet", "stream.arrow", "file.arrow", "x.tar", "memory"])
+def test_every_reader_gives_the_samples_of_the_file(files, addresses, kind, tmp_path):
+    sources = addresses.get(kind) or [RecordingBytes(file.name, file.read_bytes()) for file in files]
+    for file, source in zip(files, sources):
+        np.testing.assert_array_equal(read_every_way(source), load_audio(file))
+        for read in (count_samples, stated_length, measure_audio):
+            assert read(source) == read(file)
+        if kind != "memory":
+            assert is_there(source) and size_of(source) == size_of(file)
+            assert stamp(source) == stamp(source.parents[1] if kind == "x.tar" else source.parent)
+            cache = AudioCache(tmp_path)
+            for _ in range(2):
+                np.testing.assert_array_equal(cache.load(source), load_audio(file))
+            check_readable(source)
+
+
+def test_what_is_an_address(addresses, tmp_path):
+    first = addresses["x.tar"][0]
+    assert shard_of(first) == (first.parents[1], "inner.tar/a.flac")
+    assert shard_of(first.parents[1]) is None and not is_there(first.parents[1] / "none.flac")
+    (tmp_path / "folder.parquet").mkdir()
+    (tmp_path / "folder.parquet" / "a.flac").write_bytes(b"fLaC")
+    assert shard_of(tmp_path / "folder.parquet" / "a.flac") is None and is_there(tmp_path / "folder.parquet" / "a.flac")
+    row = addresses["x.parquet"][0]
+    assert not any(map(is_there, (row.with_name("5"), row.with_name("-1"), row.with_name("٣"), row.with_name("a"))))
+    assert stamp(tmp_path / "gone.parquet" / "0") == "-"
+    again = pickle.loads(pickle.dumps(RecordingBytes("utt.flac", b"12")))
+    assert (str(again), again.content, open_recording(again).read()) == ("utt.flac", b"12", b"12")
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ({"audio": [(None, "a.flac")]}, "no audio bytes, only the path 'a.flac'"),
+        ({"audio": [None]}, "it has no audio bytes"),
+        ({"audio": [(b"", "a.flac")]}, "is empty"),
+        ({"sound": [b"RIFF"]}, "expected a column 'audio'"),
+        ({"audio": [(b"fLaC", "a.flac")]}, "was read by neither"),
+    ],
+)
+def test_rows_without_audio(rows, message, tmp_path):
+    for write, name in ((shards.write_parquet, "x.parquet"), (shards.write_arrow, "x.arrow")):
+        path = write(tmp_path / name, shards.table(rows))
+        with pytest.raises(InputError, match=message) as error:
+            load_audio(path / "0")
+        assert name in str(error.value) and "0" in str(error.value)
+
+
+def test_a_shard_cut_off(files, addresses, tmp_path):
+    for name, paths in addresses.items():
+        shard = tmp_path / name
+        whole, member = shard_of(paths[0])
+        content = whole.read_bytes()
+        # within a recording, and where all recordings are there
+        for size in (len(content) // 2, len(content) - (10240 if name == "x.tar" else 9)):
+            shard.write_bytes(content[:size])
+            with pytest.raises(InputError, match=f"of {shard} cannot be read.*cut off or damaged"):
+                load_audio(shard / member)
+    shard = tmp_path / "gz.tar"
+    shards.write_tar(shard, {"a.flac": files[0].read_bytes()}, "w:gz")
+    with pytest.raises(InputError, match="member a.flac of .*gz.tar cannot be read"):
+        load_audio(shard / "a.flac")
+    with pytest.raises(InputError, match="no row '7'; it has 5"):
+        load_audio(addresses["x.parquet"][0].with_name("7"))
+
+
+def test_a_shard_replaced_while_it_is_open(files, tmp_path):
+    tables = [shards.table({"audio": [(file.read_bytes(), file.name)]}) for file in files[:2]]
+    for name, write in (("x.parquet", shards.write_parquet), ("x.arrow", shards.write_arrow)):
+        for file, rows in zip(files, tables):
+            path = write(tmp_path / name, rows) / "0"
+            np.testing.assert_array_equal(load_audio(path), load_audio(file))
+        path.parent.write_bytes(path.parent.read_bytes()[:-100])
+        with pytest.raises(InputError, match="row 0 of"):
+            load_audio(path)
+    path.parent.unlink()
+    with pytest.raises(LostFile):
+        check_readable(path)
+    assert status_of(tmp_path / "x.parquet" / "0").size == os.path.getsize(tmp_path / "x.parquet")
+
+
+def test_few_row_groups_are_kept(addresses, monkeypatch):
+    """A row group is read once for its rows in order, and no more of them are kept than allowed."""
+    read = []
+    original = packed._Table._read
+    monkeypatch.setattr(packed._Table, "_read", lambda self, group: read.append(group) or original(self, group))
+    monkeypatch.setattr(packed, "_KEPT_BYTES", 1)
+    packed._forget()
+    for path in addresses["x.parquet"]:
+        size_of(path)
+    assert read == [0, 1, 2] and len(packed._state.groups) == 1
+    monkeypatch.setattr(packed, "_KEPT_BYTES", 1 << 30)
+    for path in addresses["x.parquet"] * 2:
+        size_of(path)
+    assert read == [0, 1, 2, 0, 1]
+
+
+def test_threads_and_forked_processes(addresses):
+    path = addresses["x.parquet"][0]
+    load_audio(path)
+    with packed._state.turn, multiprocessing.get_context("fork").Pool(1) as pool:  # turn of a thread that it lacks
+        assert len(pool.apply_async(load_audio, [path]).get(PATIENCE)) == 9000
+    with ThreadPoolExecutor(20) as pool:
+        lengths = list(pool.map(lambda path: len(load_audio(path)), addresses["x.parquet"] * 4))
+    assert lengths == lengths[:5] * 4 and lengths[0] == 9000

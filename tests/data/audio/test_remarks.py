@@ -1,0 +1,91 @@
+"""Remarks on recordings: silence, constants, clipping and a few milliseconds, and none on others."""
+
+import numpy as np
+import pytest
+import soxr
+from builders import voices
+from builders.unfit import LOUD, UNFIT
+
+from nes2net.data.audio.remarks import Channels, Listener, remark_of
+
+RATE = 16000
+TIME = np.arange(2 * RATE) / RATE
+NOISE = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
+
+
+def resampled(samples):
+    return soxr.resample(np.clip(samples, -1, 1), 44100, RATE, quality="HQ")
+
+
+@pytest.mark.parametrize(
+    "samples, remark",
+    [
+        (np.zeros(RATE), "digital silence"),
+        (np.r_[np.zeros(RATE), 0.5, np.zeros(RATE)], "digital silence"),
+        (np.full(RATE, -0.25), "constant: its samples do not change"),
+        (resampled(np.full(2 * 44100, 0.5)), "constant: its samples do not change"),
+        (np.clip(voices.voice(), -0.1, 0.1), "clipped: "),
+        (resampled(4 * soxr.resample(voices.voice(), RATE, 44100)), "clipped: "),
+        (voices.voice(), ""),
+        (NOISE, ""),
+        *((np.sin(2 * np.pi * frequency * TIME), "a steady tone") for frequency in (50, 440, 1000)),  # not clipped
+        (np.sin(2 * np.pi * 350 * TIME) / 2 + np.sin(2 * np.pi * 440 * TIME) / 3, "a steady tone"),  # to dial at
+        (np.where(TIME % 1 < 0.5, np.sin(2 * np.pi * 425 * TIME), 0), "a steady tone"),  # engaged
+        (np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME)) / 2, ""),  # its level changes
+        (np.sin(2 * np.pi * 440 * TIME[: RATE // 4]), ""),  # too short to tell
+        (1e-3 * NOISE, "next to silence: its loud parts have -8"),
+        (np.r_[np.zeros(RATE), NOISE], ""),
+    ],
+)
+def test_the_signal(samples, remark):
+    found = remark_of(samples.astype(np.float32), len(samples), None, RATE)
+    assert found.text.startswith(remark) and bool(found.text) == bool(remark)
+    assert found.unfit == ("" if remark == "clipped: " else found.text)
+    listener = Listener()
+    pieces = np.array_split(samples, 7)
+    assert list(map(id, listener.heard(pieces))) == list(map(id, pieces)) and listener.remark(RATE) == found
+
+
+@pytest.mark.parametrize(
+    "length, heard, remark",
+    [
+        (320, 64600, "lasts 0.02 s, repeated to 4.04 s; in training the detector hears 4.04 s at a time"),
+        (16000, 16000, "lasts 1.00 s; in training the detector hears 4.04 s at a time"),
+        (16150, 64600, ""),  # a quarter of it
+    ],
+)
+def test_a_short_recording(length, heard, remark):
+    assert remark_of(np.resize(NOISE[:length], heard), length, None, 64600) == (remark, "")
+
+
+QUIET = np.zeros_like(LOUD)
+
+
+@pytest.mark.parametrize(
+    "channels, remark",
+    [
+        ([LOUD], ""),
+        ([LOUD, LOUD], ""),
+        ([LOUD, 0.1 * LOUD], ""),
+        ([LOUD, QUIET], "channel 2 of 2 is silent; the mean of all was scored"),
+        ([QUIET, LOUD, QUIET], "channels 1, 3 of 3 are silent; the mean of all was scored"),
+        ([LOUD, voices.voice(1, 2)], "its 2 channels differ; their mean was scored"),
+        ([LOUD, -0.5 * LOUD], "its 2 channels differ; their mean was scored"),
+        ([LOUD, -LOUD], UNFIT["opposite"][1]),
+        ([QUIET, QUIET], "digital silence"),
+    ],
+)
+def test_channels(channels, remark):
+    """Of the part that is scored; what another decoder had found before does not count."""
+    samples, compared = np.array(channels), Channels()
+    whole = Listener(compared)
+    for blocks in (np.array_split(np.array([LOUD, QUIET]), 2, 1), np.array_split(samples, 3, 1)):
+        heard = [block for block, _ in compared.heard((block, RATE) for block in blocks)]
+    assert np.array_equal(np.concatenate(heard, 1), samples)
+    for _ in whole.heard([samples.mean(0)]):
+        pass
+    found = whole.remark(len(LOUD))
+    assert found.text.startswith(remark) and bool(found.text) == bool(remark)
+    head = Channels(num_samples=1000)
+    behind = np.concatenate([np.ones((len(channels), 3000)), samples], 1)
+    assert list(head.heard([(behind, 3 * RATE)])) and head.remark() == "" and not head.cancel

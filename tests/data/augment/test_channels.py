@@ -1,0 +1,45 @@
+"""A low-pass filter keeps what is below its band, removes what is above, and delays nothing."""
+
+import numpy as np
+import pytest
+
+from nes2net.data.augment.channels import CUTOFFS, LowPass, low_pass
+
+
+def sine(frequency, num_samples=16000):
+    return np.sin(2 * np.pi * frequency * np.arange(num_samples) / 16000).astype(np.float32)
+
+
+@pytest.mark.parametrize("cutoff", [3400.0, 4000.0, 7500.0])
+def test_frequencies(cutoff):
+    below, above = sine(cutoff - 400), sine(min(cutoff + 400, 7990))
+    middle = slice(200, -200)
+    np.testing.assert_allclose(low_pass(below, cutoff)[middle], below[middle], atol=0.01)  # and not delayed
+    assert np.abs(low_pass(above, cutoff)[middle]).max() < 0.01
+    at = sine(cutoff)
+    np.testing.assert_allclose(low_pass(at, cutoff)[middle], at[middle] / 2, atol=0.01)
+
+
+@pytest.mark.parametrize(
+    "num_samples, dtype", [(1, np.float64), (50, np.float32), (101, np.float64), (1000, np.float32)]
+)
+def test_any_length_keeps_shape_and_type(num_samples, dtype):
+    x = np.random.default_rng(0).standard_normal(num_samples).astype(dtype)
+    y = low_pass(x, 3700)
+    assert y.shape == x.shape and y.dtype == dtype
+    np.testing.assert_array_equal(low_pass(np.zeros_like(x), 3700), 0)
+
+
+@pytest.mark.parametrize("band", CUTOFFS)
+def test_the_cut_off_is_drawn_in_the_band_for_a_share_of_the_utterances(band):
+    low, high = CUTOFFS[band]
+    impulse = np.zeros(8000, np.float32)
+    impulse[4000] = 1
+    rng, cutoffs = np.random.default_rng(0), []
+    for _ in range(400):
+        y = LowPass(band, probability=0.3)(impulse, rng)
+        if y is not impulse:
+            response = np.abs(np.fft.rfft(y))
+            cutoffs.append(np.argmax(response < 0.5) * 2)  # bins of 2 Hz
+    assert 90 < len(cutoffs) < 150
+    assert low - 2 <= min(cutoffs) < low + 0.1 * (high - low) and high - 0.1 * (high - low) < max(cutoffs) <= high + 2

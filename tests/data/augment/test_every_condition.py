@@ -1,0 +1,139 @@
+"""Every registered condition at each of its default strengths: what the contract promises."""
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import noise_folders
+from builders.voices import voice
+
+from nes2net import InputError
+from nes2net.data.augment import NoiseAugmentation, Sources
+from nes2net.data.augment.channels import LowPass
+from nes2net.data.augment.latent import LatentAugmentation
+from nes2net.data.augment.specmix import Specmix
+from nes2net.lib.errors import MissingLibrary
+from nes2net.lib.installation import how_to_install
+from nes2net.registry import create_condition, default_conditions, effects
+
+NAMES = [
+    f"{name}:{strength:g}" if strength is not None else name
+    for name in effects._own
+    for strength in effects.get(name).strengths or (None,)
+]
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    root = tmp_path_factory.mktemp("sources")
+    speech = []
+    for seed in range(6):
+        speech.append(root / f"{seed}.wav")
+        soundfile.write(speech[-1], voice(seed, 0.3 + 0.3 * seed), 16000, subtype="FLOAT")
+    return Sources(noise_folders.make_musan(root), noise_folders.make_rirs(root), speech)
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_what_every_condition_promises(text, sources):
+    try:
+        condition = create_condition(text, sources)
+    except MissingLibrary as error:
+        pytest.skip(str(error))
+    x = voice()
+    before = x.copy()
+    y = condition(x, np.random.default_rng(7))
+    assert np.array_equal(x, before) and not np.shares_memory(x, y)
+    assert y.ndim == 1 and y.dtype == np.float32 and len(y) >= 1 and np.isfinite(y).all()
+    assert condition.time_moves or len(y) == len(x)
+    assert not np.array_equal(y, x) or text in ("cut:8", "cut:4", "cut:2", "cut:1")  # longer than a second
+    same = pickle.loads(pickle.dumps(condition))(x, np.random.default_rng(7))
+    np.testing.assert_array_equal(same, y)
+    for short in (x[:1], np.ones(1, np.float32), x[:100], np.zeros(1, np.float32), np.zeros(3000, np.float32)):
+        changed = condition(short, np.random.default_rng(1))
+        assert len(changed) >= 1 and changed.dtype == np.float32 and np.isfinite(changed).all()
+        assert condition.time_moves or len(changed) == len(short)
+        if not short.any() and text.partition(":")[0] not in ("alaw", "gsm", "amr_nb", "ulaw", "opus", "g722"):
+            assert not np.abs(changed).max() > 1e-4  # silence stays silence; these codecs have none
+
+
+def test_random_ones_draw_anew(sources):
+    for text in ("white:10", "pink:10", "babble:10", "noise:10", "music:10", "speech:10", "room:0.3", "rawboost:5"):
+        condition, x = create_condition(text, sources), voice()
+        assert not np.array_equal(condition(x, np.random.default_rng(1)), condition(x, np.random.default_rng(2))), text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("mp4:16", "unknown condition 'mp4'; did you mean 'mp3'"),
+        ("mp3", "'mp3': it needs a strength, one of 8, 16, .*160 kbit/s: write it behind a colon, such as :64"),
+        ("mp3:17", "'mp3:17': its strength is one of 8, .*, not 17"),
+        ("mp3:loud", "the strength is a number, not 'loud'"),
+        ("white:nan", "its strength is -50 to 100 dB, not nan"),
+        ("cut:0", "its strength is 0.01 to 86400 s, not 0"),
+        ("rawboost:1.5", "its strength is one of 1, 2"),
+        ("alaw:64", "it has no strength"),
+        ("noise:10", "needs MUSAN .*`augment.musan`"),
+        ("rir", "needs impulse responses .*`augment.rir`"),
+        ("babble:5", "needs recordings"),
+    ],
+)
+def test_wrong_ones_are_named(text, message):
+    with pytest.raises(InputError, match=message):
+        create_condition(text)
+
+
+@pytest.mark.parametrize(
+    "augmentation, settings, message",
+    [
+        (LowPass, {"band": "narrow"}, "low-pass filter: band is one of telephone, wide, not 'narrow'"),
+        (LowPass, {"taps": 100}, "taps is an odd number from 3 to 10001, not 100"),
+        (LowPass, {"probability": 2}, "probability is a number from 0 to 1, not 2"),
+        (Specmix, {"gamma": 1.5}, "gamma is a number from 0 to 1, not 1.5"),
+        (Specmix, {"probability": -0.1}, "probability is a number from 0 to 1"),
+        (Specmix, {"frequency_bands": 1.5}, "frequency_bands is a whole number"),
+        (Specmix, {"time_bands": -1}, "time_bands is a whole number of at least 0"),
+        (LatentAugmentation, {"kinds": ["noises"]}, "latent augmentation: kinds is a list of noise, affine, .*, not"),
+        (LatentAugmentation, {"mixup": 0}, "mixup is a number above 0 and at most 100, not 0"),
+        (NoiseAugmentation, {"probability": -0.1}, "noise_probability=.* from 0 to 1"),
+        (NoiseAugmentation, {"probability": 1.5}, "noise_probability=.* from 0 to 1"),
+        (NoiseAugmentation, {"probability": float("nan")}, "noise_probability=.* from 0 to 1"),
+    ],
+)
+def test_wrong_settings_of_training(augmentation, settings, message):
+    with pytest.raises(InputError, match=message):
+        getattr(augmentation, "of", augmentation)(**settings)
+
+
+def test_the_default_suite(sources):
+    suite = default_conditions()
+    assert len(suite.names) >= 40 and len(set(suite.names)) == len(suite.names)
+    assert suite.left_out["babble"] == "needs speech" and suite.left_out["noise"] == "needs musan"
+    whole = default_conditions(sources)
+    assert [name for name in whole.names if name in suite.names] == suite.names
+    assert set(NAMES) == {*whole.names, *(n for n in NAMES if n.partition(":")[0] in whole.left_out)}
+    with pytest.raises(InputError, match="MUSAN folder .* not found"):
+        default_conditions(Sources(musan=sources.musan / "none"))
+    few = default_conditions(Sources(speech=sources.speech[:3])).left_out["babble"]
+    assert few == "condition 'babble:20': needs more than 3 recordings, not 3"
+
+
+def test_what_a_library_lacks_is_left_out(monkeypatch):
+    codec = effects.get("amr_nb")
+    monkeypatch.setattr(codec, "encoder", "libnone")
+    assert "no encoder 'libnone'" in default_conditions().left_out["amr_nb"]
+    with pytest.raises(MissingLibrary, match="condition 'amr_nb:12.2': the FFmpeg that PyAV brings"):
+        create_condition("amr_nb:12.2")
+    monkeypatch.setitem(__import__("sys").modules, "pyroomacoustics", None)
+    assert how_to_install("robustness") in default_conditions().left_out["room"]
+
+
+def test_the_page_has_a_row_for_every_condition():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "robustness.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [
+        [f"`{name}`", of.unit, ", ".join(f"{strength:g}" for strength in of.strengths)]
+        for name, of in ((name, effects.get(name)) for name in effects._own)
+    ]

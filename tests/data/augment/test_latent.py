@@ -1,0 +1,109 @@
+"""Latent augmentation perturbs spoofed embeddings by the formulas of its docstring."""
+
+import numpy as np
+import pytest
+import torch
+
+from nes2net import InputError
+from nes2net.data.augment.latent import LatentAugmentation
+
+TARGETS = torch.tensor([0, 1, 0, 0, 1, 0, 0])
+SPOOF = TARGETS == 0
+KINDS = ["noise", "affine", "mixup", "interpolation", "extrapolation"]
+
+
+def embeddings(dtype=torch.float64, size=16):
+    return torch.randn(7, size, dtype=dtype, generator=torch.Generator().manual_seed(0))
+
+
+def perturbed(x, seed=1, targets=TARGETS, **settings):
+    return LatentAugmentation(**{"probability": 1.0, **settings})(x, targets, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype"), [*((kind, torch.bfloat16) for kind in KINDS), ("noise", torch.float32), ("mixup", torch.float64)]
+)
+def test_bona_fide_and_mixed_utterances_stay(kind, dtype):
+    x = embeddings(dtype)
+    y = perturbed(x, kinds=[kind])
+    assert y.dtype == dtype and torch.equal(y[~SPOOF], x[~SPOOF])
+    assert (y != x).any(1)[SPOOF].sum() >= 4  # a share of 0 or 1 may be drawn, in half precision
+    shares = torch.tensor([[1.0, 0], [0.5, 0.5], [0, 1], [1, 0], [0.9, 0.1], [0, 1], [1, 0]])
+    y = perturbed(x, targets=shares, kinds=[kind])
+    assert not (y != x).any(1)[shares[:, 1] > 0].any() and (y != x).any(1)[shares[:, 1] == 0].sum() >= 2
+
+
+@pytest.mark.parametrize("kind", ["mixup", "interpolation", "extrapolation"])
+def test_mixed_embeddings_lie_on_the_line_to_another_spoof(kind):
+    """x + λ(x' − x) with λ in the range of the kind, and every spoof has a partner of its own."""
+    x, partners = embeddings(), []
+    for i in torch.where(SPOOF)[0]:
+        y = perturbed(x, kinds=[kind], factor=0.5)
+        for j in torch.where(SPOOF)[0]:
+            step, direction = y[i] - x[i], x[j] - x[i]
+            if i != j and torch.linalg.matrix_rank(torch.stack([step, direction]), rtol=1e-9) == 1:
+                share = ((step @ direction) / (direction @ direction)).item()
+                low, high = {"mixup": (0, 1), "interpolation": (0, 0.5), "extrapolation": (-0.5, 0)}[kind]
+                assert low <= share <= high
+                partners.append(j.item())
+    assert sorted(partners) == torch.where(SPOOF)[0].tolist()
+
+
+def test_mixup_draws_from_beta_with_parameters_of_a_half():
+    """By default: shares near 0 and 1 are likelier than in between."""
+    x, both, shares = torch.tensor([[0.0], [1.0]]), torch.zeros(2, dtype=torch.long), []
+    for seed in range(400):
+        y = perturbed(x, seed=seed, targets=both, kinds=["mixup"])
+        shares += [y[0].item(), 1 - y[1].item()]
+    for share, chance in ((0.1, 0.2048), (0.5, 0.5), (0.9, 0.7952)):  # 2/π · asin(√share)
+        assert np.mean(np.array(shares) < share) == pytest.approx(chance, abs=0.05)
+
+
+def test_noise_and_affine_have_the_level_of_the_embedding():
+    x = 100 * embeddings(size=4096)
+    noise = (perturbed(x, kinds=["noise"], noise=0.2) - x)[SPOOF]
+    torch.testing.assert_close(
+        noise.std(1) / x[SPOOF].square().mean(1).sqrt(), torch.full((5,), 0.2).double(), rtol=0.05, atol=0
+    )
+    affine = perturbed(x, kinds=["affine"], affine=0.2)[SPOOF]
+    # one map for the batch: three utterances of equal level determine it in each dimension
+    level = x[SPOOF].square().mean(1, keepdim=True).sqrt()
+    factor = (affine[0] / level[0] - affine[1] / level[1]) / (x[SPOOF][0] / level[0] - x[SPOOF][1] / level[1])
+    shift = affine[0] / level[0] - factor * x[SPOOF][0] / level[0]
+    torch.testing.assert_close(affine[2:], factor * x[SPOOF][2:] + shift * level[2:], rtol=1e-6, atol=1e-6)
+    assert factor.mean() == pytest.approx(1, abs=0.02) and factor.std() == pytest.approx(0.2, rel=0.1)
+    assert shift.std() == pytest.approx(0.2, rel=0.1)
+
+
+def test_draws():
+    """One kind for each batch, a share of the utterances, and the same for the same stream."""
+    x = embeddings()
+    assert torch.equal(perturbed(x, seed=5), perturbed(x, seed=5))
+    assert torch.equal(perturbed(x, probability=0.0), x)
+    changed = torch.stack([(perturbed(x, seed=i, probability=0.3) != x).any(1)[SPOOF] for i in range(200)])
+    assert changed.float().mean() == pytest.approx(0.3, abs=0.06)
+    ranks, differences = [], x[SPOOF][1:] - x[SPOOF][0]
+    for i in range(40):  # noise leaves the space of the differences of the spoofed utterances, mixup does not
+        moved = (perturbed(x, seed=i, kinds=["noise", "mixup"]) - x)[SPOOF]
+        ranks.append(torch.linalg.matrix_rank(torch.cat([differences, moved]), rtol=1e-9).item())
+    assert set(ranks) == {4, 9} and 10 <= ranks.count(4) <= 30
+
+
+def test_a_probability_of_1_leaves_none_out_in_half_precision():
+    x = torch.randn(3000, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
+    assert (perturbed(x, targets=torch.zeros(3000).long(), kinds=["noise"]) != x).any(1).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_flow_and_one_spoof_alone_is_enough(kind):
+    x = embeddings().requires_grad_()
+    (gradient,) = torch.autograd.grad(perturbed(x, kinds=[kind]).square().sum(), x)
+    assert gradient.isfinite().all() and (gradient != 0).any(1).all()
+    for targets in (torch.tensor([1, 1, 0, 1, 1, 1, 1]), torch.ones(7, dtype=torch.long)):
+        y = perturbed(x, targets=targets, kinds=[kind])
+        assert y.isfinite().all() and torch.equal(y[targets == 1], x[targets == 1])
+
+
+def test_wrong_input():
+    with pytest.raises(InputError, match="embeddings batch × size, not \\(2, 3, 4\\)"):
+        LatentAugmentation()(torch.zeros(2, 3, 4), torch.zeros(2), np.random.default_rng(0))

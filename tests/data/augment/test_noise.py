@@ -1,0 +1,246 @@
+"""MUSAN and RIR noise equals a plain rendering of the ASVspoof 5 recipe; draws and folders."""
+
+import os
+import pickle
+import shutil
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+from builders import noise_folders
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import signal
+
+from nes2net.data.audio.read import load_audio
+from nes2net.data.augment import NoiseAugmentation
+from nes2net.data.augment.noise import add_noise, draw_excerpt, level_db
+from nes2net.data.augment.rooms import reverberate
+from nes2net.data.augment.sources import NoiseFile, find_impulse_responses, find_noises
+from nes2net.lib.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+@pytest.fixture(scope="module")
+def musan(tmp_path_factory):
+    return noise_folders.make_musan(tmp_path_factory.mktemp("musan"))
+
+
+@pytest.fixture(scope="module")
+def rirs(tmp_path_factory):
+    return noise_folders.make_rirs(tmp_path_factory.mktemp("rirs"))
+
+
+def white(length, rms=0.1, seed=0, dtype=np.float32):
+    return (np.random.default_rng(seed).standard_normal(length) * rms).astype(dtype)
+
+
+# ---- the recipe, written out
+
+
+def plain_level(x):
+    return 10 * np.log10(np.mean(x.astype(np.float64) ** 2) + 1e-4)
+
+
+def plain_noise(x, noises, snr):
+    """Repeat short noises, average them, and add the mean at ``snr`` dB below ``x``."""
+    noise = np.mean([np.resize(n, len(x)) for n in noises], axis=0, dtype=np.float64)
+    return x + np.sqrt(10 ** ((plain_level(x) - plain_level(noise) - snr) / 10)) * noise
+
+
+def plain_reverberation(x, response):
+    response = response.astype(np.float64)
+    return signal.convolve(x, response / np.sqrt(np.sum(response**2)), mode="full")[: len(x)]
+
+
+lengths = st.integers(1, 3000)
+levels = st.sampled_from([0.0, 1e-6, 1e-3, 0.1, 1.0])
+dtypes = st.sampled_from([np.float32, np.float64])
+
+
+@given(lengths, levels, levels, st.floats(-10, 40), dtypes, st.integers(0, 99))
+def test_noise_is_mixed_at_the_recipes_level(length, speech_rms, noise_rms, snr, dtype, seed):
+    x, noise = white(length, speech_rms, seed, dtype), white(length, noise_rms, seed + 100)
+    before = x.copy()
+    y = add_noise(x, noise, snr)
+    assert y.dtype == dtype and y.shape == x.shape
+    expected = plain_noise(x, [noise], snr)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6 * max(1, np.abs(expected).max())
+    np.testing.assert_allclose(y, expected, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(x, before)
+
+
+def test_silence():
+    speech, silence = white(1000), np.zeros(1000, np.float32)
+    np.testing.assert_array_equal(add_noise(speech, silence, 5), speech)
+    heard = add_noise(silence, speech, 0)  # the floor of the level is 40 dB below full scale
+    assert level_db(heard) > -40 and 20 * np.log10(np.sqrt(np.mean(heard**2))) < -40
+    np.testing.assert_array_equal(add_noise(silence, silence, 5), silence)
+    np.testing.assert_array_equal(reverberate(silence, white(100)), silence)
+    with pytest.raises(InputError, match=r"room\.wav is silent"):
+        reverberate(speech, silence, "room.wav")
+
+
+@given(lengths, st.integers(1, 5000), st.sampled_from([1e-6, 0.1, 1.0]), dtypes, st.integers(0, 99))
+def test_reverberation_is_a_cut_convolution(length, response_length, rms, dtype, seed):
+    x, response = white(length, 0.1, seed, dtype), white(response_length, rms, seed + 100)
+    y = reverberate(x, response)
+    assert y.dtype == dtype and y.shape == x.shape
+    tolerance = 1e-12 if dtype == np.float64 else 1e-6
+    np.testing.assert_allclose(y, plain_reverberation(x.astype(np.float64), response), rtol=0, atol=tolerance)
+
+
+# ---- the draws
+
+
+def plain_augmentation(x, rng, musan, rirs, probability):
+    """What :class:`NoiseAugmentation` draws, one after the other, with every file read whole."""
+    if rng.random() >= probability:
+        return x
+    if rng.integers(2) == 1:
+        paths = find_impulse_responses(rirs)
+        return plain_reverberation(x, load_audio(paths[rng.integers(len(paths))], channel=0))
+    name = ["noise", "speech", "music"][rng.integers(3)]
+    paths = sorted(p for p in (musan / name).rglob("*.wav") if not p.name.startswith("."))
+    low, high = {"noise": (1, 1), "speech": (3, 8), "music": (1, 1)}[name]
+    noises = []
+    for i in rng.choice(len(paths), rng.integers(low, high + 1), replace=False):
+        noise = load_audio(paths[i])
+        if len(noise) > len(x):
+            start = rng.integers(len(noise) - len(x) + 1)
+            noise = noise[start : start + len(x)]
+        noises.append(noise)
+    return plain_noise(x, noises, rng.uniform(*{"noise": (0, 15), "speech": (13, 20), "music": (5, 25)}[name]))
+
+
+@pytest.mark.parametrize("length", [1, 4000, 16000, 40001])
+def test_equals_the_plain_rendering(musan, rirs, length):
+    augmentation, x = NoiseAugmentation(musan, rirs, 0.8), white(length)
+    changed = 0
+    for seed in range(25):
+        ours, plain = np.random.default_rng(seed), np.random.default_rng(seed)
+        y = augmentation(x, ours)
+        np.testing.assert_allclose(y, plain_augmentation(x, plain, musan, rirs, 0.8), rtol=0, atol=1e-6)
+        assert ours.bit_generator.state == plain.bit_generator.state
+        assert y.dtype == np.float32
+        changed += y is not x
+    assert 10 < changed < 25
+
+
+def test_one_folder_is_always_taken_and_none_is_off(musan, rirs):
+    x = white(8000)
+    for folders in ({"musan": musan}, {"rir": rirs}):
+        augmentation = NoiseAugmentation(**folders, probability=1)
+        for seed in range(5):
+            assert not np.array_equal(augmentation(x, np.random.default_rng(seed)), x)
+    rng = np.random.default_rng(0)
+    assert NoiseAugmentation(probability=1)(x, rng) is x
+    assert rng.bit_generator.state == np.random.default_rng(0).bit_generator.state
+    assert NoiseAugmentation(musan, rirs, 0)(x, rng) is x
+
+
+def test_a_moved_folder_gives_the_same(musan, rirs, tmp_path):
+    shutil.copytree(musan, tmp_path / "elsewhere" / "musan")
+    shutil.copytree(rirs, tmp_path / "rooms")
+    here = NoiseAugmentation(musan, rirs, 1)
+    there = NoiseAugmentation(tmp_path / "elsewhere", tmp_path / "rooms", 1)  # the folder that holds musan
+    there = pickle.loads(pickle.dumps(there))
+    for seed in range(8):
+        x = white(5000, seed=seed)
+        np.testing.assert_array_equal(here(x, np.random.default_rng(seed)), there(x, np.random.default_rng(seed)))
+
+
+def test_only_the_excerpt_is_read(tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).integers(-9999, 9999, 4_800_000).astype(np.int16), 16000)
+    file = NoiseFile(path, 4_800_000)
+    tracemalloc.start()
+    try:
+        excerpts = [draw_excerpt(file, 16000, np.random.default_rng(seed)) for seed in range(3)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000  # bytes; the file is 19 million as float32
+    assert all(e.shape == (16000,) for e in excerpts)
+    assert not np.array_equal(excerpts[0], excerpts[1])
+
+
+def test_short_files_are_repeated_and_every_place_is_drawn(tmp_path):
+    path = tmp_path / "ramp.wav"
+    soundfile.write(path, np.arange(10, dtype=np.float32) / 10, 16000, subtype="FLOAT")
+    ramp = load_audio(path)
+    for length in (10, 11, 25):
+        excerpt = draw_excerpt(NoiseFile(path, 10), length, np.random.default_rng(0))
+        np.testing.assert_array_equal(excerpt, np.resize(ramp, length))
+    starts = {draw_excerpt(NoiseFile(path, 10), 7, np.random.default_rng(seed))[0] for seed in range(60)}
+    assert starts == set(ramp[:4])
+
+
+# ---- folders
+
+
+def test_noise_of_another_rate_and_format_is_taken(musan, tmp_path):
+    folder = tmp_path / "musan"
+    shutil.copytree(musan, folder)
+    shutil.rmtree(folder / "music")
+    (folder / "music").mkdir()
+    time = np.arange(44100) / 44100
+    soundfile.write(folder / "music" / "tone.flac", 0.3 * np.sin(2 * np.pi * 5000 * time), 44100)
+    (file,) = find_noises(folder)["music"]
+    assert file.num_samples == 16000
+    excerpt = draw_excerpt(file, 8000, np.random.default_rng(0))
+    assert np.argmax(np.abs(np.fft.rfft(excerpt))) == 2500
+
+
+def test_impulse_responses_are_found_without_the_noises_beside_them(rirs):
+    found = [path.relative_to(rirs).as_posix() for path in find_impulse_responses(rirs)]
+    assert found == [
+        "real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1_near_angla.wav",
+        "simulated_rirs/largeroom/Room001/Room001-00001.wav",
+        "simulated_rirs/smallroom/Room001/Room001-00001.wav",
+    ]
+
+
+def test_incomplete_musan(musan, tmp_path):
+    folder = tmp_path / "m"
+    shutil.copytree(musan, folder)
+    added = folder / "music" / "added.wav"
+
+    def refused(message):
+        with pytest.raises(InputError, match=message) as error:
+            NoiseAugmentation(folder)
+        assert "\n" not in str(error.value)
+
+    soundfile.write(added, np.zeros(0), 16000)
+    refused(r"added\.wav has no samples")
+    added.write_text("no audio")
+    refused(r"added\.wav was read by neither")
+    added.unlink()
+    shutil.rmtree(folder / "speech" / "librivox")
+    refused("speech has 4 audio files, at least 8 are needed")
+    shutil.rmtree(folder / "noise")
+    refused(r"has no audio in noise; expected .*/noise/\*\*")
+    shutil.rmtree(folder)
+    refused("MUSAN folder .* not found; .*openslr.org/17")
+
+
+def test_incomplete_impulse_responses(tmp_path, rirs):
+    with pytest.raises(InputError, match="impulse response folder .*none not found"):
+        NoiseAugmentation(rir=tmp_path / "none")
+    shutil.copytree(rirs / "pointsource_noises", tmp_path / "pointsource_noises")
+    with pytest.raises(InputError, match="has no audio files of impulse responses"):
+        NoiseAugmentation(rir=tmp_path)
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0), 16000)
+    with pytest.raises(InputError, match=r"empty\.wav has no samples"):
+        NoiseAugmentation(rir=tmp_path)
+
+
+def test_a_file_that_went_bad_is_named(musan, tmp_path):
+    shutil.copytree(musan, tmp_path / "m")
+    augmentation = NoiseAugmentation(tmp_path / "m", probability=1)
+    for path in augmentation.recordings:
+        os.truncate(path, 44)  # the header alone
+    with pytest.raises(InputError, match=r"(noise|speech|music)-.*\.wav"):
+        augmentation(white(100), np.random.default_rng(0))

@@ -1,0 +1,223 @@
+"""What the conditions do to sound: delays, bands, levels, ratios, lengths and rooms."""
+
+import gc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import noise_folders
+from builders.voices import voice
+from scipy.signal import correlate
+
+from nes2net import InputError
+from nes2net.data.augment import Sources, timing
+from nes2net.data.augment.effect import InOrder, OneOf
+from nes2net.data.augment.rooms import room_response
+from nes2net.lib.errors import MissingLibrary
+from nes2net.registry import create_condition, effects
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def db(ratio):
+    return 10 * np.log10(ratio)
+
+
+def power(x):
+    return float(np.mean(np.square(x, dtype=np.float64)))
+
+
+def tone(frequency, seconds=1.0, level=0.3):
+    return (level * np.sin(2 * np.pi * frequency * np.arange(round(16000 * seconds)) / 16000)).astype(np.float32)
+
+
+def band_level(y, low, high):
+    """Power of ``y`` between two frequencies in Hz, in dB."""
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y)))) ** 2
+    frequencies = np.fft.rfftfreq(len(y), 1 / 16000)
+    return db(spectrum[(frequencies >= low) & (frequencies < high)].sum() + 1e-20)
+
+
+CODECS = ("mp3:64", "mp3:16", "aac:64", "aac:32", "opus:32", "opus:16", "g722", "alaw", "ulaw", "gsm", "amr_nb:12.2")
+
+
+@pytest.mark.parametrize("text", [*CODECS, "telephone", "resample:8", "resample:12"])
+def test_nothing_is_late_and_the_voice_is_still_there(text):
+    try:
+        condition = create_condition(text)
+    except MissingLibrary as error:
+        pytest.skip(str(error))
+    x = voice(seconds=1.75)
+    y = condition(x, rng())
+    line = create_condition("telephone")
+    heard, said = (np.diff(line(wave, rng())) for wave in (y, x))  # in the band that all of them pass
+    products = correlate(heard, said, method="fft")
+    late = int(np.abs(products).argmax()) - (len(said) - 1)
+    assert abs(late) <= 1  # samples
+    assert products.max() / np.linalg.norm(said) / np.linalg.norm(heard) > 0.8
+    assert abs(db(power(heard) / power(said))) < 2
+    assert db(power(y[-2000:]) / power(x[-2000:])) > -9  # the end came through
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="no /proc")
+def test_no_thread_of_a_codec_is_left():
+    """A process that is forked later would wait for it for ever."""
+    before = len(list(Path("/proc/self/task").iterdir()))
+    gc.disable()
+    try:
+        for text in ("mp3:16", "aac:16", "opus:16", "g722", "alaw"):
+            create_condition(text)(voice(), rng())
+    finally:
+        gc.enable()
+    assert len(list(Path("/proc/self/task").iterdir())) <= before
+
+
+def test_fewer_bits_are_worse_and_loud_samples_clipped():
+    x = voice(seconds=2.0)
+    for name in ("mp3", "opus", "aac"):
+        errors = [power(effects.get(name)(kbit)(x, rng()) - x) for kbit in effects.get(name).strengths]
+        assert errors == sorted(errors) and errors[0] > 0
+    assert np.abs(create_condition("mp3:64")(3 * x, rng())).max() <= 1  # what is too loud is clipped
+
+
+@pytest.mark.parametrize("text", ["alaw", "gsm", "amr_nb:12.2", "telephone", "resample:8"])
+def test_half_the_band_is_gone(text):
+    noise = (0.1 * rng().standard_normal(32000)).astype(np.float32)
+    y = create_condition(text)(noise, rng())
+    assert band_level(y, 4200, 8000) < band_level(y, 500, 3000) - 40
+    if text == "telephone":
+        assert band_level(y, 0, 200) < band_level(y, 1000, 1200) - 35
+        assert abs(band_level(y, 400, 3200) - band_level(noise, 400, 3200)) < 0.2
+
+
+@pytest.mark.parametrize("name", ["white", "pink", "babble", "noise", "music", "speech"])
+def test_the_ratio_is_reached(name, tmp_path_factory):
+    root = tmp_path_factory.mktemp(name)
+    for seed in range(5):
+        soundfile.write(root / f"{seed}.wav", voice(seed, 0.7), 16000)
+    sources = Sources(noise_folders.make_musan(root), speech=sorted(root.glob("*.wav")))
+    x = voice(9)
+    for snr in (20.0, 0.0, -5.0):
+        y = create_condition(f"{name}:{snr:g}", sources)(x, rng(3))
+        assert db(power(x) / power(y.astype(np.float64) - x)) == pytest.approx(snr, abs=0.01)
+
+
+def test_colours_of_noise():
+    for name, slope in (("white", 0.0), ("pink", -3.01)):  # dB per octave of density
+        y = create_condition(f"{name}:0")(tone(1000, 4), rng()) - tone(1000, 4)
+        density = [band_level(y, low, 2 * low) - db(low) for low in (125, 250, 500, 1000, 2000, 4000)]
+        assert np.polyfit(range(6), density, 1)[0] == pytest.approx(slope, abs=0.25)
+
+
+def test_babble_is_of_others(tmp_path):
+    """Of four recordings, of which one is the utterance itself, the three others are mixed at one level."""
+    voices = [voice(seed, 0.5) * (seed + 1) / 5 for seed in range(4)]
+    for seed, x in enumerate(voices):
+        soundfile.write(tmp_path / f"{seed}.wav", x, 16000, subtype="FLOAT")
+    babble = create_condition("babble:0", Sources(speech=sorted(tmp_path.glob("*.wav"))))
+    noise = babble(voices[2], rng(1)) - voices[2]
+    gains = [correlate(np.tile(x, 2), noise, "valid", "fft").max() / np.linalg.norm(x) for x in voices]
+    assert min(gains[i] for i in (0, 1, 3)) > 0.3 * np.linalg.norm(noise)
+    with pytest.raises(InputError, match="needs more than 3 recordings, not 3"):
+        create_condition("babble:0", Sources(speech=babble.sources.speech[:3]))
+    (tmp_path / "0.wav").write_text("damaged")
+    with pytest.raises(InputError, match=r"0\.wav was read by neither"):
+        babble(voices[2], rng(1))
+
+
+@pytest.mark.parametrize("rt60", [0.3, 0.6, 1.0])
+def test_rooms_decay_as_they_should(rt60):
+    pytest.importorskip("pyroomacoustics")
+    times = []
+    for seed in range(7):
+        h = room_response(rt60, rng(seed))
+        assert np.abs(h).argmax() == 0 and len(h) <= rt60 * 16000
+        decay = db(np.cumsum(h[::-1] ** 2)[::-1] / np.sum(h**2) + 1e-20)
+        times.append(3 * (np.argmax(decay < -25) - np.argmax(decay < -5)) / 16000)
+    assert np.median(times) == pytest.approx(rt60, rel=0.15)
+
+
+def test_a_click_in_a_room_stays_where_it_is(tmp_path):
+    pytest.importorskip("pyroomacoustics")
+    x = np.zeros(8000, np.float32)
+    x[1000] = 0.5
+    sources = Sources(rir=noise_folders.make_rirs(tmp_path))
+    for text in ("room:0.3", "rir"):
+        y = create_condition(text, sources)(x, rng())
+        assert np.abs(y).argmax() == 1000 and abs(db(power(y) / power(x))) < 0.2
+
+
+def test_levels():
+    x = voice()
+    np.testing.assert_allclose(create_condition("gain:-20")(x, rng()), x / 10, rtol=1e-6)
+    for percent in (1, 5, 10):
+        y = create_condition(f"clip:{percent}")(x, rng())
+        assert np.mean(np.abs(y) >= np.abs(y).max()) == pytest.approx(percent / 100, abs=0.001)
+        kept = np.abs(x) < np.abs(y).max()
+        np.testing.assert_array_equal(y[kept], x[kept])
+
+
+def test_silence_is_trimmed_and_the_end_cut():
+    x = voice(seconds=1.5)
+    for seconds, length in ((0.5, 8000), (1, 16000), (2, 24000)):
+        np.testing.assert_array_equal(create_condition(f"cut:{seconds}")(x, rng()), x[:length])
+    silence = (10 ** (-60 / 20) * rng().standard_normal(16000)).astype(np.float32)
+    x = silence.copy()
+    x[4000:12000] += tone(200, 0.5)
+    for decibels, length in ((30, 8000), (80, 16000)):
+        y = create_condition(f"trim:{decibels}")(x, rng())
+        assert len(y) == length
+    np.testing.assert_array_equal(create_condition("trim:30")(x, rng()), x[4000:12000])
+
+
+def test_speed_and_pitch():
+    x = tone(1000)
+    for factor in (0.95, 1.05):
+        for name, length in (("speed", 16000 / factor), ("pitch", 16000)):
+            y = create_condition(f"{name}:{factor}")(x, rng())
+            assert abs(len(y) - length) <= 1
+            assert power(y[4000:12000]) == pytest.approx(power(x), rel=0.02)  # the level stays
+            peak = np.abs(np.fft.rfft(y[2000:14000] * np.hanning(12000))).argmax() * 16000 / 12000
+            assert peak == pytest.approx(1000 * factor, abs=2)
+            assert band_level(y, 0, 900) < band_level(y, 900, 1100) - 40  # no clicks
+
+
+def test_large_changes_of_speed_and_their_draws(monkeypatch):
+    """Speeds are drawn on a logarithmic scale, as often slower as faster."""
+    x = tone(1000)
+    for speed in (0.5, 2.0):
+        y = timing.change_speed(x, speed)
+        peak = np.abs(np.fft.rfft(y * np.hanning(len(y)))).argmax() * 16000 / len(y)
+        assert y.dtype == np.float32 and abs(len(y) - 16000 / speed) <= 1 and peak == pytest.approx(1000 * speed, abs=2)
+    np.testing.assert_array_equal(timing.change_speed(x, 1.0), x)
+    monkeypatch.setattr(timing, "change_speed", lambda x, speed: speed)
+    change, stream = timing.DrawnSpeed(0.5, 2.0), rng()
+    drawn = np.array([change(None, stream) for _ in range(4000)])
+    assert 0.5 <= drawn.min() < 0.51 and 1.96 < drawn.max() <= 2 and np.mean(drawn < 1) == pytest.approx(0.5, abs=0.03)
+    assert timing.DrawnSpeed(1.1, 1.1)(None, rng()) == pytest.approx(1.1)
+
+
+def test_pitch_keeps_time():
+    x = np.zeros(32000, np.float32)
+    starts = range(2000, 32000, 4000)
+    for start in starts:
+        x[start : start + 400] = tone(760)[:400]
+    for factor in (0.95, 1.05):
+        y = np.abs(create_condition(f"pitch:{factor}")(x, rng()))
+        found = [start - 1500 + int(np.argmax(y[start - 1500 : start + 1500] > 0.15)) for start in starts]
+        assert np.abs(np.subtract(found, starts)).max() <= 180  # 10 ms, and the rise
+
+
+def test_one_of_several_and_all_in_order():
+    x = voice()
+    louder, softer = create_condition("gain:6"), create_condition("gain:-6")
+    change = OneOf([louder, softer], 0.75)
+    levels = [round(db(power(change(x, rng(seed))) / power(x))) for seed in range(400)]
+    assert levels.count(0) == pytest.approx(100, abs=35) and levels.count(6) == pytest.approx(150, abs=35)
+    assert change(x, rng(next(i for i in range(400) if levels[i] == 0))) is x
+    both = InOrder([create_condition("clip:10"), create_condition("gain:-6")])
+    expected = create_condition("gain:-6")(create_condition("clip:10")(x, rng()), rng())
+    np.testing.assert_array_equal(both(x, rng()), expected)

@@ -1,0 +1,240 @@
+"""RawBoost: equal to the published code and to a plain rendering with SciPy, and its properties."""
+
+import random
+from itertools import product
+
+import numpy as np
+import pytest
+from builders import golden
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from rawboost import PlainRawBoost  # of scripts/benchmarks
+
+from nes2net.data.augment import RawBoostParameters, rawboost
+from nes2net.data.augment.rawboost import ALGORITHMS, RawBoost, design_notch_filters, filter_powers
+from nes2net.lib.errors import InputError
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+TOLERANCE = 1e-6
+
+
+def noise(length, peak=0.5, seed=0, dtype=np.float32):
+    x = np.random.default_rng(seed).standard_normal(length)
+    return (x * (peak / np.abs(x).max())).astype(dtype)
+
+
+def whole(right_halves):
+    """All taps of symmetric filters given by their right halves."""
+    return np.concatenate([right_halves[..., :0:-1], right_halves], axis=-1)
+
+
+# ---- the published code's outputs
+
+
+GOLDEN = golden.read("rawboost")
+WAVES = GOLDEN["arrays"]
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_equals_published_code_and_draws_as_often(algo):
+    """Ends, peak, energy and mean of the output, and the next number of both generators."""
+    assert len(GOLDEN["cases"]) == 217 and algo in {case["algo"] for case in GOLDEN["cases"]}
+    for case in GOLDEN["cases"]:
+        if case["algo"] != algo:
+            continue
+        rng, gate_rng = np.random.RandomState(case["seed"]), random.Random(case["seed"])
+        parameters = dict(case.get("override", {}))
+        parameters.update({name: case[name] for name in case if name.endswith("_ratio")})
+        y = rawboost(WAVES[f"in_{case['wave']}"], algo, rng, gate_rng=gate_rng, **parameters)
+        assert (str(y.dtype), len(y)) == (case["dtype"], case["n"])
+        assert rng.random_sample() == case["np_next_rand"]
+        assert gate_rng.random() == case["py_next_random"]
+        np.testing.assert_allclose(y[:5], case["first5"], rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(y[-5:], case["last5"], rtol=0, atol=TOLERANCE)
+        assert np.abs(y).max() == pytest.approx(case["absmax"], abs=TOLERANCE)
+        y = y.astype(np.float64)
+        assert np.sum(y**2) == pytest.approx(case["sumsq"], rel=1e-6, abs=1e-12)
+        assert np.mean(y) == pytest.approx(case["sum"] / case["n"], abs=1e-9)
+
+
+@pytest.mark.parametrize("name", [name for name in WAVES if name.startswith("algo")])
+def test_every_sample_equals_published_code(name):
+    algo, _, wave = name.split("_")
+    y = rawboost(WAVES[f"in_{wave}"], int(algo.removeprefix("algo")), np.random.RandomState(0))
+    np.testing.assert_allclose(y, WAVES[name], rtol=0, atol=TOLERANCE)
+
+
+def test_published_notch_filter_and_filtering():
+    rng = np.random.RandomState(2)
+    filters, gains = design_notch_filters(rng.random((1, 16)), np.zeros((1, 2)), RawBoostParameters(), 16000)
+    assert rng.random() == GOLDEN["genNotch_next_rand"]
+    assert gains == [1.0]
+    np.testing.assert_allclose(whole(filters)[0], WAVES["genNotchCoeffs_defaults_seed2"], rtol=0, atol=1e-14)
+    filtered = filter_powers(WAVES["in_short400"], filters, np.float64)
+    np.testing.assert_allclose(filtered, WAVES["filterFIR_w_short400_b"], rtol=0, atol=1e-14)
+
+
+# ---- SciPy
+
+
+PARAMETERS = [
+    {},
+    {"N_f": 1, "nBands": 1},
+    {"nBands": 12, "minCoeff": 90, "maxCoeff": 250},  # more taps than the 1024 points on which the gain is read off
+    {"minG": -10, "maxG": 10, "minBiasLinNonLin": 0, "maxBiasLinNonLin": 3},
+    {"minCoeff": 1, "maxCoeff": 3, "P": 100, "g_sd": 0.3, "SNRmin": -5, "SNRmax": 0},
+    {"minF": 300, "maxF": 3400, "minBW": 10, "maxBW": 4000},
+]
+
+
+@pytest.mark.parametrize("algo", range(1, 10))
+@pytest.mark.parametrize(("peak", "parameters"), [(0.1, {}), (3.0, {}), *((0.9, changes) for changes in PARAMETERS)])
+def test_equals_the_plain_rendering(algo, parameters, peak):
+    for length in (2, 37, 6001):
+        x = noise(length, peak, seed=algo)
+        ours, plain = np.random.RandomState(length), np.random.RandomState(length)
+        y = rawboost(x, algo, ours, **parameters)
+        expected = PlainRawBoost(plain, RawBoostParameters(**parameters))(x, algo)
+        assert y.dtype == expected.dtype
+        np.testing.assert_allclose(y, expected, rtol=0, atol=TOLERANCE)
+        for mine, published in zip(ours.get_state(), plain.get_state()):  # with the normal kept for the next call
+            np.testing.assert_array_equal(mine, published)
+
+
+@pytest.mark.parametrize("algo", range(1, 10))
+def test_equals_the_plain_rendering_in_float64_at_another_rate(algo):
+    x = noise(9000, 0.9, dtype=np.float64)
+    y = rawboost(x, algo, np.random.RandomState(1), sample_rate=8000, maxF=4000)
+    expected = PlainRawBoost(np.random.RandomState(1), RawBoostParameters(maxF=4000), sample_rate=8000)(x, algo)
+    assert y.dtype == expected.dtype == np.float64
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("peak", [0.5, 0.7, 1.0])
+def test_single_precision_is_accurate_enough_for_the_hardest_signal(peak):
+    """A square wave has the most energy for its peak.
+
+    Near peak 0.7 the float32 FFT is no longer used.
+    """
+    x = (peak * np.sign(np.sin(np.arange(40000) * 0.03 + 0.01))).astype(np.float32)
+    for seed in range(5):
+        expected = PlainRawBoost(np.random.RandomState(seed), RawBoostParameters())(x, 1)
+        np.testing.assert_allclose(rawboost(x, 1, np.random.RandomState(seed)), expected, rtol=0, atol=TOLERANCE)
+
+
+# ---- properties
+
+waveforms = st.one_of(
+    hnp.arrays(st.sampled_from([np.float32, np.float64]), st.integers(1, 40), elements=st.floats(-1, 1, width=32)),
+    st.builds(
+        noise,
+        st.integers(1, 9000),
+        st.sampled_from([1e-30, 1e-3, 1.0, 4.0]),
+        st.integers(0, 99),
+        st.sampled_from([np.float32, np.float64]),
+    ),
+)
+generators = st.sampled_from([np.random.default_rng, np.random.RandomState])
+
+
+@settings(max_examples=100)
+@given(x=waveforms, algo=st.sampled_from(ALGORITHMS), make_rng=generators, seed=st.integers(0, 2**32 - 1))
+def test_properties(x, algo, make_rng, seed):
+    before, global_numpy, global_python = x.copy(), np.random.get_state()[1].copy(), random.getstate()
+    y = rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed))
+    assert y.shape == x.shape
+    assert np.isfinite(y).all()
+    assert y.dtype == (x.dtype if algo in (0, 2) else np.float64)
+    assert not np.shares_memory(x, y)
+    np.testing.assert_array_equal(x, before)
+    np.testing.assert_array_equal(np.random.get_state()[1], global_numpy)
+    assert random.getstate() == global_python
+    np.testing.assert_array_equal(y, rawboost(x, algo, make_rng(seed), gate_rng=random.Random(seed)))
+    if algo not in (0, 3, 4, 6, 7, 11):  # no normalisation after SSI noise in series
+        assert np.abs(y).max() <= 1
+
+
+def test_nothing_is_added_to_silence_nor_by_a_filter_that_drops_the_only_sample():
+    for algo, length in product(ALGORITHMS, (1, 300, 5000)):
+        y = rawboost(np.zeros(length, np.float32), algo, np.random.default_rng(0))
+        np.testing.assert_array_equal(y, np.zeros(length))
+    y = rawboost(np.array([0.5]), 3, np.random.default_rng(0), nBands=1, minCoeff=1, maxCoeff=1)
+    np.testing.assert_array_equal(y, [0.5])
+
+
+def test_impulsive_noise_reaches_every_position_with_a_generator():
+    x, rng = np.ones(50) / 4, np.random.default_rng(0)
+    changed = sum(rawboost(x, 2, rng, P=100) != x for _ in range(400))
+    assert changed.min() > 120 and changed.max() < 280  # 200 expected, standard deviation about 12
+
+
+# ---- algorithms 10 and 11
+
+
+@pytest.mark.parametrize("algo, equivalent, draws", [(10, 8, 2), (11, 4, 3)])
+def test_certain_gates_equal_the_ungated_algorithm(algo, equivalent, draws):
+    """By default a Generator also draws the gates, before anything else."""
+    x, later = noise(3000), np.random.default_rng(5)
+    later.random(draws)
+    y = rawboost(x, algo, np.random.default_rng(5))
+    np.testing.assert_array_equal(y, rawboost(x, equivalent, later))
+
+
+def test_a_draw_equal_to_its_ratio_hits_in_algorithm_10_and_misses_in_11():
+    x = noise(3000)
+    gates = {"LnL_ratio": random.Random(0).random(), "ISD_ratio": 0, "SSI_ratio": 0}
+    hit = rawboost(x, 10, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    np.testing.assert_array_equal(hit, rawboost(x, 1, np.random.default_rng(1)))
+    missed = rawboost(x, 11, np.random.default_rng(1), gate_rng=random.Random(0), **gates)
+    np.testing.assert_array_equal(missed, x)
+
+
+# ---- what is refused
+
+
+@pytest.mark.parametrize(
+    "x, parameters, expected",
+    [
+        (np.zeros(0, np.float32), {}, "the waveform is empty"),
+        (np.array([0.1, np.nan, 0.2], np.float32), {}, "the waveform has NaN or infinite"),
+        (np.array([0.1, -np.inf]), {}, "the waveform has NaN or infinite"),
+        (np.zeros((2, 8), np.float32), {}, r"the waveform has shape \(2, 8\)"),
+        (np.zeros(8, np.int16), {}, "the waveform is int16"),
+        (np.array([1e9], np.float32), {}, "the waveform has peak 1e"),
+        (noise(9), {"nBand": 3}, r"no parameter 'nBand'; did you mean 'nBands'\?"),
+        (noise(9), {"N_f": 0}, "N_f=0 must be an integer ≥ 1"),
+        (noise(9), {"nBands": 2.5}, "nBands=2.5 must be an integer"),
+        (noise(9), {"minF": -1}, "minF=-1 must be ≥ 0 Hz"),
+        (noise(9), {"minF": 5000, "maxF": 4000}, "minF=5000 must be at most maxF=4000"),
+        (noise(9), {"maxF": 9000}, "maxF=9000 lies above half the sampling rate of 16000 Hz; at most 8000 is possible"),
+        (noise(9), {"minBW": 0}, "minBW=0 must be > 0 Hz"),
+        (noise(9), {"minCoeff": 0.5}, "minCoeff=0.5 must be ≥ 1"),
+        (noise(9), {"P": 101}, "P=101 must be a percentage"),
+        (noise(9), {"g_sd": -1}, "g_sd=-1 must be ≥ 0"),
+        (noise(9), {"SNRmin": 50}, "SNRmin=50 must be at most SNRmax=40"),
+        (noise(9), {"LnL_ratio": 1.5}, "LnL_ratio=1.5 must be a probability"),
+        (noise(9), {"maxG": float("nan")}, "maxG=nan is not a finite number"),
+    ],
+)
+def test_impossible_waveforms_and_parameters_say_what_is_wrong(x, parameters, expected):
+    with pytest.raises(InputError, match=expected):
+        rawboost(x, 0, np.random.default_rng(0), **parameters)
+
+
+def test_algorithms_and_generators_are_checked():
+    for algo in (-1, 12, 2.5, "4"):
+        with pytest.raises(InputError, match="an integer from 0 to 11"):
+            rawboost(noise(100), algo, np.random.default_rng(0))
+    with pytest.raises(InputError, match=r"rng must be a numpy\.random\.Generator or RandomState, not int"):
+        rawboost(noise(100), 1, 0)
+    with pytest.raises(InputError, match=r"gate_rng must be a random\.Random"):
+        rawboost(noise(100), 10, np.random.default_rng(0), gate_rng=0)
+    with pytest.raises(InputError, match="algorithm 10 with a RandomState needs gate_rng"):
+        rawboost(noise(100), 10, np.random.RandomState(0))
+
+
+def test_draws_of_one_stream_are_made_in_turn():
+    """By one process, in the order of reading."""
+    assert [RawBoost(4.0, stream=stream).in_turn for stream in (None, object())] == [False, True]

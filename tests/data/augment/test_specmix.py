@@ -1,0 +1,108 @@
+"""Specmix: what holds for every batch, setting and seed."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net import InputError
+from nes2net.data.augment.specmix import Specmix
+
+shapes = st.tuples(st.integers(1, 7), st.integers(1, 40), st.integers(1, 40))
+specmixes = st.builds(
+    Specmix,
+    frequency_bands=st.integers(0, 4),
+    time_bands=st.integers(0, 4),
+    gamma=st.floats(0, 1),
+    probability=st.floats(0, 1),
+    mix_labels=st.booleans(),
+)
+seeds = st.integers(0, 2**32)
+
+
+def batch_of(shape, seed=0):
+    """Spectrograms of distinct values, which show where each comes from, and targets 0, 1, 0, …"""
+    values = torch.randperm(math.prod(shape), generator=torch.Generator().manual_seed(seed))
+    return values.float().reshape(shape), torch.arange(shape[0]) % 2
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def pasted(mixed, spectrograms):
+    """Where the mixed batch differs from the original, B×T×F."""
+    return mixed.spectrograms != spectrograms
+
+
+@given(shapes, specmixes, seeds)
+def test_area_labels_and_source(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    before = spectrograms.clone()
+    mixed, again = (specmix(spectrograms, targets, generator(seed)) for _ in range(2))
+    assert torch.equal(spectrograms, before) and all(map(torch.equal, mixed, again))
+    hard = torch.nn.functional.one_hot(targets, 2).float()
+    own_area = (~pasted(mixed, spectrograms)).double().mean((1, 2))
+    torch.testing.assert_close(mixed.kept.double(), own_area, atol=1e-6, rtol=0)  # λ is the area kept
+    torch.testing.assert_close(mixed.targets.sum(1), torch.ones(shape[0]), atol=1e-6, rtol=0)
+    assert (mixed.targets >= 0).all()
+    for i in range(shape[0]):
+        there = pasted(mixed, spectrograms)[i]
+        if not there.any():
+            assert mixed.kept[i] == 1 and torch.equal(mixed.targets[i], hard[i])
+            continue
+        # the pasted part comes from the same place of one other sample, which the label names
+        (partner,) = {j for j in range(shape[0]) if torch.equal(mixed.spectrograms[i][there], spectrograms[j][there])}
+        assert partner != i
+        expected = mixed.kept[i] * hard[i] + (1 - mixed.kept[i]) * hard[partner] if specmix.mix_labels else hard[i]
+        torch.testing.assert_close(mixed.targets[i], expected, atol=1e-6, rtol=0)
+
+
+@given(shapes, specmixes, seeds)
+def test_the_mask_is_made_of_so_many_bands(shape, specmix, seed):
+    spectrograms, targets = batch_of(shape)
+    there = pasted(specmix(spectrograms, targets, generator(seed)), spectrograms)
+    for mask in there:
+        in_time, in_frequency = mask.all(1), mask.all(0)
+        assert torch.equal(mask, in_time.unsqueeze(1) | in_frequency.unsqueeze(0))  # a union of full bands
+        if not mask.all():
+            for axis, most in ((in_time, specmix.time_bands), (in_frequency, specmix.frequency_bands)):
+                starts = int((torch.diff(axis.int(), prepend=torch.zeros(1, dtype=torch.int)) == 1).sum())
+                assert starts <= most
+                assert axis.sum() <= most * math.floor(specmix.gamma * len(axis))
+
+
+def test_how_often_and_how_much():
+    """Half of the samples are mixed, with 1 to 3 bands of mean width (1 + ⌊0.3·100⌋)/2; every
+    partner is equally likely."""
+    spectrograms = torch.arange(2000.0).view(2000, 1, 1).expand(2000, 2, 100)
+    targets = torch.zeros(2000, dtype=torch.long)
+    one_band = Specmix(frequency_bands=1, time_bands=0, probability=0.5)(spectrograms, targets, generator(1))
+    selected = one_band.kept < 1
+    assert 0.46 < selected.float().mean() < 0.54
+    widths = (1 - one_band.kept[selected]) * 100
+    assert widths.min().round() == 1 and widths.max().round() == 30 and widths.mean() == pytest.approx(15.5, abs=1)
+    sources = one_band.spectrograms[selected].amax((1, 2)) + one_band.spectrograms[selected].amin((1, 2))
+    partners = sources - torch.arange(2000.0)[selected]
+    assert partners.mean() == pytest.approx(1000, abs=60) and len(partners.unique()) > 500
+    masks = pasted(one_band, spectrograms)[selected][:, 0]
+    centres = (masks * torch.arange(100.0)).sum(1) / masks.sum(1)
+    assert centres.mean() == pytest.approx(49.5, abs=3)
+    assert (Specmix(probability=0.0)(spectrograms, targets, generator(0)).kept == 1).all()
+
+
+def test_distributions_stay_distributions():
+    """Mixed targets can be mixed again, with any number of classes."""
+    spectrograms, targets = batch_of((6, 20, 30))
+    specmix = Specmix()
+    once = specmix(spectrograms, targets, generator(0), num_classes=3)
+    twice = specmix(once.spectrograms, once.targets, generator(1))
+    assert once.targets.shape == twice.targets.shape == (6, 3)
+    torch.testing.assert_close(twice.targets.sum(1), torch.ones(6))
+
+
+def test_wrong_input():
+    with pytest.raises(InputError, match="batch × frames × bins"):
+        Specmix()(torch.zeros(3, 40), torch.zeros(3, dtype=torch.long), generator(0))

@@ -1,0 +1,60 @@
+"""ASVspoof 2019 LA: where its files may lie, every field, and what is refused."""
+
+import pytest
+from builders.files import folder, write
+
+from nes2net.data.corpora import asvspoof2019_la
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+
+EVAL_2019 = "LA_0001 LA_E_1 - - bonafide\nLA_0002 LA_E_2 - A07 spoof\n"
+
+
+@pytest.mark.parametrize(
+    "place, inner, split, name",
+    [
+        ("database/ASVspoof_LA_cm_protocols", ".", "eval", "eval.trl"),
+        ("database/ASVspoof2019_LA_cm_protocols", "LA", "eval", "eval.trl"),
+        ("database", "LA", "eval", "eval.trl"),
+        ("DB/LA/ASVspoof2019_LA_cm_protocols", "LA", "train", "train.trn"),
+        ("DB", "LA", "dev", "dev.trl"),
+    ],
+)
+def test_trials(tmp_path, place, inner, split, name):
+    write(tmp_path / place / f"ASVspoof2019.LA.cm.{name}.txt", EVAL_2019)
+    audio = folder(tmp_path / "DB" / inner / f"ASVspoof2019_LA_{split}" / "flac")
+    trials = asvspoof2019_la.CORPUS.trials(tmp_path / "DB", split, protocols=tmp_path / "database")
+    assert trials == [
+        Trial("LA_E_1", audio / "LA_E_1.flac", "bonafide", "LA_0001", phase=split),
+        Trial("LA_E_2", audio / "LA_E_2.flac", "spoof", "LA_0002", "A07", phase=split),
+    ]
+    assert [trial.target for trial in trials] == [1, 0]
+
+
+def test_keys(tmp_path):
+    train = write(tmp_path / "ASVspoof2019.LA.cm.train.trn.txt", "LA_0079 LA_T_1 - - bonafide\n")
+    write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
+    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path)] == ["LA_T_1", "LA_E_1", "LA_E_2"]
+    assert [t.id for t in asvspoof2019_la.CORPUS.keys(tmp_path, "eval")] == ["LA_E_1", "LA_E_2"]
+    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(train)] == ["train"]
+    own = write(tmp_path / "my_protocol.txt", EVAL_2019)
+    assert [t.phase for t in asvspoof2019_la.CORPUS.keys(own, "dev")] == [None, None]
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has train"):
+        asvspoof2019_la.CORPUS.keys(train, "dev")
+    with pytest.raises(NotFound, match=r"ASVspoof2019\.LA\.cm\.dev\.trl\.txt"):
+        asvspoof2019_la.CORPUS.keys(tmp_path, "dev")
+
+
+def test_asv_scores(tmp_path):
+    name = "ASVspoof2019.LA.asv.eval.gi.trl.scores.txt"
+    text = "bonafide target 2.5\nbonafide nontarget -1\nA07 spoof 0.5\nbonafide target 3\n"
+    protocol = write(tmp_path / "LA" / "ASVspoof2019_LA_cm_protocols" / "ASVspoof2019.LA.cm.eval.trl.txt", EVAL_2019)
+    file = write(tmp_path / "LA" / "ASVspoof2019_LA_asv_scores" / name, text)
+    for place in (file, file.parent, tmp_path, tmp_path / "LA", protocol, protocol.parent):
+        assert [list(scores) for scores in asvspoof2019_la.asv_scores(place)] == [[2.5, 3], [-1], [0.5]]
+    with pytest.raises(NotFound, match=r"asv\.dev\.gi"):
+        asvspoof2019_la.asv_scores(tmp_path, "dev")
+    write(file, "bonafide impostor 1\n")
+    with pytest.raises(InputError, match="line 1: unknown ASV key 'impostor'; expected one of target"):
+        asvspoof2019_la.asv_scores(tmp_path)

@@ -1,0 +1,104 @@
+"""ASVspoof 2021, the tracks LA and DF."""
+
+import pytest
+from builders.files import folder, write
+
+from nes2net.data.corpora import asvspoof2019_la, asvspoof2021_df, asvspoof2021_la
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+
+TRACKS = [(asvspoof2021_la, "LA"), (asvspoof2021_df, "DF")]
+KEY_LA = (
+    "LA_0001 LA_E_1 none loc_tx bonafide bonafide notrim progress\n"
+    "LA_0002 LA_E_2 gsm ita_tx A07 spoof notrim eval\n"
+    "LA_0003 LA_E_3 opus mad_tx A19 spoof trim hidden\n"
+    "LA_0003 LA_E_4 opus mad_tx bonafide bonafide trim eval\n"
+)
+KEY_DF = (
+    "LA_0001 DF_E_1 nocodec asvspoof bonafide bonafide notrim eval bonafide - - - -\n"
+    "TEF1 DF_E_2 mp3m4a vcc2020 Task1-team20 spoof notrim progress neural_vocoder_autoregressive Task1 team20 FF E\n"
+)
+
+
+@pytest.mark.parametrize("corpus, track", TRACKS)
+@pytest.mark.parametrize("place", ["database/ASVspoof_{}_cm_protocols", "database", "DB/ASVspoof2021_{}_eval", "DB"])
+def test_trials(tmp_path, corpus, track, place):
+    write(tmp_path / place.format(track) / f"ASVspoof2021.{track}.cm.eval.trl.txt", f"{track}_E_2\n{track}_E_1\n")
+    audio = folder(tmp_path / "DB" / f"ASVspoof2021_{track}_eval" / "flac")
+    trials = corpus.CORPUS.trials(tmp_path / "DB", "eval", protocols=tmp_path / "database")
+    assert trials == [Trial(f"{track}_E_{n}", audio / f"{track}_E_{n}.flac") for n in (2, 1)]
+    if place == "DB/ASVspoof2021_{}_eval":  # the root may be the folder of the corpus
+        assert corpus.CORPUS.trials(audio.parent) == trials
+
+
+@pytest.mark.parametrize(
+    "given, at",
+    [(".", "{}/CM"), (".", "keys/{}/CM"), (".", "CM"), (".", "keys/CM"), ("{}", "{}/CM"), ("{}/CM", "{}/CM")],
+)
+@pytest.mark.parametrize("corpus, track, text", [(asvspoof2021_la, "LA", KEY_LA), (asvspoof2021_df, "DF", KEY_DF)])
+def test_key_layouts(tmp_path, corpus, track, text, given, at):
+    file = write(tmp_path / at.format(track) / "trial_metadata.txt", text)
+    expected = corpus.CORPUS.keys(file)
+    assert len(expected) == text.count("\n")
+    assert corpus.CORPUS.keys(tmp_path / given.format(track)) == expected
+
+
+def test_key_fields(tmp_path):
+    file = write(tmp_path / "trial_metadata.txt", KEY_LA)
+    assert asvspoof2021_la.CORPUS.keys(file)[:2] == [
+        Trial("LA_E_1", None, "bonafide", "LA_0001", None, "none", "loc_tx", phase="progress", trim="notrim"),
+        Trial("LA_E_2", None, "spoof", "LA_0002", "A07", "gsm", "ita_tx", phase="eval", trim="notrim"),
+    ]
+    assert [t.id for t in asvspoof2021_la.CORPUS.keys(file, "eval")] == ["LA_E_2", "LA_E_4"]
+    for text in (KEY_LA, KEY_LA.replace("hidden", "hidden_track")):
+        for phase in ("hidden", "hidden_track"):
+            found = asvspoof2021_la.CORPUS.keys(write(file, text), phase)
+            assert [(t.id, t.phase) for t in found] == [("LA_E_3", "hidden")]
+    bonafide = {"label": "bonafide", "speaker": "LA_0001", "codec": "nocodec", "source": "asvspoof", "phase": "eval"}
+    spoof = {"label": "spoof", "speaker": "TEF1", "codec": "mp3m4a", "source": "vcc2020", "phase": "progress"}
+    spoof |= {"vocoder": "neural_vocoder_autoregressive", "gender": "FF", "language": "E"}
+    spoof |= {"attack": "Task1-team20", "task": "Task1", "team": "team20"}
+    trials = [Trial(f"DF_E_{n}", trim="notrim", **facts) for n, facts in ((1, bonafide), (2, spoof))]
+    assert asvspoof2021_df.CORPUS.keys(write(file, KEY_DF)) == trials
+
+
+ASV_KEY = (
+    "LA_0001-gsm-ita_tx LA_E_1-gsm-ita_tx gsm ita_tx bonafide target notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_2-gsm-ita_tx gsm ita_tx bonafide nontarget notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_3-gsm-ita_tx gsm ita_tx A07 spoof notrim eval\n"
+    "LA_0001-gsm-ita_tx LA_E_4-gsm-ita_tx gsm ita_tx bonafide target notrim hidden\n"
+)
+ASV_SCORES = "LA_0001 LA_E_1 3\nLA_0001 LA_E_2 -1\nLA_0001 LA_E_3 1.5\nLA_0001 LA_E_4 2\n"
+
+
+@pytest.mark.parametrize(
+    "given, at", [(".", "LA"), (".", "keys/LA"), (".", "keys"), (".", "."), ("LA", "LA"), ("LA/CM", "LA")]
+)
+@pytest.mark.parametrize("system", ["ASVTorch_Kaldi", "ASVtorch_kaldi"])
+def test_asv_scores(tmp_path, given, at, system):
+    folder(tmp_path / "LA" / "CM")
+    write(tmp_path / at / "ASV" / "trial_metadata.txt", ASV_KEY)
+    write(tmp_path / at / "ASV" / system / "score.txt", ASV_SCORES)
+    for phase, expected in (("eval", [[3], [-1], [1.5]]), ("hidden_track", [[2], [], []])):
+        assert [list(scores) for scores in asvspoof2021_la.asv_scores(tmp_path / given, phase)] == expected
+
+
+def test_asv_scores_that_do_not_fit(tmp_path):
+    write(tmp_path / "ASV" / "trial_metadata.txt", ASV_KEY)
+    for scores, message in (
+        (ASV_SCORES + "LA_0001 LA_E_5 2\n", "5 scores for the 4 trials"),
+        (ASV_SCORES.replace("LA_E_3", "LA_E_9"), "line 3: a score of LA_E_9, but the key has LA_E_3-gsm-ita_tx"),
+        (ASV_SCORES.replace("1.5", "high"), "line 3: expected a number as score, found 'high'"),
+    ):
+        write(tmp_path / "ASV" / "ASVTorch_Kaldi" / "score.txt", scores)
+        with pytest.raises(InputError, match=message):
+            asvspoof2021_la.asv_scores(tmp_path)
+
+
+@pytest.mark.parametrize("corpus", [asvspoof2021_la, asvspoof2019_la])
+def test_labels_alone(tmp_path, corpus):
+    file = write(tmp_path / "progress.labels.txt", "\nLA_E_1 bonafide\nLA_E_2 spoof\n")
+    expected = [Trial("LA_E_1", None, "bonafide"), Trial("LA_E_2", None, "spoof")]
+    assert corpus.CORPUS.keys(file) == corpus.CORPUS.keys(file, "eval") == expected
+    with pytest.raises(InputError, match="has no (phase|split) 'final'"):
+        corpus.CORPUS.keys(file, "final")

@@ -1,0 +1,257 @@
+"""check_corpus on tiny corpora, whole and damaged, and on corpora of the official size."""
+
+import lzma
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders import miniature_corpora
+from builders.files import folder, write
+
+from nes2net.data.corpora import asvspoof5, asvspoof2019_la, asvspoof2021_la, generic, in_the_wild
+from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.corpus import key_digest
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import write_rttm
+from nes2net.recipes.data import DataConfig
+from nes2net.registry import corpora
+from nes2net.training.data import check_unseen, read_trials
+
+ROOTS = dict.fromkeys(("asvspoof2019_la", "asvspoof2021_la", "asvspoof2021_df", "in_the_wild"), ".")
+ROOTS |= {name: name for name in ("partialspoof", "generic")}
+TASKS = {
+    "asvspoof2019_la": "train validate score train score dev score eval evaluate train evaluate dev evaluate eval",
+    "asvspoof2021_df": "score eval evaluate eval",
+    "generic": "train validate score evaluate",
+}
+WITH_TDCF = ("asvspoof2019_la", "asvspoof2021_la")
+
+
+@pytest.fixture
+def copy(every_corpus, tmp_path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(every_corpus, tmp_path / "corpora"))
+
+
+def check(name, root, **options):
+    return check_corpus(corpora.get(name), root / ROOTS[name], subset=True, workers=0, **options)
+
+
+def one_problem(name, root, begin, **options):
+    """The one problem of a copy, which begins so, and what can be done with the copy."""
+    found = check(name, root, **options)
+    (problem,) = found.missing
+    assert problem.startswith(begin)
+    return problem, dict(found.tasks())
+
+
+def test_every_corpus_is_here():
+    others = {*miniature_corpora.CORPORA, "shards"}  # of test_further_corpora.py and test_shards.py
+    assert {*ROOTS, *others} == set(corpora.names())
+
+
+@pytest.mark.parametrize("name", ROOTS)
+def test_whole(every_corpus, name):
+    found = check(name, every_corpus, decode=True)
+    assert found.complete and found.missing == []
+    tasks = dict(found.tasks())
+    refused = {"validate"} if name == "generic" else set()  # its list names no parts
+    assert {task for task, verdict in tasks.items() if not verdict.startswith("yes")} == refused
+    assert name not in TASKS or " ".join(tasks) == TASKS[name]
+    assert tasks.get("evaluate eval", "yes") == ("yes: EER and min t-DCF" if name in WITH_TDCF else "yes")
+    for part in found.splits:
+        assert part.counts.trials == len(part.present) == part.decoding.files == 4
+        assert part.extra == [] and part.decoding.seconds > 0
+        assert part.counts.labelled == (name not in ("asvspoof2021_la", "asvspoof2021_df"))
+    if name.startswith("asvspoof2021"):
+        assert [(phase, c.bonafide, c.spoof) for phase, c in found.key.counts.items()] == [("eval", 2, 2)]
+
+
+def test_without_its_scores_no_min_tdcf_is_promised(copy):
+    shutil.rmtree(copy / "ASVspoof2019_LA_asv_scores")
+    problem, tasks = one_problem("asvspoof2019_la", copy, "min t-DCF: ")
+    assert tasks["evaluate eval"] == "in part: EER without min t-DCF"
+    for inner in ("", "ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_asv_scores/"):
+        assert f"{copy}/{inner}ASVspoof2019.LA.asv.eval.gi.trl.scores.txt" in problem
+    assert "get ASVspoof2019_LA_asv_scores in LA.zip" in problem
+    assert check("asvspoof2019_la", copy, splits=["train", "dev"]).complete
+
+
+def test_the_official_numbers_are_asked_for(every_corpus):
+    found = check_corpus(asvspoof2019_la.CORPUS, every_corpus, splits=["train"])
+    (problem,) = found.missing
+    assert "4 trials instead of 25,380" in problem and "attack A06: 0 instead of 3,800" in problem
+    assert "https://datashare.ed.ac.uk" in problem
+    (ids, key) = check_corpus(asvspoof2021_la.CORPUS, every_corpus).missing
+    assert "4 trials instead of 181,566" in ids and "progress: 0 trials instead of 16,464" in key
+
+
+# Damaged corpora
+
+LISTS_2019, LISTS_2021 = (f"ASVspoof_LA_cm_protocols/ASVspoof{year}.LA.cm." for year in (2019, 2021))
+NO_TRIALS = "no: its trials are not known"
+
+
+def test_missing_and_extra_files(copy):
+    flac = copy / "ASVspoof2019_LA_dev" / "flac"
+    (flac / "LA_D_1000002.flac").rename(flac / "LA_D_1000002.wav")
+    (flac / "LA_D_1000001.flac").rename(flac / "somebody.flac")
+    for name in (".hidden.flac", "._LA_D_1000001.flac", "README.txt"):
+        (flac / name).touch()
+    (dev,), gone = check("asvspoof2019_la", copy, splits=["dev"]).splits, ["LA_D_1000001.flac", "LA_D_1000002.flac"]
+    assert dev.missing == gone and dev.extra == ["LA_D_1000002.wav", "somebody.flac"]
+    why = "dev: 2 of 4 files are missing (1 are there under another suffix)"
+    _, tasks = one_problem("asvspoof2019_la", copy, f"{why}: {', '.join(gone)}; get LA.zip")
+    assert tasks["validate"] == "no: 2 of 4 files are missing" and tasks["train"] == "yes"
+    assert tasks["score dev"] == "in part: 2 of 4 files are missing" and tasks["evaluate dev"] == "yes"
+    for path in flac.iterdir():
+        path.unlink()
+    _, tasks = one_problem("asvspoof2019_la", copy, "dev: 4 of 4 files are missing: ")
+    assert tasks["score dev"] == "no: 4 of 4 files are missing"
+
+
+@pytest.mark.parametrize(
+    "name, file, part, score, evaluation",
+    [
+        ("asvspoof2019_la", "ASVspoof2019_LA_train", "train", "no: its audio is not there", "yes"),
+        ("partialspoof", "partialspoof/database/dev", "dev", "no: its audio is not there", "yes"),
+        ("asvspoof2019_la", f"{LISTS_2019}eval.trl.txt", "eval", NO_TRIALS, "no: its labels are not there"),
+        ("asvspoof2021_la", f"{LISTS_2021}eval.trl.txt", "eval", NO_TRIALS, "yes: EER and min t-DCF"),
+        ("in_the_wild", "release_in_the_wild/meta.csv", "eval", "yes", "no: its labels are not there"),
+    ],
+)
+def test_missing_audio_and_protocols(copy, name, file, part, score, evaluation):
+    kind = "audio" if (copy / file).is_dir() else "protocol"
+    shutil.rmtree(copy / file) if kind == "audio" else (copy / file).unlink()
+    problem, tasks = one_problem(name, copy, f"{part}: its {kind} is not there; get ", decode=True)
+    assert str(copy / file) in problem
+    assert (tasks[f"score {part}"], tasks[f"evaluate {part}"]) == (score, evaluation)
+
+
+def test_files_that_cannot_be_read(copy):
+    protocol, audio = copy / f"{LISTS_2019}dev.trl.txt", copy / "release_in_the_wild" / "2.wav"
+    for path in (protocol, audio):
+        path.write_bytes(path.read_bytes()[:20])
+    problem, tasks = one_problem("asvspoof2019_la", copy, f"dev: {protocol}, line 1: expected ")
+    assert "; get " in problem and tasks["validate"] == NO_TRIALS
+    assert check("in_the_wild", copy).complete
+    why = "eval: 1 of 4 files cannot be read: 2.wav (was read by neither libsndfile"
+    _, tasks = one_problem("in_the_wild", copy, why, decode=True)
+    assert tasks["score eval"] == "in part: 1 of 4 files cannot be read"
+
+
+@pytest.mark.parametrize(
+    "splits, labels, broken, train, validate",
+    [
+        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (), "yes", "yes"),
+        ([""] * 8, "brbr" * 2, (), "yes", "all its trials are training trials too"),
+        (["train"] * 8, "brbr" * 2, (), "yes", "there is no part dev"),
+        (["train"] * 4 + ["dev"] * 4, "br r" + "bbbb", (), "1 of 4 trials have no label", "are of one class"),
+        (["train"] * 4 + ["dev"] * 4, "brbr" * 2, (0,), "in part: 1 of 4 files cannot be read, and are left", "yes"),
+    ],
+)
+def test_what_is_said_of_training_is_what_train_does(tmp_path, splits, labels, broken, train, validate):
+    names = {"b": "bonafide", "r": "spoof", " ": ""}
+    rows = [f"{n}.wav,{names[label]},{split}" for n, (label, split) in enumerate(zip(labels, splits))]
+    (tmp_path / "list.csv").write_text("\n".join(["path,label,split", *rows]))
+    for number in range(8):
+        soundfile.write(tmp_path / f"{number}.wav", np.full(1600, 0.01 * number), 16000)
+    for number in broken:
+        (tmp_path / f"{number}.wav").write_bytes(b"RIFF")
+    found = check_corpus(corpora.get("generic"), tmp_path / "list.csv", decode=True, workers=0)
+    tasks = dict(found.tasks())
+    assert train in tasks["train"] and validate in tasks["validate"]
+    data = DataConfig(corpus="generic", root=str(tmp_path / "list.csv"))
+    refused = []
+    try:
+        trials = {part: read_trials(data, part) for part in ("train", "dev")}
+        check_unseen(data, trials["train"], trials["dev"])
+    except InputError as error:
+        refused.append(str(error))
+    assert bool(refused) == any(tasks[task].startswith("no") for task in ("train", "validate")), refused
+
+
+def test_keys_that_are_not_there(copy):
+    (copy / "keys" / "LA" / "CM").rename(copy / "CM of LA")
+    problem, tasks = one_problem("asvspoof2021_la", copy, "keys: not there; get https://www.asvspoof.org/")
+    assert "keys/LA/CM" in problem and tasks == {"score eval": "yes", "evaluate eval": "no: the keys are not there"}
+    (copy / "CM of LA").rename(folder(copy / "elsewhere") / "CM")
+    assert check("asvspoof2021_la", copy, keys=copy / "elsewhere").missing[0].startswith("min t-DCF")
+    with pytest.raises(NotFound, match="keys .*nowhere not found"):
+        check("asvspoof2021_la", copy, keys=copy / "nowhere")
+    with pytest.raises(NotFound, match="corpus folder .*nowhere not found"):
+        check_corpus(asvspoof5.CORPUS, copy / "nowhere")
+    with pytest.raises(InputError, match="ASVspoof 5 has no split 'progress'"):
+        check_corpus(asvspoof5.CORPUS, copy, splits=["progress"])
+
+
+def test_keys_that_do_not_fit(copy):
+    key = copy / "keys" / "LA" / "CM" / "trial_metadata.txt"
+    key.write_text(key.read_text().replace("LA_E_1000001 ", "LA_E_9 "))
+    assert check("asvspoof2021_la", copy).missing == [
+        "keys: 1 trial of the protocol without a label: LA_E_1000001",
+        "keys: 1 labelled trial is not in the protocol: LA_E_9",
+    ]
+    write(key, "LA_E_1 bonafide\n")
+    found = check("asvspoof2021_la", copy)
+    assert found.missing[0].startswith(f"keys: {key}, line 1: expected 8 fields")
+    assert dict(found.tasks())["evaluate eval"] == "no: the keys cannot be used"
+    write(copy / "keys" / "LA" / "ASV" / "ASVTorch_Kaldi" / "score.txt", "nonsense\n")
+    assert "score.txt, line 1: expected 3 fields" in check("asvspoof2021_la", copy).asv_problem
+
+
+def test_labels_of_segments(copy):
+    assert check("partialspoof", copy).splits[1].segments == ["labels of 10 ms of 4 of 4 trials"]
+    assert check("generic", copy).splits[0].segments == [] == check("asvspoof2019_la", copy).splits[0].segments
+    labels = copy / "partialspoof" / "database" / "segment_labels" / "dev_seglab_0.01.npy"
+    segments = np.load(labels, allow_pickle=True).item()
+    bonafide, *others = segments
+    np.save(labels, {name: np.full(40, "0") for name in others[:2]} | {bonafide: np.full(40, "0")})
+    missing = check("partialspoof", copy).missing
+    assert missing[0].startswith("dev: labels of 10 ms of dev: ") and f"{bonafide} (bonafide, some of it" in missing[0]
+    np.save(labels, {name: segments[name] for name in others})
+    one_problem("partialspoof", copy, f"dev: labels of 10 ms: 1 trial has no labels of segments: {bonafide}")
+    write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 0.3)]})
+    assert check_corpus(generic.CORPUS, copy / "list.csv").splits[0].segments == ["RTTM of 4 of 4 trials"]
+    write_rttm(copy / "list.rttm", {"generic/fake/vocoder0/clip2": [("spoof", 0.1, 99.0)]})
+    assert "after the end of the utterance" in check_corpus(generic.CORPUS, copy / "list.csv").missing[0]
+
+
+# Corpora of the official size
+
+
+def lines_of(file):
+    """The text of a file that is compressed."""
+    return lzma.open(file, "rt").read()
+
+
+def test_in_the_wild_as_published(shared, tmp_path):
+    key = lines_of(shared / "real" / "scores" / "in_the_wild" / "in_the_wild_key.txt.xz").splitlines()
+    rows = [line.split() for line in key if line]
+    release = tmp_path / "release_in_the_wild"
+    write(release / "meta.csv", "file,speaker,label\n" + "".join(f"{row[1]},x,{row[-1]}\n" for row in rows))
+    (release / rows[0][1]).touch()
+    (part,) = check_corpus(in_the_wild.CORPUS, tmp_path).splits
+    assert set(part.missing) == {row[1] for row in rows[1:]} and len(part.problems) == 1
+    assert part.counts.differences(in_the_wild.CORPUS.counts["eval"]) == []
+    assert key_digest(in_the_wild.CORPUS.keys(tmp_path)) == in_the_wild.CORPUS.key_digests["eval"]
+
+
+def test_protocols_as_published(shared, tmp_path):
+    source = shared / "real" / "scores"
+    for file in (*source.glob("*2019_la/ASVspoof2019.LA.*.xz"), *source.glob("*2021_la_ids/*.eval.trl.txt.xz")):
+        write(tmp_path / file.stem, lines_of(file))
+    found = check_corpus(asvspoof2019_la.CORPUS, tmp_path)
+    assert [part.counts.trials for part in found.splits] == [25380, 24844, 71237]
+    assert len(asvspoof2019_la.CORPUS.keys(tmp_path)) == 25380 + 24844 + 71237
+    for part in found.splits:
+        assert part.counts.differences(asvspoof2019_la.CORPUS.counts[part.split]) == []
+        assert len(part.problems) == 1 and part.problems[0].startswith("its audio is not there")
+    assert dict(found.tasks())["evaluate eval"] == "yes: EER and min t-DCF"
+    (part,) = check_corpus(asvspoof2021_la.CORPUS, tmp_path).splits
+    assert part.counts.differences(asvspoof2021_la.CORPUS.counts["eval"]) == []
+    of_phases = asvspoof2021_la.CORPUS.key_counts.values()
+    assert part.counts.trials == 181566 == sum(counts.trials for counts in of_phases)

@@ -1,0 +1,164 @@
+"""What all corpora have in common: their contract, their counts, what they say is missing."""
+
+import inspect
+from dataclasses import replace
+
+import pytest
+
+from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.corpus import Corpus
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.lib.errors import InputError
+from nes2net.metrics.eer import METHODS
+from nes2net.registry import corpora
+
+
+@pytest.mark.parametrize("name", corpora.names())
+def test_every_corpus_keeps_the_contract(name):
+    corpus = corpora.get(name)
+    assert isinstance(corpus, Corpus)
+    evaluations = {"eval", "track1", "track3_r1", "track3_r2", "round1", "round2"}
+    assert set(corpus.splits) <= {"train", "dev", *evaluations} and corpus.title
+    assert corpus.test_samples in (64000, 64600) and corpus.eer_method in METHODS
+    assert bool(corpus.key_files) == bool(corpus.key_counts) == bool(corpus.phases)
+    assert set(corpus.counts) <= set(corpus.splits) and not (corpus.user_defined and corpus.counts)
+    assert all(set(counts) <= set(corpus.splits) for counts in corpus.editions.values())
+    assert corpus.user_defined or (corpus.licence and corpus.source.startswith("https://"))
+    assert set(corpus.key_counts) == set(corpus.phases)
+    labelled = [counts.trials for counts in corpus.key_counts.values()]
+    assert not labelled or sum(labelled) == corpus.counts["eval"].trials
+    assert corpus.user_defined or {"audio", "protocol"} <= set(corpus.obtain)
+    for function, parameters in (("asv_scores", ["path", "phase"]), ("official_table", ["trials", "scores"])):
+        if (found := getattr(corpus, function)) is not None:
+            assert list(inspect.signature(found).parameters)[:2] == parameters
+    for each in corpus.downloads:
+        assert each.url.startswith(("https://", "hub:")) and len(each.md5) in (0, 32) and len(each.sha256) in (0, 64)
+    for counts in (*corpus.counts.values(), *corpus.key_counts.values()):
+        assert counts.bonafide is None or counts.bonafide + counts.spoof == counts.trials
+        for field, values in counts.by.items():
+            assert sum(values.values()) == (counts.spoof if field == "attack" else counts.trials)
+
+
+def test_a_corpus_of_another_package(register_corpus):
+    register_corpus("mine", replace(in_the_wild.CORPUS, title="Mine"))
+    assert corpora.get("mine").title == "Mine" and "mine" in corpora.names()
+    with pytest.raises(InputError, match="corpus 'mine' is registered already"):
+        corpora.add("mine", "my_module:CORPUS")
+    with pytest.raises(InputError, match="corpus 'ours' is registered as 'our_module': write 'module:attribute'"):
+        corpora.add("ours", "our_module")
+
+
+META = "file,speaker,label\n"
+LA_KEY = "LA_0002 LA_E_2 gsm ita_tx A07 spoof notrim eval\n"
+LABELS = "LA_E_1 bonafide\nLA_E_2 spoof\n"
+MALFORMED = {
+    ("asvspoof2019_la", "ASVspoof2019.LA.cm.eval.trl.txt"): [
+        ("1 a - - spoof\n1 b - spoof\n", r"txt, line 2: expected 5 fields \(speaker, .*\), found 4"),
+        ("1 a - - bona-fide\n", "line 1: unknown label 'bona-fide'; expected one of bonafide, spoof"),
+        ("1 ../../etc/passwd - - spoof\n", r"line 1: '\.\./\.\./etc/passwd' cannot be an utterance id"),
+        ("1 /etc/passwd - - spoof\n", "cannot be an utterance id"),
+        ("1 a\\b - - spoof\n", "cannot be an utterance id"),
+        ("1 a - - bonafide\n1 a - - bonafide\n", "1 utterance in it more than once: a"),
+        ("\n\n", "holds no trials"),
+        (LABELS, "line 1: expected 5 fields"),  # not taken for labels alone
+    ],
+    ("asvspoof2019_la", "labels.txt"): [
+        ("a\0b spoof\n", "not a text file"),
+    ],
+    ("asvspoof2021_la", "trial_metadata.txt"): [
+        (LABELS, "line 1: expected 8 fields .*, found 2"),
+        (LA_KEY.replace("spoof", "fake"), "line 1: unknown label 'fake'"),
+        (LA_KEY.replace("eval", "final"), "line 1: unknown phase 'final'"),
+    ],
+    ("asvspoof2021_la", "labels.txt"): [
+        ("LA_E_1 -1.25\n", "line 1: unknown label '-1.25'; expected one of bonafide, spoof"),
+        (f"{LABELS}LA_E_3\n", r"line 3: expected 2 fields \(utterance label\), found 1"),
+    ],
+    ("asvspoof2021_df", "trial_metadata.txt"): [(LA_KEY, "line 1: expected 13 fields .*, found 8")],
+    ("deepfake_eval_2024", "metadata.csv"): [
+        ("a,b\n", "the columns Filename, Ground Truth, Finetuning Set, found 'a,b'")
+    ],
+    ("famous_figures", "protocol.txt"): [("a\tb\n", "the columns AudioPath, Speaker, Source, Label, found 'a")],
+    ("in_the_wild", "meta.csv"): [
+        ("name,label\n0.wav,spoof\n", "line 1: expected the columns file, speaker, label, found 'name,label'"),
+        ("", "line 1: expected the columns"),
+        (f"{META}0.wav,spoof\n", r"line 2: expected 3 fields \(file, speaker, label\), found 2"),
+        (f"{META}0.wav,A,real\n", "line 2: unknown label 'real'; expected one of bona-fide, spoof"),
+        (f"{META}../0.wav,A,spoof\n", "line 2: '../0.wav' cannot be a recording of the corpus"),
+        (f'{META}0.wav,A,spoof\n1.wav,"' + "B,spoof\n" * 20_000, "line 3: not a row of a CSV file .*quotation marks"),
+        ("file,speaker,label,label\n", "line 1: more than one column is called 'label'; rename or"),
+        ("\x1f\x8b\x08\x00\xff\xfe", r"not a text file \(byte 1 is not UTF-8\)"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "name, file, text, message", [(*place, *case) for place, cases in MALFORMED.items() for case in cases]
+)
+def test_malformed_lists(tmp_path, name, file, text, message):
+    (tmp_path / file).write_bytes(text.encode("latin-1"))
+    with pytest.raises(InputError, match=message) as error:
+        corpora.get(name).keys(tmp_path / file)
+    assert str(tmp_path / file) in str(error.value)
+
+
+KEY = "trial_metadata.txt"
+INNER_2019 = ("ASVspoof_LA_cm_protocols/", "ASVspoof2019_LA_cm_protocols/", "ASVspoof_DF_cm_protocols/", "")
+
+
+@pytest.mark.parametrize(
+    "name, find, places",
+    [
+        ("asvspoof2019_la", "find_protocol", [f"{inner}ASVspoof2019.LA.cm.eval.trl.txt" for inner in INNER_2019]),
+        ("asvspoof2019_la", "find_audio", ["ASVspoof2019_LA_eval/flac", "LA/ASVspoof2019_LA_eval/flac"]),
+        ("asvspoof2021_la", "find_audio", ["ASVspoof2021_LA_eval/flac", "flac"]),
+        ("asvspoof2021_df", "find_audio", ["ASVspoof2021_DF_eval/flac", "flac"]),
+        ("asvspoof2021_la", "find_key", [f"{inner}{KEY}" for inner in ("LA/CM/", "keys/LA/CM/", "CM/", "")]),
+        ("asvspoof2021_df", "find_key", [f"{inner}{KEY}" for inner in ("DF/CM/", "keys/DF/CM/", "CM/", "")]),
+    ],
+)
+def test_what_is_missing_names_every_path_and_the_setting(tmp_path, name, find, places):
+    settings = {"find_protocol": "give `protocols` the folder", "find_audio": "give `root` the folder"}
+    with pytest.raises(NotFound, match=settings.get(find)) as error:
+        getattr(corpora.get(name), find)(tmp_path)
+    assert all(str(tmp_path / place) in str(error.value) for place in places) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", [name for name in corpora.names() if not corpora.get(name).user_defined])
+def test_what_is_missing_is_named(tmp_path, name):
+    corpus = corpora.get(name)
+    with pytest.raises(NotFound, match=r"corpus folder .*nowhere not found.*`root`"):
+        corpus.trials(tmp_path / "nowhere", corpus.splits[-1])
+    for read in (corpus.trials, corpus.keys):
+        with pytest.raises(InputError, match=f"{corpus.title} has no (split|phase) 'final'; it has"):
+            read(tmp_path, "final")
+    with pytest.raises(NotFound, match=rf"{corpus.title}.* not found; looked for .*; give "):
+        (corpus.keys if name == "in_the_wild" else corpus.trials)(tmp_path, corpus.splits[-1])
+    if name in ("asvspoof2019_la", "ctrsvdd", "partialspoof"):
+        for find in (corpus.trials, corpus.find_protocol, corpus.find_audio):
+            with pytest.raises(NotFound, match="eval not found"):
+                find(tmp_path, "test")  # another name of eval
+            with pytest.raises(InputError, match="has no split 'progress'"):
+                find(tmp_path, "progress")
+        with pytest.raises(NotFound, match="protocol of .* dev not found; looked for") as error:
+            corpus.trials(tmp_path, "dev", protocols=tmp_path / "own")
+        assert str(tmp_path / "own") in str(error.value) and "\n" not in str(error.value)
+        with pytest.raises(NotFound, match="protocol of .* not found"):
+            corpus.keys(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["asvspoof5", "asvspoof2019_la", "ctrsvdd", "in_the_wild", "habla", "dfadd"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "filename\tcm-label\nu1.flac\tbonafide\nu2.flac\tspoof\n",
+        ",file,label\n0,u1.wav,bonafide\n1,u2.wav,spoof\n",
+        "u1.mp3;bonafide\nu2.mp3;spoof\n",
+        "u1 bonafide\nu2 spoof\n",
+    ],
+)
+def test_labels_alone(tmp_path, name, text):
+    path = tmp_path / "labels.txt"
+    path.write_text(text)
+    found = corpora.get(name).keys(path)
+    assert [(trial.id, trial.label) for trial in found] == [("u1", "bonafide"), ("u2", "spoof")]

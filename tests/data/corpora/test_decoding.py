@@ -1,0 +1,96 @@
+"""Decoding many files in parallel: statistics, named faults, and decoders that crash."""
+
+import multiprocessing
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, wait
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import soundfile
+from builders import recordings
+
+from nes2net.data.corpora import decoding
+from nes2net.data.corpora.decoding import Decoded, decode_all, decode_in_parallel
+from nes2net.lib.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("audio")
+    noise = 0.1 * np.random.default_rng(0).standard_normal(32000)
+    soundfile.write(folder / "a.wav", noise[:8000], 16000)
+    soundfile.write(folder / "b.flac", noise[:24000], 16000)
+    soundfile.write(folder / "c.flac", np.stack((noise, noise), 1), 48000)
+    recordings.encode(folder / "d.m4a", noise[:8000], "aac", rate=8000)
+    (folder / "e.flac").write_text("no audio at all")
+    (folder / "f.wav").write_bytes(b"")
+    soundfile.write(folder / "g.wav", np.zeros(0), 16000)
+    soundfile.write(folder / "h.wav", np.array([0, np.nan]), 16000, subtype="FLOAT")
+    return folder
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_decode_all(folder, workers):
+    with pytest.raises(InputError, match="-1 processes cannot decode"):
+        decode_all([], folder, -1)
+    decoding = decode_all([*sorted(folder.iterdir()), folder / "none.wav"], folder, workers)
+    assert decoding.files == 9 and "not found" in decoding.unreadable.pop("none.wav")
+    assert list(decoding.unreadable) == ["e.flac", "f.wav", "g.wav", "h.wav"]
+    assert "neither libsndfile" in decoding.unreadable["e.flac"] and "NaN" in decoding.unreadable["h.wav"]
+    assert decoding.unreadable["g.wav"] == "has no samples"
+    assert decoding.second_decoder == ["d.m4a"] and decoding.other_rate == ["c.flac", "d.m4a"]
+    assert decoding.rates == {16000: 2, 48000: 1, 8000: 1} and decoding.channels == {1: 3, 2: 1}
+    assert decoding.shortest == (0.5, "a.wav") and decoding.longest == (1.5, "b.flac")
+    assert decoding.seconds == pytest.approx(0.5 + 1.5 + 32000 / 48000 + 1, abs=0.3)
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that can be forked and killed")
+
+
+class Forked(ProcessPoolExecutor):
+    """A pool whose processes import nothing. Unhurried, it gets more only after a dying process has died."""
+
+    handed_out: ClassVar[list] = []
+    hurried = True
+
+    def __init__(self, workers: int, **options):
+        super().__init__(workers, **options | {"mp_context": multiprocessing.get_context("fork")})
+
+    def submit(self, *args):
+        self.hurried or wait(self.handed_out)
+        self.handed_out.append(super().submit(*args))
+        return self.handed_out[-1]
+
+
+@pytest.fixture
+def forked(monkeypatch):
+    monkeypatch.setattr(Forked, "handed_out", [])
+    monkeypatch.setattr(decoding, "ProcessPoolExecutor", Forked)
+
+
+def dies_at_c(path: Path) -> Decoded:
+    if path.name == "c":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Decoded(path, 16000, 1, 1.0)
+
+
+@needs_fork
+@pytest.mark.parametrize("hurried, size", [(True, 2), (False, 1)])
+def test_a_decoder_that_crashes_takes_one_file_with_it(hurried, size, forked, tmp_path, monkeypatch):
+    """At the end, and while files are still handed out."""
+    monkeypatch.setattr(Forked, "hurried", hurried)
+    paths = [tmp_path / name for name in ("a", "b", "c", *map(str, range(15)))]
+    chunks = [paths[n : n + size] for n in range(0, len(paths), size)]
+    results = [decoded for chunk in decode_in_parallel(chunks, 1, dies_at_c) for decoded in chunk]
+    assert sorted(d.path for d in results) == sorted(paths)
+    assert {d.path.name: d.error for d in results if d.error} == {"c": "the process that decoded it crashed"}
+
+
+def test_files_that_trip_naive_readers(shared):
+    folder = shared / "real" / "decoders"
+    paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith("._")]
+    decoding = decode_all(paths, folder, 0)
+    assert decoding.files - len(decoding.unreadable) >= 8 and 8 in decoding.channels

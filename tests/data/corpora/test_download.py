@@ -1,0 +1,212 @@
+"""`nes2net data download`: records of a server like Zenodo, single files and sets of a hub, served here."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import tarfile
+import zipfile
+
+import pytest
+from builders.files import write
+from builders.http_server import running
+from builders.hub_server import serving
+
+from nes2net.cli.main import main
+from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.corpus import Download
+from nes2net.data.corpora.download import RECORD, fetch_all, plan_downloads
+from nes2net.lib.errors import InputError, Unfinished
+from nes2net.lib.http_files import HttpFiles
+
+
+def zipped(members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, member in members.items():
+            archive.writestr(name, member)
+    return content.getvalue()
+
+
+#: The corpus with two recordings of each class, as it is distributed.
+META = "file,speaker,label\n0.wav,A,bona-fide\n1.wav,A,spoof\n2.wav,A,bona-fide\n3.wav,A,spoof\n"
+ZIP = zipped({f"release_in_the_wild/{n}.wav": bytes(9000) for n in range(4)} | {"release_in_the_wild/meta.csv": META})
+KEYS = io.BytesIO()
+with tarfile.open(fileobj=KEYS, mode="w:gz") as keys:
+    keys.addfile(tarfile.TarInfo("keys/LA/CM/trial_metadata.txt"))
+FILES = {"release.zip": ZIP, "keys.tar.gz": KEYS.getvalue(), "README.txt": b"read me", "more.rar": b"Rar!"}
+
+
+@pytest.fixture
+def server():
+    with running() as server:
+        add_record(server, "7", FILES)
+        yield server
+
+
+@pytest.fixture
+def client():
+    with HttpFiles(lambda seconds: None) as client:
+        yield client
+
+
+def add_record(server, id, files, **listed):
+    entries = [
+        {"key": name, "size": len(content), "checksum": f"md5:{hashlib.md5(content).hexdigest()}", **listed}
+        for name, content in files.items()
+    ]
+    record = {"files": entries, "metadata": {"license": {"id": "cc-by-4.0"}}, "title": "A corpus"}
+    server.pages[f"/api/records/{id}"] = json.dumps(record).encode()
+    server.pages |= {f"/records/{id}/files/{name}": content for name, content in files.items()}
+
+
+def corpus_of(*downloads, **facts):
+    return dataclasses.replace(in_the_wild.CORPUS, counts={}, key_digests={}, downloads=downloads, **facts)
+
+
+def record_of(server, file="", **facts):
+    return Download(url=f"{server.address}/records/7{file}", **facts)
+
+
+def files_of(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_record_is_listed_fetched_checked_and_unpacked(server, client, tmp_path):
+    corpus = corpus_of(record_of(server, unpack=".", what="all of it"))
+    plan = plan_downloads(corpus, client)
+    assert [(file.name, file.remote.size, file.unpack) for file in plan.files] == [
+        (name, len(content), None if name == "README.txt" else ".") for name, content in FILES.items()
+    ]
+    assert plan.size == sum(map(len, FILES.values())) and plan.licences == ["cc-by-4.0"]
+    assert plan.steps == ["unpack more.rar into the folder by hand"]
+    server.broken_after = [len(ZIP) // 2]
+    fetch_all(plan, tmp_path, client)
+    assert [trial.label for trial in corpus.trials(tmp_path)] == ["bonafide", "spoof"] * 2
+    assert {"README.txt", "more.rar", "release.zip", "keys/LA/CM/trial_metadata.txt"} < set(files_of(tmp_path))
+
+    server.requests.clear()
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    assert server.fetched() == ["/api/records/7"]  # what is there was checked, not fetched
+    (tmp_path / "README.txt").write_bytes(b"changed")
+    with pytest.raises(InputError, match=r"README.txt: its checksum is not the one published; remove the file"):
+        fetch_all(plan, tmp_path, client)
+
+
+def test_archives_may_go_and_do_not_come_back(server, client, tmp_path):
+    plan = plan_downloads(corpus_of(record_of(server, unpack="data")), client, ["*.zip", "keys*"])
+    fetch_all(plan, tmp_path, client, keep_archives=False)
+    kept = files_of(tmp_path)
+    assert kept[0] == "data/keys/LA/CM/trial_metadata.txt" and kept[-1] == RECORD and len(kept) == 7
+    server.requests.clear()
+    fetch_all(plan, tmp_path, client, keep_archives=False)
+    assert server.requests == [] and files_of(tmp_path) == kept
+
+
+def test_without_a_published_checksum_what_came_is_recorded(server, client, tmp_path):
+    server.pages["/some list.txt"] = b"first"
+    corpus = corpus_of(Download(url=f"{server.address}/some%20list.txt"))
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    received = json.loads((tmp_path / RECORD).read_text())["files"]["some list.txt"]
+    assert received["digests"] == {"sha256": hashlib.sha256(b"first").hexdigest()} and received["published"] is False
+    fetch_all(plan_downloads(corpus, client), tmp_path, client)
+    (tmp_path / "some list.txt").write_bytes(b"FIRST")
+    with pytest.raises(InputError, match=rf"its checksum is not the one recorded in {RECORD}"):
+        fetch_all(plan_downloads(corpus, client), tmp_path, client)
+
+
+def test_a_file_of_a_record_and_its_folder(server, client, tmp_path):
+    plan = plan_downloads(corpus_of(record_of(server, "/files/README.txt"), record_of(server, name="second")), client)
+    assert [file.name for file in plan.files] == ["README.txt", *(f"second/{name}" for name in FILES)]
+    fetch_all(dataclasses.replace(plan, files=plan.files[:1]), tmp_path, client)
+    assert (tmp_path / "README.txt").read_bytes() == b"read me"
+    with pytest.raises(InputError, match=r"`only` matches no file of In-the-Wild; it has release.zip, keys.tar.gz"):
+        plan_downloads(corpus_of(record_of(server)), client, ["*.flac"])
+    server.pages["/api/records/7"] = b"<html>"
+    with pytest.raises(InputError, match=r"records/7: not the listing of a record"):
+        plan_downloads(corpus_of(record_of(server)), client)
+
+
+@pytest.mark.parametrize(
+    "file, listed, message",
+    [
+        ("/files/none.zip", {}, r"has no file 'none.zip'; open the page in a browser"),
+        ("", {"key": "../../a.txt"}, r"'../../a.txt' cannot be the name of a file here"),
+        ("", {"key": ".bashrc"}, r"'.bashrc' cannot be the name"),
+        ("", {"key": "same"}, r"several files would have the same name"),
+        ("", {"size": -1}, r"not the listing of a record \(files.0.size"),
+        ("", {"checksum": "md5:" + "0" * 32}, r"not 00000000000000000000000000000000; it was damaged"),
+        ("", {"size": 5}, r"announces .* bytes, but 5 were published"),
+        ("", {"size": 10**17}, r"about 700000.0 TB are needed .* fetch some of the files with `only`"),
+    ],
+)
+def test_a_server_that_lies(server, client, tmp_path, file, listed, message):
+    add_record(server, "7", FILES, **listed)
+    with pytest.raises(InputError, match=message):
+        fetch_all(plan_downloads(corpus_of(record_of(server, file, unpack=".")), client), tmp_path, client)
+    assert files_of(tmp_path) == []
+
+
+def test_an_evil_archive_is_refused(server, client, tmp_path):
+    add_record(server, "7", {"evil.zip": zipped({"../evil.txt": "evil"})})
+    with pytest.raises(InputError, match="'../evil.txt' is a path that leads out of the folder"):
+        fetch_all(plan_downloads(corpus_of(record_of(server, unpack=".")), client), tmp_path / "corpus", client)
+    assert files_of(tmp_path) == ["corpus/evil.zip", f"corpus/{RECORD}"]
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path_factory):
+    """A hub with one data set of two files."""
+    folder = tmp_path_factory.mktemp("set")
+    write(folder / "README.md", "card"), write(folder / "data" / "test-00000.parquet", "PAR1")
+    with serving(monkeypatch, {"o/n": folder}) as server:
+        yield server
+
+
+def test_a_set_of_the_hub(hub, client, tmp_path):
+    for only, came in (([], ["README.md", "data/test-00000.parquet"]), (["data/*"], ["data/test-00000.parquet"])):
+        plan, to = plan_downloads(corpus_of(Download(url="hub:o/n")), client, only), tmp_path / str(len(came))
+        assert (plan.size, list(plan.hub_sets[0].files), plan.licences) == (4 * len(came), came, ["mit"])
+        fetch_all(plan, to, client)
+        assert [name for name in files_of(to) if not name.startswith(".cache")] == came
+    (to / came[0]).unlink()
+    hub.statuses = [404] * 99
+    with pytest.raises((InputError, Unfinished), match=r"o/n"):
+        fetch_all(plan, to, client)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the command for a corpus; status and text."""
+
+    def run_for(corpus, *arguments):
+        monkeypatch.setattr(in_the_wild, "CORPUS", corpus)
+        status = main(["data", "download", "in_the_wild", *map(str, arguments)])
+        shown = capsys.readouterr()
+        return status, " ".join((shown.out + shown.err).split())
+
+    return run_for
+
+
+def test_the_command(server, tmp_path, run):
+    corpus = corpus_of(record_of(server, unpack="."), licence="CC BY-SA 4.0", by_hand=["read README.txt"])
+    folder = tmp_path / "wild"
+    status, text = run(corpus, folder, "--dry-run")
+    assert status == 0 and not folder.exists()
+    for part in ("licence CC BY-SA 4.0", "stated by the server cc-by-4.0", "keys.tar.gz", "MD5", "kB in all"):
+        assert part in text
+    assert text.endswith("afterwards: 1. unpack more.rar into the folder by hand 2. read README.txt")
+    status, text = run(corpus, folder)
+    assert status == 2 and text.endswith("pass --accept-licence if you accept the licence above")
+    assert not folder.exists()
+    status, text = run(corpus, folder, "--accept-licence", "--remove-archives")
+    assert status == 0 and "trials 4: 2 bona fide, 2 spoofed" in text and text.endswith("Nothing is missing.")
+    assert not (folder / "release.zip").exists()
+
+
+def test_the_licence_is_asked_for(server, tmp_path, monkeypatch, run):
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    for answer, status in (("n", 2), ("", 2), ("y", 0)):
+        monkeypatch.setattr("builtins.input", lambda prompt, answer=answer: answer)
+        assert run(corpus_of(record_of(server, unpack=".")), tmp_path, "--only", "release.zip")[0] == status
+        assert (tmp_path / "release.zip").exists() == (status == 0)

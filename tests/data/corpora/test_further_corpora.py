@@ -1,0 +1,126 @@
+"""The further corpora in miniature: their trials and keys, what `data check` finds, what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from builders.files import folder, write
+from builders.miniature_corpora import CORPORA, make
+
+from nes2net import metrics
+from nes2net.actions.calibration import Labels, calibrate
+from nes2net.data.corpora import ctrsvdd
+from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.corpus import Counts
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.lib.errors import InputError
+from nes2net.registry import corpora
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_trials_keys_and_check(tmp_path, name):
+    corpus, mini = corpora.get(name), CORPORA[name]
+    make(tmp_path, mini)
+    for split, expected in mini.trials.items():
+        found = {trial.path: replace(trial, path=None) for trial in corpus.trials(tmp_path, split)}
+        assert found == {tmp_path / file: replace(trial, phase=split) for file, trial in expected.items()}
+        keys = {trial.id: trial for trial in corpus.keys(tmp_path, split)}
+        assert keys == {trial.id: trial for trial in found.values()} and len(keys) == len(found)
+    assert set(mini.trials) == set(corpus.splits)
+    assert len(corpus.keys(tmp_path)) == sum(map(len, mini.trials.values()))
+    check = check_corpus(corpus, tmp_path, decode=True, workers=0, subset=not corpus.counts_from)
+    without = {"validate"} if corpus.splits[0] == "train" and "dev" not in corpus.splits else set()
+    assert check.missing == [] and {task for task, verdict in check.tasks() if "no" in verdict} == without
+    assert not corpus.beside or not any(part.extra for part in check.splits)  # recordings of another track
+    assert all(bool(part.notes) == bool(corpus.counts_from and corpus.counts.get(part.split)) for part in check.splits)
+
+
+@pytest.mark.parametrize("name", CORPORA)
+def test_what_is_missing_is_named(tmp_path, name):
+    corpus, mini = corpora.get(name), CORPORA[name]
+    make(tmp_path, mini)
+    *others, gone = mini.trials[mini.split]
+    (tmp_path / gone).unlink()
+    if mini.lists:
+        options = {"splits": [mini.split], "subset": not corpus.counts_from}
+        (problem,) = check_corpus(corpus, tmp_path, **options).missing
+        assert "files are missing: " in problem and gone.rpartition("/")[2] in problem and "; get " in problem
+    else:
+        assert len(corpus.trials(tmp_path, mini.split)) == len(others)
+
+
+@pytest.mark.parametrize(
+    "name, path, line, message", [(name, *case) for name, mini in CORPORA.items() for case in mini.malformed]
+)
+def test_malformed_lines(tmp_path, name, path, line, message):
+    mini = CORPORA[name]
+    make(tmp_path, mini)
+    write(tmp_path / path, mini.lists[path] + line)
+    for read in (corpora.get(name).trials, corpora.get(name).keys):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, mini.split)
+
+
+def test_numbers_of_another_edition():
+    corpus = corpora.get("wavefake")
+    known = corpus.official_counts("eval", Counts(136085, 18100, 117985))
+    assert known == corpus.editions["the paper"]["eval"]
+    assert corpus.official_counts("eval", Counts(1)) == corpus.counts["eval"]
+
+
+def test_numbers_of_a_paper_are_no_verdict(tmp_path):
+    make(tmp_path, CORPORA["dfadd"])
+    paper = corpora.get("dfadd")
+    official = replace(paper, counts_from="")
+    key = paper.keys(tmp_path, "eval")
+    assert paper.differences_from_official(key, "eval") is None
+    differences = ["2 trials instead of 3,755", "1 bona fide instead of 755", "1 spoofed instead of 3,000"]
+    assert official.differences_from_official(key, "eval") == differences
+    assert "3,755" in check_corpus(paper, tmp_path, splits=["eval"]).splits[0].notes[0]
+    assert "the protocol is not the official one" in check_corpus(official, tmp_path, splits=["eval"]).missing[0]
+
+
+def test_archives_with_folders_of_other_names(tmp_path):
+    """What `nes2net data download` unpacks: the lists beside the archives, the audio one or two folders below."""
+    make(tmp_path, CORPORA["add2022"])
+    for name, was, inner in (
+        ("track3_r2", "track3_r2/whatever", "wav"),
+        ("track1", "track1test", "track1test/track1test"),
+    ):
+        (tmp_path / was).rename(folder((tmp_path / name / inner).parent) / inner.rpartition("/")[2])
+        found = corpora.get("add2022").trials(tmp_path, name)
+        assert [t.id for t in found] == [trial.id for trial in CORPORA["add2022"].trials[name].values()]
+        assert all(t.path.is_file() for t in found)
+    make(tmp_path / "b", CORPORA["add2023"])
+    (tmp_path / "b" / "Track1.2" / "testR1").rename(folder(tmp_path / "b" / "testR1") / "track")
+    assert all(trial.path.is_file() for trial in corpora.get("add2023").trials(tmp_path / "b", "round1"))
+    with pytest.raises(NotFound, match="ADD 2023 round1"):
+        corpora.get("add2023").trials(tmp_path / "b" / "Track1.2", "round1")
+
+
+def test_the_test_set_of_ctrsvdd_without_labels(tmp_path):
+    audio = folder(tmp_path / "test_set")
+    with pytest.raises(InputError, match=r"test_set: holds no \.flac files"):
+        ctrsvdd.CORPUS.trials(tmp_path, "eval")
+    for name in ("b.flac", "a.flac", "._a.flac", "notes.txt"):
+        write(audio / name)
+    assert ctrsvdd.CORPUS.trials(tmp_path, "eval") == [Trial(n, audio / f"{n}.flac", phase="eval") for n in "ab"]
+    with pytest.raises(NotFound, match=r"protocol of CtrSVDD eval not found; looked for .*test\.txt"):
+        ctrsvdd.CORPUS.keys(tmp_path, "eval")
+    with pytest.raises(NotFound, match=r"train\.txt"):
+        ctrsvdd.CORPUS.trials(folder(tmp_path / "train_set").parent, "train")
+
+
+def test_ctrsvdd_is_evaluated_by_the_rule_of_its_published_figures(tmp_path):
+    ends = ("A09 deepfake", "- bonafide")
+    write(tmp_path / "test.txt", "".join(f"kiritan s CtrSVDD_{n} - {ends[n % 2]}\n" for n in range(40)))
+    scores = np.random.default_rng(0).permutation(40)
+    write(tmp_path / "scores.txt", "".join(f"CtrSVDD_{n} {score}\n" for n, score in enumerate(scores)))
+    result = evaluate("ctrsvdd", tmp_path / "scores.txt", tmp_path, num_resamples=10)
+    assert result.eer == metrics.compute_eer(scores[1::2], scores[::2], "sklearn")[0]
+    (_, figures), _ = calibrate(
+        Labels("ctrsvdd", tmp_path, "eval"), [tmp_path / "scores.txt"], allow_inverted=True
+    ).rows
+    assert figures["eer"] == result.eer != metrics.compute_eer(scores[1::2], scores[::2], "asvspoof")[0]

@@ -1,0 +1,185 @@
+"""A user's own recordings: lists and folders, their parts, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from builders.files import folder, write
+
+from nes2net.data.corpora import generic
+from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Trial
+from nes2net.evaluation.evaluate import evaluate
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import Segment, write_rttm
+
+
+@pytest.mark.parametrize(
+    "name, path, part, separator", [("list.csv", "path", "split", ","), ("list.tsv", "file", "phase", "\t")]
+)
+def test_a_list(tmp_path, name, path, part, separator):
+    rows = "a/1.wav,Real,Ann,train,hall\nb/2 x.flac,fake,,test,\nc.wav,fake,,,\n"
+    file = write(tmp_path / name, f"{path},label,speaker,{part},room\n{rows}".replace(",", separator))
+    first = Trial("a/1", tmp_path / "a/1.wav", "bonafide", "Ann", phase="train", extra=(("room", "hall"),))
+    second = Trial("b/2%20x", tmp_path / "b/2 x.flac", "spoof", phase="eval")
+    third = Trial("c", tmp_path / "c.wav", "spoof")  # of every part
+    for place in (file, tmp_path):
+        assert generic.CORPUS.trials(place) == [first, second, third] == generic.CORPUS.keys(place)
+        assert generic.CORPUS.trials(place, "train") == [first, third]
+        assert generic.CORPUS.trials(place, "eval") == [second, third]
+        assert generic.CORPUS.find_splits(place) == ("train", "eval")
+    elsewhere = generic.CORPUS.trials(folder(tmp_path / "elsewhere"), protocols=file)
+    assert [t.path for t in elsewhere] == [tmp_path / "elsewhere" / name for name in ("a/1.wav", "b/2 x.flac", "c.wav")]
+
+
+def test_a_list_without_parts_is_the_same_for_every_part(tmp_path):
+    """Lists may name files anywhere: they are their user's own, and what they name is decoded as audio only."""
+    rows = "/data/x.wav,spoof,utterance 1,A1\n../y.wav,,,\n"
+    file = write(tmp_path / "mine.csv", f"path,label,id,attack\n{rows}")
+    trials = [Trial("utterance%201", Path("/data/x.wav"), "spoof", attack="A1"), Trial("../y", tmp_path / "../y.wav")]
+    for split in ("train", "dev", "eval", "all"):
+        assert generic.CORPUS.trials(file, split) == trials
+    assert generic.CORPUS.find_splits(file) == ("all",)
+    assert generic.CORPUS.keys(file) == trials[:1]
+    assert generic.CORPUS.find_protocol(tmp_path) == file  # the only list, until there is one of the usual name
+    assert write(tmp_path / "list.csv", "path\n") == generic.CORPUS.find_protocol(tmp_path)
+
+
+def test_the_lists_of_the_parts_are_the_whole(tmp_path):
+    write(tmp_path / "train.csv", "path,label\na.wav,real\n")
+    write(tmp_path / "test.csv", "path,label,split\nb.wav,fake,eval\nsub/c.wav,real,eval\n")
+    write(tmp_path / "validation" / "fake" / "d.wav")
+    write(tmp_path / "metadata.csv", "path,label\nother.wav,fake\n")
+    expected = [("a", "train"), ("validation/fake/d", "dev"), ("b", "eval"), ("sub/c", "eval")]
+    assert [(t.id, t.phase) for t in generic.CORPUS.keys(tmp_path)] == expected
+    found = generic.CORPUS.trials(tmp_path)
+    assert [(t.id, t.phase) for t in found] == expected
+    assert generic.CORPUS.find_splits(tmp_path) == ("train", "dev", "eval")
+    assert generic.CORPUS.trials(tmp_path, "eval") == found[2:] and found[-1].path == tmp_path / "sub" / "c.wav"
+    elsewhere = generic.CORPUS.trials(folder(tmp_path / "audio"), protocols=tmp_path)
+    assert elsewhere[-1].path == tmp_path / "audio" / "sub" / "c.wav"
+    write(tmp_path / "scores.txt", "b 0\nsub/c 1\n")
+    assert evaluate("generic", tmp_path / "scores.txt", tmp_path, num_resamples=5).eer == 0
+
+
+@pytest.mark.parametrize("part, split", [("", "all"), ("train", "train"), ("test", "eval")])
+def test_a_folder_for_each_class(tmp_path, part, split):
+    for name in ("Real/b.wav", "Real/a.flac", "Real/._a.flac", "Real/notes.txt", "fake/vits/z 1.mp3", "fake/y.wav"):
+        write(tmp_path / part / name)
+    found = generic.CORPUS.trials(tmp_path, split)
+    prefix = f"{part}/" if part else ""
+    assert [(t.id, t.label, t.attack) for t in found] == [
+        (f"{prefix}Real/a", "bonafide", None),
+        (f"{prefix}Real/b", "bonafide", None),
+        (f"{prefix}fake/vits/z%201", "spoof", "vits"),
+        (f"{prefix}fake/y", "spoof", None),
+    ]
+    assert {t.phase for t in found} == {None if split == "all" else split} and all(t.path.is_file() for t in found)
+    assert generic.CORPUS.trials(tmp_path) == found
+
+
+def test_a_line_says_which_files_of_a_folder_are_passed_over(tmp_path, capsys):
+    """Once for each class, however often the corpus is read: checked, counted and scored."""
+    for name in ("real/a.wav", "real/b.sdf", "real/c.sdf", "real/notes.txt", "fake/d.wav"):
+        write(tmp_path / name)
+    assert len(check_corpus(generic.CORPUS, tmp_path).splits[0].present) == 2
+    assert len(generic.CORPUS.trials(tmp_path)) == 2
+    said = capsys.readouterr().err
+    assert said.count("passed over") == 1 and f"{tmp_path / 'real'}, because" in said and ": 2 .sdf; name" in said
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_delimiters_and_further_names_of_columns(tmp_path, delimiter):
+    text = "utt_id,file_path,label\nx,a.wav,pristine\ny,b.wav,generated\n"
+    path = write(tmp_path / "list.csv", text.replace(",", delimiter))
+    found = [(trial.id, trial.path, trial.label) for trial in generic.CORPUS.trials(path)]
+    assert found == [("x", tmp_path / "a.wav", "bonafide"), ("y", tmp_path / "b.wav", "spoof")]
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("name,label\na,spoof\n", "line 1: expected a column 'path' .* found 'name,label'"),
+        ("path,label\na.wav\n", r"line 2: expected 2 fields \(path, label\), found 1: 'a.wav'"),
+        ("path,label\n\n,spoof\n", "line 3: names no file: ',spoof'"),
+        ("\npath,label\n\na.wav,x\n", "line 4: unknown label 'x'"),
+        ("path,label,extra\na.wav,spoof,x\n", "line 1: a column is named 'extra'; rename or remove it"),
+        ('path,label\na.wav,spoof\nb.wav,"' + "x" * 140_000, r"line 3: not a row of a CSV file \(field larger"),
+        ('path,label,room\na.wav,spoof,"hall\nb.wav,spoof,hall\n', r"line 2: not a row of a CSV file \(unexpected end"),
+        ("path,label,split\na.wav,spoof,holdout\n", "line 2: unknown split 'holdout'; expected one of train"),
+        ("path,label\na.wav,spoof\na.flac,spoof\n", "1 utterance in it more than once: a; .*a.wav and .*a.flac differ"),
+        ("path,label\na.wav,1\n", "line 2: unknown label '1'; .* numbers do not say which class is bona fide"),
+        ("path,label\n$ROOT/a.wav,real\n", r"line 2: '\$ROOT/a.wav' begins with a variable, which is not replaced"),
+        ("path,label\na\x1b[2J.wav,spoof\n", r"the id 'a\\x1b\[2J' holds control characters, which a terminal may"),
+    ],
+)
+def test_malformed_lists(tmp_path, text, message):
+    with pytest.raises(InputError, match=message) as error:
+        generic.CORPUS.trials(write(tmp_path / "list.csv", text))
+    assert "list.csv" in str(error.value)
+
+
+def test_a_folder_without_recordings_or_lists(tmp_path):
+    with pytest.raises(NotFound, match="no list of trials and no folders of classes; give a CSV file"):
+        generic.CORPUS.trials(tmp_path)
+    with pytest.raises(NotFound, match="no list of trials"):
+        generic.CORPUS.trials(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="no trials in phase 'dev'; the key has eval, train"):
+        file = write(tmp_path / "parts" / "list.csv", "path,label,split\na.wav,real,train\nb.wav,real,eval\n")
+        generic.CORPUS.trials(file, "dev")
+    folder(tmp_path / "real"), folder(tmp_path / "human")
+    with pytest.raises(InputError, match="both human and real would be bonafide; rename one"):
+        generic.CORPUS.trials(tmp_path)
+    with pytest.raises(InputError, match="no trial has a label"):
+        generic.CORPUS.keys(write(tmp_path / "list.csv", "path\na.wav\n"))
+
+
+def test_real_recordings_as_a_list(shared):
+    trials = generic.CORPUS.trials(shared / "real" / "audio")
+    assert len(trials) == 607 and sum(t.target for t in trials) == 390
+    assert all(t.path.is_file() and t.get("licence") for t in trials)
+
+
+PARTS = [Segment("bonafide", 0.0, 0.3), Segment("spoof", 0.3, 0.45), Segment("bonafide", 0.45, 1.0)]
+
+
+@pytest.mark.parametrize("name", ["list.rttm", "segments.rttm", "dev.rttm", "validation.rttm"])
+def test_segments_beside_the_list(tmp_path, name):
+    rows = "sub/a b.wav,spoof,dev\nb.wav,real,dev\nc.wav,fake,dev\nd.wav,,dev\ne.wav,fake,train\n"
+    write(tmp_path / "list.csv", f"path,label,split\n{rows}")
+    for number, file in enumerate(("sub/a b.wav", "b.wav", "c.wav", "d.wav")):
+        soundfile.write(write(tmp_path / file), np.full(8000 + 80 * number, 0.1), 8000)
+    write_rttm(tmp_path / name, {"sub/a b": [("fake", 0.3, 0.45)]})
+    for place in (tmp_path, tmp_path / "list.csv"):
+        assert generic.segments(place, "dev") == {
+            "sub/a%20b": PARTS,
+            "b": [Segment("bonafide", 0.0, 1.01)],
+            "c": [Segment("spoof", 0.0, 1.02)],
+        }
+    labels = generic.CORPUS.segment_labels(tmp_path, "dev", 20)
+    assert labels["sub/a%20b"].tolist() == [1] * 15 + [0] * 8 + [1] * 27 and labels["b"].tolist() == [1] * 50
+
+
+def test_durations_without_audio_and_segments_that_do_not_fit(tmp_path):
+    for part, label in (("train", "fake"), ("dev", "real")):
+        write(tmp_path / f"{part}.csv", f"path,label\n{part}.wav,{label}\n")
+    with pytest.raises(NotFound, match=r"RTTM of the segments not found; looked for .*train\.rttm, .*segments\.rttm"):
+        generic.segments(tmp_path, "train")
+    write_rttm(tmp_path / "segments.rttm", {"train": PARTS})
+    with pytest.raises(InputError, match="audio file .*train.wav"):
+        generic.segments(tmp_path, "train")
+    write(tmp_path / "reco2dur", "train 1.0\ndev 2.0\n")
+    assert generic.segments(tmp_path, "train") == {"train": PARTS}
+    assert generic.segments(tmp_path, "dev") == {"dev": [Segment("bonafide", 0.0, 2.0)]}
+    other = "1 utterance has another label .*dev .bonafide, some of it"
+    for segments, part, message in (
+        ({"dev": [("spoof", 0.5, 1.0)], "devv": []}, "dev", other),
+        ({"trian": PARTS}, "train", "1 utterance is not in the list: trian"),
+    ):
+        write_rttm(tmp_path / "segments.rttm", segments)
+        with pytest.raises(InputError, match=rf"segments\.rttm: {message}"):
+            generic.segments(tmp_path, part)
+    with pytest.raises(InputError, match="Generic corpus has no split 'x'"):
+        generic.segments(tmp_path, "x")

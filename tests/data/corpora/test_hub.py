@@ -1,0 +1,84 @@
+"""Data sets of the hub as corpora, from a server on this machine and from the folder that huggingface_hub keeps."""
+
+import json
+import shutil
+
+import pytest
+from builders.files import write
+from builders.hub_server import COMMIT, make_cache, serving, use_cache
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.data.corpora import asvspoof2019_la, hub
+from nes2net.data.corpora.pack import pack
+from nes2net.registry import corpora
+from nes2net.scoring.corpus import score_trials
+
+
+@pytest.fixture(scope="module")
+def packed(corpus, tmp_path_factory):
+    """The development trials as an evaluation set in the Arena's layout."""
+    out = tmp_path_factory.mktemp("packed") / "set"
+    pack({"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}, out, title="ASVspoof 2019 LA dev", shard_bytes=250_000)
+    assert len(list(out.glob("data/test-*.parquet"))) > 1
+    return out
+
+
+def test_scores_through_the_hub_are_those_of_files(corpus, packed, spectral_detector, tmp_path, monkeypatch, capsys):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    snapshot = make_cache(tmp_path / "hf", "owner/set", packed)
+    spectral_detector.save(tmp_path / "model.pth")
+    trials = asvspoof2019_la.CORPUS.trials(corpus, "dev")
+    assert [trial.id for trial in corpora.get("hub:owner/set").trials(None, "eval")] == [trial.id for trial in trials]
+    score_trials(spectral_detector, trials, tmp_path / "files.txt", num_samples=8000, batch_size=3, num_workers=0)
+    out = str(tmp_path / "by_command.txt")
+    command = ["score", "hub:owner/set", "--model", str(tmp_path / "model.pth"), "--device", "cpu", "--workers", "0"]
+    assert main([*command, "--samples", "8000", "--batch-size", "3", "--out", out]) == 0
+    assert (tmp_path / "by_command.txt").read_bytes() == (tmp_path / "files.txt").read_bytes()
+    about = json.loads((tmp_path / "by_command.txt.json").read_text())["corpus"]
+    assert about["name"] == "hub:owner/set" and about["revision"] == COMMIT and about["root"] == str(snapshot)
+    assert f"next:\n  nes2net evaluate hub:owner/set {out} --keys {snapshot}" in capsys.readouterr().out
+    assert main(["evaluate", "hub:owner/set", out]) == 0
+    assert "hub:owner/set, phase eval: 12 trials (6 bona fide, 6 spoof)" in capsys.readouterr().out
+    assert main(["data", "check", "hub:owner/set"]) == 0 and main(["info", "hub:owner/set"]) == 0
+
+
+def test_downloading(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=False)
+    served = tmp_path / "served"
+    shutil.copytree(packed, served)
+    write(served / "submissions" / "x.parquet"), write(served / "scores.bin", "0")
+    with serving(monkeypatch, {"owner/set": served, "owner/gated": served}) as server:
+        folder = hub.download("hub:owner/set")
+        names = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+        assert folder.name == COMMIT
+        expected = [path.relative_to(packed) for path in (*packed.rglob("*.parquet"), packed / "eval.yaml")]
+        assert sorted(names) == sorted(expected)
+        assert len(corpora.get(f"hub:owner/set@{COMMIT}").trials(".", "eval")) == 12
+        assert corpora.get("hub:owner/set").find_splits(None) == ("eval",)
+        server.requests.clear()
+        hub.download.cache_clear()
+        hub.download("hub:owner/set")
+        assert not any(path.startswith("/datasets") for path in server.fetched())  # all files are kept
+        for name, message in (
+            ("gated", r"hub:owner/gated is not here .*/owner/gated is gated: accept .* log in by `hf auth login`"),
+            ("none", "there is no .*/owner/none, or it is private"),
+            ("set@v9", "hub:owner/set@v9 .*it has no such revision; .*/owner/set/commits/main lists them"),
+        ):
+            with pytest.raises(InputError, match=message):
+                hub.download(f"hub:owner/{name}")
+
+
+def test_without_the_hub(packed, tmp_path, monkeypatch):
+    use_cache(monkeypatch, tmp_path / "hf", offline=True)
+    with pytest.raises(InputError, match="hub:owner/set is not here .*: the hub cannot be reached"):
+        corpora.get("hub:owner/set").trials(None, "eval")
+    assert main(["score", "hub:owner/set", "--model", "m.pth", "--out", "s.txt"]) == 2
+    for name in ("hub:set", "hub:a/../b", "hub:a/b@", "hub:"):
+        with pytest.raises(InputError, match="not a data set of the hub: write hub:OWNER/NAME"):
+            corpora.get(name)
+    assert len(corpora.get("hub:owner/set").trials(packed, "eval")) == 12  # a copy
+    first = min(make_cache(tmp_path / "hf", "owner/set", packed).glob("data/test-*"))
+    first.unlink()
+    with pytest.raises(InputError, match=f"shards are missing: data/{first.name}; copy or download"):
+        corpora.get("hub:owner/set").trials(None, "eval")  # an interrupted download

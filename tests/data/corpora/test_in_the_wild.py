@@ -1,0 +1,43 @@
+"""In-the-Wild: where its files may lie, with and without labels, and what is refused."""
+
+import pytest
+from builders.files import folder, write
+
+from nes2net.data.corpora import in_the_wild
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+
+META = 'file,speaker,label\n0.wav,"Obama, Barack",spoof\n1.wav,Alec Guinness,bona-fide\n10.wav,-,spoof\n'
+
+
+@pytest.mark.parametrize("given", [".", "release_in_the_wild"])
+def test_trials_and_keys(tmp_path, given):
+    audio = folder(tmp_path / "release_in_the_wild")
+    for name in ("10.wav", "1.wav", "0.wav", "7.wav", "._1.wav", "notes.txt"):
+        write(audio / name)
+    write(audio / "meta.csv", META)
+    assert in_the_wild.CORPUS.trials(tmp_path / given) == [
+        Trial("0", audio / "0.wav", "spoof", "Obama, Barack"),
+        Trial("1", audio / "1.wav", "bonafide", "Alec Guinness"),
+        Trial("10", audio / "10.wav", "spoof"),
+        Trial("7", audio / "7.wav"),
+    ]
+    for key in (tmp_path / given, audio / "meta.csv"):
+        found = [(t.id, t.label, t.path) for t in in_the_wild.CORPUS.keys(key, "eval")]
+        assert found == [("0", "spoof", None), ("1", "bonafide", None), ("10", "spoof", None)]
+
+
+def test_without_labels(tmp_path):
+    with pytest.raises(InputError, match=r"holds no \.wav files; give `root`"):
+        in_the_wild.CORPUS.trials(tmp_path)
+    write(tmp_path / "1.wav")
+    assert in_the_wild.CORPUS.trials(tmp_path) == [Trial("1", tmp_path / "1.wav")]
+    with pytest.raises(
+        NotFound, match=r"protocol of In-the-Wild not found; .*meta.csv, .*release_in_the_wild/meta.csv"
+    ):
+        in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")
+    windows = b"\xef\xbb\xbf" + META.replace("\n", "\r\n").encode()  # with a byte order mark
+    (folder(tmp_path / "labels") / "meta.csv").write_bytes(windows)
+    assert in_the_wild.CORPUS.trials(tmp_path, protocols=tmp_path / "labels")[0].label == "bonafide"
+    assert [t.id for t in in_the_wild.CORPUS.keys(tmp_path / "labels")] == ["0", "1", "10"]

@@ -1,0 +1,123 @@
+"""Dictionaries of arrays in .npy files: what NumPy reads, without running anything."""
+
+import io
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nes2net.data.corpora.npy_dictionary import read_npy_dictionary
+from nes2net.lib.errors import InputError
+
+ARRAYS = {
+    "text": np.array(list("01101")),
+    "bytes": np.array([b"0", b"1"]),
+    "integers": np.arange(6).reshape(2, 3),
+    "fortran": np.asfortranarray(np.arange(6, dtype=np.uint8).reshape(2, 3)),
+    "big-endian": np.arange(3, dtype=">i4"),
+    "floats": np.array([0.5, -1.5], np.float32),
+    "truth": np.array([True, False]),
+    "empty": np.zeros(0, "U1"),
+}
+
+
+def header(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+    return stream.getvalue()
+
+
+OBJECT = header(np.array({}, object))
+
+
+def written(folder: Path, content: bytes) -> Path:
+    """A file in ``folder`` with this content."""
+    (folder / "a.npy").write_bytes(content)
+    return folder / "a.npy"
+
+
+@pytest.mark.parametrize("protocol", [None, *range(2, pickle.HIGHEST_PROTOCOL + 1)])
+def test_what_numpy_reads(tmp_path, protocol):
+    """As NumPy saves it, and by every protocol of pickles."""
+    content = ARRAYS | ({} if protocol is None else {"list": ["0", "1"], "scalars": [np.str_("0"), np.int64(1)]})
+    if protocol is None:
+        np.save(tmp_path / "a.npy", content)
+    else:
+        written(tmp_path, OBJECT + pickle.dumps(np.array(content, object), protocol))
+    found = read_npy_dictionary(tmp_path / "a.npy")
+    assert found.keys() == content.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    assert protocol is None or list(found["list"]) == ["0", "1"] == list(found["scalars"])
+
+
+class Runs:
+    """A pickle that creates a file when it is loaded by ``pickle`` itself."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("wrap", [lambda bad: {"a": bad}, lambda bad: bad, lambda bad: {"a": [bad]}])
+def test_nothing_is_run(tmp_path, protocol, wrap):
+    with pytest.raises(InputError, match=r"a\.npy: cannot be read"):
+        read_npy_dictionary(tmp_path / "a.npy")
+    bad = pickle.dumps(np.array(wrap(Runs(tmp_path / "made")), object), protocol)
+    with pytest.raises(InputError, match=r"a\.npy was not read: it asks for (posix|nt|os)\.mkdir.*nothing was run"):
+        read_npy_dictionary(written(tmp_path, OBJECT + bad))
+    assert not (tmp_path / "made").exists()
+
+
+def dictionary(shape, name, data, order="<") -> bytes:
+    """A pickle of a dictionary with one array that claims whatever it likes."""
+
+    class Array:
+        def __reduce__(self):
+            reconstruct = np.zeros(0).__reduce__()[0]
+            return reconstruct, (np.ndarray, (0,), b"b"), (1, shape, DataType(), False, data)
+
+    class DataType:
+        def __reduce__(self):
+            return np.dtype, (name, False, True), (3, order, None, None, None, -1, -1, 0)
+
+    return pickle.dumps({"a": Array()}, 4)
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (OBJECT + b"cnumpy\ntesting\n.", "asks for numpy.testing"),
+        (OBJECT + b"cbuiltins\neval\n(V1+1\ntR.", "asks for builtins.eval"),
+        (OBJECT + b"\x82\x01.", "asks for the registered extension 1"),
+        (OBJECT + b"(lp0\n}b.", "sets the state of a list"),
+        (OBJECT, "damaged"),
+        (b"no npy file at all", "damaged"),
+        (header(np.zeros(3)) + bytes(24), r"holds an array of float64 of shape \(3,\)"),
+        (OBJECT + pickle.dumps([1, 2]), "holds a list"),
+        (OBJECT + pickle.dumps({"a": {}}), "holds a dict where an array was expected"),
+        (OBJECT + pickle.dumps({"a": np.array([{}], object)}), "an array has no data|holds an array of 'O8'"),
+        (OBJECT + pickle.dumps({"a": np.zeros(3)})[:-20], "damaged"),
+        (OBJECT + b"r\xff\xff\xff\xff.", "damaged"),
+        (OBJECT + b"\x96" + (1 << 50).to_bytes(8, "little") + b"0.", "ends too early"),
+        (OBJECT + dictionary((1 << 40,), "i8", b"12345678"), r"an array of shape \(1099511627776,\) has 8 bytes"),
+        (OBJECT + dictionary((1,), "O8", b"12345678"), "holds an array of 'O8'"),
+        (OBJECT + dictionary((-1,), "i8", b""), "an unknown shape"),
+        (OBJECT + dictionary((1,), "V8", b"12345678"), "holds an array of 'V8'"),
+        (OBJECT + dictionary((1,), "i8", b"12345678", "!"), "an unknown byte order"),
+        (OBJECT + pickle.dumps({"a": ["0"] * 5000 + ["0" * 5000]}), "was refused to save memory"),
+        (OBJECT + pickle.dumps({n: [*["0"] * 500, str(n) * 500] for n in "abcdefghij"}), "was refused to save memory"),
+        (OBJECT + pickle.dumps({"a": [1, 1 << 70]}), "a number of more than 64 bits"),
+        (OBJECT + pickle.dumps({"a": [np.str_("x" * 100)]}), "a single value has 400 bytes"),
+    ],
+)
+def test_damaged_and_hostile_files(tmp_path, content, message):
+    with pytest.raises(InputError, match=message) as error:
+        read_npy_dictionary(written(tmp_path, content))
+    assert "a.npy" in str(error.value) and "\n" not in str(error.value)

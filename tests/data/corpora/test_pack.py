@@ -1,0 +1,102 @@
+"""A corpus packed into shards and read back."""
+
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+
+from nes2net import InputError
+from nes2net.cli.main import main
+from nes2net.data.audio.packed import open_recording
+from nes2net.data.corpora import asvspoof2019_la, pack, shards
+from nes2net.data.corpora.trial import Trial
+
+
+def without_place(trials):
+    return [replace(trial, path=None, extra=tuple(sorted(trial.extra))) for trial in trials]
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_what_is_packed_is_read_back(corpus, format, tmp_path, capsys):
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out"), "--format", format]
+    assert main([*command, "--shard-size", "0.2MB"]) == 0
+    number = len(shards.shards_below(tmp_path / "out"))
+    assert number > 2 and f"of audio in {number} shards, in" in capsys.readouterr().out
+    assert shards.CORPUS.find_splits(tmp_path / "out") == ("train", "dev")
+    for split in ("train", "dev"):
+        found, original = shards.CORPUS.trials(tmp_path / "out", split), asvspoof2019_la.CORPUS.trials(corpus, split)
+        assert without_place(found) == without_place(replace(t, phase=split) for t in original)
+        for packed, file in zip(found, original):
+            assert open_recording(packed.path).read() == file.path.read_bytes()
+
+    again = [str(tmp_path / "out"), str(tmp_path / "again")]  # from shards to shards of the other kind
+    other = "tar" if format == "parquet" else "parquet"
+    assert main(["data", "pack", "shards", *again, "--split", "dev", "--format", other]) == 0
+    repacked = shards.CORPUS.trials(tmp_path / "again", "dev")
+    assert without_place(repacked) == without_place(shards.CORPUS.trials(tmp_path / "out", "dev"))
+    assert [open_recording(t.path).read() for t in repacked] == [t.path.read_bytes() for t in original]
+
+
+@pytest.mark.parametrize("format", ["parquet", "tar"])
+def test_phases_are_kept(corpus, format, tmp_path):
+    phases, out = ("eval", "progress", "track1", "train"), tmp_path / "out"
+    trials = [replace(t, phase=p) for t, p in zip(asvspoof2019_la.CORPUS.trials(corpus, "dev"), phases)]
+    parts = {"eval": trials[:2], "track1": trials[2:3], "train": trials[3:]}
+    pack.pack(parts, out, title="phases", format=format)
+    assert shards.CORPUS.find_splits(out) == ("train", "eval")
+    assert [trial.phase for trial in shards.CORPUS.trials(out, "train")] == ["train"]
+    assert [trial.phase for trial in shards.CORPUS.trials(out, "eval")] == list(phases[:3])  # all that is scored
+    for phase in phases[:3]:
+        assert [trial.phase for trial in shards.CORPUS.keys(out, phase)] == [phase]
+        shards.CORPUS.check_phase(phase, shards.CORPUS.keys(out))
+    with pytest.raises(InputError, match="no phase 'hidden'; it has train, dev, eval, progress, track1, all"):
+        shards.CORPUS.check_phase("hidden", shards.CORPUS.keys(out))
+
+
+def test_going_on_after_an_interruption(corpus, tmp_path, monkeypatch):
+    parts = {"eval": asvspoof2019_la.CORPUS.trials(corpus, "dev")}
+    whole, out = tmp_path / "at_once", tmp_path / "out"
+    expected = pack.pack(parts, whole, title="dev", shard_bytes=200_000)
+    write = pack._write_parquet
+
+    def stop(path, shard):
+        write(path, shard)
+        if "00001-of" in path.name:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(pack, "_write_parquet", stop)
+    with pytest.raises(KeyboardInterrupt):
+        pack.pack(parts, out, title="dev", shard_bytes=200_000)
+    assert [path.name[:10] for path in (out / "data").iterdir()] == ["test-00000"]
+    monkeypatch.undo()
+    (out / "data" / ".test-00001.1.tmp").touch()
+    result = pack.pack(parts, out, title="dev", shard_bytes=200_000)
+    assert result.there_before == 1 and result.trials == 12 and len(result.shards) == len(expected.shards)
+    files = [{path.relative_to(at): path.read_bytes() for path in at.rglob("*.*")} for at in (whole, out)]
+    assert files[0] == files[1]
+    labels = pq.read_table(out / "data" / "labels.parquet").to_pydict()
+    assert labels == {"utterance_id": [t.id for t in parts["eval"]], "label": [1 - t.target for t in parts["eval"]]}
+    with pytest.raises(InputError, match="holds shards of other recordings, or in other sizes"):
+        pack.pack(parts, out, title="dev", shard_bytes=100_000)
+
+
+def test_wrong_calls(corpus, tmp_path, capsys):
+    trial = asvspoof2019_la.CORPUS.trials(corpus, "dev")[0]
+    gone, odd = Trial("gone", tmp_path / "gone.flac"), Trial("odd", tmp_path / "odd.bin")
+    odd.path.write_bytes(b"x")
+    for parts, options, message in (
+        ({"dev": [trial], "train": [trial]}, {}, "1 id stands in dev and in train"),
+        ({"dev": [trial, gone]}, {}, "1 of 2 audio files of dev are missing: .*gone.flac"),
+        ({"dev": [trial]}, {"shard_bytes": 0}, "`shard_size` is at least 1 byte"),
+        ({"dev": [odd]}, {"format": "tar"}, "by their suffix, which 1 do not have: odd"),
+        ({"dev": [trial]}, {"out": tmp_path}, "is not empty: name another folder"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pack.pack(parts, **{"out": tmp_path / "out", "title": "x", **options})
+    assert not (tmp_path / "out").exists()
+    command = ["data", "pack", "asvspoof2019_la", str(corpus), str(tmp_path / "out")]
+    assert main([*command, "--shard-size", "large"]) == 2 and "--shard-size is a number" in capsys.readouterr().err
+    assert main([*command, "--split", "eval"]) == 2 and main([*command, "--keys", str(corpus)]) == 2
+    pack.pack({"all": [Trial("../a b.c", trial.path, "spoof")]}, tmp_path / "all", title="x", format="tar")
+    (packed,) = shards.CORPUS.trials(tmp_path / "all")
+    assert packed.label == "spoof" and packed.path.name.startswith("%2E%2E%2Fa%20b%2Ec")

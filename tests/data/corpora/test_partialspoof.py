@@ -1,0 +1,84 @@
+"""PartialSpoof: where its files may lie, every field, and the labels of segments."""
+
+import numpy as np
+import pytest
+from builders.files import folder, write
+
+from nes2net.data.corpora import partialspoof
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import Segment, write_rttm
+
+PARTIALSPOOF = "LA_0039 LA_E_2834763 - - bonafide\nLA_0014 CON_E_0033629 - CON spoof\n"
+
+
+@pytest.mark.parametrize("given, split", [(".", "train"), ("database", "dev"), (".", "eval")])
+def test_trials_and_keys(tmp_path, given, split):
+    protocols = tmp_path / "database" / "protocols" / "PartialSpoof_LA_cm_protocols"
+    write(protocols / f"PartialSpoof.LA.cm.{split}.trl.txt", PARTIALSPOOF)
+    audio = folder(tmp_path / "database" / split / "con_wav")
+    assert partialspoof.CORPUS.trials(tmp_path / given, split) == [
+        Trial("LA_E_2834763", audio / "LA_E_2834763.wav", "bonafide", "LA_0039", phase=split),
+        Trial("CON_E_0033629", audio / "CON_E_0033629.wav", "spoof", "LA_0014", "CON", phase=split),
+    ]
+    assert [t.label for t in partialspoof.CORPUS.keys(protocols, split)] == ["bonafide", "spoof"]
+
+
+@pytest.mark.parametrize("resolution, name", [(10, "0.01"), (20, "0.02"), (160, "0.16"), (640, "0.64")])
+def test_segment_labels(tmp_path, resolution, name):
+    file = folder(tmp_path / "database" / "segment_labels") / f"dev_seglab_{name}.npy"
+    np.save(file, {"CON_D_1": np.array(list("1001")), "LA_D_2": np.array(["1"]), "LA_D_3": np.array([1, 0])})
+    for place in (tmp_path, tmp_path / "database", file.parent, file):
+        labels = partialspoof.segment_labels(place, "dev", resolution)
+        found = {name: list(values) for name, values in labels.items()}
+        assert found == {"CON_D_1": [1, 0, 0, 1], "LA_D_2": [1], "LA_D_3": [1, 0]}
+        assert all(values.dtype == np.uint8 for values in labels.values())
+
+
+def test_files_without_segment_labels_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no segments of 30 ms; it has 10, 20, 40, 80, 160, 320, 640"):
+        partialspoof.segment_labels(tmp_path, "dev", 30)
+    with pytest.raises(NotFound, match=r"dev_seglab_0\.04\.npy"):
+        partialspoof.segment_labels(tmp_path, "dev", 40)
+    for values in (np.array(["1", "2"]), np.array([["1"]]), np.array([0.5])):
+        np.save(tmp_path / "dev_seglab_0.02.npy", {"CON_D_1": values})
+        with pytest.raises(InputError, match=r"dev_seglab_0\.02\.npy: the labels of CON_D_1 are not a row of '0' and"):
+            partialspoof.segment_labels(tmp_path, "dev")
+
+
+SEGMENTS = {
+    "LA_E_2834763": [Segment("bonafide", 0.0, 1.5)],
+    "CON_E_0033629": [Segment("bonafide", 0.0, 0.347), Segment("spoof", 0.347, 2.1)],
+}
+
+
+DURATIONS = "LA_E_2834763 1.5\nCON_E_0033629 2.1\n"
+
+
+@pytest.mark.parametrize("inner", ["database/eval/con_data", "eval/con_data", "."])
+def test_segments(tmp_path, inner):
+    write(tmp_path / inner / "reco2dur", DURATIONS)
+    write_rttm(tmp_path / inner / "rttm_2cls_0sil", SEGMENTS)
+    write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF)
+    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS == partialspoof.CORPUS.segments(tmp_path, "eval")
+    (tmp_path / inner / "rttm_2cls_0sil").unlink()
+    write(tmp_path / inner / "reco2dur", f"{DURATIONS}empty 0\n")
+    write_rttm(tmp_path / inner / "rttm_2cls_0sil_spoof", {"CON_E_0033629": SEGMENTS["CON_E_0033629"][1:]})
+    assert partialspoof.segments(tmp_path, "eval") == SEGMENTS
+
+
+def test_segments_that_are_incomplete_or_contradict(tmp_path):
+    def refused(message, error=InputError, **options):
+        with pytest.raises(error, match=message):
+            partialspoof.segments(tmp_path, "eval", **options)
+
+    refused("RTTM of PartialSpoof eval not found.*database/eval/con_data/rttm_2cls_0sil,", NotFound)
+    write_rttm(tmp_path / "rttm_2cls_0sil", SEGMENTS)
+    refused("durations of PartialSpoof eval not found", NotFound)
+    write(tmp_path / "reco2dur", DURATIONS.replace("2.1", "2.2") + "CON_E_1 1\n")
+    refused("CON_E_0033629: no segment covers 2.100 to 2.200 s")
+    refused("rttm_2cls_0sil: 1 utterance of reco2dur without segments: CON_E_1", uncovered="spoof")
+    write(tmp_path / "reco2dur", DURATIONS)
+    write(tmp_path / "PartialSpoof.LA.cm.eval.trl.txt", PARTIALSPOOF.replace("- - bonafide", "- CON spoof"))
+    refused(r"than the segments: LA_E_2834763 \(spoof, none of it spoof\)")

@@ -1,0 +1,74 @@
+"""Segments that cover their utterances: gaps, overlaps, contradictions."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from builders.files import write
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nes2net.data.corpora.segments import any_spoof, check_labels, covering, labels_of, read_segments
+from nes2net.data.corpora.trial import Trial
+from nes2net.lib.errors import InputError
+from nes2net.metrics.localisation import Segment, pool_labels, rttm_text
+
+LABELS = {"bonafide": "bonafide", "spoof": "spoof", "fake": "spoof"}
+
+
+@given(st.lists(st.tuples(st.integers(1, 60), st.booleans()), min_size=1, max_size=6), st.integers(0, 5))
+def test_what_is_covered_stays_and_labels_follow(parts, shift):
+    """Segments on a grid of 10 ms, times off by less than a millisecond, in any order."""
+    rng = np.random.default_rng(shift)
+    ends = np.cumsum([length for length, _ in parts]) / 100
+    segments = []
+    for start, end, (_, bonafide) in zip([0.0, *ends], ends, parts):
+        start, end = max(0.0, start + rng.uniform(-4e-4, 4e-4)), end + rng.uniform(-4e-4, 4e-4)
+        segments.append(Segment("bonafide" if bonafide else "spoof", start, end))
+    covered = covering([segments[place] for place in rng.permutation(len(segments))], float(ends[-1]))
+    assert covered[0].start == 0 and covered[-1].end == ends[-1]
+    assert all(a.end == b.start and a.label != b.label for a, b in pairwise(covered))
+    expected = np.repeat([bonafide for _, bonafide in parts], [length for length, _ in parts]).astype(int)
+    assert labels_of({"a": covered}, 10)["a"].tolist() == expected.tolist()
+    assert labels_of({"a": covered}, 640)["a"].tolist() == pool_labels(expected, 64).tolist()
+
+
+def test_a_file_of_spoof_alone_and_one_of_all(tmp_path):
+    path = write(tmp_path / "a.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("Spoof", 0.0, 0.9)], "c": []}))
+    found = read_segments(path, {"a": 1.5, "b": 0.9}, LABELS)
+    assert [s[:3] for s in found["a"]] == [("bonafide", 0, 0.5), ("spoof", 0.5, 1), ("bonafide", 1, 1.5)]
+    assert found["b"] == [("spoof", 0, 0.9, None)] and any_spoof(found) == {"a": True, "b": True}
+    assert labels_of({"bonafide": [Segment("bonafide", 0.0, 0.0149)]}, 10)["bonafide"].tolist() == [1]
+    assert labels_of({"a": [Segment("bonafide", 0.0, 2.505004)]}, 10)["a"].min() == 1  # 250.5 frames, to 5 decimals
+    both = write(tmp_path / "b.rttm", rttm_text({"a": [("fake", 0.5, 1.0)], "b": [("bonafide", 0.0, 0.9)]}))
+    with pytest.raises(InputError, match=r"b\.rttm: a: no segment covers 0\.000 to 0\.500 s: add its segment"):
+        read_segments(both, {"a": 1.5, "b": 0.9}, LABELS)
+    assert any_spoof(read_segments(both, {"a": 1.5, "b": 0.9}, LABELS, "spoof")) == {"a": True, "b": False}
+    assert labels_of(read_segments(both, {"a": 1.5}, LABELS, "spoof"), 10)["a"].tolist() == [0] * 150
+
+
+@pytest.mark.parametrize(
+    "segments, message",
+    [
+        ([("spoof", 0.0, 1.2)], "a: a segment ends at 1.200 s, after the end of the utterance at 1.000 s"),
+        ([("spoof", 0.0, 0.5), ("bonafide", 0.4, 1.0)], "a: segments of both labels cover 0.400 to 0.500 s"),
+        ([("bonafide", 0.0, 0.5)], "a: no segment covers 0.500 to 1.000 s"),
+        (
+            [("A07", 0.0, 1.0)],
+            "unknown labels A07; expected bonafide, spoof, fake .nes2net.metrics.localisation.map_rttm ren",
+        ),
+    ],
+)
+def test_segments_that_are_wrong(tmp_path, segments, message):
+    with pytest.raises(InputError, match=rf"a\.rttm: {message}"):
+        read_segments(write(tmp_path / "a.rttm", rttm_text({"a": segments})), {"a": 1.0}, LABELS)
+
+
+def test_labels_that_contradict_segments():
+    trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("c"), Trial("d", label="spoof")]
+    check_labels({"a": False, "b": True, "c": True}, trials, "x.rttm")
+    message = r"2 utterances have another label .*: a \(bonafide, some of it spoof\), b \(spoof, none of it spoof\)$"
+    with pytest.raises(InputError, match=f"^x.rttm: {message}"):
+        check_labels({"a": True, "b": False, "c": True}, trials, "x.rttm")
+    with pytest.raises(InputError, match="there are no labels of 30 ms"):
+        labels_of({}, 30)

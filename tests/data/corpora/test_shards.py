@@ -1,0 +1,156 @@
+"""Corpora in shards: the layouts of the Arena, of `datasets` and of WebDataset, and what may be wrong with them."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from builders import shards
+
+from nes2net import InputError
+from nes2net.data.audio.packed import is_there
+from nes2net.data.corpora.check import check_corpus
+from nes2net.data.corpora.protocol import NotFound
+from nes2net.data.corpora.shards import CORPUS
+from nes2net.data.corpora.trial import Trial
+
+
+def arena_rows(names, labels=None, notes=None, **further):
+    """Rows of the Arena's layout, of recordings that are never decoded."""
+    files, labels = [f"{name}.flac" for name in names], labels or [i % 2 for i in range(len(names))]
+    notes = notes or [json.dumps({"utterance_id": name, "speaker": "s1"}) for name in names]
+    audio = [(name.encode(), file) for name, file in zip(names, files)]
+    return {"path": files, "audio": audio, "label": labels, "notes": notes, **further}
+
+
+def test_the_layout_of_the_arena(tmp_path):
+    notes = ['{"utterance_id": "a 1", "speaker": "s", "attack": "-", "year": 2021, "note": null}', "{}", None]
+    first, second = (
+        shards.write_parquet(tmp_path / "data" / f"test-0000{i}-of-00002.parquet", shards.table(rows))
+        for i, rows in enumerate((arena_rows("abc", notes=notes), arena_rows("de")))
+    )
+    shards.write_parquet(tmp_path / "data" / "labels.parquet", shards.table({"label": [0]}))
+    (tmp_path / "eval.yaml").write_text("metrics: [eer_percent]")
+    found = CORPUS.trials(tmp_path, "eval")
+    assert found[0] == Trial("a%201", first / "0", "bonafide", "s", phase="eval", extra=(("year", "2021"),))
+    names = [f"data/{first.name}/{i}" for i in (1, 2)]
+    assert [t.id for t in found] == ["a%201", *names, "d", "e"] and found[-1].path == second / "1"
+    assert [t.target for t in found] == [1, 0, 1, 1, 0] and [t.phase for t in found] == ["eval"] * 5
+    assert CORPUS.trials(tmp_path) == found == CORPUS.keys(tmp_path, "eval")
+    assert CORPUS.find_splits(tmp_path) == ("eval",)
+    assert CORPUS.trials(first, "eval") == [replace(t, id=t.id.removeprefix("data/")) for t in found[:3]]
+    with pytest.raises(InputError, match="no shard of the split 'train' is there, only of eval"):
+        CORPUS.trials(tmp_path, "train")
+    check = check_corpus(CORPUS, tmp_path)
+    assert check.complete and len(check.splits[0].present) == 5 and all(map(is_there, check.splits[0].present))
+    decoded = check_corpus(CORPUS, tmp_path, decode=True, workers=0)
+    assert decoded.splits[0].decoding.unreadable.keys() == {f"data/{t.path.parent.name}/{t.path.name}" for t in found}
+
+
+@pytest.mark.parametrize(
+    "labels, features, expected",
+    [
+        ([0, 1, None], {"label": {"names": ["spoof", "bonafide"]}}, ["spoof", "bonafide", None]),
+        ([0, 1, 1], {"label": {"names": ["real", "fake"]}}, ["bonafide", "spoof", "spoof"]),
+        ([0, 1, 0], {"label": {"names": ["0", "1"]}}, ["bonafide", "spoof", "bonafide"]),
+        (["Human", "spoof", ""], None, ["bonafide", "spoof", None]),
+        (["0", "1", None], {}, ["bonafide", "spoof", None]),
+        ([0.0, 1.0, None], {}, ["bonafide", "spoof", None]),
+    ],
+)
+def test_labels(labels, features, expected, tmp_path):
+    shards.write_parquet(tmp_path / "x.parquet", shards.table(arena_rows("abc", labels), features))
+    assert [trial.label for trial in CORPUS.trials(tmp_path)] == expected
+    assert [trial.label for trial in CORPUS.keys(tmp_path)] == [label for label in expected if label]
+
+
+def test_arrow_and_columns(tmp_path):
+    """What ``save_to_disk`` writes, with folders of splits and columns instead of notes."""
+    for split in ("train", "validation"):
+        columns = {"audio": [(b"x", "a.flac"), (b"y", None)], "label": [0, 1], "id": [f"{split}_1", f"{split}_2"]}
+        columns |= {"speaker_id": ["p1", "p2"], "attack": ["bonafide", "A07"], "codec": [None, "opus"]}
+        columns |= {"snr": [1.5, None], "embedding": [[1.0], [2.0]]}
+        shards.write_arrow(tmp_path / split / "data-00000-of-00001.arrow", shards.table(columns))
+        shards.write_arrow(tmp_path / split / "cache-1.arrow", shards.table(columns))
+    assert CORPUS.find_splits(tmp_path) == ("train", "dev")
+    path = tmp_path / "validation" / "data-00000-of-00001.arrow"
+    assert CORPUS.trials(tmp_path, "dev") == [
+        Trial("validation_1", path / "0", "bonafide", speaker="p1", phase="dev", extra=(("snr", "1.5"),)),
+        Trial("validation_2", path / "1", "spoof", speaker="p2", attack="A07", codec="opus", phase="dev"),
+    ]
+    table = shards.table({**columns, "split": ["Train", "test"]})
+    shards.write_arrow(tmp_path / "all" / "x.arrow", table, stream=False)
+    assert CORPUS.find_splits(tmp_path / "all") == ("train", "eval")
+    assert [trial.id for trial in CORPUS.trials(tmp_path / "all", "eval")] == ["validation_2"]
+
+
+def test_webdataset(tmp_path):
+    members = {"a/utt1.flac": b"1", "a/utt1.json": b'{"label": "fake", "attack": "A1", "f0": 100.0}'}
+    members |= {"./utt2.wav": b"2", "utt2.cls": b"0\n", "utt3.mp3": b"3", "utt3.txt": b"spoof"}
+    members |= {"utt4.flac": b"4", "utt4.txt": b"was gesagt wird", "utt5.json": b'{"label": 1}', "._utt1.flac": b""}
+    shard = shards.write_tar(tmp_path / "test-000.tar", members)
+    assert CORPUS.trials(tmp_path, "eval") == [
+        Trial(f"test-000.tar/{name}", shard / name, label, phase="eval", **fields)
+        for name, label, fields in (
+            ("a/utt1.flac", "spoof", {"attack": "A1", "extra": (("f0", "100"),)}),
+            ("utt2.wav", "bonafide", {}),
+            ("utt3.mp3", "spoof", {}),
+            ("utt4.flac", None, {}),
+        )
+    ]
+    assert check_corpus(CORPUS, tmp_path).complete
+
+
+WRONG_TABLES = [
+    (arena_rows("ab", [0, 2]), "row 1: the label is '2'; expected 0 to 1"),
+    (arena_rows("ab", ["spoof", "maybe"]), "row 1: the label is 'maybe'; expected 0 .bona fide., 1"),
+    (arena_rows("ab", [[0], [1]]), "'label' is of type 'list<.*int64>'; expected words or whole numbers"),
+    (arena_rows(["a\x1b[2J"]), r"the id 'a\\x1b\[2J' holds control characters"),
+    (arena_rows("ab", notes=["{}", "{"]), "row 1: the notes are not JSON"),
+    (arena_rows("ab", split=["test", "later"]), "row 1: unknown split 'later'"),
+    ({"label": [0]}, "expected a column 'audio'.*found 'label'"),
+    (arena_rows("aa"), "the id 'a' stands in x.parquet/0 and in x.parquet/1"),
+    (arena_rows("ab", [None, None]), "no trial has a label"),
+    (arena_rows(""), "holds no trials"),
+]
+WRONG_TAR_FILES = [
+    ({"a.flac": b"", "a.wav": b""}, "shard .*x.tar, a has more than one recording: a.flac, a.wav"),
+    ({"a.flac": b"", "a.json": b"{"}, "a.json: the notes are not JSON"),
+    ({"a.flac": b"", "a.cls": b"7"}, "a: the label is '7'"),
+]
+
+
+@pytest.mark.parametrize("content, message", [*WRONG_TABLES, *WRONG_TAR_FILES])
+def test_wrong_contents(content, message, tmp_path):
+    if "a.flac" in content or "a.json" in content:
+        shards.write_tar(tmp_path / "x.tar", content)
+    else:
+        shards.write_parquet(tmp_path / "x.parquet", shards.table(content))
+    with pytest.raises(InputError, match=message) as error:
+        CORPUS.keys(tmp_path)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_shards_that_cannot_be_read(tmp_path):
+    def refused(path, message, **options):
+        with pytest.raises(InputError, match=message):
+            CORPUS.trials(path, **options)
+
+    with pytest.raises(NotFound, match="no shards; expected"):
+        CORPUS.trials(tmp_path)
+    shards.write_tar(tmp_path / "x.tar.gz", {"a.flac": b""}, "w:gz")
+    refused(tmp_path, r"x.tar.gz is compressed.*decompress")
+    table = shards.table(arena_rows("ab"))
+    for path in (
+        shards.write_parquet(tmp_path / "parquet" / "x.parquet", table),
+        shards.write_arrow(tmp_path / "arrow" / "x.arrow", table),
+        shards.write_tar(tmp_path / "tar" / "x.tar", {"a.flac": bytes(2000)}),
+    ):
+        path.write_bytes(path.read_bytes()[: 1500 if path.suffix == ".tar" else -20])
+        refused(path, f"shard {path} cannot be read .*cut off or damaged")
+        assert not check_corpus(CORPUS, path.parent, splits=["all"]).complete
+    refused(tmp_path, r"shards of several kinds \(.arrow, .parquet, .tar\)")
+    refused(path, "leave out `protocols`", protocols=tmp_path)
+    for split in ("test", "train"):
+        shards.write_parquet(tmp_path / "two" / f"{split}-0.parquet", table)
+    refused(tmp_path / "two", "'a' stands in test-0.parquet/0 and in train-0.parquet/0")
+    assert len(CORPUS.trials(tmp_path / "two", "train")) == 2

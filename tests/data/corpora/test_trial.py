@@ -1,0 +1,93 @@
+"""Trials: light, pickled for reading processes, counted, and drawn in the proportions of labels and attacks."""
+
+import dataclasses
+import pickle
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from nes2net.data.corpora.corpus import Counts, count
+from nes2net.data.corpora.trial import BONAFIDE, SPOOF, Trial, stratified_subset, trials_digest
+from nes2net.lib.errors import InputError
+
+_OTHERS = {"path": Path("a/b.flac"), "extra": (("room", "x"),), "system_scores": (0.5,)}
+FULL = Trial(**{field.name: _OTHERS.get(field.name, field.name) for field in dataclasses.fields(Trial)})
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickling(protocol):
+    for trial in (Trial("a"), FULL):
+        copy = pickle.loads(pickle.dumps(trial, protocol))
+        assert copy == trial and hash(copy) == hash(trial) and repr(copy) == repr(trial)
+        assert type(copy.path) is type(trial.path)
+
+
+def test_every_field_by_its_name():
+    assert all(FULL.get(field.name) == getattr(FULL, field.name) for field in dataclasses.fields(Trial))
+    assert FULL.get("room") == "x" and FULL.get("nothing") is None
+    assert FULL.audio_path() == Path("a/b.flac")
+    with pytest.raises(InputError, match="trial 'a' has no path of its audio: list the corpus by its folder"):
+        Trial("a").audio_path()
+
+
+def test_counts():
+    trials = [
+        Trial("a", label="bonafide", codec="gsm"),
+        Trial("b", label="spoof", codec="gsm", attack="A07"),
+        Trial("c", codec="opus"),
+    ]
+    counts = count(trials)
+    assert counts == Counts(3, 1, 1, {"attack": {"A07": 1}, "codec": {"gsm": 2, "opus": 1}})
+    assert count([Trial("a")]) == Counts(1)
+    assert counts.differences(counts) == [] == counts.differences(Counts(3))
+    assert counts.differences(Counts(1000, 1, None, {"codec": {"gsm": 2}, "source": {"x": 9}})) == [
+        "3 trials instead of 1,000",
+        "codec opus: 1 instead of 0",
+    ]
+
+
+def test_the_digest_of_trials():
+    """The order counts if asked for, and everything in the lines; an id need not be UTF-8."""
+    trials = [Trial("a", label="bonafide"), Trial("b", label="spoof"), Trial("\udcff", label="spoof")]
+
+    def digests(trials):
+        return [trials_digest(trials, lambda trial: f"{trial.id} {trial.label}", in_order=order) for order in (0, 1)]
+
+    plain, backwards = digests(trials), digests(trials[::-1])
+    assert plain[0] == backwards[0] == plain[1] != backwards[1]
+    assert not set(plain) & set(digests([dataclasses.replace(trials[0], label="spoof"), *trials[1:]]))
+
+
+def mixed(sizes):
+    """Trials of attacks in these numbers, of which None is bona fide."""
+    attacks = [attack for attack, size in sizes.items() for _ in range(size)]
+    trials = [Trial(str(n), label=SPOOF if x else BONAFIDE, attack=x) for n, x in enumerate(attacks)]
+    return trials[::2] + trials[1::2]
+
+
+@pytest.mark.parametrize("count", [3, 4, 10, 57, 110])
+def test_shares_are_kept_and_no_attack_is_lost(count):
+    trials = mixed({None: 100, "A01": 10, "A02": 1})
+    found = stratified_subset(trials, count)
+    assert found == [trial for trial in trials if trial in found] and len(found) == count
+    counts = Counter(trial.attack for trial in found)
+    assert counts["A02"] == 1
+    for attack, size in ((None, 100), ("A01", 10)):
+        assert abs(counts[attack] - (1 + (count - 3) * (size - 1) / 108)) < 1
+
+
+def test_the_seed_draws_and_everything_is_everything():
+    trials = mixed({None: 40, "A01": 40})
+    assert stratified_subset(trials, 20, 1) == stratified_subset(trials, 20, 1) != stratified_subset(trials, 20, 2)
+    assert stratified_subset(trials, 80) == stratified_subset(trials, 1000) == trials
+    with pytest.raises(InputError, match="`num_trials` is at least 2, one for each label and attack"):
+        stratified_subset(trials, 1)
+
+
+def test_a_stratum_does_not_depend_on_the_others():
+    """So two corpora that share an attack share its trials."""
+    trials = mixed({None: 40, "A01": 40})
+    renamed = [dataclasses.replace(trial, attack=trial.attack and "A02") for trial in trials]
+    first, second = ([t.id for t in stratified_subset(x, 20) if t.label == BONAFIDE] for x in (trials, renamed))
+    assert first == second
