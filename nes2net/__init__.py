@@ -51,11 +51,13 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from nes2net.metrics import localisation
     from nes2net.registry import create_aggregation, create_backend, create_frontend
 
-#: Public name → module that holds it; ``augment``, ``decisions``, ``localisation``, ``losses`` and ``metrics`` are modules.
+#: Public names that are modules themselves.
+_MODULES = {"augment", "decisions", "localisation", "losses", "metrics"}
+#: Public name → module that holds it.
 _MODULE_OF = {
     "Detector": "nes2net.detector",
     "InputError": "nes2net.lib.errors",
-    "augment": "nes2net",
+    "augment": "nes2net.data",
     "average_checkpoints": "nes2net.checkpoints.averaging",
     "create_aggregation": "nes2net.registry",
     "create_backend": "nes2net.registry",
@@ -63,7 +65,7 @@ _MODULE_OF = {
     "decisions": "nes2net",
     "list_models": "nes2net.experiments.catalogue",
     "load_state_dict": "nes2net.checkpoints.state_dict",
-    "localisation": "nes2net",
+    "localisation": "nes2net.metrics",
     "losses": "nes2net",
     "metrics": "nes2net",
 }
@@ -74,7 +76,7 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'nes2net' has no attribute '{name}'")
     module = _MODULE_OF[name]
-    return import_module(f"nes2net.{name}") if module == "nes2net" else getattr(import_module(module), name)
+    return import_module(f"{module}.{name}") if name in _MODULES else getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:
